@@ -1,0 +1,96 @@
+"""Nested dicts, lists and tuples of arrays: taken apart into leaves and put together again.
+
+Parameters, gradients, optimizer state and batches are such containers. A class of its own joins
+in by offering two methods::
+
+    def __leaves__(self) -> list: ...              # the arrays inside, in a fixed order
+    def __rebuild__(self, leaves: list): ...       # the same object around other arrays
+
+``None`` is an empty container, not a leaf.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from xpnet.errors import ConfigError
+
+__all__ = ["leaves", "map_leaves", "rebuild", "split"]
+
+
+def leaves(tree: Any) -> list[Any]:
+    """Return the leaves of ``tree`` in a fixed order (dicts in the order of their keys' insertion).
+
+    >>> leaves({"w": 1.0, "b": [2.0, (3.0, None)]})
+    [1.0, 2.0, 3.0]
+    """
+    found: list[Any] = []
+    _collect(tree, found)
+    return found
+
+
+def _collect(tree: Any, found: list[Any]) -> None:
+    if tree is None:
+        return
+    if isinstance(tree, dict):
+        for value in tree.values():
+            _collect(value, found)
+    elif isinstance(tree, (list, tuple)):
+        for value in tree:
+            _collect(value, found)
+    elif hasattr(tree, "__leaves__"):
+        found.extend(tree.__leaves__())
+    else:
+        found.append(tree)
+
+
+def rebuild(tree: Any, new_leaves: list[Any]) -> Any:
+    """Return a container shaped like ``tree`` around ``new_leaves``.
+
+    >>> rebuild({"w": 0, "b": (0, None)}, [1, 2])
+    {'w': 1, 'b': (2, None)}
+    """
+    remaining = iter(new_leaves)
+    made = _rebuild(tree, remaining)
+    if next(remaining, remaining) is not remaining:
+        raise ConfigError("rebuild: more leaves were given than the container holds")
+    return made
+
+
+def _rebuild(tree: Any, remaining: Iterator[Any]) -> Any:
+    if tree is None:
+        return None
+    if isinstance(tree, dict):
+        return {key: _rebuild(value, remaining) for key, value in tree.items()}
+    if isinstance(tree, tuple) and hasattr(tree, "_fields"):
+        return type(tree)(*(_rebuild(value, remaining) for value in tree))
+    if isinstance(tree, (list, tuple)):
+        return type(tree)(_rebuild(value, remaining) for value in tree)
+    if hasattr(tree, "__rebuild__"):
+        return tree.__rebuild__([next(remaining) for _ in tree.__leaves__()])
+    return next(remaining)
+
+
+def split(tree: Any) -> tuple[list[Any], Callable[[list[Any]], Any]]:
+    """Return ``(leaves(tree), function that rebuilds tree around other leaves)``."""
+    return leaves(tree), lambda new_leaves: rebuild(tree, new_leaves)
+
+
+def map_leaves(function: Callable[..., Any], tree: Any, *others: Any) -> Any:
+    """Apply ``function`` to corresponding leaves of containers of one shape.
+
+    >>> map_leaves(lambda p, g: p - g, {"w": 3, "b": [2]}, {"w": 1, "b": [2]})
+    {'w': 2, 'b': [0]}
+
+    Raises:
+        ConfigError: the containers hold different numbers of leaves.
+    """
+    columns = [leaves(tree), *(leaves(other) for other in others)]
+    if len({len(column) for column in columns}) > 1:
+        counts = ", ".join(str(len(column)) for column in columns)
+        raise ConfigError(
+            f"map_leaves: expected containers with equally many leaves, found {counts}; "
+            "pass containers that were made from one another"
+        )
+    return rebuild(tree, [function(*row) for row in zip(*columns, strict=True)])

@@ -1,0 +1,84 @@
+"""Everything that xpnet raises on purpose, and how its messages are worded.
+
+Each message names the object, what was expected, what was found, and what to do about it.
+Each class knows the exit code with which the ``xpnet`` command ends when it is raised.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = [
+    "BackendError",
+    "CheckpointError",
+    "ConfigError",
+    "DataError",
+    "DivergedError",
+    "RecordError",
+    "XpnetError",
+    "suggest",
+]
+
+
+class XpnetError(Exception):
+    """Base class of every error that xpnet raises on purpose."""
+
+    exit_code = 1
+
+
+class ConfigError(XpnetError, ValueError):
+    """A setting, a name or a shape that cannot be meant."""
+
+    exit_code = 2
+
+
+class BackendError(XpnetError, RuntimeError):
+    """A backend, device or dtype that this machine cannot provide."""
+
+    exit_code = 3
+
+
+class DivergedError(XpnetError, ArithmeticError):
+    """The loss became NaN or infinite.
+
+    Attributes:
+        epoch: epoch (counted from 1) of the step at which the loss stopped being finite.
+        step: that step, counted from 1 over the whole training.
+        layer: name of the first layer whose output was not finite, or ``"loss"``.
+    """
+
+    exit_code = 4
+
+    def __init__(self, message: str, *, epoch: int = 0, step: int = 0, layer: str = "loss"):
+        super().__init__(message)
+        self.epoch, self.step, self.layer = epoch, step, layer
+
+
+class DataError(XpnetError, ValueError):
+    """A table, column or array that cannot be used as it is."""
+
+    exit_code = 5
+
+
+class CheckpointError(XpnetError, RuntimeError):
+    """A checkpoint or run folder that cannot be written or read."""
+
+
+class RecordError(XpnetError, TypeError):
+    """A traced array was used in a way that cannot be recorded or differentiated."""
+
+
+def suggest(name: object, known: Iterable[object]) -> str:
+    """Return ``"; did you mean 'x'?"`` for the known name nearest to ``name``, else the choices.
+
+    >>> suggest("adm", ["sgd", "adam"])
+    "; did you mean 'adam'?"
+    >>> suggest("zzz", ["sgd", "adam"])
+    '; known: adam, sgd'
+    """
+    names = sorted({str(k) for k in known})
+    near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.6)
+    if near:
+        return f"; did you mean '{near[0]}'?"
+    return f"; known: {', '.join(names)}" if names else ""
