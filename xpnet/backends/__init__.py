@@ -1,0 +1,13 @@
+"""Where arrays live and which library computes with them, chosen at startup.
+
+>>> import xpnet
+>>> cpu = xpnet.backend("numpy")
+>>> cpu.name, cpu.asarray([1, 2], dtype="float32").dtype.name
+('numpy', 'float32')
+"""
+
+from xpnet.backends._backend import Backend, backend, backend_of
+from xpnet.backends.namespaces import array_namespace
+from xpnet.backends.probe import Availability, known, probe
+
+__all__ = ["Availability", "Backend", "array_namespace", "backend", "backend_of", "known", "probe"]

@@ -1,0 +1,229 @@
+"""The backend: one array library, one device, and the way to it and back."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from xpnet.backends import probe
+from xpnet.backends.namespaces import array_namespace
+from xpnet.errors import BackendError, suggest
+
+__all__ = ["Backend", "backend", "backend_of"]
+
+_log = logging.getLogger("xpnet")
+_ALIASES = {"cpu": "numpy", "cuda": "cupy"}
+
+
+@dataclass(frozen=True)
+class Backend:
+    """An array library and a device of it.
+
+    Attributes:
+        name: ``"numpy"``, ``"cupy"``, ``"torch"``, ``"jax"`` or ``"array_api_strict"``.
+        spec: the full specification, such as ``"torch:cpu"`` or ``"cupy:0"``.
+        xp: the library's namespace, conforming through array-api-compat.
+        device: the library's own device object (None: the library has only one).
+        reason: why this backend was chosen.
+    """
+
+    name: str
+    spec: str
+    xp: Any = field(repr=False, compare=False)
+    device: Any = field(repr=False, compare=False)
+    reason: str = field(default="asked for", compare=False)
+
+    def dtype(self, name: Any) -> Any:
+        """Return the library's dtype called ``name`` (a dtype of the library is returned as it is).
+
+        Asking JAX for float64 switches its 64-bit mode on for the process, which it needs for that.
+
+        Raises:
+            BackendError: the library or its device has no such dtype.
+        """
+        if not isinstance(name, str):
+            return name
+        if self.name == "jax" and name in ("float64", "complex128"):
+            self._enable_jax_x64()
+        if name not in self._dtype_names():
+            raise BackendError(
+                f"backend {self.spec}: expected one of the dtypes {', '.join(self._dtype_names())}, "
+                f"found {name!r}; choose another dtype or device{suggest(name, self._dtype_names())}"
+            )
+        return getattr(self.xp, name)
+
+    def asarray(self, x: Any, dtype: Any = None) -> Any:
+        """Return ``x`` (host data, or an array of any backend) as an array on this device.
+
+        Integers narrow to the device's index type where it has no 64-bit ones and the values fit.
+        """
+        if _is_foreign(x, self.xp):
+            x = backend_of(x).to_host(x)
+        if type(x).__module__.partition(".")[0] in ("numpy", "builtins") and self.name != "numpy":
+            x = np.asarray(x)
+            if dtype is None:
+                dtype = self._fitting_dtype(x)
+        dtype = None if dtype is None else self.dtype(dtype)
+        if self.name == "jax":
+            import jax
+
+            return jax.device_put(self.xp.asarray(x, dtype=dtype), self.device)
+        with self.activate():
+            if self.name == "torch" and isinstance(x, np.ndarray) and not x.flags.writeable:
+                x = x.copy()  # PyTorch shares host memory and warns about read-only arrays
+            return self.xp.asarray(x, dtype=dtype, device=self.device)
+
+    def to_host(self, x: Any) -> np.ndarray:
+        """Return ``x`` as a NumPy array (waits until the device has computed it)."""
+        if self.name == "cupy":
+            return self.xp.asnumpy(x)
+        if self.name == "torch":
+            return x.detach().cpu().numpy()
+        if self.name == "array_api_strict":
+            return np.asarray(x.to_device(self.xp.Device("CPU_DEVICE")))
+        return np.asarray(x)
+
+    def synchronize(self) -> None:
+        """Wait until the device has finished all work given to it."""
+        if self.name == "cupy":
+            with self.activate():
+                self.xp.cuda.get_current_stream().synchronize()
+        elif self.name == "torch" and str(self.device).startswith("cuda"):
+            import torch
+
+            torch.cuda.synchronize(self.device)
+        elif self.name == "jax":
+            import jax
+
+            # JAX has no barrier over all arrays: an empty computation runs behind what was queued.
+            jax.device_put(0, self.device).block_until_ready()
+
+    @contextlib.contextmanager
+    def activate(self) -> Iterator[Backend]:
+        """Make this device the current one; NaN and infinity follow IEEE 754 without warnings.
+
+        CuPy takes the device of new arrays from this context, and NumPy's warnings are off inside:
+        xpnet looks at the results instead.
+        """
+        with contextlib.ExitStack() as stack:
+            if self.name == "cupy":
+                stack.enter_context(self.xp.cuda.Device(self.device.id))
+            if self.name in ("numpy", "array_api_strict"):
+                stack.enter_context(np.errstate(all="ignore"))
+            yield self
+
+    def index_dtype(self) -> Any:
+        """Return the dtype in which this device counts and indexes."""
+        info = self.xp.__array_namespace_info__()
+        return info.default_dtypes(device=self.device)["indexing"]
+
+    def _dtype_names(self) -> list[str]:
+        return list(self.xp.__array_namespace_info__().dtypes(device=self.device))
+
+    def _fitting_dtype(self, host: np.ndarray) -> Any:
+        if host.dtype.kind not in "iu" or host.dtype.name in self._dtype_names():
+            return host.dtype.name
+        index = self.index_dtype()
+        low, high = self.xp.iinfo(index).min, self.xp.iinfo(index).max
+        if host.size and (int(host.min()) < low or int(host.max()) > high):
+            raise BackendError(
+                f"backend {self.spec}: expected integers from {low} to {high}, found "
+                f"{host.min()} to {host.max()}; this device has no {host.dtype.name}"
+            )
+        return index
+
+    def _enable_jax_x64(self) -> None:
+        import jax
+
+        if not jax.config.jax_enable_x64:
+            _log.info("float64 asked for: JAX's 64-bit mode is switched on for this process")
+            jax.config.update("jax_enable_x64", True)
+
+
+def _is_foreign(x: Any, xp: Any) -> bool:
+    """True for an array of another library than ``xp`` (and than NumPy, which all of them accept)."""
+    if isinstance(x, (np.ndarray, np.generic, list, tuple, int, float, bool, complex)):
+        return False
+    return array_namespace(x) is not xp
+
+
+def backend(spec: str | Backend | None = "auto") -> Backend:
+    """Return the backend for ``spec``.
+
+    Args:
+        spec: ``"auto"`` (the environment's ``XPNET_BACKEND`` if set, else CUDA if usable, else NumPy),
+            ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"numpy"``, ``"cupy:0"``, ``"torch"``, ``"torch:cpu"``,
+            ``"jax:cpu"``, ``"array_api_strict"`` or ``"array_api_strict:device1"``. A Backend is returned
+            unchanged.
+
+    Raises:
+        BackendError: the library is not installed or the device cannot work; never falls back.
+
+    Example:
+        >>> backend("array_api_strict:device1").spec
+        'array_api_strict:device1'
+    """
+    if isinstance(spec, Backend):
+        return spec
+    text = (spec or "auto").strip()
+    if text == "auto":
+        text = os.environ.get("XPNET_BACKEND", "").strip() or "auto"
+    return _make(text)
+
+
+def backend_of(x: Any) -> Backend:
+    """Return the backend on which the array ``x`` lives.
+
+    >>> import numpy as np
+    >>> backend_of(np.ones(2)).spec
+    'numpy'
+    """
+    xp = array_namespace(x)
+    name = xp.__name__.removeprefix("array_api_compat.").partition(".")[0]
+    if name == "numpy":
+        return _make("numpy")
+    if name == "cupy":
+        return _make(f"cupy:{x.device.id}")
+    if name == "torch":
+        return _make(f"torch:{x.device}")
+    if name == "jax":
+        device = next(iter(x.devices()))
+        return _make(f"jax:{device.platform}:{device.id}")
+    return _make(f"{name}:{_strict_name(x.device)}")
+
+
+@functools.lru_cache(maxsize=None)
+def _make(text: str) -> Backend:
+    if text == "auto":
+        return _choose()
+    name, _, device = text.partition(":")
+    name = _ALIASES.get(name, name)
+    if name not in probe.known():
+        known = ["auto", "cpu", "cuda", *probe.known()]
+        raise BackendError(f"backend: expected one of {', '.join(known)}, found {text!r}{suggest(name, known)}")
+    state = probe.probe(name)
+    if not state.usable:
+        raise BackendError(f"backend {text!r} cannot work here: {state.reason}")
+    xp, handle, device = probe.open_device(name, device)
+    return Backend(name, f"{name}:{device}" if device else name, xp, handle)
+
+
+def _choose() -> Backend:
+    state = probe.probe("cupy")
+    if state.usable:
+        made, reason = _make("cupy:0"), "a CUDA device is usable"
+    else:
+        made, reason = _make("numpy"), f"no CUDA device: {state.reason}"
+    _log.info("backend %s chosen: %s", made.spec, reason)
+    return Backend(made.name, made.spec, made.xp, made.device, reason)
+
+
+def _strict_name(device: Any) -> str:
+    return str(device).split("'")[1]
