@@ -1,0 +1,55 @@
+"""First-order optimizers, learning-rate schedules and gradient clipping.
+
+>>> import numpy as np
+>>> from xpnet import optim
+>>> optimizer = optim.Adam(optim.Cosine(0.1, steps=200))
+>>> params = {"w": np.asarray([3.0, -2.0])}
+>>> state = optimizer.init(params)
+>>> for _ in range(200):
+...     grads = {"w": 2 * params["w"]}  # of the loss w·w
+...     params, state = optimizer.update(optim.clip_by_norm(grads, 1.0), state, params)
+>>> bool(abs(params["w"]).max() < 1e-2)
+True
+"""
+
+from xpnet.optim.adadelta import AdaDelta
+from xpnet.optim.adagrad import AdaGrad
+from xpnet.optim.adam import Adam
+from xpnet.optim.adamw import AdamW
+from xpnet.optim.base import OPTIMIZERS, Optimizer, get
+from xpnet.optim.clipping import clip_by_norm, clip_by_value, global_norm
+from xpnet.optim.rmsprop import RMSProp
+from xpnet.optim.schedules import (
+    SCHEDULES,
+    Constant,
+    Cosine,
+    Exponential,
+    Inverse,
+    Schedule,
+    Step,
+    WarmUp,
+)
+from xpnet.optim.sgd import SGD
+
+__all__ = [
+    "OPTIMIZERS",
+    "SCHEDULES",
+    "SGD",
+    "AdaDelta",
+    "AdaGrad",
+    "Adam",
+    "AdamW",
+    "Constant",
+    "Cosine",
+    "Exponential",
+    "Inverse",
+    "Optimizer",
+    "RMSProp",
+    "Schedule",
+    "Step",
+    "WarmUp",
+    "clip_by_norm",
+    "clip_by_value",
+    "get",
+    "global_norm",
+]

@@ -1,0 +1,56 @@
+"""AdamW: Adam with decoupled weight decay."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from xpnet.optim.adam import adam_change
+from xpnet.optim.base import Optimizer
+from xpnet.optim.configured import FRACTION, NOT_NEGATIVE, POSITIVE
+from xpnet.optim.schedules import RATE
+
+__all__ = ["AdamW"]
+
+
+@dataclass(frozen=True)
+class AdamW(Optimizer, name="adamw"):
+    r"""Adam with decoupled weight decay: parameters shrink beside Adam's step, not through the gradient.
+
+    $$\theta_t = (1 - \alpha \lambda)\, \theta_{t-1} - \alpha\, \frac{\hat m_t}{\sqrt{\hat v_t} + \epsilon}$$
+
+    with the moments of `Adam`.
+
+    Args:
+        learning_rate: $\alpha$, a float or a schedule.
+        beta1: $\beta_1$ in [0, 1), decay rate of the first moment.
+        beta2: $\beta_2$ in [0, 1), decay rate of the second moment.
+        epsilon: $\epsilon$, outside the root.
+        weight_decay: $\lambda$, at least 0. All parameters decay, biases too.
+
+    The same as ``torch.optim.AdamW``, except for its ``amsgrad``. The paper's algorithm 2 scales the decay by
+    the schedule's multiplier alone; here and in torch it is scaled by the whole learning rate. An L2 term in
+    the loss (the Trainer's ``l2``) is something else: Adam divides its gradient by the root of $\hat v$.
+
+    References: Loshchilov and Hutter, Decoupled weight decay regularization, ICLR 2019, algorithm 2.
+
+    >>> import numpy as np
+    >>> optimizer, params = AdamW(0.1, weight_decay=0.5), np.asarray([1.0])
+    >>> params, _ = optimizer.update(np.asarray([0.0]), optimizer.init(params), params)
+    >>> print(params)
+    [0.95]
+    """
+
+    learning_rate: float | Callable[[int], float] = field(default=1e-3, metadata=RATE)
+    beta1: float = field(default=0.9, metadata=FRACTION)
+    beta2: float = field(default=0.999, metadata=FRACTION)
+    epsilon: float = field(default=1e-8, metadata=POSITIVE)
+    weight_decay: float = field(default=0.01, metadata=NOT_NEGATIVE)
+    slots = ("m", "v")
+
+    def rule(
+        self, g: Any, slots: Sequence[Any], p: Any, learning_rate: Any, step: Any
+    ) -> tuple[Any, Sequence[Any]]:
+        change, slots = adam_change(g, slots, learning_rate, step, self.beta1, self.beta2, self.epsilon)
+        return (1.0 - learning_rate * self.weight_decay) * p - change, slots

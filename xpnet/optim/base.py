@@ -1,0 +1,227 @@
+"""The base class of first-order optimizers: everything but the rule itself.
+
+An optimizer is a *rule* for one array and the names of the *slots*, the arrays it keeps for each
+parameter array. Walking through containers, counting steps, the learning rate of the step, checks
+and configuration are here, once for all of them.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from numbers import Real
+from typing import Any, ClassVar
+
+from xpnet.backends import array_namespace
+from xpnet.containers import leaves, rebuild
+from xpnet.errors import ConfigError, suggest
+from xpnet.optim.configured import Configured
+
+__all__ = ["OPTIMIZERS", "Optimizer", "get"]
+
+OPTIMIZERS: dict[str, type[Optimizer]] = {}
+"""Every named optimizer: name -> class."""
+
+
+class Optimizer(Configured, ABC):
+    r"""Base class of first-order optimizers: $(g, s, \theta) \mapsto (\theta, s)$, pure functions.
+
+    A new optimizer is a frozen dataclass of hyperparameters with ``slots`` and ``rule``:
+
+    >>> from dataclasses import dataclass, field
+    >>> import numpy as np
+    >>> from xpnet.optim import Optimizer
+    >>> from xpnet.optim.configured import POSITIVE
+    >>> @dataclass(frozen=True)
+    ... class SignDescent(Optimizer):
+    ...     learning_rate: float = field(default=0.5, metadata=POSITIVE)
+    ...     slots = ()
+    ...     def rule(self, g, slots, p, learning_rate, step):
+    ...         return p - learning_rate * array_namespace(g).sign(g), ()
+    >>> optimizer = SignDescent()
+    >>> params = {"w": np.asarray([1.0, 2.0])}
+    >>> state = optimizer.init(params)
+    >>> params, state = optimizer.update({"w": np.asarray([0.1, -9.0])}, state, params)
+    >>> params, state
+    ({'w': array([0.5, 2.5])}, {'step': 1})
+
+    Given ``name="..."`` (``class SignDescent(Optimizer, name="sign")``) it can also be had by name.
+
+    Parameters, gradients and slots are containers (`xpnet.containers`) of arrays of any Array API
+    library. Hyperparameters enter as Python scalars, so that float32 parameters stay float32.
+    """
+
+    family = "optimizer"
+    known = OPTIMIZERS
+    learning_rate: Any
+    slots: ClassVar[Sequence[str]]
+
+    @abstractmethod
+    def rule(
+        self, g: Any, slots: Sequence[Any], p: Any, learning_rate: Any, step: Any
+    ) -> tuple[Any, Sequence[Any]]:
+        """Return ``(new p, new slots)`` for one parameter array; nothing given is modified.
+
+        Args:
+            g: gradient, of the shape and dtype of ``p``.
+            slots: the arrays named by ``self.slots``, in that order, each shaped like ``p``.
+            p: parameters.
+            learning_rate: of this step, a Python float.
+            step: number of this step, from 1: a Python int (a 0-d float array will do as well, so
+                a rule uses operators on it and neither ``math`` functions nor ``if``).
+        """
+
+    def init(self, params: Any) -> dict[str, Any]:
+        """Return the state before the first step: ``{"step": 0, slot: container of zeros like params}``."""
+        arrays = leaves(params)
+        state: dict[str, Any] = {"step": 0}
+        for name in self.slots:
+            state[name] = rebuild(params, [array_namespace(p).zeros_like(p) for p in arrays])
+        return state
+
+    def update(self, grads: Any, state: dict[str, Any], params: Any) -> tuple[Any, dict[str, Any]]:
+        """Return ``(params, state)`` after one step; the arguments are not modified.
+
+        Args:
+            grads: container like ``params``; None in place of an array leaves that parameter alone.
+            state: what `init` or the previous `update` returned.
+            params: container of arrays.
+
+        Raises:
+            ConfigError: containers or shapes do not fit, or a schedule gave no usable rate.
+        """
+        names, arrays = self.slots, leaves(params)
+        try:
+            step = state["step"] + 1
+            columns = [_like(params, arrays, state[name], name) for name in names]
+        except KeyError as missing:
+            raise ConfigError(
+                f"{type(self).__name__}: the state has no {missing}, found {sorted(state)}; "
+                "pass the state made by init() of the same optimizer"
+            ) from None
+        rate = self.learning_rate_at(step)
+        rows: list[tuple[Any, Sequence[Any]]] = []
+        for p, g, *slots in zip(arrays, _like(params, arrays, grads, "grads"), *columns, strict=True):
+            if g is None:
+                rows.append((p, slots))
+                continue
+            if g.dtype != p.dtype:
+                g = array_namespace(g).astype(g, p.dtype)
+            for array in (g, *slots):
+                if array.shape != p.shape:
+                    raise ConfigError(
+                        f"{type(self).__name__}: parameters of shape {tuple(p.shape)} met a gradient or state "
+                        f"of shape {tuple(array.shape)}; take gradient and state of these same parameters"
+                    )
+            rows.append(self.rule(g, slots, p, rate, step))
+        after: dict[str, Any] = {"step": step}
+        for i, name in enumerate(names):
+            after[name] = rebuild(params, [slots[i] for _, slots in rows])
+        return rebuild(params, [p for p, _ in rows]), after
+
+    def learning_rate_at(self, step: Any) -> Any:
+        """Return the learning rate of step ``step`` (counted from 1).
+
+        >>> from xpnet.optim import SGD, Inverse
+        >>> SGD(Inverse(0.5)).learning_rate_at(10)
+        0.05
+
+        Raises:
+            ConfigError: a schedule gave a negative, infinite or NaN rate.
+        """
+        rate = self.learning_rate
+        if not callable(rate):
+            return rate
+        rate = rate(step)
+        if isinstance(rate, Real):
+            rate = float(rate)  # a NumPy scalar would promote float32 arrays
+            if not 0.0 <= rate < math.inf:
+                raise ConfigError(
+                    f"{type(self).__name__}: expected a finite learning rate of at least 0, found {rate!r} "
+                    f"at step {step} from the schedule {self.learning_rate!r}; correct the schedule"
+                )
+        elif not hasattr(rate, "shape"):  # nor a 0-d array
+            raise ConfigError(
+                f"{type(self).__name__}: expected a number from the schedule {self.learning_rate!r} "
+                f"at step {step}, found {rate!r}; let it return a float"
+            )
+        return rate
+
+
+def _like(params: Any, arrays: list[Any], other: Any, what: str) -> list[Any]:
+    """Return the leaves of ``other`` in the order of ``arrays``, those of ``params``, None where it has none.
+
+    Dicts are matched by key, so that the order in which their keys were inserted does not matter.
+    """
+    if not isinstance(params, (dict, list, tuple)):  # one vector, as nearly always: nothing to match
+        flat = leaves(other)
+        if len(flat) == len(arrays):
+            return flat
+    found: list[Any] = []
+    _collect_like(params, other, what, found)
+    return found
+
+
+def _collect_like(params: Any, other: Any, what: str, found: list[Any]) -> None:
+    if params is None:
+        return
+    if other is None:
+        found.extend([None] * len(leaves(params)))
+    elif isinstance(params, dict):
+        if not isinstance(other, dict) or other.keys() != params.keys():
+            raise _misfit(what, f"the keys {list(params)}", list(other) if isinstance(other, dict) else other)
+        for key, value in params.items():
+            _collect_like(value, other[key], f"{what}[{key!r}]", found)
+    elif isinstance(params, (list, tuple)):
+        if not isinstance(other, (list, tuple)) or len(other) != len(params):
+            raise _misfit(what, f"{len(params)} entries", other)
+        for i, value in enumerate(params):
+            _collect_like(value, other[i], f"{what}[{i}]", found)
+    else:
+        arrays = leaves(other)
+        if len(arrays) != len(leaves(params)):
+            raise _misfit(
+                what, f"{len(leaves(params))} array(s)", f"{len(arrays)} in a {type(other).__name__}"
+            )
+        found.extend(arrays)
+
+
+def _misfit(what: str, expected: str, found: Any) -> ConfigError:
+    shown = found if isinstance(found, (str, list)) and len(str(found)) < 200 else type(found).__name__
+    return ConfigError(
+        f"{what}: expected {expected} as in the parameters, found {shown}; pass a container like them"
+    )
+
+
+def get(spec: str | dict[str, Any] | Optimizer, **options: Any) -> Optimizer:
+    """Return the optimizer that ``spec`` names, describes or is.
+
+    >>> get("adam", learning_rate=0.01)
+    Adam(learning_rate=0.01, beta1=0.9, beta2=0.999, epsilon=1e-08)
+    >>> get({"name": "sgd", "learning_rate": {"name": "inverse", "learning_rate": 0.5}})
+    SGD(learning_rate=Inverse(learning_rate=0.5, decay=1.0), momentum=0.0, nesterov=False)
+
+    Args:
+        spec: a name of `OPTIMIZERS` in any case, a table as `Optimizer.to_config` returns it, or an
+            Optimizer, which is returned as it is.
+        **options: hyperparameters, with a name or a table, over whose own they win.
+
+    Raises:
+        ConfigError: unknown name or option, a value not allowed, or options beside an object.
+    """
+    if isinstance(spec, Optimizer):
+        if options:
+            raise ConfigError(
+                f"optimizer: options {sorted(options)} go with a name, found the object {spec!r}; "
+                f"give them to {type(spec).__name__}(...) itself"
+            )
+        return spec
+    if isinstance(spec, str):
+        return Optimizer.from_config({**options, "name": spec})
+    if isinstance(spec, dict):
+        return Optimizer.from_config({**spec, **options})
+    raise ConfigError(
+        f"optimizer: expected a name, a table or an Optimizer object such as Adam(), found {spec!r}"
+        f"{suggest(getattr(spec, '__name__', spec), OPTIMIZERS)}"
+    )
