@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+import math
 from typing import Any
 
-__all__ = ["erf", "word_dtype"]
+from xpnet.backends.namespaces import array_namespace
+
+__all__ = ["erf", "extended", "place", "word_dtype"]
 
 # Rational approximations of erf and erfc by W. J. Cody, "Rational Chebyshev approximations for the
 # error function", Mathematics of Computation 23 (1969): relative errors below 6e-19.
@@ -52,6 +56,66 @@ def _ratio(coefficients: tuple[tuple[float, ...], tuple[float, ...]], x: Any) ->
     for a, b in zip(above[2:], below[2:], strict=True):
         numerator, denominator = numerator * x + a, denominator * x + b
     return numerator / denominator
+
+
+def place(g: Any, index: Any, shape: tuple[int, ...]) -> Any:
+    """Return zeros of ``shape`` with ``g`` added at ``index``: values that meet in one place add up."""
+    xp = array_namespace(g)
+    device = None if xp.__name__ == "jax.numpy" else getattr(g, "device", None)
+    parts = index if isinstance(index, tuple) else (index,)
+    if all(part is None or part is Ellipsis or isinstance(part, (int, slice)) for part in parts):
+        zeros = xp.zeros(shape, dtype=g.dtype, device=device)
+        if xp.__name__ == "jax.numpy":
+            return zeros.at[index].set(g)
+        zeros[index] = g
+        return zeros
+    size = math.prod(shape)
+    places = xp.reshape(xp.reshape(xp.arange(size, device=device), shape)[index], (-1,))
+    return xp.reshape(_scatter_add(xp, size, places, xp.reshape(g, (-1,)), device), shape)
+
+
+def _scatter_add(xp: Any, size: int, places: Any, values: Any, device: Any) -> Any:
+    zeros = xp.zeros(size, dtype=values.dtype, device=device)
+    name = xp.__name__
+    if name == "jax.numpy":
+        return zeros.at[places].add(values)
+    if name.endswith("torch"):
+        return zeros.index_add_(0, places, values)
+    if name.endswith("cupy"):
+        import cupyx
+
+        cupyx.scatter_add(zeros, places, values)
+        return zeros
+    import numpy as np
+
+    if name.endswith("numpy"):
+        np.add.at(zeros, places, values)
+        return zeros
+    host = xp.Device("CPU_DEVICE")
+    summed = np.zeros(size, dtype=np.asarray(values.to_device(host)).dtype)
+    np.add.at(summed, np.asarray(places.to_device(host)), np.asarray(values.to_device(host)))
+    return xp.asarray(summed, device=device)
+
+
+class Extended:
+    """A namespace of the standard, and beside its functions those that it lacks."""
+
+    def __init__(self, xp: Any):
+        self._xp = xp
+        self.__name__ = xp.__name__
+        self.erf = functools.partial(erf, xp)
+        self.place = place
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._xp, name)
+        self.__dict__[name] = value  # the next look-up is a plain attribute
+        return value
+
+
+@functools.lru_cache(maxsize=None)
+def extended(xp: Any) -> Extended:
+    """Return ``xp`` with the functions of this module beside its own."""
+    return Extended(xp)
 
 
 def word_dtype(xp: Any) -> Any:

@@ -1,0 +1,18 @@
+"""Derivatives of array code written for the Array API standard, on any backend.
+
+>>> import numpy as np
+>>> from xpnet import autodiff
+>>> def f(x):
+...     xp = x.__array_namespace__()
+...     return xp.sum(xp.tanh(x) ** 2)
+>>> autodiff.grad(f)(np.asarray([0.0, 1.0])).round(6)
+array([0.      , 0.639700])
+"""
+
+from xpnet.autodiff.checks import check_grads
+from xpnet.autodiff.functions import stop_gradient
+from xpnet.autodiff.namespaces import namespace
+from xpnet.autodiff.tracer import Tracer
+from xpnet.autodiff.transforms import grad, jvp, value_and_grad, vjp
+
+__all__ = ["Tracer", "check_grads", "grad", "jvp", "namespace", "stop_gradient", "value_and_grad", "vjp"]

@@ -1,0 +1,117 @@
+"""Reverse mode: a tape of what was computed, and the walk back along it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from xpnet.autodiff.namespaces import namespace
+from xpnet.autodiff.rules import Rule
+from xpnet.autodiff.tracer import Trace, Tracer
+from xpnet.backends.lacking import extended
+from xpnet.errors import RecordError
+
+__all__ = ["ReverseTrace"]
+
+_LEAF = Rule("leaf")
+_ITEM = Rule("item")  # one output of a function with several
+
+
+class ReverseTrace(Trace):
+    """A tape: for each recorded function its rule, where its arguments came from, and their values.
+
+    Entries refer to earlier ones by number, never to tracers: a dropped tape frees everything at once.
+    """
+
+    __slots__ = ("tape", "xp")
+
+    def __init__(self, xp: Any):
+        super().__init__(namespace(xp))
+        self.xp = extended(xp)
+        self.tape: list[tuple[Rule, Any, Any, Any, Any]] = []
+
+    def leaf(self, value: Any) -> Tracer:
+        """Return a tracer of ``value``, with respect to which is differentiated."""
+        self.tape.append((_LEAF, (), None, None, value))
+        return Tracer(value, self, len(self.tape) - 1)
+
+    def record(self, rule: Rule, function: Callable[..., Any], args: tuple[Any, ...], options: Any) -> Any:
+        if not self.open:
+            self.check_open(rule)
+        values: list[Any] = []
+        parents: list[int] = []
+        for x in args:
+            if type(x) is Tracer and x.trace is self:
+                values.append(x.value)
+                parents.append(x.slot)
+            else:
+                values.append(x)
+                parents.append(-1)
+        out = function(*values, **options)
+        if rule.constant:
+            return out
+        tape = self.tape
+        tape.append((rule, parents, values, options, out))
+        number = len(tape) - 1
+        if not rule.many:
+            return Tracer(out, self, number)
+        made = []
+        for i, item in enumerate(out):
+            tape.append((_ITEM, number, i, None, item))
+            made.append(Tracer(item, self, len(tape) - 1))
+        return tuple(made)
+
+    def pull_back(self, seeds: dict[int, Any], wanted: list[int]) -> list[Any]:
+        """Return the cotangents of the entries ``wanted``, given those of the entries in ``seeds``.
+
+        Walks the tape backwards once; each entry hands its cotangent on to its parents (version 2 of note
+        003). None stands for a cotangent of zero.
+        """
+        cotangents: list[Any] = [None] * len(self.tape)
+        for number, g in seeds.items():
+            cotangents[number] = g
+        keep = {number: None for number in wanted}
+        for number in range(max(seeds, default=-1), -1, -1):
+            g = cotangents[number]
+            if g is None:
+                continue
+            rule, parents, values, options, out = self.tape[number]
+            if rule is _LEAF:
+                if number in keep:
+                    keep[number] = g
+                continue
+            cotangents[number] = None  # spent: its memory is free from here on
+            if rule is _ITEM:
+                siblings = cotangents[parents]
+                if siblings is None:
+                    siblings = cotangents[parents] = [None] * len(self.tape[parents][4])
+                siblings[values] = g
+                continue
+            xp = self._space_of(g, out)
+            for position, parent in enumerate(parents):
+                if parent >= 0:
+                    pulled = self._pull(rule, position, xp, g, out, values, options)
+                    known = cotangents[parent]
+                    cotangents[parent] = pulled if known is None else xp.add(known, pulled)
+        return [keep[number] for number in wanted]
+
+    def _space_of(self, g: Any, out: Any) -> Any:
+        """Return the namespace for a pull: over tracers if the cotangent or the output is one."""
+        for x in g if type(g) is list else (g,):
+            if type(x) is Tracer:
+                return x.trace.space
+        for x in out if type(out) is tuple else (out,):
+            if type(x) is Tracer:
+                return x.trace.space
+        return self.xp
+
+    def _pull(self, rule: Rule, position: int, xp: Any, g: Any, out: Any, values: Any, options: Any) -> Any:
+        try:
+            return rule.pull(position, xp, g, out, values, options)
+        except (IndexError, TypeError) as error:
+            if not rule.variadic and (position >= len(rule.pulls) or rule.pulls[position] is None):
+                raise RecordError(
+                    f"{rule.name}: expected no traced array as argument {position + 1}, for it has no derivative "
+                    "there; take stop_gradient of it"
+                ) from error
+            raise

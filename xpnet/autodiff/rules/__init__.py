@@ -1,0 +1,10 @@
+"""One derivative rule for each array function, in tables by kind of function.
+
+The derivative of ReLU is in ``compounds.py``, of ``tanh`` in ``elementwise.py``, of ``matmul`` in
+``linalg.py``. A rule that is registered in none of the tests' tables fails the test suite.
+"""
+
+from xpnet.autodiff.rules import compounds, elementwise, indexing, linalg, reductions, shaping
+from xpnet.autodiff.rules.rule import RULES, Rule
+
+__all__ = ["RULES", "Rule", "compounds", "elementwise", "indexing", "linalg", "reductions", "shaping"]

@@ -1,0 +1,132 @@
+"""What a derivative rule is, and the table of all of them.
+
+A rule belongs to one array function ``out = f(*args, **options)``. Its parts are array code:
+
+- ``pulls[i](xp, g, out, *args, **options)`` pulls the cotangent ``g`` of ``out`` back to ``args[i]``;
+- ``push(xp, tangents, out, *args, **options)`` pushes tangents of the arguments (None: constant) forward.
+
+An elementwise function needs one *slope* for each argument, ``slope(xp, out, *args)``; both directions
+follow from it. A slope is a number, an array, or a boolean array, which lets the cotangent through where
+it is True. Where a rule has no ``push``, forward mode transposes its pulls.
+
+Rules call only functions of ``xp``, so they can be traced themselves: every higher derivative follows.
+They write ``xp.multiply(g, y)`` rather than ``g * y`` where the cotangent meets a saved value, for one
+may be traced where the other is not, and some libraries' operators refuse an operand they do not know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["RULES", "Rule", "compound", "constant", "elementwise", "fit", "linear", "rule", "scale"]
+
+RULES: dict[str, Rule] = {}
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Rule:
+    """The derivative of one array function.
+
+    Attributes:
+        name: the function's name in the standard, ``linalg.`` before those of the extension.
+        pulls: one pull for each differentiable argument; None for an argument without derivative.
+        push: the forward direction; None derives it from the pulls.
+        body: the function itself, for those that are not the standard's: ``body(xp, *args, **options)``.
+        constant: the derivative is zero, or the result is not floating: recorded by no transform.
+        variadic: the function takes one list of arrays, and ``pulls[0]`` takes an argument number first.
+        many: the function returns a tuple; cotangents arrive as a list with None for unused outputs.
+    """
+
+    name: str
+    pulls: tuple[Callable[..., Any] | None, ...] = ()
+    push: Callable[..., Any] | None = None
+    body: Callable[..., Any] | None = None
+    constant: bool = False
+    variadic: bool = False
+    many: bool = False
+
+    def pull(self, position: int, xp: Any, g: Any, out: Any, args: list[Any], options: dict[str, Any]) -> Any:
+        """Return the cotangent of ``args[position]``, in its shape and dtype."""
+        if self.variadic:
+            return self.pulls[0](position, xp, g, out, *args, **options)  # type: ignore[misc]
+        return self.pulls[position](xp, g, out, *args, **options)  # type: ignore[misc]
+
+
+def rule(name: str, *pulls: Callable[..., Any] | None, **parts: Any) -> Rule:
+    """Enter a rule with explicit pulls into the table."""
+    if name in RULES:
+        raise ValueError(f"a second rule for {name}")
+    RULES[name] = Rule(name, pulls, **parts)
+    return RULES[name]
+
+
+def constant(*names: str) -> None:
+    """Enter functions whose derivative is zero wherever it exists, or whose result is not floating."""
+    for name in names:
+        rule(name, constant=True)
+
+
+def elementwise(name: str, *slopes: Any, body: Callable[..., Any] | None = None) -> None:
+    """Enter an elementwise function of broadcast arguments by its partial derivatives."""
+
+    def pull_for(position: int, slope: Any) -> Callable[..., Any]:
+        if callable(slope):
+            return lambda xp, g, out, *args: fit(
+                xp, scale(xp, g, slope(xp, out, *args)), args[position]
+            )
+        return lambda xp, g, out, *args: fit(xp, scale(xp, g, slope), args[position])
+
+    def push(xp: Any, tangents: list[Any], out: Any, *args: Any) -> Any:
+        total = None
+        for slope, tangent in zip(slopes, tangents, strict=False):
+            if tangent is not None:
+                part = scale(xp, tangent, slope(xp, out, *args) if callable(slope) else slope)
+                total = part if total is None else total + part
+        return xp.broadcast_to(xp.astype(total, out.dtype), out.shape)
+
+    rule(name, *(pull_for(i, s) for i, s in enumerate(slopes)), push=push, body=body)
+
+
+def linear(name: str, *pulls: Callable[..., Any] | None, push: Callable[..., Any] | None = None) -> None:
+    """Enter a function linear in its first argument: by default its push is the function itself."""
+
+    def same(xp: Any, tangents: list[Any], out: Any, x: Any, *args: Any, **options: Any) -> Any:
+        return getattr(xp, name)(tangents[0], *args, **options)
+
+    rule(name, *pulls, push=push or same)
+
+
+def compound(name: str, *pulls: Callable[..., Any] | None, **parts: Any) -> Callable[..., Any]:
+    """Return a decorator that enters a function of several array operations with a rule of its own.
+
+    The function is ``body(xp, *args)``; other rules may call it like any function.
+    """
+
+    def enter(body: Callable[..., Any]) -> Callable[..., Any]:
+        rule(name, *pulls, body=body, **parts)
+        return body
+
+    return enter
+
+
+def scale(xp: Any, g: Any, slope: Any) -> Any:
+    """Return ``g`` times ``slope``; a boolean slope lets ``g`` through where it is True, NaN-safe."""
+    if isinstance(slope, (int, float)):
+        return g if slope == 1 else -g if slope == -1 else g * slope
+    if slope.dtype == xp.bool:
+        return xp.where(slope, g, 0.0)
+    return xp.multiply(g, slope)
+
+
+def fit(xp: Any, g: Any, x: Any) -> Any:
+    """Return ``g`` summed over the axes along which ``x`` was broadcast, in the dtype of ``x``."""
+    shape = x.shape
+    if g.shape != shape:
+        extra = len(g.shape) - len(shape)
+        axes = tuple(range(extra)) + tuple(
+            extra + i for i, n in enumerate(shape) if n == 1 and g.shape[extra + i] != 1
+        )
+        g = xp.reshape(xp.sum(g, axis=axes), shape)
+    return g if g.dtype == x.dtype else xp.astype(g, x.dtype)

@@ -1,0 +1,218 @@
+"""Functions that make derivatives of functions: ``grad``, ``value_and_grad``, ``vjp`` and ``jvp``.
+
+Arguments may be nested dicts, lists and tuples of arrays, and :class:`xpnet.parameters.Parameters`.
+Inside them only floating arrays are differentiated; others pass through, with the gradient None.
+Transforms nest: ``grad(grad(f))`` is the second derivative.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from xpnet.autodiff.forward import ForwardTrace
+from xpnet.autodiff.reverse import ReverseTrace
+from xpnet.autodiff.tracer import Trace, Tracer, is_floating, plain_namespace
+from xpnet.backends import array_namespace
+from xpnet.containers import leaves, map_leaves, rebuild
+from xpnet.errors import RecordError
+
+__all__ = ["grad", "jvp", "value_and_grad", "vjp"]
+
+
+def value_and_grad(
+    f: Callable[..., Any], argnums: int | tuple[int, ...] = 0, *, has_aux: bool = False
+) -> Callable[..., Any]:
+    """Return a function that computes ``f`` and its gradient.
+
+    Args:
+        f: function with a 0-d floating array as result (with ``has_aux``: a pair of it and anything else).
+        argnums: which positional arguments to differentiate; a tuple gives a tuple of gradients.
+        has_aux: ``f`` returns ``(value, aux)``; the result is ``((value, aux), gradients)``.
+
+    Returns:
+        A function of the same arguments that returns ``(value, gradients)``; a gradient is shaped like its
+        argument.
+
+    Raises:
+        RecordError: the result is not a 0-d floating array, or an argument is not floating.
+
+    Example:
+        >>> import numpy as np
+        >>> value, gradient = value_and_grad(lambda x: x @ x)(np.asarray([1.0, 2.0]))
+        >>> float(value), gradient
+        (5.0, array([2., 4.]))
+    """
+
+    def run(*args: Any, **options: Any) -> Any:
+        positions = (argnums,) if isinstance(argnums, int) else tuple(argnums)
+        chosen = _chosen(f, args, positions)
+        trace = ReverseTrace(plain_namespace(*leaves(chosen)))
+        traced = _trace_leaves(chosen, trace.leaf)
+        inside = list(args)
+        for position, value in zip(positions, traced, strict=True):
+            inside[position] = value
+        result = f(*inside, **options)
+        value, aux = result if has_aux else (result, None)
+        _check_scalar(f, value)
+        cotangent = _one_like(value)
+        gradients = _pull(trace, [value], [cotangent], traced, chosen)
+        trace.open = False
+        answer = gradients[0] if isinstance(argnums, int) else tuple(gradients)
+        value = _value_of(value, trace)
+        return ((value, _strip(aux, trace)), answer) if has_aux else (value, answer)
+
+    return run
+
+
+def grad(f: Callable[..., Any], argnums: int | tuple[int, ...] = 0) -> Callable[..., Any]:
+    """Return a function that computes the gradient of ``f``; see :func:`value_and_grad`.
+
+    >>> import numpy as np
+    >>> float(grad(lambda x: x**3)(np.asarray(2.0)))
+    12.0
+    >>> float(grad(grad(lambda x: x**3))(np.asarray(2.0)))
+    12.0
+    """
+    both = value_and_grad(f, argnums)
+    return lambda *args, **options: both(*args, **options)[1]
+
+
+def vjp(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[[Any], tuple[Any, ...]]]:
+    """Return ``f(*primals)`` and the pullback, which maps a cotangent of the result to those of the primals.
+
+    The pullback takes a container shaped like the result and returns one entry for each primal. It may
+    be called many times.
+
+    >>> import numpy as np
+    >>> y, pullback = vjp(lambda x: x * x, np.asarray([1.0, 3.0]))
+    >>> pullback(np.asarray([1.0, 0.5]))
+    (array([2., 3.]),)
+    """
+    chosen = _chosen(f, primals, tuple(range(len(primals))))
+    trace = ReverseTrace(plain_namespace(*leaves(chosen)))
+    traced = _trace_leaves(chosen, trace.leaf)
+    result = f(*traced)
+    results = leaves(result)
+    trace.open = False
+
+    def pullback(cotangent: Any) -> tuple[Any, ...]:
+        given = leaves(cotangent)
+        if len(given) != len(results):
+            raise RecordError(
+                f"pullback: expected a cotangent with {len(results)} leaves like the result, found {len(given)}"
+            )
+        for g, y in zip(given, results, strict=True):
+            if tuple(getattr(g, "shape", ())) != tuple(y.shape):
+                raise RecordError(
+                    f"pullback: expected a cotangent of shape {tuple(y.shape)} like the result, "
+                    f"found {tuple(getattr(g, 'shape', ()))}"
+                )
+        return tuple(_pull(trace, results, given, traced, chosen))
+
+    return _strip(result, trace), pullback
+
+
+def jvp(f: Callable[..., Any], primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Any, Any]:
+    """Return ``f(*primals)`` and its derivative in the direction ``tangents``.
+
+    >>> import numpy as np
+    >>> y, dy = jvp(lambda x: x * x, (np.asarray(3.0),), (np.asarray(1.0),))
+    >>> float(y), float(dy)
+    (9.0, 6.0)
+    """
+    chosen = _chosen(f, primals, tuple(range(len(primals))))
+    directions = leaves(tuple(tangents))
+    trace = ForwardTrace(plain_namespace(*leaves(chosen)))
+    if len(directions) != len(leaves(chosen)):
+        raise RecordError(
+            f"jvp: expected one tangent for each of {len(leaves(chosen))} arrays, found {len(directions)}"
+        )
+    remaining = iter(directions)
+    pairs = [(x, next(remaining)) for x in leaves(chosen)]
+    made = [Tracer(x, trace, t) if is_floating(x) else x for x, t in pairs]
+    result = f(*rebuild(chosen, made))
+    trace.open = False
+
+    def tangent_of(y: Any) -> Any:
+        return y.slot if _belongs(y, trace) else array_namespace(y).zeros_like(y)
+
+    return _strip(result, trace), map_leaves(tangent_of, result)
+
+
+def _chosen(f: Any, args: tuple[Any, ...], positions: tuple[int, ...]) -> list[Any]:
+    """Return the arguments to differentiate, with Python numbers as 0-d arrays, checked to be floating."""
+    name = getattr(f, "__name__", type(f).__name__)
+    for position in positions:
+        if not -len(args) <= position < len(args):
+            raise RecordError(f"{name}: expected argument number {position}, found {len(args)} arguments")
+    arrays = [x for x in leaves(list(args)) if not isinstance(x, (bool, int, float, complex))]
+    xp = array_namespace(*arrays) if arrays else None
+    chosen = []
+    for position in positions:
+        value = args[position]
+        if isinstance(value, (bool, int, float, complex)):
+            value = np.asarray(value) if xp is None else xp.asarray(value)
+        if not isinstance(value, (dict, list, tuple)) and not hasattr(value, "__leaves__"):
+            if not is_floating(value):
+                raise RecordError(
+                    f"{name}: expected a floating array as argument {position}, found dtype {value.dtype}; "
+                    "convert it with xp.astype(x, xp.float64)"
+                )
+        chosen.append(value)
+    return chosen
+
+
+def _trace_leaves(chosen: list[Any], make: Callable[[Any], Tracer]) -> list[Any]:
+    return [map_leaves(lambda x: make(x) if is_floating(x) else x, value) for value in chosen]
+
+
+def _pull(trace: ReverseTrace, results: list[Any], seeds: list[Any], traced: list[Any], chosen: list[Any]) -> list[Any]:
+    """Return the cotangents of the traced arguments, given those of the results."""
+    starts: dict[int, Any] = {}
+    for y, g in zip(results, seeds, strict=True):
+        if _belongs(y, trace):
+            starts[y.slot] = g if y.slot not in starts else trace.space.add(starts[y.slot], g)
+    inputs = leaves(traced)
+    mine = [x for x in inputs if _belongs(x, trace)]
+    found = dict(zip((x.slot for x in mine), trace.pull_back(starts, [x.slot for x in mine]), strict=True))
+
+    def gradient(x: Any) -> Any:
+        if not _belongs(x, trace):
+            return None
+        g = found[x.slot]
+        return trace.space.zeros_like(x.value) if g is None else g
+
+    return rebuild(chosen, [gradient(x) for x in inputs])
+
+
+def _belongs(x: Any, trace: Trace) -> bool:
+    return type(x) is Tracer and x.trace is trace
+
+
+def _value_of(x: Any, trace: Trace) -> Any:
+    return x.value if _belongs(x, trace) else x
+
+
+def _strip(tree: Any, trace: Trace) -> Any:
+    return map_leaves(lambda x: _value_of(x, trace), tree)
+
+
+def _one_like(value: Any) -> Any:
+    return array_namespace(value).ones_like(value.value if type(value) is Tracer else value)
+
+
+def _check_scalar(f: Any, value: Any) -> None:
+    name = getattr(f, "__name__", type(f).__name__)
+    shape = getattr(value, "shape", None)
+    if shape is None and not isinstance(value, (int, float)):
+        raise RecordError(f"grad of {name}: expected a 0-d array as result, found {type(value).__name__}")
+    if shape:
+        raise RecordError(
+            f"grad of {name}: expected a 0-d array as result, found shape {tuple(shape)}; sum or average it, or use "
+            "xpnet.autodiff.vjp for a result of several values"
+        )
+    if shape is not None and not is_floating(value):
+        raise RecordError(f"grad of {name}: expected a floating result, found dtype {value.dtype}")

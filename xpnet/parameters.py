@@ -1,0 +1,104 @@
+"""All learnable parameters as one flat vector with named views: the lecture notes' theta.
+
+One vector means one optimizer call, one checkpoint tensor, one thing to clip, prune or hand to a
+second-order method. A layout says which slice of it is called what.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from xpnet.backends import array_namespace
+from xpnet.errors import ConfigError, suggest
+
+__all__ = ["Layout", "Parameters"]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Names, shapes and offsets of the arrays inside a flat vector.
+
+    >>> layout = Layout((("0.weight", (2, 3)), ("0.bias", (3,))))
+    >>> layout.size, layout.offsets
+    (9, (0, 6))
+    """
+
+    entries: tuple[tuple[str, tuple[int, ...]], ...]
+
+    def __post_init__(self) -> None:
+        sizes = [math.prod(shape) for _, shape in self.entries]
+        offsets = tuple(sum(sizes[:i]) for i in range(len(sizes)))
+        object.__setattr__(self, "offsets", offsets)
+        object.__setattr__(self, "size", sum(sizes))
+        slices = tuple((slice(o, o + n), e[1]) for o, n, e in zip(offsets, sizes, self.entries, strict=True))
+        object.__setattr__(self, "slices", slices)
+        object.__setattr__(self, "names", tuple(name for name, _ in self.entries))
+
+    offsets: tuple[int, ...] = ()  # set above; declared for readers and type checkers
+    size: int = 0
+    slices: tuple[tuple[slice, tuple[int, ...]], ...] = ()
+    names: tuple[str, ...] = ()
+
+    def views(self, flat: Any) -> tuple[Any, ...]:
+        """Return the named arrays inside ``flat``, in the order of :attr:`names`."""
+        xp = array_namespace(flat)
+        return tuple(xp.reshape(flat[part], shape) for part, shape in self.slices)
+
+    def tree(self, views: tuple[Any, ...]) -> dict[str, Any]:
+        """Return ``views`` as nested dicts: ``"0.weight"`` becomes ``["0"]["weight"]``."""
+        root: dict[str, Any] = {}
+        for name, view in zip(self.names, views, strict=True):
+            *path, last = name.split(".")
+            inner = root
+            for part in path:
+                inner = inner.setdefault(part, {})
+            inner[last] = view
+        return root
+
+
+class Parameters(Mapping[str, Any]):
+    """One flat vector and its layout, read like a dict from names to arrays.
+
+    Args:
+        flat: vector of shape (layout.size,).
+        layout: what is where in it.
+
+    Example:
+        >>> import numpy as np
+        >>> p = Parameters(np.arange(9.0), Layout((("0.weight", (2, 3)), ("0.bias", (3,)))))
+        >>> p["0.bias"]
+        array([6., 7., 8.])
+    """
+
+    def __init__(self, flat: Any, layout: Layout):
+        if tuple(flat.shape) != (layout.size,):
+            raise ConfigError(
+                f"Parameters: expected a flat vector of shape ({layout.size},) for {len(layout.names)} arrays, "
+                f"found shape {tuple(flat.shape)}"
+            )
+        self.flat, self.layout = flat, layout
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self.layout.names:
+            raise KeyError(f"no parameter {name!r}{suggest(name, self.layout.names)}")
+        part, shape = self.layout.slices[self.layout.names.index(name)]
+        return array_namespace(self.flat).reshape(self.flat[part], shape)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.layout.names)
+
+    def __len__(self) -> int:
+        return len(self.layout.names)
+
+    def __repr__(self) -> str:
+        named = ", ".join(f"{name}: {shape}" for name, shape in self.layout.entries)
+        return f"Parameters({self.layout.size} values in {named})"
+
+    def __leaves__(self) -> list[Any]:
+        return [self.flat]
+
+    def __rebuild__(self, leaves: list[Any]) -> Parameters:
+        return Parameters(leaves[0], self.layout)

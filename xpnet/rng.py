@@ -1,0 +1,148 @@
+"""Random numbers from counters: the same draws on every device, for ever.
+
+The generator is Threefry-2x32 with 20 rounds (Salmon et al., "Parallel random numbers: as easy as
+1, 2, 3", 2011): a keyed bijection on pairs of 32-bit words. A draw depends on its key and its index
+alone, so nothing has to be stored but the seed and where the training stands. Keys are derived by
+folding words into one another: ``key(seed).fold("dropout", layer, step)``.
+
+Weights and shuffles are drawn on the host; :func:`bernoulli` draws on the device of its array,
+in array operations of the standard, with the same bits everywhere.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from xpnet.backends.lacking import word_dtype
+from xpnet.errors import ConfigError
+
+__all__ = ["Key", "bernoulli", "bits", "key", "normal", "permutation", "threefry", "uniform"]
+
+_WORD = 0xFFFFFFFF
+_PARITY = 0x1BD11BDA
+_ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
+
+
+@dataclass(frozen=True)
+class Key:
+    """A key of the generator: two 32-bit words."""
+
+    low: int
+    high: int
+
+    def fold(self, *words: int | str) -> Key:
+        """Return the key derived from this one by ``words``, whole numbers or names.
+
+        >>> key(0).fold("init", 3) == key(0).fold("init").fold(3)
+        True
+        """
+        derived = self
+        for word in words:
+            if isinstance(word, str):
+                counter = (zlib.crc32(word.encode()), _WORD)  # no whole number below 2**63 has this form
+            else:
+                counter = (word & _WORD, (word >> 32) & _WORD)
+            derived = Key(*threefry((derived.low, derived.high), *counter))
+        return derived
+
+
+def key(seed: int) -> Key:
+    """Return the root key of ``seed``, a whole number from 0 to 2**64 - 1.
+
+    Raises:
+        ConfigError: ``seed`` is not such a number.
+    """
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**64:
+        raise ConfigError(f"seed: expected a whole number from 0 to 2**64 - 1, found {seed!r}")
+    return Key(int(seed) & _WORD, int(seed) >> 32)
+
+
+def threefry(
+    words: tuple[Any, Any], x0: Any, x1: Any, wrap: Callable[[Any], Any] = lambda word: word & _WORD
+) -> tuple[Any, Any]:
+    """Return the two words that Threefry-2x32-20 makes of the counter ``(x0, x1)`` under a key.
+
+    Every word is a Python int or an integer array. ``wrap`` reduces a sum modulo 2**32: arrays of
+    uint32 do that by themselves and pass the identity.
+
+    >>> [hex(w) for w in threefry((0, 0), 0, 0)]
+    ['0x6b200159', '0x99ba4efe']
+    """
+    k0, k1 = words
+    schedule = (k0, k1, k0 ^ k1 ^ _PARITY)
+    x0, x1 = wrap(x0 + k0), wrap(x1 + k1)
+    for block in range(5):
+        for rotation in _ROTATIONS[block % 2]:
+            x0 = wrap(x0 + x1)
+            x1 = (wrap(x1 << rotation) | (x1 >> (32 - rotation))) ^ x0
+        x0 = wrap(x0 + schedule[(block + 1) % 3])
+        x1 = wrap(x1 + schedule[(block + 2) % 3] + (block + 1))
+    return x0, x1
+
+
+def bits(key: Key, shape: Sequence[int], *, xp: Any, device: Any = None) -> Any:
+    """Return an integer array of ``shape`` of 32-bit words, drawn on ``device`` in array operations."""
+    size = math.prod(shape)
+    dtype = word_dtype(xp)
+    words = tuple(xp.asarray(word, dtype=dtype, device=device) for word in (key.low, key.high))
+    counter = xp.arange((size + 1) // 2, dtype=dtype, device=device)
+    wraps_itself = dtype == xp.uint32
+    drawn = threefry(words, counter, counter * 0, *([_identity] if wraps_itself else []))
+    return xp.reshape(xp.concat(drawn)[:size], tuple(shape))
+
+
+def _identity(word: Any) -> Any:
+    return word
+
+
+def bernoulli(key: Key, probability: float, shape: Sequence[int], *, xp: Any, device: Any = None) -> Any:
+    """Return a boolean array of ``shape``, True with ``probability`` (to 24 bits).
+
+    The comparison is one of integers, so every device draws the same mask.
+    """
+    return (bits(key, shape, xp=xp, device=device) >> 8) < round(probability * 2**24)
+
+
+def _host_words(key: Key, size: int) -> tuple[np.ndarray, np.ndarray]:
+    counter = np.arange(size, dtype=np.uint64)
+    words = tuple(np.asarray(word, dtype=np.uint32) for word in (key.low, key.high))
+    return threefry(
+        words, (counter & _WORD).astype(np.uint32), (counter >> 32).astype(np.uint32), _identity
+    )
+
+
+def uniform(key: Key, shape: Sequence[int], low: float = 0.0, high: float = 1.0) -> np.ndarray:
+    """Return a float64 host array of ``shape``, uniform in [low, high) with 53 random bits.
+
+    >>> uniform(key(0), (2,)).round(6)
+    array([0.418457, 0.314682])
+    """
+    first, second = _host_words(key, math.prod(shape))
+    whole = (first >> 5).astype(np.float64) * 2.0**26 + (second >> 6)
+    return low + (high - low) * np.reshape(whole * 2.0**-53, tuple(shape))
+
+
+def normal(key: Key, shape: Sequence[int], mean: float = 0.0, std: float = 1.0) -> np.ndarray:
+    """Return a float64 host array of ``shape`` of normal draws, by the transformation of Box and Muller."""
+    size = math.prod(shape)
+    half = (size + 1) // 2
+    radius = np.sqrt(-2 * np.log1p(-uniform(key.fold("radius"), (half,))))
+    angle = 2 * np.pi * uniform(key.fold("angle"), (half,))
+    drawn = np.concatenate([radius * np.cos(angle), radius * np.sin(angle)])[:size]
+    return mean + std * np.reshape(drawn, tuple(shape))
+
+
+def permutation(key: Key, n: int) -> np.ndarray:
+    """Return the numbers 0 .. n-1 in random order, as an int64 host array.
+
+    >>> sorted(permutation(key(7), 5).tolist())
+    [0, 1, 2, 3, 4]
+    """
+    first, second = _host_words(key, n)
+    return np.argsort((first.astype(np.uint64) << np.uint64(32)) | second, kind="stable")
