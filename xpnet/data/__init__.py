@@ -1,0 +1,64 @@
+"""Tables and arrays: read, checked, split and encoded.
+
+A file becomes arrays in four steps::
+
+    table = load("flowers.csv", target="species")
+    train, validation, test = split_rows(table.frame.height, validation=0.1, test=0.2, seed=0,
+                                         stratify=strata(table.frame["species"]))
+    encoder = Encoder.fit(table.frame, table.target, rows=train)
+    X, y, rows = encoder.encode(table.frame, rows=train)
+"""
+
+from __future__ import annotations
+
+from xpnet.data.arrays import Checked, check_arrays, check_labels
+from xpnet.data.builtin import (
+    BUILTIN,
+    digits,
+    digits_arrays,
+    sine,
+    sine_arrays,
+    spirals,
+    spirals_arrays,
+    two_gaussians,
+    two_gaussians_arrays,
+    xor,
+    xor_arrays,
+)
+from xpnet.data.columns import Categorical, Numeric
+from xpnet.data.delimited import MISSING
+from xpnet.data.encoder import Encoded, Encoder
+from xpnet.data.loading import load
+from xpnet.data.splits import split_rows
+from xpnet.data.tables import EXTENSIONS, Table, read_table, write_table
+from xpnet.data.tasks import infer_task, strata
+
+__all__ = [
+    "BUILTIN",
+    "EXTENSIONS",
+    "MISSING",
+    "Categorical",
+    "Checked",
+    "Encoded",
+    "Encoder",
+    "Numeric",
+    "Table",
+    "check_arrays",
+    "check_labels",
+    "digits",
+    "digits_arrays",
+    "infer_task",
+    "load",
+    "read_table",
+    "sine",
+    "sine_arrays",
+    "spirals",
+    "spirals_arrays",
+    "split_rows",
+    "strata",
+    "two_gaussians",
+    "two_gaussians_arrays",
+    "write_table",
+    "xor",
+    "xor_arrays",
+]

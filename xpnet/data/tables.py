@@ -1,0 +1,263 @@
+"""Tables: read from files of several formats, and written so that nothing half-written is left."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import zipfile
+import zlib
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
+
+from xpnet.data._packages import import_polars
+from xpnet.data.delimited import read_delimited
+from xpnet.errors import DataError, suggest
+
+if TYPE_CHECKING:
+    import polars
+
+__all__ = ["EXTENSIONS", "Table", "read_table", "suggest_file", "write_table"]
+
+EXTENSIONS = (".csv", ".tsv", ".parquet", ".npz", ".npy")
+"""Extensions that `read_table` knows, in any case."""
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """A table and the name of the column to be predicted.
+
+    Attributes:
+        frame: the columns, a polars DataFrame.
+        target: name of the column to be predicted, or None.
+        name: what the table is called in messages: a built-in name or a path.
+    """
+
+    frame: polars.DataFrame
+    target: str | None
+    name: str
+
+
+def read_table(path: str | os.PathLike[str], *, text: Collection[str] = ()) -> polars.DataFrame:
+    """Read a table from a file; its extension says the format.
+
+    - ``.csv``, ``.tsv``: UTF-8 text with a header, separated by commas or tabs; cells such as an empty one or
+      ``NA`` count as missing (`xpnet.data.MISSING`); types are inferred over the whole file.
+    - ``.parquet``: as it is.
+    - ``.npz``: a two-dimensional array ``X`` gives the columns x0, x1, ...; every one-dimensional array, such
+      as ``y``, a column of its name.
+    - ``.npy``: a two-dimensional array gives the columns x0, x1, ...; a structured one a column per field.
+
+    Nothing that is pickled is ever read.
+
+    Args:
+        path: the file.
+        text: names of columns of a CSV or TSV file that stay text even if all their cells are numbers
+            (`Encoder.text_columns` lists those that a fitted encoder takes as text).
+
+    Raises:
+        DataError: the file is missing, empty, damaged, without rows, not of its format, or of an unknown one.
+        ConfigError: polars is not installed.
+    """
+    path = Path(path)
+    extension = path.suffix.lower()
+    if path.is_dir():
+        raise DataError(f"'{path}' is a folder; a table file is needed ({', '.join(EXTENSIONS)})")
+    if not path.exists():
+        raise DataError(f"there is no file '{path}'{suggest_file(path)}")
+    if extension not in EXTENSIONS:
+        raise DataError(
+            f"'{path}' has the unknown extension '{path.suffix}'; known: {', '.join(EXTENSIONS)}; "
+            "rename it, or convert it to one of these"
+        )
+    try:
+        if path.stat().st_size == 0:
+            raise DataError(f"'{path}' is empty (0 bytes); a table with a header and rows is needed")
+        if extension in (".csv", ".tsv"):
+            frame = read_delimited(path, "," if extension == ".csv" else "\t", text)
+        elif extension == ".parquet":
+            frame = _read_parquet(path)
+        else:
+            frame = _frame(path, _read_numpy(path))
+    except OSError as error:
+        raise DataError(f"'{path}' cannot be read: {error.strerror or error}") from error
+    if frame.height == 0 or frame.width == 0:
+        raise DataError(f"'{path}' has {frame.width} columns, but no rows")
+    return frame
+
+
+def suggest_file(path: Path) -> str:
+    """Return the end of a message that names the file nearest to ``path`` in its folder, or nothing."""
+    try:
+        found = [entry.name for entry in path.parent.iterdir() if entry.suffix.lower() in EXTENSIONS]
+    except OSError:
+        return f"; there is no folder '{path.parent}' either"
+    # only a near name is worth a word here: a folder's whole listing is not
+    hint = suggest(path.name, found)
+    return hint if hint.startswith("; did you mean") else ""
+
+
+def _read_parquet(path: Path) -> polars.DataFrame:
+    pl = import_polars()
+    try:
+        return pl.read_parquet(path, glob=False)
+    # polars reports some damage as a Rust panic, which is no Exception
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        first = str(error).strip().split("\n")[0]
+        raise DataError(f"'{path}' is no readable Parquet file (damaged or cut off?): {first}") from None
+
+
+def _read_numpy(path: Path) -> dict[str, np.ndarray]:
+    """Return the columns of an NPZ or NPY file by name."""
+    loaded = _load_numpy(path)
+    if isinstance(loaded, np.ndarray):
+        return _array_columns(path, "the array", loaded)
+    columns: dict[str, np.ndarray] = {}
+    for name, array in loaded.items():
+        label = f"array '{name}'"
+        if array.ndim == 2 and name != "X":
+            raise DataError(
+                f"'{path}': {label} has shape {array.shape}; only 'X' may have two dimensions, "
+                "every other array is one column"
+            )
+        new = (
+            {name: array} if array.ndim == 1 and not array.dtype.names else _array_columns(path, label, array)
+        )
+        twice = columns.keys() & new.keys()
+        if twice:
+            raise DataError(
+                f"'{path}': {label} gives column '{min(twice)}', which is there already; rename one"
+            )
+        columns |= new
+    lengths = {name: len(column) for name, column in columns.items()}
+    if len(set(lengths.values())) > 1:
+        shapes = ", ".join(f"'{name}' {array.shape}" for name, array in loaded.items())
+        raise DataError(f"'{path}': arrays of one table need equally many rows; found {shapes}")
+    return columns
+
+
+def _load_numpy(path: Path) -> np.ndarray | dict[str, np.ndarray]:
+    try:
+        loaded = np.load(path, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            return loaded
+        with loaded:
+            return {name: loaded[name] for name in loaded.files}
+    except (
+        ValueError,
+        EOFError,
+        KeyError,
+        MemoryError,
+        NotImplementedError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
+        if "allow_pickle" in str(error) or "pickled" in str(error):
+            raise DataError(
+                f"'{path}' holds Python objects or is no NumPy file; pickled data is never read: "
+                "save arrays of numbers or of text (dtype 'U') with np.save or np.savez"
+            ) from None
+        raise DataError(f"'{path}' is no readable NumPy file (damaged or cut off?): {error}") from None
+
+
+def _array_columns(path: Path, label: str, array: np.ndarray) -> dict[str, np.ndarray]:
+    if array.dtype.names and array.ndim == 1:
+        return {name: array[name] for name in array.dtype.names}
+    if array.ndim != 2 or array.dtype.names:
+        raise DataError(
+            f"'{path}': {label} has shape {array.shape} and dtype {array.dtype}; "
+            "expected two dimensions (rows, columns), or one dimension of records"
+        )
+    return {f"x{index}": array[:, index] for index in range(array.shape[1])}
+
+
+def _frame(path: Path | None, columns: Mapping[str, Any]) -> polars.DataFrame:
+    """Return a polars DataFrame of one-dimensional arrays or sequences."""
+    pl = import_polars()
+    place = f"'{path}': " if path else ""
+    series = []
+    for name, values in columns.items():
+        array = values if isinstance(values, pl.Series) else np.asarray(values)
+        if isinstance(array, np.ndarray):
+            if array.ndim != 1:
+                raise DataError(f"{place}column '{name}' has shape {array.shape}; expected one dimension")
+            array = _plain(f"{place}column '{name}'", array)
+        series.append(pl.Series(name, array))
+    lengths = {str(s.name): len(s) for s in series}
+    if len(set(lengths.values())) > 1:
+        raise DataError(f"{place}columns of one table need equally many rows; found {lengths}")
+    return pl.DataFrame(series)
+
+
+def _plain(label: str, array: np.ndarray) -> Any:
+    """Return ``array`` in a type that a table column can have."""
+    kind = array.dtype.kind
+    if kind == "O":
+        return array.tolist()  # only from memory: whole numbers beyond 64 bits and the like
+    if kind == "S":
+        try:
+            return np.char.decode(array, "utf-8")
+        except UnicodeDecodeError:
+            raise DataError(f"{label} holds bytes that are not UTF-8 text") from None
+    if kind == "f" and array.dtype.itemsize > 8:
+        return array.astype(np.float64)
+    if kind not in "biufUM":
+        raise DataError(f"{label} has dtype {array.dtype}; expected numbers, booleans or text")
+    return np.ascontiguousarray(array.astype(array.dtype.newbyteorder("="), copy=False))
+
+
+def write_table(frame_or_columns: Any, path: str | os.PathLike[str]) -> None:
+    """Write a table as CSV (``.csv``, ``.tsv``) or Parquet (``.parquet``), all of it or nothing.
+
+    The table is written under a temporary name in the same folder, flushed to the disk and renamed: a file
+    that was there before stays whole until then, and nothing is left behind when writing fails.
+
+    Args:
+        frame_or_columns: a polars DataFrame, or a mapping from column names to one-dimensional arrays.
+        path: the file to write; one that exists is replaced.
+
+    Raises:
+        DataError: the extension is not one of these, columns are not equally long, the folder does not
+            exist, or the disk is full or refuses.
+        ConfigError: polars is not installed.
+    """
+    pl = import_polars()
+    path = Path(path)
+    extension = path.suffix.lower()
+    if extension not in (".csv", ".tsv", ".parquet"):
+        raise DataError(f"'{path}' cannot be written: its extension must be .csv, .tsv or .parquet")
+    if path.is_dir():
+        raise DataError(f"'{path}' cannot be written: it is a folder")
+    frame = frame_or_columns if isinstance(frame_or_columns, pl.DataFrame) else _frame(None, frame_or_columns)
+    try:
+        _write_atomically(frame, path, extension)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(
+            f"'{path}' cannot be written: {reason}; nothing was left behind: "
+            "make room, or choose another folder"
+        ) from error
+
+
+def _write_atomically(frame: polars.DataFrame, path: Path, extension: str) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            _write(frame, file, extension)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+
+
+def _write(frame: polars.DataFrame, file: IO[bytes], extension: str) -> None:
+    if extension == ".parquet":
+        frame.write_parquet(file)
+    else:
+        frame.write_csv(file, separator="," if extension == ".csv" else "\t")
