@@ -1,0 +1,54 @@
+"""Layers and models as plain array functions; there is no backward code here.
+
+>>> from xpnet import nn
+>>> model = nn.MLP([16], 3)
+>>> variables = model.init(seed=0, input_shape=4, backend="numpy")
+>>> import numpy as np
+>>> model.apply(variables, np.ones((2, 4), dtype="float32")).shape
+(2, 3)
+"""
+
+from xpnet.nn import init
+from xpnet.nn.activations import (
+    ELU,
+    GELU,
+    Identity,
+    LeakyReLU,
+    ReLU,
+    Sigmoid,
+    Sign,
+    SiLU,
+    Softplus,
+    Tanh,
+    activation,
+)
+from xpnet.nn.dense import Dense
+from xpnet.nn.dropout import Dropout
+from xpnet.nn.layer import LAYERS, Layer, Variables, from_config
+from xpnet.nn.normalization import BatchNorm, LayerNorm
+from xpnet.nn.sequential import MLP, Sequential
+
+__all__ = [
+    "ELU",
+    "GELU",
+    "LAYERS",
+    "MLP",
+    "BatchNorm",
+    "Dense",
+    "Dropout",
+    "Identity",
+    "Layer",
+    "LayerNorm",
+    "LeakyReLU",
+    "ReLU",
+    "Sequential",
+    "SiLU",
+    "Sigmoid",
+    "Sign",
+    "Softplus",
+    "Tanh",
+    "Variables",
+    "activation",
+    "from_config",
+    "init",
+]

@@ -1,0 +1,84 @@
+"""The affine layer."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from xpnet import rng
+from xpnet.autodiff.functions import affine
+from xpnet.backends import array_namespace
+from xpnet.errors import ConfigError
+from xpnet.nn import init
+from xpnet.nn.layer import Layer, Shape
+
+__all__ = ["Dense"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Dense(Layer):
+    """Affine map of each row: Y = X W + b.
+
+    Args:
+        units: number of outputs, out_features.
+        bias: whether to add b.
+        weight_init: initializer of W (in_features, out_features): a name, ``{"name": ..., **options}``, or a
+            function ``(key, shape) -> array``.
+        bias_init: initializer of b (out_features,): zeros, constant, normal or uniform.
+
+    Shapes:
+        x: (batch, in_features) -> (batch, units)
+
+    Raises:
+        ConfigError: units below 1, unknown initializers, or inputs that do not fit W.
+
+    Example:
+        >>> layer = Dense(2)
+        >>> variables = layer.init(seed=0, input_shape=3, backend="numpy")
+        >>> variables.params
+        Parameters(8 values in weight: (3, 2), bias: (2,))
+
+    Source: lecture note 002, "Multilayer Perceptron: formal definition" (there with W transposed).
+    """
+
+    units: int
+    bias: bool = True
+    weight_init: Any = "glorot_uniform"
+    bias_init: Any = "zeros"
+
+    def __post_init__(self) -> None:
+        if isinstance(self.units, bool) or not isinstance(self.units, int) or self.units < 1:
+            raise ConfigError(f"Dense: expected units to be a whole number of at least 1, found {self.units!r}")
+        init.get(self.weight_init)
+        init.get(self.bias_init)
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        if len(input_shape) != 1:
+            raise ConfigError(
+                f"Dense({self.units}): expected input rows of shape (in_features,), found shape {input_shape}; "
+                "reshape them to vectors first"
+            )
+        return (self.units,)
+
+    def parameters(self, key: rng.Key, input_shape: Shape) -> dict[str, Any]:
+        weight = init.get(self.weight_init)(key.fold("weight"), (input_shape[0], self.units))
+        if not self.bias:
+            return {"weight": weight}
+        return {"weight": weight, "bias": init.get(self.bias_init)(key.fold("bias"), (self.units,))}
+
+    def forward(
+        self, params: dict[str, Any], state: dict[str, Any], x: Any, *, training: bool, key: rng.Key | None
+    ) -> tuple[Any, dict[str, Any]]:
+        weight = params["weight"]
+        if len(x.shape) != 2 or x.shape[1] != weight.shape[0]:
+            raise ConfigError(
+                f"Dense({self.units}): expected inputs of shape (batch, {weight.shape[0]}) for weights of shape "
+                f"{tuple(weight.shape)}, found {tuple(x.shape)}"
+            )
+        if self.bias:
+            return affine(x, weight, params["bias"]), state
+        return array_namespace(x, weight).matmul(x, weight), state
+
+    def to_config(self) -> dict[str, Any]:
+        written = {"weight_init": init.to_config(self.weight_init), "bias_init": init.to_config(self.bias_init)}
+        return {**super().to_config(), **written}

@@ -1,0 +1,48 @@
+"""Dropout."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from xpnet import rng
+from xpnet.autodiff.tracer import plain_namespace
+from xpnet.backends import array_namespace
+from xpnet.errors import ConfigError
+from xpnet.nn.layer import Layer
+
+__all__ = ["Dropout"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Dropout(Layer):
+    """In training, each entry is zero with probability ``rate``, else divided by 1 - rate; else x itself.
+
+    The mask is drawn on the device from the counter-based generator: the same on every backend.
+
+    Args:
+        rate: probability of dropping an entry, from 0 up to but not including 1.
+
+    Source: Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting", 2014.
+    """
+
+    rate: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.rate < 1:
+            raise ConfigError(f"Dropout: expected a rate from 0 up to but not including 1, found {self.rate!r}")
+
+    def forward(
+        self, params: dict[str, Any], state: dict[str, Any], x: Any, *, training: bool, key: rng.Key | None
+    ) -> tuple[Any, dict[str, Any]]:
+        if not training or self.rate == 0:
+            return x, state
+        if key is None:
+            raise ConfigError("Dropout: expected a key in training, found None; call apply(..., key=step or key)")
+        import array_api_compat
+
+        device = x.device if hasattr(type(x), "__traced__") else array_api_compat.device(x)
+        kept = rng.bernoulli(
+            key.fold("dropout"), 1 - self.rate, x.shape, xp=plain_namespace(x), device=device
+        )
+        return array_namespace(x).where(kept, x * (1 / (1 - self.rate)), 0.0), state

@@ -1,0 +1,154 @@
+"""What a layer is: an init/apply pair of plain array code, without any backward code."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from xpnet import backends, rng
+from xpnet.autodiff.functions import unpack
+from xpnet.containers import map_leaves
+from xpnet.errors import ConfigError, suggest
+from xpnet.parameters import Layout, Parameters
+
+__all__ = ["LAYERS", "Layer", "Shape", "Variables", "from_config"]
+
+Shape = tuple[int, ...]
+
+LAYERS: dict[str, type[Layer]] = {}
+
+
+class Variables(NamedTuple):
+    """What a model computes with: learnable parameters, and state such as running statistics."""
+
+    params: Parameters
+    state: dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Layer:
+    """Base class of layers and models: hyperparameters in a frozen dataclass, arrays kept outside.
+
+    A subclass is registered under its name and overrides what it needs:
+
+    - :meth:`output_shape`, the shape of one output row for one input row;
+    - :meth:`parameters` and :meth:`initial_state`, dicts of host arrays;
+    - :meth:`forward`, the function itself, in array operations of the standard.
+    """
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if not cls.__name__.startswith("_"):
+            LAYERS[cls.__name__] = cls
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        """Return the shape of one row of the output for one row of the input."""
+        return input_shape
+
+    def parameters(self, key: rng.Key, input_shape: Shape) -> dict[str, Any]:
+        """Return freshly drawn parameters, float64 host arrays by (dotted) name."""
+        return {}
+
+    def initial_state(self, input_shape: Shape) -> dict[str, Any]:
+        """Return the state before training, as nested dicts of float64 host arrays."""
+        return {}
+
+    def forward(
+        self, params: dict[str, Any], state: dict[str, Any], x: Any, *, training: bool, key: rng.Key | None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Return the output for ``x`` of shape (batch, ...) and the new state."""
+        raise NotImplementedError
+
+    def init(
+        self,
+        seed: int,
+        input_shape: int | Sequence[int],
+        backend: str | backends.Backend = "auto",
+        dtype: str = "float32",
+    ) -> Variables:
+        """Draw the parameters and the initial state.
+
+        Args:
+            seed: whole number; the same seed draws the same values on every backend.
+            input_shape: shape of one row of the input, such as ``(64,)`` or ``64`` (a leading None or
+                -1 for the batch is ignored).
+            backend: where the arrays live.
+            dtype: floating dtype of the parameters.
+
+        Raises:
+            ConfigError: a shape does not fit, or ``dtype`` is not floating.
+            BackendError: the backend or dtype is not available.
+        """
+        home = backends.backend(backend)
+        shape = _row_shape(input_shape)
+        if dtype not in ("float32", "float64"):
+            raise ConfigError(f"dtype: expected 'float32' or 'float64', found {dtype!r}")
+        self.output_shape(shape)  # complains about misfits before anything is drawn
+        drawn = self.parameters(rng.key(seed).fold("init"), shape)
+        layout = Layout(tuple((name, tuple(array.shape)) for name, array in drawn.items()))
+        host = backends.backend("numpy").xp
+        flat = host.concat([host.zeros(0), *(host.reshape(array, (-1,)) for array in drawn.values())])
+        state = map_leaves(lambda x: home.asarray(x, dtype=dtype), self.initial_state(shape))
+        return Variables(Parameters(home.asarray(flat, dtype=dtype), layout), state)
+
+    def apply(
+        self, variables: Variables, x: Any, *, training: bool = False, key: rng.Key | int | None = None
+    ) -> Any:
+        """Apply the model to a batch.
+
+        Args:
+            variables: from :meth:`init` or from training.
+            x: floating array (batch, ...) on the same backend.
+            training: use batch statistics and dropout, and return the new state too.
+            key: randomness of this step (a seed or a key); needed by Dropout in training.
+
+        Returns:
+            The outputs y (batch, ...); with ``training=True`` the pair ``(y, state)``.
+
+        Raises:
+            ConfigError: shapes do not fit (both are named), or a key is missing.
+        """
+        params, state = variables
+        tree = params.layout.tree(unpack(params.flat, params.layout))
+        if isinstance(key, int):
+            key = rng.key(key)
+        y, state = self.forward(tree, state, x, training=training, key=key)
+        return (y, state) if training else y
+
+    def to_config(self) -> dict[str, Any]:
+        """Return the layer as plain JSON data, from which :func:`from_config` makes it again."""
+        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return {"layer": type(self).__name__, **values}
+
+    @classmethod
+    def build(cls, config: dict[str, Any]) -> Layer:
+        """Return the layer described by ``config``, what :meth:`to_config` wrote, without its class name."""
+        return cls(**config)
+
+
+def from_config(config: dict[str, Any]) -> Layer:
+    """Return the layer or model that :meth:`Layer.to_config` described.
+
+    Raises:
+        ConfigError: no such layer, or settings it does not have.
+    """
+    options = dict(config)
+    name = options.pop("layer", None)
+    if name not in LAYERS:
+        raise ConfigError(f"layer: expected the name of a layer, found {name!r}{suggest(name, LAYERS)}")
+    try:
+        return LAYERS[name].build(options)
+    except TypeError as error:
+        raise ConfigError(f"layer {name}: expected its settings, found {options} ({error})") from error
+
+
+def _row_shape(input_shape: int | Sequence[int]) -> Shape:
+    shape = (input_shape,) if isinstance(input_shape, int) else tuple(input_shape)
+    if len(shape) > 1 and shape[0] in (None, -1):
+        shape = shape[1:]
+    if not shape or any(not isinstance(n, int) or n < 1 for n in shape):
+        raise ConfigError(
+            f"input_shape: expected the positive sizes of one input row, such as (64,), found {input_shape!r}"
+        )
+    return shape
