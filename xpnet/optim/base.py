@@ -170,27 +170,30 @@ def _collect_like(params: Any, other: Any, what: str, found: list[Any]) -> None:
         found.extend([None] * len(leaves(params)))
     elif isinstance(params, dict):
         if not isinstance(other, dict) or other.keys() != params.keys():
-            raise _misfit(what, f"the keys {list(params)}", list(other) if isinstance(other, dict) else other)
+            found_keys = f"the keys {list(other)}" if isinstance(other, dict) else _kind(other)
+            raise _misfit(what, f"the keys {list(params)}", found_keys)
         for key, value in params.items():
             _collect_like(value, other[key], f"{what}[{key!r}]", found)
     elif isinstance(params, (list, tuple)):
         if not isinstance(other, (list, tuple)) or len(other) != len(params):
-            raise _misfit(what, f"{len(params)} entries", other)
+            raise _misfit(what, f"{len(params)} entries", _kind(other))
         for i, value in enumerate(params):
             _collect_like(value, other[i], f"{what}[{i}]", found)
     else:
         arrays = leaves(other)
         if len(arrays) != len(leaves(params)):
-            raise _misfit(
-                what, f"{len(leaves(params))} array(s)", f"{len(arrays)} in a {type(other).__name__}"
-            )
+            raise _misfit(what, f"{len(leaves(params))} array(s)", f"{len(arrays)} in {_kind(other)}")
         found.extend(arrays)
 
 
-def _misfit(what: str, expected: str, found: Any) -> ConfigError:
-    shown = found if isinstance(found, (str, list)) and len(str(found)) < 200 else type(found).__name__
+def _kind(other: Any) -> str:
+    length = f" of {len(other)}" if isinstance(other, (list, tuple)) else ""
+    return f"a {type(other).__name__}{length}"
+
+
+def _misfit(what: str, expected: str, found: str) -> ConfigError:
     return ConfigError(
-        f"{what}: expected {expected} as in the parameters, found {shown}; pass a container like them"
+        f"{what}: expected {expected} as in the parameters, found {found}; pass a container like them"
     )
 
 
