@@ -50,16 +50,13 @@ def kind_of(series: polars.Series, *, categorical: bool = False) -> str:
         return "number" if numbers >= MOSTLY_NUMERIC * len(cells) else "str"
     if dtype in (pl.String, pl.Categorical, pl.Enum):
         return "str"
-    if not (dtype.is_numeric() or dtype == pl.Boolean):
-        raise DataError(
-            f"column '{series.name}' holds {dtype} values; expected numbers, text or booleans: "
-            f"convert it, or leave it out with --drop {series.name}"
-        )
+    _check_type(series)
     if not categorical:
         return "number"
     if dtype == pl.Boolean:
         return "bool"
-    return "int" if dtype.is_integer() or (dtype.is_decimal() and dtype.scale == 0) else "float"
+    whole = dtype.is_integer() or (isinstance(dtype, pl.Decimal) and dtype.scale == 0)
+    return "int" if whole else "float"
 
 
 @dataclass(frozen=True)
@@ -164,14 +161,14 @@ class Numeric:
             remedy += "; if text is meant, use --task classification"
         raise DataError(remedy)
 
-    def encode(self, cells: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    def encode(self, cells: Any, rows: np.ndarray) -> np.ndarray:
         """Return z of shape (rows,); NaN gives 0, which is the mean."""
         with np.errstate(over="ignore"):
             z = (cells - self.mean) / self.std
         if np.isinf(z).any():
             first = int(np.argmax(np.isinf(z)))
             raise DataError(
-                f"row {rows[first] + 1}, column '{self.name}': {cells[first]!r} is too far from the training "
+                f"row {rows[first] + 1}, column '{self.name}': {cells[first]} is too far from the training "
                 f"values (mean {self.mean!r}) to be standardized"
             )
         return np.where(np.isnan(z), 0.0, z)
@@ -227,6 +224,7 @@ class Categorical:
         pl = import_polars()
         if series.dtype in (pl.Categorical, pl.Enum):
             return series.cast(pl.String)
+        _check_type(series)
         return series.fill_nan(None) if series.dtype.is_float() else series
 
     @staticmethod
@@ -279,7 +277,7 @@ class Categorical:
             )
         return codes
 
-    def encode(self, cells: polars.Series, rows: np.ndarray) -> np.ndarray:
+    def encode(self, cells: Any, rows: np.ndarray) -> np.ndarray:
         """Return the one-hot code of shape (rows, categories); a missing cell gives zeros alone."""
         return (self.codes(cells, rows)[:, None] == np.arange(len(self.categories))).astype(np.float64)
 
@@ -292,16 +290,22 @@ class Categorical:
         }
 
 
+def _check_type(series: polars.Series) -> None:
+    pl = import_polars()
+    if not (series.dtype.is_numeric() or series.dtype in (pl.String, pl.Boolean, pl.Null)):
+        raise DataError(
+            f"column '{series.name}' holds {series.dtype} values; expected numbers, text or booleans: "
+            f"convert it, or leave it out with --drop {series.name}"
+        )
+
+
 def _numbers(series: polars.Series) -> np.ndarray:
     pl = import_polars()
     if series.dtype in (pl.Categorical, pl.Enum):
         series = series.cast(pl.String)
     if series.dtype == pl.String:
         series = series.str.strip_chars()
-    elif not (series.dtype.is_numeric() or series.dtype in (pl.Boolean, pl.Null)):
-        raise DataError(
-            f"column '{series.name}' holds {series.dtype} values; expected numbers, as in training"
-        )
+    _check_type(series)
     return series.cast(pl.Float64, strict=False).to_numpy()
 
 

@@ -124,18 +124,12 @@ class Encoder:
             task = infer_task(part[target])
         kinds = {name: kind_of(part[name], categorical=name in categorical) for name in names}
         kinds[target] = kind_of(part[target], categorical=True) if task == "classification" else "number"
-        cells = {name: _reader(kind).read(part[name], numbers) for name, kind in kinds.items()}
-        keep = np.ones(part.height, dtype=bool)
-        for name, kind in kinds.items():
-            keep &= _usable(_reader(kind), part[name], cells[name], missing, numbers, target=name == target)
-        if not keep.any():
+        readers: dict[str, Any] = {n: Numeric if k == "number" else Categorical for n, k in kinds.items()}
+        kept, numbers = _read(part, numbers, readers, missing, target)
+        if not len(numbers):
             raise DataError(
-                f"each of the {part.height} training rows has a missing cell; none is left to train on"
+                f"each of the {part.height} training rows has a bad cell: none is left to train on"
             )
-        kept = {
-            name: column.filter(keep) if hasattr(column, "filter") else column[keep]
-            for name, column in cells.items()
-        }
         columns = tuple(_fit_column(name, kinds[name], kept[name]) for name in names)
         return cls(columns, _fit_target(target, kinds[target], kept[target]), missing)
 
@@ -167,26 +161,20 @@ class Encoder:
         if target is None:
             target = self.target.name in frame.columns
         columns = (*self.columns, self.target) if target else self.columns
-        _check_columns([column.name for column in columns], frame.columns)
+        readers = {column.name: column for column in columns}
+        _check_columns(list(readers), frame.columns)
         part, numbers = _part(frame, rows)
-        cells = [column.read(part[column.name], numbers) for column in columns]
-        keep = np.ones(part.height, dtype=bool)
-        for column, values in zip(columns, cells, strict=True):
-            is_target = column is self.target
-            keep &= _usable(column, part[column.name], values, missing, numbers, target=is_target)
-        if not keep.all():
-            cells = [values.filter(keep) if hasattr(values, "filter") else values[keep] for values in cells]
-            numbers = numbers[keep]
+        cells, numbers = _read(part, numbers, readers, missing, self.target.name)
         X = np.empty((len(numbers), self.n_features))
         start = 0
-        for column, values in zip(self.columns, cells, strict=False):
+        for column in self.columns:
             stop = start + len(column.feature_names)
-            X[:, start:stop] = column.encode(values, numbers).reshape(len(numbers), -1)
+            X[:, start:stop] = column.encode(cells[column.name], numbers).reshape(len(numbers), stop - start)
             start = stop
         y = None
         if target:
             encode = self.target.codes if isinstance(self.target, Categorical) else self.target.encode
-            y = encode(cells[-1], numbers)
+            y = encode(cells[self.target.name], numbers)
         return Encoded(X, y, numbers)
 
     @property
@@ -297,24 +285,23 @@ def _part(
     return frame[numbers], numbers
 
 
-def _reader(kind: str) -> type[Column]:
-    return Numeric if kind == "number" else Categorical
-
-
-def _usable(
-    column: Column | type[Column],
-    series: polars.Series,
-    cells: Any,
-    missing: str,
-    rows: np.ndarray,
-    *,
-    target: bool,
-) -> np.ndarray:
-    """Return which rows have a cell that the policy lets pass, (rows,) bool; raise if it forbids one."""
-    if missing == "drop":
-        return ~column.bad(cells)
-    column.complain(series, cells, missing, rows, target=target)
-    return np.ones(len(series), dtype=bool)
+def _read(
+    part: polars.DataFrame, numbers: np.ndarray, readers: Mapping[str, Any], missing: str, target: str
+) -> tuple[dict[str, Any], np.ndarray]:
+    """Return the cells of each column, and the numbers of the rows that the policy ``missing`` keeps."""
+    cells = {name: reader.read(part[name], numbers) for name, reader in readers.items()}
+    if missing != "drop":
+        for name, reader in readers.items():
+            reader.complain(part[name], cells[name], missing, numbers, target=name == target)
+        return cells, numbers
+    keep = np.ones(part.height, dtype=bool)
+    for name, reader in readers.items():
+        keep &= ~reader.bad(cells[name])
+    kept = {
+        name: column[keep] if isinstance(column, np.ndarray) else column.filter(keep)
+        for name, column in cells.items()
+    }
+    return kept, numbers[keep]
 
 
 def _fit_column(name: str, kind: str, cells: Any) -> Column:
@@ -330,7 +317,7 @@ def _fit_target(name: str, kind: str, cells: Any) -> Column:
         column = Numeric.fit(name, cells)
         if np.all(cells == cells[0]):
             raise DataError(
-                f"target '{name}' is {cells[0]!r} in all {len(cells)} training rows: nothing to learn"
+                f"target '{name}' is {cells[0]} in all {len(cells)} training rows: nothing to learn"
             )
         return column
     classes = Categorical.fit(name, cells, kind)

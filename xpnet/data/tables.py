@@ -141,11 +141,12 @@ def _read_numpy(path: Path) -> dict[str, np.ndarray]:
 
 def _load_numpy(path: Path) -> np.ndarray | dict[str, np.ndarray]:
     try:
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return loaded
-        with loaded:
-            return {name: loaded[name] for name in loaded.files}
+        # opened here, as np.load leaves the file open where it fails
+        with open(path, "rb") as file:
+            loaded = np.load(file, allow_pickle=False)
+            if isinstance(loaded, np.ndarray):
+                return loaded
+            arrays = {name: loaded[name] for name in loaded.files}
     except (
         ValueError,
         EOFError,
@@ -161,6 +162,12 @@ def _load_numpy(path: Path) -> np.ndarray | dict[str, np.ndarray]:
                 "save arrays of numbers or of text (dtype 'U') with np.save or np.savez"
             ) from None
         raise DataError(f"'{path}' is no readable NumPy file (damaged or cut off?): {error}") from None
+    for name, array in arrays.items():
+        if not isinstance(array, np.ndarray):
+            raise DataError(
+                f"'{path}': '{name}' is no NumPy array; an NPZ file holds arrays saved by np.savez"
+            )
+    return arrays
 
 
 def _array_columns(path: Path, label: str, array: np.ndarray) -> dict[str, np.ndarray]:

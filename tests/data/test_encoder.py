@@ -1,0 +1,551 @@
+"""The encoder: agreement with scikit-learn, round trips, training rows only, and every bad cell."""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import json
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from xpnet.data import Encoder, infer_task
+from xpnet.errors import CheckpointError, ConfigError, DataError
+
+pl = pytest.importorskip("polars", reason="the encoder needs polars")
+
+NUMBERS = [1.5, -2.0, 0.25, 8.0, 3.0, 3.0]
+COLOURS = ["red", "blue", "red", "green", "blue", "red"]
+
+
+def table(**changes):
+    columns = {
+        "size": NUMBERS,
+        "count": [3, 1, 4, 1, 5, 9],
+        "ripe": [True, False, True, True, False, False],
+        "colour": COLOURS,
+        "kind": ["a", "b", "a", "b", "b", "a"],
+    }
+    return pl.DataFrame({**columns, **changes})
+
+
+def replaced(column, row, value):
+    cells = table()[column].to_list()
+    cells[row] = value
+    return {column: pl.Series(column, cells, strict=False)}
+
+
+# ------------------------------------------------------------------------------------ what comes out
+
+
+def test_features_and_classes():
+    encoder = Encoder.fit(table(), "kind")
+    encoded = encoder.encode(table())
+    assert encoder.feature_names == ("size", "count", "ripe", "colour=blue", "colour=green", "colour=red")
+    assert (encoder.task, encoder.classes, encoder.n_classes, encoder.n_features) == (
+        "classification",
+        ("a", "b"),
+        2,
+        6,
+    )
+    assert (encoded.X.dtype, encoded.y.dtype, encoded.rows.dtype) == (np.float64, np.int64, np.int64)
+    assert encoded.X.shape == (6, 6) and encoded.y.tolist() == [0, 1, 0, 1, 1, 0]
+    assert encoded.X[:, 3:].tolist() == [[c == k for k in ("blue", "green", "red")] for c in COLOURS]
+    assert encoder.decode_predictions(encoded.y).tolist() == ["a", "b", "a", "b", "b", "a"]
+
+
+def test_agrees_with_scikit_learn():
+    preprocessing = pytest.importorskip("sklearn.preprocessing", reason="scikit-learn is the outside truth")
+    generator = np.random.default_rng(0)
+    X = generator.normal(size=(500, 4)) * [1.0, 1e-8, 1e8, 1.0] + [0.0, 5.0, -3e9, 0.0]
+    X[:, 3] = 7.0
+    letters = generator.choice(list("zyxäA"), size=(500, 2))
+    frame = pl.DataFrame(
+        {**{f"n{i}": X[:, i] for i in range(4)}, **{f"c{i}": letters[:, i] for i in range(2)}}
+    )
+    frame = frame.with_columns(y=pl.Series(generator.normal(size=500)))
+    train = np.arange(0, 500, 2)
+    encoded = Encoder.fit(frame, "y", rows=train).encode(frame)
+    scaler = preprocessing.StandardScaler().fit(X[train])
+    hot = preprocessing.OneHotEncoder(sparse_output=False).fit(letters[train])
+    np.testing.assert_allclose(encoded.X[:, :4], scaler.transform(X), rtol=1e-9, atol=1e-9)
+    np.testing.assert_array_equal(encoded.X[:, 4:], hot.transform(letters))
+    y = frame["y"].to_numpy()[:, None]
+    np.testing.assert_allclose(
+        encoded.y, preprocessing.StandardScaler().fit(y[train]).transform(y)[:, 0], rtol=1e-12
+    )
+
+
+def test_regression_round_trip():
+    frame = table(kind=[10.5, -3.0, 7.25, 1e6, 0.0, 2.5])
+    encoder = Encoder.fit(frame, "kind")
+    encoded = encoder.encode(frame)
+    assert (encoder.task, encoder.classes, encoder.n_classes) == ("regression", (), 0)
+    np.testing.assert_allclose([encoded.y.mean(), encoded.y.std()], [0.0, 1.0], atol=1e-12)
+    for predictions in (encoded.y, encoded.y[:, None], encoded.y.astype(np.float32)):
+        np.testing.assert_allclose(
+            encoder.decode_predictions(predictions), frame["kind"], rtol=1e-6, atol=1e-1
+        )
+
+
+CLASSES = {
+    "text": (["b", "a", "b"], ("a", "b"), "U"),
+    "categorical": (pl.Series(["b", "a", "b"], dtype=pl.Categorical), ("a", "b"), "U"),
+    "whole numbers": ([7, -1, 7], (-1, 7), "i"),
+    "booleans": ([True, False, True], (False, True), "b"),
+    "whole floats": ([2.0, 1.0, 2.0], (1.0, 2.0), "f"),
+    "beyond int64": ([2**64 - 1, 5, 2**64 - 1], (5, 2**64 - 1), "u"),
+    "beyond uint64": ([2**80, -(2**80), 2**80], (-(2**80), 2**80), "O"),
+    "around int64": ([2**63, -1, 2**63], (-1, 2**63), "O"),
+    "decimals": ([decimal.Decimal(10**25 + 1), decimal.Decimal(10**25)] * 2, (10**25, 10**25 + 1), "O"),
+}
+
+
+@pytest.mark.parametrize("case", CLASSES)
+def test_classes_keep_their_type(case):
+    values, classes, kind = CLASSES[case]
+    frame = pl.DataFrame({"x": np.arange(len(values)) + 0.5, "y": values})
+    encoder = Encoder.from_json(json.loads(json.dumps(Encoder.fit(frame, "y").to_json())))
+    assert encoder.classes == classes
+    assert [type(label) for label in encoder.classes] == [type(label) for label in classes]
+    encoded = encoder.encode(frame)
+    decoded = encoder.decode_predictions(encoded.y)
+    assert decoded.dtype.kind == kind and decoded.tolist() == list(values)
+    with pytest.raises(DataError, match="class index is out of range"):
+        encoder.decode_predictions([2])
+
+
+def test_the_same_category_in_other_types():
+    frame = pl.DataFrame({"zone": [1, 2, 1, 2], "y": [0, 1, 0, 1]})
+    encoder = Encoder.fit(frame, "y", categorical=["zone"])
+    for zones in (["1", "2"], [1.0, 2.0], pl.Series([1, 2], dtype=pl.UInt8)):
+        assert encoder.encode(pl.DataFrame({"zone": zones})).X.tolist() == [[1.0, 0.0], [0.0, 1.0]]
+    for other in ([1.0, 1.5], ["1", "1.5"], [1, 2**64 - 1], [1, -1], [True, False]):
+        with pytest.raises(DataError, match=r"row 2, column 'zone' holds .*; known: 1, 2:"):
+            encoder.encode(pl.DataFrame({"zone": other}))
+    for dtype in (pl.Object, pl.List(pl.Int64)):
+        with pytest.raises(DataError, match=r"column 'zone' holds (Object|List.*) values"):
+            encoder.encode(pl.DataFrame({"zone": pl.Series([[1], [2]], dtype=dtype)}))
+
+
+def test_text_columns():
+    assert Encoder.fit(table(), "kind", categorical=["count"]).text_columns == ("colour", "kind")
+
+
+# ------------------------------------------------------------------------------------ columns at prediction
+
+
+def test_columns_are_found_by_name():
+    encoder = Encoder.fit(table(), "kind")
+    shuffled = table().select("colour", "kind", "ripe", "size", "count").with_columns(extra=pl.lit("x"))
+    np.testing.assert_array_equal(encoder.encode(shuffled).X, encoder.encode(table()).X)
+    assert encoder.encode(table().drop("kind")).y is None
+    assert encoder.encode(table(kind=["?"] * 6), target=False).y is None
+    with pytest.raises(DataError, match=r"lacks 1 of the 5 columns.*'kind'"):
+        encoder.encode(table().drop("kind"), target=True)
+
+
+def test_all_missing_columns_are_named():
+    encoder = Encoder.fit(table(), "kind")
+    with pytest.raises(
+        DataError, match=r"lacks 2 of the 4.*'size' \(did you mean 'Size'\?\), 'colour' \(.*'color'"
+    ):
+        encoder.encode(table().rename({"size": "Size", "colour": "color"}), target=False)
+
+
+def test_rows_are_those_asked_for():
+    encoder = Encoder.fit(table(), "kind")
+    encoded = encoder.encode(table(), rows=[4, 1])
+    assert encoded.rows.tolist() == [4, 1]
+    np.testing.assert_array_equal(encoded.X, encoder.encode(table()).X[[4, 1]])
+
+
+def test_numbers_of_another_type_at_prediction():
+    encoder = Encoder.fit(table(), "kind")
+    reference = encoder.encode(table(), target=False).X
+    for change in ({"count": ["3", "1", " 4", "1", "5", "9"]}, {"ripe": [1, 0, 1, 1, 0, 0]}):
+        np.testing.assert_array_equal(encoder.encode(table(**change), target=False).X, reference)
+
+
+# ------------------------------------------------------------------------------------ missing cells
+
+HOLES = {
+    "null number": ("size", None),
+    "NaN": ("size", math.nan),
+    "null whole number": ("count", None),
+    "null boolean": ("ripe", None),
+    "null category": ("colour", None),
+    "text among numbers": ("size", "abc"),
+}
+
+
+@pytest.mark.parametrize("case", HOLES)
+@pytest.mark.parametrize("step", ["fit", "encode"])
+def test_missing_cells_are_errors(case, step):
+    column, value = HOLES[case]
+    frame = table(**replaced(column, 2, value))
+    with pytest.raises(DataError, match=f"row 3, column '{column}'.*--missing drop .* or --missing mean"):
+        Encoder.fit(frame, "kind") if step == "fit" else Encoder.fit(table(), "kind").encode(frame)
+    if value == "abc":
+        with pytest.raises(DataError, match=r"'abc'.*--categorical size"):
+            Encoder.fit(frame, "kind")
+
+
+@pytest.mark.parametrize("case", HOLES)
+def test_missing_rows_are_dropped(case):
+    column, value = HOLES[case]
+    frame = table(**replaced(column, 2, value))
+    encoder = Encoder.fit(frame, "kind", missing="drop")
+    assert encoder == Encoder.fit(table(), "kind", rows=[0, 1, 3, 4, 5], missing="drop")
+    encoded = encoder.encode(frame)
+    assert encoded.rows.tolist() == [0, 1, 3, 4, 5]
+    assert encoded.X.shape == (5, encoder.n_features) and encoded.y.tolist() == [0, 1, 1, 1, 0]
+
+
+@pytest.mark.parametrize("case", HOLES)
+def test_missing_cells_take_the_mean(case):
+    column, value = HOLES[case]
+    frame = table(**replaced(column, 2, value))
+    encoder = Encoder.fit(frame, "kind", missing="mean")
+    encoded = encoder.encode(frame)
+    mine = [i for i, name in enumerate(encoder.feature_names) if name.split("=")[0] == column]
+    assert encoded.rows.tolist() == list(range(6))
+    assert encoded.X[2, mine].tolist() == [0.0] * len(mine)
+    if column != "colour":
+        present = frame[column].cast(pl.Float64, strict=False).fill_nan(None).drop_nulls()
+        fitted = next(c for c in encoder.columns if c.name == column)
+        assert (fitted.mean, fitted.std) == pytest.approx((present.mean(), present.std(ddof=0)))
+    assert np.isfinite(encoded.X).all()
+
+
+@pytest.mark.parametrize("missing", ["error", "mean"])
+@pytest.mark.parametrize("value", [math.inf, -math.inf])
+@pytest.mark.parametrize("categorical", [[], ["size"]])
+def test_infinity_is_never_replaced(missing, value, categorical):
+    frame = table(**replaced("size", 4, value))
+    with pytest.raises(DataError, match=r"row 5, column 'size' is infinite .*--missing drop"):
+        Encoder.fit(frame, "kind", missing=missing, categorical=categorical)
+    assert Encoder.fit(frame, "kind", missing="drop", categorical=categorical).encode(
+        frame
+    ).rows.tolist() == [0, 1, 2, 3, 5]
+
+
+@pytest.mark.parametrize("missing", ["error", "mean"])
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_missing_targets(missing, task):
+    values = (
+        ["a", "b", None, "a", "b", "a"] if task == "classification" else [1.5, 2.5, math.nan, 3.0, 1.0, 0.0]
+    )
+    with pytest.raises(
+        DataError, match=r"row 3, column 'kind' is (missing|NaN) .*--missing drop .*rows out.$"
+    ):
+        Encoder.fit(table(kind=values), "kind", missing=missing)
+    encoder = Encoder.fit(table(kind=values), "kind", missing="drop")
+    assert encoder.task == task and encoder.encode(table(kind=values)).rows.tolist() == [0, 1, 3, 4, 5]
+
+
+def test_the_policy_may_be_another_at_prediction():
+    encoder = Encoder.fit(table(), "kind")
+    frame = table(**replaced("size", 2, None))
+    assert encoder.encode(frame, missing="drop").rows.tolist() == [0, 1, 3, 4, 5]
+    assert encoder.encode(frame, missing="mean").X[2, 0] == 0.0
+    alone = pl.DataFrame({"size": [None], "count": [None], "ripe": [None], "colour": [None]})
+    assert encoder.encode(alone, missing="mean").X.tolist() == [[0.0] * 6]
+    assert encoder.encode(alone, missing="drop").X.shape == (0, 6)
+
+
+# ------------------------------------------------------------------------------------ what is refused
+
+MANY = 60
+WIDE = {"x": np.arange(MANY) / 7.0, "y": ["a", "b"] * (MANY // 2)}
+
+BAD_FITS = {
+    "no such target": (table(), {"target": "kin"}, r"no column 'kin'; did you mean 'kind'\?"),
+    "no such categorical": (
+        table(),
+        {"categorical": ["color"]},
+        r"no column 'color'; did you mean 'colour'\?",
+    ),
+    "no such column to drop": (table(), {"drop": ["sizes"]}, r"no column 'sizes'; did you mean 'size'\?"),
+    "target dropped": (table(), {"drop": ["kind"]}, "'kind' is the target"),
+    "target categorical": (table(), {"categorical": ["kind"]}, "--task"),
+    "no features": (table().select("kind"), {}, "no column besides the target"),
+    "no rows": (table(), {"rows": []}, "no training rows"),
+    "one class": (table(kind=["a"] * 6), {}, "one class only, 'a'"),
+    "one class in the training rows": (table(), {"rows": [0, 2]}, "one class only, 'a', in 2 training rows"),
+    "one class after dropping": (
+        table(size=[1.0, None, 2.0, None, None, 3.0]),
+        {"missing": "drop"},
+        "one class only",
+    ),
+    "one value": (table(kind=[2.5] * 6), {}, "2.5 in all 6"),
+    "each row its class": (
+        pl.DataFrame({**WIDE, "y": [f"c{i}" for i in range(MANY)]}),
+        {"target": "y"},
+        "--task regression",
+    ),
+    "nothing left": (table(size=[None] * 6), {"missing": "drop"}, "none is left"),
+    "no value": (table(size=[None] * 6), {"missing": "mean"}, "column 'size' has no value .*--drop size"),
+    "no category": (
+        table(size=[None] * 6),
+        {"missing": "mean", "categorical": ["size"]},
+        "has no value .*--drop size",
+    ),
+    "dates": (table(size=[datetime.date(2020, 1, 1)] * 6), {}, "column 'size' holds Date .*--drop size"),
+    "lists": (table(size=[[1]] * 6), {}, "column 'size' holds List"),
+    "date target": (table(kind=[datetime.date(2020, 1, 1)] * 6), {}, "column 'kind' holds Date"),
+    "each row its category": (
+        pl.DataFrame({**WIDE, "id": [f"n{i}" for i in range(MANY)]}),
+        {"target": "y"},
+        "60 categories in 60 rows.*--drop id",
+    ),
+    "too many categories": (
+        pl.DataFrame({"id": [f"n{i % 1001}" for i in range(1100)], "y": [0, 1] * 550}),
+        {"target": "y"},
+        "1001 categories.*--drop id",
+    ),
+    "beyond 2**53": (
+        table(count=[1, 2, 3, 2**53 + 1, 5, 6]),
+        {},
+        "row 4, column 'count' holds 9007199254740993.*--drop count",
+    ),
+    "below -2**53": (table(count=[1, -(2**60), 3, 4, 5, 6]), {}, "row 2, column 'count'"),
+    "uint64": (
+        table(count=[1, 2, 2**64 - 1, 4, 5, 6]),
+        {},
+        "row 3, column 'count' holds 18446744073709551615",
+    ),
+    "long digits as text": (table(count=["9" * 60, "1", "2", "3", "4", "5"]), {}, "row 1, column 'count'"),
+    "whole target beyond 2**53": (
+        table(kind=[1, 2, 2**60, 4, 5, 6]),
+        {"task": "regression"},
+        "row 3, column 'kind'.*--task classification",
+    ),
+    "range of float64": (table(size=[5e-324, 0.0] * 3), {}, "cannot be standardized"),
+    "text for regression": (
+        table(),
+        {"task": "regression"},
+        "row 1, column 'kind' holds text 'a' in a numeric target",
+    ),
+    "text in a numeric target": (
+        pl.DataFrame({"x": WIDE["x"], "y": [str(i) for i in range(MANY - 1)] + ["oops"]}),
+        {"target": "y"},
+        "row 60, column 'y' holds text 'oops' in a numeric target.*--task classification",
+    ),
+    "infinite target": (
+        table(kind=[1.5, 2.5, math.inf, 0.0, 1.0, 2.0]),
+        {},
+        "row 3, column 'kind' is infinite",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD_FITS)
+def test_bad_tables(case):
+    frame, arguments, message = BAD_FITS[case]
+    with pytest.raises(DataError, match=message):
+        Encoder.fit(frame, **{"target": "kind", **arguments})
+
+
+@pytest.mark.parametrize("setting", [{"task": "classify"}, {"missing": "median"}, {"task": None}], ids=str)
+def test_unknown_settings(setting):
+    with pytest.raises(ConfigError, match=f"{next(iter(setting))} cannot be"):
+        Encoder.fit(table(), "kind", **setting)
+    if "missing" in setting:
+        with pytest.raises(ConfigError, match="missing cannot be 'median'"):
+            Encoder.fit(table(), "kind").encode(table(), **setting)
+
+
+BAD_ENCODES = {
+    "unseen category": (
+        replaced("colour", 3, "violet"),
+        "row 4, column 'colour' holds 'violet'.*known: 'blue', 'green', 'red'",
+    ),
+    "unseen label": (replaced("kind", 5, "c"), "row 6, column 'kind' holds 'c'.*known: 'a', 'b'"),
+    "dates for numbers": (
+        {"size": [datetime.date(2020, 1, 1)] * 6},
+        "column 'size' holds Date values; expected numbers, text",
+    ),
+    "beyond 2**53": ({"count": [1, 2, 3, 4, 5, 2**60]}, "row 6, column 'count'"),
+    "too far": ({"size": [1.0, -1.7e308, 0.0, 0.0, 0.0, 0.0]}, None),
+}
+
+
+@pytest.mark.parametrize("case", BAD_ENCODES)
+@pytest.mark.parametrize("missing", ["error", "mean", "drop"])
+def test_bad_cells_at_prediction(case, missing):
+    change, message = BAD_ENCODES[case]
+    if message is None:
+        encoder = Encoder.fit(
+            table(size=[1e-300, 2e-300, 3e-300, 1e-300, 2e-300, 0.0]), "kind", missing=missing
+        )
+        message = "row 2, column 'size': .* too far"
+    else:
+        encoder = Encoder.fit(table(), "kind", missing=missing)
+    with pytest.raises(DataError, match=message):
+        encoder.encode(table(**change))
+
+
+def test_row_numbers_are_those_of_the_table():
+    frame = table(**replaced("size", 4, None))
+    with pytest.raises(DataError, match="row 5, column 'size'"):
+        Encoder.fit(frame, "kind", rows=[1, 4, 0])
+    encoder = Encoder.fit(table(), "kind")
+    with pytest.raises(DataError, match="row 5, column 'size'"):
+        encoder.encode(frame, rows=[1, 4, 0])
+    with pytest.raises(DataError, match="row 5, column 'colour' holds 'violet'"):
+        encoder.encode(table(**replaced("colour", 4, "violet")), rows=[1, 4, 0])
+
+
+def test_huge_and_tiny_numbers():
+    for scale in (1e-300, 1e300):
+        frame = table(size=[scale * value for value in NUMBERS])
+        X = Encoder.fit(frame, "kind").encode(frame).X
+        np.testing.assert_allclose(X, Encoder.fit(table(), "kind").encode(table()).X, rtol=1e-9)
+
+
+def test_mostly_numeric_threshold():
+    def task_of(numbers, texts):
+        cells = [str(i) for i in range(numbers)] + ["x"] * texts
+        frame = pl.DataFrame({"a": cells, "y": [0, 1] * (len(cells) // 2)})
+        return Encoder.fit(frame, "y", missing="drop").columns[0].kind
+
+    assert (task_of(8, 2), task_of(6, 4)) == ("numeric", "categorical")
+    frame = pl.DataFrame({"a": ["1", "2", "3", "4", "x"] * 2, "y": [0, 1] * 5})
+    encoder = Encoder.fit(frame, "y", categorical=["a"])
+    assert encoder.columns[0].categories == ("1", "2", "3", "4", "x")
+
+
+TASKS = {
+    "text": (["a", "b"] * 3, "classification"),
+    "text of a few numbers": (["1", "2"] * 3, "classification"),
+    "text of many numbers": ([str(i) for i in range(21)], "regression"),
+    "booleans": ([True, False], "classification"),
+    "two whole numbers": ([5, 9], "classification"),
+    "three in fifteen": ([0, 1, 2] * 5, "classification"),
+    "three in fourteen": (([0, 1, 2] * 5)[:14], "regression"),
+    "twenty in a hundred": (list(range(20)) * 5, "classification"),
+    "twenty-one in many": (list(range(21)) * 50, "regression"),
+    "whole floats with holes": ([0.0, 1.0, math.nan, None] * 5, "classification"),
+    "fractions": ([0.5, 1.0] * 50, "regression"),
+    "decimals": ([decimal.Decimal("0.5"), decimal.Decimal("1")] * 5, "regression"),
+    "whole decimals": ([decimal.Decimal("0"), decimal.Decimal("1")] * 5, "classification"),
+    "beyond 2**53": ([2**63 + 1, 2**63 + 2] * 5, "classification"),
+}
+
+
+@pytest.mark.parametrize("case", TASKS)
+def test_inferred_tasks(case):
+    values, task = TASKS[case]
+    assert infer_task(pl.Series("y", values)) == task
+
+
+# ------------------------------------------------------------------------------------ properties
+
+CELLS = {
+    "number": st.floats(allow_nan=False, allow_infinity=False, width=32),
+    "whole": st.integers(-(2**53), 2**53),
+    "flag": st.booleans(),
+    "word": st.sampled_from(["a", "b", "ü", "A", "1", ""]),
+}
+
+
+@st.composite
+def tables(draw):
+    n = draw(st.integers(4, 12))
+    columns = {
+        name: draw(st.lists(st.none() | cells, min_size=n, max_size=n)) for name, cells in CELLS.items()
+    }
+    y = draw(st.lists(st.sampled_from(["u", "v"]), min_size=n, max_size=n))
+    schema = {"number": pl.Float64, "whole": pl.Int64, "flag": pl.Boolean, "word": pl.String, "y": pl.String}
+    return pl.DataFrame({**columns, "y": ["u", "v", *y[2:]]}, schema=schema)
+
+
+def fitted(frame, **arguments):
+    """Return an encoder, or None where the drawn table has nothing to fit."""
+    try:
+        return Encoder.fit(frame, "y", categorical=["word"], **arguments)
+    except DataError:
+        return None
+
+
+@settings(deadline=None, max_examples=60)
+@given(frame=tables(), missing=st.sampled_from(["drop", "mean"]))
+def test_json_round_trip_is_exact(frame, missing):
+    encoder = fitted(frame, missing=missing)
+    if encoder is None:
+        return
+    again = Encoder.from_json(json.loads(json.dumps(encoder.to_json(), allow_nan=False)))
+    assert again == encoder
+    one, two = encoder.encode(frame), again.encode(frame)
+    assert all(np.array_equal(a, b) for a, b in zip(one, two, strict=True))
+    assert np.isfinite(one.X).all() and np.abs(one.X[:, :3]).max(initial=0.0) < 1e9
+    assert encoder.decode_predictions(one.y).tolist() == frame["y"].gather(one.rows).to_list()
+
+
+@settings(deadline=None, max_examples=60)
+@given(frame=tables(), other=tables(), missing=st.sampled_from(["drop", "mean"]))
+def test_only_training_rows_are_looked_at(frame, other, missing):
+    rows = np.arange(frame.height)[::2]
+    encoder = fitted(frame, rows=rows, missing=missing)
+    changed = pl.concat([frame, other])
+    assert fitted(changed, rows=rows, missing=missing) == encoder
+    assert fitted(frame[rows], missing=missing) == encoder
+
+
+# ------------------------------------------------------------------------------------ damaged descriptions
+
+
+def damaged(path, value):
+    data = json.loads(json.dumps(Encoder.fit(table(), "kind").to_json()))
+    *way, last = path
+    inner = data
+    for step in way:
+        inner = inner[step]
+    if value is KeyError:
+        del inner[last]
+    else:
+        inner[last] = value
+    return data
+
+
+DAMAGED = {
+    "newer": (["format"], 2, "format is 2; this version reads format 1"),
+    "no version": (["format"], KeyError, "format is None"),
+    "no columns": (["columns"], KeyError, "lacks 'columns'"),
+    "empty columns": (["columns"], [], "needs columns"),
+    "columns of numbers": (["columns"], [1], "damaged"),
+    "no target": (["target"], KeyError, "lacks 'target'"),
+    "target of text": (["target"], "kind", "damaged"),
+    "no policy": (["missing"], KeyError, "lacks 'missing'"),
+    "unknown policy": (["missing"], "median", "damaged: missing cannot be 'median'"),
+    "no mean": (["columns", 0, "mean"], KeyError, "lacks 'mean'"),
+    "mean of text": (["columns", 0, "mean"], "x", "damaged"),
+    "mean of null": (["columns", 0, "mean"], None, "damaged"),
+    "NaN": (["columns", 0, "mean"], math.nan, "mean nan"),
+    "deviation of zero": (["columns", 0, "std"], 0.0, "deviation 0.0"),
+    "unknown kind": (["columns", 0, "kind"], "spline", "unknown kind 'spline'"),
+    "name of a number": (["columns", 0, "name"], 3, "name is 3"),
+    "same name": (["columns", 0, "name"], "kind", "different names"),
+    "unknown cells": (["target", "cells"], "date", "cells 'date'"),
+    "no categories": (["target", "categories"], [], "categories"),
+    "unsorted": (["target", "categories"], ["b", "a"], "not sorted"),
+    "twice": (["target", "categories"], ["a", "a"], "not sorted"),
+    "of another type": (["target", "categories"], ["a", 1], "not sorted str values"),
+}
+
+
+@pytest.mark.parametrize("case", DAMAGED)
+def test_damaged_descriptions(case):
+    path, value, message = DAMAGED[case]
+    with pytest.raises(CheckpointError, match=message):
+        Encoder.from_json(damaged(path, value))
+
+
+@pytest.mark.parametrize("data", [None, [], "x", {}])
+def test_no_description(data):
+    with pytest.raises(CheckpointError, match="format is None"):
+        Encoder.from_json(data)

@@ -1,0 +1,338 @@
+"""Reading and writing tables: each format, and each kind of broken file."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from xpnet.data import MISSING, load, read_table, write_table
+from xpnet.errors import ConfigError, DataError
+
+pl = pytest.importorskip("polars", reason="tables need polars")
+
+
+def put(folder: Path, name: str, content: str | bytes) -> Path:
+    path = folder / name
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+def npz(**arrays: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    return buffer.getvalue()
+
+
+def npy(array: np.ndarray, **options: bool) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array, **options)
+    return buffer.getvalue()
+
+
+def parquet(**columns: list) -> bytes:
+    buffer = io.BytesIO()
+    pl.DataFrame(columns).write_parquet(buffer)
+    return buffer.getvalue()
+
+
+GOOD_TEXT = {
+    "whole numbers": ("a\n1\n-2\n+3\n", pl.Int64, [1, -2, 3]),
+    "decimal numbers": ("a\n1\n2.5\n1e3\n.5\n", pl.Float64, [1.0, 2.5, 1000.0, 0.5]),
+    "a decimal far down": ("a\n" + "1\n" * 5000 + "0.5\n", pl.Float64, [1.0] * 5000 + [0.5]),
+    "booleans": ("a\ntrue\nFalse\nTRUE\n", pl.Boolean, [True, False, True]),
+    "text": ("a\n1\nx\n", pl.String, ["1", "x"]),
+    "beyond int64": ("a\n18446744073709551615\n-1\n", pl.Int128, [2**64 - 1, -1]),
+    "beyond any integer": ("a\n" + "9" * 60 + "\n", pl.String, ["9" * 60]),
+    "infinity": ("a\ninf\n1.5\n", pl.Float64, [float("inf"), 1.5]),
+    "blanks around cells": (" a \n 1\n2 \n", pl.Int64, [1, 2]),
+    "blank lines": ("\n\na\n1\n\n2\n\n\n", pl.Int64, [1, 2]),
+    "no last line end": ("a\n1", pl.Int64, [1]),
+    "Windows line ends": ("a\r\n1\r\n2\r\n", pl.Int64, [1, 2]),
+    "old Macintosh line ends": ("a\r1\r2\r", pl.Int64, [1, 2]),
+    "byte order mark": ("\ufeffa\n1\n", pl.Int64, [1]),
+    "quoted line end and quotes": (
+        'a\n"x\n\ny"\n"say ""hi"""\n5" pipe\n',
+        pl.String,
+        ["x\n\ny", 'say "hi"', '5" pipe'],
+    ),
+    "nothing but missing cells": ("a\nNA\n?\n", pl.String, [None, None]),
+}
+
+
+@pytest.mark.parametrize("case", GOOD_TEXT)
+def test_csv_cells(tmp_path, case):
+    content, dtype, values = GOOD_TEXT[case]
+    column = read_table(put(tmp_path, "t.csv", content))["a"]
+    assert (column.dtype, column.to_list()) == (dtype, values)
+
+
+@pytest.mark.parametrize("spelled", MISSING)
+@pytest.mark.parametrize("quote", ["", '"'])
+def test_missing_cells(tmp_path, spelled, quote):
+    frame = read_table(put(tmp_path, "t.csv", f"a,b\n1,x\n{quote}{spelled}{quote}, {spelled} \n"))
+    assert frame.rows() == [(1, "x"), (None, None)]
+    assert frame["a"].dtype == pl.Int64
+
+
+def test_extension_case_and_tabs(tmp_path):
+    assert read_table(put(tmp_path, "t.TSV", "a\tb\n1\tx, y\n")).rows() == [(1, "x, y")]
+
+
+def test_columns_kept_as_text(tmp_path):
+    path = put(tmp_path, "t.csv", "code,n\n007,1\n042,2\n")
+    assert read_table(path, text=["code"])["code"].to_list() == ["007", "042"]
+    assert read_table(path)["code"].to_list() == [7, 42]
+
+
+def test_header_with_blank_lines_in_a_wide_table(tmp_path):
+    assert read_table(put(tmp_path, "t.csv", "a,b\n1,2\n   \n\n3,4\n")).rows() == [(1, 2), (3, 4)]
+
+
+RECORDS = np.array([(1, 2.5, "u"), (2, 3.5, "v")], dtype=[("a", "i4"), ("b", "f8"), ("c", "U1")])
+
+GOOD_ARRAYS = {
+    "X and y": (
+        "t.npz",
+        npz(X=np.arange(4.0).reshape(2, 2), y=np.array([1, 0])),
+        {"x0": [0, 2], "x1": [1, 3], "y": [1, 0]},
+    ),
+    "columns": (
+        "t.NPZ",
+        npz(age=np.array([1, 2]), name=np.array(["u", "v"])),
+        {"age": [1, 2], "name": ["u", "v"]},
+    ),
+    "bytes": ("t.npz", npz(a=np.array([b"u", b"v"])), {"a": ["u", "v"]}),
+    "matrix": ("t.npy", npy(np.array([[1, 2], [3, 4]], dtype=">i2")), {"x0": [1, 3], "x1": [2, 4]}),
+    "half": ("t.npy", npy(np.array([[1.5]], dtype=np.float16)), {"x0": [1.5]}),
+    "long double": ("t.npy", npy(np.array([[1.5]], dtype=np.longdouble)), {"x0": [1.5]}),
+    "records": ("t.npy", npy(RECORDS), {"a": [1, 2], "b": [2.5, 3.5], "c": ["u", "v"]}),
+    "Fortran order": ("t.npy", npy(np.asfortranarray([[True, False]])), {"x0": [True], "x1": [False]}),
+    "parquet": ("t.parquet", parquet(a=[1, None], b=["u", "v"]), {"a": [1, None], "b": ["u", "v"]}),
+}
+
+
+@pytest.mark.parametrize("case", GOOD_ARRAYS)
+def test_binary_formats(tmp_path, case):
+    name, content, columns = GOOD_ARRAYS[case]
+    assert read_table(put(tmp_path, name, content)).to_dict(as_series=False) == columns
+
+
+PARQUET = parquet(a=list(range(500)), b=["x"] * 500)
+NPZ = npz(X=np.random.default_rng(0).normal(size=(50, 3)), y=np.arange(50))
+OBJECTS = np.array([{"a": 1}, None], dtype=object)
+
+BAD_FILES = {
+    "empty csv": ("t.csv", "", "empty"),
+    "blank csv": ("t.csv", "\n \n", "empty"),
+    "only a byte order mark": ("t.csv", "\ufeff", "empty"),
+    "empty parquet": ("t.parquet", "", "empty"),
+    "empty npz": ("t.npz", "", "empty"),
+    "header alone": ("t.csv", "a,b\n", "header of 2 columns, but no rows"),
+    "header and blank lines": ("t.csv", "a,b\n\n\n", "no rows"),
+    "same name twice": ("t.csv", "a,b,a\n1,2,3\n", "more than once: 'a'"),
+    "same name but for blanks": ("t.csv", "a, a\n1,2\n", "more than once: 'a'"),
+    "no name": ("t.csv", "a,,b\n1,2,3\n", "column 2 has no name"),
+    "long row": ("t.csv", "a,b\n1,2\n1,2,3\n", r"row 2 \(line 3\) has 3 cells, the header has 2"),
+    "short row": ("t.csv", "a,b\n1,2\n\n1\n", r"row 2 \(line 4\) has 1 cells, the header has 2"),
+    "open quote": ("t.csv", 'a,b\n"1,2\n3,4\n', "quotes"),
+    "stray quote": ("t.csv", 'a,b\n"x"y,2\n', "quotes"),
+    "semicolons": ("t.csv", "a;b\n1;2\n", "separated by ';'"),
+    "tabs in csv": ("t.csv", "a\tb\n1\t2\n", r"separated by '\\t'"),
+    "zero bytes": ("t.csv", b"a,b\n1,\0\n", "binary"),
+    "PNG as csv": ("t.csv", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "binary"),
+    "UTF-16": ("t.csv", "a,b\n1,2\n".encode("utf-16"), "binary"),
+    "Latin-1": ("t.csv", "a,b\n1,2\n1,né\n".encode("latin-1"), "not UTF-8 text: line 3"),
+    "Latin-1 header": ("t.csv", "é,b\n1,2\n".encode("latin-1"), "not UTF-8 text: line 1"),
+    "parquet as csv": ("t.csv", PARQUET, "binary|UTF-8"),
+    "csv as parquet": ("t.parquet", "a,b\n1,2\n", "no readable Parquet"),
+    "binary as parquet": ("t.parquet", bytes(range(256)) * 4, "no readable Parquet"),
+    "cut parquet": ("t.parquet", PARQUET[:-20], "no readable Parquet"),
+    "parquet without its start": ("t.parquet", PARQUET[100:], "no readable Parquet"),
+    "parquet without rows": ("t.parquet", parquet(a=[]), "no rows"),
+    "csv as npz": ("t.npz", "a,b\n1,2\n", "no NumPy file"),
+    "csv as npy": ("t.npy", "a,b\n1,2\n", "no NumPy file"),
+    "cut npz": ("t.npz", NPZ[:-30], "no readable NumPy"),
+    "cut npy": ("t.npy", npy(np.arange(100.0).reshape(50, 2))[:-30], "no readable NumPy"),
+    "damaged npz": ("t.npz", NPZ[:300] + bytes(50) + NPZ[350:], "no readable NumPy"),
+    "zip of text as npz": ("t.npz", None, "'readme.txt' is no NumPy array"),
+    "objects in npz": ("t.npz", npz(a=OBJECTS), "pickled data is never read"),
+    "objects in npy": ("t.npy", npy(OBJECTS, allow_pickle=True), "pickled data is never read"),
+    "X without rows": ("t.npz", npz(X=np.zeros((0, 3))), "no rows"),
+    "lengths": ("t.npz", npz(X=np.zeros((3, 1)), y=np.zeros(2)), r"equally many rows.*\(3, 1\).*\(2,\)"),
+    "a scalar": ("t.npz", npz(X=np.zeros((3, 1)), a=np.float64(1)), r"'a' has shape \(\)"),
+    "y of two dimensions": ("t.npz", npz(X=np.zeros((3, 1)), y=np.zeros((3, 1))), r"'y' has shape \(3, 1\)"),
+    "same column twice": (
+        "t.npz",
+        npz(X=np.zeros((3, 1)), x0=np.zeros(3)),
+        "column 'x0', which is there already",
+    ),
+    "three dimensions": ("t.npy", npy(np.zeros((2, 2, 2))), r"shape \(2, 2, 2\)"),
+    "one dimension": ("t.npy", npy(np.zeros(2)), r"shape \(2,\)"),
+    "complex": ("t.npy", npy(np.zeros((2, 2), dtype=complex)), "complex128"),
+    "bytes that are no text": ("t.npz", npz(a=np.array([b"\xff", b"v"])), "UTF-8"),
+    "unknown extension": ("t.xlsx", "x", r"'.xlsx'; known: .csv, .tsv, .parquet, .npz, .npy"),
+    "no extension": ("table", "a\n1\n", "unknown extension"),
+}
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("case", BAD_FILES)
+def test_bad_files(tmp_path, case):
+    name, content, message = BAD_FILES[case]
+    if content is None:
+        with zipfile.ZipFile(tmp_path / name, "w") as archive:
+            archive.writestr("readme.txt", "no array")
+    else:
+        put(tmp_path, name, content)
+    with pytest.raises(DataError, match=message) as caught:
+        read_table(tmp_path / name)
+    assert name in str(caught.value)
+
+
+@pytest.mark.parametrize("extension", [".parquet", ".npz", ".npy"])
+def test_files_cut_anywhere(tmp_path, extension):
+    whole = {".parquet": PARQUET, ".npz": NPZ, ".npy": npy(np.arange(100.0).reshape(50, 2))}[extension]
+    for length in range(1, len(whole) - 1, max(1, len(whole) // 25)):
+        with pytest.raises(DataError):
+            read_table(put(tmp_path, f"t{extension}", whole[:length]))
+
+
+def test_missing_file_and_folder(tmp_path):
+    put(tmp_path, "flowers.csv", "a\n1\n")
+    with pytest.raises(DataError, match=r"did you mean 'flowers.csv'\?"):
+        read_table(tmp_path / "flower.csv")
+    with pytest.raises(DataError, match="no folder"):
+        read_table(tmp_path / "nowhere" / "flower.csv")
+    with pytest.raises(DataError, match="is a folder"):
+        read_table(tmp_path)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read every file")
+def test_unreadable_file(tmp_path):
+    path = put(tmp_path, "t.csv", "a\n1\n")
+    path.chmod(0)
+    with pytest.raises(DataError, match="cannot be read"):
+        read_table(path)
+
+
+def test_without_polars(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "polars", None)
+    with pytest.raises(ConfigError, match=r"pip install 'xpnet\[standard\]'"):
+        read_table(put(tmp_path, "t.csv", "a\n1\n"))
+
+
+# ------------------------------------------------------------------------------------------- load
+
+
+def test_load_guesses_the_target(tmp_path):
+    assert load(put(tmp_path, "t.csv", "a,Label\n1,2\n")).target == "Label"
+    assert load(put(tmp_path, "u.csv", "a,b\n1,2\n"), target="b").target == "b"
+    assert load("digits", target="pixel_3_3").target == "pixel_3_3"
+
+
+BAD_LOADS = {
+    "near a built-in": ("digit", None, r"did you mean 'digits'\?"),
+    "near a file": ("flower.csv", None, r"did you mean 'flowers.csv'\?"),
+    "near nothing": ("qqqq", None, "built-in tables: digits, two-gaussians"),
+    "no likely target": ("flowers.csv", None, "--target NAME; columns: 'a', 'b'"),
+    "two likely targets": ("two.csv", None, "several columns"),
+    "no such target": ("flowers.csv", "bb", r"no column 'bb'; did you mean 'b'|no column 'bb'; known: a, b"),
+    "no such target in a built-in": ("digits", "digid", r"did you mean 'digit'\?"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_LOADS)
+def test_bad_loads(tmp_path, monkeypatch, case):
+    name, target, message = BAD_LOADS[case]
+    monkeypatch.chdir(tmp_path)
+    put(tmp_path, "flowers.csv", "a,b\n1,2\n")
+    put(tmp_path, "two.csv", "a,y,class\n1,2,3\n")
+    with pytest.raises(DataError, match=message):
+        load(name, target=target)
+
+
+# ---------------------------------------------------------------------------------------- writing
+
+
+@pytest.mark.parametrize("extension", [".csv", ".tsv", ".parquet"])
+def test_write_and_read(tmp_path, extension):
+    columns = {"row": np.array([1, 2]), "class": np.array(["a", "b, c"]), "p": np.array([0.1, 1e-300])}
+    path = tmp_path / f"out{extension}"
+    path.write_text("old")
+    write_table(columns, path)
+    assert read_table(path).to_dict(as_series=False) == {k: v.tolist() for k, v in columns.items()}
+    assert os.listdir(tmp_path) == [path.name]
+    write_table(pl.DataFrame({"row": [2**64 - 1, None]}), path)
+    assert read_table(path)["row"].to_list()[0] == 2**64 - 1
+    write_table({"big": np.array([2**70, -1], dtype=object)}, path)
+    assert read_table(path)["big"].to_list() == [2**70, -1]
+
+
+WORDS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\r"), min_size=1)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    numbers=st.lists(st.floats(allow_nan=False), min_size=1, max_size=8),
+    word=WORDS.filter(lambda word: word == word.strip() and word not in MISSING),
+    extension=st.sampled_from([".csv", ".tsv", ".parquet"]),
+)
+def test_files_give_back_what_was_written(tmp_path_factory, numbers, word, extension):
+    path = tmp_path_factory.getbasetemp() / f"round{extension}"
+    write_table({"number": np.array([0.5, *numbers]), "word": np.array(["a"] + [word] * len(numbers))}, path)
+    frame = read_table(path, text=["word"])
+    assert frame["number"].to_list() == [0.5, *numbers]
+    assert frame["word"].to_list() == ["a"] + [word] * len(numbers)
+
+
+BAD_WRITES = {
+    "extension": ("out.npz", {"a": [1]}, ".csv, .tsv or .parquet"),
+    "folder": ("nowhere/out.csv", {"a": [1]}, "No such file or directory"),
+    "is a folder": ("folder.csv", {"a": [1]}, "it is a folder"),
+    "lengths": ("out.csv", {"a": [1], "b": [1, 2]}, "equally many rows"),
+    "dimensions": ("out.csv", {"a": np.zeros((2, 2))}, r"shape \(2, 2\)"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_WRITES)
+def test_bad_writes(tmp_path, case):
+    name, columns, message = BAD_WRITES[case]
+    (tmp_path / "folder.csv").mkdir()
+    with pytest.raises(DataError, match=message):
+        write_table(columns, tmp_path / name)
+    assert os.listdir(tmp_path) == ["folder.csv"]
+
+
+@pytest.mark.parametrize("extension", [".csv", ".parquet"])
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+def test_full_disk(tmp_path, monkeypatch, extension, call):
+    path = tmp_path / f"out{extension}"
+    path.write_text("old")
+
+    def refuse(*args):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, call, refuse)
+    with pytest.raises(DataError, match="No space left on device"):
+        write_table({"a": np.arange(10)}, path)
+    assert (os.listdir(tmp_path), path.read_text()) == ([path.name], "old")
+
+
+@pytest.mark.parametrize("extension", [".csv", ".parquet"])
+def test_interrupted_write_leaves_nothing(tmp_path, monkeypatch, extension):
+    def interrupt(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        write_table({"a": np.arange(10)}, tmp_path / f"out{extension}")
+    assert os.listdir(tmp_path) == []
