@@ -52,12 +52,15 @@ def test_tables(name):
 def test_generators(name):
     draw = GENERATORS[name]
     X, y = draw(n=201, seed=3)
-    assert X.shape[0] == 201 and y.shape == (201,) and X.dtype == np.float64
+    assert X.shape[0] == 201
+    assert y.shape == (201,)
+    assert X.dtype == np.float64
     for again, same in ((draw(n=201, seed=3), True), (draw(n=201, seed=4), False)):
         assert np.array_equal(X, again[0]) == same
     assert not np.array_equal(X, draw(n=201, seed=3, noise=0.3)[0]) or name == "sine"
     if name != "sine":
-        assert y.dtype == np.int64 and 60 < y.sum() < 140
+        assert y.dtype == np.int64
+        assert 60 < y.sum() < 140
 
 
 def test_two_gaussians_have_their_moments():

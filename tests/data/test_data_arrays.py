@@ -20,7 +20,9 @@ def with_cell(value, dtype=np.float64):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64, np.uint8, bool])
 def test_good_arrays(dtype):
     checked = check_arrays(X.astype(dtype), [0, 1, 0], [1.0, 0.0, 2.0], dtype="float32")
-    assert checked.X.dtype == dtype and checked.y.shape == (3,) and checked.sample_weight.shape == (3,)
+    assert checked.X.dtype == dtype
+    assert checked.y.shape == (3,)
+    assert checked.sample_weight.shape == (3,)
     assert check_arrays(X, np.eye(3)).y.shape == (3, 3)
     assert check_arrays(X)[1:] == (None, None)
 
@@ -71,7 +73,8 @@ def test_bad_arrays(case):
 @pytest.mark.parametrize("dtype", [np.int8, np.uint64, np.float32, np.float64])
 def test_good_labels(dtype):
     labels = check_labels(np.array([0, 2, 1], dtype=dtype), 3)
-    assert labels.dtype == np.int64 and labels.tolist() == [0, 2, 1]
+    assert labels.dtype == np.int64
+    assert labels.tolist() == [0, 2, 1]
     assert check_labels([True, False], 2).tolist() == [1, 0]
 
 

@@ -163,6 +163,8 @@ BAD_FILES = {
     "cut npz": ("t.npz", NPZ[:-30], "no readable NumPy"),
     "cut npy": ("t.npy", npy(np.arange(100.0).reshape(50, 2))[:-30], "no readable NumPy"),
     "damaged npz": ("t.npz", NPZ[:300] + bytes(50) + NPZ[350:], "no readable NumPy"),
+    "damaged npy header": ("t.npy", npy(np.zeros((2, 2))).replace(b"(2, 2)", b"(2, 2("), "no readable NumPy"),
+    "encrypted npz": ("t.npz", NPZ.replace(b"PK\1\2-\3-\0\0", b"PK\1\2-\3-\0\1"), "no readable NumPy"),
     "zip of text as npz": ("t.npz", None, "'readme.txt' is no NumPy array"),
     "objects in npz": ("t.npz", npz(a=OBJECTS), "pickled data is never read"),
     "objects in npy": ("t.npy", npy(OBJECTS, allow_pickle=True), "pickled data is never read"),

@@ -95,6 +95,7 @@ class Numeric:
 
     @property
     def feature_names(self) -> tuple[str, ...]:
+        """The column's own name."""
         return (self.name,)
 
     @staticmethod
@@ -174,6 +175,7 @@ class Numeric:
         return np.where(np.isnan(z), 0.0, z)
 
     def to_json(self) -> dict[str, Any]:
+        """Return the column as JSON values."""
         return {"kind": self.kind, "name": self.name, "mean": self.mean, "std": self.std}
 
 
@@ -216,6 +218,7 @@ class Categorical:
 
     @property
     def feature_names(self) -> tuple[str, ...]:
+        """One name for each category: "column=category"."""
         return tuple(f"{self.name}={category}" for category in self.categories)
 
     @staticmethod
@@ -282,6 +285,7 @@ class Categorical:
         return (self.codes(cells, rows)[:, None] == np.arange(len(self.categories))).astype(np.float64)
 
     def to_json(self) -> dict[str, Any]:
+        """Return the column as JSON values."""
         return {
             "kind": self.kind,
             "name": self.name,
