@@ -1,0 +1,9 @@
+"""Training: the loop, what it measures, what it keeps, and what it shows."""
+
+from xpnet.train.callbacks import Callback
+from xpnet.train.history import Best, History
+from xpnet.train.metrics import METRICS, accuracy, r2
+from xpnet.train.progress import ProgressBar, ProgressLines
+from xpnet.train.trainer import Trainer
+
+__all__ = ["METRICS", "Best", "Callback", "History", "ProgressBar", "ProgressLines", "Trainer", "accuracy", "r2"]

@@ -1,0 +1,62 @@
+"""Which rows each step sees."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from xpnet import rng
+from xpnet.backends import Backend
+from xpnet.errors import ConfigError
+
+__all__ = ["Batches"]
+
+
+class Batches:
+    """The plan of an epoch's batches: full batch, mini-batches or single samples.
+
+    Rows are drawn without replacement; the last batch of an epoch holds what is left over. The draw of an
+    epoch depends on the seed and the epoch's number alone, so that training can resume anywhere.
+
+    Args:
+        rows: number of training rows.
+        size: rows of a batch; None for all of them, in their order.
+        order: ``"reshuffle"`` draws batches anew for each epoch; ``"fixed"`` draws them once and keeps them
+            (lecture note 004 describes both).
+        key: root of the draws.
+        home: where the row numbers live.
+    """
+
+    def __init__(self, rows: int, size: int | None, order: str, key: rng.Key, home: Backend):
+        if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 1):
+            raise ConfigError(f"batch_size: expected a whole number of at least 1, or None, found {size!r}")
+        if size is not None and size > rows:
+            raise ConfigError(
+                f"batch_size: expected at most the {rows} training rows, found {size}; lower it, or pass None "
+                "for full batches"
+            )
+        if order not in ("reshuffle", "fixed"):
+            raise ConfigError(f"batches: expected 'reshuffle' or 'fixed', found {order!r}")
+        self.rows, self.size, self.order = rows, size, order
+        self.key, self.home = key.fold("shuffle"), home
+        self._drawn: tuple[int, Any] | None = None
+
+    def __len__(self) -> int:
+        """Return the number of steps of an epoch."""
+        return 1 if self.size is None else -(-self.rows // self.size)
+
+    def epoch(self, number: int) -> Iterator[tuple[Any, int]]:
+        """Yield the batches of an epoch: their row numbers on the device (None: all rows), and how many."""
+        if self.size is None:
+            yield None, self.rows
+            return
+        order = self._permutation(0 if self.order == "fixed" else number)
+        for start in range(0, self.rows, self.size):
+            stop = min(start + self.size, self.rows)
+            yield order[start:stop], stop - start
+
+    def _permutation(self, draw: int) -> Any:
+        if self._drawn is None or self._drawn[0] != draw:
+            order = rng.permutation(self.key.fold(draw), self.rows)
+            self._drawn = draw, self.home.asarray(order)  # one transfer an epoch
+        return self._drawn[1]

@@ -1,0 +1,35 @@
+"""What others may do between epochs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from xpnet.train.history import History
+    from xpnet.train.trainer import Trainer
+
+__all__ = ["Callback"]
+
+
+class Callback:
+    """Base class of callbacks: override what is needed.
+
+    Example:
+        >>> class StopAt(Callback):
+        ...     def __init__(self, loss):
+        ...         self.loss = loss
+        ...     def on_epoch_end(self, trainer, row):
+        ...         return row["loss"] < self.loss
+    """
+
+    def on_fit_begin(self, trainer: Trainer, epochs: int) -> None:
+        """Called before the first epoch of a call of ``fit`` that trains up to ``epochs``."""
+
+    def on_step_end(self, trainer: Trainer, step: int, steps: int) -> None:
+        """Called after step number ``step`` (from 1) of the ``steps`` of an epoch; must not wait for the device."""
+
+    def on_epoch_end(self, trainer: Trainer, row: dict[str, Any]) -> bool | None:
+        """Called with an epoch's row of the history; returning True stops the training."""
+
+    def on_fit_end(self, trainer: Trainer, history: History) -> None:
+        """Called after the last epoch."""

@@ -1,0 +1,82 @@
+"""How training shows itself: a bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from typing import IO, TYPE_CHECKING, Any
+
+from xpnet.train.callbacks import Callback
+
+if TYPE_CHECKING:
+    from xpnet.train.history import History
+    from xpnet.train.trainer import Trainer
+
+__all__ = ["ProgressBar", "ProgressLines", "describe", "for_terminal"]
+
+
+def describe(row: dict[str, Any]) -> str:
+    """Return a history row as one line for people.
+
+    >>> describe({"epoch": 3, "step": 60, "loss": 0.25, "accuracy": 0.93, "validation_loss": 0.31})
+    'loss 0.2500  accuracy 0.9300  validation loss 0.3100'
+    """
+    hidden = ("epoch", "step", "learning_rate", "seconds")
+    shown = [(name.replace("_", " "), value) for name, value in row.items() if name not in hidden]
+    return "  ".join(f"{name} {value:.4f}" if 1e-3 <= abs(value) < 1e5 or value == 0 else f"{name} {value:.3e}"
+                     for name, value in shown)  # fmt: skip
+
+
+class ProgressLines(Callback):
+    """Writes a line for an epoch, about ``lines`` of them over the whole training."""
+
+    def __init__(self, stream: IO[str] | None = None, lines: int = 20):
+        self.stream, self.lines = stream, lines
+        self.every, self.epochs = 1, 0
+
+    def on_fit_begin(self, trainer: Trainer, epochs: int) -> None:
+        self.epochs, self.every = epochs, max(1, round(epochs / self.lines))
+
+    def on_epoch_end(self, trainer: Trainer, row: dict[str, Any]) -> None:
+        if row["epoch"] in (1, self.epochs) or row["epoch"] % self.every == 0:
+            width = len(str(self.epochs))
+            print(f"epoch {row['epoch']:{width}d}/{self.epochs}  {describe(row)}", file=self.stream or sys.stderr)
+
+
+class ProgressBar(Callback):
+    """A bar over the steps of all epochs, with the newest numbers beside it; needs rich."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self.bar = Progress(
+            TextColumn("epoch"),
+            MofNCompleteColumn(),
+            BarColumn(bar_width=24),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[numbers]}"),
+            console=Console(stderr=True),
+        )
+        self.task: Any = None
+
+    def on_fit_begin(self, trainer: Trainer, epochs: int) -> None:
+        self.task = self.bar.add_task("train", total=epochs, completed=trainer.epoch, numbers="")
+        self.bar.start()
+
+    def on_step_end(self, trainer: Trainer, step: int, steps: int) -> None:
+        if step % max(1, steps // 20) == 0:
+            self.bar.update(self.task, completed=trainer.epoch + step / steps)
+
+    def on_epoch_end(self, trainer: Trainer, row: dict[str, Any]) -> None:
+        self.bar.update(self.task, completed=row["epoch"], numbers=describe(row))
+
+    def on_fit_end(self, trainer: Trainer, history: History) -> None:
+        self.bar.stop()
+
+
+def for_terminal() -> Callback | None:
+    """Return a bar if stderr is a terminal and rich is installed; else None, and the library is silent."""
+    if sys.stderr.isatty() and importlib.util.find_spec("rich") is not None:
+        return ProgressBar()
+    return None
