@@ -92,7 +92,7 @@ class ReverseTrace(Trace):
                 if parent >= 0:
                     pulled = self._pull(rule, position, xp, g, out, values, options)
                     known = cotangents[parent]
-                    cotangents[parent] = pulled if known is None else xp.add(known, pulled)
+                    cotangents[parent] = pulled if known is None else self.space.add(known, pulled)
         return [keep[number] for number in wanted]
 
     def _space_of(self, g: Any, out: Any) -> Any:

@@ -82,7 +82,6 @@ class Tracer:
     __slots__ = ("slot", "trace", "value")
 
     __traced__ = True
-    __array_ufunc__ = None  # NumPy's operators leave the operation to this class
     __array_priority__ = 1000.0
 
     def __init__(self, value: Any, trace: Trace, slot: Any):
@@ -148,6 +147,13 @@ class Tracer:
 
     __float__ = __int__ = __complex__ = __index__ = _refuse_number
 
+    def __array_ufunc__(self, function: Any, method: str, *inputs: Any, **options: Any) -> Any:
+        """Record ``array + x`` and the like, for which NumPy's operators ask here; refuse other functions of NumPy."""
+        call = _OF_NUMPY.get(function.__name__) if method == "__call__" and type(inputs[0]) is not Tracer else None
+        if call is None or options.pop("out", inputs)[0] is not inputs[0] or options:
+            return self.__array__()
+        return call(*inputs)  # of ``array += x`` too: the name is bound to the result
+
     def __array__(self, *args: Any, **options: Any) -> Any:
         raise RecordError(
             "a NumPy function was applied to a traced array; use the functions of "
@@ -160,9 +166,13 @@ class Tracer:
         )
 
 
+_OF_NUMPY: dict[str, Callable[..., Any]] = {}  # the operators by their names in NumPy
+
+
 def _operator(rule: str, function: Callable[..., Any]) -> tuple[Any, Any]:
     """Return the method for ``x op y`` and the one for the reflected ``y op x``."""
     call = dispatch(RULES[rule], function)
+    _OF_NUMPY["power" if rule == "pow" else rule] = call
     return (lambda self, other: call(self, other)), (lambda self, other: call(other, self))
 
 
@@ -196,6 +206,8 @@ def plain_namespace(*arrays: Any) -> Any:
 
 
 def is_floating(x: Any) -> bool:
-    """True for an array (traced or not) whose dtype is real or complex floating."""
+    """True for an array (traced or not) whose dtype is real or complex floating; False for anything else."""
     value = plain_value(x)
+    if not array_api_compat.is_array_api_obj(value):
+        return False
     return array_namespace(value).isdtype(value.dtype, ("real floating", "complex floating"))

@@ -49,7 +49,7 @@ def value_and_grad(
     def run(*args: Any, **options: Any) -> Any:
         positions = (argnums,) if isinstance(argnums, int) else tuple(argnums)
         chosen = _chosen(f, args, positions)
-        trace = ReverseTrace(plain_namespace(*leaves(chosen)))
+        trace = ReverseTrace(_plain_namespace(f, chosen))
         traced = _trace_leaves(chosen, trace.leaf)
         inside = list(args)
         for position, value in zip(positions, traced, strict=True):
@@ -57,7 +57,7 @@ def value_and_grad(
         result = f(*inside, **options)
         value, aux = result if has_aux else (result, None)
         _check_scalar(f, value)
-        cotangent = _one_like(value)
+        cotangent = _one_like(value) if _belongs(value, trace) else None
         gradients = _pull(trace, [value], [cotangent], traced, chosen)
         trace.open = False
         answer = gradients[0] if isinstance(argnums, int) else tuple(gradients)
@@ -92,7 +92,7 @@ def vjp(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[[Any], tupl
     (array([2., 3.]),)
     """
     chosen = _chosen(f, primals, tuple(range(len(primals))))
-    trace = ReverseTrace(plain_namespace(*leaves(chosen)))
+    trace = ReverseTrace(_plain_namespace(f, chosen))
     traced = _trace_leaves(chosen, trace.leaf)
     result = f(*traced)
     results = leaves(result)
@@ -125,19 +125,26 @@ def jvp(f: Callable[..., Any], primals: tuple[Any, ...], tangents: tuple[Any, ..
     """
     chosen = _chosen(f, primals, tuple(range(len(primals))))
     directions = leaves(tuple(tangents))
-    trace = ForwardTrace(plain_namespace(*leaves(chosen)))
+    trace = ForwardTrace(_plain_namespace(f, chosen))
     if len(directions) != len(leaves(chosen)):
         raise RecordError(
             f"jvp: expected one tangent for each of {len(leaves(chosen))} arrays, found {len(directions)}"
         )
-    remaining = iter(directions)
-    pairs = [(x, next(remaining)) for x in leaves(chosen)]
-    made = [Tracer(x, trace, t) if is_floating(x) else x for x, t in pairs]
+    made = []
+    for x, tangent in zip(leaves(chosen), directions, strict=True):
+        if is_floating(x) and tuple(getattr(tangent, "shape", ())) != tuple(x.shape):
+            raise RecordError(
+                f"jvp: expected a tangent of shape {tuple(x.shape)} like its array, "
+                f"found {tuple(getattr(tangent, 'shape', ()))}"
+            )
+        made.append(Tracer(x, trace, tangent) if is_floating(x) else x)
     result = f(*rebuild(chosen, made))
     trace.open = False
 
     def tangent_of(y: Any) -> Any:
-        return y.slot if _belongs(y, trace) else array_namespace(y).zeros_like(y)
+        if _belongs(y, trace):
+            return y.slot
+        return array_namespace(y).zeros_like(y) if hasattr(y, "shape") else 0.0
 
     return _strip(result, trace), map_leaves(tangent_of, result)
 
@@ -148,21 +155,35 @@ def _chosen(f: Any, args: tuple[Any, ...], positions: tuple[int, ...]) -> list[A
     for position in positions:
         if not -len(args) <= position < len(args):
             raise RecordError(f"{name}: expected argument number {position}, found {len(args)} arguments")
-    arrays = [x for x in leaves(list(args)) if not isinstance(x, (bool, int, float, complex))]
-    xp = array_namespace(*arrays) if arrays else None
     chosen = []
     for position in positions:
         value = args[position]
         if isinstance(value, (bool, int, float, complex)):
-            value = np.asarray(value) if xp is None else xp.asarray(value)
+            beside = [x for x in leaves(list(args)) if is_floating(x)]
+            value = (array_namespace(*beside) if beside else np).asarray(value)
         if not isinstance(value, (dict, list, tuple)) and not hasattr(value, "__leaves__"):
             if not is_floating(value):
+                found = f"dtype {value.dtype}" if hasattr(value, "dtype") else type(value).__name__
                 raise RecordError(
-                    f"{name}: expected a floating array as argument {position}, found dtype {value.dtype}; "
+                    f"{name}: expected a floating array as argument {position}, found {found}; "
                     "convert it with xp.astype(x, xp.float64)"
                 )
         chosen.append(value)
     return chosen
+
+
+def _plain_namespace(f: Any, chosen: list[Any]) -> Any:
+    arrays = [x for x in leaves(chosen) if is_floating(x)]
+    if not arrays:
+        name = getattr(f, "__name__", type(f).__name__)
+        raise RecordError(f"{name}: expected a floating array among the arguments to differentiate, found none")
+    return plain_namespace(*arrays)
+
+
+def _number_beside(number: Any, args: tuple[Any, ...]) -> Any:
+    """Return a Python number as a 0-d array of the library of the other arguments, by default NumPy's."""
+    arrays = [x for x in leaves(list(args)) if hasattr(x, "dtype")]
+    return array_namespace(*arrays).asarray(number) if arrays else np.asarray(number)
 
 
 def _trace_leaves(chosen: list[Any], make: Callable[[Any], Tracer]) -> list[Any]:

@@ -17,11 +17,11 @@ rule(
 linear("place", lambda xp, g, out, x, index, shape: g[index])
 
 
-def _along(axis: int, ndim: int, indices: Any) -> tuple[Any, ...]:
-    return (slice(None),) * (axis % ndim) + (indices,)
+def _along(axis: int | None, ndim: int, indices: Any) -> tuple[Any, ...]:
+    return (slice(None),) * ((axis or 0) % ndim) + (indices,)  # the axis of a vector may be left out
 
 
 linear(
     "take",
-    lambda xp, g, out, x, indices, *, axis=0: xp.place(g, _along(axis, len(x.shape), indices), x.shape),
+    lambda xp, g, out, x, indices, *, axis=None: xp.place(g, _along(axis, len(x.shape), indices), x.shape),
 )

@@ -9,7 +9,7 @@ from xpnet.autodiff.rules.rule import compound, constant, fit, linear, rule
 __all__: list[str] = []
 
 linear("reshape", lambda xp, g, out, x, *shape, **options: xp.reshape(g, x.shape))
-linear("expand_dims", lambda xp, g, out, x, **options: xp.reshape(g, x.shape))
+linear("expand_dims", lambda xp, g, out, x, *axis, **options: xp.reshape(g, x.shape))
 linear("squeeze", lambda xp, g, out, x, *axis, **options: xp.reshape(g, x.shape))
 linear("broadcast_to", lambda xp, g, out, x, *shape, **options: fit(xp, g, x))
 linear("flip", lambda xp, g, out, x, *, axis=None: xp.flip(g, axis=axis))
