@@ -1,7 +1,7 @@
 """Which matrix-product kernel NumPy's OpenBLAS runs, and which would be faster on this processor.
 
-On AMD processors with AVX-512, OpenBLAS picks its AVX2 kernel; its ``SkylakeX`` kernel multiplies
-1.4 to 1.75 times faster there. The choice is read once from ``OPENBLAS_CORETYPE`` when NumPy loads: a
+On AMD processors with AVX-512, many versions of OpenBLAS pick their AVX2 kernel; the ``SkylakeX`` kernel
+multiplies 1.4 to 1.75 times faster there. The choice is read once from ``OPENBLAS_CORETYPE`` when NumPy loads: a
 program can set it before that, a library can only tell its user. This file therefore imports no NumPy.
 """
 
@@ -49,7 +49,7 @@ def prefer_faster_kernel(environ: MutableMapping[str, str] = os.environ) -> str 
         The kernel that was set, or None if nothing was changed.
     """
     kernel = faster_kernel()
-    if kernel is None or "OPENBLAS_CORETYPE" in environ or "numpy" in sys.modules:
+    if kernel is None or environ.get("OPENBLAS_CORETYPE") or "numpy" in sys.modules:
         return None
     environ["OPENBLAS_CORETYPE"] = kernel
     return kernel
@@ -72,6 +72,7 @@ def active_kernels() -> list[str]:
 def advice() -> str | None:
     """Return what to set for a faster kernel, or None when the active one is the best known."""
     kernel = faster_kernel()
-    if kernel is None or os.environ.get("OPENBLAS_CORETYPE", "").lower() == kernel.lower():
+    active = " ".join(active_kernels()) or os.environ.get("OPENBLAS_CORETYPE", "")
+    if kernel is None or kernel.lower() in active.lower():
         return None
     return f"set OPENBLAS_CORETYPE={kernel} before Python starts: matrix products run about 1.5 times faster"

@@ -23,7 +23,7 @@ from collections.abc import Callable
 from typing import Any
 
 from xpnet.autodiff.functions import cross_entropy, log_softmax, logistic_loss, relu, sigmoid, softmax
-from xpnet.autodiff.tracer import plain_value
+from xpnet.autodiff.tracer import is_floating, plain_value
 from xpnet.backends import array_namespace
 from xpnet.errors import ConfigError, DataError, suggest
 
@@ -216,7 +216,7 @@ def _aligned(predictions: Any, targets: Any) -> tuple[Any, Any]:
         if {found, shape} != {(shape[0],), (shape[0], 1)}:  # (batch,) against (batch, 1) would broadcast to a square
             raise DataError(f"loss: expected targets of the predictions' shape {shape}, found {found}")
         targets = xp.reshape(targets, shape)
-    if not xp.isdtype(targets.dtype, "real floating"):
+    if not is_floating(targets):
         targets = xp.astype(targets, predictions.dtype)
     return predictions, targets
 
@@ -239,7 +239,7 @@ def _distributions(name: str, predictions: Any, targets: Any) -> Any:
             "use binary_cross_entropy for one output"
         )
     xp = array_namespace(targets)
-    whole = not xp.isdtype(targets.dtype, "real floating")
+    whole = not is_floating(targets)
     if found == shape:
         return xp.astype(targets, predictions.dtype) if whole else targets
     if whole and found in ((shape[0],), (shape[0], 1)):

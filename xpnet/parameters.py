@@ -45,7 +45,9 @@ class Layout:
     def views(self, flat: Any) -> tuple[Any, ...]:
         """Return the named arrays inside ``flat``, in the order of :attr:`names`."""
         xp = array_namespace(flat)
-        return tuple(xp.reshape(flat[part], shape) for part, shape in self.slices)
+        return tuple(
+            flat[part] if len(shape) == 1 else xp.reshape(flat[part], shape) for part, shape in self.slices
+        )
 
     def tree(self, views: tuple[Any, ...]) -> dict[str, Any]:
         """Return ``views`` as nested dicts: ``"0.weight"`` becomes ``["0"]["weight"]``."""

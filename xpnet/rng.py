@@ -31,10 +31,14 @@ _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 
 @dataclass(frozen=True)
 class Key:
-    """A key of the generator: two 32-bit words."""
+    """A key of the generator: a seed and the words folded into it.
 
-    low: int
-    high: int
+    Folding only writes the words down; the two 32-bit words that the generator needs are computed from
+    them when something is drawn.
+    """
+
+    seed: int
+    path: tuple[int | str, ...] = ()
 
     def fold(self, *words: int | str) -> Key:
         """Return the key derived from this one by ``words``, whole numbers or names.
@@ -42,14 +46,19 @@ class Key:
         >>> key(0).fold("init", 3) == key(0).fold("init").fold(3)
         True
         """
-        derived = self
-        for word in words:
+        return Key(self.seed, self.path + words)
+
+    @property
+    def words(self) -> tuple[int, int]:
+        """The two words: the seed's, replaced by Threefry's output for each folded word in turn."""
+        words = (self.seed & _WORD, self.seed >> 32)
+        for word in self.path:
             if isinstance(word, str):
                 counter = (zlib.crc32(word.encode()), _WORD)  # no whole number below 2**63 has this form
             else:
                 counter = (word & _WORD, (word >> 32) & _WORD)
-            derived = Key(*threefry((derived.low, derived.high), *counter))
-        return derived
+            words = threefry(words, *counter)
+        return words
 
 
 def key(seed: int) -> Key:
@@ -60,7 +69,7 @@ def key(seed: int) -> Key:
     """
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**64:
         raise ConfigError(f"seed: expected a whole number from 0 to 2**64 - 1, found {seed!r}")
-    return Key(int(seed) & _WORD, int(seed) >> 32)
+    return Key(int(seed))
 
 
 def threefry(
@@ -90,7 +99,7 @@ def bits(key: Key, shape: Sequence[int], *, xp: Any, device: Any = None) -> Any:
     """Return an integer array of ``shape`` of 32-bit words, drawn on ``device`` in array operations."""
     size = math.prod(shape)
     dtype = word_dtype(xp)
-    words = tuple(xp.asarray(word, dtype=dtype, device=device) for word in (key.low, key.high))
+    words = tuple(xp.asarray(word, dtype=dtype, device=device) for word in key.words)
     counter = xp.arange((size + 1) // 2, dtype=dtype, device=device)
     wraps_itself = dtype == xp.uint32
     drawn = threefry(words, counter, counter * 0, *([_identity] if wraps_itself else []))
@@ -111,7 +120,7 @@ def bernoulli(key: Key, probability: float, shape: Sequence[int], *, xp: Any, de
 
 def _host_words(key: Key, size: int) -> tuple[np.ndarray, np.ndarray]:
     counter = np.arange(size, dtype=np.uint64)
-    words = tuple(np.asarray(word, dtype=np.uint32) for word in (key.low, key.high))
+    words = tuple(np.asarray(word, dtype=np.uint32) for word in key.words)
     return threefry(
         words, (counter & _WORD).astype(np.uint32), (counter >> 32).astype(np.uint32), _identity
     )

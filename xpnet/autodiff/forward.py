@@ -49,7 +49,7 @@ class ForwardTrace(Trace):
         seeds: dict[int, Any] = {}
         for position, tangent in enumerate(tangents):
             if tangent is not None:
-                pulled = rule.pull(position, trace.space, g, out, values, options)
+                pulled = rule.pull(position)(trace.space, g, out, *values, **options)
                 if type(pulled) is Tracer and pulled.trace is trace:
                     known = seeds.get(pulled.slot)
                     seeds[pulled.slot] = tangent if known is None else trace.space.add(known, tangent)

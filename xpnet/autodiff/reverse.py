@@ -9,7 +9,6 @@ from xpnet.autodiff.namespaces import namespace
 from xpnet.autodiff.rules import Rule
 from xpnet.autodiff.tracer import Trace, Tracer
 from xpnet.backends.lacking import extended
-from xpnet.errors import RecordError
 
 __all__ = ["ReverseTrace"]
 
@@ -90,7 +89,7 @@ class ReverseTrace(Trace):
             xp = self._space_of(g, out)
             for position, parent in enumerate(parents):
                 if parent >= 0:
-                    pulled = self._pull(rule, position, xp, g, out, values, options)
+                    pulled = rule.pull(position)(xp, g, out, *values, **options)
                     known = cotangents[parent]
                     cotangents[parent] = pulled if known is None else self.space.add(known, pulled)
         return [keep[number] for number in wanted]
@@ -104,14 +103,3 @@ class ReverseTrace(Trace):
             if type(x) is Tracer:
                 return x.trace.space
         return self.xp
-
-    def _pull(self, rule: Rule, position: int, xp: Any, g: Any, out: Any, values: Any, options: Any) -> Any:
-        try:
-            return rule.pull(position, xp, g, out, values, options)
-        except (IndexError, TypeError) as error:
-            if not rule.variadic and (position >= len(rule.pulls) or rule.pulls[position] is None):
-                raise RecordError(
-                    f"{rule.name}: expected no traced array as argument {position + 1}, for it has no derivative "
-                    "there; take stop_gradient of it"
-                ) from error
-            raise

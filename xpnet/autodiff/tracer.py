@@ -205,9 +205,17 @@ def plain_namespace(*arrays: Any) -> Any:
     return array_namespace(*(plain_value(x) for x in arrays))
 
 
+_floating: dict[Any, bool] = {}  # by type and dtype: asking the library takes a microsecond each time
+
+
 def is_floating(x: Any) -> bool:
     """True for an array (traced or not) whose dtype is real or complex floating; False for anything else."""
     value = plain_value(x)
-    if not array_api_compat.is_array_api_obj(value):
-        return False
-    return array_namespace(value).isdtype(value.dtype, ("real floating", "complex floating"))
+    kind = type(value), getattr(value, "dtype", None)
+    known = _floating.get(kind)
+    if known is None:
+        if not array_api_compat.is_array_api_obj(value):
+            return False
+        space = array_namespace(value)
+        known = _floating[kind] = space.isdtype(value.dtype, ("real floating", "complex floating"))
+    return known

@@ -22,7 +22,7 @@ def _relu(xp: Any, x: Any) -> Any:
 
 
 # The derivative of ReLU: 1 where x > 0, else 0 (the subgradient 0 is chosen at 0).
-elementwise("relu", lambda xp, out, x: x > 0, body=_relu)
+elementwise("relu", lambda xp, out, x: xp.astype(x > 0, x.dtype), body=_relu)
 
 
 def _sigmoid(xp: Any, x: Any) -> Any:
@@ -77,6 +77,11 @@ def _affine(xp: Any, x: Any, weight: Any, bias: Any) -> Any:
 # --- Softmax and its relatives, along the last axis --------------------------------------------------
 
 
+def _column(xp: Any, rows: Any) -> Any:
+    """Return (...,) as (..., 1)."""
+    return xp.reshape(rows, (*rows.shape, 1))
+
+
 def _logsumexp(xp: Any, x: Any) -> Any:
     """log Σ exp(x) along the last axis, shifted by the maximum so that nothing overflows."""
     top = xp.max(x, axis=-1, keepdims=True)
@@ -86,7 +91,7 @@ def _logsumexp(xp: Any, x: Any) -> Any:
 
 rule(
     "logsumexp",
-    lambda xp, g, out, x: xp.multiply(xp.expand_dims(g, axis=-1), xp.exp(x - xp.expand_dims(out, axis=-1))),
+    lambda xp, g, out, x: xp.multiply(_column(xp, g), xp.exp(x - _column(xp, out))),
     body=_logsumexp,
 )
 
@@ -139,14 +144,14 @@ def _pull_logits(xp: Any, g: Any, out: Any, logits: Any, targets: Any) -> Any:
     """softmax(z) Σt - t: the predicted probabilities minus the targets."""
     total = xp.sum(targets, axis=-1, keepdims=True)
     slope = xp.subtract(xp.multiply(_softmax(xp, logits), total), targets)
-    return fit(xp, xp.multiply(xp.expand_dims(g, axis=-1), slope), logits)
+    return fit(xp, xp.multiply(_column(xp, g), slope), logits)
 
 
 @compound(
     "cross_entropy",
     _pull_logits,
     lambda xp, g, out, logits, targets: fit(
-        xp, xp.multiply(xp.expand_dims(-g, axis=-1), _log_softmax(xp, logits)), targets
+        xp, xp.multiply(_column(xp, -g), _log_softmax(xp, logits)), targets
     ),
 )
 def _cross_entropy(xp: Any, logits: Any, targets: Any) -> Any:

@@ -28,7 +28,7 @@ def _count(x: Any, axis: Any) -> int:
 
 
 def _pull_sum(xp: Any, g: Any, out: Any, x: Any, *, axis: Any = None, keepdims: bool = False, dtype: Any = None) -> Any:
-    g = xp.broadcast_to(_spread(xp, g, x, axis, keepdims), x.shape)
+    g = xp.multiply(xp.ones_like(x), _spread(xp, g, x, axis, keepdims))  # cheaper than broadcast_to
     return g if g.dtype == x.dtype else xp.astype(g, x.dtype)
 
 

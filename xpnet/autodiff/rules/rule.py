@@ -16,9 +16,12 @@ may be traced where the other is not, and some libraries' operators refuse an op
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+
+from xpnet.errors import RecordError
 
 __all__ = ["RULES", "Rule", "compound", "constant", "elementwise", "fit", "linear", "rule", "scale"]
 
@@ -47,11 +50,20 @@ class Rule:
     variadic: bool = False
     many: bool = False
 
-    def pull(self, position: int, xp: Any, g: Any, out: Any, args: list[Any], options: dict[str, Any]) -> Any:
-        """Return the cotangent of ``args[position]``, in its shape and dtype."""
+    def pull(self, position: int) -> Callable[..., Any]:
+        """Return the pull for argument number ``position``: ``(xp, g, out, *args, **options) -> cotangent``.
+
+        Raises:
+            RecordError: the function has no derivative with respect to that argument.
+        """
         if self.variadic:
-            return self.pulls[0](position, xp, g, out, *args, **options)  # type: ignore[misc]
-        return self.pulls[position](xp, g, out, *args, **options)  # type: ignore[misc]
+            return functools.partial(self.pulls[0], position)  # type: ignore[arg-type]
+        if position < len(self.pulls) and self.pulls[position] is not None:
+            return self.pulls[position]  # type: ignore[return-value]
+        raise RecordError(
+            f"{self.name}: expected no traced array as argument {position + 1}, for it has no derivative there; "
+            "take stop_gradient of it"
+        )
 
 
 def rule(name: str, *pulls: Callable[..., Any] | None, **parts: Any) -> Rule:

@@ -71,10 +71,10 @@ def _size(x: Any) -> int:
 
 
 def _pull_unpack(xp: Any, g: list[Any], out: Any, flat: Any, layout: Any) -> Any:
-    parts = [
-        xp.zeros(_size(view), dtype=flat.dtype, device=view.device) if c is None else xp.reshape(c, (-1,))
-        for c, view in zip(g, out, strict=True)
-    ]
+    parts = []
+    for c, view in zip(g, out, strict=True):
+        c = xp.zeros_like(view) if c is None else c
+        parts.append(c if len(c.shape) == 1 else xp.reshape(c, (-1,)))
     return xp.concat(parts)
 
 
