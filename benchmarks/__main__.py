@@ -24,7 +24,7 @@ from benchmarks.works import WORKS, Work  # noqa: E402
 
 
 def time_work(work: Work, names: list[str], rounds: int) -> dict[str, list[float]]:
-    """Return microseconds a step for each contestant, one number a round; all take their turn in each round."""
+    """Return microseconds a step for each contestant, one number a round, taken in turn."""
     epochs = {name: CONTESTANTS[name][1](work) for name in names}
     for epoch in epochs.values():
         for _ in range(3):
@@ -59,15 +59,16 @@ def show(work: Work, times: dict[str, list[float]]) -> None:
     for name, values in times.items():
         to_floor = medians[name] / medians.get("matrix products", np.nan)
         to_xpnet = medians[name] / medians.get("xpnet", np.nan)
-        print(
-            f"  {name:18}{medians[name]:11.0f}{min(values):9.0f}{max(values):9.0f}{to_floor:12.2f}{to_xpnet:10.2f}"
-        )
+        spread = f"{medians[name]:11.0f}{min(values):9.0f}{max(values):9.0f}"
+        print(f"  {name:18}{spread}{to_floor:12.2f}{to_xpnet:10.2f}")
 
 
 def main() -> None:
     """Run what the command line asks for."""
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
-    parser.add_argument("--work", nargs="+", choices=WORKS, default=["T", "S", "M"], help="which works (default T S M)")
+    parser.add_argument(
+        "--work", nargs="+", choices=WORKS, default=["T", "S", "M"], help="which works (default T S M)"
+    )
     parser.add_argument("--rounds", type=int, default=15, help="timed epochs of each contestant")
     parser.add_argument("--only", nargs="+", choices=CONTESTANTS, help="contestants (default: all installed)")
     parser.add_argument("--imports", action="store_true", help="time imports too")

@@ -47,7 +47,12 @@ def _sklearn(work: Work) -> Epoch:
 
     X, y = work.data()
     activation = {"relu": "relu", "sigmoid": "logistic"}[work.activation]
-    options = {"hidden_layer_sizes": work.sizes[1:-1], "activation": activation, "batch_size": work.batch, "alpha": 0}
+    options = {
+        "hidden_layer_sizes": work.sizes[1:-1],
+        "activation": activation,
+        "batch_size": work.batch,
+        "alpha": 0,
+    }
     if work.loss == "squared_error":
         regressor = MLPRegressor(**options)
         target = y[:, 0] if y.shape[1] == 1 else y

@@ -1,8 +1,8 @@
 """Which matrix-product kernel NumPy's OpenBLAS runs, and which would be faster on this processor.
 
 On AMD processors with AVX-512, many versions of OpenBLAS pick their AVX2 kernel; the ``SkylakeX`` kernel
-multiplies 1.4 to 1.75 times faster there. The choice is read once from ``OPENBLAS_CORETYPE`` when NumPy loads: a
-program can set it before that, a library can only tell its user. This file therefore imports no NumPy.
+multiplies 1.4 to 1.75 times faster there. The choice is read once from ``OPENBLAS_CORETYPE`` when NumPy
+loads: a program can set it before that, a library can only tell its user. So this file imports no NumPy.
 """
 
 from __future__ import annotations

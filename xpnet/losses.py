@@ -201,7 +201,8 @@ def _mean(rows: Any, sample_weight: Any) -> Any:
         return array_namespace(rows).sum(rows) * (1 / batch)
     if tuple(sample_weight.shape) != (batch,):
         raise DataError(
-            f"loss: expected sample_weight of shape ({batch},), one for each row, found {tuple(sample_weight.shape)}"
+            f"loss: expected sample_weight of shape ({batch},), one for each row, found "
+            f"{tuple(sample_weight.shape)}"
         )
     xp = array_namespace(rows, sample_weight)
     weighted = xp.sum(xp.multiply(rows, sample_weight))
@@ -213,7 +214,10 @@ def _aligned(predictions: Any, targets: Any) -> tuple[Any, Any]:
     shape, found = tuple(predictions.shape), tuple(targets.shape)
     xp = array_namespace(targets)
     if found != shape:
-        if {found, shape} != {(shape[0],), (shape[0], 1)}:  # (batch,) against (batch, 1) would broadcast to a square
+        if {found, shape} != {
+            (shape[0],),
+            (shape[0], 1),
+        }:  # (batch,) against (batch, 1) would broadcast to a square
             raise DataError(f"loss: expected targets of the predictions' shape {shape}, found {found}")
         targets = xp.reshape(targets, shape)
     if not is_floating(targets):

@@ -78,7 +78,8 @@ class Parameters(Mapping[str, Any]):
     def __init__(self, flat: Any, layout: Layout):
         if tuple(flat.shape) != (layout.size,):
             raise ConfigError(
-                f"Parameters: expected a flat vector of shape ({layout.size},) for {len(layout.names)} arrays, "
+                f"Parameters: expected a flat vector of shape ({layout.size},) for {len(layout.names)} "
+                "arrays, "
                 f"found shape {tuple(flat.shape)}"
             )
         self.flat, self.layout = flat, layout

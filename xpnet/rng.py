@@ -120,9 +120,9 @@ def bernoulli(key: Key, probability: float, shape: Sequence[int], *, xp: Any, de
 
 def _host_words(key: Key, size: int) -> tuple[np.ndarray, np.ndarray]:
     counter = np.arange(size, dtype=np.uint64)
-    words = tuple(np.asarray(word, dtype=np.uint32) for word in key.words)
+    low, high = (np.asarray(word, dtype=np.uint32) for word in key.words)
     return threefry(
-        words, (counter & _WORD).astype(np.uint32), (counter >> 32).astype(np.uint32), _identity
+        (low, high), (counter & _WORD).astype(np.uint32), (counter >> 32).astype(np.uint32), _identity
     )
 
 

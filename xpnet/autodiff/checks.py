@@ -99,6 +99,7 @@ def _compare(what: str, got: np.ndarray, want: np.ndarray, rtol: float, atol: fl
         raise RecordError(f"check_grads, {what}: expected the shape {want.shape}, found {got.shape}")
     worst = np.unravel_index(np.argmax(np.where(np.isnan(excess), np.inf, excess)), got.shape)
     raise RecordError(
-        f"check_grads, {what}: at {tuple(int(i) for i in worst)} expected {want[worst]:.6g} by central differences, "
+        f"check_grads, {what}: at {tuple(int(i) for i in worst)} expected {want[worst]:.6g} by central "
+        "differences, "
         f"found {got[worst]:.6g}"
     )

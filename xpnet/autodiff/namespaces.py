@@ -53,7 +53,7 @@ class Namespace:
         return _without_rule(self._prefix + name, value)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def namespace(xp: Any) -> Namespace:
     """Return the namespace over tracers that computes with ``xp``, a namespace of the standard.
 
@@ -76,13 +76,17 @@ def _clip(function: Callable[..., Any]) -> Callable[..., Any]:
     return lambda x, /, min=None, max=None: function(x, min, max)
 
 
-def _asarray(space: Namespace, function: Callable[..., Any], x: Any, /, *, dtype: Any = None, **options: Any) -> Any:
+def _asarray(
+    space: Namespace, function: Callable[..., Any], x: Any, /, *, dtype: Any = None, **options: Any
+) -> Any:
     if type(x) is Tracer:
         return x if dtype is None or dtype == x.dtype else space.astype(x, dtype)
     return function(x, dtype=dtype, **options)
 
 
-def _astype(xp: Any, recorded: Callable[..., Any], plain: Callable[..., Any], x: Any, dtype: Any, /, **options: Any) -> Any:
+def _astype(
+    xp: Any, recorded: Callable[..., Any], plain: Callable[..., Any], x: Any, dtype: Any, /, **options: Any
+) -> Any:
     if type(x) is not Tracer:
         return plain(x, dtype, **options)
     if xp.isdtype(dtype, ("real floating", "complex floating")):
@@ -94,7 +98,8 @@ def _without_rule(name: str, function: Callable[..., Any]) -> Callable[..., Any]
     def call(*args: Any, **options: Any) -> Any:
         if any(type(x) is Tracer for x in (*args, *options.values())):
             raise RecordError(
-                f"{name}: expected a function with a derivative rule, found none for it; express it by functions "
+                f"{name}: expected a function with a derivative rule, found none for it; express it by "
+                "functions "
                 "that have one (xpnet.autodiff.rules.RULES), or take stop_gradient of its arguments"
             )
         return function(*args, **options)

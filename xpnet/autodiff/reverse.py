@@ -69,7 +69,7 @@ class ReverseTrace(Trace):
         cotangents: list[Any] = [None] * len(self.tape)
         for number, g in seeds.items():
             cotangents[number] = g
-        keep = {number: None for number in wanted}
+        keep = dict.fromkeys(wanted)
         for number in range(max(seeds, default=-1), -1, -1):
             g = cotangents[number]
             if g is None:

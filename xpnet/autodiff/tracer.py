@@ -47,8 +47,10 @@ class Trace:
         """Refuse to record after the transform has finished."""
         if not self.open:
             raise RecordError(
-                f"{rule.name}: expected arrays of a running transform, found a traced array that escaped from "
-                "a finished one; return it from the differentiated function instead of storing it, or pass it "
+                f"{rule.name}: expected arrays of a running transform, found a traced array that escaped "
+                "from "
+                "a finished one; return it from the differentiated function instead of storing it, or "
+                "pass it "
                 "through xpnet.autodiff.stop_gradient first"
             )
 
@@ -141,15 +143,20 @@ class Tracer:
 
     def _refuse_number(self) -> Any:
         raise RecordError(
-            "a traced array cannot become a Python number, for its derivative would be lost; keep it an array, or "
+            "a traced array cannot become a Python number, for its derivative would be lost; keep it an "
+            "array, or "
             "take the number of xpnet.autodiff.stop_gradient(x)"
         )
 
     __float__ = __int__ = __complex__ = __index__ = _refuse_number
 
     def __array_ufunc__(self, function: Any, method: str, *inputs: Any, **options: Any) -> Any:
-        """Record ``array + x`` and the like, for which NumPy's operators ask here; refuse other functions of NumPy."""
-        call = _OF_NUMPY.get(function.__name__) if method == "__call__" and type(inputs[0]) is not Tracer else None
+        """Record ``array + x`` and the like, which NumPy hands over; refuse its other functions."""
+        call = (
+            _OF_NUMPY.get(function.__name__)
+            if method == "__call__" and type(inputs[0]) is not Tracer
+            else None
+        )
         if call is None or options.pop("out", inputs)[0] is not inputs[0] or options:
             return self.__array__()
         return call(*inputs)  # of ``array += x`` too: the name is bound to the result
@@ -160,9 +167,13 @@ class Tracer:
             "x.__array_namespace__() (or array_api_compat.array_namespace(x)) instead"
         )
 
+    def __getitem__(self, index: Any) -> Any:
+        return _getitem(self, index)
+
     def __setitem__(self, index: Any, value: Any) -> None:
         raise RecordError(
-            "a traced array cannot be assigned to in place; build the result with xp.where, xp.concat or xp.stack"
+            "a traced array cannot be assigned to in place; build the result with xp.where, xp.concat or "
+            "xp.stack"
         )
 
 
@@ -176,6 +187,7 @@ def _operator(rule: str, function: Callable[..., Any]) -> tuple[Any, Any]:
     return (lambda self, other: call(self, other)), (lambda self, other: call(other, self))
 
 
+_getitem = dispatch(RULES["getitem"], operator.getitem)
 for _symbol, _rule in {
     "add": "add", "sub": "subtract", "mul": "multiply", "truediv": "divide", "pow": "pow", "matmul": "matmul",
     "mod": "remainder", "floordiv": "floor_divide",
@@ -184,12 +196,12 @@ for _symbol, _rule in {
     setattr(Tracer, f"__{_symbol}__", _forward)
     setattr(Tracer, f"__r{_symbol}__", _reflected)
 for _symbol, _rule in {
-    "lt": "less", "le": "less_equal", "gt": "greater", "ge": "greater_equal", "eq": "equal", "ne": "not_equal",
+    "lt": "less", "le": "less_equal", "gt": "greater", "ge": "greater_equal",
+    "eq": "equal", "ne": "not_equal",
 }.items():  # fmt: skip
     setattr(Tracer, f"__{_symbol}__", _operator(_rule, getattr(operator, _symbol))[0])
 for _symbol, _rule in {"neg": "negative", "pos": "positive", "abs": "abs"}.items():
     setattr(Tracer, f"__{_symbol}__", dispatch(RULES[_rule], getattr(operator, _symbol)))
-Tracer.__getitem__ = _operator("getitem", operator.getitem)[0]  # type: ignore[attr-defined]
 Tracer.__hash__ = object.__hash__  # type: ignore[method-assign]
 
 

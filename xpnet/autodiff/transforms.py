@@ -102,7 +102,8 @@ def vjp(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[[Any], tupl
         given = leaves(cotangent)
         if len(given) != len(results):
             raise RecordError(
-                f"pullback: expected a cotangent with {len(results)} leaves like the result, found {len(given)}"
+                f"pullback: expected a cotangent with {len(results)} leaves like the result, found "
+                f"{len(given)}"
             )
         for g, y in zip(given, results, strict=True):
             if tuple(getattr(g, "shape", ())) != tuple(y.shape):
@@ -161,13 +162,13 @@ def _chosen(f: Any, args: tuple[Any, ...], positions: tuple[int, ...]) -> list[A
         if isinstance(value, (bool, int, float, complex)):
             beside = [x for x in leaves(list(args)) if is_floating(x)]
             value = (array_namespace(*beside) if beside else np).asarray(value)
-        if not isinstance(value, (dict, list, tuple)) and not hasattr(value, "__leaves__"):
-            if not is_floating(value):
-                found = f"dtype {value.dtype}" if hasattr(value, "dtype") else type(value).__name__
-                raise RecordError(
-                    f"{name}: expected a floating array as argument {position}, found {found}; "
-                    "convert it with xp.astype(x, xp.float64)"
-                )
+        is_container = isinstance(value, (dict, list, tuple)) or hasattr(value, "__leaves__")
+        if not is_container and not is_floating(value):
+            found = f"dtype {value.dtype}" if hasattr(value, "dtype") else type(value).__name__
+            raise RecordError(
+                f"{name}: expected a floating array as argument {position}, found {found}; "
+                "convert it with xp.astype(x, xp.float64)"
+            )
         chosen.append(value)
     return chosen
 
@@ -176,21 +177,19 @@ def _plain_namespace(f: Any, chosen: list[Any]) -> Any:
     arrays = [x for x in leaves(chosen) if is_floating(x)]
     if not arrays:
         name = getattr(f, "__name__", type(f).__name__)
-        raise RecordError(f"{name}: expected a floating array among the arguments to differentiate, found none")
+        raise RecordError(
+            f"{name}: expected a floating array among the arguments to differentiate, found none"
+        )
     return plain_namespace(*arrays)
-
-
-def _number_beside(number: Any, args: tuple[Any, ...]) -> Any:
-    """Return a Python number as a 0-d array of the library of the other arguments, by default NumPy's."""
-    arrays = [x for x in leaves(list(args)) if hasattr(x, "dtype")]
-    return array_namespace(*arrays).asarray(number) if arrays else np.asarray(number)
 
 
 def _trace_leaves(chosen: list[Any], make: Callable[[Any], Tracer]) -> list[Any]:
     return [map_leaves(lambda x: make(x) if is_floating(x) else x, value) for value in chosen]
 
 
-def _pull(trace: ReverseTrace, results: list[Any], seeds: list[Any], traced: list[Any], chosen: list[Any]) -> list[Any]:
+def _pull(
+    trace: ReverseTrace, results: list[Any], seeds: list[Any], traced: list[Any], chosen: list[Any]
+) -> list[Any]:
     """Return the cotangents of the traced arguments, given those of the results."""
     starts: dict[int, Any] = {}
     for y, g in zip(results, seeds, strict=True):
@@ -232,7 +231,8 @@ def _check_scalar(f: Any, value: Any) -> None:
         raise RecordError(f"grad of {name}: expected a 0-d array as result, found {type(value).__name__}")
     if shape:
         raise RecordError(
-            f"grad of {name}: expected a 0-d array as result, found shape {tuple(shape)}; sum or average it, or use "
+            f"grad of {name}: expected a 0-d array as result, found shape {tuple(shape)}; sum or average "
+            "it, or use "
             "xpnet.autodiff.vjp for a result of several values"
         )
     if shape is not None and not is_floating(value):

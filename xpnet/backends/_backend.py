@@ -142,7 +142,7 @@ class Backend:
     def _enable_jax_x64(self) -> None:
         import jax
 
-        if not jax.config.jax_enable_x64:
+        if not jax.config.read("jax_enable_x64"):
             _log.info("float64 asked for: JAX's 64-bit mode is switched on for this process")
             jax.config.update("jax_enable_x64", True)
 
@@ -199,7 +199,7 @@ def backend_of(x: Any) -> Backend:
     return _make(f"{name}:{_strict_name(x.device)}")
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _make(text: str) -> Backend:
     if text == "auto":
         return _choose()
@@ -207,7 +207,9 @@ def _make(text: str) -> Backend:
     name = _ALIASES.get(name, name)
     if name not in probe.known():
         known = ["auto", "cpu", "cuda", *probe.known()]
-        raise BackendError(f"backend: expected one of {', '.join(known)}, found {text!r}{suggest(name, known)}")
+        raise BackendError(
+            f"backend: expected one of {', '.join(known)}, found {text!r}{suggest(name, known)}"
+        )
     state = probe.probe(name)
     if not state.usable:
         raise BackendError(f"backend {text!r} cannot work here: {state.reason}")

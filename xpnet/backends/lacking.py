@@ -65,13 +65,21 @@ def place(g: Any, index: Any, shape: tuple[int, ...]) -> Any:
     parts = index if isinstance(index, tuple) else (index,)
     if all(part is None or part is Ellipsis or isinstance(part, (int, slice)) for part in parts):
         zeros = xp.zeros(shape, dtype=g.dtype, device=device)
+        if any(part is None for part in parts):  # the standard assigns to no new axes
+            parts = tuple(part for part in parts if part is not None)
+            g = xp.reshape(g, zeros[parts].shape)
         if xp.__name__ == "jax.numpy":
-            return zeros.at[index].set(g)
-        zeros[index] = g
+            return zeros.at[parts].set(g)
+        zeros[parts] = g
         return zeros
     size = math.prod(shape)
-    places = xp.reshape(xp.reshape(xp.arange(size, device=device), shape)[index], (-1,))
-    return xp.reshape(_scatter_add(xp, size, places, xp.reshape(g, (-1,)), device), shape)
+    numbers = xp.reshape(xp.arange(size, device=device), shape)
+    *before, last = parts
+    if all(isinstance(part, slice) and part == slice(None) for part in before) and last.ndim == 1:
+        places = xp.take(numbers, last, axis=len(before))  # the standard mixes no index arrays with slices
+    else:
+        places = numbers[index]
+    return xp.reshape(_scatter_add(xp, size, xp.reshape(places, (-1,)), xp.reshape(g, (-1,)), device), shape)
 
 
 def _scatter_add(xp: Any, size: int, places: Any, values: Any, device: Any) -> Any:
@@ -112,7 +120,7 @@ class Extended:
         return value
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def extended(xp: Any) -> Extended:
     """Return ``xp`` with the functions of this module beside its own."""
     return Extended(xp)

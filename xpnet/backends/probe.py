@@ -44,7 +44,7 @@ def known() -> tuple[str, ...]:
     return tuple(_MODULES)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def probe(name: str) -> Availability:
     """Try the library ``name`` once and return what was found; never raises.
 

@@ -48,14 +48,17 @@ class Dense(Layer):
 
     def __post_init__(self) -> None:
         if isinstance(self.units, bool) or not isinstance(self.units, int) or self.units < 1:
-            raise ConfigError(f"Dense: expected units to be a whole number of at least 1, found {self.units!r}")
+            raise ConfigError(
+                f"Dense: expected units to be a whole number of at least 1, found {self.units!r}"
+            )
         init.get(self.weight_init)
         init.get(self.bias_init)
 
     def output_shape(self, input_shape: Shape) -> Shape:
         if len(input_shape) != 1:
             raise ConfigError(
-                f"Dense({self.units}): expected input rows of shape (in_features,), found shape {input_shape}; "
+                f"Dense({self.units}): expected input rows of shape (in_features,), found shape "
+                f"{input_shape}; "
                 "reshape them to vectors first"
             )
         return (self.units,)
@@ -72,7 +75,8 @@ class Dense(Layer):
         weight = params["weight"]
         if len(x.shape) != 2 or x.shape[1] != weight.shape[0]:
             raise ConfigError(
-                f"Dense({self.units}): expected inputs of shape (batch, {weight.shape[0]}) for weights of shape "
+                f"Dense({self.units}): expected inputs of shape (batch, {weight.shape[0]}) for weights "
+                "of shape "
                 f"{tuple(weight.shape)}, found {tuple(x.shape)}"
             )
         if self.bias:
@@ -80,5 +84,8 @@ class Dense(Layer):
         return array_namespace(x, weight).matmul(x, weight), state
 
     def to_config(self) -> dict[str, Any]:
-        written = {"weight_init": init.to_config(self.weight_init), "bias_init": init.to_config(self.bias_init)}
+        written = {
+            "weight_init": init.to_config(self.weight_init),
+            "bias_init": init.to_config(self.bias_init),
+        }
         return {**super().to_config(), **written}

@@ -30,7 +30,9 @@ class Dropout(Layer):
 
     def __post_init__(self) -> None:
         if not 0 <= self.rate < 1:
-            raise ConfigError(f"Dropout: expected a rate from 0 up to but not including 1, found {self.rate!r}")
+            raise ConfigError(
+                f"Dropout: expected a rate from 0 up to but not including 1, found {self.rate!r}"
+            )
 
     def forward(
         self, params: dict[str, Any], state: dict[str, Any], x: Any, *, training: bool, key: rng.Key | None
@@ -38,7 +40,9 @@ class Dropout(Layer):
         if not training or self.rate == 0:
             return x, state
         if key is None:
-            raise ConfigError("Dropout: expected a key in training, found None; call apply(..., key=step or key)")
+            raise ConfigError(
+                "Dropout: expected a key in training, found None; call apply(..., key=step or key)"
+            )
         import array_api_compat
 
         device = x.device if hasattr(type(x), "__traced__") else array_api_compat.device(x)

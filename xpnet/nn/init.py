@@ -170,5 +170,7 @@ def to_config(initializer: Any) -> Any:
 
 def _fans(shape: Shape) -> tuple[int, int]:
     if len(shape) != 2:
-        raise ConfigError(f"initializer: expected a shape (fan_in, fan_out), found {shape}; use normal or uniform")
+        raise ConfigError(
+            f"initializer: expected a shape (fan_in, fan_out), found {shape}; use normal or uniform"
+        )
     return shape

@@ -27,7 +27,9 @@ class _Normalization(Layer):
 
     def output_shape(self, input_shape: Shape) -> Shape:
         if len(input_shape) != 1:
-            raise ConfigError(f"{type(self).__name__}: expected rows of shape (features,), found {input_shape}")
+            raise ConfigError(
+                f"{type(self).__name__}: expected rows of shape (features,), found {input_shape}"
+            )
         return input_shape
 
     def parameters(self, key: rng.Key, input_shape: Shape) -> dict[str, Any]:
@@ -86,7 +88,10 @@ class BatchNorm(_Normalization):
         y = self._normalize(params, x, mean, variance)
         batch = x.shape[0]
         new_mean, new_variance = stop_gradient(mean), stop_gradient(variance) * (batch / max(batch - 1, 1))
-        running = {"mean": state["mean"] + (new_mean - state["mean"]) * self.momentum, "variance": state["variance"]}
+        running = {
+            "mean": state["mean"] + (new_mean - state["mean"]) * self.momentum,
+            "variance": state["variance"],
+        }
         if batch > 1:
             running["variance"] = state["variance"] + (new_variance - state["variance"]) * self.momentum
         return y, running

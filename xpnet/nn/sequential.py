@@ -40,7 +40,9 @@ class Sequential(Layer):
             layers = tuple(layers[0])
         for layer in layers:
             if not isinstance(layer, Layer):
-                raise ConfigError(f"Sequential: expected layers, found {layer!r}; write ReLU() rather than ReLU")
+                raise ConfigError(
+                    f"Sequential: expected layers, found {layer!r}; write ReLU() rather than ReLU"
+                )
         object.__setattr__(self, "layers", tuple(layers))
 
     def __iter__(self) -> Iterator[Layer]:
@@ -126,8 +128,9 @@ def MLP(
     Source: lecture note 002, "Multilayer Perceptron (MLP): formal definition".
     """
     hidden = list(hidden)
-    several = isinstance(activation, Sequence) and not isinstance(activation, str)
-    chosen = list(activation) if several else [activation] * len(hidden)  # type: ignore[arg-type]
+    if isinstance(activation, (str, Layer)):
+        activation = [activation] * len(hidden)
+    chosen = list(activation)
     if len(chosen) != len(hidden):
         raise ConfigError(
             f"MLP: expected one activation for each of {len(hidden)} hidden layers, found {len(chosen)}"

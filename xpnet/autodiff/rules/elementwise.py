@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from xpnet.autodiff.rules.rule import constant, elementwise, fit, rule
+from xpnet.autodiff.rules.rule import constant, elementwise, rule
 
 __all__: list[str] = []
 

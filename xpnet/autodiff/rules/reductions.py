@@ -27,7 +27,9 @@ def _count(x: Any, axis: Any) -> int:
     return math.prod(x.shape[a] for a in axes)
 
 
-def _pull_sum(xp: Any, g: Any, out: Any, x: Any, *, axis: Any = None, keepdims: bool = False, dtype: Any = None) -> Any:
+def _pull_sum(
+    xp: Any, g: Any, out: Any, x: Any, *, axis: Any = None, keepdims: bool = False, dtype: Any = None
+) -> Any:
     g = xp.multiply(xp.ones_like(x), _spread(xp, g, x, axis, keepdims))  # cheaper than broadcast_to
     return g if g.dtype == x.dtype else xp.astype(g, x.dtype)
 

@@ -56,12 +56,13 @@ class Rule:
         Raises:
             RecordError: the function has no derivative with respect to that argument.
         """
-        if self.variadic:
-            return functools.partial(self.pulls[0], position)  # type: ignore[arg-type]
-        if position < len(self.pulls) and self.pulls[position] is not None:
-            return self.pulls[position]  # type: ignore[return-value]
+        known = 0 if self.variadic else position
+        pull = self.pulls[known] if known < len(self.pulls) else None
+        if pull is not None:
+            return functools.partial(pull, position) if self.variadic else pull
         raise RecordError(
-            f"{self.name}: expected no traced array as argument {position + 1}, for it has no derivative there; "
+            f"{self.name}: expected no traced array as argument {position + 1}, for it has no derivative "
+            "there; "
             "take stop_gradient of it"
         )
 
@@ -85,9 +86,7 @@ def elementwise(name: str, *slopes: Any, body: Callable[..., Any] | None = None)
 
     def pull_for(position: int, slope: Any) -> Callable[..., Any]:
         if callable(slope):
-            return lambda xp, g, out, *args: fit(
-                xp, scale(xp, g, slope(xp, out, *args)), args[position]
-            )
+            return lambda xp, g, out, *args: fit(xp, scale(xp, g, slope(xp, out, *args)), args[position])
         return lambda xp, g, out, *args: fit(xp, scale(xp, g, slope), args[position])
 
     def push(xp: Any, tangents: list[Any], out: Any, *args: Any) -> Any:

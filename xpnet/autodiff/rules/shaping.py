@@ -42,7 +42,7 @@ def _pull_concat(position: int, xp: Any, g: Any, out: Any, *arrays: Any, axis: i
         return xp.reshape(g[start : start + sizes[position]], arrays[position].shape)
     start = sum(a.shape[axis] for a in arrays[:position])
     part = slice(start, start + arrays[position].shape[axis])
-    return g[(slice(None),) * (axis % len(g.shape)) + (part,)]
+    return g[(slice(None),) * (axis % len(g.shape)) + (part, ...)]
 
 
 def _push_concat(xp: Any, tangents: list[Any], out: Any, *arrays: Any, axis: int | None = 0) -> Any:
@@ -51,7 +51,7 @@ def _push_concat(xp: Any, tangents: list[Any], out: Any, *arrays: Any, axis: int
 
 
 def _pull_stack(position: int, xp: Any, g: Any, out: Any, *arrays: Any, axis: int = 0) -> Any:
-    return g[(slice(None),) * (axis % len(g.shape)) + (position,)]
+    return g[(slice(None),) * (axis % len(g.shape)) + (position, ...)]
 
 
 def _push_stack(xp: Any, tangents: list[Any], out: Any, *arrays: Any, axis: int = 0) -> Any:
