@@ -1,0 +1,186 @@
+"""The commands and their flags, as tables, and the typer application made of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import typing
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from xpnet.cli import commands
+from xpnet.cli.settings import SettingField, setting_fields
+
+__all__ = ["Command", "Parameter", "build"]
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """An argument (its name in capitals), an option with a value, or a switch, of one command.
+
+    Values arrive as text or None; the command checks them, so that every message has the same form.
+    """
+
+    name: str
+    help: str
+    kind: str = "option"  # argument, optional (an argument), option, repeated, switch, on/off
+    metavar: str | None = None
+    section: str | None = None
+
+    @property
+    def attribute(self) -> str:
+        """The name of the command function's argument."""
+        return self.name.lower().replace("-", "_")
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command: the function that runs it, and its parameters in the order of ``--help``."""
+
+    function: Callable[..., int | None]
+    parameters: tuple[Parameter, ...]
+
+
+_DEBUG = Parameter("debug", "show the traceback of an error", "switch")
+_JSON = Parameter("json", "print one JSON object instead of tables", "switch")
+_QUIET = Parameter("quiet", "no progress and no messages but errors", "switch")
+_RUN = Parameter("RUN", "a run folder", "argument")
+_DEVICE = Parameter("device", "device to compute on; not set: auto", metavar="DEVICE")
+_CHECKPOINT = Parameter("checkpoint", "which weights to use; not set: best", metavar="best|last")
+
+
+def _train_parameters(with_choices: bool) -> tuple[Parameter, ...]:
+    settings = tuple(_parameter(field, with_choices) for field in setting_fields().values())
+    config = Parameter("config", "TOML file of settings; flags win", metavar="FILE", section="Run")
+    switches = (
+        Parameter("print-config", "print the settings as TOML and end", "switch"),
+        Parameter("dry-run", "read the data, build the model, say what would be done, and end", "switch"),
+        _JSON,
+        _QUIET,
+        _DEBUG,
+    )
+    return (*settings, config, *(dataclasses.replace(switch, section="Output") for switch in switches))
+
+
+def _parameter(field: SettingField, with_choices: bool) -> Parameter:
+    if field.attribute == "data":
+        return Parameter("DATA", field.help, "optional", field.kind.metavar)
+    help = field.help
+    if with_choices and field.kind.choices is not None and "|" not in field.kind.metavar:
+        help += f": {', '.join(field.kind.choices())}"
+    if field.default is not None and field.default != () and field.default is not False:
+        shown = ",".join(map(str, field.default)) if isinstance(field.default, tuple) else field.default
+        help += f" (default: {shown})"
+    kind = "on/off" if field.default is False else "repeated" if field.kind.repeated else "option"
+    return Parameter(field.key, help, kind, field.kind.metavar or None, field.section)
+
+
+def _commands(with_choices: bool) -> dict[str, Command]:
+    return {
+        "train": Command(commands.train, _train_parameters(with_choices)),
+        "predict": Command(
+            commands.predict,
+            (
+                _RUN,
+                Parameter("FILE", "table with the columns that the model was trained on", "argument"),
+                Parameter("out", "CSV or Parquet file to write; not set: CSV on stdout", metavar="FILE"),
+                _CHECKPOINT,
+                _DEVICE,
+                _DEBUG,
+            ),
+        ),
+        "evaluate": Command(
+            commands.evaluate,
+            (
+                _RUN,
+                Parameter("FILE", "table with the target column; not set: the run's test rows", "optional"),
+                _CHECKPOINT,
+                _DEVICE,
+                _JSON,
+                _DEBUG,
+            ),
+        ),
+        "resume": Command(
+            commands.resume,
+            (
+                _RUN,
+                Parameter("epochs", "raise the number of epochs", metavar="N"),
+                Parameter("device", "another device than the run's", metavar="DEVICE"),
+                _JSON,
+                _QUIET,
+                _DEBUG,
+            ),
+        ),
+        "env": Command(commands.env, (_JSON, _DEBUG)),
+    }
+
+
+def build(arguments: Sequence[str] = ()) -> Any:
+    """Return the typer application for a command line.
+
+    Args:
+        arguments: the command line; names of optimizers and the like are looked up for ``train --help``
+            only, since that loads NumPy.
+    """
+    import typer
+
+    app = typer.Typer(
+        name="xpnet",
+        help="Train neural networks on tables, on any device.",
+        add_completion=False,
+        rich_markup_mode="rich",
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+
+    def show_version(wanted: bool) -> None:
+        if wanted:
+            import xpnet
+
+            typer.echo(f"xpnet {xpnet.__version__}")
+            raise typer.Exit
+
+    version_flag = typer.Option("--version", callback=show_version, is_eager=True, help="print the version")
+
+    @app.callback()
+    def _main(version: bool = False) -> None: ...
+
+    _main.__annotations__["version"] = typing.Annotated[bool, version_flag]
+
+    with_choices = "train" in arguments and bool({"-h", "--help"} & set(arguments))
+    for name, command in _commands(with_choices).items():
+        app.command(name, help=inspect.getdoc(command.function))(_typed(command))
+    return app
+
+
+def _typed(command: Command) -> Callable[..., Any]:
+    """Return the command's function with the signature from which typer makes its parser."""
+
+    def run(**values: Any) -> int | None:
+        return command.function(**values)
+
+    parameters = [
+        inspect.Parameter(p.attribute, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+        for p in command.parameters
+        for annotation, default in [_annotation(p)]
+    ]
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {p.name: p.annotation for p in parameters}
+    return run
+
+
+def _annotation(p: Parameter) -> tuple[Any, Any]:
+    """Return typer's annotation of a parameter, and its default."""
+    import typer
+
+    if p.kind in ("argument", "optional"):
+        info = typer.Argument(metavar=p.metavar or p.name, help=p.help, show_default=False)
+        required = p.kind == "argument"
+        return typing.Annotated[str if required else str | None, info], ... if required else None
+    both = f"--{p.name}/--no-{p.name}" if p.kind == "on/off" else f"--{p.name}"
+    info = typer.Option(both, metavar=p.metavar, help=p.help, rich_help_panel=p.section, show_default=False)
+    if p.kind == "switch":
+        return typing.Annotated[bool, info], False
+    value: Any = {"option": str, "repeated": list[str], "on/off": bool}[p.kind]
+    return typing.Annotated[value | None, info], None

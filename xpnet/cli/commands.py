@@ -1,0 +1,162 @@
+"""The commands: from checked flags to what is printed. Each imports what it needs when it runs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from xpnet.cli import kinds
+from xpnet.cli.console import count, facts, message, print_environment, print_results
+from xpnet.cli.extras import require
+from xpnet.cli.settings import SettingField, resolve, to_toml
+from xpnet.errors import ConfigError
+
+__all__ = ["env", "evaluate", "predict", "resume", "train"]
+
+_INTERRUPTED = 130
+_PACKAGES = ("polars", "matplotlib", "safetensors")
+
+
+def train(
+    *,
+    config: str | None,
+    print_config: bool,
+    dry_run: bool,
+    json: bool,
+    quiet: bool,
+    debug: bool,
+    **flags: Any,
+) -> int | None:
+    """Train a network on a table and keep everything about it in a run folder."""
+    settings = resolve(flags, config)
+    if print_config:
+        sys.stdout.write(to_toml(settings))
+        return None
+    require(*_PACKAGES)
+    from xpnet.cli.planning import plan_training
+    from xpnet.cli.training import Interrupted, train_run
+
+    plan = plan_training(settings)
+    if dry_run:
+        _show_plan(plan.describe(), json=json)
+        return None
+    try:
+        results = train_run(plan, quiet=quiet)
+    except Interrupted as interrupted:
+        message(str(interrupted))
+        return _INTERRUPTED
+    _show_training(results, json=json)
+    return None
+
+
+def resume(
+    *, run: str, epochs: str | None, device: str | None, json: bool, quiet: bool, debug: bool
+) -> int | None:
+    """Continue a run that was interrupted, exactly where it stood."""
+    number = None
+    if epochs is not None:
+        number = SettingField("epochs", None, kinds.whole(1), "", "").check_text(epochs, "--epochs")
+    require(*_PACKAGES)
+    from xpnet.cli.training import Interrupted, resume_run
+
+    try:
+        results = resume_run(run, epochs=number, device=device, quiet=quiet)
+    except Interrupted as interrupted:
+        message(str(interrupted))
+        return _INTERRUPTED
+    if not results["resumed"]:
+        message(
+            f"the run '{run}' is finished: {results['stopped']}, after epoch {results['epochs_trained']}; "
+            "--epochs N trains on"
+        )
+    _show_training(results, json=json)
+    return None
+
+
+def predict(
+    *, run: str, file: str, out: str | None, checkpoint: str | None, device: str | None, debug: bool
+) -> int | None:
+    """Write a table of predictions for the rows of a file."""
+    require(*_PACKAGES)
+    from xpnet.cli.prediction import predict_table
+    from xpnet.data import write_table
+
+    if out is not None and not out.lower().endswith((".csv", ".tsv", ".parquet")):
+        raise ConfigError(f"--out: expected a file ending in .csv, .tsv or .parquet, found '{out}'")
+    table = predict_table(run, file, checkpoint=checkpoint, device=device)
+    if out is None:
+        sys.stdout.write(table.write_csv())
+    else:
+        write_table(table, out)
+        message(f"{count(table.height, 'prediction')} written to {out}")
+    return None
+
+
+def evaluate(
+    *, run: str, file: str | None, checkpoint: str | None, device: str | None, json: bool, debug: bool
+) -> int | None:
+    """Measure a trained network on its test rows, or on a file."""
+    require(*_PACKAGES)
+    from xpnet.cli.prediction import evaluate_run
+
+    results = evaluate_run(run, file, checkpoint=checkpoint, device=device)
+    if json:
+        _print_json(results)
+    else:
+        weights = f"of epoch {results['checkpoint_epoch']}"
+        print_results(results, {"data": results["data"], "weights": weights, "device": results["device"]})
+    return None
+
+
+def env(*, json: bool, debug: bool) -> int | None:
+    """Show versions, devices and the matrix-product kernel of this machine."""
+    from xpnet.cli.environment import describe_environment
+
+    found = describe_environment()
+    if json:
+        _print_json(found)
+    else:
+        print_environment(found)
+    return None
+
+
+def _print_json(value: Any) -> None:
+    from xpnet.cli.runs import to_json
+
+    sys.stdout.write(to_json(value))
+
+
+def _show_plan(plan: Mapping[str, Any], *, json: bool) -> None:
+    if json:
+        _print_json(plan)
+        return
+    rows, classes = plan["rows"], plan["classes"]
+    facts(
+        {
+            "data": f"{plan['data']}: " + ", ".join(f"{size:,} {name} rows" for name, size in rows.items()),
+            "target": f"{plan['target']}: " + (f"{len(classes)} classes" if classes else "numbers"),
+            "features": f"{plan['features']:,}",
+            "model": f"{plan['layers']}, {count(plan['parameters'], 'parameter')}",
+            "training": f"{plan['loss']}, {plan['optimizer']}, {count(plan['epochs'], 'epoch')}, "
+            f"batch size {plan['batch_size']}",
+            "device": f"{plan['device']} ({plan['device_reason']})",
+            "run folder": f"{plan['run']} (not made: this is a dry run)",
+        }
+    )
+
+
+def _show_training(results: Mapping[str, Any], *, json: bool) -> None:
+    if json:
+        _print_json(results)
+        return
+    weights = f"of epoch {results['best_epoch']}, that of the lowest validation loss"
+    print_results(
+        results,
+        {
+            "weights": weights if results["best_epoch"] is not None else "of the last epoch",
+            "training": f"{count(results['epochs_trained'], 'epoch')}, {count(results['steps'], 'step')}, "
+            f"{results['seconds']:.1f} s on {results['device']}; {results['stopped']}",
+            "run folder": results["run"],
+        },
+    )

@@ -1,0 +1,132 @@
+"""What people read: messages on stderr, results on stdout."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["count", "facts", "gigabytes", "message", "print_environment", "print_results"]
+
+
+def message(line: str) -> None:
+    """Write a line on stderr."""
+    print(line, file=sys.stderr)
+
+
+def count(number: int, thing: str, plural: str | None = None) -> str:
+    """Return ``number`` and the thing counted.
+
+    >>> count(1, "row"), count(1257, "row"), count(3, "class", "classes")
+    ('1 row', '1,257 rows', '3 classes')
+    """
+    return f"{number:,} {thing if number == 1 else plural or thing + 's'}"
+
+
+def gigabytes(size: int | None) -> str:
+    """Return a size in bytes in words.
+
+    >>> gigabytes(16 * 2**30)
+    '16.0 GiB'
+    """
+    return "unknown" if size is None else f"{size / 2**30:.1f} GiB"
+
+
+def _console() -> Any:
+    from rich.console import Console
+
+    # a file or a pipe has no width: what is read there is not to be broken
+    return Console(width=None if sys.stdout.isatty() else 120, highlight=False, soft_wrap=False)
+
+
+def facts(table: Mapping[str, str]) -> None:
+    """Print names and values on stdout, one a line."""
+    from rich.table import Table
+    from rich.text import Text
+
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for name, value in table.items():
+        grid.add_row(name, Text(value))
+    _console().print(grid)
+
+
+def print_results(results: Mapping[str, Any], lines: Mapping[str, str]) -> None:
+    """Print a table of the loss and the metrics of each part, and facts below it.
+
+    Args:
+        results: with ``metrics``, a dict of a dict of numbers for each part, and ``rows``.
+        lines: names and values to print below.
+    """
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    metrics = results["metrics"]
+    table.add_column("rows of")
+    table.add_column("rows", justify="right")
+    names = list(dict.fromkeys(name for values in metrics.values() for name in values))
+    headings = {"r2": "R²", "rmse": f"RMSE of {results['target']}"}
+    for name in names:
+        table.add_column(headings.get(name, name), justify="right")
+    for part, values in metrics.items():
+        shown = [_number(name, values.get(name)) for name in names]
+        table.add_row(part, f"{results['rows'][part]:,}", *shown, style="bold" if part == "test" else None)
+    _console().print(table)
+    facts(lines)
+
+
+def _number(name: str, value: float | None) -> str:
+    if value is None:
+        return "-"
+    if name == "accuracy":
+        return f"{100 * value:.2f} %"
+    return f"{value:.4f}" if value == 0 or 1e-3 <= abs(value) < 1e5 else f"{value:.4g}"
+
+
+def print_environment(found: Mapping[str, Any]) -> None:
+    """Print what ``describe_environment`` found."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    versions = found["versions"]
+    missing = [name for name, version in versions.items() if version is None]
+    memory = found["memory"]
+    available = "" if memory["available"] is None else f", {gigabytes(memory['available'])} available"
+    lines = {
+        "versions": ", ".join(f"{name} {version}" for name, version in versions.items() if version),
+        "platform": found["platform"],
+        "processor": f"{found['processor']}, {count(found['cpus'], 'processor')} for this process",
+        "memory": f"{gigabytes(memory['total'])}{available}",
+        "matrix products": "; ".join(found["blas"]) or "unknown (pip install threadpoolctl shows it)",
+    }
+    if missing:
+        lines["not installed"] = f"{', '.join(missing)} (pip install 'xpnet[standard]')"
+    if found["blas_advice"]:
+        chosen = found["OPENBLAS_CORETYPE"]
+        already = f"your environment has OPENBLAS_CORETYPE={chosen}; " if chosen else ""
+        lines["advice"] = already + found["blas_advice"]
+    elif found["blas_faster_kernel"]:
+        kernel = found["blas_faster_kernel"]
+        lines["advice"] = (
+            f"the xpnet command uses the {kernel} kernel, the faster one here; for your own programs: "
+            f"export OPENBLAS_CORETYPE={kernel}"
+        )
+    if found["XPNET_BACKEND"]:
+        lines["XPNET_BACKEND"] = found["XPNET_BACKEND"]
+    facts(lines)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("backend", "usable", "version", "devices, or why not"):
+        table.add_column(name, overflow="fold")
+    for name, state in found["backends"].items():
+        devices = []
+        for device in state["devices"]:
+            card = state["memory"].get(device)
+            if card:
+                device += f" ({card['name']}, {gigabytes(card['free'])} of {gigabytes(card['total'])} free)"
+            devices.append(device)
+        reason = ", ".join(devices) if state["usable"] else state["reason"]
+        table.add_row(name, "yes" if state["usable"] else "no", state["version"] or "-", Text(reason))
+    _console().print(table)

@@ -1,0 +1,117 @@
+"""What this machine and its packages are: for ``xpnet env`` and for the record in a run folder."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import sys
+from pathlib import Path
+from typing import Any
+
+from xpnet import blas
+
+__all__ = ["describe_environment", "describe_machine", "versions"]
+
+_EXTRAS = ("typer", "rich", "polars", "matplotlib", "safetensors", "threadpoolctl")
+
+
+def versions() -> dict[str, str | None]:
+    """Return the versions of Python, xpnet and the packages it works with; None if one is not installed."""
+    import xpnet
+
+    found: dict[str, str | None] = {"python": platform.python_version(), "xpnet": xpnet.__version__}
+    for name in ("numpy", "array-api-compat", *_EXTRAS):
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = None
+    return found
+
+
+def describe_machine() -> dict[str, Any]:
+    """Return the platform, the processor, host memory in bytes, and the active BLAS kernels.
+
+    Imports NumPy, whose BLAS it describes; call it before other array libraries bring their own.
+    """
+    import numpy  # noqa: F401  # so that its BLAS is loaded
+
+    total, available = _host_memory()
+    return {
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "memory": {"total": total, "available": available},
+        "blas": blas.active_kernels(),
+    }
+
+
+def describe_environment() -> dict[str, Any]:
+    """Return everything that ``xpnet env`` shows: versions, machine, BLAS advice, and every backend."""
+    from xpnet.backends import known, probe
+
+    machine = describe_machine()
+    backends = {}
+    for name in known():
+        state = probe(name)
+        backends[name] = {
+            "usable": state.usable,
+            "reason": state.reason,
+            "version": state.version,
+            "devices": list(state.devices),
+            "memory": _device_memory(name, state.devices) if state.usable else {},
+        }
+    return {
+        "versions": versions(),
+        **machine,
+        "blas_faster_kernel": blas.faster_kernel(),
+        "blas_advice": blas.advice(),
+        "backends": backends,
+        "XPNET_BACKEND": os.environ.get("XPNET_BACKEND"),
+        "OPENBLAS_CORETYPE": os.environ.get("OPENBLAS_CORETYPE"),
+    }
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text(errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _host_memory() -> tuple[int | None, int | None]:
+    """Return total and available memory in bytes, None where the system does not tell."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        table = {line.partition(":")[0]: int(line.split()[1]) * 1024 for line in lines}
+        return table.get("MemTotal"), table.get("MemAvailable")
+    except (OSError, ValueError, IndexError):
+        pass
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), None
+    except (AttributeError, OSError, ValueError):
+        return None, None
+
+
+def _device_memory(name: str, devices: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+    """Return name, total and free memory of each CUDA device that a usable library sees."""
+    found: dict[str, dict[str, Any]] = {}
+    for device in devices:
+        if name == "cupy":
+            import cupy
+
+            number = int(device)
+            with cupy.cuda.Device(number):
+                free, total = cupy.cuda.runtime.memGetInfo()
+            model = cupy.cuda.runtime.getDeviceProperties(number)["name"].decode()
+        elif name == "torch" and device.startswith("cuda"):
+            torch = sys.modules["torch"]
+            free, total = torch.cuda.mem_get_info(device)
+            model = torch.cuda.get_device_name(device)
+        else:
+            continue
+        found[device] = {"name": model, "total": total, "free": free}
+    return found

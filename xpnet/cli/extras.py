@@ -1,0 +1,23 @@
+"""Packages of the extra ``standard``: what the command line needs and the library does not."""
+
+from __future__ import annotations
+
+import importlib.util
+
+from xpnet.errors import ConfigError
+
+__all__ = ["MissingExtraError", "require"]
+
+
+class MissingExtraError(ConfigError):
+    """A package that the command line needs is not installed."""
+
+    exit_code = 1
+
+
+def require(*packages: str) -> None:
+    """Raise a `MissingExtraError` that says what to install, if one of ``packages`` is not there."""
+    missing = [package for package in packages if importlib.util.find_spec(package) is None]
+    if missing:
+        names = ", ".join(missing)
+        raise MissingExtraError(f"xpnet's command line needs {names}: pip install 'xpnet[standard]'")

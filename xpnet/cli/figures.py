@@ -1,0 +1,165 @@
+"""Pictures of a training: curves over epochs, a confusion matrix, predictions against true values.
+
+Drawn with matplotlib's figure object alone: no window, no global state. The two colours, blue and orange,
+are told apart by people who see no red or no green, and lines also differ in their dashes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from xpnet.files import write_atomically
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["confusion_figure", "curve_figure", "predicted_figure", "save_figure"]
+
+# Of the palette of Okabe and Ito, "Color universal design", 2008.
+_BLUE, _ORANGE, _GREY = "#0072B2", "#D55E00", "#6F6F6F"
+_MOST_CELLS = 16  # classes up to which each cell of a confusion matrix is labelled
+
+
+def curve_figure(
+    rows: Sequence[dict[str, Any]], column: str, *, label: str, best: int | None = None, title: str = ""
+) -> Figure:
+    """Return the curve of a history column over epochs, with that of the validation rows beside it.
+
+    Args:
+        rows: rows of the history.
+        column: such as ``"loss"``; ``"validation_" + column`` is drawn if it is there.
+        label: what the numbers are, with their unit.
+        best: epoch whose weights were kept, marked by a dot.
+        title: what was trained.
+    """
+    figure, axes = _axes(title)
+    curves = [("training", column, _BLUE, "--"), ("validation", f"validation_{column}", _ORANGE, "-")]
+    largest = 0.0
+    for name, key, colour, style in curves:
+        points = [(row["epoch"], row[key]) for row in rows if row.get(key) is not None]
+        if not points:
+            continue
+        epochs, values = zip(*points, strict=True)
+        marker = "o" if len(points) == 1 else None
+        axes.plot(epochs, values, style, color=colour, linewidth=1.8, label=name, marker=marker)
+        largest = max(largest, *values)
+        if best in epochs and name == "validation":
+            value = values[epochs.index(best)]
+            axes.plot([best], [value], "o", color=colour, markersize=6, label=f"best: epoch {best}")
+    axes.set_xlabel("epoch")
+    axes.set_ylabel(label)
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    if column == "loss" and largest > 0:
+        smallest = min(row[key] for row in rows for _, key, _, _ in curves if row.get(key) is not None)
+        if smallest > 0 and largest / smallest > 20:
+            axes.set_yscale("log")
+    elif column == "accuracy":
+        axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:g} %")
+    axes.legend(frameon=False)
+    return figure
+
+
+def confusion_figure(
+    true: np.ndarray, predicted: np.ndarray, classes: Sequence[Any], *, title: str = ""
+) -> Figure:
+    """Return the confusion matrix as a picture: shares of each true class, with the counts in the cells.
+
+    Args:
+        true: class indices (rows,).
+        predicted: class indices (rows,).
+        classes: names of the classes.
+        title: which rows these are.
+    """
+    size = len(classes)
+    counts = np.zeros((size, size), dtype=np.int64)
+    np.add.at(counts, (true, predicted), 1)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    side = min(max(4.2, 1.9 + 0.42 * size), 9.0)
+    figure, axes = _axes(title, (side + 0.9, side), grid=False)
+    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    if size <= _MOST_CELLS:
+        names = [_short(str(name)) for name in classes]
+        wide = max(map(len, names)) > 3
+        axes.set_xticks(range(size), names, rotation=45 if wide else 0, ha="right" if wide else "center")
+        axes.set_yticks(range(size), names)
+        for row, column in np.argwhere(counts):
+            axes.text(
+                column,
+                row,
+                str(counts[row, column]),
+                ha="center",
+                va="center",
+                fontsize=9 if size > 4 else 12,
+                color="white" if shares[row, column] > 0.5 else "black",
+            )
+    axes.set_xlabel("predicted class")
+    axes.set_ylabel("true class")
+    bar = figure.colorbar(image, ax=axes, fraction=0.046, pad=0.03)
+    bar.set_label("share of the true class")
+    bar.ax.yaxis.set_major_formatter(lambda value, _: f"{100 * value:g} %")
+    bar.outline.set_visible(False)
+    return figure
+
+
+def predicted_figure(true: np.ndarray, predicted: np.ndarray, target: str, *, title: str = "") -> Figure:
+    """Return predictions against true values, with the line on which both are equal.
+
+    Args:
+        true: values (rows,) on the scale of the target.
+        predicted: values (rows,).
+        target: name of the target column.
+        title: which rows these are.
+    """
+    figure, axes = _axes(title, (5.2, 5.0))
+    low, high = min(true.min(), predicted.min()), max(true.max(), predicted.max())
+    margin = 0.04 * (high - low) or 1.0
+    ends = (low - margin, high + margin)
+    axes.plot(ends, ends, "--", color=_GREY, linewidth=1.2, label="predicted = true", zorder=1)
+    few = len(true) <= 500
+    axes.scatter(
+        true,
+        predicted,
+        s=18 if few else 8,
+        color=_BLUE,
+        alpha=0.7 if few else 0.35,
+        linewidths=0,
+        zorder=2,
+        rasterized=len(true) > 5000,  # keeps an SVG of many rows small
+    )
+    axes.set(xlim=ends, ylim=ends, aspect="equal", xlabel=f"true {target}", ylabel=f"predicted {target}")
+    axes.legend(frameon=False)
+    return figure
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure atomically, as SVG or PNG by the extension; equal figures give equal files."""
+    import matplotlib
+
+    kind = path.suffix.lstrip(".")
+    # no date, and names of parts drawn from a fixed salt
+    with matplotlib.rc_context({"svg.hashsalt": "xpnet", "svg.fonttype": "path"}):
+        metadata = {"Date": None} if kind == "svg" else None
+        write_atomically(path, lambda file: figure.savefig(file, format=kind, dpi=150, metadata=metadata))
+
+
+def _axes(title: str, size: tuple[float, float] = (6.4, 4.0), *, grid: bool = True) -> tuple[Figure, Any]:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=size, layout="constrained", facecolor="white")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.set_title(title, fontsize=11, loc="left")
+    if grid:
+        axes.grid(color="#E3E3E3", linewidth=0.8)
+        axes.spines[["top", "right"]].set_visible(False)
+    axes.set_axisbelow(True)
+    return figure, axes
+
+
+def _short(name: str, most: int = 14) -> str:
+    return name if len(name) <= most else name[: most - 1] + "…"

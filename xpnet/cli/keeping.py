@@ -1,0 +1,151 @@
+"""While a training runs: its state kept on disk, its log written, and Ctrl-C obeyed at a step's end."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import datetime
+import logging
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from xpnet.cli.runs import RunFolder
+from xpnet.errors import CheckpointError
+from xpnet.train import Callback, History, Trainer
+from xpnet.train.progress import describe
+
+__all__ = ["Interruption", "Keeper", "RunLog", "best_trainer"]
+
+_SAVE_SECONDS = 1.0  # between two saves, unless saving itself takes so long that it would slow training
+_SAVE_SHARE = 0.05
+
+
+class RunLog(logging.Handler):
+    """``train.log``: lines with the time. A log that cannot be written never stops a training."""
+
+    def __init__(self, path: Path):
+        super().__init__(logging.INFO)
+        self.path = path
+
+    def write(self, line: str) -> None:
+        """Append a line."""
+        stamp = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
+        try:
+            with self.path.open("a", encoding="utf-8", errors="replace") as file:
+                file.write(f"{stamp} {line}\n")
+        except OSError:
+            pass  # the checkpoints, which matter, report a full disk
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Append what the library logs."""
+        self.write(record.getMessage())
+
+
+class Interruption:
+    """Inside this context, the first Ctrl-C is noted, for a place where it does no harm; a second acts."""
+
+    def __init__(self, message: str):
+        self.message, self.requested = message, False
+        self._previous: Any = None
+
+    def __enter__(self) -> Interruption:
+        if threading.current_thread() is threading.main_thread():
+            self._previous = signal.signal(signal.SIGINT, self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._previous is not None:
+            signal.signal(signal.SIGINT, self._previous)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.requested:
+            raise KeyboardInterrupt
+        self.requested = True
+        print(self.message, file=sys.stderr)
+
+    def obey(self) -> None:
+        """Raise `KeyboardInterrupt` if Ctrl-C was pressed."""
+        if self.requested:
+            raise KeyboardInterrupt
+
+
+class Keeper(Callback):
+    """Keeps the run folder up to date: at the beginning, about once a second, and when asked.
+
+    Args:
+        run: the run folder.
+        log: its log.
+        begin: called once everything is known to fit, before anything is trained; makes the folder.
+    """
+
+    def __init__(self, run: RunFolder, log: RunLog, begin: Callable[[], None]):
+        self.run, self.log, self.begin = run, log, begin
+        self.interruption: Interruption | None = None
+        self.saved_epoch = self.saved_best = -1
+        self._due = 0.0
+
+    @property
+    def has_saved(self) -> bool:
+        """Whether there is a state on disk from which to continue."""
+        return self.saved_epoch >= 0
+
+    def on_fit_begin(self, trainer: Trainer, epochs: int) -> None:
+        """Make the folder and save the state before the first epoch."""
+        self.begin()
+        self.save(trainer)
+
+    def on_step_end(self, trainer: Trainer, step: int, steps: int) -> None:
+        """Stop here if Ctrl-C was pressed."""
+        if self.interruption is not None:
+            self.interruption.obey()
+
+    def on_epoch_end(self, trainer: Trainer, row: dict[str, Any]) -> None:
+        """Log the epoch, and save if it is time."""
+        self.log.write(f"epoch {row['epoch']}  {describe(row)}")
+        if time.monotonic() >= self._due:
+            self.save(trainer)
+        if self.interruption is not None:
+            self.interruption.obey()
+
+    def save(self, trainer: Trainer) -> None:
+        """Write the checkpoints and the history, if they have changed.
+
+        Raises:
+            CheckpointError, OSError: they cannot be written; what was there stays as it was.
+        """
+        if trainer.epoch == self.saved_epoch:
+            return
+        begun = time.monotonic()
+        if trainer.best is not None and trainer.best.epoch != self.saved_best:
+            best_trainer(trainer).save(self.run.checkpoint("best"))
+            self.saved_best = trainer.best.epoch
+        trainer.save(self.run.checkpoint("last"))
+        if len(trainer.history):
+            trainer.history.to_csv(self.run.history)
+        self.saved_epoch = trainer.epoch
+        now = time.monotonic()
+        self._due = now + max(_SAVE_SECONDS, (now - begun) / _SAVE_SHARE)
+
+    def save_if_possible(self, trainer: Trainer) -> None:
+        """Save on the way out of a failure, which is what the user must hear of rather than of this."""
+        if self.has_saved:
+            with contextlib.suppress(OSError, CheckpointError):
+                self.save(trainer)
+
+
+def best_trainer(trainer: Trainer) -> Trainer:
+    """Return a trainer with the best weights and the history up to them; of one without, a copy."""
+    other = copy.copy(trainer)
+    best = trainer.best
+    if best is not None:
+        other.variables, other.epoch = best.variables, best.epoch
+        other.history = History([row for row in trainer.history if row["epoch"] <= best.epoch])
+        other.step = other.history.rows[-1]["step"] if len(other.history) else 0
+        other.opt_state = other.best = None  # for going on there is the last checkpoint
+    return other

@@ -1,0 +1,131 @@
+"""A training planned: settings, table, device, model and run folder checked before anything is written."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import sys
+from pathlib import Path
+from typing import Any
+
+from xpnet import backends
+from xpnet.cli.building import build_trainer, layer_widths, with_rate
+from xpnet.cli.console import count, message
+from xpnet.cli.environment import describe_machine, versions
+from xpnet.cli.preparing import PARTS, Prepared, prepare
+from xpnet.cli.runs import RunFolder
+from xpnet.cli.settings import Settings
+from xpnet.data import BUILTIN
+from xpnet.errors import ConfigError
+from xpnet.train import Trainer
+
+__all__ = ["Plan", "circumstances", "plan_training"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """A training that is ready to begin or to continue."""
+
+    prepared: Prepared
+    backend: backends.Backend
+    trainer: Trainer
+    run: RunFolder
+
+    @property
+    def settings(self) -> Settings:
+        """The settings, with nothing left to be found out."""
+        return self.prepared.settings
+
+    @property
+    def title(self) -> str:
+        """What the table is called in figures."""
+        data = self.settings.data or ""
+        return data if data in BUILTIN else Path(data).name
+
+    def describe(self) -> dict[str, Any]:
+        """Return what is done, for ``--dry-run`` and for the results."""
+        prepared, settings = self.prepared, self.settings
+        drawn = self.trainer.model.parameters(self.trainer.key, (prepared.encoder.n_features,))
+        return {
+            "data": settings.data,
+            "target": settings.target,
+            "task": settings.task,
+            "rows": {name: len(prepared.parts[name]) for name in PARTS},
+            "rows_left_out": prepared.table_rows - sum(map(len, prepared.parts.values())),
+            "features": prepared.encoder.n_features,
+            "classes": list(prepared.encoder.classes),
+            "layers": layer_widths(prepared),
+            "parameters": sum(array.size for array in drawn.values()),
+            "loss": settings.loss,
+            "optimizer": settings.optimizer,
+            "epochs": settings.epochs,
+            "batch_size": settings.batch_size,
+            "device": self.backend.spec,
+            "device_reason": self.backend.reason,
+            "dtype": settings.dtype,
+            "seed": settings.seed,
+            "run": str(self.run.path),
+        }
+
+    def announce(self) -> None:
+        """Say on stderr what is trained on what, and where."""
+        told = self.describe()
+        rows, classes = told["rows"], len(told["classes"])
+        target = count(classes, "class", "classes") if classes else "numbers"
+        message(
+            f"{told['data']}: {count(told['features'], 'feature')}, target {told['target']} ({target}); "
+            f"rows: {', '.join(f'{size:,} {name}' for name, size in rows.items())}"
+        )
+        if told["rows_left_out"]:
+            message(f"{count(told['rows_left_out'], 'row')} with missing cells left out (--missing drop)")
+        message(
+            f"model {told['layers']} ({count(told['parameters'], 'parameter')}), {told['loss']}, "
+            f"{told['optimizer']}, batch size {told['batch_size']}, {told['dtype']}"
+        )
+        message(f"device {told['device']} ({told['device_reason']})")
+
+    def environment(self) -> dict[str, Any]:
+        """Return what ``environment.json`` records: the table, and all around it."""
+        prepared, data = self.prepared, self.settings.data
+        table = {
+            "name": data,
+            "built_in": data in BUILTIN,
+            "rows": prepared.table_rows,
+            "columns": prepared.columns,
+            "sha256": prepared.fingerprint,
+        }
+        return {"data": table, **circumstances(self.backend)}
+
+
+def plan_training(settings: Settings) -> Plan:
+    """Check the settings against the data, the device and the disk, and build the model.
+
+    Raises:
+        ConfigError: settings that cannot be meant, or a run folder that is there already.
+        DataError: a table that cannot be used.
+        BackendError: a device that cannot work.
+    """
+    run = RunFolder.plan(settings.out, settings.data or "run")
+    backend = backends.backend(settings.device)
+    prepared = prepare(with_rate(settings))
+    if settings.patience is not None and len(prepared.parts["validation"]) == 0:
+        raise ConfigError("--patience: expected validation rows to stop by, found none; use --validation 0.1")
+    resolved = dataclasses.replace(prepared.settings, device=backend.spec)
+    prepared = dataclasses.replace(prepared, settings=resolved)
+    return Plan(prepared, backend, build_trainer(prepared, backend), run)
+
+
+def circumstances(backend: backends.Backend) -> dict[str, Any]:
+    """Return time, command line, versions, machine and backend."""
+    return {
+        "time": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+        "command": sys.argv,
+        "versions": versions(),
+        **describe_machine(),
+        "backend": {
+            "name": backend.name,
+            "spec": backend.spec,
+            "reason": backend.reason,
+            "version": backends.probe(backend.name).version,
+        },
+    }

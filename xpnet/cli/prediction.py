@@ -1,0 +1,103 @@
+"""``xpnet predict`` and ``xpnet evaluate``: a run put to use."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from xpnet.cli.console import count, message
+from xpnet.cli.measuring import measure, predict_classes, predict_probabilities, predict_values
+from xpnet.cli.preparing import Part, check_unchanged, encode_part, prepare, read_rows
+from xpnet.cli.runs import RunFolder
+from xpnet.data import Encoder
+from xpnet.errors import ConfigError, DataError
+from xpnet.train import Trainer
+
+if TYPE_CHECKING:
+    import polars
+
+__all__ = ["evaluate_run", "predict_table"]
+
+
+def _load(path: str, checkpoint: str | None, device: str | None) -> tuple[RunFolder, Encoder, Trainer]:
+    run = RunFolder.open(path)
+    encoder = run.read_encoder()
+    return run, encoder, Trainer.load(run.find_checkpoint(checkpoint), device or "auto", progress=False)
+
+
+def predict_table(
+    path: str, file: str, *, checkpoint: str | None = None, device: str | None = None
+) -> polars.DataFrame:
+    """Return predictions for the rows of a table, in their order.
+
+    The column ``prediction`` is followed, for classes, by ``probability_<class>`` for each of them, if the
+    loss gives probabilities. Rows that the run's policy ``--missing drop`` leaves out have empty cells.
+
+    Raises:
+        CheckpointError: no run folder, or a damaged or newer checkpoint.
+        DataError: the table cannot be read, or lacks columns.
+        BackendError: the device cannot work.
+    """
+    import polars as pl
+
+    _, encoder, trainer = _load(path, checkpoint, device)
+    frame = read_rows(file, encoder)
+    X, _, kept = encoder.encode(frame, target=False)
+    if len(kept) == 0:
+        raise DataError(f"each of the {frame.height} rows of '{file}' has a bad cell: nothing to predict")
+    columns: dict[str, np.ndarray] = {}
+    if encoder.task == "classification":
+        columns["prediction"] = encoder.decode_predictions(predict_classes(trainer, X))
+        probabilities = predict_probabilities(trainer, X)
+        if probabilities is not None:
+            for index, name in enumerate(encoder.classes):
+                columns[f"probability_{name}"] = probabilities[:, index]
+    else:
+        columns["prediction"] = predict_values(trainer, encoder, X)
+    table = pl.DataFrame({name: pl.Series(name, values) for name, values in columns.items()})
+    if len(kept) < frame.height:
+        left_out = frame.height - len(kept)
+        message(f"{count(left_out, 'row')} with missing cells: no prediction there (--missing drop)")
+        table = (
+            pl.DataFrame({"row": np.arange(frame.height)})
+            .join(table.with_columns(pl.Series("row", kept)), on="row", how="left", maintain_order="left")
+            .drop("row")
+        )
+    return table
+
+
+def evaluate_run(
+    path: str, file: str | None = None, *, checkpoint: str | None = None, device: str | None = None
+) -> dict[str, Any]:
+    """Return the loss and the metrics of a run on its test rows, or on a table with the target column.
+
+    Raises:
+        CheckpointError: no run folder, or a damaged or newer checkpoint.
+        DataError: the table cannot be read, lacks columns, has an unknown class, or has changed.
+        ConfigError: the run kept no test rows.
+        BackendError: the device cannot work.
+    """
+    run, encoder, trainer = _load(path, checkpoint, device)
+    settings = run.read_settings()
+    if file is None:
+        if settings.test == 0:
+            raise ConfigError(f"the run '{path}' kept no test rows (--test 0); name a FILE to evaluate on")
+        check_unchanged(run.read_json(run.environment), settings)
+        part: Part = prepare(settings, encoder).parts["test"]
+        name, source = "test", settings.data
+    else:
+        part = encode_part(encoder, settings.loss, read_rows(file, encoder))
+        name, source = "file", file
+        if len(part) == 0:
+            raise DataError(f"each row of '{file}' has a bad cell: nothing to evaluate on")
+    return {
+        "run": str(run.path),
+        "data": source,
+        "target": settings.target,
+        "task": encoder.task,
+        "checkpoint_epoch": trainer.epoch,
+        "device": trainer.backend.spec,
+        "rows": {name: len(part)},
+        "metrics": {name: measure(trainer, encoder, part).metrics},
+    }

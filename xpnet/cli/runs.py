@@ -1,0 +1,175 @@
+"""The run folder: what a training leaves behind, and how the other commands find it again."""
+
+from __future__ import annotations
+
+import datetime
+import difflib
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from xpnet.cli.settings import Settings, resolve, to_toml
+from xpnet.data import Encoder
+from xpnet.errors import CheckpointError, ConfigError
+from xpnet.files import write_atomically
+
+__all__ = ["CHECKPOINTS", "RunFolder", "to_json"]
+
+CHECKPOINTS = ("best", "last")
+
+
+class RunFolder:
+    """A run folder and the files in it.
+
+    ``config.toml`` holds the settings with everything resolved; ``environment.json`` versions, machine,
+    device and the table's fingerprint; ``encoder.json`` how the table becomes arrays; ``history.csv`` a row
+    for each epoch; ``checkpoints/`` the last and the best weights; ``train.log`` what was said;
+    ``results.json`` the results, once the training has finished; ``figures/`` the pictures.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.config = path / "config.toml"
+        self.environment = path / "environment.json"
+        self.encoder = path / "encoder.json"
+        self.history = path / "history.csv"
+        self.log = path / "train.log"
+        self.results = path / "results.json"
+        self.figures = path / "figures"
+
+    def checkpoint(self, name: str) -> Path:
+        """Return the path of the checkpoint ``best`` or ``last``."""
+        return self.path / "checkpoints" / f"{name}.safetensors"
+
+    @classmethod
+    def plan(cls, out: str | None, data: str) -> RunFolder:
+        """Return a run folder that can be made; nothing is written yet.
+
+        Args:
+            out: where the user wants it; None takes ``runs/<name>-<date>-<time>``.
+            data: the table, whose name the folder takes.
+
+        Raises:
+            ConfigError: ``out`` is there already and is not an empty folder.
+        """
+        if out is not None:
+            path = Path(out)
+            if path.exists() and (not path.is_dir() or any(path.iterdir())):
+                raise ConfigError(
+                    f"--out: '{out}' is there already and is never overwritten; choose another folder, "
+                    f"or continue a run in it with: xpnet resume {out}"
+                )
+            return cls(path)
+        name = re.sub(r"[^\w.-]+", "-", Path(data).stem) or "run"
+        stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+        return cls(Path("runs") / f"{name}-{stamp}")
+
+    def make(self, *, chosen: bool) -> None:
+        """Make the folder; one not chosen by the user gets a number where its name is taken.
+
+        Raises:
+            ConfigError: the folder has been filled meanwhile, or cannot be made.
+        """
+        base, number = self.path, 1
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            while True:
+                try:
+                    self.path.mkdir()
+                    break
+                except FileExistsError:
+                    if chosen:
+                        if self.path.is_dir() and not any(self.path.iterdir()):
+                            break
+                        raise
+                    number += 1
+                    self.__init__(base.with_name(f"{base.name}-{number}"))  # type: ignore[misc]
+            self.figures.mkdir()
+            self.checkpoint("last").parent.mkdir()
+        except OSError as error:
+            raise ConfigError(
+                f"--out: the run folder '{self.path}' cannot be made ({error.strerror}); choose another"
+            ) from error
+
+    @classmethod
+    def open(cls, path: str) -> RunFolder:
+        """Return an existing run folder.
+
+        Raises:
+            CheckpointError: there is none at ``path``.
+        """
+        run = cls(Path(path))
+        if run.config.is_file():
+            return run
+        if not run.path.is_dir():
+            parent = run.path.parent
+            others = [p.name for p in parent.iterdir() if p.is_dir()] if parent.is_dir() else []
+            near = difflib.get_close_matches(run.path.name, others, n=1)
+            hint = f"; did you mean '{parent / near[0]}'?" if near else "; xpnet train makes one"
+            raise CheckpointError(f"there is no run folder '{path}'{hint}")
+        raise CheckpointError(f"'{path}' is no run folder: it has no config.toml")
+
+    def write_settings(self, settings: Settings) -> None:
+        """Write ``config.toml``."""
+        write_atomically(self.config, to_toml(settings))
+
+    def read_settings(self) -> Settings:
+        """Return the settings of the run.
+
+        Raises:
+            CheckpointError: ``config.toml`` has been damaged.
+        """
+        try:
+            return resolve({}, self.config)
+        except ConfigError as error:
+            raise CheckpointError(f"the run's configuration cannot be used: {error}") from error
+
+    def read_encoder(self) -> Encoder:
+        """Return the encoder of the run.
+
+        Raises:
+            CheckpointError: ``encoder.json`` is missing, damaged or too new.
+        """
+        return Encoder.from_json(self.read_json(self.encoder))
+
+    def read_json(self, path: Path) -> Any:
+        """Return what a JSON file of the run holds, or raise a `CheckpointError`."""
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise CheckpointError(f"'{path}' cannot be read: {error.strerror or error}") from error
+        except ValueError as error:
+            raise CheckpointError(f"'{path}' is damaged: {error}") from error
+
+    def find_checkpoint(self, name: str | None) -> Path:
+        """Return the path of the checkpoint called ``name``; None takes the best one, or else the last.
+
+        Raises:
+            ConfigError: no such name.
+            CheckpointError: the run has no such checkpoint.
+        """
+        if name is not None and name not in CHECKPOINTS:
+            raise ConfigError(f"--checkpoint: expected best or last, found {name!r}")
+        for wanted in (name,) if name else CHECKPOINTS:
+            if self.checkpoint(wanted).is_file():
+                return self.checkpoint(wanted)
+        raise CheckpointError(
+            f"the run '{self.path}' has no checkpoint '{name or 'last'}': it ended before one was saved, "
+            "or the file is gone; train anew"
+        )
+
+
+def to_json(value: Any) -> str:
+    """Return ``value`` as JSON for people: indented, with a line break at its end; no NaN or infinity."""
+    return json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    if isinstance(value, float) and value - value != 0:
+        return None
+    return value

@@ -1,0 +1,169 @@
+"""``xpnet train`` and ``xpnet resume``: from a plan to a finished run folder."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from xpnet import backends
+from xpnet.cli.building import build_optimizer
+from xpnet.cli.console import message
+from xpnet.cli.finishing import exhausted, finish, lost_patience
+from xpnet.cli.keeping import Interruption, Keeper, RunLog
+from xpnet.cli.planning import Plan, circumstances
+from xpnet.cli.preparing import check_unchanged, prepare
+from xpnet.cli.runs import RunFolder, to_json
+from xpnet.errors import CheckpointError, ConfigError
+from xpnet.files import write_atomically
+from xpnet.train import Callback, ProgressBar, ProgressLines, Trainer
+
+__all__ = ["Interrupted", "resume_run", "train_run"]
+
+
+class Interrupted(Exception):  # noqa: N818  # no error: the user wished it
+    """Ctrl-C during training; the state has been saved."""
+
+
+def train_run(plan: Plan, *, quiet: bool = False) -> dict[str, Any]:
+    """Train, and return the results as they are written to ``results.json``.
+
+    Raises:
+        Interrupted: Ctrl-C; the state is saved.
+        DivergedError: the loss is not finite; the last good state is saved.
+        CheckpointError: the disk is full, or the like.
+    """
+    run, settings = plan.run, plan.settings
+    log = RunLog(run.log)
+
+    def begin() -> None:
+        run.make(chosen=settings.out is not None)
+        log.path = run.log
+        run.write_settings(dataclasses.replace(settings, out=None))
+        write_atomically(run.environment, to_json(plan.environment()))
+        write_atomically(run.encoder, to_json(plan.prepared.encoder.to_json()))
+        log.write(f"training begins: {plan.describe()}")
+
+    if not quiet:
+        plan.announce()
+    return _train(plan, log, begin, quiet=quiet)
+
+
+def resume_run(
+    path: str, *, epochs: int | None = None, device: str | None = None, quiet: bool = False
+) -> dict[str, Any]:
+    """Continue a run from its last checkpoint, bit-identically on the same backend.
+
+    A schedule spans all epochs: raising their number stretches it from here on.
+
+    Args:
+        path: the run folder.
+        epochs: a higher number of epochs in all.
+        device: another device than the run's.
+        quiet: show no progress.
+
+    Returns:
+        The results, with ``"resumed"``: False if there was nothing left to do.
+
+    Raises:
+        Interrupted, DivergedError: as for `train_run`.
+        CheckpointError: no run folder, or damaged.
+        DataError: the table has changed.
+        ConfigError: ``epochs`` is below the run's own.
+    """
+    run = RunFolder.open(path)
+    settings = run.read_settings()
+    if epochs is not None and epochs < settings.epochs:
+        raise ConfigError(f"--epochs: expected at least the run's own {settings.epochs}, found {epochs}")
+    if run.results.exists() and epochs in (None, settings.epochs):
+        return {**run.read_json(run.results), "resumed": False}
+    backend = backends.backend(device or settings.device)
+    settings = dataclasses.replace(settings, epochs=epochs or settings.epochs, device=backend.spec)
+    environment = run.read_json(run.environment)
+    check_unchanged(environment, settings)
+    prepared = prepare(settings, run.read_encoder())
+    optimizer = build_optimizer(settings, len(prepared.parts["train"]))
+    trainer = Trainer.load(run.find_checkpoint("last"), backend, optimizer=optimizer, progress=False)
+    plan = Plan(prepared, backend, trainer, run)
+    log = RunLog(run.log)
+
+    def begin() -> None:
+        run.results.unlink(missing_ok=True)  # of a run that is trained further: it is unfinished again
+        run.write_settings(settings)
+        environment.setdefault("resumed", []).append({"epoch": trainer.epoch, **circumstances(backend)})
+        write_atomically(run.environment, to_json(environment))
+        log.write(f"training continues after epoch {trainer.epoch} on {backend.spec}")
+
+    if not quiet:
+        plan.announce()
+        message(f"continuing after epoch {trainer.epoch} of {settings.epochs}")
+    return {**_train(plan, log, begin, quiet=quiet), "resumed": True}
+
+
+def _train(plan: Plan, log: RunLog, begin: Callable[[], None], *, quiet: bool) -> dict[str, Any]:
+    """Train to the end and finish; whatever happens, the state is saved and the log says so."""
+    trainer, run = plan.trainer, plan.run
+    keeper = Keeper(run, log, begin)
+    trainer.callbacks = [*([] if quiet else [_progress()]), keeper]
+    earlier, begun = sum(row["seconds"] for row in trainer.history), time.monotonic()
+    with _logged(log):
+        try:
+            _fit(plan, keeper)
+            keeper.save(trainer)
+            results = finish(plan, earlier + time.monotonic() - begun)
+        except KeyboardInterrupt:
+            keeper.save_if_possible(trainer)
+            log.write(f"interrupted after epoch {trainer.epoch}")
+            saved = f"the state is saved. Continue with: xpnet resume {run.path}"
+            lost = "nothing was saved yet"
+            raise Interrupted(
+                f"interrupted after epoch {trainer.epoch}; {saved if keeper.has_saved else lost}"
+            ) from None
+        except (OSError, CheckpointError) as error:
+            log.write(f"failed: {error}")
+            if not keeper.has_saved:
+                raise
+            raise CheckpointError(f"{error}. Make room, then: xpnet resume {run.path}") from error
+        except Exception as error:
+            keeper.save_if_possible(trainer)
+            if keeper.has_saved:
+                log.write(f"failed: {error}")
+            raise
+        log.write(f"finished: {results['stopped']}; {results['metrics']}")
+    return results
+
+
+def _fit(plan: Plan, keeper: Keeper) -> None:
+    trainer, settings, parts = plan.trainer, plan.settings, plan.prepared.parts
+    if trainer.epoch and (lost_patience(trainer) or exhausted(trainer)):
+        keeper.on_fit_begin(trainer, settings.epochs)  # killed between its last epoch and its results
+        return
+    held_out = parts["validation"]
+    with Interruption("stopping after this step (Ctrl-C again: at once)") as interruption:
+        keeper.interruption = interruption
+        trainer.fit(
+            parts["train"].X,
+            parts["train"].y,
+            epochs=settings.epochs,
+            batch_size=settings.batch_size if isinstance(settings.batch_size, int) else None,
+            validation=(held_out.X, held_out.y) if len(held_out) else None,
+        )
+
+
+def _progress() -> Callback:
+    return ProgressBar() if sys.stderr.isatty() else ProgressLines()
+
+
+@contextlib.contextmanager
+def _logged(log: RunLog) -> Iterator[None]:
+    """Write what the library logs to the run's log as well."""
+    logger = logging.getLogger("xpnet")
+    logger.addHandler(log)
+    try:
+        yield
+    finally:
+        logger.removeHandler(log)
