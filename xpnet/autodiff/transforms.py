@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import array_api_compat
 import numpy as np
 
 from xpnet.autodiff.forward import ForwardTrace
 from xpnet.autodiff.reverse import ReverseTrace
-from xpnet.autodiff.tracer import Trace, Tracer, is_floating, plain_namespace
+from xpnet.autodiff.tracer import Trace, Tracer, is_floating, plain_namespace, plain_value
 from xpnet.backends import array_namespace
 from xpnet.containers import leaves, map_leaves, rebuild
 from xpnet.errors import RecordError
@@ -160,8 +161,7 @@ def _chosen(f: Any, args: tuple[Any, ...], positions: tuple[int, ...]) -> list[A
     for position in positions:
         value = args[position]
         if isinstance(value, (bool, int, float, complex)):
-            beside = [x for x in leaves(list(args)) if is_floating(x)]
-            value = (array_namespace(*beside) if beside else np).asarray(value)
+            value = _as_array_beside(value, leaves(list(args)))
         is_container = isinstance(value, (dict, list, tuple)) or hasattr(value, "__leaves__")
         if not is_container and not is_floating(value):
             found = f"dtype {value.dtype}" if hasattr(value, "dtype") else type(value).__name__
@@ -181,6 +181,16 @@ def _plain_namespace(f: Any, chosen: list[Any]) -> Any:
             f"{name}: expected a floating array among the arguments to differentiate, found none"
         )
     return plain_namespace(*arrays)
+
+
+def _as_array_beside(number: Any, others: list[Any]) -> Any:
+    """Return ``number`` as a 0-d array on the device and in the dtype of the floating arrays beside it."""
+    array = next((x for x in others if is_floating(x)), None)
+    if array is None:
+        return np.asarray(number)
+    dtype = array.dtype if isinstance(number, float) else None
+    device = array_api_compat.device(plain_value(array))
+    return array_namespace(array).asarray(number, dtype=dtype, device=device)
 
 
 def _trace_leaves(chosen: list[Any], make: Callable[[Any], Tracer]) -> list[Any]:
