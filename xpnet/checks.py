@@ -1,30 +1,57 @@
-"""Checks of settings, worded alike everywhere."""
+"""Checks of settings, worded alike everywhere.
+
+Each check takes the setting's name, its value and a remedy, and returns the value as a plain Python number or
+refuses it: ``check(label, value, remedy) -> value``. Plain, because a NumPy scalar would promote float32
+arrays and cannot be written as JSON.
+
+>>> not_negative("l2", -1)
+Traceback (most recent call last):
+...
+xpnet.errors.ConfigError: l2: expected a finite number of at least 0, found -1; correct it
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from numbers import Integral, Real
 from typing import Any
 
 from xpnet.errors import ConfigError
 
-__all__ = ["check_number", "check_whole"]
+__all__ = ["count", "flag", "fraction", "not_negative", "number", "positive"]
 
 
-def check_number(name: str, value: Any, *, low: float = 0.0, above: bool = False) -> None:
-    """Refuse what is not a finite number of at least ``low`` (or, with ``above``, above it).
+def number(expected: str, allowed: Callable[[float], bool]) -> Callable[..., float]:
+    """Return a check that takes a real number for which ``allowed`` holds, and makes it a Python float."""
 
-    >>> check_number("l2", -1)
-    Traceback (most recent call last):
-    ...
-    xpnet.errors.ConfigError: l2: expected a finite number of at least 0, found -1
-    """
-    good = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    if not good or value < low or (above and value == low):
-        wanted = f"above {low:g}" if above else f"of at least {low:g}"
-        raise ConfigError(f"{name}: expected a finite number {wanted}, found {value!r}")
+    def check(label: str, value: Any, remedy: str = "correct it") -> float:
+        if isinstance(value, Real) and not isinstance(value, bool):
+            try:
+                converted = float(value)
+            except OverflowError:
+                converted = math.inf
+            if allowed(converted):  # false for NaN, as every comparison with it
+                return converted
+        raise ConfigError(f"{label}: expected {expected}, found {value!r}; {remedy}")
+
+    return check
 
 
-def check_whole(name: str, value: Any, *, low: int = 1) -> None:
-    """Refuse what is not a whole number of at least ``low``; None stands for "not set" and passes."""
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < low):
-        raise ConfigError(f"{name}: expected a whole number of at least {low}, found {value!r}")
+positive = number("a finite number above 0", lambda x: 0.0 < x < math.inf)
+not_negative = number("a finite number of at least 0", lambda x: 0.0 <= x < math.inf)
+fraction = number("a number of at least 0 and below 1", lambda x: 0.0 <= x < 1.0)
+
+
+def count(label: str, value: Any, remedy: str = "correct it") -> int:
+    """Return a whole number of at least 1 as a Python int."""
+    if isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= 1:
+        return int(value)
+    raise ConfigError(f"{label}: expected a whole number of at least 1, found {value!r}; {remedy}")
+
+
+def flag(label: str, value: Any, remedy: str = "correct it") -> bool:
+    """Return True or False as it is."""
+    if isinstance(value, bool):
+        return value
+    raise ConfigError(f"{label}: expected True or False, found {value!r}; {remedy}")

@@ -68,11 +68,11 @@ def get(loss: str | Callable[..., Any]) -> Callable[..., Any]:
     """Return the loss called ``loss``; a function is returned as it is.
 
     Raises:
-        ConfigError: no loss of that name.
+        ConfigError: no loss of that name, or a class in place of a function.
     """
-    if callable(loss):
+    if callable(loss) and not isinstance(loss, type):
         return loss
-    if loss not in LOSSES:
+    if not isinstance(loss, str) or loss not in LOSSES:
         raise ConfigError(f"loss: expected a known name, found {loss!r}{suggest(loss, LOSSES)}")
     return LOSSES[loss]
 

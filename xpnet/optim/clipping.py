@@ -5,12 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from xpnet.backends import array_namespace
+from xpnet.checks import positive
 from xpnet.containers import leaves, map_leaves, rebuild
-from xpnet.optim.configured import POSITIVE
 
 __all__ = ["clip_by_norm", "clip_by_value", "global_norm"]
-
-_bound = POSITIVE["check"]
 
 
 def global_norm(tree: Any) -> Any:
@@ -55,7 +53,7 @@ def clip_by_norm(grads: Any, max_norm: float) -> Any:
     >>> clip_by_norm({"w": np.asarray([3.0, 4.0])}, max_norm=1.0)
     {'w': array([0.6, 0.8])}
     """
-    bound = _bound("clip_by_norm: max_norm", max_norm)
+    bound = positive("clip_by_norm: max_norm", max_norm)
     arrays = leaves(grads)
     if not arrays:
         return grads
@@ -88,5 +86,5 @@ def clip_by_value(grads: Any, limit: float) -> Any:
     >>> clip_by_value([np.asarray([-3.0, 0.25, 4.0])], limit=1.0)
     [array([-1.  ,  0.25,  1.  ])]
     """
-    bound = _bound("clip_by_value: limit", limit)
+    bound = positive("clip_by_value: limit", limit)
     return map_leaves(lambda g: array_namespace(g).clip(g, -bound, bound), grads)

@@ -11,57 +11,22 @@ A class says of each field what it may hold, and the base class does the rest::
 from __future__ import annotations
 
 import dataclasses
-import math
-from collections.abc import Callable
-from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
+from xpnet.checks import count, flag, fraction, not_negative, positive
 from xpnet.errors import ConfigError, suggest
 
-__all__ = ["COUNT", "FLAG", "FRACTION", "NOT_NEGATIVE", "POSITIVE", "Configured", "number"]
+__all__ = ["COUNT", "FLAG", "FRACTION", "NOT_NEGATIVE", "POSITIVE", "Configured"]
 
 
-# ------------------------------------------------------------------------------- what a field may hold
-def number(expected: str, allowed: Callable[[float], bool]) -> Callable[..., float]:
-    """Return a check ``(label, value, remedy) -> float``: a real number for which ``allowed`` holds.
-
-    What the check returns is a Python float: a NumPy scalar would promote float32 arrays.
-    """
-
-    def check(label: str, value: Any, remedy: str = "correct it") -> float:
-        if isinstance(value, Real) and not isinstance(value, bool):
-            try:
-                converted = float(value)
-            except OverflowError:
-                converted = math.inf
-            if allowed(converted):  # false for NaN, as every comparison with it
-                return converted
-        raise ConfigError(f"{label}: expected {expected}, found {value!r}; {remedy}")
-
-    return check
+# What a field may hold, as metadata for ``dataclasses.field``.
+POSITIVE = {"check": positive}
+NOT_NEGATIVE = {"check": not_negative}
+FRACTION = {"check": fraction}
+COUNT = {"check": count}
+FLAG = {"check": flag}
 
 
-def _count(label: str, value: Any, remedy: str = "correct it") -> int:
-    if isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= 1:
-        return int(value)
-    raise ConfigError(f"{label}: expected a whole number of at least 1, found {value!r}; {remedy}")
-
-
-def _flag(label: str, value: Any, remedy: str = "correct it") -> bool:
-    if isinstance(value, bool):
-        return value
-    raise ConfigError(f"{label}: expected True or False, found {value!r}; {remedy}")
-
-
-# Metadata for ``dataclasses.field``.
-POSITIVE = {"check": number("a finite number above 0", lambda x: 0.0 < x < math.inf)}
-NOT_NEGATIVE = {"check": number("a finite number of at least 0", lambda x: 0.0 <= x < math.inf)}
-FRACTION = {"check": number("a number of at least 0 and below 1", lambda x: 0.0 <= x < 1.0)}
-COUNT = {"check": _count}
-FLAG = {"check": _flag}
-
-
-# ------------------------------------------------------------------------------------------- the base
 class Configured:
     """Base of classes that are known by a name and whose fields are their whole configuration.
 

@@ -19,8 +19,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from xpnet.checks import number
 from xpnet.errors import ConfigError
-from xpnet.optim.configured import COUNT, NOT_NEGATIVE, POSITIVE, Configured, number
+from xpnet.optim.configured import COUNT, NOT_NEGATIVE, POSITIVE, Configured
 
 __all__ = [
     "RATE",

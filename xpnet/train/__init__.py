@@ -6,4 +6,14 @@ from xpnet.train.metrics import METRICS, accuracy, r2
 from xpnet.train.progress import ProgressBar, ProgressLines
 from xpnet.train.trainer import Trainer
 
-__all__ = ["METRICS", "Best", "Callback", "History", "ProgressBar", "ProgressLines", "Trainer", "accuracy", "r2"]
+__all__ = [
+    "METRICS",
+    "Best",
+    "Callback",
+    "History",
+    "ProgressBar",
+    "ProgressLines",
+    "Trainer",
+    "accuracy",
+    "r2",
+]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from xpnet import rng
+from xpnet import checks, rng
 from xpnet.backends import Backend
 from xpnet.errors import ConfigError
 
@@ -28,15 +28,13 @@ class Batches:
     """
 
     def __init__(self, rows: int, size: int | None, order: str, key: rng.Key, home: Backend):
-        if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 1):
-            raise ConfigError(f"batch_size: expected a whole number of at least 1, or None, found {size!r}")
+        if size is not None:
+            size = checks.count("batch_size", size, "pass None for full batches")
         if size is not None and size > rows:
             raise ConfigError(
                 f"batch_size: expected at most the {rows} training rows, found {size}; lower it, or pass None "
                 "for full batches"
             )
-        if order not in ("reshuffle", "fixed"):
-            raise ConfigError(f"batches: expected 'reshuffle' or 'fixed', found {order!r}")
         self.rows, self.size, self.order = rows, size, order
         self.key, self.home = key.fold("shuffle"), home
         self._drawn: tuple[int, Any] | None = None

@@ -14,6 +14,10 @@ __all__ = ["Callback"]
 class Callback:
     """Base class of callbacks: override what is needed.
 
+    Callbacks are called in the order in which they are given, at the end of a fit in the reverse one: what
+    began last ends first. An exception in a callback ends the training; the trainer is then as it was after
+    the last whole epoch.
+
     Example:
         >>> class StopAt(Callback):
         ...     def __init__(self, loss):
@@ -29,7 +33,7 @@ class Callback:
         """Called after step number ``step`` (from 1) of the ``steps`` of an epoch; must not wait for the device."""
 
     def on_epoch_end(self, trainer: Trainer, row: dict[str, Any]) -> bool | None:
-        """Called with an epoch's row of the history; returning True stops the training."""
+        """Called with an epoch's row of the history; returning True stops the training after this epoch."""
 
     def on_fit_end(self, trainer: Trainer, history: History) -> None:
-        """Called after the last epoch."""
+        """Called after the last epoch, with the best weights back in place, and also when an exception ends it."""

@@ -1,7 +1,7 @@
 """Checkpoints: one safetensors file with everything that training needs to go on.
 
 The file holds host arrays (made on a GPU, opened on a laptop) and, in its header, a JSON description:
-format version, model, loss, optimizer, settings, counters, history, and a checksum of each array. It is
+format version, model, loss, optimizer, settings, counters, history, and checksums of all of it. It is
 written to a temporary name, flushed and renamed; reading it can never run code.
 """
 
@@ -31,16 +31,25 @@ def write(path: str | os.PathLike[str], arrays: dict[str, np.ndarray], descripti
     """
     from safetensors.numpy import save
 
-    arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    sums = {name: zlib.crc32(array.tobytes()) for name, array in arrays.items()}
-    header = {"format": FORMAT, "checksums": sums, **description}
+    arrays = {name: np.asarray(array, order="C") for name, array in arrays.items()}
+    sums = {name: _checksum(array) for name, array in arrays.items()}
+    text = json.dumps({"format": FORMAT, "checksums": sums, **description})
     try:
-        write_atomically(path, save(arrays, metadata={"xpnet": json.dumps(header)}))
+        write_atomically(
+            path, save(arrays, metadata={"xpnet": text, "crc32": str(zlib.crc32(text.encode()))})
+        )
     except OSError as error:
         raise CheckpointError(
             f"checkpoint {path}: cannot be written ({error.strerror or error}); what was there before is unchanged. "
             "Free some space or choose another folder"
         ) from error
+
+
+def _checksum(array: np.ndarray) -> int:
+    """Return a checksum of dtype, shape and content: bytes read as another dtype are another array."""
+    return zlib.crc32(
+        array.reshape(-1).view(np.uint8).data, zlib.crc32(f"{array.dtype} {array.shape}".encode())
+    )
 
 
 def read(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -49,35 +58,53 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str,
     Raises:
         CheckpointError: no such file, not a checkpoint, made by a newer version, or damaged.
     """
-    from safetensors import SafetensorError, safe_open
-
     path = Path(path)
     if not path.is_file():
-        raise CheckpointError(f"checkpoint {path}: expected a file, found none; is this the folder of a run?")
+        found = "a folder" if path.is_dir() else "none"
+        raise CheckpointError(
+            f"checkpoint {path}: expected a file, found {found}; is this the folder of a run?"
+        )
     try:
-        with safe_open(path, framework="numpy") as file:
-            text = (file.metadata() or {}).get("xpnet")
-            if text is None:
-                raise CheckpointError(f"checkpoint {path}: expected a file written by xpnet, found another's tensors")
-            header = json.loads(text)
-            _check_format(path, header)
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    except (SafetensorError, json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise CheckpointError(f"checkpoint {path}: is damaged ({error}); take another checkpoint of the run") from error
+        metadata, arrays = _read(path)
+    except OSError as error:
+        raise CheckpointError(f"checkpoint {path}: cannot be read ({error.strerror or error})") from error
+    except Exception as error:  # what a damaged header makes the reader raise depends on where it is damaged
+        raise _damaged(path, str(error)) from error
+    text = metadata.get("xpnet")
+    if text is None:
+        raise CheckpointError(
+            f"checkpoint {path}: expected a file written by xpnet, found another's tensors; "
+            "pass what Trainer.save wrote"
+        )
+    try:
+        header = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise _damaged(path, str(error)) from error
+    _check_format(path, header)
+    if metadata.get("crc32") != str(zlib.crc32(text.encode())):
+        raise _damaged(path, "its description is not what was written")
     sums = header.pop("checksums", {})
     for name in sorted({*arrays, *sums}):
-        if name not in arrays or zlib.crc32(arrays[name].tobytes()) != sums.get(name):
-            raise CheckpointError(
-                f"checkpoint {path}: is damaged (array {name!r} is not what was written); take another "
-                "checkpoint of the run"
-            )
+        if name not in arrays or _checksum(arrays[name]) != sums.get(name):
+            raise _damaged(path, f"array {name!r} is not what was written")
     return arrays, header
+
+
+def _read(path: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
+    from safetensors import safe_open
+
+    with safe_open(path, framework="numpy") as file:
+        return file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no dict)
+
+
+def _damaged(path: Path, how: str) -> CheckpointError:
+    return CheckpointError(f"checkpoint {path}: is damaged ({how}); take another checkpoint of the run")
 
 
 def _check_format(path: Path, header: Any) -> None:
     found = header.get("format") if isinstance(header, dict) else None
     if not isinstance(found, int):
-        raise CheckpointError(f"checkpoint {path}: is damaged (no format number)")
+        raise _damaged(path, "no format number")
     if found > FORMAT:
         raise CheckpointError(
             f"checkpoint {path}: expected format {FORMAT} or older, found format {found}; it was written by a newer "

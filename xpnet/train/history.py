@@ -30,7 +30,8 @@ class History:
 
     Every row has ``epoch`` and ``step`` (both counted from 1), ``loss`` (the mean over the epoch's training
     batches of what is minimized, L2 penalty included), ``learning_rate``, ``seconds``, and with a validation
-    set ``validation_loss``; each metric m adds ``m`` (on the training rows) and ``validation_m``.
+    set ``validation_loss`` (without that penalty); each metric m adds ``m`` (on the training rows) and
+    ``validation_m``, all measured at the epoch's end. A column that some rows lack is None there.
 
     Example:
         >>> history = History([{"epoch": 1, "loss": 0.5}, {"epoch": 2, "loss": 0.25}])
@@ -45,9 +46,14 @@ class History:
         """Add the row of one more epoch."""
         self.rows.append(row)
 
+    @property
+    def columns(self) -> list[str]:
+        """The names of all columns, in the order in which they appeared."""
+        return list(dict.fromkeys(name for row in self.rows for name in row))
+
     def __getitem__(self, column: str) -> list[Any]:
-        if self.rows and column not in self.rows[-1]:
-            raise KeyError(f"no column {column!r} in the history{suggest(column, self.rows[-1])}")
+        if self.rows and column not in self.columns:
+            raise KeyError(f"no column {column!r} in the history{suggest(column, self.columns)}")
         return [row.get(column) for row in self.rows]
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
@@ -57,10 +63,13 @@ class History:
         return len(self.rows)
 
     def to_csv(self, path: str | os.PathLike[str]) -> None:
-        """Write the rows to a CSV file, atomically."""
-        columns = list(dict.fromkeys(name for row in self.rows for name in row))
+        """Write the rows to a CSV file, atomically; a cell is empty where a row lacks the column.
+
+        Raises:
+            OSError: it cannot be written; what was there before is unchanged.
+        """
         text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, columns, lineterminator="\n")
+        writer = csv.DictWriter(text, self.columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(self.rows)
         write_atomically(path, text.getvalue())

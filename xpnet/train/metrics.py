@@ -6,31 +6,46 @@ name from ``__name__``.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
 from xpnet.backends import array_namespace
 from xpnet.errors import ConfigError, suggest
 
-__all__ = ["METRICS", "accuracy", "get", "r2"]
+__all__ = ["METRICS", "accuracy", "entry_accuracy", "get", "is_known", "r2"]
 
 
 def accuracy(outputs: Any, targets: Any) -> Any:
-    """Share of rows (of entries, with several outputs beside several 0/1 targets) that are classified right.
+    """Share of rows that are classified right.
 
-    With one output, positive means the second class (target 1 of 0/1 or ±1); with several outputs and
-    class indices, or rows of probabilities, the largest output is the predicted class.
+    With several outputs the largest is the predicted class, and targets are class indices, one-hot rows or
+    probabilities. With one output, positive means the second class (target 1 of 0/1 or ±1).
 
     Shapes:
         outputs: (batch, classes), (batch, 1) or (batch,); targets: (batch,), or like outputs.
     """
+    if _columns(outputs) == 1:
+        return entry_accuracy(outputs, targets)
     xp = array_namespace(outputs, targets)
-    if len(outputs.shape) == 2 and outputs.shape[1] > 1:
-        predicted = xp.argmax(outputs, axis=-1)
-        true = targets if len(targets.shape) == 1 else xp.argmax(targets, axis=-1)
-        right = xp.astype(predicted, true.dtype) == true
+    predicted = xp.argmax(outputs, axis=-1)
+    if _columns(targets) == 1:
+        true = xp.reshape(targets, (-1,))
     else:
-        right = xp.reshape(outputs > 0, (-1,)) == xp.reshape(targets > 0.5, (-1,))
+        _check_like(outputs, targets, "accuracy")
+        true = xp.argmax(targets, axis=-1)
+    return xp.mean(xp.astype(xp.astype(predicted, true.dtype) == true, outputs.dtype))
+
+
+def entry_accuracy(outputs: Any, targets: Any) -> Any:
+    """Share of entries whose sign is right: the accuracy under losses of 0/1 and ±1 targets.
+
+    Shapes:
+        outputs: (batch, labels) or (batch,); targets: of as many entries, above ½ for the positive class.
+    """
+    _check_like(outputs, targets, "accuracy")
+    xp = array_namespace(outputs, targets)
+    right = xp.reshape(outputs > 0, (-1,)) == xp.reshape(targets > 0.5, (-1,))
     return xp.mean(xp.astype(right, outputs.dtype))
 
 
@@ -38,28 +53,63 @@ def r2(outputs: Any, targets: Any) -> Any:
     """Coefficient of determination R² = 1 - Σ(y - ŷ)² / Σ(y - ȳ)², averaged over outputs.
 
     A constant target gives 1 if it is predicted exactly, else 0.
+
+    Shapes:
+        outputs: (batch, outputs) or (batch,); targets: of as many columns.
     """
+    _check_like(outputs, targets, "r2")
     xp = array_namespace(outputs, targets)
     shape = (outputs.shape[0], -1)
     predicted, true = xp.reshape(outputs, shape), xp.reshape(xp.astype(targets, outputs.dtype), shape)
     residual = xp.sum((true - predicted) ** 2, axis=0)
     total = xp.sum((true - xp.mean(true, axis=0)) ** 2, axis=0)
-    constant = xp.where(residual == 0, 1.0, 0.0)
-    ratio = residual / xp.where(total == 0, 1.0, total)
-    return xp.mean(xp.where(total == 0, xp.astype(constant, ratio.dtype), 1 - ratio))
+    # not total == 0: the mean of equal numbers is rounded, and need not equal them
+    constant = xp.max(true, axis=0) == xp.min(true, axis=0)
+    ratio = residual / xp.where(constant | (total == 0), 1.0, total)
+    exact = xp.astype(residual == 0, ratio.dtype)
+    return xp.mean(xp.where(constant | (total == 0), exact, 1 - ratio))
+
+
+def _columns(x: Any) -> int:
+    return 1 if len(x.shape) == 1 else x.shape[1]
+
+
+def _check_like(outputs: Any, targets: Any, name: str) -> None:
+    if _columns(outputs) != _columns(targets):
+        raise ConfigError(
+            f"metric {name}: expected as many columns of targets as of outputs, found targets of shape "
+            f"{tuple(targets.shape)} for outputs of shape {tuple(outputs.shape)}; choose another metric or loss"
+        )
 
 
 METRICS: dict[str, Callable[..., Any]] = {"accuracy": accuracy, "r2": r2}
 
 
-def get(metric: str | Callable[..., Any]) -> tuple[str, Callable[..., Any]]:
+def get(metric: str | Callable[..., Any], kind: str = "values") -> tuple[str, Callable[..., Any]]:
     """Return the name and the function of a metric given by either.
+
+    Args:
+        metric: a name, or a function ``(outputs, targets) -> 0-d array``.
+        kind: the kind of targets of the loss; accuracy counts entries where it is ``"binary"`` or ``"signs"``.
 
     Raises:
         ConfigError: no metric of that name.
     """
-    if callable(metric):
-        return getattr(metric, "__name__", type(metric).__name__), metric
-    if metric not in METRICS:
-        raise ConfigError(f"metric: expected a known name, found {metric!r}{suggest(metric, METRICS)}")
-    return metric, METRICS[metric]
+    if isinstance(metric, str):
+        if metric not in METRICS:
+            raise ConfigError(f"metric: expected a known name, found {metric!r}{suggest(metric, METRICS)}")
+        name, metric = metric, METRICS[metric]
+    elif callable(metric) and not inspect.isclass(metric):
+        name = getattr(metric, "__name__", type(metric).__name__)
+    else:
+        raise ConfigError(
+            f"metric: expected a name or a function, found {metric!r}{suggest(metric, METRICS)}"
+        )
+    if metric is accuracy and kind in ("binary", "signs"):
+        return name, entry_accuracy
+    return name, metric
+
+
+def is_known(name: str, metric: Callable[..., Any]) -> bool:
+    """True if :func:`get` makes ``metric`` of ``name``."""
+    return metric in (METRICS.get(name), entry_accuracy if name == "accuracy" else None)

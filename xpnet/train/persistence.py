@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ from xpnet import backends, losses, nn, optim
 from xpnet.errors import CheckpointError, ConfigError
 from xpnet.nn import Variables
 from xpnet.parameters import Layout, Parameters
-from xpnet.train import checkpoint
+from xpnet.train import checkpoint, metrics
 from xpnet.train.history import Best, History
 
 if TYPE_CHECKING:
@@ -30,38 +31,49 @@ def _file(path: str | os.PathLike[str]) -> Path:
 def save(trainer: Trainer, path: str | os.PathLike[str]) -> None:
     """Write ``trainer`` to ``path``; see :meth:`Trainer.save`."""
     if trainer.variables is None:
-        raise ConfigError("save: expected a trainer that has been trained, found one without variables; call fit")
+        raise ConfigError(
+            "save: expected a trainer that has been trained, found one without variables; call fit"
+        )
     file = _file(path)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise CheckpointError(f"checkpoint {file}: its folder cannot be made ({error.strerror})") from error
-    named: dict[str, Any] = {"params": trainer.variables.params.flat}
-    named |= checkpoint.flatten(trainer.variables.state, "state") if trainer.variables.state else {}
+        raise CheckpointError(
+            f"checkpoint {file}: its folder cannot be made ({error.strerror}); choose another place"
+        ) from error
+    named = _arrays_of("", trainer.variables)
+    if trainer.newest is not None:
+        named |= _arrays_of("newest.", trainer.newest)
+    if trainer.best is not None:
+        named |= _arrays_of("best.", trainer.best.variables)
     counters: dict[str, Any] = {}
     for slot, value in (trainer.opt_state or {}).items():
         if isinstance(value, Parameters):
             named[f"optimizer.{slot}"] = value.flat
         else:
             counters[slot] = value
-    best = trainer.best
-    if best is not None:
-        named["best.params"] = best.variables.params.flat
-        named |= checkpoint.flatten(best.variables.state, "best_state") if best.variables.state else {}
     description = {
-        "model": _written(trainer.model, "model"),
+        "model": _written(trainer.model),
         "loss": _loss_name(trainer.loss),
-        "optimizer": _written(trainer.optimizer, "optimizer"),
-        "metrics": [name for name, metric in trainer.metrics.items() if _is_known_metric(name, metric)],
+        "optimizer": _written(trainer.optimizer),
+        "metrics": [name for name, metric in trainer.metrics.items() if metrics.is_known(name, metric)],
         "settings": {name: getattr(trainer, name) for name in _SETTINGS},
         "input_shape": list(trainer.input_shape or ()),
         "layout": [[name, list(shape)] for name, shape in trainer.variables.params.layout.entries],
         "optimizer_counters": counters,
         "epoch": trainer.epoch,
         "step": trainer.step,
-        "best": None if best is None else {"epoch": best.epoch, "loss": best.loss},
+        "best": None if trainer.best is None else {"epoch": trainer.best.epoch, "loss": trainer.best.loss},
+        "newest": trainer.newest is not None,
         "history": trainer.history.rows,
     }
+    try:
+        json.dumps(description)
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"checkpoint {file}: the trainer holds what cannot be written ({error}); an optimizer's state may hold "
+            "numbers and arrays like the parameters, a history numbers and text"
+        ) from error
     with trainer.backend.activate():
         arrays = {name: trainer.backend.to_host(value) for name, value in named.items()}
     checkpoint.write(file, arrays, description)
@@ -81,45 +93,75 @@ def load(
     file = _file(path)
     arrays, description = checkpoint.read(file)
     try:
-        trainer = kind(
-            _read(file, description, "model", model, nn.from_config),
-            _read(file, description, "loss", loss, losses.get),
-            _read(file, description, "optimizer", optimizer, optim.get),
-            backend=backends.backend(backend),
-            **{"metrics": description["metrics"], **description["settings"], **settings},
-        )
+        stored = {"metrics": description["metrics"], **description["settings"]}
+        parts = [
+            _made(file, description, "model", model, nn.from_config),
+            _made(file, description, "loss", loss, losses.get),
+            _made(file, description, "optimizer", optimizer, optim.get),
+        ]
         layout = Layout(tuple((name, tuple(shape)) for name, shape in description["layout"]))
-        home, dtype = trainer.backend, trainer.dtype
+        input_shape = tuple(description["input_shape"])
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"checkpoint {file}: is damaged ({error!r}); take another") from error
+    trainer = kind(*parts, backend=backends.backend(backend), **{**stored, **settings})
+    expected = trainer.model.init(trainer.seed, input_shape, "numpy", trainer.dtype)
+    _check_fits(file, expected, layout, arrays)
+    home, dtype = trainer.backend, trainer.dtype
 
-        def parameters(name: str) -> Parameters:
-            return Parameters(home.asarray(arrays[name], dtype=dtype), layout)
+    def parameters(name: str) -> Parameters:
+        return Parameters(home.asarray(arrays[name], dtype=dtype), layout)
 
-        def state(prefix: str) -> dict[str, Any]:
-            found = {n: home.asarray(a, dtype=dtype) for n, a in arrays.items() if n.startswith(f"{prefix}.")}
-            return checkpoint.unflatten(found, prefix)
+    def variables(prefix: str) -> Variables:
+        state = {
+            n: home.asarray(a, dtype=dtype) for n, a in arrays.items() if n.startswith(f"{prefix}state.")
+        }
+        return Variables(parameters(f"{prefix}params"), checkpoint.unflatten(state, f"{prefix}state"))
 
-        trainer.input_shape = tuple(description["input_shape"])
-        trainer.variables = Variables(parameters("params"), state("state"))
+    try:
+        trainer.input_shape, trainer.variables = input_shape, variables("")
         trainer.opt_state = dict(description["optimizer_counters"])
         for name in arrays:
             if name.startswith("optimizer."):
                 trainer.opt_state[name.removeprefix("optimizer.")] = parameters(name)
         trainer.epoch, trainer.step = description["epoch"], description["step"]
         trainer.history = History(description["history"])
+        if description["newest"]:
+            trainer.newest = variables("newest.")
         if description["best"] is not None:
-            variables = Variables(parameters("best.params"), state("best_state"))
-            trainer.best = Best(variables, **description["best"])
-    except KeyError as error:
-        raise CheckpointError(f"checkpoint {file}: is damaged (no entry {error})") from error
+            trainer.best = Best(variables("best."), **description["best"])
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"checkpoint {file}: is damaged ({error!r}); take another") from error
     return trainer
 
 
-def _written(thing: Any, what: str) -> Any:
+def _arrays_of(prefix: str, variables: Variables) -> dict[str, Any]:
+    state = checkpoint.flatten(variables.state, f"{prefix}state") if variables.state else {}
+    return {f"{prefix}params": variables.params.flat, **state}
+
+
+def _check_fits(file: Path, expected: Variables, layout: Layout, arrays: dict[str, Any]) -> None:
+    """Refuse arrays that are not those of the model: another one was passed, or its class has changed."""
+    state = checkpoint.flatten(expected.state, "state") if expected.state else {}
+    want = {name: tuple(shape) for name, shape in expected.params.layout.entries}
+    want |= {name: tuple(array.shape) for name, array in state.items()}
+    have = dict(layout.entries)
+    have |= {name: array.shape for name, array in arrays.items() if name.startswith("state.")}
+    for name in [*want, *have]:
+        if want.get(name) != have.get(name):
+            raise CheckpointError(
+                f"checkpoint {file}: expected {name} of shape {want.get(name)} for the model, found "
+                f"{have.get(name)}; pass the model that was saved"
+            )
+
+
+def _written(thing: Any) -> Any:
     """Return the configuration of a model or optimizer; None for one that only code can make."""
     try:
-        return thing.to_config()
-    except ConfigError:
+        config = thing.to_config()
+        json.dumps(config)
+    except (ConfigError, TypeError, ValueError):
         return None
+    return config
 
 
 def _loss_name(loss: Any) -> str | None:
@@ -127,18 +169,18 @@ def _loss_name(loss: Any) -> str | None:
     return name if losses.LOSSES.get(name) is loss else None  # type: ignore[arg-type]
 
 
-def _is_known_metric(name: str, metric: Any) -> bool:
-    from xpnet.train.metrics import METRICS
-
-    return METRICS.get(name) is metric
-
-
-def _read(file: Path, description: dict[str, Any], what: str, given: Any, make: Any) -> Any:
+def _made(file: Path, description: dict[str, Any], what: str, given: Any, make: Any) -> Any:
+    """Return the model, loss or optimizer: the given one, else that which the file describes."""
     if given is not None:
         return given
+    advice = f"pass it: Trainer.load(..., {what}=...)"
     if description[what] is None:
         raise CheckpointError(
-            f"checkpoint {file}: its {what} is of the user's own making, which a file cannot hold; "
-            f"pass it: Trainer.load(..., {what}=...)"
+            f"checkpoint {file}: its {what} is of the user's own making, which a file cannot hold; {advice}"
         )
-    return make(description[what])
+    try:
+        return make(description[what])
+    except ConfigError as error:
+        raise CheckpointError(
+            f"checkpoint {file}: its {what} cannot be made here ({error}); import what defines it, or {advice}"
+        ) from error

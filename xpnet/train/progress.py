@@ -6,6 +6,7 @@ import importlib.util
 import sys
 from typing import IO, TYPE_CHECKING, Any
 
+from xpnet.errors import ConfigError
 from xpnet.train.callbacks import Callback
 
 if TYPE_CHECKING:
@@ -40,13 +41,26 @@ class ProgressLines(Callback):
     def on_epoch_end(self, trainer: Trainer, row: dict[str, Any]) -> None:
         if row["epoch"] in (1, self.epochs) or row["epoch"] % self.every == 0:
             width = len(str(self.epochs))
-            print(f"epoch {row['epoch']:{width}d}/{self.epochs}  {describe(row)}", file=self.stream or sys.stderr)
+            print(
+                f"epoch {row['epoch']:{width}d}/{self.epochs}  {describe(row)}",
+                file=self.stream or sys.stderr,
+            )
 
 
 class ProgressBar(Callback):
-    """A bar over the steps of all epochs, with the newest numbers beside it; needs rich."""
+    """A bar over the steps of all epochs, with the newest numbers beside it; needs rich.
+
+    Raises:
+        ConfigError: rich is not installed.
+    """
 
     def __init__(self) -> None:
+        if importlib.util.find_spec("rich") is None:
+            raise ConfigError("a progress bar needs rich: pip install 'xpnet[standard]'")
+        self.bar: Any = None
+        self.task: Any = None
+
+    def on_fit_begin(self, trainer: Trainer, epochs: int) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -58,9 +72,6 @@ class ProgressBar(Callback):
             TextColumn("{task.fields[numbers]}"),
             console=Console(stderr=True),
         )
-        self.task: Any = None
-
-    def on_fit_begin(self, trainer: Trainer, epochs: int) -> None:
         self.task = self.bar.add_task("train", total=epochs, completed=trainer.epoch, numbers="")
         self.bar.start()
 
@@ -75,8 +86,16 @@ class ProgressBar(Callback):
         self.bar.stop()
 
 
-def for_terminal() -> Callback | None:
-    """Return a bar if stderr is a terminal and rich is installed; else None, and the library is silent."""
-    if sys.stderr.isatty() and importlib.util.find_spec("rich") is not None:
+def for_terminal(wanted: bool | None = None) -> Callback | None:
+    """Return what shows the training.
+
+    Args:
+        wanted: None for a bar if stderr is a terminal and rich is installed, else silence; True for lines in
+            place of the silence; False for none at all.
+    """
+    if wanted is False:
+        return None
+    terminal = sys.stderr is not None and sys.stderr.isatty()
+    if terminal and importlib.util.find_spec("rich") is not None:
         return ProgressBar()
-    return None
+    return ProgressLines() if wanted else None

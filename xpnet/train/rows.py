@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from numbers import Real
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from xpnet import backends
-from xpnet.backends import Backend
-from xpnet.checks import check_number
+from xpnet import backends, checks
 from xpnet.data import check_arrays, split_rows
-from xpnet.errors import ConfigError, DataError
+from xpnet.errors import ConfigError, DataError, XpnetError
 from xpnet.train import targets
 
 if TYPE_CHECKING:
     from xpnet.train.trainer import Trainer
 
-__all__ = ["Rows", "prepare", "split"]
-
-Arrays = tuple[np.ndarray, np.ndarray, np.ndarray | None]
+__all__ = ["Rows", "check_inputs", "prepare", "split"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,77 +36,144 @@ class Rows:
         return Rows(xp.take(self.X, order, axis=0), xp.take(self.y, order, axis=0), weight)
 
 
+class _Host(NamedTuple):
+    """Checked rows on the host."""
+
+    X: np.ndarray
+    y: np.ndarray
+    weight: np.ndarray | None
+
+    def take(self, rows: np.ndarray) -> _Host:
+        return _Host(self.X[rows], self.y[rows], None if self.weight is None else self.weight[rows])
+
+
+def check_inputs(trainer: Trainer, X: Any) -> np.ndarray:
+    """Return inputs as a checked host array of the width that the model was trained with."""
+    checked = check_arrays(_to_host("X", X), dtype=trainer.dtype).X
+    _check_width(checked, trainer.input_shape)
+    return checked
+
+
 def prepare(trainer: Trainer, X: Any, y: Any, weight: Any = None) -> Rows:
     """Return checked rows on the trainer's device."""
-    return _to_device(trainer.backend, trainer.dtype, *_checked(trainer, X, y, weight))
+    return _to_device(trainer, _checked(trainer, X, y, weight, width=trainer.input_shape))
 
 
 def split(
     trainer: Trainer, X: Any, y: Any, weight: Any, class_weight: Any, validation: Any
 ) -> tuple[Rows, Rows | None]:
     """Return the training rows and the validation rows (None without), checked and on the device."""
-    X, y, weight = _checked(trainer, X, y, weight)
-    weight = _weigh_classes(y, weight, class_weight)
-    home, dtype = trainer.backend, trainer.dtype
-    if isinstance(validation, tuple) and len(validation) in (2, 3):
-        return _to_device(home, dtype, X, y, weight), prepare(trainer, *validation)
-    if not validation and validation in (None, 0):
-        return _to_device(home, dtype, X, y, weight), None
-    if not isinstance(validation, float):
-        raise ConfigError(f"validation: expected a fraction or a pair (X, y), found {validation!r}")
-    labels = y if targets.kind_of(trainer.loss) == "classes" and y.ndim == 1 else None
-    train, held_out, _ = split_rows(len(X), validation=validation, seed=trainer.seed, stratify=labels)
-    parts = [(X[rows], y[rows], None if weight is None else weight[rows]) for rows in (train, held_out)]
-    return _to_device(home, dtype, *parts[0]), _to_device(home, dtype, *parts[1])
+    train, held_out = _checked(trainer, X, y, weight, width=trainer.input_shape), None
+    if isinstance(validation, (tuple, list)) and len(validation) in (2, 3):
+        try:
+            held_out = _checked(trainer, *validation, width=train.X.shape[1:])
+        except DataError as error:
+            raise DataError(f"validation: {error}") from None
+    elif isinstance(validation, Real) and not isinstance(validation, bool):
+        train, held_out = _split_off(trainer, train, checks.fraction("validation", validation))
+    elif validation is not None:
+        found = repr(validation) if isinstance(validation, (str, bool)) else type(validation).__name__
+        raise ConfigError(
+            f"validation: expected a fraction or a pair (X, y), found {found}; pass 0.1, say, or (X, y)"
+        )
+    train = _weigh_classes(trainer, train, class_weight)
+    return _to_device(trainer, train), None if held_out is None else _to_device(trainer, held_out)
 
 
-def to_host(x: Any) -> Any:
+def _split_off(trainer: Trainer, rows: _Host, fraction: float) -> tuple[_Host, _Host | None]:
+    if fraction == 0:
+        return rows, None
+    labels = rows.y if targets.kind_of(trainer.loss) == "classes" and rows.y.ndim == 1 else None
+    train, held_out, _ = split_rows(len(rows.X), validation=fraction, seed=trainer.seed, stratify=labels)
+    return rows.take(train), rows.take(held_out)
+
+
+def _checked(trainer: Trainer, X: Any, y: Any, weight: Any = None, *, width: Any) -> _Host:
+    X, y, weight = check_arrays(
+        _to_host("X", X), _to_host("y", y), _to_host("sample_weight", weight), dtype=trainer.dtype
+    )
+    if y is None:
+        raise DataError("y: expected a target for each row, found None")
+    _check_width(X, width)
+    outputs = trainer.model.output_shape(X.shape[1:])
+    return _drop_unweighted(_Host(X, targets.check_targets(trainer.loss, y, outputs), weight))
+
+
+def _to_host(name: str, x: Any) -> Any:
     """Return arrays of any backend, and tables or columns that offer ``to_numpy``, as NumPy arrays."""
     if x is None or isinstance(x, np.ndarray) or not hasattr(x, "shape"):
         return x
-    return x.to_numpy() if hasattr(x, "to_numpy") else backends.backend_of(x).to_host(x)
-
-
-def _checked(trainer: Trainer, X: Any, y: Any, weight: Any) -> Arrays:
-    checked = check_arrays(to_host(X), to_host(y), to_host(weight), dtype=trainer.dtype)
-    check_width(trainer, checked.X)
-    outputs = trainer.model.output_shape(checked.X.shape[1:])
-    return checked.X, targets.check_targets(trainer.loss, checked.y, outputs), checked.sample_weight  # type: ignore[arg-type]
-
-
-def check_width(trainer: Trainer, X: np.ndarray) -> None:
-    """Refuse rows of another width than the model was trained with."""
-    if trainer.input_shape is not None and X.shape[1:] != trainer.input_shape:
+    try:
+        return x.to_numpy() if hasattr(x, "to_numpy") else backends.backend_of(x).to_host(x)
+    except (XpnetError, TypeError, ValueError, RuntimeError) as error:
         raise DataError(
-            f"X has shape {X.shape}; expected (batch, {trainer.input_shape[0]}), as the model was trained with"
+            f"{name}: expected an array or a table of numbers, found {type(x).__name__}, which cannot be read as "
+            f"one ({error}); convert it to a NumPy array (of a sparse matrix: {name}.toarray())"
+        ) from None
+
+
+def _check_width(X: np.ndarray, width: tuple[int, ...] | None) -> None:
+    """Refuse rows of another width than those of the training."""
+    if width is not None and X.shape[1:] != width:
+        raise DataError(
+            f"X has shape {X.shape}; expected (batch, {width[0]}), as in training: pass the same features"
         )
 
 
-def _to_device(home: Backend, dtype: str, X: np.ndarray, y: np.ndarray, weight: np.ndarray | None) -> Rows:
-    whole = y.dtype.kind in "iu"
+def _to_device(trainer: Trainer, rows: _Host) -> Rows:
+    home, dtype = trainer.backend, trainer.dtype
+    whole = rows.y.dtype.kind in "iu"
     return Rows(
-        home.asarray(X, dtype=dtype),
-        home.asarray(y) if whole else home.asarray(y, dtype=dtype),
-        None if weight is None else home.asarray(weight, dtype=dtype),
+        home.asarray(rows.X, dtype=dtype),
+        home.asarray(rows.y) if whole else home.asarray(rows.y, dtype=dtype),
+        None if rows.weight is None else home.asarray(rows.weight, dtype=dtype),
     )
 
 
-def _weigh_classes(y: np.ndarray, weight: np.ndarray | None, class_weight: Any) -> np.ndarray | None:
-    """Return row weights times the weight of each row's class."""
+def _drop_unweighted(rows: _Host) -> _Host:
+    """Return the rows that count, as a batch of none of them has no mean; the largest weight is then near 1.
+
+    Only ratios of weights matter, so the power of two of the largest is taken out: none overflows.
+    """
+    if rows.weight is None:
+        return rows
+    largest = rows.weight.max(initial=0.0)
+    scaled = np.ldexp(rows.weight.astype(np.float64), -int(np.frexp(largest)[1]))
+    counting = scaled > 1e-30  # what is smaller would underflow in float32 sums
+    if not counting.any():
+        raise DataError("weights: expected a weight above 0 for some training row, found none")
+    rows = rows._replace(weight=scaled)
+    return rows if counting.all() else rows.take(np.flatnonzero(counting))
+
+
+def _weigh_classes(trainer: Trainer, rows: _Host, class_weight: Any) -> _Host:
+    """Return rows whose weights are multiplied by the weight of each row's class."""
     if class_weight is None:
-        return weight
-    if y.ndim != 1:
-        raise ConfigError(f"class_weight: expected targets of shape (batch,), found {y.shape}; use sample_weight")
-    classes, inverse, counts = np.unique(y, return_inverse=True, return_counts=True)
-    names = classes.tolist()
+        return rows
+    if hasattr(trainer.loss, "targets") and not targets.is_classifier(trainer.loss):
+        raise ConfigError(
+            f"class_weight: expected a loss for classes, found {targets.name_of(trainer.loss)}; use sample_weight"
+        )
+    labels = rows.y[:, 0] if rows.y.ndim == 2 and rows.y.shape[1] == 1 else rows.y
+    if labels.ndim != 1:
+        raise ConfigError(
+            f"class_weight: expected targets of shape (batch,), found {rows.y.shape}; use sample_weight"
+        )
+    classes, inverse, counts = np.unique(labels, return_inverse=True, return_counts=True)
     if isinstance(class_weight, str) and class_weight == "balanced":
-        factors = len(y) / (len(classes) * counts)
+        factors = len(labels) / (len(classes) * counts)
     elif isinstance(class_weight, Mapping):
-        for name in names:
-            if name not in class_weight:
-                raise ConfigError(f"class_weight: expected a weight for each class, found none for {name!r}")
-            check_number(f"class_weight[{name!r}]", class_weight[name])
-        factors = np.asarray([float(class_weight[name]) for name in names])
+        factors = np.asarray([_weight_of(name, class_weight) for name in classes.tolist()])
     else:
         raise ConfigError(f"class_weight: expected a dict or 'balanced', found {class_weight!r}")
-    return factors[inverse] * (1.0 if weight is None else weight)
+    weight = factors[inverse] if rows.weight is None else factors[inverse] * rows.weight
+    return _drop_unweighted(rows._replace(weight=weight))
+
+
+def _weight_of(name: Any, class_weight: Mapping[Any, Any]) -> float:
+    if name not in class_weight:
+        raise ConfigError(
+            f"class_weight: expected a weight for each class, found none for {name!r}; "
+            f"add {name!r}: 1.0, or 0 to leave the class out"
+        )
+    return checks.not_negative(f"class_weight[{name!r}]", class_weight[name])

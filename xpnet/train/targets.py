@@ -6,6 +6,7 @@ they are.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,8 @@ __all__ = [
     "classes_to_targets",
     "is_classifier",
     "kind_of",
+    "link_of",
+    "name_of",
     "outputs_for",
     "predicted_classes",
     "probabilities",
@@ -29,6 +32,16 @@ __all__ = [
 def kind_of(loss: Any) -> str:
     """Return the kind of targets of ``loss``: values, counts, classes, binary or signs."""
     return getattr(loss, "targets", "values")
+
+
+def name_of(loss: Any) -> str:
+    """Return what ``loss`` is called in messages."""
+    return getattr(loss, "__name__", type(loss).__name__)
+
+
+def link_of(loss: Any) -> Callable[[Any], Any]:
+    """Return the function from raw outputs to what is predicted; the identity for a loss without one."""
+    return getattr(loss, "link", None) or (lambda outputs: outputs)
 
 
 def is_classifier(loss: Any) -> bool:
@@ -43,7 +56,7 @@ def classes_to_targets(loss: Any, classes: np.ndarray, n_classes: int) -> np.nda
         ConfigError: the loss is one of values, or of two classes and there are more.
     """
     kind = kind_of(loss)
-    name = getattr(loss, "__name__", str(loss))
+    name = name_of(loss)
     if kind == "classes":
         return classes
     if kind not in ("binary", "signs"):
@@ -66,31 +79,52 @@ def outputs_for(loss: Any, n_classes: int) -> int:
 def check_targets(loss: Any, y: np.ndarray, output_shape: tuple[int, ...]) -> np.ndarray:
     """Return host targets checked against the loss and the model's output, before anything is trained.
 
+    Class indices come back as int64 of shape (batch,), other targets of the losses of this package as floats.
+
     Raises:
-        DataError: labels out of range, signs that are not ±1, probabilities outside [0, 1], negative counts,
-            or a shape that does not fit the model's outputs (both are named).
+        DataError: labels out of range, signs that are not ±1, probabilities outside [0, 1] or rows of them that
+            do not sum to 1, negative counts, or a shape that does not fit the model's outputs (both are named).
+        ConfigError: a loss for classes over a model with one output.
     """
+    if not hasattr(loss, "targets"):
+        return y
     kind, outputs = kind_of(loss), output_shape[0]
-    if kind == "classes" and (y.ndim == 1 or (y.shape[1] == 1 and outputs > 1)):
-        return check_labels(y.reshape(-1), outputs)
-    if (y.reshape(len(y), -1).shape[1]) != outputs:
+    if kind == "classes":
+        if outputs < 2:
+            raise ConfigError(
+                f"loss {name_of(loss)}: expected a model with one output for each class, at least 2, found {outputs}; "
+                "give the last layer one unit for each class, or choose binary_cross_entropy"
+            )
+        if y.ndim == 1 or y.shape[1] == 1:
+            return check_labels(y.reshape(-1), outputs)
+    if y.reshape(len(y), -1).shape[1] != outputs:
         raise DataError(
-            f"targets: expected shape ({len(y)}, {outputs}) for a model with {outputs} outputs, found {y.shape}; "
+            f"y has shape {y.shape}; expected ({len(y)}, {outputs}) for a model with {outputs} outputs: "
             "give the last layer one unit for each target"
         )
-    allowed = {
-        "classes": (lambda: (y >= 0) & (y <= 1), "probabilities from 0 to 1"),
-        "binary": (lambda: (y >= 0) & (y <= 1), "0, 1 or probabilities between"),
-        "signs": (lambda: (y == 1) | (y == -1), "-1 or 1 (2 y - 1 makes them of 0 and 1)"),
-        "counts": (lambda: y >= 0, "counts that are not negative"),
-    }
-    if kind in allowed:
-        holds, wanted = allowed[kind]
-        good = holds()
-        if not good.all():
-            bad = tuple(int(i) for i in np.argwhere(~good)[0])
-            raise DataError(f"targets: expected {wanted}, found {y[bad]} in row {bad[0]}")
-    return y
+    if kind in _ALLOWED:
+        holds, wanted = _ALLOWED[kind]
+        _refuse(y, ~holds(y), wanted)
+    if kind == "classes":
+        sums = y.sum(axis=1, dtype=np.float64)
+        _refuse(
+            sums, np.abs(sums - 1) > 1e-3, "rows that sum to 1 (several labels a row: binary_cross_entropy)"
+        )
+    return y.astype(np.float64) if y.dtype.kind in "biu" else y
+
+
+_ALLOWED: dict[str, tuple[Callable[[np.ndarray], Any], str]] = {
+    "classes": (lambda y: (y >= 0) & (y <= 1), "probabilities from 0 to 1"),
+    "binary": (lambda y: (y >= 0) & (y <= 1), "0, 1 or probabilities between"),
+    "signs": (lambda y: (y == 1) | (y == -1), "-1 or 1 (2 y - 1 makes them of 0 and 1)"),
+    "counts": (lambda y: y >= 0, "counts that are not negative"),
+}
+
+
+def _refuse(y: np.ndarray, wrong: np.ndarray, wanted: str) -> None:
+    if wrong.any():
+        first = tuple(int(i) for i in np.argwhere(wrong)[0])
+        raise DataError(f"y: expected {wanted}, found {y[first]} in row {first[0]}")
 
 
 def probabilities(loss: Any, outputs: Any) -> Any:
@@ -100,15 +134,15 @@ def probabilities(loss: Any, outputs: Any) -> Any:
         ConfigError: the loss has no probabilities (a hinge, or one of values).
     """
     kind = kind_of(loss)
-    if kind == "classes" and loss.link is softmax:
-        return loss.link(outputs)
+    if kind == "classes" and link_of(loss) is softmax:
+        return softmax(outputs)
     if kind == "binary":
-        positive = loss.link(outputs)
+        positive = link_of(loss)(outputs)
         if len(positive.shape) == 2 and positive.shape[1] > 1:
             return positive  # multi-label: one probability for each label
         return _two_columns(positive)
     raise ConfigError(
-        f"predict_proba: expected a loss with probabilities, found {getattr(loss, '__name__', loss)}; "
+        f"predict_proba: expected a loss with probabilities, found {name_of(loss)}; "
         "train with softmax_cross_entropy or binary_cross_entropy"
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -9,20 +10,20 @@ from typing import Any
 
 import numpy as np
 
-from xpnet import backends, losses, optim, rng
+from xpnet import backends, checks, losses, optim, rng
 from xpnet.autodiff import value_and_grad
 from xpnet.backends import Backend
-from xpnet.checks import check_number, check_whole
-from xpnet.data import check_arrays
 from xpnet.errors import ConfigError, DivergedError
 from xpnet.nn import Layer, Variables
-from xpnet.train import metrics as metric_functions
-from xpnet.train import persistence, progress, targets
+from xpnet.train import persistence, targets
+from xpnet.train.arguments import check_callbacks, check_model, named_metrics, one_of, unless_none
 from xpnet.train.batches import Batches
 from xpnet.train.callbacks import Callback
-from xpnet.train.divergence import all_finite, first_nonfinite_layer, nonfinite_parameter
+from xpnet.train.divergence import first_nonfinite_layer, nonfinite_variable
 from xpnet.train.history import Best, History
-from xpnet.train.rows import Rows, check_width, prepare, split, to_host
+from xpnet.train.progress import for_terminal
+from xpnet.train.rows import Rows, check_inputs, prepare, split
+from xpnet.train.stopping import Patience
 
 __all__ = ["Trainer"]
 
@@ -49,18 +50,21 @@ class Trainer:
         metrics: names (``"accuracy"``, ``"r2"``) or functions ``(outputs, targets) -> 0-d array``, computed after
             each epoch on the training and the validation rows.
         l2: factor of the penalty Σ w².
-        clip_norm, clip_value: bounds for the gradient's norm and entries; None for no bound.
+        clip_norm, clip_value: bounds for the gradient's norm and entries; None for no bound. Entries first.
         batches: ``"reshuffle"`` for new batches each epoch, ``"fixed"`` for batches drawn once and kept.
-        max_steps: stop after this many steps in all; None for no limit.
+        max_steps: stop after this many steps in all; None for no limit. An epoch that this cuts short counts as
+            one: its history row tells of the steps it had, and a later ``fit`` begins the next epoch.
         patience: stop when the validation loss has not fallen for this many epochs; None: never.
-        min_delta: by how much it must fall to count.
-        restore_best: whether to end with the variables of the lowest validation loss; by default if
-            ``patience`` is set.
-        progress: None shows a bar on a terminal and nothing elsewhere; False shows nothing.
+        min_delta: by how much it must fall to count for ``patience``.
+        restore_best: whether a fit with a validation set ends with the variables of the lowest validation loss;
+            by default if ``patience`` is set. A later ``fit`` goes on from the last epoch all the same.
+        progress: None shows a bar on a terminal and nothing elsewhere; True shows lines elsewhere; False nothing.
 
     Attributes:
-        variables: parameters and state (None before training), ``opt_state``, ``epoch``, ``step``, ``history``,
-        best: variables with the lowest validation loss so far, or None.
+        variables: parameters and state, with which is predicted; None before training.
+        opt_state, epoch, step, history: the optimizer's state, and how far the training is.
+        best: the variables with the lowest validation loss so far, their epoch and that loss; or None.
+        newest: the variables after the last epoch, where ``variables`` are the best ones; else None.
 
     Raises:
         ConfigError: settings that are unknown or contradict each other.
@@ -98,39 +102,31 @@ class Trainer:
         restore_best: bool | None = None,
         progress: bool | None = None,
     ):
-        if not isinstance(model, Layer):
-            raise ConfigError(f"model: expected a layer or model of xpnet.nn, found {model!r}")
-        if dtype not in ("float32", "float64"):
-            raise ConfigError(f"dtype: expected 'float32' or 'float64', found {dtype!r}")
-        if compile not in ("auto", "off"):
-            raise ConfigError(f"compile: expected 'auto' or 'off', found {compile!r}")
-        check_number("l2", l2)
-        check_number("min_delta", min_delta)
-        check_whole("max_steps", max_steps)
-        check_whole("patience", patience)
-        if batches not in ("reshuffle", "fixed"):
-            raise ConfigError(f"batches: expected 'reshuffle' or 'fixed', found {batches!r}")
-        for name, bound in (("clip_norm", clip_norm), ("clip_value", clip_value)):
-            if bound is not None:
-                check_number(name, bound, above=True)
+        check_model(model)
+        self.dtype = one_of("dtype", dtype, "float32", "float64")
+        self.compile = one_of("compile", compile, "auto", "off")
+        self.batches = one_of("batches", batches, "reshuffle", "fixed")
         self.model, self.loss, self.optimizer = model, losses.get(loss), optim.get(optimizer)
         self.backend = backends.backend(backend)
         self.backend.dtype(dtype)  # complains now if the device lacks it
-        self.dtype, self.seed, self.compile = dtype, seed, compile
-        self.key = rng.key(seed)
-        self.callbacks = list(callbacks)
-        self.metrics = dict(metric_functions.get(metric) for metric in metrics)
-        self.l2, self.clip_norm, self.clip_value = float(l2), clip_norm, clip_value
-        self.batches, self.max_steps = batches, max_steps
-        self.patience, self.min_delta = patience, min_delta
-        self.restore_best = patience is not None if restore_best is None else restore_best
-        self.progress = progress
+        self.key, self.seed = rng.key(seed), int(seed)
+        self.callbacks = check_callbacks(callbacks)
+        self.metrics = named_metrics(metrics, targets.kind_of(self.loss))
+        self.l2 = checks.not_negative("l2", l2, "pass 0 for no penalty")
+        self.clip_norm = unless_none(checks.positive, "clip_norm", clip_norm)
+        self.clip_value = unless_none(checks.positive, "clip_value", clip_value)
+        self.max_steps = unless_none(checks.count, "max_steps", max_steps)
+        self.patience = unless_none(checks.count, "patience", patience)
+        self.min_delta = checks.not_negative("min_delta", min_delta)
+        self.restore_best = unless_none(checks.flag, "restore_best", restore_best)
+        self.progress = unless_none(checks.flag, "progress", progress)
 
         self.variables: Variables | None = None
         self.opt_state: dict[str, Any] | None = None
         self.epoch = self.step = 0
         self.history = History()
         self.best: Best | None = None
+        self.newest: Variables | None = None
         self.input_shape: tuple[int, ...] | None = None
 
     # --- training ------------------------------------------------------------------------------------
@@ -153,9 +149,10 @@ class Trainer:
             y: targets as the loss wants them: class indices (batch,), values (batch,) or (batch, outputs).
             epochs: number of passes over the training rows, counted from the first call.
             batch_size: rows of a step; None for all (full batch), 1 for single samples.
-            validation: a fraction of the rows to split off, or a pair ``(X, y)``.
-            sample_weight: (batch,), weights of the rows in the loss.
-            class_weight: weight of each class index, or ``"balanced"`` for n / (classes · count).
+            validation: a fraction of the rows to split off, or a pair ``(X, y)`` or ``(X, y, sample_weight)``.
+            sample_weight: (batch,), weights of the rows in the loss; rows of weight 0 are left out.
+            class_weight: weight of each class index, or ``"balanced"`` for n / (classes · count); for the
+                training rows alone.
 
         Returns:
             The history, one row an epoch; also kept as ``self.history``.
@@ -163,30 +160,32 @@ class Trainer:
         Raises:
             DataError: arrays that do not fit or are not finite.
             ConfigError: a batch larger than the rows, patience without validation, ...
-            DivergedError: the loss is NaN or infinite; the trainer keeps the state after the last good epoch.
+            DivergedError: the loss, a parameter, a running statistic or the optimizer's state is NaN or infinite.
+
+        Whatever ends an epoch early (divergence, Ctrl-C, an error in a callback), the trainer is left as it was
+        after the last whole epoch, and can be saved, used, or trained further. A changed ``optimizer`` whose state
+        is of another form begins with a fresh one.
         """
-        check_whole("epochs", epochs)
+        epochs = checks.count("epochs", epochs)
         train, held_out = split(self, X, y, sample_weight, class_weight, validation)
-        self._start(tuple(train.X.shape[1:]))
-        if self.patience is not None and held_out is None:
-            raise ConfigError("patience: expected a validation set to stop by, found none; pass validation=0.1")
+        self._check_validation(held_out)
         plan = Batches(train.X.shape[0], batch_size, self.batches, self.key, self.backend)
-        bar = None if self.progress is False else progress.for_terminal()
+        bar = for_terminal(self.progress)
         callbacks = [*self.callbacks, *([bar] if bar else [])]
-        with self.backend.activate():
+        patience = Patience(self.patience, self.min_delta).after(self.history)
+        self._start(tuple(train.X.shape[1:]))
+        with self.backend.activate(), contextlib.ExitStack() as ending:
             for callback in callbacks:
                 callback.on_fit_begin(self, epochs)
-            try:
-                while self.epoch < epochs and not self._exhausted():
-                    row = self._train_epoch(train, held_out, plan, callbacks)
-                    stops = [callback.on_epoch_end(self, row) for callback in callbacks]
-                    if any(stops) or self._lost_patience():
-                        break
-            finally:
-                for callback in callbacks:
-                    callback.on_fit_end(self, self.history)
-        if self.restore_best and self.best is not None:
-            self.variables = self.best.variables
+                ending.callback(callback.on_fit_end, self, self.history)
+            while self.epoch < epochs and not self._exhausted() and not patience.lost:
+                row = self._train_epoch(train, held_out, plan, callbacks)
+                patience.see(row)
+                answers = [callback.on_epoch_end(self, row) for callback in callbacks]  # all of them are asked
+                if any(answers):
+                    break
+            if held_out is not None and self._restores_best() and self.best is not None:
+                self.newest, self.variables = self.variables, self.best.variables
         return self.history
 
     def _train_epoch(
@@ -194,21 +193,24 @@ class Trainer:
     ) -> dict[str, Any]:
         """Train one epoch and return its row; on any exception everything is as it was before the epoch."""
         begun = time.perf_counter()
-        before = self.variables, self.opt_state, self.step
+        before = self.variables, self.opt_state, self.step, self.epoch, self.best, len(self.history)
         watching = [c for c in callbacks if type(c).on_step_end is not Callback.on_step_end]
-        seen: list[Any] = []
+        values: list[float] = []
         counts: list[int] = []
+        pending: list[Any] = []  # losses still on the device
         try:
             for number, (order, count) in enumerate(plan.epoch(self.epoch + 1), start=1):
-                seen.append(self._step(train.take(order, self.backend.xp)))
+                pending.append(self._step(train.take(order, self.backend.xp)))
                 counts.append(count)
                 for callback in watching:
                     callback.on_step_end(self, number, len(plan))
-                if number % _LOG_STEPS == 0:
-                    self._check_finite(seen, before, train, plan)
+                if len(pending) == _LOG_STEPS:
+                    values += self._checked(pending, len(values), before, train, plan)
+                    pending = []
                 if self._exhausted():
                     break
-            values = self._check_finite(seen, before, train, plan)
+            if pending:
+                values += self._checked(pending, len(values), before, train, plan)
             row = {
                 "epoch": self.epoch + 1,
                 "step": self.step,
@@ -218,14 +220,15 @@ class Trainer:
             if held_out is not None:
                 measured = self._measure(held_out)
                 row |= {f"validation_{name}": value for name, value in measured.items()}
-            row["learning_rate"] = self.optimizer.learning_rate_at(self.step)
+            row["learning_rate"] = float(self.optimizer.learning_rate_at(self.opt_state["step"]))  # type: ignore[index]
             row["seconds"] = round(time.perf_counter() - begun, 6)
+            self.epoch += 1
+            self.history.append(row)
+            self._keep_best(row)
         except BaseException:
-            self.variables, self.opt_state, self.step = before
+            self.variables, self.opt_state, self.step, self.epoch, self.best, rows = before
+            del self.history.rows[rows:]
             raise
-        self.epoch += 1
-        self.history.append(row)
-        self._keep_best(row)
         return row
 
     def _step(self, batch: Rows) -> Any:
@@ -265,13 +268,26 @@ class Trainer:
 
     # --- what fit relies on --------------------------------------------------------------------------
 
+    def _check_validation(self, held_out: Rows | None) -> None:
+        if held_out is not None:
+            return
+        for name in ("patience", "restore_best", "min_delta"):
+            if getattr(self, name):
+                raise ConfigError(
+                    f"{name}: expected a validation set to go by, found none; pass validation=0.1, say"
+                )
+
     def _start(self, input_shape: tuple[int, ...]) -> None:
         """Draw the variables before the first epoch, and make what every step needs."""
         if self.variables is None:
-            self.input_shape = input_shape
             self.variables = self.model.init(self.seed, input_shape, self.backend, self.dtype)
-        if self.opt_state is None:
-            self.opt_state = self.optimizer.init(self.variables.params)
+            self.input_shape = input_shape
+        if self.newest is not None:
+            self.variables, self.newest = self.newest, None
+        with self.backend.activate():
+            fresh = self.optimizer.init(self.variables.params)
+        if self.opt_state is None or self.opt_state.keys() != fresh.keys():
+            self.opt_state = fresh
         self._weight_mask = self._mask_weights() if self.l2 else None
         self._objective = self._make_objective()
 
@@ -286,32 +302,36 @@ class Trainer:
     def _exhausted(self) -> bool:
         return self.max_steps is not None and self.step >= self.max_steps
 
+    def _restores_best(self) -> bool:
+        return self.patience is not None if self.restore_best is None else self.restore_best
+
     def _keep_best(self, row: dict[str, Any]) -> None:
         loss = row.get("validation_loss")
-        if loss is not None and (self.best is None or loss < self.best.loss - self.min_delta):
+        if loss is not None and loss < (np.inf if self.best is None else self.best.loss):
             self.best = Best(self.variables, self.epoch, loss)  # type: ignore[arg-type]
 
-    def _lost_patience(self) -> bool:
-        return self.patience is not None and self.best is not None and self.epoch - self.best.epoch >= self.patience
+    def _checked(self, pending: list[Any], done: int, before: Any, train: Rows, plan: Batches) -> list[float]:
+        """Return losses as numbers (one transfer), or say where numbers stopped being finite.
 
-    def _check_finite(self, seen: list[Any], before: Any, train: Rows, plan: Batches) -> np.ndarray:
-        """Return the epoch's losses on the host (one transfer), or say where they stopped being finite."""
-        xp = self.backend.xp
-        values = self.backend.to_host(xp.stack(seen)).astype(np.float64)
-        params = self.variables.params  # type: ignore[union-attr]
+        ``done`` is how many losses of the epoch came before these.
+        """
+        values = self.backend.to_host(self.backend.xp.stack(pending)).astype(np.float64)
         epoch = self.epoch + 1
-        if not np.isfinite(values).all():
-            number = int(np.argmin(np.isfinite(values))) + 1
-            value = values[number - 1]
-            layer, step = self._find_divergence(number, before, train, plan)
-            what = f"the loss is {value}"
-        elif not all_finite(params.flat):
-            layer, step, what = nonfinite_parameter(params), self.step, "a parameter is not finite"
+        finite = np.isfinite(values)
+        if not finite.all():
+            number = int(np.argmin(finite))
+            layer, step = self._find_divergence(done + number + 1, before, train, plan)
+            what = f"the loss is {values[number]}"
         else:
-            return values
+            found = nonfinite_variable(self.model, self.variables, self.opt_state)  # type: ignore[arg-type]
+            if found is None:
+                return values.tolist()
+            step, (layer, name) = self.step, found
+            what = f"{name} is not finite"
+        kept = f"after epoch {self.epoch}" if self.epoch else "before the first epoch"
         raise DivergedError(
-            f"diverged in epoch {epoch}, step {step}: {what}, first not finite in {layer}. The state after epoch "
-            f"{self.epoch} is kept; lower the learning rate, set clip_norm, or check the data's scale",
+            f"diverged in epoch {epoch}, step {step}: {what}, first not finite in {layer}. The state {kept} is kept; "
+            "lower the learning rate, set clip_norm, or check the data's scale",
             epoch=epoch,
             step=step,
             layer=layer,
@@ -319,7 +339,7 @@ class Trainer:
 
     def _find_divergence(self, number: int, before: Any, train: Rows, plan: Batches) -> tuple[str, int]:
         """Repeat the epoch up to its bad step ``number`` (draws repeat exactly) and look into the layers."""
-        self.variables, self.opt_state, self.step = before
+        self.variables, self.opt_state, self.step = before[:3]
         for order, _ in plan.epoch(self.epoch + 1):
             number -= 1
             batch = train.take(order, self.backend.xp)
@@ -334,8 +354,7 @@ class Trainer:
     def outputs(self, X: Any) -> Any:
         """Return the model's raw outputs for ``X`` on the device, computed in batches."""
         self._check_trained()
-        X = check_arrays(to_host(X), dtype=self.dtype).X
-        check_width(self, X)
+        X = check_inputs(self, X)
         with self.backend.activate():
             return self._forward(self.backend.asarray(X, dtype=self.dtype))
 
@@ -353,14 +372,21 @@ class Trainer:
             return {}
         outputs = self._forward(rows.X)
         named = {"loss": self._loss_of(outputs, rows)} if with_loss else {}
-        predictions = outputs if targets.is_classifier(self.loss) else self._linked(outputs)
+        predictions = outputs if targets.is_classifier(self.loss) else targets.link_of(self.loss)(outputs)
         for name, metric in self.metrics.items():
-            named[name] = metric(predictions, rows.y)
+            named[name] = self._one_number(name, metric(predictions, rows.y))
         values = self.backend.to_host(self.backend.xp.stack(list(named.values())))
         return dict(zip(named, (float(v) for v in values), strict=True))
 
-    def _linked(self, outputs: Any) -> Any:
-        return getattr(self.loss, "link", lambda y: y)(outputs)
+    def _one_number(self, name: str, value: Any) -> Any:
+        """Return what a metric gave as a 0-d array of the training's dtype."""
+        if not hasattr(value, "shape") or isinstance(value, np.generic):
+            return self.backend.asarray(value, dtype=self.dtype)
+        if tuple(value.shape) != ():
+            raise ConfigError(
+                f"metric {name}: expected a 0-d array, found shape {tuple(value.shape)}; take the mean over the rows"
+            )
+        return self.backend.xp.astype(value, self.backend.dtype(self.dtype))
 
     def predict(self, X: Any) -> np.ndarray:
         """Return predictions for ``X`` (batch, features) as a host array.
@@ -372,7 +398,7 @@ class Trainer:
         if targets.is_classifier(self.loss):
             return targets.predicted_classes(self.loss, self.backend.to_host(outputs))
         with self.backend.activate():
-            values = self.backend.to_host(self._linked(outputs))
+            values = self.backend.to_host(targets.link_of(self.loss)(outputs))
         return values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
 
     def predict_proba(self, X: Any) -> np.ndarray:
@@ -389,7 +415,9 @@ class Trainer:
 
     def _check_trained(self) -> None:
         if self.variables is None:
-            raise ConfigError("this trainer has not been trained; call fit, or Trainer.load")
+            raise ConfigError(
+                "trainer: expected one that has been trained, found one without variables; call fit first"
+            )
 
     # --- disk ----------------------------------------------------------------------------------------
 
@@ -421,10 +449,12 @@ class Trainer:
         Args:
             folder: what was given to :meth:`save`.
             backend: where to go on.
-            model, loss, optimizer: those of the user's own making, which a file cannot hold.
-            settings: arguments of :class:`Trainer` that are not stored (callbacks, progress) or shall change.
+            model, loss, optimizer: those of the user's own making, which a file cannot hold, or others to go on
+                with; an optimizer whose state is of another form begins with a fresh one.
+            settings: arguments of :class:`Trainer` that are not stored (callbacks, progress, metrics of the
+                user's own making) or shall change.
 
         Raises:
-            CheckpointError: missing, damaged, or written by a newer version.
+            CheckpointError: missing, damaged, written by a newer version, or of another model than the given.
         """
         return persistence.load(cls, folder, backend, model=model, loss=loss, optimizer=optimizer, **settings)

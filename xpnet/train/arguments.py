@@ -1,0 +1,73 @@
+"""Checks of what a trainer is made with."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from xpnet.errors import ConfigError, suggest
+from xpnet.nn import Layer
+from xpnet.train.callbacks import Callback
+from xpnet.train.metrics import get as get_metric
+
+__all__ = ["check_callbacks", "check_model", "named_metrics", "one_of", "unless_none"]
+
+_COLUMNS = ("epoch", "step", "loss", "learning_rate", "seconds")
+
+
+def check_model(model: Any) -> None:
+    """Refuse what is not a layer or model."""
+    if isinstance(model, Layer):
+        return
+    advice = "make one with xpnet.nn.MLP([64], outputs)"
+    if isinstance(model, (list, tuple)):
+        advice = "write xpnet.nn.Sequential([...]) around the list"
+    elif inspect.isclass(model) and issubclass(model, Layer):
+        advice = f"write {model.__name__}(...) rather than {model.__name__}"
+    raise ConfigError(f"model: expected a layer or model of xpnet.nn, found {model!r}; {advice}")
+
+
+def _listed(name: str, things: Any) -> list[Any]:
+    if isinstance(things, (str, Mapping)) or not hasattr(things, "__iter__"):
+        raise ConfigError(f"{name}: expected a list, found {things!r}; write {name}=[...]")
+    return list(things)
+
+
+def one_of(name: str, value: Any, *allowed: str) -> str:
+    """Return one of the allowed words as it is."""
+    if isinstance(value, str) and value in allowed:
+        return value
+    wanted = " or ".join(repr(word) for word in allowed)
+    raise ConfigError(f"{name}: expected {wanted}, found {value!r}{suggest(value, allowed)}")
+
+
+def check_callbacks(callbacks: Any) -> list[Callback]:
+    """Return callbacks as a list."""
+    found = _listed("callbacks", callbacks)
+    for callback in found:
+        if not isinstance(callback, Callback):
+            raise ConfigError(
+                f"callbacks: expected objects of classes derived from xpnet.train.Callback, found {callback!r}; "
+                "derive one, and pass an object of it"
+            )
+    return found
+
+
+def named_metrics(metrics: Any, kind: str) -> dict[str, Callable[..., Any]]:
+    """Return metrics by name; ``kind`` is the kind of targets of the loss."""
+    named: dict[str, Callable[..., Any]] = {}
+    for metric in _listed("metrics", metrics):
+        name, function = get_metric(metric, kind)
+        if name in named or name in _COLUMNS or name.startswith("validation_"):
+            raise ConfigError(
+                f"metrics: expected a name of its own for each, found {name!r} again; the history has such a column: "
+                "rename the function"
+            )
+        named[name] = function
+    return named
+
+
+def unless_none(check: Callable[..., Any], name: str, value: Any) -> Any:
+    """Return None, or what ``check`` makes of the value."""
+    return None if value is None else check(name, value, "correct it, or pass None")

@@ -1,0 +1,54 @@
+"""When to stop early."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable
+from typing import Any
+
+__all__ = ["Patience"]
+
+
+@dataclasses.dataclass
+class Patience:
+    """Counts the epochs since the validation loss last fell.
+
+    It is derived from the rows of the history alone, so a training that was loaded counts on. A validation
+    loss that is NaN or infinite has not fallen.
+
+    Args:
+        epochs: how many of them are waited for; None: any number.
+        min_delta: by how much the loss must fall to count.
+
+    Example:
+        >>> patience = Patience(2).after({"validation_loss": loss} for loss in (0.5, 0.4, 0.45, 0.41))
+        >>> patience.waited, patience.lost
+        (2, True)
+    """
+
+    epochs: int | None
+    min_delta: float = 0.0
+    lowest: float = math.inf
+    waited: int = 0
+
+    def see(self, row: dict[str, Any]) -> None:
+        """Take an epoch's row of the history into account; one without a validation loss says nothing."""
+        loss = row.get("validation_loss")
+        if loss is None:
+            return
+        if loss < self.lowest - self.min_delta:
+            self.lowest, self.waited = loss, 0
+        else:
+            self.waited += 1
+
+    def after(self, rows: Iterable[dict[str, Any]]) -> Patience:
+        """Take several rows into account and return the same object."""
+        for row in rows:
+            self.see(row)
+        return self
+
+    @property
+    def lost(self) -> bool:
+        """True if the loss has not fallen for as many epochs as were to be waited for."""
+        return self.epochs is not None and self.waited >= self.epochs
