@@ -214,10 +214,8 @@ def _aligned(predictions: Any, targets: Any) -> tuple[Any, Any]:
     shape, found = tuple(predictions.shape), tuple(targets.shape)
     xp = array_namespace(targets)
     if found != shape:
-        if {found, shape} != {
-            (shape[0],),
-            (shape[0], 1),
-        }:  # (batch,) against (batch, 1) would broadcast to a square
+        # (batch,) against (batch, 1) would broadcast to a square.
+        if {found, shape} != {(shape[0],), (shape[0], 1)}:
             raise DataError(f"loss: expected targets of the predictions' shape {shape}, found {found}")
         targets = xp.reshape(targets, shape)
     if not is_floating(targets):
@@ -247,6 +245,8 @@ def _distributions(name: str, predictions: Any, targets: Any) -> Any:
     if found == shape:
         return xp.astype(targets, predictions.dtype) if whole else targets
     if whole and found in ((shape[0],), (shape[0], 1)):
+        if targets.dtype == xp.bool or xp.iinfo(targets.dtype).max < shape[1]:
+            targets = xp.astype(targets, xp.int32)  # the classes are counted in the labels' dtype
         classes = xp.arange(shape[1], dtype=targets.dtype, device=_device(targets))
         return xp.astype(xp.reshape(targets, (-1, 1)) == classes, predictions.dtype)
     raise DataError(
