@@ -67,7 +67,7 @@ def _parameter(field: SettingField, with_choices: bool) -> Parameter:
     if field.attribute == "data":
         return Parameter("DATA", field.help, "optional", field.kind.metavar)
     help = field.help
-    if with_choices and field.kind.choices is not None and "|" not in field.kind.metavar:
+    if field.kind.choices is not None and (with_choices or not field.kind.costly):
         help += f": {', '.join(field.kind.choices())}"
     if field.default is not None and field.default != () and field.default is not False:
         shown = ",".join(map(str, field.default)) if isinstance(field.default, tuple) else field.default

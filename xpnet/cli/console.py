@@ -41,15 +41,9 @@ def _console() -> Any:
 
 def facts(table: Mapping[str, str]) -> None:
     """Print names and values on stdout, one a line."""
-    from rich.table import Table
-    from rich.text import Text
-
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(style="dim", no_wrap=True)
-    grid.add_column(overflow="fold")
+    width = max(map(len, table))
     for name, value in table.items():
-        grid.add_row(name, Text(value))
-    _console().print(grid)
+        print(f"{name:{width}}  {value}")
 
 
 def print_results(results: Mapping[str, Any], lines: Mapping[str, str]) -> None:

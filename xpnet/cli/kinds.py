@@ -6,6 +6,7 @@ A kind takes a value in the form in which TOML gives it. ``from_text`` brings a 
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -13,7 +14,20 @@ from typing import Any
 
 from xpnet.errors import suggest
 
-__all__ = ["Kind", "flag", "name", "names", "number", "seed", "text", "texts", "whole", "whole_or", "widths"]
+__all__ = [
+    "Kind",
+    "flag",
+    "name",
+    "names",
+    "number",
+    "one_of",
+    "seed",
+    "text",
+    "texts",
+    "whole",
+    "whole_or",
+    "widths",
+]
 
 
 @dataclass(frozen=True)
@@ -27,6 +41,7 @@ class Kind:
         check: the value, made uniform; raises ValueError if it cannot be meant.
         choices: the names that are known, where there are such; called when needed.
         repeated: whether the flag may be given several times, each adding to a list.
+        costly: whether calling ``choices`` loads NumPy.
     """
 
     metavar: str
@@ -35,6 +50,7 @@ class Kind:
     check: Callable[[Any], Any]
     choices: Callable[[], Iterable[str]] | None = None
     repeated: bool = False
+    costly: bool = False
 
     def hint(self, value: Any) -> str:
         """Return the end of a message that names the nearest choices, if there are choices."""
@@ -122,7 +138,12 @@ def texts(metavar: str, expected: str) -> Kind:
     return Kind(metavar, expected, str, check, repeated=True)
 
 
-def name(choices: Callable[[], Iterable[str]], *, metavar: str = "NAME", extra: str | None = None) -> Kind:
+def one_of(*choices: str) -> Kind:
+    """One of a few names, in any case."""
+    return dataclasses.replace(name(lambda: choices), costly=False)
+
+
+def name(choices: Callable[[], Iterable[str]], *, extra: str | None = None) -> Kind:
     """One of the names that ``choices()`` returns, or ``extra``, in any case."""
 
     def known() -> list[str]:
@@ -132,7 +153,7 @@ def name(choices: Callable[[], Iterable[str]], *, metavar: str = "NAME", extra: 
         _require(isinstance(value, str), value)
         return _require(value.lower() in known(), value.lower())
 
-    return Kind(metavar, "one of the known names", str, check, known)
+    return Kind("NAME", "one of the known names", str, check, known, costly=True)
 
 
 def names(choices: Callable[[], Iterable[str]]) -> Kind:
@@ -149,7 +170,9 @@ def names(choices: Callable[[], Iterable[str]]) -> Kind:
         _require(len(found) > 0 and all(v in list(choices()) for v in found), value)
         return found[0] if isinstance(value, str) else found
 
-    return Kind("NAME[,NAME...]", "a known name, or one for each hidden layer", from_text, check, choices)
+    return Kind(
+        "NAME[,NAME...]", "a known name, or one for each hidden layer", from_text, check, choices, costly=True
+    )
 
 
 def widths() -> Kind:

@@ -55,7 +55,10 @@ def predict_table(
                 columns[f"probability_{name}"] = probabilities[:, index]
     else:
         columns["prediction"] = predict_values(trainer, encoder, X)
-    table = pl.DataFrame({name: pl.Series(name, values) for name, values in columns.items()})
+    # an array of Python's whole numbers, which are classes beyond 64 bits, is no column but its list is
+    table = pl.DataFrame(
+        [pl.Series(name, v.tolist() if v.dtype == object else v) for name, v in columns.items()]
+    )
     if len(kept) < frame.height:
         left_out = frame.height - len(kept)
         message(f"{count(left_out, 'row')} with missing cells: no prediction there (--missing drop)")

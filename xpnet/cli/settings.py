@@ -47,10 +47,6 @@ def _optimizers() -> Iterable[str]:
     return OPTIMIZERS
 
 
-def _of(*choices: str) -> Kind:
-    return kinds.name(lambda: choices, metavar="|".join(choices))
-
-
 _positive = kinds.number("a finite number above 0", lambda x: x > 0)
 _not_negative = kinds.number("a finite number of at least 0", lambda x: x >= 0)
 _fraction = kinds.number("a number of at least 0 and below 1", lambda x: 0 <= x < 1)
@@ -76,7 +72,7 @@ class Settings:
     )
     task: str = _setting(
         "auto",
-        _of("auto", "classification", "regression"),
+        kinds.one_of("auto", "classification", "regression"),
         "Data",
         "what is to be predicted; auto asks the target column",
     )
@@ -91,7 +87,7 @@ class Settings:
     )
     missing: str = _setting(
         "error",
-        _of("error", "drop", "mean"),
+        kinds.one_of("error", "drop", "mean"),
         "Data",
         "what becomes of missing cells: an error, their rows left out, or the training mean",
     )
@@ -130,7 +126,7 @@ class Settings:
     nesterov: bool = _setting(False, kinds.flag(), "Training", "Nesterov's momentum, for sgd")
     schedule: str = _setting(
         "constant",
-        _of("constant", "inverse", "step", "exponential", "cosine"),
+        kinds.one_of("constant", "inverse", "step", "exponential", "cosine"),
         "Training",
         "course of the learning rate lr: constant; inverse: lr / k at step k; step: a tenth after each "
         "third of the training; exponential: down to lr / 100 at its end; cosine: down to 0 at its end",
@@ -153,7 +149,7 @@ class Settings:
     )
     batches: str = _setting(
         "reshuffle",
-        _of("reshuffle", "fixed"),
+        kinds.one_of("reshuffle", "fixed"),
         "Training",
         "draw batches anew in each epoch, or once and keep them",
     )
@@ -166,7 +162,7 @@ class Settings:
         "Run",
         "auto, cpu, cuda, numpy, cupy:0, torch:cpu, jax:cpu, array_api_strict ... (see xpnet env)",
     )
-    dtype: str = _setting("float32", _of("float32", "float64"), "Run", "floating type to compute in")
+    dtype: str = _setting("float32", kinds.one_of("float32", "float64"), "Run", "floating type to compute in")
     seed: int = _setting(0, kinds.seed(), "Run", "seed of everything that is drawn")
     out: str | None = _setting(
         None, kinds.text("DIR", "a folder"), "Run", "run folder to make; not set: runs/<name>-<date>-<time>"

@@ -46,7 +46,8 @@ def train_run(plan: Plan, *, quiet: bool = False) -> dict[str, Any]:
         run.write_settings(dataclasses.replace(settings, out=None))
         write_atomically(run.environment, to_json(plan.environment()))
         write_atomically(run.encoder, to_json(plan.prepared.encoder.to_json()))
-        log.write(f"training begins: {plan.describe()}")
+        told = plan.describe()
+        log.write(f"training begins: {told['layers']} on {told['data']}, device {told['device']}")
 
     if not quiet:
         plan.announce()

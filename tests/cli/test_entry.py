@@ -1,0 +1,216 @@
+"""The way in and out of the command: help, versions, the BLAS kernel, exit codes, ``xpnet env``, figures."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import xpnet as package
+from xpnet import errors
+from xpnet.backends import known
+from xpnet.cli import commands, figures, main
+from xpnet.cli.app import build
+
+ROOT = str(Path(package.__file__).parents[1])
+
+
+def python(code, **environment):
+    env = {name: value for name, value in os.environ.items() if name != "OPENBLAS_CORETYPE"}
+    env.update(environment, PYTHONPATH=ROOT)
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env)
+
+
+def test_help_needs_nothing_heavy():
+    code = """
+import sys
+from xpnet.cli import main
+code = main(["--help"])
+heavy = {"numpy", "polars", "matplotlib", "torch", "jax", "cupy", "safetensors"} & set(sys.modules)
+assert code == 0 and not heavy, heavy
+"""
+    done = python(code)
+    assert done.returncode == 0, done.stderr
+    for command in ("train", "predict", "evaluate", "resume", "env"):
+        assert command in done.stdout
+
+
+@pytest.mark.parametrize(("mine", "expected"), [(None, "SkylakeX"), ("Haswell", "Haswell")])
+def test_the_kernel_is_chosen_before_numpy_loads(mine, expected):
+    code = """
+import builtins, os, sys
+from xpnet import blas
+assert "numpy" not in sys.modules
+blas.faster_kernel = lambda *_: "SkylakeX"
+real, seen = builtins.__import__, []
+def watch(name, *arguments):
+    if name.partition(".")[0] == "numpy" and not seen:
+        seen.append(os.environ.get("OPENBLAS_CORETYPE"))
+    return real(name, *arguments)
+builtins.__import__ = watch
+from xpnet.cli import main
+main(["train", "two-gaussians", "--dry-run", "--device", "numpy"])
+print("seen", seen[0])
+"""
+    done = python(code, **({"OPENBLAS_CORETYPE": mine} if mine else {}))
+    assert f"seen {expected}" in done.stdout, done.stderr
+
+
+def test_module_is_the_command():
+    command = [sys.executable, "-m", "xpnet", "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": ROOT})
+    assert (done.returncode, done.stdout) == (0, f"xpnet {package.__version__}\n")
+
+
+def test_without_arguments_it_helps(xpnet):
+    outcome = xpnet()
+    assert outcome.code == 2
+    assert "train" in outcome.out
+
+
+def test_train_help_names_every_choice(xpnet, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    outcome = xpnet("train", "--help")
+    for word in ("--batch-size", "adamw", "softmax_cross_entropy", "leakyrelu", "orthogonal", "cosine"):
+        assert word in outcome.out
+
+
+@pytest.mark.parametrize("command", ["train", "predict", "evaluate", "resume", "env"])
+def test_every_command_has_help(command, xpnet):
+    outcome = xpnet(command, "--help")
+    assert outcome.code == 0
+    assert "Usage: xpnet" in outcome.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [(["trian"], "did you mean 'train'"), (["predict"], "'run'"), (["train", "--nothing"], "--nothing")],
+)
+def test_usage_errors(arguments, words, xpnet):
+    outcome = xpnet(*arguments)
+    assert outcome.code == 2
+    assert outcome.err.startswith("error: ")
+    assert words in outcome.err.lower()
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (errors.ConfigError("x"), 2),
+        (errors.BackendError("x"), 3),
+        (errors.DivergedError("x"), 4),
+        (errors.DataError("x"), 5),
+        (errors.CheckpointError("x"), 1),
+        (errors.RecordError("x"), 1),
+        (OSError(28, "No space left on device", "/full"), 1),
+        (MemoryError(), 1),
+        (RuntimeError("surprise"), 1),
+        (KeyboardInterrupt(), 130),
+    ],
+)
+def test_exit_codes(error, code, xpnet, monkeypatch):
+    def fail(**_):
+        raise error
+
+    monkeypatch.setattr(commands, "env", fail)
+    outcome = xpnet("env")
+    assert outcome.code == code
+    assert len(outcome.err.splitlines()) == (1 if code != 130 else len(outcome.err.splitlines()))
+    assert "Traceback" not in outcome.err
+
+
+def test_debug_shows_the_traceback(xpnet, folder):
+    outcome = xpnet("train", "none.csv", "--debug")
+    assert outcome.code == 5
+    assert "Traceback" in outcome.err
+
+
+def test_a_reader_that_leaves(folder):
+    command = f"{sys.executable} -m xpnet train sine --print-config | head -n 1"
+    done = subprocess.run(
+        command, shell=True, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": ROOT}
+    )
+    assert (done.stdout, done.stderr) == ("# Data\n", "")
+
+
+def test_env(xpnet):
+    found = xpnet("env", "--json").json
+    assert set(found["backends"]) == set(known())
+    assert found["backends"]["numpy"]["usable"] is True
+    for state in found["backends"].values():
+        assert state["usable"] or state["reason"]
+    assert found["versions"]["numpy"] == np.__version__
+    assert found["memory"]["total"] > 0
+    shown = xpnet("env").out
+    for word in (*known(), "memory", "processor", "matrix products", package.__version__):
+        assert word in shown
+
+
+def test_env_tells_of_a_faster_kernel(xpnet, monkeypatch):
+    monkeypatch.setattr("xpnet.blas.faster_kernel", lambda *_: "SkylakeX")
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
+    monkeypatch.setattr("xpnet.blas.active_kernels", lambda: ["openblas 0.3 Haswell"])
+    assert "set OPENBLAS_CORETYPE=SkylakeX" in xpnet("env").out
+    monkeypatch.setattr("xpnet.blas.active_kernels", lambda: ["openblas 0.3 SkylakeX"])
+    assert "export OPENBLAS_CORETYPE=SkylakeX" in xpnet("env").out
+
+
+def test_application_can_be_built_for_completion():
+    assert build() is not None
+    assert callable(main)
+
+
+# ------------------------------------------------------------------------------------------- figures
+HISTORY = [
+    {
+        "epoch": epoch,
+        "loss": 10.0**-epoch,
+        "accuracy": 0.9,
+        "validation_loss": 0.5,
+        "validation_accuracy": 0.8,
+    }
+    for epoch in range(1, 6)
+]
+
+
+@pytest.mark.parametrize("extension", ["svg", "png"])
+@pytest.mark.parametrize("rows", [HISTORY, HISTORY[:1], [{"epoch": 1, "loss": 0.0}]])
+def test_curves(rows, extension, tmp_path):
+    figure = figures.curve_figure(rows, "loss", label="loss", best=1, title="a title")
+    axes = figure.axes[0]
+    assert (axes.get_xlabel(), axes.get_ylabel(), axes.get_title(loc="left")) == ("epoch", "loss", "a title")
+    assert axes.get_yscale() == ("log" if rows is HISTORY else "linear")
+    path = tmp_path / f"loss.{extension}"
+    figures.save_figure(figure, path)
+    assert path.read_bytes()[:5] == (b"<?xml" if extension == "svg" else b"\x89PNG\r")
+
+
+@pytest.mark.parametrize(
+    "classes", [["no", "yes"], list(range(10)), [f"a long class name {i}" for i in range(40)]]
+)
+def test_confusion_matrix(classes, tmp_path):
+    true = np.arange(200) % len(classes)
+    predicted = np.where(np.arange(200) % 9 == 0, 0, true)
+    figure = figures.confusion_figure(true, predicted, classes, title="rows")
+    cells = [text for text in figure.axes[0].texts if text.get_text().isdigit()]
+    assert sum(int(text.get_text()) for text in cells) == (200 if len(classes) <= 16 else 0)
+    figures.save_figure(figure, tmp_path / "matrix.svg")
+
+
+@pytest.mark.parametrize("rows", [1, 400, 6000])
+def test_predictions_against_true_values(rows, tmp_path):
+    true = np.linspace(-1, 1, rows)
+    figure = figures.predicted_figure(true, true**3, "y", title="rows")
+    assert figure.axes[0].get_xlabel() == "true y"
+    figures.save_figure(figure, tmp_path / "scatter.svg")
+    assert (tmp_path / "scatter.svg").stat().st_size < 1_500_000
+
+
+def test_equal_figures_give_equal_files(tmp_path):
+    for name in ("one.svg", "two.svg"):
+        figures.save_figure(figures.curve_figure(HISTORY, "loss", label="loss"), tmp_path / name)
+    assert (tmp_path / "one.svg").read_bytes() == (tmp_path / "two.svg").read_bytes()

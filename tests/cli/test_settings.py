@@ -1,0 +1,157 @@
+"""Settings: every one read from flags and TOML, checked, and written so that it is read back."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from xpnet.cli.settings import Settings, resolve, setting_fields, to_toml
+from xpnet.errors import ConfigError
+from xpnet.optim import SCHEDULES
+
+# setting: (flag text, its value, TOML value of a wrong type, flag text of a wrong value)
+CASES = {
+    "data": ("a.csv", "a.csv", 3, ""),
+    "target": ("y", "y", ["y"], ""),
+    "task": ("Regression", "regression", 1, "clustering"),
+    "drop": (["a", "b"], ("a", "b"), 1, [""]),
+    "categorical": (["a"], ("a",), [1], [""]),
+    "missing": ("mean", "mean", True, "median"),
+    "validation": ("0.3", 0.3, "0.3", "1.0"),
+    "test": ("0", 0.0, "x", "-0.1"),
+    "hidden": ("32,16", (32, 16), ["32"], "32,0"),
+    "activation": ("relu,tanh", ("relu", "tanh"), 3, "relu,rleu"),
+    "init": ("he_normal", "he_normal", 3, "he"),
+    "dropout": ("0.5", 0.5, "0.5", "1"),
+    "batch_norm": (True, True, 1, None),
+    "loss": ("huber", "huber", False, "hubert"),
+    "optimizer": ("SGD", "sgd", {"name": "sgd"}, "adm"),
+    "lr": ("1e-2", 0.01, "fast", "-0.1"),
+    "momentum": ("0.9", 0.9, [], "1"),
+    "nesterov": (True, True, "yes", None),
+    "schedule": ("cosine", "cosine", 0, "cosinus"),
+    "warmup": ("10", 10, 1.5, "-1"),
+    "weight_decay": ("0.1", 0.1, "x", "-0.1"),
+    "l2": ("0", 0.0, None, "-1"),
+    "clip_norm": ("1", 1.0, True, "0"),
+    "clip_value": ("1", 1.0, True, "inf"),
+    "epochs": ("7", 7, 7.0, "0"),
+    "max_steps": ("7", 7, "7", "0"),
+    "batch_size": ("full", "full", 3.5, "0"),
+    "batches": ("fixed", "fixed", 1, "shuffled"),
+    "patience": ("3", 3, "3", "0"),
+    "device": ("torch:cpu", "torch:cpu", 0, ""),
+    "dtype": ("float64", "float64", 64, "float16"),
+    "seed": ("12", 12, 1.5, "-1"),
+    "out": ("folder", "folder", 1, ""),
+}
+
+
+def test_every_setting_is_in_the_table():
+    assert set(CASES) == set(setting_fields())
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_flag(name):
+    text, value, _, wrong = CASES[name]
+    assert getattr(resolve({name: text}), name) == value
+    if wrong is not None:
+        with pytest.raises(ConfigError, match=r"expected .*, found ") as caught:
+            resolve({name: wrong})
+        assert setting_fields()[name].key in str(caught.value) or name == "data"
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("spelling", ["dashes", "underscores", "table"])
+def test_toml(name, spelling, folder):
+    _, value, _, _ = CASES[name]
+    settings = Settings(**{name: value})
+    line = next(
+        line for line in to_toml(settings).splitlines() if line.startswith(setting_fields()[name].key)
+    )
+    if spelling == "underscores":
+        key, _, rest = line.partition("=")
+        line = f"{key.replace('-', '_')}={rest}"
+    elif spelling == "table":
+        line = f"[train]\n{line}"
+    Path("run.toml").write_text(line)
+    assert resolve({}, "run.toml") == settings
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if CASES[name][2] is not None])
+def test_toml_of_the_wrong_type(name, folder):
+    wrong, key = CASES[name][2], setting_fields()[name].key
+    shown = str(wrong).lower() if isinstance(wrong, bool) else repr(wrong).replace("':", "'=")
+    Path("run.toml").write_text(f"{key} = {shown}\n")
+    with pytest.raises(ConfigError, match=rf"'run.toml', key '{key}': expected .*, found "):
+        resolve({}, "run.toml")
+
+
+def test_flags_win_over_the_file_and_the_file_over_defaults(folder):
+    Path("run.toml").write_text('epochs = 3\nlr = 0.5\ndrop = ["a"]\n')
+    settings = resolve({"epochs": "9", "drop": [], "lr": None}, "run.toml")
+    assert (settings.epochs, settings.lr, settings.drop) == (9, 0.5, ("a",))
+    assert settings.optimizer == Settings().optimizer
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("epoch = 3", r"unknown key 'epoch'; did you mean 'epochs'\?"),
+        ("[train]\nlearning = 3", "unknown key 'learning'"),
+        ("[model]\nhidden = [3]", "unknown key 'model'"),
+        ("lr = 1\nepochs = \nseed = 1", r"not valid TOML: .*line 2"),
+        ("epochs = 1\nepochs = 2", r"not valid TOML"),
+        ("batch-size = 1\nbatch_size = 2", "'batch-size' is given twice"),
+        ("epochs = 1\n[train]\nepochs = 2\n", None),
+        ('optimizer = "adma"', "did you mean 'adam'"),
+        ("epochs = -1", "at least 1, found -1"),
+    ],
+)
+def test_files_that_cannot_be_meant(text, message, folder):
+    Path("run.toml").write_text(text)
+    if message is None:
+        assert resolve({}, "run.toml").epochs == 2  # the table [train] is the nearer one
+        return
+    with pytest.raises(ConfigError, match=message):
+        resolve({}, "run.toml")
+
+
+def test_files_that_cannot_be_read(folder):
+    Path("latin.toml").write_bytes("out = 'Übung'".encode("latin-1"))
+    for name, message in (("none.toml", "cannot be read"), (".", "cannot be read"), ("latin.toml", "UTF-8")):
+        with pytest.raises(ConfigError, match=message):
+            resolve({}, name)
+
+
+texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
+
+
+@given(
+    st.builds(
+        Settings,
+        data=st.none() | texts,
+        drop=st.lists(texts).map(tuple),
+        hidden=st.lists(st.integers(1, 10**6)).map(tuple),
+        lr=st.none() | st.floats(1e-300, 1e300),
+        seed=st.integers(0, 2**63 - 1),
+        batch_size=st.none() | st.just("full") | st.integers(1, 10**9),
+        batch_norm=st.booleans(),
+        activation=st.sampled_from(["relu", ("relu", "tanh"), ("gelu",)]),
+        patience=st.none() | st.integers(1),
+    )
+)
+def test_written_settings_are_read_back(tmp_path_factory, settings):
+    path = tmp_path_factory.mktemp("toml") / "run.toml"
+    path.write_text(to_toml(settings), encoding="utf-8", newline="\n")
+    tomllib.loads(to_toml(settings))
+    assert resolve({}, path) == settings
+
+
+def test_schedules_are_those_of_the_library():
+    kind = setting_fields()["schedule"].kind
+    assert set(kind.choices()) == set(SCHEDULES) - {"warmup"}  # which --warmup asks for
