@@ -1,0 +1,153 @@
+"""Early stopping by the validation loss, and the best weights restored."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from tests.train.support import assert_same_training, class_data, flat, make
+from xpnet import Trainer, nn, optim
+from xpnet.train import Callback
+from xpnet.train.stopping import Patience
+
+X, Y = class_data(24)
+HELD_OUT = (X[:8], (Y[:8] + 1) % 3)  # wrong labels: what is learnt makes this loss rise
+
+
+class Falling(Callback):
+    """Replaces validation losses by given ones before anything sees them."""
+
+    def __init__(self, monkeypatch, losses):
+        from xpnet.train.trainer import Trainer as Original
+
+        measure = Original._measure
+        remaining = iter(losses)
+
+        def measured(trainer, rows, *, with_loss=True):
+            found = measure(trainer, rows, with_loss=with_loss)
+            return found | {"loss": next(remaining)} if with_loss else found
+
+        monkeypatch.setattr(Original, "_measure", measured)
+
+
+def train(monkeypatch, losses, **options):
+    Falling(monkeypatch, losses)
+    trainer = make(**options)
+    trainer.fit(X, Y, epochs=len(losses), batch_size=8, validation=HELD_OUT)
+    return trainer
+
+
+@pytest.mark.parametrize(
+    ("losses", "patience", "min_delta", "stops_after", "best"),
+    [
+        ([5, 4, 3, 2, 1], 1, 0.0, 5, 5),
+        ([5, 4, 4, 3, 2], 1, 0.0, 3, 2),  # equal is no fall
+        ([5, 4, 6, 3, 4, 5, 6], 2, 0.0, 6, 4),
+        ([5, 4, 6, 3, 4, 5, 2], 3, 0.0, 7, 7),
+        ([5, 4.9, 4.8, 4.7, 4.6], 3, 0.25, 5, 5),  # 4.7 falls by 0.3 since 5
+        ([5, 4.9, 4.85, 4.8, 4.6], 3, 0.25, 4, 4),  # patience is lost, and the lowest is kept all the same
+        ([math.nan, math.nan, 1, 2], 2, 0.0, 2, None),
+        ([math.inf, 3, math.nan, 2, 4, 4], 2, 0.0, 6, 4),
+    ],
+)
+def test_when_it_stops_and_what_is_kept(monkeypatch, losses, patience, min_delta, stops_after, best):
+    trainer = train(monkeypatch, losses, patience=patience, min_delta=min_delta)
+    assert trainer.epoch == stops_after
+    assert (None if trainer.best is None else trainer.best.epoch) == best
+    if best is not None:
+        assert trainer.best.loss == losses[best - 1]
+
+
+def test_the_best_weights_are_restored():
+    trainer = make(patience=3)
+    trainer.fit(X, Y, epochs=50, batch_size=8, validation=HELD_OUT)
+    assert trainer.epoch == trainer.best.epoch + 3 < 50
+    assert trainer.evaluate(*HELD_OUT)["loss"] == trainer.best.loss == min(trainer.history["validation_loss"])
+    alone = make()
+    alone.fit(X, Y, epochs=trainer.best.epoch, batch_size=8)
+    assert np.array_equal(flat(alone), flat(trainer))
+
+
+def test_restored_weights_come_with_their_state():
+    model = nn.MLP([5], 3, batch_norm=True)
+    trainer = make(model=model, patience=2)
+    trainer.fit(X, Y, epochs=50, batch_size=8, validation=HELD_OUT)
+    alone = make(model=model)
+    alone.fit(X, Y, epochs=trainer.best.epoch, batch_size=8)
+    for name in ("mean", "variance"):
+        assert np.array_equal(trainer.variables.state["1"][name], alone.variables.state["1"][name])
+    assert trainer.evaluate(*HELD_OUT)["loss"] == trainer.best.loss
+
+
+@pytest.mark.parametrize(
+    ("options", "restored"),
+    [({}, False), ({"restore_best": True}, True), ({"patience": 40}, True),
+     ({"patience": 40, "restore_best": False}, False)],
+)  # fmt: skip
+def test_who_restores(options, restored):
+    trainer = make(**options)
+    trainer.fit(X, Y, epochs=6, batch_size=8, validation=HELD_OUT)
+    last = make()
+    last.fit(X, Y, epochs=6, batch_size=8)
+    assert trainer.best.epoch < 6
+    assert np.array_equal(flat(trainer), flat(last)) is not restored
+    assert (trainer.newest is not None) is restored
+
+
+def test_a_later_fit_goes_on_from_the_last_epoch():
+    straight, parts = (make(restore_best=True) for _ in range(2))
+    straight.fit(X, Y, epochs=7, batch_size=8, validation=HELD_OUT)
+    for epochs in (3, 5, 7, 7):
+        parts.fit(X, Y, epochs=epochs, batch_size=8, validation=HELD_OUT)
+    assert_same_training(straight, parts)
+
+
+def test_lost_patience_stays_lost(tmp_path):
+    trainer = make(patience=2)
+    trainer.fit(X, Y, epochs=50, batch_size=8, validation=HELD_OUT)
+    trainer.save(tmp_path)
+    loaded = Trainer.load(tmp_path, "numpy")
+    stopped_at = trainer.epoch
+    for one in (trainer, loaded):
+        one.fit(X, Y, epochs=50, batch_size=8, validation=HELD_OUT)
+        assert one.epoch == stopped_at
+    assert_same_training(trainer, loaded)
+    trainer.patience = None
+    trainer.fit(X, Y, epochs=stopped_at + 2, batch_size=8, validation=HELD_OUT)
+    assert trainer.epoch == stopped_at + 2
+
+
+def test_a_fit_without_validation_ends_with_its_own_weights():
+    trainer = make(restore_best=None)
+    trainer.fit(X, Y, epochs=3, batch_size=8, validation=HELD_OUT)
+    trainer.fit(X, Y, epochs=6, batch_size=8)
+    other = make()
+    other.fit(X, Y, epochs=6, batch_size=8)
+    assert np.array_equal(flat(trainer), flat(other))
+
+
+def test_callbacks_at_the_end_see_the_restored_weights():
+    seen = []
+
+    class AtTheEnd(Callback):
+        def on_fit_end(self, trainer, history):
+            seen.append(flat(trainer))
+
+    trainer = make(patience=2, callbacks=[AtTheEnd()])
+    trainer.fit(X, Y, epochs=50, batch_size=8, validation=HELD_OUT)
+    assert np.array_equal(seen[0], flat(trainer))
+
+
+def test_patience_without_end():
+    patience = Patience(None).after({"validation_loss": 1.0} for _ in range(100))
+    assert patience.waited == 99
+    assert not patience.lost
+    assert Patience(1).after([{"loss": 1.0}] * 5).waited == 0
+
+
+def test_a_single_held_out_row_is_enough():
+    trainer = make(patience=1, optimizer=optim.SGD(1e-3))
+    trainer.fit(X, Y, epochs=3, validation=(X[:1], Y[:1]))
+    assert trainer.epoch == 3
