@@ -230,6 +230,9 @@ _case(
 )
 _case("getitem", "mask", lambda xp, x, m: x[m], (3, 4), constants=(_MIXED,), peers=("torch",),
       lacking={"jax": "a mask's result has no fixed shape"})  # fmt: skip
+_case("getitem", "mask-of-vector", lambda xp, x, m: x[m], (4,), constants=(_MIXED[0],), peers=("torch",),
+      lacking={"jax": "a mask's result has no fixed shape"})  # fmt: skip
+_case("getitem", "indices-of-vector", lambda xp, x, i: x[i], (3,), constants=(_INDEX,))
 _case("take", "rows", lambda xp, x, i: xp.take(x, i, axis=0), (3, 4), constants=(_INDEX,))
 _case("take", "last-axis", lambda xp, x, i: xp.take(x, i, axis=-1), (2, 3), constants=(_INDEX,))
 _case("take", "vector", lambda xp, x, i: xp.take(x, i), (3,), constants=(_INDEX,), peers=("torch",))

@@ -15,7 +15,7 @@ from xpnet.autodiff.namespaces import Namespace
 from xpnet.autodiff.rules import RULES
 from xpnet.backends import Backend, array_namespace
 from xpnet.backends.lacking import extended
-from xpnet.containers import leaves
+from xpnet.containers import leaves, map_leaves
 
 every_case = pytest.mark.parametrize("case", CASES, ids=str)
 
@@ -95,6 +95,44 @@ def _both_modes(case: Case, args: Any, constants: Any, u: Any, tangents: Any) ->
     f = _function(case, *constants)
     y, pullback = vjp(f, *args)
     return y, pullback(u), jvp(f, tuple(args), tangents)[1]
+
+
+def _second_order(case: Case, args: Any, constants: Any, u: Any, tangents: Any) -> list[Any]:
+    """Return the derivatives of the derivatives, each mode over each: to all arguments and to one alone."""
+    f = _function(case, *constants)
+    pull, push = lambda *x: vjp(f, *x)[1](u), lambda *x: jvp(f, x, tangents)[1]
+    found = [jvp(pull, tuple(args), tangents)[1], vjp(pull, *args)[1](tangents)]
+    found += [jvp(push, tuple(args), tangents)[1], vjp(push, *args)[1](u)]
+    for i in range(len(args) if len(args) > 1 else 0):
+        pull_one, push_one = _restricted(pull, args, (i,)), _restricted(push, args, (i,))
+        found += [jvp(pull_one, (args[i],), (tangents[i],))[1], vjp(pull_one, args[i])[1](tangents)]
+        found += [jvp(push_one, (args[i],), (tangents[i],))[1], vjp(push_one, args[i])[1](u)]
+        along = _restricted(lambda *v: jvp(f, tuple(args), v)[1], tangents, (i,))
+        found += [jvp(along, (tangents[i],), (tangents[i],))[1], vjp(along, tangents[i])[1](u)]
+    back = lambda u: vjp(f, *args)[1](u)  # noqa: E731
+    return [*found, jvp(back, (u,), (u,))[1], vjp(back, u)[1](tangents)]
+
+
+@pytest.mark.parametrize(
+    "backend",
+    ["array_api_strict:device1", "array_api_strict:no_float64", "torch:cpu", "cupy:0"],
+    indirect=True,
+)
+@every_case
+def test_second_derivatives_are_the_same_on_every_library(case: Case, backend: Backend) -> None:
+    """Traced and plain arrays meet in the rules, and operators of some libraries refuse strangers."""
+    if backend.name in case.lacking:
+        pytest.skip(f"{backend.name}: {case.lacking[backend.name]}")
+    dtype = widest(backend)
+    shape = np.shape(_numpy_results(case, dtype)[0])
+    on_host = ([x.astype(dtype).astype("float64") for x in case.args], case.constants, draw(60, shape),
+               tuple(draw(70 + i, x.shape) for i, x in enumerate(case.args)))  # fmt: skip
+    want = _second_order(case, *on_host)
+    there = map_leaves(lambda x: backend.asarray(x, dtype=dtype if x.dtype.kind == "f" else None), on_host)
+    got = _second_order(case, *there)
+    size = max(float(np.linalg.norm(x)) for x in leaves(want))
+    for one, other in zip(leaves(got), leaves(want), strict=True):
+        assert np.linalg.norm(host(one) - other) <= 100 * tolerance(dtype) * max(size, 1.0)
 
 
 def _compiled_by_jax(function: Any) -> Any:

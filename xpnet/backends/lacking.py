@@ -8,7 +8,7 @@ from typing import Any
 
 from xpnet.backends.namespaces import array_namespace
 
-__all__ = ["erf", "extended", "place", "word_dtype"]
+__all__ = ["erf", "extended", "pick", "place", "word_dtype"]
 
 # Rational approximations of erf and erfc by W. J. Cody, "Rational Chebyshev approximations for the
 # error function", Mathematics of Computation 23 (1969): relative errors below 6e-19.
@@ -74,12 +74,17 @@ def place(g: Any, index: Any, shape: tuple[int, ...]) -> Any:
         return zeros
     size = math.prod(shape)
     numbers = xp.reshape(xp.arange(size, device=device), shape)
-    *before, last = parts
-    if all(isinstance(part, slice) and part == slice(None) for part in before) and last.ndim == 1:
-        places = xp.take(numbers, last, axis=len(before))  # the standard mixes no index arrays with slices
-    else:
-        places = numbers[index]
-    return xp.reshape(_scatter_add(xp, size, xp.reshape(places, (-1,)), xp.reshape(g, (-1,)), device), shape)
+    places = xp.reshape(pick(xp, numbers, index), (-1,))
+    return xp.reshape(_scatter_add(xp, size, places, xp.reshape(g, (-1,)), device), shape)
+
+
+def pick(xp: Any, x: Any, index: Any) -> Any:
+    """Return ``x[index]``, also for whole slices and then an index array, which the standard lacks."""
+    *before, last = index if isinstance(index, tuple) else (index,)
+    whole = all(isinstance(part, slice) and part == slice(None) for part in before)
+    if whole and getattr(last, "ndim", 0) == 1 and xp.isdtype(last.dtype, "integral"):
+        return xp.take(x, last, axis=len(before))
+    return x[index]
 
 
 def _scatter_add(xp: Any, size: int, places: Any, values: Any, device: Any) -> Any:

@@ -139,7 +139,7 @@ def from_config(config: dict[str, Any]) -> Layer:
         raise ConfigError(f"layer: expected the name of a layer, found {name!r}{suggest(name, LAYERS)}")
     try:
         return LAYERS[name].build(options)
-    except TypeError as error:
+    except (KeyError, TypeError) as error:
         raise ConfigError(f"layer {name}: expected its settings, found {options} ({error})") from error
 
 

@@ -6,6 +6,7 @@ the arguments. :mod:`xpnet.autodiff.functions` makes them callable on any array.
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -59,7 +60,7 @@ def _push_affine(xp: Any, tangents: list[Any], out: Any, x: Any, weight: Any, bi
         None if dbias is None else xp.broadcast_to(dbias, out.shape),
     ]
     present = [part for part in parts if part is not None]
-    return present[0] if len(present) == 1 else sum(present[1:], start=present[0])
+    return functools.reduce(xp.add, present)
 
 
 @compound(
@@ -117,7 +118,7 @@ def _softmax(xp: Any, x: Any) -> Any:
 
 def _pull_softmax(xp: Any, g: Any, out: Any, x: Any) -> Any:
     weighted = xp.multiply(g, out)
-    return weighted - out * xp.sum(weighted, axis=-1, keepdims=True)
+    return xp.subtract(weighted, xp.multiply(out, xp.sum(weighted, axis=-1, keepdims=True)))
 
 
 rule("softmax", _pull_softmax, push=lambda xp, t, out, x: _pull_softmax(xp, t[0], out, x), body=_softmax)

@@ -36,7 +36,7 @@ elementwise(
     lambda xp, out, x, y: _zero_where(xp, out == 0, xp.divide(y, _one_where(xp, out == 0, out))),
 )
 elementwise("remainder", 1, lambda xp, out, x, y: -xp.floor(xp.divide(x, y)))
-elementwise("copysign", lambda xp, out, x, y: xp.sign(x) * xp.copysign(xp.ones_like(x), y), 0)
+elementwise("copysign", lambda xp, out, x, y: xp.multiply(xp.sign(x), xp.copysign(xp.ones_like(x), y)), 0)
 
 
 def _power_slopes(xp: Any, out: Any, x: Any, y: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from xpnet.autodiff.rules.rule import linear, rule
+from xpnet.backends.lacking import pick
 
 __all__: list[str] = []
 
@@ -14,7 +15,7 @@ rule(
     lambda xp, g, out, x, index: xp.place(g, index, x.shape),
     push=lambda xp, tangents, out, x, index: tangents[0][index],
 )
-linear("place", lambda xp, g, out, x, index, shape: g[index])
+linear("place", lambda xp, g, out, x, index, shape: pick(xp, g, index))
 
 
 def _along(axis: int | None, ndim: int, indices: Any) -> tuple[Any, ...]:

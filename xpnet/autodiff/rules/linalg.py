@@ -41,7 +41,7 @@ def _push_product(xp: Any, tangents: list[Any], out: Any, x: Any, y: Any) -> Any
     dx, dy = tangents
     if dy is None:
         return xp.matmul(dx, y)
-    return xp.matmul(x, dy) if dx is None else xp.matmul(dx, y) + xp.matmul(x, dy)
+    return xp.matmul(x, dy) if dx is None else xp.add(xp.matmul(dx, y), xp.matmul(x, dy))
 
 
 rule("matmul", _pull_left, _pull_right, push=_push_product)

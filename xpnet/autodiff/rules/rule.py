@@ -10,8 +10,9 @@ follow from it. A slope is a number, an array, or a boolean array, which lets th
 it is True. Where a rule has no ``push``, forward mode transposes its pulls.
 
 Rules call only functions of ``xp``, so they can be traced themselves: every higher derivative follows.
-They write ``xp.multiply(g, y)`` rather than ``g * y`` where the cotangent meets a saved value, for one
-may be traced where the other is not, and some libraries' operators refuse an operand they do not know.
+They write ``xp.multiply(g, y)`` rather than ``g * y`` where two arrays of different origin meet (a cotangent
+and a saved value, two arguments, two tangents), for one may be traced where the other is not, and some
+libraries' operators refuse an operand they do not know.
 """
 
 from __future__ import annotations
@@ -94,7 +95,7 @@ def elementwise(name: str, *slopes: Any, body: Callable[..., Any] | None = None)
         for slope, tangent in zip(slopes, tangents, strict=False):
             if tangent is not None:
                 part = scale(xp, tangent, slope(xp, out, *args) if callable(slope) else slope)
-                total = part if total is None else total + part
+                total = part if total is None else xp.add(total, part)
         return xp.broadcast_to(xp.astype(total, out.dtype), out.shape)
 
     rule(name, *(pull_for(i, s) for i, s in enumerate(slopes)), push=push, body=body)

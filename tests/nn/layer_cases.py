@@ -1,0 +1,111 @@
+"""The table of layers under test, with what PyTorch calls them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tests.support import draw
+from xpnet import nn, rng
+from xpnet.backends import Backend
+from xpnet.nn import Variables
+from xpnet.parameters import Parameters
+
+__all__ = ["BATCH", "CASES", "FEATURES", "Case", "variables_on"]
+
+BATCH, FEATURES = 6, 4
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A layer.
+
+    Attributes:
+        name: of its class.
+        layer: the layer.
+        torch: makes PyTorch's layer: ``torch(torch.nn) -> module``; None where it has none.
+        smooth: the second derivative exists.
+        label: tells apart the cases of one class.
+    """
+
+    name: str
+    layer: nn.Layer
+    torch: Callable[[Any], Any] | None
+    label: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.name}{self.label}"
+
+
+def _torch_mlp(t: Any) -> Any:
+    layers = [
+        t.Linear(4, 5),
+        t.BatchNorm1d(5),
+        t.Tanh(),
+        t.Linear(5, 3),
+        t.BatchNorm1d(3),
+        t.ReLU(),
+        t.Linear(3, 2),
+    ]
+    return t.Sequential(*layers)
+
+
+CASES = [
+    Case("Dense", nn.Dense(3, bias_init="uniform"), lambda t: t.Linear(FEATURES, 3)),
+    Case("Dense", nn.Dense(1, bias=False), lambda t: t.Linear(FEATURES, 1, bias=False), "-no-bias"),
+    Case("ReLU", nn.ReLU(), lambda t: t.ReLU()),
+    Case("LeakyReLU", nn.LeakyReLU(0.2), lambda t: t.LeakyReLU(0.2)),
+    Case("ELU", nn.ELU(1.3), lambda t: t.ELU(1.3)),
+    Case("GELU", nn.GELU(), lambda t: t.GELU()),
+    Case("SiLU", nn.SiLU(), lambda t: t.SiLU()),
+    Case("Softplus", nn.Softplus(), lambda t: t.Softplus(threshold=1e9)),
+    Case("Sigmoid", nn.Sigmoid(), lambda t: t.Sigmoid()),
+    Case("Tanh", nn.Tanh(), lambda t: t.Tanh()),
+    Case("Identity", nn.Identity(), lambda t: t.Identity()),
+    Case("Sign", nn.Sign(), None),
+    Case("Dropout", nn.Dropout(0.4), None),
+    Case("BatchNorm", nn.BatchNorm(epsilon=1e-4, momentum=0.3), lambda t: t.BatchNorm1d(FEATURES, 1e-4, 0.3)),
+    Case("LayerNorm", nn.LayerNorm(epsilon=1e-4), lambda t: t.LayerNorm(FEATURES, 1e-4)),
+    Case(
+        "Sequential",
+        nn.Sequential(nn.Dense(5, bias_init="normal"), nn.Tanh(), nn.Dense(2)),
+        lambda t: t.Sequential(t.Linear(FEATURES, 5), t.Tanh(), t.Linear(5, 2)),
+    ),
+    Case(
+        "Sequential", nn.MLP([5, 3], 2, activation=["tanh", "relu"], batch_norm=True), _torch_mlp, "-of-MLP"
+    ),
+    Case(
+        "Sequential",
+        nn.Sequential(nn.Sequential(nn.Dense(3), nn.SiLU()), nn.LayerNorm()),
+        lambda t: t.Sequential(t.Linear(FEATURES, 3), t.SiLU(), t.LayerNorm(3)),
+        "-nested",
+    ),
+]
+
+
+def variables_on(backend: Backend, layer: nn.Layer, dtype: str) -> Variables:
+    """Return the layer's variables at a point where every parameter and statistic differs from its start."""
+    params, state = layer.init(seed=3, input_shape=FEATURES, backend="numpy", dtype="float64")
+    flat = params.flat + 0.3 * draw(8, params.flat.shape)
+    moved = {name: _moved(own, index) for index, (name, own) in enumerate(state.items())}
+    return Variables(
+        Parameters(backend.asarray(flat, dtype=dtype), params.layout), _placed(backend, moved, dtype)
+    )
+
+
+def _moved(state: Any, index: int) -> Any:
+    if isinstance(state, dict):
+        return {name: _moved(own, index + i) for i, (name, own) in enumerate(state.items())}
+    return np.asarray(state) + np.abs(draw(20 + index, np.shape(state)))
+
+
+def _placed(backend: Backend, state: Any, dtype: str) -> Any:
+    if isinstance(state, dict):
+        return {name: _placed(backend, own, dtype) for name, own in state.items()}
+    return backend.asarray(state, dtype=dtype)
+
+
+KEY = rng.key(11)
