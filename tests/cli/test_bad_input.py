@@ -150,9 +150,10 @@ def test_a_folder_that_is_there_is_never_overwritten(kind, xpnet, trained):
     assert before == {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()}
 
 
-def test_an_empty_folder_is_filled(xpnet, trained):
+def test_an_empty_folder_is_filled(xpnet, folder):
     Path("run").mkdir()
-    assert trained().joinpath("results.json").exists()
+    assert xpnet("train", "two-gaussians", "--out", "run", *FAST).code == 0
+    assert Path("run/results.json").exists()
 
 
 @pytest.mark.parametrize("call", ["replace", "fsync"])

@@ -25,8 +25,7 @@ def with_rate(settings: Settings) -> Settings:
     if settings.lr is not None:
         return settings
     kind = optim.OPTIMIZERS[settings.optimizer]
-    own = next(field.default for field in dataclasses.fields(kind) if field.name == "learning_rate")  # type: ignore[arg-type]
-    return dataclasses.replace(settings, lr=float(own))
+    return dataclasses.replace(settings, lr=float(kind().learning_rate))
 
 
 def build_optimizer(settings: Settings, rows: int) -> optim.Optimizer:

@@ -13,9 +13,8 @@ from xpnet.cli.planning import Plan
 from xpnet.cli.preparing import PARTS
 from xpnet.cli.runs import to_json
 from xpnet.files import write_atomically
-from xpnet.train import Trainer
 
-__all__ = ["exhausted", "finish", "lost_patience"]
+__all__ = ["finish"]
 
 _LABELS = {"accuracy": "accuracy", "r2": "R²"}
 
@@ -46,24 +45,12 @@ def finish(plan: Plan, seconds: float) -> dict[str, Any]:
     return results
 
 
-def lost_patience(trainer: Trainer) -> bool:
-    """True if the validation loss has not fallen for as many epochs as the trainer waits."""
-    best = trainer.best
-    if trainer.patience is None or best is None:
-        return False
-    return trainer.epoch - best.epoch >= trainer.patience
-
-
-def exhausted(trainer: Trainer) -> bool:
-    """True if all steps have been taken."""
-    return trainer.max_steps is not None and trainer.step >= trainer.max_steps
-
-
 def _why_stopped(plan: Plan) -> str:
     if plan.trainer.epoch >= plan.settings.epochs:
         return "all epochs done"
-    if exhausted(plan.trainer):
-        return f"all {count(plan.settings.max_steps or 0, 'step')} done"
+    steps = plan.settings.max_steps
+    if steps is not None and plan.trainer.step >= steps:
+        return f"all {count(steps, 'step')} done"
     return f"no better validation loss for {count(plan.settings.patience or 0, 'epoch')}"
 
 

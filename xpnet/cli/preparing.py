@@ -144,6 +144,7 @@ def encode_part(encoder: Encoder, loss: str, frame: polars.DataFrame, rows: np.n
         ConfigError: the loss is one for classes and the target has numbers, or the other way round.
     """
     X, y, kept = encoder.encode(frame, rows=rows, target=True)
+    assert y is not None  # it was asked for
     function = get_loss(loss)
     if encoder.task == "classification":
         return Part(X, classes_to_targets(function, y, encoder.n_classes), y, kept)

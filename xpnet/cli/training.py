@@ -13,7 +13,7 @@ from typing import Any
 from xpnet import backends
 from xpnet.cli.building import build_optimizer
 from xpnet.cli.console import message
-from xpnet.cli.finishing import exhausted, finish, lost_patience
+from xpnet.cli.finishing import finish
 from xpnet.cli.keeping import Interruption, Keeper, RunLog
 from xpnet.cli.planning import Plan, circumstances
 from xpnet.cli.preparing import check_unchanged, prepare
@@ -140,9 +140,6 @@ def _train(plan: Plan, log: RunLog, begin: Callable[[], None], *, quiet: bool) -
 
 def _fit(plan: Plan, keeper: Keeper) -> None:
     trainer, settings, parts = plan.trainer, plan.settings, plan.prepared.parts
-    if trainer.epoch and (lost_patience(trainer) or exhausted(trainer)):
-        keeper.on_fit_begin(trainer, settings.epochs)  # killed between its last epoch and its results
-        return
     held_out = parts["validation"]
     with Interruption("stopping after this step (Ctrl-C again: at once)") as interruption:
         keeper.interruption = interruption
