@@ -149,7 +149,8 @@ def interrupted_at(call, monkeypatch, owner, name):
      "Trainer._loss_of"],
 )  # fmt: skip
 def test_ctrl_c_anywhere_in_an_epoch_leaves_the_last_whole_one(place, monkeypatch):
-    from xpnet.train import history, trainer as module
+    from xpnet.train import history
+    from xpnet.train import trainer as module
 
     owner, name = place.split(".")
     straight, trainer = (make(model=nn.MLP([4], 3, dropout=0.2)) for _ in range(2))

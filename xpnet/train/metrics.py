@@ -10,6 +10,8 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+import array_api_compat
+
 from xpnet.backends import array_namespace
 from xpnet.errors import ConfigError, suggest
 
@@ -27,14 +29,25 @@ def accuracy(outputs: Any, targets: Any) -> Any:
     """
     if _columns(outputs) == 1:
         return entry_accuracy(outputs, targets)
-    xp = array_namespace(outputs, targets)
-    predicted = xp.argmax(outputs, axis=-1)
-    if _columns(targets) == 1:
-        true = xp.reshape(targets, (-1,))
-    else:
+    if _columns(targets) > 1:
         _check_like(outputs, targets, "accuracy")
-        true = xp.argmax(targets, axis=-1)
-    return xp.mean(xp.astype(xp.astype(predicted, true.dtype) == true, outputs.dtype))
+        true = _first_largest(targets)
+    else:
+        true = array_namespace(targets).reshape(targets, (-1,))
+    xp = array_namespace(outputs, true)
+    right = _first_largest(outputs) == xp.astype(true, outputs.dtype)
+    return xp.mean(xp.astype(right, outputs.dtype))
+
+
+def _first_largest(x: Any) -> Any:
+    """Return the number of each row's largest entry, in the dtype of ``x``.
+
+    Instead of argmax, whose int64 some devices lack.
+    """
+    xp = array_namespace(x)
+    numbers = xp.arange(x.shape[1], dtype=x.dtype, device=array_api_compat.device(x))
+    largest = x == xp.max(x, axis=-1, keepdims=True)
+    return xp.min(xp.where(largest, numbers, float(x.shape[1])), axis=-1)
 
 
 def entry_accuracy(outputs: Any, targets: Any) -> Any:

@@ -380,11 +380,11 @@ class Trainer:
 
     def _one_number(self, name: str, value: Any) -> Any:
         """Return what a metric gave as a 0-d array of the training's dtype."""
-        if not hasattr(value, "shape") or isinstance(value, np.generic):
+        if not hasattr(value, "shape") or (isinstance(value, np.generic) and self.backend.name != "numpy"):
             return self.backend.asarray(value, dtype=self.dtype)
         if tuple(value.shape) != ():
             raise ConfigError(
-                f"metric {name}: expected a 0-d array, found shape {tuple(value.shape)}; take the mean over the rows"
+                f"metric {name}: expected a 0-d array, found shape {tuple(value.shape)}; take the mean over rows"
             )
         return self.backend.xp.astype(value, self.backend.dtype(self.dtype))
 
