@@ -99,7 +99,8 @@ def bits(key: Key, shape: Sequence[int], *, xp: Any, device: Any = None) -> Any:
     """Return an integer array of ``shape`` of 32-bit words, drawn on ``device`` in array operations."""
     size = math.prod(shape)
     dtype = word_dtype(xp)
-    words = tuple(xp.asarray(word, dtype=dtype, device=device) for word in key.words)
+    # full and not asarray: it runs on the device, where asarray would send two numbers to it
+    words = tuple(xp.full((), word, dtype=dtype, device=device) for word in key.words)
     counter = xp.arange((size + 1) // 2, dtype=dtype, device=device)
     wraps_itself = dtype == xp.uint32
     drawn = threefry(words, counter, counter * 0, *([_identity] if wraps_itself else []))
