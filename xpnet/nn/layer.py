@@ -117,7 +117,17 @@ class Layer:
         return (y, state) if training else y
 
     def to_config(self) -> dict[str, Any]:
-        """Return the layer as plain JSON data, from which :func:`from_config` makes it again."""
+        """Return the layer as plain JSON data, from which :func:`from_config` makes it again.
+
+        Raises:
+            ConfigError: the layer has settings that are no fields, so it could not be made again.
+        """
+        hidden = sorted(vars(self).keys() - {f.name for f in dataclasses.fields(self)})
+        if hidden:
+            raise ConfigError(
+                f"{type(self).__name__}: expected all settings as dataclass fields, found {hidden} beside them; "
+                "define the layer as a frozen dataclass"
+            )
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         return {"layer": type(self).__name__, **values}
 
