@@ -41,12 +41,7 @@ def check_arrays(X: Any, y: Any = None, sample_weight: Any = None, *, dtype: str
     """
     X = _numbers("X", X)
     if X.ndim != 2:
-        advice = (
-            "; X[:, None] makes one feature of it"
-            if X.ndim == 1
-            else "; X.reshape(len(X), -1) flattens the rows"
-        )
-        raise DataError(f"X has shape {X.shape}; expected (batch, features){advice if X.ndim else ''}")
+        raise DataError(f"X has shape {X.shape}; expected (batch, features){_advice(X, y)}")
     if 0 in X.shape:
         raise DataError(f"X has shape {X.shape}; at least one row and one feature are needed")
     _finite("X", X, dtype)
@@ -103,7 +98,16 @@ def check_labels(y: Any, n_classes: int) -> np.ndarray:
     return labels.astype(np.int64)
 
 
+def _advice(X: np.ndarray, y: Any) -> str:
+    if X.ndim == 1:
+        swapped = "; were X and y swapped?" if isinstance(y, np.ndarray) and y.ndim == 2 else ""
+        return f"{swapped}; X[:, None] makes one feature of it, X[None, :] one row"
+    return "; X.reshape(len(X), -1) flattens the rows" if X.ndim else ""
+
+
 def _numbers(name: str, values: Any) -> np.ndarray:
+    if np.ma.is_masked(values):
+        raise DataError(f"{name} has masked entries; fill them in, or leave their rows out")
     try:
         array = np.asarray(values)
     except (ValueError, TypeError, OverflowError, RuntimeError) as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import numpy as np
 from xpnet.data._packages import import_polars
 from xpnet.data.delimited import read_delimited
 from xpnet.errors import DataError, suggest
+from xpnet.files import write_atomically
 
 if TYPE_CHECKING:
     import polars
@@ -232,27 +232,13 @@ def write_table(frame_or_columns: Any, path: str | os.PathLike[str]) -> None:
         raise DataError(f"'{path}' cannot be written: it is a folder")
     frame = frame_or_columns if isinstance(frame_or_columns, pl.DataFrame) else _frame(None, frame_or_columns)
     try:
-        _write_atomically(frame, path, extension)
+        write_atomically(path, lambda file: _write(frame, file, extension))
     except (OSError, pl.exceptions.PolarsError) as error:
         reason = getattr(error, "strerror", None) or error
         raise DataError(
             f"'{path}' cannot be written: {reason}; nothing was left behind: "
             "make room, or choose another folder"
         ) from error
-
-
-def _write_atomically(frame: polars.DataFrame, path: Path, extension: str) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            _write(frame, file, extension)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise
 
 
 def _write(frame: polars.DataFrame, file: IO[bytes], extension: str) -> None:
