@@ -57,7 +57,7 @@ def test_formal_definition(hidden: list[int], activation: Any, backend: Backend)
 
 
 def test_printed_derivatives_of_the_tanh_network(backend: Backend) -> None:
-    """f = c + V σ(b + W X), L = -f_y + log Σ exp f: the derivatives as note 003 prints them in section 3.4."""
+    """f = c + V σ(b + W X), L = -f_y + log Σ exp f: the derivatives as note 003 prints them."""
     dtype = widest(backend)
     p, hidden, classes, label = 4, 6, 3, 1
     model = nn.MLP([hidden], classes, activation="tanh", bias_init="normal")
