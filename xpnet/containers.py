@@ -68,8 +68,15 @@ def _rebuild(tree: Any, remaining: Iterator[Any]) -> Any:
     if isinstance(tree, (list, tuple)):
         return type(tree)(_rebuild(value, remaining) for value in tree)
     if hasattr(tree, "__rebuild__"):
-        return tree.__rebuild__([next(remaining) for _ in tree.__leaves__()])
-    return next(remaining)
+        return tree.__rebuild__([_next(remaining) for _ in tree.__leaves__()])
+    return _next(remaining)
+
+
+def _next(remaining: Iterator[Any]) -> Any:
+    leaf = next(remaining, remaining)  # no container holds the iterator over its own leaves
+    if leaf is remaining:
+        raise ConfigError("rebuild: fewer leaves were given than the container holds")
+    return leaf
 
 
 def split(tree: Any) -> tuple[list[Any], Callable[[list[Any]], Any]]:

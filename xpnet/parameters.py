@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from xpnet.backends import array_namespace
@@ -37,10 +37,11 @@ class Layout:
         object.__setattr__(self, "slices", slices)
         object.__setattr__(self, "names", tuple(name for name, _ in self.entries))
 
-    offsets: tuple[int, ...] = ()  # set above; declared for readers and type checkers
-    size: int = 0
-    slices: tuple[tuple[slice, tuple[int, ...]], ...] = ()
-    names: tuple[str, ...] = ()
+    # All of these follow from the entries.
+    offsets: tuple[int, ...] = field(init=False, compare=False, repr=False)
+    size: int = field(init=False, compare=False, repr=False)
+    slices: tuple[tuple[slice, tuple[int, ...]], ...] = field(init=False, compare=False, repr=False)
+    names: tuple[str, ...] = field(init=False, compare=False, repr=False)
 
     def views(self, flat: Any) -> tuple[Any, ...]:
         """Return the named arrays inside ``flat``, in the order of :attr:`names`."""

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis.extra.numpy import mutually_broadcastable_shapes
 
 from tests.autodiff.rule_cases import BINARY, CASES, CONSTANTS, UNARY, Case
 from tests.support import draw, host, relative_error, tolerance, widest
@@ -288,3 +290,24 @@ def test_operators_with_plain_arrays_and_numbers_on_either_side(symbol: str, bac
 def _by_difference(f: Any, x: Any, v: Any) -> Any:
     step = 1e-6 if "float64" in str(x.dtype) else 1e-2
     return (f(x + v * step) - f(x - v * step)) / (2 * step)
+
+
+@settings(max_examples=60, derandomize=True, deadline=None)
+@given(mutually_broadcastable_shapes(num_shapes=3, max_dims=3, max_side=3, min_side=0))
+def test_broadcasting_of_any_shapes(shapes: Any) -> None:
+    """⟨u, J v⟩ = ⟨Jᵀu, v⟩ for arguments of any shapes that broadcast, with axes of size 0 and 1."""
+    args = [draw(i, shape, 0.5, 1.5) for i, shape in enumerate(shapes.input_shapes)]
+
+    def f(x: Any, y: Any, z: Any) -> Any:
+        xp = array_namespace(x, y, z)
+        return xp.where(args[0] > 1, xp.maximum(x, y), xp.divide(y, z)) * xp.hypot(x, z)
+
+    y, pullback = vjp(f, *args)
+    u, v = draw(8, shapes.result_shape), [draw(9 + i, x.shape) for i, x in enumerate(args)]
+    assert np.shape(y) == shapes.result_shape
+    pulled = pullback(u)
+    assert [g.shape for g in pulled] == [x.shape for x in args]
+    forward = float(np.sum(u * jvp(f, tuple(args), tuple(v))[1]))
+    assert forward == pytest.approx(
+        sum(float(np.sum(g * w)) for g, w in zip(pulled, v, strict=True)), abs=1e-10
+    )
