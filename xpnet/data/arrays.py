@@ -137,10 +137,10 @@ def _finite(name: str, array: np.ndarray, dtype: str | None) -> None:
         return
     limit = np.inf if dtype is None else float(np.finfo(dtype).max)
     # one pass without a temporary decides for good arrays, as NaN spreads and infinities are extremes
-    low, high = array.min(), array.max()
+    low, high = float(array.min()), float(array.max())  # a float16 could not be compared with the limit
     if -limit <= low and high <= limit and np.isfinite(low) and np.isfinite(high):
         return
-    wrong = ~np.isfinite(array) | (np.abs(array) > limit)
+    wrong = ~np.isfinite(array) | (np.abs(array) > min(limit, float(np.finfo(array.dtype).max)))
     index = np.unravel_index(int(np.argmax(wrong)), array.shape)
     value = array[index]
     place = f"{name}[{', '.join(str(i) for i in index)}]"

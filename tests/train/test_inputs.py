@@ -1,0 +1,117 @@
+"""Arrays, tables and lists that people hold their data in all train the same."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.train.support import class_data, flat, make, value_data
+from xpnet import nn
+
+X, Y = class_data(20)
+VALUES = value_data(20)[1]
+
+
+def trained(X, y, **options):
+    trainer = make(**options)
+    trainer.fit(X, y, epochs=2, batch_size=6, validation=(X, y))
+    trainer.predict(X)
+    trainer.evaluate(X, y)
+    return flat(trainer)
+
+
+@pytest.fixture(scope="module")
+def expected():
+    return trained(X, Y)
+
+
+def test_lists_and_other_layouts(expected):
+    wide = np.zeros((20, 6))
+    wide[:, ::2] = X
+    for given in (X.tolist(), tuple(map(tuple, X.tolist())), list(X), np.asfortranarray(X), wide[:, ::2],
+                  X.astype(">f8"), X.astype(np.longdouble), np.ma.masked_array(X), X.view(np.ndarray)[::-1][::-1]):  # fmt: skip
+        assert np.array_equal(trained(given, Y), expected)
+
+
+def test_labels_of_any_kind(expected):
+    for given in (Y.tolist(), Y.astype(np.int8), Y.astype(np.uint64), Y.astype(float), Y[:, None], Y.astype(">i4"),
+                  Y.astype(np.float16), [[int(k)] for k in Y]):  # fmt: skip
+        assert np.array_equal(trained(X, given), expected)
+    np.testing.assert_allclose(trained(X, np.eye(3)[Y]), expected, rtol=1e-12)
+
+
+def test_whole_numbers_and_booleans_as_inputs():
+    whole = np.rint(X * 3).astype(np.int16)
+    assert np.array_equal(trained(whole, Y), trained(whole.astype(float), Y))
+    assert np.array_equal(trained(X > 0, Y), trained((X > 0).astype(float), Y))
+    assert np.array_equal(trained(np.float16(X), Y), trained(np.float16(X).astype(float), Y))
+
+
+@pytest.mark.parametrize("loss", ["squared_error", "binary_cross_entropy"])
+def test_a_column_is_a_vector(loss):
+    y = VALUES if loss == "squared_error" else VALUES > 0
+    options = {"model": nn.MLP([4], 1), "loss": loss}
+    vector = trained(X, y, **options)
+    for given in (y[:, None], y.tolist(), y.astype(float)):
+        assert np.array_equal(trained(X, given, **options), vector)
+
+
+def test_polars(expected):
+    polars = pytest.importorskip("polars", reason="polars is not installed")
+    frame = polars.DataFrame(dict(zip("abc", X.T, strict=True)))
+    labels = polars.Series("label", Y)
+    for y in (labels, labels.to_frame(), labels.cast(polars.Int8), labels.cast(polars.Float32)):
+        assert np.array_equal(trained(frame, y), expected)
+    whole = frame.with_columns(polars.col("a").cast(polars.Int64))
+    assert np.array_equal(trained(whole, labels), trained(whole.to_numpy(), Y))
+    booleans = polars.Series(VALUES > 0)
+    options = {"model": nn.MLP([4], 1), "loss": "binary_cross_entropy"}
+    assert np.array_equal(trained(frame, booleans, **options), trained(X, VALUES > 0, **options))
+    weights = polars.Series(np.linspace(0.5, 1, 20))
+    results = []
+    for weight in (weights, weights.to_numpy()):
+        trainer = make()
+        trainer.fit(frame, labels, epochs=1, sample_weight=weight)
+        results.append(flat(trainer))
+    assert np.array_equal(*results)
+
+
+def test_pandas(expected):
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed")
+    frame, labels = pandas.DataFrame(X, columns=list("abc")), pandas.Series(Y, index=range(5, 25))
+    for y in (labels, labels.to_frame(), labels.astype("int8")):
+        assert np.array_equal(trained(frame, y), expected)
+
+
+def test_whatever_offers_to_numpy(expected):
+    class Column:
+        def __init__(self, array):
+            self.array, self.shape = array, array.shape
+
+        def to_numpy(self):
+            return self.array
+
+    assert np.array_equal(trained(Column(X), Column(Y)), expected)
+
+
+def test_torch_tensors(expected):
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    tensor, labels = torch.tensor(X, requires_grad=True), torch.tensor(Y)
+    for y in (labels, labels.to(torch.int32), labels.to(torch.float32)):
+        assert np.array_equal(trained(tensor, y), expected)
+    assert tensor.grad is None
+    half = tensor.to(torch.float16)
+    assert np.array_equal(trained(half, Y), trained(X.astype(np.float16), Y))
+
+
+def test_a_single_row():
+    trainer = make()
+    trainer.fit(X[:1], Y[:1], epochs=2, batch_size=1)
+    assert trainer.predict(X[:1]).shape == (1,)
+    assert trainer.predict_proba(X[:1]).shape == (1, 3)
+
+
+def test_a_single_feature():
+    trainer = make(model=nn.MLP([4], 1), loss="squared_error")
+    trainer.fit(X[:, :1], VALUES, epochs=1)
+    assert trainer.predict(X[:, :1]).shape == (20,)
