@@ -82,7 +82,9 @@ def test_a_leaf_alone_is_a_container_too() -> None:
 
 @pytest.mark.parametrize("count", [0, 1, 3])
 def test_the_number_of_leaves_must_fit(count: int) -> None:
-    with pytest.raises(ConfigError, match=r"rebuild: (more|fewer) leaves were given than the container holds"):
+    with pytest.raises(
+        ConfigError, match=r"rebuild: (more|fewer) leaves were given than the container holds"
+    ):
         rebuild({"a": 1, "b": [2]}, list(range(count)))
 
 
