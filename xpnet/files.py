@@ -11,7 +11,9 @@ from typing import IO
 __all__ = ["write_atomically"]
 
 
-def write_atomically(path: str | os.PathLike[str], content: bytes | str | Callable[[IO[bytes]], object]) -> None:
+def write_atomically(
+    path: str | os.PathLike[str], content: bytes | str | Callable[[IO[bytes]], object]
+) -> None:
     """Write ``content`` to a temporary file beside ``path``, flush it to the disk, and rename it.
 
     Whatever goes wrong, ``path`` holds either its old content or the new one, and no temporary file stays.

@@ -122,7 +122,7 @@ def test_unknown_names_and_options(call, message):
 def test_what_json_cannot_hold_is_refused():
     with pytest.raises(ConfigError, match=r"SGD: learning_rate = <function.*cannot be written.*class Mine\("):
         optim.SGD(lambda step: 0.1).to_config()
-    with pytest.raises(ConfigError, match="WarmUp: schedule = .*cannot be written"):
+    with pytest.raises(ConfigError, match=r"WarmUp: schedule = .*cannot be written"):
         optim.SGD(optim.WarmUp(lambda step: 0.1, steps=3)).to_config()
 
 
@@ -148,7 +148,7 @@ def test_an_optimizer_of_ones_own(monkeypatch):
     assert optim.get(mine(3.0).to_config()) == mine(3.0)
     assert optim.get("mine") != define("Mine", name="mine")()  # the cell run again
     with pytest.raises(
-        ConfigError, match="optimizer Other: the name 'mine' already belongs to .*Mine; choose"
+        ConfigError, match=r"optimizer Other: the name 'mine' already belongs to .*Mine; choose"
     ):
         define("Other", name="mine")
     with pytest.raises(ConfigError, match="expected a lower-case name, found 'Other'"):

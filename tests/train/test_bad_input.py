@@ -1,5 +1,7 @@
 """What a user may get wrong: the right class of error, which names what was expected, found, and to be done."""
 
+# ruff: noqa: E501 (a table: each mistake on a line of its own)
+
 from __future__ import annotations
 
 import dataclasses

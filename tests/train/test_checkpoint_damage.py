@@ -97,9 +97,11 @@ def test_a_newer_format(tmp_path):
 
 @pytest.mark.parametrize(
     ("entry", "value"),
-    [("model", 7), ("model", {"layer": "Sequential"}), ("model", {"layer": "Nowhere"}), ("model", None), ("loss", "x"),
-     ("loss", ["x"]), ("optimizer", {"name": "adamm"}), ("optimizer", 3), ("settings", 3), ("settings", None),
-     ("layout", 5), ("layout", [["a"]]), ("layout", []), ("input_shape", None), ("history", 3), ("epoch", ...),
+    [("model", 7), ("model", {"layer": "Sequential"}), ("model", {"layer": "Nowhere"}), ("model", None),
+     ("loss", "x"), ("loss", ["x"]), ("optimizer", {"name": "adamm"}), ("optimizer", 3), ("settings", 3),
+     ("settings", None),
+     ("layout", 5), ("layout", [["a"]]), ("layout", []), ("input_shape", None), ("history", 3),
+     ("epoch", ...),
      ("best", ...), ("best", {"epoch": 1}), ("best", 3), ("optimizer_counters", 4), ("metrics", ...)],
     ids=str,
 )  # fmt: skip

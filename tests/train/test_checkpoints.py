@@ -30,6 +30,12 @@ SETTINGS = {
 }  # fmt: skip
 
 
+KEPT = (
+    "model", "loss", "optimizer", "dtype", "seed", "key", "compile", "l2", "clip_norm", "clip_value",
+    "batches", "max_steps", "patience", "min_delta", "restore_best", "input_shape", "metrics",
+)  # fmt: skip
+
+
 @pytest.mark.parametrize("name", sorted(SETTINGS))
 @pytest.mark.parametrize("cut", [1, 2, 4])
 def test_two_parts_with_a_checkpoint_between_are_one_training(name, cut, tmp_path):
@@ -40,8 +46,7 @@ def test_two_parts_with_a_checkpoint_between_are_one_training(name, cut, tmp_pat
     first.save(tmp_path)
     second = Trainer.load(tmp_path, "numpy")
     assert_same_training(first, second)
-    for name in ("model", "loss", "optimizer", "dtype", "seed", "key", "compile", "l2", "clip_norm", "clip_value",
-                 "batches", "max_steps", "patience", "min_delta", "restore_best", "input_shape", "metrics"):  # fmt: skip
+    for name in KEPT:
         assert getattr(first, name) == getattr(second, name), name
     second.fit(X, Y, epochs=5, **options)
     assert_same_training(straight, second)

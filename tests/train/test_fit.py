@@ -20,7 +20,8 @@ def test_the_history_has_one_row_an_epoch_and_says_what_happened():
     history = trainer.fit(X, Y, epochs=4, batch_size=8, validation=(X[:6], Y[:6]))
     assert history is trainer.history
     assert history.columns == [
-        "epoch", "step", "loss", "accuracy", "validation_loss", "validation_accuracy", "learning_rate", "seconds",
+        "epoch", "step", "loss", "accuracy", "validation_loss", "validation_accuracy", "learning_rate",
+        "seconds",
     ]  # fmt: skip
     assert history["epoch"] == [1, 2, 3, 4]
     assert history["step"] == [4, 8, 12, 16]

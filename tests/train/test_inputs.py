@@ -29,13 +29,13 @@ def test_lists_and_other_layouts(expected):
     wide = np.zeros((20, 6))
     wide[:, ::2] = X
     for given in (X.tolist(), tuple(map(tuple, X.tolist())), list(X), np.asfortranarray(X), wide[:, ::2],
-                  X.astype(">f8"), X.astype(np.longdouble), np.ma.masked_array(X), X.view(np.ndarray)[::-1][::-1]):  # fmt: skip
+                  X.astype(">f8"), X.astype(np.longdouble), np.ma.array(X), X[::-1][::-1]):  # fmt: skip
         assert np.array_equal(trained(given, Y), expected)
 
 
 def test_labels_of_any_kind(expected):
-    for given in (Y.tolist(), Y.astype(np.int8), Y.astype(np.uint64), Y.astype(float), Y[:, None], Y.astype(">i4"),
-                  Y.astype(np.float16), [[int(k)] for k in Y]):  # fmt: skip
+    kinds = [Y.astype(kind) for kind in (np.int8, np.uint64, float, ">i4", np.float16)]
+    for given in (*kinds, Y.tolist(), Y[:, None], [[int(k)] for k in Y]):
         assert np.array_equal(trained(X, given), expected)
     np.testing.assert_allclose(trained(X, np.eye(3)[Y]), expected, rtol=1e-12)
 

@@ -125,7 +125,8 @@ class Layer:
         hidden = sorted(vars(self).keys() - {f.name for f in dataclasses.fields(self)})
         if hidden:
             raise ConfigError(
-                f"{type(self).__name__}: expected all settings as dataclass fields, found {hidden} beside them; "
+                f"{type(self).__name__}: expected all settings as dataclass fields, found {hidden} beside "
+                "them; "
                 "define the layer as a frozen dataclass"
             )
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}

@@ -16,7 +16,7 @@ __all__ = ["Adam", "adam_change"]
 
 @dataclass(frozen=True)
 class Adam(Optimizer, name="adam"):
-    r"""Adam, adaptive moment estimation: the running mean of gradients over the root of that of their squares.
+    r"""Adam, adaptive moment estimation: the mean of recent gradients over the root of that of their squares.
 
     $$m_t = \beta_1 m_{t-1} + (1 - \beta_1) g_t, \qquad v_t = \beta_2 v_{t-1} + (1 - \beta_2) g_t^2,$$
     $$\hat m_t = \frac{m_t}{1 - \beta_1^t}, \quad \hat v_t = \frac{v_t}{1 - \beta_2^t}, \qquad
@@ -28,8 +28,8 @@ class Adam(Optimizer, name="adam"):
         beta2: $\beta_2$ in [0, 1), decay rate of the second moment.
         epsilon: $\epsilon$, outside the root.
 
-    It is computed in the equal order $\theta_t = \theta_{t-1} - \alpha_t m_t / (\sqrt{v_t} + \epsilon_t)$ with
-    the scalars $\alpha_t = \alpha \sqrt{1 - \beta_2^t} / (1 - \beta_1^t)$ and
+    It is computed in the equal order $\theta_t = \theta_{t-1} - \alpha_t m_t / (\sqrt{v_t} + \epsilon_t)$
+    with the scalars $\alpha_t = \alpha \sqrt{1 - \beta_2^t} / (1 - \beta_1^t)$ and
     $\epsilon_t = \epsilon \sqrt{1 - \beta_2^t}$, which saves two passes over the parameters. The same as
     ``torch.optim.Adam``, except for its ``amsgrad`` and ``weight_decay`` (see `AdamW`).
 

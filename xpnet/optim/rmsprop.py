@@ -18,7 +18,8 @@ __all__ = ["RMSProp"]
 class RMSProp(Optimizer, name="rmsprop"):
     r"""RMSProp: the gradient divided by the root of the running mean of its squares.
 
-    $$s_t = \rho s_{t-1} + (1 - \rho) g_t^2, \qquad \theta_t = \theta_{t-1} - \eta\, \frac{g_t}{\sqrt{s_t} + \epsilon}$$
+    $$s_t = \rho s_{t-1} + (1 - \rho) g_t^2, \qquad
+      \theta_t = \theta_{t-1} - \eta\, \frac{g_t}{\sqrt{s_t} + \epsilon}$$
 
     Args:
         learning_rate: $\eta$, a float or a schedule.

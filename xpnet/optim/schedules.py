@@ -187,7 +187,8 @@ class Cosine(Schedule, name="cosine"):
         super().__post_init__()
         if self.final > self.learning_rate:
             raise ConfigError(
-                f"Cosine: final must be at most the learning rate {self.learning_rate!r} from which it falls, "
+                f"Cosine: final must be at most the learning rate {self.learning_rate!r} from which it "
+                "falls, "
                 f"found {self.final!r}; exchange or lower it"
             )
 

@@ -18,10 +18,11 @@ __all__ = ["SGD"]
 class SGD(Optimizer, name="sgd"):
     r"""Stochastic gradient descent; full-batch gradient descent when the gradient is that of all rows.
 
-    $$\Delta\theta_t = \eta_t g_t + \gamma\, \Delta\theta_{t-1}, \qquad \theta_t = \theta_{t-1} - \Delta\theta_t$$
+    $$\Delta\theta_t = \eta_t g_t + \gamma\, \Delta\theta_{t-1}, \qquad
+      \theta_t = \theta_{t-1} - \Delta\theta_t$$
 
-    and with Nesterov's momentum $\theta_t = \theta_{t-1} - (\eta_t g_t + \gamma\, \Delta\theta_t)$, the gradient
-    looked up ahead written in terms of the current one.
+    and with Nesterov's momentum $\theta_t = \theta_{t-1} - (\eta_t g_t + \gamma\, \Delta\theta_t)$, the
+    gradient looked up ahead written in terms of the current one.
 
     Args:
         learning_rate: $\eta$, a float or a schedule.

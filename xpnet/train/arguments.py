@@ -48,7 +48,8 @@ def check_callbacks(callbacks: Any) -> list[Callback]:
     for callback in found:
         if not isinstance(callback, Callback):
             raise ConfigError(
-                f"callbacks: expected objects of classes derived from xpnet.train.Callback, found {callback!r}; "
+                "callbacks: expected objects of classes derived from xpnet.train.Callback, found "
+                f"{callback!r}; "
                 "derive one, and pass an object of it"
             )
     return found
@@ -61,7 +62,8 @@ def named_metrics(metrics: Any, kind: str) -> dict[str, Callable[..., Any]]:
         name, function = get_metric(metric, kind)
         if name in named or name in _COLUMNS or name.startswith("validation_"):
             raise ConfigError(
-                f"metrics: expected a name of its own for each, found {name!r} again; the history has such a column: "
+                f"metrics: expected a name of its own for each, found {name!r} again; the history has such a "
+                "column: "
                 "rename the function"
             )
         named[name] = function

@@ -32,7 +32,8 @@ class Batches:
             size = checks.count("batch_size", size, "pass None for full batches")
         if size is not None and size > rows:
             raise ConfigError(
-                f"batch_size: expected at most the {rows} training rows, found {size}; lower it, or pass None "
+                f"batch_size: expected at most the {rows} training rows, found {size}; lower it, or pass "
+                "None "
                 "for full batches"
             )
         self.rows, self.size, self.order = rows, size, order

@@ -30,10 +30,10 @@ class Callback:
         """Called before the first epoch of a call of ``fit`` that trains up to ``epochs``."""
 
     def on_step_end(self, trainer: Trainer, step: int, steps: int) -> None:
-        """Called after step number ``step`` (from 1) of the ``steps`` of an epoch; must not wait for the device."""
+        """Called after step ``step`` (from 1) of the ``steps`` of an epoch; must not wait for the device."""
 
     def on_epoch_end(self, trainer: Trainer, row: dict[str, Any]) -> bool | None:
         """Called with an epoch's row of the history; returning True stops the training after this epoch."""
 
     def on_fit_end(self, trainer: Trainer, history: History) -> None:
-        """Called after the last epoch, with the best weights back in place, and also when an exception ends it."""
+        """Called at the end, when the best weights are back in place; also when an exception brings it."""

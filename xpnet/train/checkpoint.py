@@ -40,7 +40,8 @@ def write(path: str | os.PathLike[str], arrays: dict[str, np.ndarray], descripti
         )
     except OSError as error:
         raise CheckpointError(
-            f"checkpoint {path}: cannot be written ({error.strerror or error}); what was there before is unchanged. "
+            f"checkpoint {path}: cannot be written ({error.strerror or error}); what was there before is "
+            "unchanged. "
             "Free some space or choose another folder"
         ) from error
 
@@ -107,7 +108,8 @@ def _check_format(path: Path, header: Any) -> None:
         raise _damaged(path, "no format number")
     if found > FORMAT:
         raise CheckpointError(
-            f"checkpoint {path}: expected format {FORMAT} or older, found format {found}; it was written by a newer "
+            f"checkpoint {path}: expected format {FORMAT} or older, found format {found}; it was written by "
+            "a newer "
             "xpnet: pip install --upgrade xpnet"
         )
 

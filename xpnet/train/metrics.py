@@ -91,7 +91,8 @@ def _check_like(outputs: Any, targets: Any, name: str) -> None:
     if _columns(outputs) != _columns(targets):
         raise ConfigError(
             f"metric {name}: expected as many columns of targets as of outputs, found targets of shape "
-            f"{tuple(targets.shape)} for outputs of shape {tuple(outputs.shape)}; choose another metric or loss"
+            f"{tuple(targets.shape)} for outputs of shape {tuple(outputs.shape)}; choose another metric or "
+            "loss"
         )
 
 
@@ -103,7 +104,7 @@ def get(metric: str | Callable[..., Any], kind: str = "values") -> tuple[str, Ca
 
     Args:
         metric: a name, or a function ``(outputs, targets) -> 0-d array``.
-        kind: the kind of targets of the loss; accuracy counts entries where it is ``"binary"`` or ``"signs"``.
+        kind: the kind of targets of the loss; accuracy counts entries if it is ``"binary"`` or ``"signs"``.
 
     Raises:
         ConfigError: no metric of that name.

@@ -71,7 +71,8 @@ def save(trainer: Trainer, path: str | os.PathLike[str]) -> None:
         json.dumps(description)
     except (TypeError, ValueError) as error:
         raise CheckpointError(
-            f"checkpoint {file}: the trainer holds what cannot be written ({error}); an optimizer's state may hold "
+            f"checkpoint {file}: the trainer holds what cannot be written ({error}); an optimizer's state "
+            "may hold "
             "numbers and arrays like the parameters, a history numbers and text"
         ) from error
     with trainer.backend.activate():
@@ -182,5 +183,6 @@ def _made(file: Path, description: dict[str, Any], what: str, given: Any, make: 
         return make(description[what])
     except ConfigError as error:
         raise CheckpointError(
-            f"checkpoint {file}: its {what} cannot be made here ({error}); import what defines it, or {advice}"
+            f"checkpoint {file}: its {what} cannot be made here ({error}); import what defines it, or "
+            f"{advice}"
         ) from error

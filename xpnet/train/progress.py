@@ -24,8 +24,11 @@ def describe(row: dict[str, Any]) -> str:
     """
     hidden = ("epoch", "step", "learning_rate", "seconds")
     shown = [(name.replace("_", " "), value) for name, value in row.items() if name not in hidden]
-    return "  ".join(f"{name} {value:.4f}" if 1e-3 <= abs(value) < 1e5 or value == 0 else f"{name} {value:.3e}"
-                     for name, value in shown)  # fmt: skip
+    return "  ".join(f"{name} {_brief(value)}" for name, value in shown)
+
+
+def _brief(value: float) -> str:
+    return f"{value:.4f}" if 1e-3 <= abs(value) < 1e5 or value == 0 else f"{value:.3e}"
 
 
 class ProgressLines(Callback):

@@ -107,7 +107,8 @@ def _to_host(name: str, x: Any) -> Any:
         return x.to_numpy() if hasattr(x, "to_numpy") else backends.backend_of(x).to_host(x)
     except (XpnetError, TypeError, ValueError, RuntimeError) as error:
         raise DataError(
-            f"{name}: expected an array or a table of numbers, found {type(x).__name__}, which cannot be read as "
+            f"{name}: expected an array or a table of numbers, found {type(x).__name__}, which cannot be "
+            "read as "
             f"one ({error}); convert it to a NumPy array (of a sparse matrix: {name}.toarray())"
         ) from None
 
@@ -152,7 +153,8 @@ def _weigh_classes(trainer: Trainer, rows: _Host, class_weight: Any) -> _Host:
         return rows
     if hasattr(trainer.loss, "targets") and not targets.is_classifier(trainer.loss):
         raise ConfigError(
-            f"class_weight: expected a loss for classes, found {targets.name_of(trainer.loss)}; use sample_weight"
+            f"class_weight: expected a loss for classes, found {targets.name_of(trainer.loss)}; use "
+            "sample_weight"
         )
     labels = rows.y[:, 0] if rows.y.ndim == 2 and rows.y.shape[1] == 1 else rows.y
     if labels.ndim != 1:

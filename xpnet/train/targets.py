@@ -66,7 +66,8 @@ def classes_to_targets(loss: Any, classes: np.ndarray, n_classes: int) -> np.nda
         )
     if n_classes > 2:
         raise ConfigError(
-            f"loss {name}: expected two classes, found {n_classes}; choose softmax_cross_entropy or multiclass_hinge"
+            f"loss {name}: expected two classes, found {n_classes}; choose softmax_cross_entropy or "
+            "multiclass_hinge"
         )
     return classes if kind == "binary" else 2 * classes - 1
 
@@ -82,8 +83,9 @@ def check_targets(loss: Any, y: np.ndarray, output_shape: tuple[int, ...]) -> np
     Class indices come back as int64 of shape (batch,), other targets of the losses of this package as floats.
 
     Raises:
-        DataError: labels out of range, signs that are not ±1, probabilities outside [0, 1] or rows of them that
-            do not sum to 1, negative counts, or a shape that does not fit the model's outputs (both are named).
+        DataError: labels out of range, signs that are not ±1, probabilities outside [0, 1] or rows of them
+            that do not sum to 1, negative counts, or a shape that does not fit the model's outputs (both are
+            named).
         ConfigError: a loss for classes over a model with one output.
     """
     if not hasattr(loss, "targets"):
@@ -92,7 +94,8 @@ def check_targets(loss: Any, y: np.ndarray, output_shape: tuple[int, ...]) -> np
     if kind == "classes":
         if outputs < 2:
             raise ConfigError(
-                f"loss {name_of(loss)}: expected a model with one output for each class, at least 2, found {outputs}; "
+                f"loss {name_of(loss)}: expected a model with one output for each class, at least 2, found "
+                f"{outputs}; "
                 "give the last layer one unit for each class, or choose binary_cross_entropy"
             )
         if y.ndim == 1 or y.shape[1] == 1:

@@ -47,18 +47,19 @@ class Trainer:
         seed: whole number, root of all draws.
         compile: ``"auto"`` or ``"off"``; both run the recorded functions directly.
         callbacks: :class:`~xpnet.train.Callback` objects.
-        metrics: names (``"accuracy"``, ``"r2"``) or functions ``(outputs, targets) -> 0-d array``, computed after
-            each epoch on the training and the validation rows.
+        metrics: names (``"accuracy"``, ``"r2"``) or functions ``(outputs, targets) -> 0-d array``, computed
+            after each epoch on the training and the validation rows.
         l2: factor of the penalty Σ w².
         clip_norm, clip_value: bounds for the gradient's norm and entries; None for no bound. Entries first.
         batches: ``"reshuffle"`` for new batches each epoch, ``"fixed"`` for batches drawn once and kept.
-        max_steps: stop after this many steps in all; None for no limit. An epoch that this cuts short counts as
-            one: its history row tells of the steps it had, and a later ``fit`` begins the next epoch.
-        patience: stop when the validation loss has not fallen for this many epochs; None: never.
+        max_steps: stop after this many steps in all; None for no limit. An epoch that this cuts short counts
+            as one: its history row tells of the steps it had, and a later ``fit`` begins the next epoch.
+        patience: stop when the validation loss has not fallen for this many epochs; None: never. Once lost,
+            it stays so: to train further, set the attribute to None or more.
         min_delta: by how much it must fall to count for ``patience``.
-        restore_best: whether a fit with a validation set ends with the variables of the lowest validation loss;
-            by default if ``patience`` is set. A later ``fit`` goes on from the last epoch all the same.
-        progress: None shows a bar on a terminal and nothing elsewhere; True shows lines elsewhere; False nothing.
+        restore_best: whether a fit with a validation set ends with the variables of the lowest validation
+            loss; by default if ``patience`` is set. A later ``fit`` goes on from the last epoch all the same.
+        progress: None shows a bar on a terminal and nothing elsewhere; True lines elsewhere; False nothing.
 
     Attributes:
         variables: parameters and state, with which is predicted; None before training.
@@ -74,7 +75,7 @@ class Trainer:
         >>> from xpnet import Trainer, nn
         >>> from xpnet.data import two_gaussians_arrays
         >>> X, y = two_gaussians_arrays(n=200, seed=0)
-        >>> trainer = Trainer(nn.MLP([8], 2), "softmax_cross_entropy", "adam", backend="numpy", metrics=["accuracy"])
+        >>> trainer = Trainer(nn.MLP([8], 2), "softmax_cross_entropy", backend="numpy", metrics=["accuracy"])
         >>> history = trainer.fit(X, y, epochs=30, batch_size=20)
         >>> trainer.evaluate(X, y)["accuracy"] > 0.9
         True
@@ -138,7 +139,7 @@ class Trainer:
         *,
         epochs: int,
         batch_size: int | None = None,
-        validation: float | tuple[Any, Any] | None = None,
+        validation: float | Sequence[Any] | None = None,
         sample_weight: Any = None,
         class_weight: Mapping[int, float] | str | None = None,
     ) -> History:
@@ -149,7 +150,7 @@ class Trainer:
             y: targets as the loss wants them: class indices (batch,), values (batch,) or (batch, outputs).
             epochs: number of passes over the training rows, counted from the first call.
             batch_size: rows of a step; None for all (full batch), 1 for single samples.
-            validation: a fraction of the rows to split off, or a pair ``(X, y)`` or ``(X, y, sample_weight)``.
+            validation: a fraction of the rows to split off, or ``(X, y)``, or ``(X, y, sample_weight)``.
             sample_weight: (batch,), weights of the rows in the loss; rows of weight 0 are left out.
             class_weight: weight of each class index, or ``"balanced"`` for n / (classes · count); for the
                 training rows alone.
@@ -160,11 +161,11 @@ class Trainer:
         Raises:
             DataError: arrays that do not fit or are not finite.
             ConfigError: a batch larger than the rows, patience without validation, ...
-            DivergedError: the loss, a parameter, a running statistic or the optimizer's state is NaN or infinite.
+            DivergedError: the loss, a parameter, a statistic or the optimizer's state is NaN or infinite.
 
-        Whatever ends an epoch early (divergence, Ctrl-C, an error in a callback), the trainer is left as it was
-        after the last whole epoch, and can be saved, used, or trained further. A changed ``optimizer`` whose state
-        is of another form begins with a fresh one.
+        Whatever ends an epoch early (divergence, Ctrl-C, an error in a callback), the trainer is left as it
+        was after the last whole epoch, and can be saved, used, or trained further. A changed ``optimizer``
+        whose state is of another form begins with a fresh one.
         """
         epochs = checks.count("epochs", epochs)
         train, held_out = split(self, X, y, sample_weight, class_weight, validation)
@@ -181,7 +182,7 @@ class Trainer:
             while self.epoch < epochs and not self._exhausted() and not patience.lost:
                 row = self._train_epoch(train, held_out, plan, callbacks)
                 patience.see(row)
-                answers = [callback.on_epoch_end(self, row) for callback in callbacks]  # all of them are asked
+                answers = [callback.on_epoch_end(self, row) for callback in callbacks]
                 if any(answers):
                     break
             if held_out is not None and self._restores_best() and self.best is not None:
@@ -330,7 +331,8 @@ class Trainer:
             what = f"{name} is not finite"
         kept = f"after epoch {self.epoch}" if self.epoch else "before the first epoch"
         raise DivergedError(
-            f"diverged in epoch {epoch}, step {step}: {what}, first not finite in {layer}. The state {kept} is kept; "
+            f"diverged in epoch {epoch}, step {step}: {what}, first not finite in {layer}. The state {kept} "
+            "is kept; "
             "lower the learning rate, set clip_norm, or check the data's scale",
             epoch=epoch,
             step=step,
@@ -384,7 +386,8 @@ class Trainer:
             return self.backend.asarray(value, dtype=self.dtype)
         if tuple(value.shape) != ():
             raise ConfigError(
-                f"metric {name}: expected a 0-d array, found shape {tuple(value.shape)}; take the mean over rows"
+                f"metric {name}: expected a 0-d array, found shape {tuple(value.shape)}; take the mean over "
+                "rows"
             )
         return self.backend.xp.astype(value, self.backend.dtype(self.dtype))
 
@@ -449,8 +452,8 @@ class Trainer:
         Args:
             folder: what was given to :meth:`save`.
             backend: where to go on.
-            model, loss, optimizer: those of the user's own making, which a file cannot hold, or others to go on
-                with; an optimizer whose state is of another form begins with a fresh one.
+            model, loss, optimizer: those of the user's own making, which a file cannot hold, or others to go
+                on with; an optimizer whose state is of another form begins with a fresh one.
             settings: arguments of :class:`Trainer` that are not stored (callbacks, progress, metrics of the
                 user's own making) or shall change.
 
