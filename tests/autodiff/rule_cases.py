@@ -279,7 +279,7 @@ CONSTANTS: dict[str, Callable[..., Any]] = {
     "bitwise_invert": lambda xp, x: xp.bitwise_invert(_whole(xp, x)),
     **{name: _named(name) for name in ("all", "any", "argmax", "argmin", "count_nonzero")},
     **{name: _named(name) for name in ("ones_like", "zeros_like")},
-    "empty_like": lambda xp, x: xp.empty_like(x) * 0,
+    "empty_like": lambda xp, x: xp.zeros_like(xp.empty_like(x)),  # its values are whatever memory held
     "full_like": lambda xp, x: xp.full_like(x, 2.0),
     "result_type": lambda xp, x: xp.zeros(2, dtype=xp.result_type(x, x)),
     "can_cast": lambda xp, x: xp.asarray(xp.can_cast(x.dtype, x.dtype)),

@@ -163,3 +163,9 @@ def test_mixed_dtypes_give_each_argument_its_own(backend: Backend) -> None:
         lambda x: x.__array_namespace__().sum(x.__array_namespace__().astype(x, backend.dtype("float64")))
     )
     assert converted(narrow).dtype == narrow.dtype
+
+
+def test_relu_stops_an_infinite_cotangent_at_inactive_units(backend: Backend) -> None:
+    _, pullback = vjp(functions.relu, backend.asarray([-1.0, 2.0], dtype=widest(backend)))
+    (pulled,) = pullback(backend.asarray([float("inf"), 3.0], dtype=widest(backend)))
+    np.testing.assert_array_equal(host(pulled), [0.0, 3.0])

@@ -23,7 +23,7 @@ def _relu(xp: Any, x: Any) -> Any:
 
 
 # The derivative of ReLU: 1 where x > 0, else 0 (the subgradient 0 is chosen at 0).
-elementwise("relu", lambda xp, out, x: xp.astype(x > 0, x.dtype), body=_relu)
+elementwise("relu", lambda xp, out, x: x > 0, body=_relu)
 
 
 def _sigmoid(xp: Any, x: Any) -> Any:
