@@ -203,17 +203,20 @@ BAD: dict[str, tuple[Any, str]] = {
         r"BatchNorm: .*\(batch, 4\), found \(2, 3\)",
     ),
     "norm of images": (lambda: nn.LayerNorm().init(0, (8, 8)), r"LayerNorm: .*found \(8, 8\)"),
-    "no units": (lambda: nn.Dense(0), "units to be a whole number of at least 1, found 0"),
+    "no units": (lambda: nn.Dense(0), "Dense: units: .* at least 1, found 0"),
+    "units as text": (lambda: nn.Dense("8"), "found '8'"),
+    "one width": (lambda: nn.MLP(8, 2), r"MLP: expected a list of widths.*found 8; write \[8\]"),
     "negative units": (lambda: nn.Dense(-3), "found -3"),
     "fractional units": (lambda: nn.Dense(2.5), "found 2.5"),
     "units as truth": (lambda: nn.Dense(True), "found True"),
     "initializer": (lambda: nn.Dense(3, weight_init="xavier_uniform"), "initializer: .*'xavier_uniform'"),
     "bias initializer": (lambda: nn.Dense(3, bias_init="ones"), "initializer: .*'ones'"),
-    "dropout of all": (lambda: nn.Dropout(1.0), "rate from 0 up to but not including 1, found 1.0"),
+    "dropout of all": (lambda: nn.Dropout(1.0), "Dropout: rate: .* below 1, found 1.0"),
     "negative dropout": (lambda: nn.Dropout(-0.1), "found -0.1"),
+    "dropout as text": (lambda: nn.Dropout("0.1"), "found '0.1'"),
     "dropout NaN": (lambda: nn.Dropout(float("nan")), "found nan"),
-    "epsilon": (lambda: nn.BatchNorm(epsilon=0), "BatchNorm: expected epsilon above 0, found 0"),
-    "momentum": (lambda: nn.BatchNorm(momentum=1.5), "momentum from 0 to 1, found 1.5"),
+    "epsilon": (lambda: nn.BatchNorm(epsilon=0), "BatchNorm: epsilon: .* above 0, found 0"),
+    "momentum": (lambda: nn.BatchNorm(momentum=1.5), "BatchNorm: momentum: .* from 0 to 1, found 1.5"),
     "activation": (lambda: nn.activation("rellu"), "did you mean 'relu'"),
     "layer class": (lambda: nn.Sequential(nn.ReLU), "write ReLU\\(\\) rather than ReLU"),
     "input shape": (lambda: nn.ReLU().init(0, 0), "positive sizes of one input row.*found 0"),
@@ -258,3 +261,9 @@ def test_the_batch_axis_of_an_input_shape_is_ignored() -> None:
             "weight",
             (FEATURES, 2),
         )
+
+
+def test_numbers_of_numpy_are_settings_like_others():
+    layers = nn.Sequential(nn.Dense(np.int64(3)), nn.Dropout(np.float32(0.5)), nn.BatchNorm(np.float64(1e-3)))
+    assert layers == nn.Sequential(nn.Dense(3), nn.Dropout(0.5), nn.BatchNorm(1e-3))
+    assert nn.from_config(json.loads(json.dumps(layers.to_config()))) == layers

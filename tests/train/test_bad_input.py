@@ -94,8 +94,8 @@ def bad_settings() -> list[Bad]:
         row("progress text", ConfigError, "progress: expected True or False, found 'bar'", progress="bar"),
         Bad("rate zero", lambda: make(optimizer=optim.SGD(0)), ConfigError, "SGD: learning_rate: .* found 0"),
         Bad("rate negative", lambda: make(optimizer=optim.Adam(-1)), ConfigError, "Adam: learning_rate: .*-1"),
-        Bad("width zero", lambda: make(model=nn.MLP([0], 3)), ConfigError, "units .* at least 1, found 0"),
-        Bad("width negative", lambda: make(model=nn.MLP([-4], 3)), ConfigError, "units .* found -4"),
+        Bad("width zero", lambda: make(model=nn.MLP([0], 3)), ConfigError, "Dense: units: .* at least 1, found 0"),
+        Bad("width negative", lambda: make(model=nn.MLP([-4], 3)), ConfigError, "Dense: units: .* found -4"),
     ]  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from xpnet import rng
+from xpnet import checks, rng
 from xpnet.autodiff.functions import affine
 from xpnet.backends import array_namespace
 from xpnet.errors import ConfigError
@@ -47,10 +47,8 @@ class Dense(Layer):
     bias_init: Any = "zeros"
 
     def __post_init__(self) -> None:
-        if isinstance(self.units, bool) or not isinstance(self.units, int) or self.units < 1:
-            raise ConfigError(
-                f"Dense: expected units to be a whole number of at least 1, found {self.units!r}"
-            )
+        units = checks.count("Dense: units", self.units, "give the number of outputs")
+        object.__setattr__(self, "units", units)  # the dataclass is frozen
         init.get(self.weight_init)
         init.get(self.bias_init)
 

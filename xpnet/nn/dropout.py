@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from xpnet import rng
+from xpnet import checks, rng
 from xpnet.autodiff.tracer import plain_namespace
 from xpnet.backends import array_namespace
 from xpnet.errors import ConfigError
@@ -29,10 +29,7 @@ class Dropout(Layer):
     rate: float = 0.5
 
     def __post_init__(self) -> None:
-        if not 0 <= self.rate < 1:
-            raise ConfigError(
-                f"Dropout: expected a rate from 0 up to but not including 1, found {self.rate!r}"
-            )
+        object.__setattr__(self, "rate", checks.fraction("Dropout: rate", self.rate))  # frozen
 
     def forward(
         self, params: dict[str, Any], state: dict[str, Any], x: Any, *, training: bool, key: rng.Key | None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from xpnet import rng
+from xpnet import checks, rng
 from xpnet.autodiff import stop_gradient
 from xpnet.backends import array_namespace
 from xpnet.errors import ConfigError
@@ -13,6 +13,8 @@ from xpnet.nn import init
 from xpnet.nn.layer import Layer, Shape
 
 __all__ = ["BatchNorm", "LayerNorm"]
+
+_share = checks.number("a number from 0 to 1", lambda x: 0.0 <= x <= 1.0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,8 +24,8 @@ class _Normalization(Layer):
     epsilon: float = 1e-5
 
     def __post_init__(self) -> None:
-        if not self.epsilon > 0:
-            raise ConfigError(f"{type(self).__name__}: expected epsilon above 0, found {self.epsilon!r}")
+        epsilon = checks.positive(f"{type(self).__name__}: epsilon", self.epsilon)
+        object.__setattr__(self, "epsilon", epsilon)  # the dataclass is frozen
 
     def output_shape(self, input_shape: Shape) -> Shape:
         if len(input_shape) != 1:
@@ -71,8 +73,7 @@ class BatchNorm(_Normalization):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 <= self.momentum <= 1:
-            raise ConfigError(f"BatchNorm: expected a momentum from 0 to 1, found {self.momentum!r}")
+        object.__setattr__(self, "momentum", _share("BatchNorm: momentum", self.momentum))
 
     def initial_state(self, input_shape: Shape) -> dict[str, Any]:
         ones = init.constant(rng.key(0), input_shape, value=1.0)

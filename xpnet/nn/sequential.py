@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from xpnet import rng
@@ -127,6 +127,10 @@ def MLP(
 
     Source: lecture note 002, "Multilayer Perceptron (MLP): formal definition".
     """
+    if not isinstance(hidden, Iterable) or isinstance(hidden, str):
+        raise ConfigError(
+            f"MLP: expected a list of widths of hidden layers, found {hidden!r}; write [{hidden}]"
+        )
     hidden = list(hidden)
     if isinstance(activation, (str, Layer)):
         activation = [activation] * len(hidden)
