@@ -70,11 +70,8 @@ def pytest_runtest_makereport(item: pytest.Item, call: Any) -> Iterator[None]:
 
 def _backend_name(item: pytest.Item) -> str:
     values = getattr(getattr(item, "callspec", None), "params", {})
-    for fixture in ("backend", "any_backend"):
-        name = str(values.get(fixture, "")).partition(":")[0]
-        if name in known():
-            return name
-    return ""
+    name = str(values.get("backend", "")).partition(":")[0]
+    return name if name in known() else ""
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

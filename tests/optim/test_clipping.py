@@ -85,12 +85,12 @@ def test_by_value():
 
 
 @pytest.mark.parametrize("clip", [optim.clip_by_norm, optim.clip_by_value])
-def test_on_every_backend(clip, any_backend: Backend):
-    grads = map_leaves(lambda g: any_backend.asarray(g, dtype="float32"), GRADS)
+def test_on_every_backend(clip, backend: Backend):
+    grads = map_leaves(lambda g: backend.asarray(g, dtype="float32"), GRADS)
     clipped = clip(grads, 0.5)
     for c, expected in zip(leaves(clipped), leaves(clip(GRADS, 0.5)), strict=True):
-        assert c.dtype == any_backend.dtype("float32")
-        np.testing.assert_allclose(any_backend.to_host(c), expected, rtol=1e-5)
+        assert c.dtype == backend.dtype("float32")
+        np.testing.assert_allclose(backend.to_host(c), expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize("clip", [optim.clip_by_norm, optim.clip_by_value])

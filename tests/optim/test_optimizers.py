@@ -170,9 +170,9 @@ def test_finds_the_minimum_of_a_quadratic(optimizer, steps):
 # --------------------------------------------------------------------------------- on every backend
 @EVERY
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_gives_the_same_on_every_backend_and_keeps_the_dtype(optimizer, dtype, any_backend: Backend):
+def test_gives_the_same_on_every_backend_and_keeps_the_dtype(optimizer, dtype, backend: Backend):
     try:
-        any_backend.dtype(dtype)
+        backend.dtype(dtype)
     except BackendError as error:
         pytest.skip(str(error))
 
@@ -184,7 +184,7 @@ def test_gives_the_same_on_every_backend_and_keeps_the_dtype(optimizer, dtype, a
             params, state = optimizer.update(grads, state, params)
         return params, state
 
-    params, state = five_steps(lambda x: any_backend.asarray(x, dtype=dtype))
+    params, state = five_steps(lambda x: backend.asarray(x, dtype=dtype))
     expected, expected_state = five_steps(lambda x: np.asarray(x, dtype=dtype))
     assert state["step"] == expected_state["step"] == 5
     assert type(state["step"]) is int
@@ -192,19 +192,19 @@ def test_gives_the_same_on_every_backend_and_keeps_the_dtype(optimizer, dtype, a
     wanted = leaves(expected) + leaves({name: expected_state[name] for name in optimizer.slots})
     tolerance = 1e-5 if dtype == "float32" else 1e-13
     for array, numbers in zip(found, wanted, strict=True):
-        assert array.dtype == any_backend.dtype(dtype)
-        assert array_namespace(array) is any_backend.xp
-        np.testing.assert_allclose(any_backend.to_host(array), numbers, rtol=tolerance, atol=tolerance)
+        assert array.dtype == backend.dtype(dtype)
+        assert array_namespace(array) is backend.xp
+        np.testing.assert_allclose(backend.to_host(array), numbers, rtol=tolerance, atol=tolerance)
 
 
 @EVERY
-def test_the_step_may_be_an_array(optimizer, any_backend: Backend):
-    p, g, step = (any_backend.asarray(x, dtype="float32") for x in ([1.0, 2.0], [0.5, -3.0], 7.0))
+def test_the_step_may_be_an_array(optimizer, backend: Backend):
+    p, g, step = (backend.asarray(x, dtype="float32") for x in ([1.0, 2.0], [0.5, -3.0], 7.0))
     slots = [p * p for _ in optimizer.slots]
     with_array, _ = optimizer.rule(g, slots, p, 0.1, step)
     with_number, _ = optimizer.rule(g, slots, p, 0.1, 7)
     assert with_array.dtype == p.dtype
-    np.testing.assert_allclose(any_backend.to_host(with_array), any_backend.to_host(with_number), rtol=1e-5)
+    np.testing.assert_allclose(backend.to_host(with_array), backend.to_host(with_number), rtol=1e-5)
 
 
 @EVERY

@@ -147,5 +147,5 @@ def best_trainer(trainer: Trainer) -> Trainer:
         other.variables, other.epoch = best.variables, best.epoch
         other.history = History([row for row in trainer.history if row["epoch"] <= best.epoch])
         other.step = other.history.rows[-1]["step"] if len(other.history) else 0
-        other.opt_state = other.best = None  # for going on there is the last checkpoint
+        other.opt_state = other.best = other.newest = None  # for going on there is the last checkpoint
     return other
