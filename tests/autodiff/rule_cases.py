@@ -217,6 +217,7 @@ _case("concat", "flat", lambda xp, x, y: xp.concat([x, y], axis=None), (3, 4), (
 _case("concat", "beside-plain", lambda xp, x: xp.concat([xp.zeros_like(x), x], axis=0), (3,))
 _case("stack", "axis", lambda xp, x, y: xp.stack([x, y], axis=-1), (3, 4), (3, 4))
 _case("stack", "tuple", lambda xp, x: xp.stack((x, xp.ones_like(x), x)), (3,))
+_MASK = np.asarray([[True, False, True], [False, False, True]])
 _INDEX = np.asarray([2, 0, 2])  # an index twice: its cotangents add up
 _case("getitem", "slices", lambda xp, x: x[1:, ::2], (3, 4))
 _case("getitem", "number", lambda xp, x: x[1, :], (3, 4))
@@ -238,6 +239,7 @@ _case("take", "last-axis", lambda xp, x, i: xp.take(x, i, axis=-1), (2, 3), cons
 _case("take", "vector", lambda xp, x, i: xp.take(x, i), (3,), constants=(_INDEX,), peers=("torch",))
 
 
+_case("keep", "some", lambda xp, x, m: xp.keep(x * x, m), (2, 3), constants=(_MASK,))
 _case("place", "slice", lambda xp, x: xp.place(x, (slice(1, 3),), (4,)) * 2, (2,))
 _case("place", "indices", lambda xp, x, i: xp.place(x * x, i, (4,)), (3,), constants=(_INDEX,))
 

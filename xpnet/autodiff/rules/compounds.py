@@ -28,8 +28,7 @@ elementwise("relu", lambda xp, out, x: x > 0, body=_relu)
 
 def _sigmoid(xp: Any, x: Any) -> Any:
     """1 / (1 + exp(-x)), written so that exp never overflows."""
-    e = xp.exp(-xp.abs(x))
-    return xp.where(x >= 0, 1.0, e) / (1 + e)
+    return xp.exp(xp.minimum(x, 0)) / (1 + xp.exp(-xp.abs(x)))
 
 
 elementwise("sigmoid", lambda xp, out, x: out * (1 - out), body=_sigmoid)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from xpnet.autodiff.rules.rule import constant, elementwise, rule
+from xpnet.autodiff.rules.rule import constant, elementwise, fit, linear, rule
 
 __all__: list[str] = []
 
@@ -113,6 +113,9 @@ elementwise(
     lambda xp, out, x, low, *high: xp.less(x, low),
     lambda xp, out, x, low, high: xp.greater(x, high),
 )
+
+# g where the mask is True, else 0: what boolean slopes do to a cotangent.
+linear("keep", lambda xp, g, out, x, mask: fit(xp, xp.keep(g, mask), x))
 
 # Conversions
 rule(

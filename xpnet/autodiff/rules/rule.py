@@ -128,7 +128,7 @@ def scale(xp: Any, g: Any, slope: Any) -> Any:
     if isinstance(slope, (int, float)):
         return g if slope == 1 else -g if slope == -1 else g * slope
     if slope.dtype == xp.bool:
-        return xp.where(slope, g, 0.0)
+        return xp.keep(g, slope)
     return xp.multiply(g, slope)
 
 
