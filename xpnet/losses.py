@@ -23,7 +23,7 @@ from collections.abc import Callable
 from typing import Any
 
 from xpnet.autodiff.functions import cross_entropy, log_softmax, logistic_loss, relu, sigmoid, softmax
-from xpnet.autodiff.tracer import is_floating, plain_value
+from xpnet.autodiff.tracer import device_of, is_floating
 from xpnet.backends import array_namespace
 from xpnet.errors import ConfigError, DataError, suggest
 
@@ -247,15 +247,9 @@ def _distributions(name: str, predictions: Any, targets: Any) -> Any:
     if whole and found in ((shape[0],), (shape[0], 1)):
         if targets.dtype == xp.bool or xp.iinfo(targets.dtype).max < shape[1]:
             targets = xp.astype(targets, xp.int32)  # the classes are counted in the labels' dtype
-        classes = xp.arange(shape[1], dtype=targets.dtype, device=_device(targets))
+        classes = xp.arange(shape[1], dtype=targets.dtype, device=device_of(targets))
         return xp.astype(xp.reshape(targets, (-1, 1)) == classes, predictions.dtype)
     raise DataError(
         f"{name}: expected class indices of shape ({shape[0]},) or probabilities of shape {shape} for "
         f"predictions of shape {shape}, found targets of shape {found} and dtype {targets.dtype}"
     )
-
-
-def _device(x: Any) -> Any:
-    import array_api_compat
-
-    return array_api_compat.device(plain_value(x))

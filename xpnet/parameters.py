@@ -80,8 +80,7 @@ class Parameters(Mapping[str, Any]):
         if tuple(flat.shape) != (layout.size,):
             raise ConfigError(
                 f"Parameters: expected a flat vector of shape ({layout.size},) for {len(layout.names)} "
-                "arrays, "
-                f"found shape {tuple(flat.shape)}"
+                f"arrays, found shape {tuple(flat.shape)}"
             )
         self.flat, self.layout = flat, layout
 

@@ -100,6 +100,5 @@ def _compare(what: str, got: np.ndarray, want: np.ndarray, rtol: float, atol: fl
     worst = np.unravel_index(np.argmax(np.where(np.isnan(excess), np.inf, excess)), got.shape)
     raise RecordError(
         f"check_grads, {what}: at {tuple(int(i) for i in worst)} expected {want[worst]:.6g} by central "
-        "differences, "
-        f"found {got[worst]:.6g}"
+        f"differences, found {got[worst]:.6g}"
     )

@@ -99,8 +99,8 @@ def _without_rule(name: str, function: Callable[..., Any]) -> Callable[..., Any]
         if any(type(x) is Tracer for x in (*args, *options.values())):
             raise RecordError(
                 f"{name}: expected a function with a derivative rule, found none for it; express it by "
-                "functions "
-                "that have one (xpnet.autodiff.rules.RULES), or take stop_gradient of its arguments"
+                "functions that have one (xpnet.autodiff.rules.RULES), or take stop_gradient of its "
+                "arguments"
             )
         return function(*args, **options)
 

@@ -18,7 +18,7 @@ from xpnet.autodiff.rules import RULES, Rule
 from xpnet.backends import array_namespace
 from xpnet.errors import RecordError
 
-__all__ = ["Trace", "Tracer", "dispatch", "is_floating", "plain_namespace", "plain_value"]
+__all__ = ["Trace", "Tracer", "device_of", "dispatch", "is_floating", "plain_namespace", "plain_value"]
 
 _levels = itertools.count(1)
 
@@ -48,10 +48,8 @@ class Trace:
         if not self.open:
             raise RecordError(
                 f"{rule.name}: expected arrays of a running transform, found a traced array that escaped "
-                "from "
-                "a finished one; return it from the differentiated function instead of storing it, or "
-                "pass it "
-                "through xpnet.autodiff.stop_gradient first"
+                "from a finished one; return it from the differentiated function instead of storing it, or "
+                "pass it through xpnet.autodiff.stop_gradient first"
             )
 
 
@@ -110,7 +108,7 @@ class Tracer:
 
     @property
     def device(self) -> Any:
-        return self.value.device if type(self.value) is Tracer else array_api_compat.device(self.value)
+        return device_of(self.value)
 
     @property
     def T(self) -> Tracer:
@@ -144,8 +142,7 @@ class Tracer:
     def _refuse_number(self) -> Any:
         raise RecordError(
             "a traced array cannot become a Python number, for its derivative would be lost; keep it an "
-            "array, or "
-            "take the number of xpnet.autodiff.stop_gradient(x)"
+            "array, or take the number of xpnet.autodiff.stop_gradient(x)"
         )
 
     __float__ = __int__ = __complex__ = __index__ = _refuse_number
@@ -210,6 +207,11 @@ def plain_value(x: Any) -> Any:
     while type(x) is Tracer:
         x = x.value
     return x
+
+
+def device_of(x: Any) -> Any:
+    """Return the device of the array inside ``x``, under all tracers."""
+    return array_api_compat.device(plain_value(x))
 
 
 def plain_namespace(*arrays: Any) -> Any:

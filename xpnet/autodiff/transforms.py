@@ -10,12 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import array_api_compat
 import numpy as np
 
 from xpnet.autodiff.forward import ForwardTrace
 from xpnet.autodiff.reverse import ReverseTrace
-from xpnet.autodiff.tracer import Trace, Tracer, is_floating, plain_namespace, plain_value
+from xpnet.autodiff.tracer import Trace, Tracer, device_of, is_floating, plain_namespace
 from xpnet.backends import array_namespace
 from xpnet.containers import leaves, map_leaves, rebuild
 from xpnet.errors import RecordError
@@ -189,8 +188,7 @@ def _as_array_beside(number: Any, others: list[Any]) -> Any:
     if array is None:
         return np.asarray(number)
     dtype = array.dtype if isinstance(number, float) else None
-    device = array_api_compat.device(plain_value(array))
-    return array_namespace(array).asarray(number, dtype=dtype, device=device)
+    return array_namespace(array).asarray(number, dtype=dtype, device=device_of(array))
 
 
 def _trace_leaves(chosen: list[Any], make: Callable[[Any], Tracer]) -> list[Any]:
@@ -242,8 +240,7 @@ def _check_scalar(f: Any, value: Any) -> None:
     if shape:
         raise RecordError(
             f"grad of {name}: expected a 0-d array as result, found shape {tuple(shape)}; sum or average "
-            "it, or use "
-            "xpnet.autodiff.vjp for a result of several values"
+            "it, or use xpnet.autodiff.vjp for a result of several values"
         )
     if shape is not None and not is_floating(value):
         raise RecordError(f"grad of {name}: expected a floating result, found dtype {value.dtype}")

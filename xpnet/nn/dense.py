@@ -56,8 +56,7 @@ class Dense(Layer):
         if len(input_shape) != 1:
             raise ConfigError(
                 f"Dense({self.units}): expected input rows of shape (in_features,), found shape "
-                f"{input_shape}; "
-                "reshape them to vectors first"
+                f"{input_shape}; reshape them to vectors first"
             )
         return (self.units,)
 
@@ -73,9 +72,8 @@ class Dense(Layer):
         weight = params["weight"]
         if len(x.shape) != 2 or x.shape[1] != weight.shape[0]:
             raise ConfigError(
-                f"Dense({self.units}): expected inputs of shape (batch, {weight.shape[0]}) for weights "
-                "of shape "
-                f"{tuple(weight.shape)}, found {tuple(x.shape)}"
+                f"Dense({self.units}): expected inputs of shape (batch, {weight.shape[0]}) for weights of "
+                f"shape {tuple(weight.shape)}, found {tuple(x.shape)}"
             )
         if self.bias:
             return affine(x, weight, params["bias"]), state

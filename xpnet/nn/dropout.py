@@ -6,8 +6,7 @@ import dataclasses
 from typing import Any
 
 from xpnet import checks, rng
-from xpnet.autodiff.tracer import plain_namespace
-from xpnet.backends import array_namespace
+from xpnet.autodiff.tracer import device_of, plain_namespace
 from xpnet.errors import ConfigError
 from xpnet.nn.layer import Layer
 
@@ -40,10 +39,6 @@ class Dropout(Layer):
             raise ConfigError(
                 "Dropout: expected a key in training, found None; call apply(..., key=step or key)"
             )
-        import array_api_compat
-
-        device = x.device if hasattr(type(x), "__traced__") else array_api_compat.device(x)
-        kept = rng.bernoulli(
-            key.fold("dropout"), 1 - self.rate, x.shape, xp=plain_namespace(x), device=device
-        )
-        return array_namespace(x).where(kept, x * (1 / (1 - self.rate)), 0.0), state
+        xp, probability = plain_namespace(x), 1 - self.rate
+        kept = rng.bernoulli(key.fold("dropout"), probability, x.shape, xp=xp, device=device_of(x))
+        return x * (xp.astype(kept, x.dtype) * (1 / probability)), state

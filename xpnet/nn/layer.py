@@ -126,8 +126,7 @@ class Layer:
         if hidden:
             raise ConfigError(
                 f"{type(self).__name__}: expected all settings as dataclass fields, found {hidden} beside "
-                "them; "
-                "define the layer as a frozen dataclass"
+                "them; define the layer as a frozen dataclass"
             )
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         return {"layer": type(self).__name__, **values}

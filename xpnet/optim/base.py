@@ -112,8 +112,8 @@ class Optimizer(Configured, ABC):
                 if array.shape != p.shape:
                     raise ConfigError(
                         f"{type(self).__name__}: parameters of shape {tuple(p.shape)} met a gradient or "
-                        "state "
-                        f"of shape {tuple(array.shape)}; take gradient and state of these same parameters"
+                        f"state of shape {tuple(array.shape)}; take gradient and state of these same "
+                        "parameters"
                     )
             rows.append(self.rule(g, slots, p, rate, step))
         after: dict[str, Any] = {"step": step}

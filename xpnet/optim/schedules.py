@@ -188,8 +188,7 @@ class Cosine(Schedule, name="cosine"):
         if self.final > self.learning_rate:
             raise ConfigError(
                 f"Cosine: final must be at most the learning rate {self.learning_rate!r} from which it "
-                "falls, "
-                f"found {self.final!r}; exchange or lower it"
+                f"falls, found {self.final!r}; exchange or lower it"
             )
 
     def __call__(self, step: int) -> float:

@@ -49,8 +49,7 @@ def check_callbacks(callbacks: Any) -> list[Callback]:
         if not isinstance(callback, Callback):
             raise ConfigError(
                 "callbacks: expected objects of classes derived from xpnet.train.Callback, found "
-                f"{callback!r}; "
-                "derive one, and pass an object of it"
+                f"{callback!r}; derive one, and pass an object of it"
             )
     return found
 
@@ -62,9 +61,8 @@ def named_metrics(metrics: Any, kind: str) -> dict[str, Callable[..., Any]]:
         name, function = get_metric(metric, kind)
         if name in named or name in _COLUMNS or name.startswith("validation_"):
             raise ConfigError(
-                f"metrics: expected a name of its own for each, found {name!r} again; the history has such a "
-                "column: "
-                "rename the function"
+                f"metrics: expected a name of its own for each, found {name!r} again; the history has such "
+                "a column: rename the function"
             )
         named[name] = function
     return named

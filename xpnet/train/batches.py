@@ -33,8 +33,7 @@ class Batches:
         if size is not None and size > rows:
             raise ConfigError(
                 f"batch_size: expected at most the {rows} training rows, found {size}; lower it, or pass "
-                "None "
-                "for full batches"
+                "None for full batches"
             )
         self.rows, self.size, self.order = rows, size, order
         self.key, self.home = key.fold("shuffle"), home

@@ -41,8 +41,7 @@ def write(path: str | os.PathLike[str], arrays: dict[str, np.ndarray], descripti
     except OSError as error:
         raise CheckpointError(
             f"checkpoint {path}: cannot be written ({error.strerror or error}); what was there before is "
-            "unchanged. "
-            "Free some space or choose another folder"
+            "unchanged. Free some space or choose another folder"
         ) from error
 
 
@@ -109,8 +108,7 @@ def _check_format(path: Path, header: Any) -> None:
     if found > FORMAT:
         raise CheckpointError(
             f"checkpoint {path}: expected format {FORMAT} or older, found format {found}; it was written by "
-            "a newer "
-            "xpnet: pip install --upgrade xpnet"
+            "a newer xpnet: pip install --upgrade xpnet"
         )
 
 

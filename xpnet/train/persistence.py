@@ -72,8 +72,7 @@ def save(trainer: Trainer, path: str | os.PathLike[str]) -> None:
     except (TypeError, ValueError) as error:
         raise CheckpointError(
             f"checkpoint {file}: the trainer holds what cannot be written ({error}); an optimizer's state "
-            "may hold "
-            "numbers and arrays like the parameters, a history numbers and text"
+            "may hold numbers and arrays like the parameters, a history numbers and text"
         ) from error
     with trainer.backend.activate():
         arrays = {name: trainer.backend.to_host(value) for name, value in named.items()}

@@ -108,8 +108,7 @@ def _to_host(name: str, x: Any) -> Any:
     except (XpnetError, TypeError, ValueError, RuntimeError) as error:
         raise DataError(
             f"{name}: expected an array or a table of numbers, found {type(x).__name__}, which cannot be "
-            "read as "
-            f"one ({error}); convert it to a NumPy array (of a sparse matrix: {name}.toarray())"
+            f"read as one ({error}); convert it to a NumPy array (of a sparse matrix: {name}.toarray())"
         ) from None
 
 

@@ -95,8 +95,7 @@ def check_targets(loss: Any, y: np.ndarray, output_shape: tuple[int, ...]) -> np
         if outputs < 2:
             raise ConfigError(
                 f"loss {name_of(loss)}: expected a model with one output for each class, at least 2, found "
-                f"{outputs}; "
-                "give the last layer one unit for each class, or choose binary_cross_entropy"
+                f"{outputs}; give the last layer one unit for each class, or choose binary_cross_entropy"
             )
         if y.ndim == 1 or y.shape[1] == 1:
             return check_labels(y.reshape(-1), outputs)

@@ -332,8 +332,7 @@ class Trainer:
         kept = f"after epoch {self.epoch}" if self.epoch else "before the first epoch"
         raise DivergedError(
             f"diverged in epoch {epoch}, step {step}: {what}, first not finite in {layer}. The state {kept} "
-            "is kept; "
-            "lower the learning rate, set clip_norm, or check the data's scale",
+            "is kept; lower the learning rate, set clip_norm, or check the data's scale",
             epoch=epoch,
             step=step,
             layer=layer,

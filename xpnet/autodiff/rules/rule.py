@@ -63,8 +63,7 @@ class Rule:
             return functools.partial(pull, position) if self.variadic else pull
         raise RecordError(
             f"{self.name}: expected no traced array as argument {position + 1}, for it has no derivative "
-            "there; "
-            "take stop_gradient of it"
+            "there; take stop_gradient of it"
         )
 
 

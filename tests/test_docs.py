@@ -1,0 +1,64 @@
+"""The documentation's commands and examples are true."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+GUIDE = (ROOT / "docs" / "guide.md").read_text()
+
+# What the guide's examples take as given.
+_GIVEN = """
+import numpy as np
+import xpnet
+from xpnet import data
+X, y = data.digits_arrays()
+X = X / 16
+X_new, X_test, y_test = X[:5], X[:100], y[:100]
+x = np.asarray([0.5, -1.0])
+v = np.asarray([1.0, 2.0])
+"""
+
+
+def blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
+
+
+def test_the_readme_opens_with_three_sentences_and_two_commands() -> None:
+    opening, first, second, *_ = re.split(r"```sh\n.*?```", README, flags=re.DOTALL)
+    prose = " ".join(line for line in opening.splitlines() if line and not line.startswith("#"))
+    assert len(re.findall(r"[^.]\.(?= |$)", prose)) == 3
+    assert first.strip() == ""
+    assert len(blocks(README, "sh")) == 2
+    assert "xpnet train digits" in blocks(README, "sh")[0]
+    assert "pytest" in blocks(README, "sh")[1]
+
+
+def test_every_link_leads_somewhere() -> None:
+    for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]:
+        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+            if "://" not in target:
+                assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+@pytest.mark.parametrize("page", ["README", "guide"])
+def test_python_examples_run(page: str, tmp_path: Path) -> None:
+    text, given = {"README": (README, ""), "guide": (GUIDE, _GIVEN)}[page]
+    examples = blocks(text, "python")
+    assert examples
+    code = given + "\n".join(examples)
+    if page == "guide":  # devices that this machine may lack, and a hundred epochs
+        code = code.replace('backend="cuda"', 'backend="numpy"').replace("epochs=100", "epochs=2")
+        code = re.sub(r"^xpnet\.backend\(.*(cuda|torch|jax).*$", "", code, flags=re.MULTILINE)
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_changelog_has_an_unreleased_section() -> None:
+    assert "## Unreleased" in (ROOT / "CHANGELOG.md").read_text()
