@@ -31,10 +31,10 @@ def blocks(text: str, language: str) -> list[str]:
 
 
 def test_the_readme_opens_with_three_sentences_and_two_commands() -> None:
-    opening, first, second, *_ = re.split(r"```sh\n.*?```", README, flags=re.DOTALL)
+    opening, between, _ = re.split(r"```sh\n.*?```", README, flags=re.DOTALL)
     prose = " ".join(line for line in opening.splitlines() if line and not line.startswith("#"))
     assert len(re.findall(r"[^.]\.(?= |$)", prose)) == 3
-    assert first.strip() == ""
+    assert between.strip() == ""
     assert len(blocks(README, "sh")) == 2
     assert "xpnet train digits" in blocks(README, "sh")[0]
     assert "pytest" in blocks(README, "sh")[1]
