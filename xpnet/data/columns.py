@@ -7,7 +7,7 @@ column. The policy ``missing`` says what then happens; see `Encoder`.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -19,13 +19,24 @@ from xpnet.errors import DataError
 if TYPE_CHECKING:
     import polars
 
-__all__ = ["MOSTLY_NUMERIC", "SMALL_TABLE", "Categorical", "Numeric", "kind_of"]
+__all__ = [
+    "MOSTLY_NUMERIC",
+    "SMALL_TABLE",
+    "UNSEEN",
+    "Categorical",
+    "Numeric",
+    "column_from_json",
+    "kind_of",
+]
 
 MOSTLY_NUMERIC = 0.8
 """Text is taken for a numeric column with bad cells if this share of its cells or more are numbers."""
 
 SMALL_TABLE = 50
 """Rows up to which it is not suspicious that each has a category of its own."""
+
+UNSEEN = -2
+"""Code of a category that no training row has."""
 
 _MOST_CATEGORIES = 1000
 _EXACT = 2**53  # beyond it float64 does not tell neighbouring whole numbers apart
@@ -138,7 +149,7 @@ class Numeric:
         first = int(np.argmax(faults))
         value = series[first]
         where = f"row {rows[first] + 1}, column '{series.name}'"
-        column = "numeric target column" if target else "numeric column"
+        column = ("numeric target column" if target else "numeric column") + _others(faults)
         if np.isinf(cells[first]):
             raise DataError(
                 f"{where} is infinite ({value}) in a {column}: correct it, or leave such rows out "
@@ -162,8 +173,8 @@ class Numeric:
             remedy += "; if text is meant, use --task classification"
         raise DataError(remedy)
 
-    def encode(self, cells: Any, rows: np.ndarray) -> np.ndarray:
-        """Return z of shape (rows,); NaN gives 0, which is the mean."""
+    def encode(self, cells: Any, rows: np.ndarray, *, unseen: str = "error") -> np.ndarray:
+        """Return z of shape (rows,); NaN gives 0, which is the mean. ``unseen`` concerns categories alone."""
         with np.errstate(over="ignore"):
             z = (cells - self.mean) / self.std
         if np.isinf(z).any():
@@ -253,36 +264,47 @@ class Categorical:
         column = "target" if target else "categorical"
         mean = "" if target or cells[first] is not None else " or --missing mean (gives it no category)"
         raise DataError(
-            f"row {rows[first] + 1}, column '{series.name}' {state} in a {column} column: "
+            f"row {rows[first] + 1}, column '{series.name}' {state} in a {column} column{_others(faults)}: "
             f"correct it, or use --missing drop (leaves such rows out){mean}"
         )
 
-    def codes(self, cells: polars.Series, rows: np.ndarray) -> np.ndarray:
-        """Return the index of each cell's category, int64, and -1 where there is no cell.
+    def codes(self, cells: polars.Series) -> np.ndarray:
+        """Return each cell's category, int64; -1 where there is no cell, -2 (`UNSEEN`) for a new one."""
+        pl = import_polars()
+        place = {category: index for index, category in enumerate(self.categories)}
+        values = cells.drop_nulls().unique()
+        indices = [place.get(_as_kind(value, self.cells), UNSEEN) for value in values.to_list()]
+        if not indices:
+            return np.full(len(cells), -1)
+        new = pl.Series(indices, dtype=pl.Int64)
+        return cells.replace_strict(values, new, default=-1, return_dtype=pl.Int64).fill_null(-1).to_numpy()
+
+    def known_codes(
+        self, cells: polars.Series, rows: np.ndarray, *, remedy: str = "correct it, or train on it"
+    ) -> np.ndarray:
+        """Return what `codes` gives.
 
         Raises:
             DataError: a category was not in the training rows.
         """
-        pl = import_polars()
-        place = {category: index for index, category in enumerate(self.categories)}
-        values = cells.drop_nulls().unique()
-        unseen = -2
-        indices = [place.get(_as_kind(value, self.cells), unseen) for value in values.to_list()]
-        if not indices:
-            return np.full(len(cells), -1)
-        new = pl.Series(indices, dtype=pl.Int64)
-        codes = cells.replace_strict(values, new, default=-1, return_dtype=pl.Int64).fill_null(-1).to_numpy()
-        if (codes == unseen).any():
-            first = int(np.argmax(codes == unseen))
+        codes = self.codes(cells)
+        unseen = codes == UNSEEN
+        if unseen.any():
+            first = int(np.argmax(unseen))
             raise DataError(
                 f"row {rows[first] + 1}, column '{self.name}' holds {cells[first]!r}, which no training "
-                f"row has; known: {_shortened(self.categories)}: correct it, or train on it"
+                f"row has{_others(unseen)}; known: {_shortened(self.categories)}: {remedy}"
             )
         return codes
 
-    def encode(self, cells: Any, rows: np.ndarray) -> np.ndarray:
-        """Return the one-hot code of shape (rows, categories); a missing cell gives zeros alone."""
-        return (self.codes(cells, rows)[:, None] == np.arange(len(self.categories))).astype(np.float64)
+    def encode(self, cells: Any, rows: np.ndarray, *, unseen: str = "error") -> np.ndarray:
+        """Return the one-hot code of shape (rows, categories); a missing cell gives zeros alone.
+
+        ``unseen="ignore"`` takes a category that no training row has for missing.
+        """
+        remedy = "correct it, train on it, or use --unseen ignore (takes it for no category)"
+        codes = self.codes(cells) if unseen == "ignore" else self.known_codes(cells, rows, remedy=remedy)
+        return (codes[:, None] == np.arange(len(self.categories))).astype(np.float64)
 
     def to_json(self) -> dict[str, Any]:
         """Return the column as JSON values."""
@@ -292,6 +314,27 @@ class Categorical:
             "cells": self.cells,
             "categories": list(self.categories),
         }
+
+
+def column_from_json(data: Mapping[str, Any]) -> Numeric | Categorical:
+    """Return the column that ``to_json`` described; whatever is wrong raises KeyError or ValueError."""
+    name = data["name"]
+    if not isinstance(name, str):
+        raise TypeError(f"a column's name is {name!r}")
+    if data["kind"] == Numeric.kind:
+        mean, std = float(data["mean"]), float(data["std"])
+        if not (math.isfinite(mean) and 0.0 < std < math.inf):
+            raise ValueError(f"column '{name}' has mean {mean} and deviation {std}")
+        return Numeric(name, mean, std)
+    if data["kind"] != Categorical.kind:
+        raise ValueError(f"column '{name}' is of the unknown kind {data['kind']!r}")
+    cells, categories = data["cells"], data["categories"]
+    kind = {"str": str, "int": int, "float": float, "bool": bool}.get(cells)
+    if kind is None or not isinstance(categories, list) or not categories:
+        raise ValueError(f"column '{name}' has cells {cells!r} and categories {categories!r}")
+    if any(type(category) is not kind for category in categories) or sorted(set(categories)) != categories:
+        raise ValueError(f"column '{name}' has categories that are not sorted {cells} values")
+    return Categorical(name, cells, tuple(categories))
 
 
 def _check_type(series: polars.Series) -> None:
@@ -331,6 +374,12 @@ def _as_kind(value: Any, kind: str) -> Any:
         return None
     # whole numbers are not made by cutting off what is behind the point
     return number if isinstance(value, str) or number == value else None
+
+
+def _others(faults: np.ndarray) -> str:
+    """Return how many faults there are besides the first one, in brackets; nothing if there is no other."""
+    others = int(np.count_nonzero(faults)) - 1
+    return f" ({others:,} more such {'cell' if others == 1 else 'cells'})" if others else ""
 
 
 def _shortened(categories: Sequence[Any], most: int = 20) -> str:

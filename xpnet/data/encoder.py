@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import difflib
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from xpnet.data.columns import SMALL_TABLE, Categorical, Numeric, kind_of
+from xpnet.data.columns import SMALL_TABLE, UNSEEN, Categorical, Numeric, column_from_json, kind_of
 from xpnet.data.tasks import infer_task
 from xpnet.errors import CheckpointError, ConfigError, DataError, suggest
 
@@ -22,6 +21,7 @@ __all__ = ["Encoded", "Encoder"]
 _FORMAT = 1
 _TASKS = ("auto", "classification", "regression")
 _POLICIES = ("error", "drop", "mean")
+_UNSEEN = ("error", "ignore")
 
 Column = Numeric | Categorical
 
@@ -140,6 +140,7 @@ class Encoder:
         rows: Sequence[int] | np.ndarray | None = None,
         target: bool | None = None,
         missing: str | None = None,
+        unseen: str = "error",
     ) -> Encoded:
         """Return the arrays of a table, its columns found by name: in any order, with others among them.
 
@@ -148,6 +149,8 @@ class Encoder:
             rows: rows to encode, counted from 0; None takes all.
             target: True needs the target column, False ignores it, None takes it if it is there.
             missing: policy for this table; None takes the encoder's own.
+            unseen: "error", or "ignore", which takes categories that no training row has for missing under
+                the policy "mean": their features are all 0. An unseen class is an error all the same.
 
         Returns:
             The arrays, with the rows of ``frame`` that they came from (under "drop" not all).
@@ -158,6 +161,7 @@ class Encoder:
         """
         missing = self.missing if missing is None else missing
         _known("missing", missing, _POLICIES)
+        _known("unseen", unseen, _UNSEEN)
         if target is None:
             target = self.target.name in frame.columns
         columns = (*self.columns, self.target) if target else self.columns
@@ -169,13 +173,46 @@ class Encoder:
         start = 0
         for column in self.columns:
             stop = start + len(column.feature_names)
-            X[:, start:stop] = column.encode(cells[column.name], numbers).reshape(len(numbers), stop - start)
+            block = column.encode(cells[column.name], numbers, unseen=unseen)
+            X[:, start:stop] = block.reshape(len(numbers), stop - start)
             start = stop
         y = None
         if target:
-            encode = self.target.codes if isinstance(self.target, Categorical) else self.target.encode
+            encode = self.target.known_codes if isinstance(self.target, Categorical) else self.target.encode
             y = encode(cells[self.target.name], numbers)
         return Encoded(X, y, numbers)
+
+    def unseen(self, frame: polars.DataFrame, rows: Sequence[int] | np.ndarray | None = None) -> np.ndarray:
+        """Return which rows hold a category that no training row has.
+
+        Args:
+            frame: the table.
+            rows: rows to look at, counted from 0; None takes all. Rows that the encoder's own policy
+                ``missing`` leaves out are passed over.
+
+        Returns:
+            For each unseen category the first row that holds it, counted from 0, ascending, int64.
+
+        Raises:
+            DataError: columns are missing, or a cell cannot be used.
+
+        Example:
+            >>> import polars
+            >>> frame = polars.DataFrame({"colour": ["red", "blue", "pink"], "y": [0.5, 1.5, 2.5]})
+            >>> Encoder.fit(frame, "y", rows=[0, 1]).unseen(frame).tolist()
+            [2]
+        """
+        readers = {column.name: column for column in (*self.columns, self.target)}
+        _check_columns(list(readers), frame.columns)
+        part, numbers = _part(frame, rows)
+        cells, numbers = _read(part, numbers, readers, self.missing, self.target.name)
+        first: set[int] = set()
+        for column in self.columns:
+            if isinstance(column, Categorical):
+                new = np.flatnonzero(column.codes(cells[column.name]) == UNSEEN)
+                firsts = cells[column.name].gather(new).is_first_distinct().to_numpy()
+                first.update(numbers[new[firsts]].tolist())
+        return np.asarray(sorted(first), dtype=np.int64)
 
     @property
     def task(self) -> str:
@@ -256,8 +293,8 @@ class Encoder:
             )
         try:
             _known("missing", data["missing"], _POLICIES)
-            columns = tuple(_column_from_json(column) for column in data["columns"])
-            encoder = cls(columns, _column_from_json(data["target"]), data["missing"])
+            columns = tuple(column_from_json(column) for column in data["columns"])
+            encoder = cls(columns, column_from_json(data["target"]), data["missing"])
         except KeyError as error:
             raise CheckpointError(f"the encoder's description lacks {error}; was the file changed?") from None
         except (TypeError, ValueError, AttributeError) as error:
@@ -356,23 +393,3 @@ def _class_array(classes: Sequence[Any]) -> np.ndarray:
         if low < -(2**63) or high >= 2**63:
             return np.array(classes, dtype=np.uint64 if low >= 0 and high < 2**64 else object)
     return np.array(classes)
-
-
-def _column_from_json(data: Mapping[str, Any]) -> Column:
-    name = data["name"]
-    if not isinstance(name, str):
-        raise TypeError(f"a column's name is {name!r}")
-    if data["kind"] == Numeric.kind:
-        mean, std = float(data["mean"]), float(data["std"])
-        if not (math.isfinite(mean) and 0.0 < std < math.inf):
-            raise ValueError(f"column '{name}' has mean {mean} and deviation {std}")
-        return Numeric(name, mean, std)
-    if data["kind"] != Categorical.kind:
-        raise ValueError(f"column '{name}' is of the unknown kind {data['kind']!r}")
-    cells, categories = data["cells"], data["categories"]
-    kind = {"str": str, "int": int, "float": float, "bool": bool}.get(cells)
-    if kind is None or not isinstance(categories, list) or not categories:
-        raise ValueError(f"column '{name}' has cells {cells!r} and categories {categories!r}")
-    if any(type(category) is not kind for category in categories) or sorted(set(categories)) != categories:
-        raise ValueError(f"column '{name}' has categories that are not sorted {cells} values")
-    return Categorical(name, cells, tuple(categories))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import numpy as np
 
 from xpnet.data._packages import import_polars
 from xpnet.data.delimited import read_delimited
-from xpnet.errors import DataError, suggest
+from xpnet.errors import DataError
 from xpnet.files import write_atomically
 
 if TYPE_CHECKING:
@@ -42,8 +43,10 @@ class Table:
 def read_table(path: str | os.PathLike[str], *, text: Collection[str] = ()) -> polars.DataFrame:
     """Read a table from a file; its extension says the format.
 
-    - ``.csv``, ``.tsv``: UTF-8 text with a header, separated by commas or tabs; cells such as an empty one or
-      ``NA`` count as missing (`xpnet.data.MISSING`); types are inferred over the whole file.
+    - ``.csv``: UTF-8 text with a header, separated by commas; where no comma parts the header, by semicolons
+      (decimal commas are then read too), tabs or bars. Cells such as an empty one or ``NA`` count as missing
+      (`xpnet.data.MISSING`); types are inferred over the whole file.
+    - ``.tsv``: the same, separated by tabs.
     - ``.parquet``: as it is.
     - ``.npz``: a two-dimensional array ``X`` gives the columns x0, x1, ...; every one-dimensional array, such
       as ``y``, a column of its name.
@@ -75,7 +78,7 @@ def read_table(path: str | os.PathLike[str], *, text: Collection[str] = ()) -> p
         if path.stat().st_size == 0:
             raise DataError(f"'{path}' is empty (0 bytes); a table with a header and rows is needed")
         if extension in (".csv", ".tsv"):
-            frame = read_delimited(path, "," if extension == ".csv" else "\t", text)
+            frame = read_delimited(path, ",;\t|" if extension == ".csv" else "\t", text)
         elif extension == ".parquet":
             frame = _read_parquet(path)
         else:
@@ -90,12 +93,12 @@ def read_table(path: str | os.PathLike[str], *, text: Collection[str] = ()) -> p
 def suggest_file(path: Path) -> str:
     """Return the end of a message that names the file nearest to ``path`` in its folder, or nothing."""
     try:
-        found = [entry.name for entry in path.parent.iterdir() if entry.suffix.lower() in EXTENSIONS]
+        found = {entry.name: entry for entry in path.parent.iterdir() if entry.suffix.lower() in EXTENSIONS}
     except OSError:
         return f"; there is no folder '{path.parent}' either"
     # only a near name is worth a word here: a folder's whole listing is not
-    hint = suggest(path.name, found)
-    return hint if hint.startswith("; did you mean") else ""
+    near = difflib.get_close_matches(path.name, found, n=1)
+    return f"; did you mean '{found[near[0]]}'?" if near else ""
 
 
 def _read_parquet(path: Path) -> polars.DataFrame:
