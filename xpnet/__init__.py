@@ -13,7 +13,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from xpnet import autodiff, data, losses, nn, optim, rng
+    from xpnet import autodiff, data, errors, losses, nn, optim, rng, train
     from xpnet.backends import Backend, backend
     from xpnet.parameters import Parameters
     from xpnet.train import Trainer
@@ -28,10 +28,12 @@ __all__ = [
     "autodiff",
     "backend",
     "data",
+    "errors",
     "losses",
     "nn",
     "optim",
     "rng",
+    "train",
 ]
 
 _HOMES = {
