@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import importlib
-import importlib.metadata
 import importlib.util
 from dataclasses import dataclass
 from typing import Any
@@ -56,13 +55,19 @@ def probe(name: str) -> Availability:
     distribution = {"array_api_strict": "array-api-strict"}.get(name, name)
     try:
         module = importlib.import_module(name)
-        version = getattr(module, "__version__", "") or importlib.metadata.version(distribution)
+        version = getattr(module, "__version__", "") or _version(distribution)
         devices = {"cupy": _cupy_devices}.get(name, _list_devices)(name)
     except Exception as error:  # a broken installation can fail in any way: say how, do not fail
         return Availability(name, False, f"{type(error).__name__}: {error}", "")
     if isinstance(devices, str):
         return Availability(name, False, devices, version)
     return Availability(name, True, "", version, tuple(devices))
+
+
+def _version(distribution: str) -> str:
+    import importlib.metadata  # costs ten milliseconds, which few need
+
+    return importlib.metadata.version(distribution)
 
 
 def open_device(name: str, device: str) -> tuple[Any, Any, str]:
