@@ -37,6 +37,10 @@ def write_atomically(
             os.fsync(file.fileno())
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
+    except OSError as error:
+        Path(temporary).unlink(missing_ok=True)
+        error.filename, error.filename2 = str(path), None  # that which the user knows, if any is named at all
+        raise
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise

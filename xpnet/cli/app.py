@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from xpnet.cli import commands
+from xpnet.cli.console import INTERRUPTED, message
 from xpnet.cli.settings import SettingField, setting_fields
 
 __all__ = ["Command", "Parameter", "build"]
@@ -47,6 +48,14 @@ _JSON = Parameter("json", "print one JSON object instead of tables", "switch")
 _QUIET = Parameter("quiet", "no progress and no messages but errors", "switch")
 _RUN = Parameter("RUN", "a run folder", "argument")
 _DEVICE = Parameter("device", "device to compute on; not set: auto", metavar="DEVICE")
+_POLICIES = (
+    Parameter("missing", "what becomes of missing cells; not set: as in training", metavar="error|drop|mean"),
+    Parameter(
+        "unseen",
+        "what becomes of categories that training did not have: an error, or taken for none (default: error)",
+        metavar="error|ignore",
+    ),
+)
 _CHECKPOINT = Parameter("checkpoint", "which weights to use; not set: best", metavar="best|last")
 
 
@@ -85,6 +94,7 @@ def _commands(with_choices: bool) -> dict[str, Command]:
                 _RUN,
                 Parameter("FILE", "table with the columns that the model was trained on", "argument"),
                 Parameter("out", "CSV or Parquet file to write; not set: CSV on stdout", metavar="FILE"),
+                *_POLICIES,
                 _CHECKPOINT,
                 _DEVICE,
                 _DEBUG,
@@ -95,6 +105,7 @@ def _commands(with_choices: bool) -> dict[str, Command]:
             (
                 _RUN,
                 Parameter("FILE", "table with the target column; not set: the run's test rows", "optional"),
+                *_POLICIES,
                 _CHECKPOINT,
                 _DEVICE,
                 _JSON,
@@ -106,6 +117,7 @@ def _commands(with_choices: bool) -> dict[str, Command]:
             (
                 _RUN,
                 Parameter("epochs", "raise the number of epochs", metavar="N"),
+                Parameter("lr", "another learning rate, after divergence say", metavar="X"),
                 Parameter("device", "another device than the run's", metavar="DEVICE"),
                 _JSON,
                 _QUIET,
@@ -158,7 +170,11 @@ def _typed(command: Command) -> Callable[..., Any]:
     """Return the command's function with the signature from which typer makes its parser."""
 
     def run(**values: Any) -> int | None:
-        return command.function(**values)
+        try:
+            return command.function(**values)
+        except KeyboardInterrupt:  # said here, as the parser would end in silence
+            message("interrupted")
+            return INTERRUPTED
 
     parameters = [
         inspect.Parameter(p.attribute, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from typing import Any
 
 from xpnet import backends, nn, optim
 from xpnet.cli.preparing import Prepared
 from xpnet.cli.settings import Settings
+from xpnet.errors import ConfigError
 from xpnet.losses import get as get_loss
 from xpnet.train import Trainer
 from xpnet.train.targets import outputs_for
@@ -45,6 +47,13 @@ def build_optimizer(settings: Settings, rows: int) -> optim.Optimizer:
         options["nesterov"] = True
     if settings.weight_decay is not None:
         options["weight_decay"] = settings.weight_decay
+    for option in options:
+        able = [n for n, kind in optim.OPTIMIZERS.items() if option in inspect.signature(kind).parameters]
+        if settings.optimizer not in able:
+            raise ConfigError(
+                f"--{option.replace('_', '-')}: expected an optimizer that has it ({', '.join(able)}), "
+                f"found {settings.optimizer}; leave it out, or choose --optimizer {able[0]}"
+            )
     return optim.get(settings.optimizer, **options)
 
 

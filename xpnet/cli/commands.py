@@ -7,14 +7,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from xpnet.cli import kinds
-from xpnet.cli.console import count, facts, message, print_environment, print_results
+from xpnet.cli.console import INTERRUPTED, count, facts, message, print_environment, print_results
 from xpnet.cli.extras import require
 from xpnet.cli.settings import SettingField, resolve, to_toml
 from xpnet.errors import ConfigError
 
 __all__ = ["env", "evaluate", "predict", "resume", "train"]
 
-_INTERRUPTED = 130
 _PACKAGES = ("polars", "matplotlib", "safetensors")
 
 
@@ -45,26 +44,32 @@ def train(
         results = train_run(plan, quiet=quiet)
     except Interrupted as interrupted:
         message(str(interrupted))
-        return _INTERRUPTED
+        return INTERRUPTED
     _show_training(results, json=json)
     return None
 
 
 def resume(
-    *, run: str, epochs: str | None, device: str | None, json: bool, quiet: bool, debug: bool
+    *,
+    run: str,
+    epochs: str | None,
+    lr: str | None,
+    device: str | None,
+    json: bool,
+    quiet: bool,
+    debug: bool,
 ) -> int | None:
     """Continue a run that was interrupted, exactly where it stood."""
-    number = None
-    if epochs is not None:
-        number = SettingField("epochs", None, kinds.whole(1), "", "").check_text(epochs, "--epochs")
+    number = _checked("epochs", epochs, kinds.whole(1))
+    rate = _checked("lr", lr, kinds.number("a finite number above 0", lambda x: x > 0))
     require(*_PACKAGES)
     from xpnet.cli.training import Interrupted, resume_run
 
     try:
-        results = resume_run(run, epochs=number, device=device, quiet=quiet)
+        results = resume_run(run, epochs=number, lr=rate, device=device, quiet=quiet)
     except Interrupted as interrupted:
         message(str(interrupted))
-        return _INTERRUPTED
+        return INTERRUPTED
     if not results["resumed"]:
         message(
             f"the run '{run}' is finished: {results['stopped']}, after epoch {results['epochs_trained']}; "
@@ -75,7 +80,15 @@ def resume(
 
 
 def predict(
-    *, run: str, file: str, out: str | None, checkpoint: str | None, device: str | None, debug: bool
+    *,
+    run: str,
+    file: str,
+    out: str | None,
+    missing: str | None,
+    unseen: str | None,
+    checkpoint: str | None,
+    device: str | None,
+    debug: bool,
 ) -> int | None:
     """Write a table of predictions for the rows of a file."""
     require(*_PACKAGES)
@@ -84,7 +97,8 @@ def predict(
 
     if out is not None and not out.lower().endswith((".csv", ".tsv", ".parquet")):
         raise ConfigError(f"--out: expected a file ending in .csv, .tsv or .parquet, found '{out}'")
-    table = predict_table(run, file, checkpoint=checkpoint, device=device)
+    policies = _policies(missing, unseen)
+    table = predict_table(run, file, checkpoint=checkpoint, device=device, **policies)
     if out is None:
         sys.stdout.write(table.write_csv())
     else:
@@ -94,19 +108,41 @@ def predict(
 
 
 def evaluate(
-    *, run: str, file: str | None, checkpoint: str | None, device: str | None, json: bool, debug: bool
+    *,
+    run: str,
+    file: str | None,
+    missing: str | None,
+    unseen: str | None,
+    checkpoint: str | None,
+    device: str | None,
+    json: bool,
+    debug: bool,
 ) -> int | None:
     """Measure a trained network on its test rows, or on a file."""
     require(*_PACKAGES)
     from xpnet.cli.prediction import evaluate_run
 
-    results = evaluate_run(run, file, checkpoint=checkpoint, device=device)
+    policies = _policies(missing, unseen)
+    results = evaluate_run(run, file, checkpoint=checkpoint, device=device, **policies)
     if json:
         _print_json(results)
     else:
         weights = f"of epoch {results['checkpoint_epoch']}"
         print_results(results, {"data": results["data"], "weights": weights, "device": results["device"]})
     return None
+
+
+def _policies(missing: str | None, unseen: str | None) -> dict[str, Any]:
+    """Return the checked policies for cells that hold nothing known."""
+    return {
+        "missing": _checked("missing", missing, kinds.one_of("error", "drop", "mean")),
+        "unseen": _checked("unseen", unseen, kinds.one_of("error", "ignore")) or "error",
+    }
+
+
+def _checked(name: str, text: str | None, kind: kinds.Kind) -> Any:
+    """Return what an option's text means, None if it was not given."""
+    return None if text is None else SettingField(name, None, kind, "", "").check_text(text, f"--{name}")
 
 
 def env(*, json: bool, debug: bool) -> int | None:

@@ -6,12 +6,36 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["count", "facts", "gigabytes", "message", "print_environment", "print_results"]
+__all__ = [
+    "INTERRUPTED",
+    "count",
+    "facts",
+    "gigabytes",
+    "message",
+    "print_environment",
+    "print_results",
+    "reason",
+]
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it: 128 + SIGINT."""
 
 
 def message(line: str) -> None:
     """Write a line on stderr."""
     print(line, file=sys.stderr)
+
+
+def reason(error: Exception) -> str:
+    """Return what an error says, of one of the system's without its number.
+
+    >>> reason(OSError(28, "No space left on device", "run/loss.svg"))
+    "'run/loss.svg': No space left on device"
+    """
+    if not isinstance(error, OSError):
+        return str(error)
+    place = f"'{error.filename}': " if error.filename else ""
+    return f"{place}{error.strerror or error}"
 
 
 def count(number: int, thing: str, plural: str | None = None) -> str:

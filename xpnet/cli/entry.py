@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Sequence
+from types import FrameType
 
 from xpnet import blas
+from xpnet.cli.console import INTERRUPTED, reason
 from xpnet.cli.extras import require
 from xpnet.errors import XpnetError
 
-__all__ = ["INTERRUPTED", "main"]
-
-INTERRUPTED = 130
-"""Exit code after Ctrl-C, as shells have it: 128 + SIGINT."""
+__all__ = ["main"]
 
 _FAILED, _USAGE = 1, 2
 
@@ -31,15 +32,42 @@ def main(argv: Sequence[str] | None = None) -> int:
     # OpenBLAS reads its choice of kernel once, when NumPy loads: this has to come before everything else.
     blas.prefer_faster_kernel()
     arguments = list(sys.argv[1:] if argv is None else argv)
-    try:
-        return _run(arguments)
-    except Exception as error:
-        if "--debug" in arguments:
-            traceback.print_exc()
-        return _report(error)
-    except KeyboardInterrupt:
-        _complain("interrupted")
-        return INTERRUPTED
+    with _CtrlC() as ctrl_c:
+        try:
+            return _run(arguments)
+        except Exception as error:
+            if "--debug" in arguments:
+                traceback.print_exc()
+            # an import that Ctrl-C cuts short may end in an ImportError
+            if not ctrl_c.pressed or isinstance(error, XpnetError):
+                return _report(error)
+        except KeyboardInterrupt:
+            pass
+    _complain("interrupted")
+    return INTERRUPTED
+
+
+class _CtrlC:
+    """Inside this context, remembers whether Ctrl-C was pressed."""
+
+    def __init__(self) -> None:
+        self.pressed = False
+        self._ours = threading.current_thread() is threading.main_thread() and (
+            signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        )
+
+    def __enter__(self) -> _CtrlC:
+        if self._ours:
+            signal.signal(signal.SIGINT, self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._ours:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.pressed = True
+        signal.default_int_handler(number, frame)
 
 
 def _run(arguments: list[str]) -> int:
@@ -70,8 +98,7 @@ def _report(error: Exception) -> int:
         _complain("interrupted")
         return INTERRUPTED
     if isinstance(error, OSError):
-        place = f"'{error.filename}': " if error.filename else ""
-        _complain(f"error: {place}{error.strerror or error}")
+        _complain(f"error: {reason(error)}")
         return _FAILED
     if isinstance(error, MemoryError):
         _complain(f"error: out of memory ({error or 'none left'}): use a smaller --batch-size or model")

@@ -119,6 +119,7 @@ class Keeper(Callback):
         Raises:
             CheckpointError, OSError: they cannot be written; what was there stays as it was.
         """
+        self.check_folder()
         if trainer.epoch == self.saved_epoch:
             return
         begun = time.monotonic()
@@ -132,10 +133,21 @@ class Keeper(Callback):
         now = time.monotonic()
         self._due = now + max(_SAVE_SECONDS, (now - begun) / _SAVE_SHARE)
 
+    def check_folder(self) -> None:
+        """Raise a `CheckpointError` if the run folder is gone, rather than make a part of it anew."""
+        if not self.run.path.is_dir():
+            raise CheckpointError(
+                f"the run folder '{self.run.path}' is gone: it was removed or renamed during the training, "
+                "and the state cannot be saved; train anew"
+            )
+
     def save_if_possible(self, trainer: Trainer) -> None:
-        """Save on the way out of a failure, which is what the user must hear of rather than of this."""
+        """Save on the way out of a failure, which is what the user must hear of rather than of this.
+
+        Another Ctrl-C ends the saving, not the way out.
+        """
         if self.has_saved:
-            with contextlib.suppress(OSError, CheckpointError):
+            with contextlib.suppress(OSError, CheckpointError, KeyboardInterrupt):
                 self.save(trainer)
 
 

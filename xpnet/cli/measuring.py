@@ -36,7 +36,9 @@ def measure(trainer: Trainer, encoder: Encoder, part: Part) -> Measured:
     """Return how well ``trainer`` predicts the rows of ``part``."""
     metrics: dict[str, Any] = {name: float(v) for name, v in trainer.evaluate(part.X, part.y).items()}
     if encoder.task == "classification":
-        return Measured(metrics, part.truth, predict_classes(trainer, part.X))
+        predicted = predict_classes(trainer, part.X)
+        metrics["accuracy"] = float(np.mean(predicted == part.truth))  # not rounded to the training's dtype
+        return Measured(metrics, part.truth, predicted)
     predicted = predict_values(trainer, encoder, part.X)
     metrics["rmse"] = math.sqrt(float(np.mean((part.truth - predicted) ** 2)))
     return Measured(metrics, part.truth, predicted)

@@ -78,6 +78,9 @@ class Plan:
         )
         if told["rows_left_out"]:
             message(f"{count(told['rows_left_out'], 'row')} with missing cells left out (--missing drop)")
+        if self.prepared.moved:
+            moved = count(self.prepared.moved, "row")
+            message(f"{moved} kept for training, not held out: no other training row has their categories")
         message(
             f"model {told['layers']} ({count(told['parameters'], 'parameter')}), {told['loss']}, "
             f"{told['optimizer']}, batch size {told['batch_size']}, {told['dtype']}"

@@ -23,16 +23,32 @@ __all__ = ["evaluate_run", "predict_table"]
 def _load(path: str, checkpoint: str | None, device: str | None) -> tuple[RunFolder, Encoder, Trainer]:
     run = RunFolder.open(path)
     encoder = run.read_encoder()
-    return run, encoder, Trainer.load(run.find_checkpoint(checkpoint), device or "auto", progress=False)
+    trainer = Trainer.load(run.find_checkpoint(checkpoint), device or "auto", progress=False)
+    if trainer.epoch == 0:
+        message(f"the run '{path}' has not been trained for a whole epoch: its weights are still random")
+    return run, encoder, trainer
 
 
 def predict_table(
-    path: str, file: str, *, checkpoint: str | None = None, device: str | None = None
+    path: str,
+    file: str,
+    *,
+    checkpoint: str | None = None,
+    device: str | None = None,
+    missing: str | None = None,
+    unseen: str = "error",
 ) -> polars.DataFrame:
     """Return predictions for the rows of a table, in their order.
 
     The column ``prediction`` is followed, for classes, by ``probability_<class>`` for each of them, if the
-    loss gives probabilities. Rows that the run's policy ``--missing drop`` leaves out have empty cells.
+    loss gives probabilities. Rows that the policy ``--missing drop`` leaves out have empty cells.
+
+    Args:
+        path: the run folder.
+        file: the table.
+        checkpoint: "best" or "last"; None takes the best one there is.
+        device: where to compute; None chooses.
+        missing, unseen: what becomes of such cells, as for `Encoder.encode`.
 
     Raises:
         CheckpointError: no run folder, or a damaged or newer checkpoint.
@@ -43,7 +59,7 @@ def predict_table(
 
     _, encoder, trainer = _load(path, checkpoint, device)
     frame = read_rows(file, encoder)
-    X, _, kept = encoder.encode(frame, target=False)
+    X, _, kept = encoder.encode(frame, target=False, missing=missing, unseen=unseen)
     if len(kept) == 0:
         raise DataError(f"each of the {frame.height} rows of '{file}' has a bad cell: nothing to predict")
     columns: dict[str, np.ndarray] = {}
@@ -71,9 +87,17 @@ def predict_table(
 
 
 def evaluate_run(
-    path: str, file: str | None = None, *, checkpoint: str | None = None, device: str | None = None
+    path: str,
+    file: str | None = None,
+    *,
+    checkpoint: str | None = None,
+    device: str | None = None,
+    missing: str | None = None,
+    unseen: str = "error",
 ) -> dict[str, Any]:
     """Return the loss and the metrics of a run on its test rows, or on a table with the target column.
+
+    Args: as for `predict_table`; ``missing`` and ``unseen`` concern the table.
 
     Raises:
         CheckpointError: no run folder, or a damaged or newer checkpoint.
@@ -90,7 +114,7 @@ def evaluate_run(
         part: Part = prepare(settings, encoder).parts["test"]
         name, source = "test", settings.data
     else:
-        part = encode_part(encoder, settings.loss, read_rows(file, encoder))
+        part = encode_part(encoder, settings.loss, read_rows(file, encoder), missing=missing, unseen=unseen)
         name, source = "file", file
         if len(part) == 0:
             raise DataError(f"each row of '{file}' has a bad cell: nothing to evaluate on")

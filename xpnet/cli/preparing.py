@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ import numpy as np
 
 from xpnet.cli.settings import Settings
 from xpnet.data import BUILTIN, Encoder, infer_task, load, read_table, split_rows, strata
-from xpnet.data.columns import Numeric
+from xpnet.data.columns import Categorical, Numeric
 from xpnet.errors import ConfigError, DataError
 from xpnet.losses import get as get_loss
 from xpnet.train.targets import classes_to_targets, is_classifier, kind_of
@@ -57,7 +57,10 @@ class Part:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A table split and encoded, with the settings in which ``auto`` has been replaced by what it found."""
+    """A table split and encoded, with the settings in which ``auto`` has been replaced by what it found.
+
+    ``moved`` rows went to training since no other training row has one of their categories.
+    """
 
     settings: Settings
     encoder: Encoder
@@ -65,6 +68,7 @@ class Prepared:
     columns: int
     table_rows: int
     fingerprint: str
+    moved: int
 
 
 def prepare(settings: Settings, encoder: Encoder | None = None) -> Prepared:
@@ -83,28 +87,18 @@ def prepare(settings: Settings, encoder: Encoder | None = None) -> Prepared:
             "which table? expected a built-in name or a file, such as: xpnet train digits; "
             f"built-in: {', '.join(BUILTIN)}"
         )
-    table = load(settings.data, target=settings.target)
+    source = settings.data
+    table = load(source, target=settings.target)
     frame, target = table.frame, str(table.target)
+    settings = dataclasses.replace(
+        settings,
+        drop=_listed(settings.drop, frame.columns),
+        categorical=_listed(settings.categorical, frame.columns),
+    )
     task = settings.task
     if task == "auto":
         task = encoder.task if encoder else infer_task(frame[target])
-    rows = split_rows(
-        frame.height,
-        validation=settings.validation,
-        test=settings.test,
-        seed=settings.seed,
-        stratify=strata(frame[target]) if task == "classification" else None,
-    )
-    if encoder is None:
-        encoder = Encoder.fit(
-            frame,
-            target,
-            rows=rows[0],
-            task=task,
-            missing=settings.missing,
-            categorical=settings.categorical,
-            drop=settings.drop,
-        )
+    rows, encoder, moved = _split(settings, frame, target, task, encoder)
     loss = settings.loss
     if loss == "auto":
         loss = "softmax_cross_entropy" if task == "classification" else "squared_error"
@@ -112,9 +106,10 @@ def prepare(settings: Settings, encoder: Encoder | None = None) -> Prepared:
     for name in PARTS[1:]:
         if len(parts[name]) == 0 and getattr(settings, name) > 0:
             raise DataError(
-                f"each of the {name} rows has a bad cell: none is left; use --missing mean, or correct them"
+                f"each of the {name} rows has a bad cell, or a category that no other row has: none is left; "
+                f"use --missing mean, correct them, or ask for a larger share with --{name}"
             )
-    data = settings.data if settings.data in BUILTIN else str(Path(settings.data).resolve())
+    data = source if source in BUILTIN else str(Path(source).resolve())
     resolved = dataclasses.replace(
         settings,
         data=data,
@@ -123,7 +118,53 @@ def prepare(settings: Settings, encoder: Encoder | None = None) -> Prepared:
         loss=loss,
         batch_size=_batch_size(settings, len(parts["train"])),
     )
-    return Prepared(resolved, encoder, parts, frame.width, frame.height, fingerprint(settings.data))
+    return Prepared(resolved, encoder, parts, frame.width, frame.height, fingerprint(source), moved)
+
+
+def _split(
+    settings: Settings, frame: polars.DataFrame, target: str, task: str, encoder: Encoder | None
+) -> tuple[list[np.ndarray], Encoder, int]:
+    """Return the rows of the parts, the encoder, and how many rows were moved to the training rows.
+
+    A category that only validation or test rows hold would be unknown to the model. As `split_rows` does
+    for classes, training therefore keeps one row of each: the first one that was drawn for another part.
+    """
+    rows: list[np.ndarray] = list(
+        split_rows(
+            frame.height,
+            validation=settings.validation,
+            test=settings.test,
+            seed=settings.seed,
+            stratify=strata(frame[target]) if task == "classification" else None,
+        )
+    )
+    if encoder is not None and not any(isinstance(column, Categorical) for column in encoder.columns):
+        return rows, encoder, 0
+    drawn = len(rows[0])
+    while True:
+        # fitted anew for a known encoder as well, so that the same rows are moved as in the training
+        fitted = Encoder.fit(
+            frame,
+            target,
+            rows=rows[0],
+            task=task,
+            missing=settings.missing,
+            categorical=settings.categorical,
+            drop=settings.drop,
+        )
+        new = fitted.unseen(frame, np.sort(np.concatenate(rows[1:])))
+        if len(new) == 0:
+            return rows, encoder or fitted, len(rows[0]) - drawn
+        rows = [np.union1d(rows[0], new), *(np.setdiff1d(part, new) for part in rows[1:])]
+
+
+def _listed(names: Sequence[str], columns: Sequence[str]) -> tuple[str, ...]:
+    """Return names of columns; ``a,b`` means two of them where both are columns and ``a,b`` is none."""
+    found: list[str] = []
+    for name in names:
+        parts = [part.strip() for part in name.split(",")]
+        found += parts if name not in columns and all(part in columns for part in parts) else [name]
+    return tuple(dict.fromkeys(found))
 
 
 def _batch_size(settings: Settings, rows: int) -> int | str:
@@ -137,13 +178,17 @@ def _batch_size(settings: Settings, rows: int) -> int | str:
     return size
 
 
-def encode_part(encoder: Encoder, loss: str, frame: polars.DataFrame, rows: np.ndarray | None = None) -> Part:
+def encode_part(
+    encoder: Encoder, loss: str, frame: polars.DataFrame, rows: np.ndarray | None = None, **policies: Any
+) -> Part:
     """Return rows of a table with their targets in the form that ``loss`` asks for.
+
+    ``policies`` are those of `Encoder.encode`: missing, unseen.
 
     Raises:
         ConfigError: the loss is one for classes and the target has numbers, or the other way round.
     """
-    X, y, kept = encoder.encode(frame, rows=rows, target=True)
+    X, y, kept = encoder.encode(frame, rows=rows, target=True, **policies)
     assert y is not None  # it was asked for
     function = get_loss(loss)
     if encoder.task == "classification":

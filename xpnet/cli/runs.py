@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import difflib
 import json
@@ -37,10 +38,12 @@ class RunFolder:
         self.log = path / "train.log"
         self.results = path / "results.json"
         self.figures = path / "figures"
+        self.checkpoints = path / "checkpoints"
+        self.made = False  # by this process
 
     def checkpoint(self, name: str) -> Path:
         """Return the path of the checkpoint ``best`` or ``last``."""
-        return self.path / "checkpoints" / f"{name}.safetensors"
+        return self.checkpoints / f"{name}.safetensors"
 
     @classmethod
     def plan(cls, out: str | None, data: str) -> RunFolder:
@@ -55,12 +58,14 @@ class RunFolder:
         """
         if out is not None:
             path = Path(out)
+            run = cls(path)
             if path.exists() and (not path.is_dir() or any(path.iterdir())):
+                is_run = run.config.is_file()
+                other = f", or continue the run in it with: xpnet resume {out}" if is_run else ""
                 raise ConfigError(
-                    f"--out: '{out}' is there already and is never overwritten; choose another folder, "
-                    f"or continue a run in it with: xpnet resume {out}"
+                    f"--out: '{out}' is there already and is never overwritten; choose another folder{other}"
                 )
-            return cls(path)
+            return run
         name = re.sub(r"[^\w.-]+", "-", Path(data).stem) or "run"
         stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
         return cls(Path("runs") / f"{name}-{stamp}")
@@ -86,7 +91,8 @@ class RunFolder:
                     number += 1
                     self.__init__(base.with_name(f"{base.name}-{number}"))  # type: ignore[misc]
             self.figures.mkdir()
-            self.checkpoint("last").parent.mkdir()
+            self.checkpoints.mkdir()
+            self.made = True
         except OSError as error:
             raise ConfigError(
                 f"--out: the run folder '{self.path}' cannot be made ({error.strerror}); choose another"
@@ -109,6 +115,31 @@ class RunFolder:
             hint = f"; did you mean '{parent / near[0]}'?" if near else "; xpnet train makes one"
             raise CheckpointError(f"there is no run folder '{path}'{hint}")
         raise CheckpointError(f"'{path}' is no run folder: it has no config.toml")
+
+    def discard(self) -> None:
+        """Remove what `make` and the first writing made, where nothing could be saved.
+
+        No other file is touched: a folder in which the user has put something stays.
+        """
+        if not self.made:
+            return
+        files = (self.log, self.config, self.environment, self.encoder)
+        with contextlib.suppress(OSError):
+            for path in files:
+                path.unlink(missing_ok=True)
+            for folder in (self.figures, self.checkpoints, self.path):
+                folder.rmdir()
+
+    def sweep(self) -> None:
+        """Remove temporary files, which a killed process leaves behind."""
+        for folder in (self.path, self.figures, self.checkpoints):
+            for path in folder.glob(".*.tmp"):
+                with contextlib.suppress(OSError):
+                    path.unlink()
+
+    def has_begun(self) -> bool:
+        """Whether anything has been trained, or at least saved."""
+        return self.history.exists() or any(self.checkpoint(name).exists() for name in CHECKPOINTS)
 
     def write_settings(self, settings: Settings) -> None:
         """Write ``config.toml``."""

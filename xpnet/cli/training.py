@@ -11,14 +11,14 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from xpnet import backends
-from xpnet.cli.building import build_optimizer
-from xpnet.cli.console import message
+from xpnet.cli.building import build_optimizer, build_trainer
+from xpnet.cli.console import message, reason
 from xpnet.cli.finishing import finish
 from xpnet.cli.keeping import Interruption, Keeper, RunLog
 from xpnet.cli.planning import Plan, circumstances
-from xpnet.cli.preparing import check_unchanged, prepare
+from xpnet.cli.preparing import Prepared, check_unchanged, prepare
 from xpnet.cli.runs import RunFolder, to_json
-from xpnet.errors import CheckpointError, ConfigError
+from xpnet.errors import CheckpointError, ConfigError, DivergedError
 from xpnet.files import write_atomically
 from xpnet.train import Callback, ProgressBar, ProgressLines, Trainer
 
@@ -43,9 +43,10 @@ def train_run(plan: Plan, *, quiet: bool = False) -> dict[str, Any]:
     def begin() -> None:
         run.make(chosen=settings.out is not None)
         log.path = run.log
-        run.write_settings(dataclasses.replace(settings, out=None))
         write_atomically(run.environment, to_json(plan.environment()))
         write_atomically(run.encoder, to_json(plan.prepared.encoder.to_json()))
+        # last, for a folder with a configuration is a run, and one without is none
+        run.write_settings(dataclasses.replace(settings, out=None))
         told = plan.describe()
         log.write(f"training begins: {told['layers']} on {told['data']}, device {told['device']}")
 
@@ -55,15 +56,22 @@ def train_run(plan: Plan, *, quiet: bool = False) -> dict[str, Any]:
 
 
 def resume_run(
-    path: str, *, epochs: int | None = None, device: str | None = None, quiet: bool = False
+    path: str,
+    *,
+    epochs: int | None = None,
+    lr: float | None = None,
+    device: str | None = None,
+    quiet: bool = False,
 ) -> dict[str, Any]:
     """Continue a run from its last checkpoint, bit-identically on the same backend.
 
-    A schedule spans all epochs: raising their number stretches it from here on.
+    A run that was killed before its first checkpoint begins anew. A schedule spans all epochs: raising their
+    number stretches it from here on.
 
     Args:
         path: the run folder.
         epochs: a higher number of epochs in all.
+        lr: another learning rate.
         device: another device than the run's.
         quiet: show no progress.
 
@@ -83,16 +91,18 @@ def resume_run(
     if run.results.exists() and epochs in (None, settings.epochs):
         return {**run.read_json(run.results), "resumed": False}
     backend = backends.backend(device or settings.device)
-    settings = dataclasses.replace(settings, epochs=epochs or settings.epochs, device=backend.spec)
+    settings = dataclasses.replace(
+        settings, epochs=epochs or settings.epochs, lr=lr or settings.lr, device=backend.spec
+    )
     environment = run.read_json(run.environment)
     check_unchanged(environment, settings)
     prepared = prepare(settings, run.read_encoder())
-    optimizer = build_optimizer(settings, len(prepared.parts["train"]))
-    trainer = Trainer.load(run.find_checkpoint("last"), backend, optimizer=optimizer, progress=False)
+    trainer = _load(run, prepared, backend) if run.has_begun() else build_trainer(prepared, backend)
     plan = Plan(prepared, backend, trainer, run)
     log = RunLog(run.log)
 
     def begin() -> None:
+        run.sweep()
         run.results.unlink(missing_ok=True)  # of a run that is trained further: it is unfinished again
         run.write_settings(settings)
         environment.setdefault("resumed", []).append({"epoch": trainer.epoch, **circumstances(backend)})
@@ -103,6 +113,20 @@ def resume_run(
         plan.announce()
         message(f"continuing after epoch {trainer.epoch} of {settings.epochs}")
     return {**_train(plan, log, begin, quiet=quiet), "resumed": True}
+
+
+def _load(run: RunFolder, prepared: Prepared, backend: backends.Backend) -> Trainer:
+    """Return the trainer of the last checkpoint."""
+    optimizer = build_optimizer(prepared.settings, len(prepared.parts["train"]))
+    try:
+        return Trainer.load(run.find_checkpoint("last"), backend, optimizer=optimizer, progress=False)
+    except CheckpointError as error:
+        if run.checkpoint("best").is_file():
+            raise CheckpointError(
+                f"{error}. The best weights may still serve: xpnet predict {run.path} FILE "
+                "--checkpoint best; training cannot continue from them"
+            ) from error
+        raise
 
 
 def _train(plan: Plan, log: RunLog, begin: Callable[[], None], *, quiet: bool) -> dict[str, Any]:
@@ -118,21 +142,33 @@ def _train(plan: Plan, log: RunLog, begin: Callable[[], None], *, quiet: bool) -
             results = finish(plan, earlier + time.monotonic() - begun)
         except KeyboardInterrupt:
             keeper.save_if_possible(trainer)
+            if not run.has_begun():
+                run.discard()
+                raise Interrupted("interrupted before the first epoch; nothing was saved") from None
             log.write(f"interrupted after epoch {trainer.epoch}")
-            saved = f"the state is saved. Continue with: xpnet resume {run.path}"
-            lost = "nothing was saved yet"
+            saved = max(0, keeper.saved_epoch)
+            which = "" if saved == trainer.epoch else f" after epoch {saved}"
             raise Interrupted(
-                f"interrupted after epoch {trainer.epoch}; {saved if keeper.has_saved else lost}"
+                f"interrupted after epoch {trainer.epoch}; the state{which} is saved. "
+                f"Continue with: xpnet resume {run.path}"
             ) from None
         except (OSError, CheckpointError) as error:
-            log.write(f"failed: {error}")
-            if not keeper.has_saved:
+            if keeper.has_saved:
+                keeper.check_folder()
+            if not run.has_begun():
+                run.discard()
                 raise
-            raise CheckpointError(f"{error}. Make room, then: xpnet resume {run.path}") from error
+            log.write(f"failed: {reason(error)}")
+            raise CheckpointError(f"{reason(error)}. Then continue with: xpnet resume {run.path}") from error
         except Exception as error:
             keeper.save_if_possible(trainer)
-            if keeper.has_saved:
-                log.write(f"failed: {error}")
+            if not run.has_begun():
+                run.discard()
+                raise
+            log.write(f"failed: {error}")
+            if isinstance(error, DivergedError):
+                advice = f"to go on from there with another rate: xpnet resume {run.path} --lr X"
+                error.args = (f"{error}; {advice}",)
             raise
         log.write(f"finished: {results['stopped']}; {results['metrics']}")
     return results
