@@ -116,6 +116,12 @@ def test_a_device_that_is_not_there(xpnet, folder):
     assert_refused(xpnet("train", "digits", "--device", "cuda"), 3, "cuda", "cannot work here")
 
 
+def test_a_device_of_the_environment(xpnet, folder, monkeypatch):
+    monkeypatch.setenv("XPNET_BACKEND", "cdua")
+    assert_refused(xpnet("train", "digits"), 3, "XPNET_BACKEND", "'cdua'", "did you mean 'cuda'")
+    assert xpnet("train", "two-gaussians", "--out", "run", *FAST).code == 0  # which names another
+
+
 def test_no_table(xpnet, folder):
     assert_refused(xpnet("train"), 2, "which table?", "digits")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import sys
 
 import pytest
@@ -104,6 +105,34 @@ def test_a_bar_on_a_terminal(terminal, capfd):
     assert f"accuracy {trainer.history['accuracy'][-1]:.4f}" in shown
     assert "\x1b[?25h" in shown[shown.rindex("\x1b[?25l") :]  # the cursor is back
     assert capfd.readouterr().out == ""
+
+
+def last_line(shown):
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown)
+    return [line for line in re.split(r"[\r\n]+", plain) if line.strip()][-1]
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80, 200])
+def test_a_bar_fits_its_terminal(columns, terminal, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    stream = terminal()
+    trainer = make(metrics=["accuracy"], max_steps=12)
+    row = trainer.fit(X, Y, epochs=1000, batch_size=3, validation=0.25).rows[-1]
+    line = last_line(stream.getvalue())
+    assert len(line) == columns
+    assert line.startswith(f"epoch {row['epoch']}/1000 ")
+    numbers = (
+        f"loss {row['loss']:.4f} accuracy {row['accuracy']:.4f} "
+        f"val {row['validation_loss']:.4f}/{row['validation_accuracy']:.4f}"
+    )
+    assert line.rstrip().endswith(numbers if columns >= 80 else "…")
+
+
+def test_a_bar_without_colours(terminal, monkeypatch):
+    monkeypatch.setenv("NO_COLOR", "1")
+    stream = terminal()
+    make(metrics=["accuracy"]).fit(X, Y, epochs=4)
+    assert set(re.findall(r"\x1b\[[0-9;]*m", stream.getvalue())) <= {"\x1b[0m", "\x1b[1m", "\x1b[2m"}
 
 
 def test_false_shows_no_bar(terminal):

@@ -173,9 +173,13 @@ def backend(spec: str | Backend | None = "auto") -> Backend:
     if isinstance(spec, Backend):
         return spec
     text = (spec or "auto").strip()
-    if text == "auto":
-        text = os.environ.get("XPNET_BACKEND", "").strip() or "auto"
-    return _make(text)
+    wish = os.environ.get("XPNET_BACKEND", "").strip()
+    if text != "auto" or not wish:
+        return _make(text)
+    try:
+        return _make(wish)
+    except BackendError as error:
+        raise BackendError(f"XPNET_BACKEND: {error}; or unset XPNET_BACKEND") from None
 
 
 def backend_of(x: Any) -> Backend:

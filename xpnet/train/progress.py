@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from xpnet.train.history import History
     from xpnet.train.trainer import Trainer
 
-__all__ = ["ProgressBar", "ProgressLines", "describe", "for_terminal"]
+__all__ = ["ProgressBar", "ProgressLines", "abridge", "describe", "for_terminal"]
 
 
 def describe(row: dict[str, Any]) -> str:
@@ -25,6 +25,19 @@ def describe(row: dict[str, Any]) -> str:
     hidden = ("epoch", "step", "learning_rate", "seconds")
     shown = [(name.replace("_", " "), value) for name, value in row.items() if name not in hidden]
     return "  ".join(f"{name} {_brief(value)}" for name, value in shown)
+
+
+def abridge(row: dict[str, Any]) -> str:
+    """Return a history row in half a line: of the validation only the numbers, in the same order.
+
+    >>> abridge({"epoch": 3, "step": 60, "loss": 0.25, "accuracy": 0.93, "validation_loss": 0.31,
+    ...          "validation_accuracy": 0.9})
+    'loss 0.2500 accuracy 0.9300 val 0.3100/0.9000'
+    """
+    held_out = {name: value for name, value in row.items() if name.startswith("validation_")}
+    trained = describe({name: value for name, value in row.items() if name not in held_out})
+    numbers = "/".join(map(_brief, held_out.values()))
+    return trained.replace("  ", " ") + (f" val {numbers}" if numbers else "")
 
 
 def _brief(value: float) -> str:
@@ -65,17 +78,22 @@ class ProgressBar(Callback):
 
     def on_fit_begin(self, trainer: Trainer, epochs: int) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.table import Column
 
+        # what stands at its end is cut off where a terminal is narrow, rather than that all columns shrink
+        rest = Column(no_wrap=True, overflow="ellipsis", ratio=1)
         self.bar = Progress(
-            TextColumn("epoch"),
-            MofNCompleteColumn(),
-            BarColumn(bar_width=24),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[numbers]}"),
+            TextColumn("epoch {task.fields[epoch]}/{task.total}", table_column=Column(no_wrap=True)),
+            BarColumn(bar_width=10, table_column=Column(no_wrap=True)),
+            TimeRemainingColumn(compact=True, table_column=Column(no_wrap=True)),
+            TextColumn("{task.fields[numbers]}", table_column=rest),
             console=Console(stderr=True),
+            expand=True,
         )
-        self.task = self.bar.add_task("train", total=epochs, completed=trainer.epoch, numbers="")
+        self.task = self.bar.add_task(
+            "train", total=epochs, completed=trainer.epoch, epoch=trainer.epoch, numbers=""
+        )
         self.bar.start()
 
     def on_step_end(self, trainer: Trainer, step: int, steps: int) -> None:
@@ -83,7 +101,7 @@ class ProgressBar(Callback):
             self.bar.update(self.task, completed=trainer.epoch + step / steps)
 
     def on_epoch_end(self, trainer: Trainer, row: dict[str, Any]) -> None:
-        self.bar.update(self.task, completed=row["epoch"], numbers=describe(row))
+        self.bar.update(self.task, completed=row["epoch"], epoch=row["epoch"], numbers=abridge(row))
 
     def on_fit_end(self, trainer: Trainer, history: History) -> None:
         self.bar.stop()
