@@ -15,6 +15,7 @@ import pytest
 from tests.cli.test_resume import ARGUMENTS, assert_same_run, strike
 from xpnet.cli import keeping
 from xpnet.cli.runs import RunFolder
+from xpnet.errors import CheckpointError
 
 
 def files(folder="."):
@@ -77,6 +78,29 @@ def test_temporary_files_of_a_killed_process_are_swept(xpnet, folder):
         assert not [name for name in files(where) if name.endswith(".tmp")]
 
 
+def test_only_one_process_trains_in_a_folder(xpnet, trained):
+    run = RunFolder(trained())
+    before = {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
+    with run.hold():
+        outcome = xpnet("resume", run.path, "--epochs", "3")
+        assert outcome.code == 1
+        assert "is being trained by another process" in outcome.err
+        assert xpnet("predict", run.path, "two-gaussians").code == 0
+    assert before == {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
+    assert xpnet("resume", run.path, "--epochs", "3").code == 0
+
+
+def test_a_training_holds_its_folder(xpnet, folder, monkeypatch):
+    def elsewhere(self, trainer, step, steps):
+        with pytest.raises(CheckpointError, match="another process"), RunFolder(Path("run")).hold():
+            pass
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(keeping.Keeper, "on_step_end", elsewhere)
+    assert xpnet("train", *ARGUMENTS, "--out", "run").code == 130
+    assert xpnet("resume", "run").code == 130
+
+
 def test_what_the_user_put_there_stays(folder):
     run = RunFolder(Path("run"))
     run.make(chosen=True)
@@ -118,7 +142,8 @@ def test_the_file_that_could_not_be_written_is_named(xpnet, folder, monkeypatch)
         outcome = xpnet("train", *ARGUMENTS, "--out", "run", "--quiet")
     assert outcome.code == 1
     assert outcome.err == (
-        "error: 'run/figures/accuracy.svg': No space left on device. Then continue with: xpnet resume run\n"
+        "error: 'run/figures/accuracy.svg': No space left on device. "
+        "When that is mended, continue with: xpnet resume run\n"
     )
     assert xpnet("resume", "run").code == 0
 

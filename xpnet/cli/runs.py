@@ -6,7 +6,9 @@ import contextlib
 import datetime
 import difflib
 import json
+import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +117,31 @@ class RunFolder:
             hint = f"; did you mean '{parent / near[0]}'?" if near else "; xpnet train makes one"
             raise CheckpointError(f"there is no run folder '{path}'{hint}")
         raise CheckpointError(f"'{path}' is no run folder: it has no config.toml")
+
+    @contextlib.contextmanager
+    def hold(self) -> Iterator[None]:
+        """Inside this context no other process can train in this folder; its end, by a kill too, frees it.
+
+        Raises:
+            CheckpointError: another process does.
+        """
+        try:
+            import fcntl
+        except ImportError:  # a system without such locks
+            yield
+            return
+        handle = os.open(self.path, os.O_RDONLY)
+        try:
+            with contextlib.suppress(OSError):  # of a file system without locks
+                try:
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    raise CheckpointError(
+                        f"the run '{self.path}' is being trained by another process; let it end, or stop it"
+                    ) from None
+            yield
+        finally:
+            os.close(handle)
 
     def discard(self) -> None:
         """Remove what `make` and the first writing made, where nothing could be saved.

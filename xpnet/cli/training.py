@@ -42,6 +42,7 @@ def train_run(plan: Plan, *, quiet: bool = False) -> dict[str, Any]:
 
     def begin() -> None:
         run.make(chosen=settings.out is not None)
+        held.enter_context(run.hold())
         log.path = run.log
         write_atomically(run.environment, to_json(plan.environment()))
         write_atomically(run.encoder, to_json(plan.prepared.encoder.to_json()))
@@ -52,7 +53,8 @@ def train_run(plan: Plan, *, quiet: bool = False) -> dict[str, Any]:
 
     if not quiet:
         plan.announce()
-    return _train(plan, log, begin, quiet=quiet)
+    with contextlib.ExitStack() as held:
+        return _train(plan, log, begin, quiet=quiet)
 
 
 def resume_run(
@@ -80,11 +82,18 @@ def resume_run(
 
     Raises:
         Interrupted, DivergedError: as for `train_run`.
-        CheckpointError: no run folder, or damaged.
+        CheckpointError: no run folder, damaged, or trained by another process.
         DataError: the table has changed.
         ConfigError: ``epochs`` is below the run's own.
     """
     run = RunFolder.open(path)
+    with run.hold():
+        return _resume(run, epochs, lr, device, quiet=quiet)
+
+
+def _resume(
+    run: RunFolder, epochs: int | None, lr: float | None, device: str | None, *, quiet: bool
+) -> dict[str, Any]:
     settings = run.read_settings()
     if epochs is not None and epochs < settings.epochs:
         raise ConfigError(f"--epochs: expected at least the run's own {settings.epochs}, found {epochs}")
@@ -159,7 +168,9 @@ def _train(plan: Plan, log: RunLog, begin: Callable[[], None], *, quiet: bool) -
                 run.discard()
                 raise
             log.write(f"failed: {reason(error)}")
-            raise CheckpointError(f"{reason(error)}. Then continue with: xpnet resume {run.path}") from error
+            raise CheckpointError(
+                f"{reason(error)}. When that is mended, continue with: xpnet resume {run.path}"
+            ) from error
         except Exception as error:
             keeper.save_if_possible(trainer)
             if not run.has_begun():
