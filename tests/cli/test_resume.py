@@ -167,6 +167,12 @@ def test_a_finished_run_says_so(xpnet, trained):
     assert before == {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
 
 
+def test_more_epochs_are_offered_only_where_they_help(xpnet, trained):
+    run = trained("two-gaussians", "--max-steps", "5")
+    outcome = xpnet("resume", run)
+    assert outcome.err.endswith("is finished: all 5 steps done, after epoch 1\n")
+
+
 def test_more_epochs_give_the_longer_run(xpnet, trained):
     run, longer = trained(), trained("two-gaussians", "--epochs", "5", out="longer")
     outcome = xpnet("resume", run, "--epochs", "5")

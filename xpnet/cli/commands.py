@@ -71,10 +71,10 @@ def resume(
         message(str(interrupted))
         return INTERRUPTED
     if not results["resumed"]:
-        message(
-            f"the run '{run}' is finished: {results['stopped']}, after epoch {results['epochs_trained']}; "
-            "--epochs N trains on"
-        )
+        # steps that are done and patience that is lost stay so
+        further = "; --epochs N trains on" if results["epochs_trained"] >= results["epochs"] else ""
+        stopped = results["stopped"]
+        message(f"the run '{run}' is finished: {stopped}, after epoch {results['epochs_trained']}{further}")
     _show_training(results, json=json)
     return None
 
