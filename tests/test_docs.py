@@ -12,6 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 GUIDE = (ROOT / "docs" / "guide.md").read_text()
+ADDING = (ROOT / "docs" / "adding.md").read_text()
 
 # What the guide's examples take as given.
 _GIVEN = """
@@ -23,6 +24,28 @@ X = X / 16
 X_new, X_test, y_test = X[:5], X[:100], y[:100]
 x = np.asarray([0.5, -1.0])
 v = np.asarray([1.0, 2.0])
+"""
+
+# The files that the examples of "adding things" belong to. The rules shown are those that exist.
+_WHERE = """
+import dataclasses, math
+import numpy as np
+from xpnet.autodiff import check_grads
+from xpnet.autodiff.functions import softplus
+from xpnet.autodiff.rules.compounds import _log_softmax
+from xpnet.autodiff.rules.rule import RULES, elementwise, rule
+from xpnet.backends import array_namespace
+from xpnet.losses import _difference, _loss, _row_sum, get
+from xpnet.nn.activations import _Activation, activation
+for shown in ("tanh", "multiply", "log_softmax"):
+    RULES.pop(shown)
+"""
+_THEN = """
+x = np.linspace(-2.0, 2.0, 8)
+assert np.allclose(activation("softsign").function(x), x / (1 + np.abs(x)))
+assert np.isclose(get("log_cosh")(x, 0 * x), np.mean(np.log(np.cosh(x))))
+check_grads(activation("softsign").function, (x,))
+check_grads(lambda y: get("log_cosh")(y, 0 * x), (x,))
 """
 
 
@@ -47,12 +70,16 @@ def test_every_link_leads_somewhere() -> None:
                 assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
-@pytest.mark.parametrize("page", ["README", "guide"])
+@pytest.mark.parametrize("page", ["README", "guide", "adding"])
 def test_python_examples_run(page: str, tmp_path: Path) -> None:
-    text, given = {"README": (README, ""), "guide": (GUIDE, _GIVEN)}[page]
+    text, given, then = {
+        "README": (README, "", ""),
+        "guide": (GUIDE, _GIVEN, ""),
+        "adding": (ADDING, _WHERE, _THEN),
+    }[page]
     examples = blocks(text, "python")
     assert examples
-    code = given + "\n".join(examples)
+    code = given + "\n".join(examples) + then
     if page == "guide":  # devices that this machine may lack, and a hundred epochs
         code = code.replace('backend="cuda"', 'backend="numpy"').replace("epochs=100", "epochs=2")
         code = re.sub(r"^xpnet\.backend\(.*(cuda|torch|jax).*$", "", code, flags=re.MULTILINE)

@@ -14,7 +14,7 @@ from xpnet import rng
 from xpnet.autodiff import functions
 from xpnet.backends import array_namespace
 from xpnet.errors import ConfigError, suggest
-from xpnet.nn.layer import LAYERS, Layer
+from xpnet.nn.layer import Layer
 
 __all__ = [
     "ACTIVATIONS",
@@ -32,9 +32,16 @@ __all__ = [
 ]
 
 
+ACTIVATIONS: dict[str, type[_Activation]] = {}
+
+
 @dataclasses.dataclass(frozen=True)
 class _Activation(Layer):
-    """Base class: a function of each entry."""
+    """Base class: a function of each entry, known by its class's name in lower case."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        ACTIVATIONS[cls.__name__.lower()] = cls
 
     def function(self, x: Any) -> Any:
         """Return the activation of each entry of ``x``."""
@@ -135,11 +142,6 @@ class Sign(_Activation):
 
     def function(self, x: Any) -> Any:
         return array_namespace(x).sign(x)
-
-
-ACTIVATIONS: dict[str, type[_Activation]] = {
-    name.lower(): kind for name, kind in LAYERS.items() if issubclass(kind, _Activation)
-}
 
 
 def activation(spec: str | Layer) -> Layer:
