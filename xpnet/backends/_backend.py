@@ -211,12 +211,10 @@ def _make(text: str) -> Backend:
     name = _ALIASES.get(name, name)
     if name not in probe.known():
         known = ["auto", "cpu", "cuda", *probe.known()]
-        raise BackendError(
-            f"backend: expected one of {', '.join(known)}, found {text!r}{suggest(name, known)}"
-        )
+        raise BackendError(f"backend: expected a known name, found {text!r}{suggest(name, known)}")
     state = probe.probe(name)
     if not state.usable:
-        raise BackendError(f"backend {text!r} cannot work here: {state.reason}")
+        raise BackendError(f"backend {text!r} cannot work here: {state.reason}; xpnet env shows what works")
     xp, handle, device = probe.open_device(name, device)
     return Backend(name, f"{name}:{device}" if device else name, xp, handle)
 
