@@ -61,7 +61,11 @@ def test_the_environment_decides_for_auto_alone(monkeypatch: pytest.MonkeyPatch)
     ("spec", "message"),
     [
         ("nunpy", "did you mean 'numpy'"),
-        ("tensorflow", "expected one of auto, cpu, cuda, numpy, cupy, torch, jax, array_api_strict, found"),
+        (
+            "tensorflow",
+            "expected a known name, found 'tensorflow'; "
+            "known: array_api_strict, auto, cpu, cuda, cupy, jax, numpy, torch",
+        ),
         ("numpy:cuda", "numpy: expected the device 'cpu', found 'cuda'"),
         ("cpu:1", "found '1'"),
     ],
