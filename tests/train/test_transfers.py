@@ -84,6 +84,8 @@ def test_fixed_batches_are_sent_once(crossings):
 
 def test_no_number_is_asked_of_the_device_within_an_epoch(backend, monkeypatch):
     """float(), int(), bool() and index() of a device array wait for the device: none may occur in a step."""
+    if backend.name == "numpy":
+        pytest.skip("NumPy's own class cannot be watched")
     kind = type(backend.asarray(np.ones(2, dtype="float32")))
     asked = []
     trainer = make(
@@ -105,10 +107,7 @@ def test_no_number_is_asked_of_the_device_within_an_epoch(backend, monkeypatch):
                     asked.append(_name)
                     return _original(array, *args)
 
-                try:
-                    patch.setattr(kind, name, noted)
-                except (TypeError, AttributeError):  # NumPy's own class cannot be watched
-                    pytest.skip(f"{kind.__name__} cannot be watched")
+                patch.setattr(kind, name, noted)
             return step(self, batch)
 
     monkeypatch.setattr(type(trainer), "_step", watching)

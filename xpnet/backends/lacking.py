@@ -121,7 +121,7 @@ def _scatter_add(xp: Any, size: int, places: Any, values: Any, device: Any) -> A
     host = xp.Device("CPU_DEVICE")
     summed = np.zeros(size, dtype=np.asarray(values.to_device(host)).dtype)
     np.add.at(summed, np.asarray(places.to_device(host)), np.asarray(values.to_device(host)))
-    return xp.asarray(summed, device=device)
+    return xp.asarray(summed, dtype=values.dtype, device=device)
 
 
 class Extended:
