@@ -9,12 +9,13 @@ from typing import Any
 from xpnet.cli import kinds
 from xpnet.cli.console import INTERRUPTED, count, facts, message, print_environment, print_results
 from xpnet.cli.extras import require
-from xpnet.cli.settings import SettingField, resolve, to_toml
+from xpnet.cli.settings import SettingField, resolve, setting_fields, to_toml
 from xpnet.errors import ConfigError
 
 __all__ = ["env", "evaluate", "predict", "resume", "train"]
 
 _PACKAGES = ("polars", "matplotlib", "safetensors")
+_UNSEEN = SettingField("unseen", "error", kinds.one_of("error", "ignore"), "Data", "categories never seen")
 
 
 def train(
@@ -60,8 +61,8 @@ def resume(
     debug: bool,
 ) -> int | None:
     """Continue a run that was interrupted, exactly where it stood."""
-    number = _checked("epochs", epochs, kinds.whole(1))
-    rate = _checked("lr", lr, kinds.number("a finite number above 0", lambda x: x > 0))
+    fields = setting_fields()
+    number, rate = _checked(fields["epochs"], epochs), _checked(fields["lr"], lr)
     require(*_PACKAGES)
     from xpnet.cli.training import Interrupted, resume_run
 
@@ -135,14 +136,14 @@ def evaluate(
 def _policies(missing: str | None, unseen: str | None) -> dict[str, Any]:
     """Return the checked policies for cells that hold nothing known."""
     return {
-        "missing": _checked("missing", missing, kinds.one_of("error", "drop", "mean")),
-        "unseen": _checked("unseen", unseen, kinds.one_of("error", "ignore")) or "error",
+        "missing": _checked(setting_fields()["missing"], missing),
+        "unseen": _checked(_UNSEEN, unseen) or _UNSEEN.default,
     }
 
 
-def _checked(name: str, text: str | None, kind: kinds.Kind) -> Any:
+def _checked(field: SettingField, text: str | None) -> Any:
     """Return what an option's text means, None if it was not given."""
-    return None if text is None else SettingField(name, None, kind, "", "").check_text(text, f"--{name}")
+    return None if text is None else field.check_text(text, f"--{field.key}")
 
 
 def env(*, json: bool, debug: bool) -> int | None:

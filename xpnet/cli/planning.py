@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import functools
 import sys
 from pathlib import Path
 from typing import Any
@@ -42,10 +43,15 @@ class Plan:
         data = self.settings.data or ""
         return data if data in BUILTIN else Path(data).name
 
+    @functools.cached_property
+    def parameters(self) -> int:
+        """The number of the model's parameters; cached, since counting them before training draws them."""
+        drawn = self.trainer.model.parameters(self.trainer.key, (self.prepared.encoder.n_features,))
+        return sum(array.size for array in drawn.values())
+
     def describe(self) -> dict[str, Any]:
         """Return what is done, for ``--dry-run`` and for the results."""
         prepared, settings = self.prepared, self.settings
-        drawn = self.trainer.model.parameters(self.trainer.key, (prepared.encoder.n_features,))
         return {
             "data": settings.data,
             "target": settings.target,
@@ -55,7 +61,7 @@ class Plan:
             "features": prepared.encoder.n_features,
             "classes": list(prepared.encoder.classes),
             "layers": layer_widths(prepared),
-            "parameters": sum(array.size for array in drawn.values()),
+            "parameters": self.parameters,
             "loss": settings.loss,
             "optimizer": settings.optimizer,
             "epochs": settings.epochs,

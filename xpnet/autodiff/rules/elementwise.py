@@ -32,8 +32,8 @@ elementwise("sqrt", lambda xp, out, x: 0.5 / out)
 elementwise("abs", lambda xp, out, x: xp.sign(x))
 elementwise(
     "hypot",
-    lambda xp, out, x, y: _zero_where(xp, out == 0, xp.divide(x, _one_where(xp, out == 0, out))),
-    lambda xp, out, x, y: _zero_where(xp, out == 0, xp.divide(y, _one_where(xp, out == 0, out))),
+    lambda xp, out, x, y: xp.where(out == 0, 0.0, xp.divide(x, xp.where(out == 0, 1.0, out))),
+    lambda xp, out, x, y: xp.where(out == 0, 0.0, xp.divide(y, xp.where(out == 0, 1.0, out))),
 )
 elementwise("remainder", 1, lambda xp, out, x, y: -xp.floor(xp.divide(x, y)))
 elementwise("copysign", lambda xp, out, x, y: xp.multiply(xp.sign(x), xp.copysign(xp.ones_like(x), y)), 0)
@@ -130,11 +130,3 @@ constant(
     "isfinite", "isinf", "isnan", "logical_and", "logical_not", "logical_or", "logical_xor",
     "bitwise_and", "bitwise_invert", "bitwise_left_shift", "bitwise_or", "bitwise_right_shift", "bitwise_xor",
 )  # fmt: skip
-
-
-def _zero_where(xp: Any, condition: Any, x: Any) -> Any:
-    return xp.where(condition, 0.0, x)
-
-
-def _one_where(xp: Any, condition: Any, x: Any) -> Any:
-    return xp.where(condition, 1.0, x)
