@@ -8,7 +8,7 @@ from typing import Any
 from xpnet.autodiff.namespaces import namespace
 from xpnet.autodiff.reverse import ReverseTrace
 from xpnet.autodiff.rules import Rule
-from xpnet.autodiff.tracer import Trace, Tracer
+from xpnet.autodiff.tracer import Trace, Tracer, like, lowered
 from xpnet.backends.lacking import extended
 
 __all__ = ["ForwardTrace"]
@@ -20,39 +20,53 @@ class ForwardTrace(Trace):
     __slots__ = ("base", "xp")
 
     def __init__(self, xp: Any):
-        super().__init__(namespace(xp))
+        super().__init__(namespace(xp, lift=True))
         self.base, self.xp = xp, extended(xp)
 
     def record(self, rule: Rule, function: Callable[..., Any], args: tuple[Any, ...], options: Any) -> Any:
         self.check_open(rule)
-        mine = [type(x) is Tracer and x.trace is self for x in args]
-        values = [x.value if m else x for x, m in zip(args, mine, strict=True)]
-        tangents = [x.slot if m else None for x, m in zip(args, mine, strict=True)]
+        values: list[Any] = []
+        tangents: list[Any] = []
+        for x in args:
+            if type(x) is Tracer:
+                if x.trace is self:
+                    values.append(x.value)
+                    tangents.append(x.slot)
+                    continue
+                if not x.trace.level:
+                    x = x.value  # a lifted constant
+            values.append(x)
+            tangents.append(None)
         out = function(*values, **options)
         if rule.constant:
-            return out
+            return self.space.wrap(out)
         known = [*values, *(t for t in tangents if t is not None)]
-        traced = any(type(x) is Tracer for x in known)
-        xp = self.space if traced else self.xp
+        xp = self.space if any(type(x) is Tracer for x in known) else self.xp
         if rule.push is not None:
             tangent = rule.push(xp, tangents, out, *values, **options)
         else:
             tangent = self._transpose(rule, tangents, out, values, options)
         if rule.many:
-            return tuple(Tracer(o, self, t) for o, t in zip(out, tangent, strict=True))
+            return like(out, [Tracer(o, self, t) for o, t in zip(out, tangent, strict=True)])
         return Tracer(out, self, tangent)
 
     def _transpose(self, rule: Rule, tangents: list[Any], out: Any, values: list[Any], options: Any) -> Any:
         """Push by the transpose of the pulls: they are linear, so their own vjp is the forward direction."""
         trace = ReverseTrace(self.base)
-        g = trace.leaf(self.space.zeros_like(out))
-        seeds: dict[int, Any] = {}
+        outs = out if rule.many else (out,)
+        seeds = [trace.leaf(self._zeros_like(o)) for o in outs]
+        g = seeds if rule.many else seeds[0]
+        starts: dict[int, Any] = {}
         for position, tangent in enumerate(tangents):
             if tangent is not None:
                 pulled = rule.pull(position)(trace.space, g, out, *values, **options)
                 if type(pulled) is Tracer and pulled.trace is trace:
-                    known = seeds.get(pulled.slot)
-                    seeds[pulled.slot] = tangent if known is None else trace.space.add(known, tangent)
-        pushed = trace.pull_back(seeds, [g.slot])[0]
+                    known = starts.get(pulled.slot)
+                    starts[pulled.slot] = tangent if known is None else self.space.add(known, tangent)
+        pushed = trace.pull_back(starts, [seed.slot for seed in seeds])
         trace.open = False
-        return self.space.zeros_like(out) if pushed is None else pushed
+        made = [self._zeros_like(o) if p is None else p for o, p in zip(outs, pushed, strict=True)]
+        return made if rule.many else made[0]
+
+    def _zeros_like(self, x: Any) -> Any:
+        return lowered(self.space.zeros_like(x))

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable
 from typing import Any
 
+import array_api_compat
+
 from xpnet.autodiff.rules import RULES
-from xpnet.autodiff.tracer import Tracer, dispatch, plain_value
+from xpnet.autodiff.rules.rule import Rule
+from xpnet.autodiff.tracer import Lifted, Tracer, dispatch, like, lowered, plain_value
 from xpnet.backends.lacking import extended
 from xpnet.errors import RecordError
 
@@ -21,47 +25,86 @@ class Namespace:
     constants) is the wrapped namespace's own.
     """
 
-    def __init__(self, xp: Any, prefix: str = ""):
+    def __init__(self, xp: Any, lift: bool = False, prefix: str = "", outer: Namespace | None = None):
         self._xp = xp
         self._prefix = prefix
-        self.__name__ = f"xpnet.autodiff.namespace({xp.__name__})"
+        self._lifted: Lifted | None = Lifted(self) if lift else None
+        if outer is not None:
+            self._lifted = outer._lifted
+        self.__name__ = f"xpnet.autodiff.namespace({xp.__name__}{', lift=True' if lift else ''})"
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") and not name.startswith("__array"):
             raise AttributeError(name)
         value = getattr(self._xp, name)
-        made = self._wrap(name, value)
+        made = self._made(name, value)
         self.__dict__[name] = made  # the next look-up is a plain attribute
         return made
 
-    def _wrap(self, name: str, value: Any) -> Any:
+    def __dir__(self) -> list[str]:
+        return sorted({*dir(self._xp), *object.__dir__(self)})
+
+    def __repr__(self) -> str:
+        return f"<{self.__name__}>"
+
+    def wrap(self, out: Any) -> Any:
+        """Return ``out`` with its arrays lifted, if this namespace lifts; else as it is."""
+        return out if self._lifted is None else _wrap(out, self._lifted)
+
+    def _made(self, name: str, value: Any) -> Any:
         if name in ("linalg", "fft"):
-            return Namespace(value, prefix=f"{name}.")
-        if name == "asarray":
-            return functools.partial(_asarray, self, value)
-        if name == "astype":
-            return functools.partial(_astype, self._xp, dispatch(RULES["astype"], value), value)
-        if name == "clip":
-            return _clip(dispatch(RULES["clip"], value))
+            return Namespace(value, self._lifted is not None, prefix=f"{name}.", outer=self)
+        if isinstance(value, type) or not callable(value) or name.startswith("__"):
+            return value
         rule = RULES.get(self._prefix + name)
         if rule is None and self._prefix == "linalg.":
             rule = RULES.get(name)  # linalg.matmul is matmul
-        if rule is not None:
-            return _gather(dispatch(rule, _spread(value))) if rule.variadic else dispatch(rule, value)
-        if isinstance(value, type) or not callable(value) or name.startswith("__"):
-            return value
-        return _without_rule(self._prefix + name, value)
+        adapt = _ADAPTED.get(self._prefix + name)
+        if adapt is not None:
+            made = adapt(self, rule, value)
+        elif rule is None:
+            made = _without_rule(self, self._prefix + name, value)
+        elif rule.variadic:
+            made = _gather(self._recorded(rule, _spread(value)))
+        else:
+            made = self._recorded(rule, value)
+        return _described(made, getattr(self._xp, name))
+
+
+    def _recorded(self, rule: Rule, function: Callable[..., Any]) -> Callable[..., Any]:
+        return dispatch(rule, function, None if self._lifted is None else self.wrap)
 
 
 @functools.cache
-def namespace(xp: Any) -> Namespace:
+def namespace(xp: Any, lift: bool = False) -> Namespace:
     """Return the namespace over tracers that computes with ``xp``, a namespace of the standard.
 
-    >>> import array_api_compat.numpy as xp
-    >>> float(namespace(xp).exp(xp.asarray(0.0)))
-    1.0
+    Args:
+        xp: such as ``array_api_compat.numpy`` or ``array_api_strict``.
+        lift: every array that its functions make is a traced array too, also those of creation functions
+            and of functions without derivative; the namespaces inside transforms are of this kind. Without
+            it, functions of plain arrays return plain arrays.
+
+    Example:
+        >>> import array_api_compat.numpy as xp
+        >>> float(namespace(xp).exp(xp.asarray(0.0)))
+        1.0
+        >>> namespace(xp, lift=True).arange(3)
+        Tracer(array([0, 1, 2]))
     """
-    return Namespace(extended(xp))
+    return Namespace(extended(xp), lift)
+
+
+def _wrap(out: Any, trace: Lifted) -> Any:
+    kind = type(out)
+    if kind is Tracer or kind in _PLAIN:
+        return out
+    if isinstance(out, (list, tuple)):
+        return like(out, [_wrap(item, trace) for item in out])
+    return Tracer(out, trace, None) if array_api_compat.is_array_api_obj(out) else out
+
+
+_PLAIN = (bool, int, float, complex, str, type(None), dict)
 
 
 def _spread(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -72,36 +115,79 @@ def _gather(function: Callable[..., Any]) -> Callable[..., Any]:
     return lambda arrays, /, **options: function(*arrays, **options)
 
 
-def _clip(function: Callable[..., Any]) -> Callable[..., Any]:
-    return lambda x, /, min=None, max=None: function(x, min, max)
+def _described(made: Callable[..., Any], original: Callable[..., Any]) -> Callable[..., Any]:
+    """Give ``made`` the name, docstring and signature of ``original``."""
+    for name in ("__name__", "__qualname__", "__doc__"):
+        if hasattr(original, name):
+            setattr(made, name, getattr(original, name))
+    try:
+        made.__signature__ = inspect.signature(original)  # type: ignore[attr-defined]
+    except (TypeError, ValueError):
+        pass  # built-in functions of some libraries have none
+    return made
 
 
-def _asarray(
-    space: Namespace, function: Callable[..., Any], x: Any, /, *, dtype: Any = None, **options: Any
-) -> Any:
-    if type(x) is Tracer:
-        return x if dtype is None or dtype == x.dtype else space.astype(x, dtype)
-    return function(x, dtype=dtype, **options)
+# --- Functions that take more than arrays ---------------------------------------------------------------
 
 
-def _astype(
-    xp: Any, recorded: Callable[..., Any], plain: Callable[..., Any], x: Any, dtype: Any, /, **options: Any
-) -> Any:
-    if type(x) is not Tracer:
-        return plain(x, dtype, **options)
-    if xp.isdtype(dtype, ("real floating", "complex floating")):
-        return recorded(x, dtype, **options)
-    return plain(plain_value(x), dtype, **options)  # whole numbers have no derivative
+def _asarray(space: Namespace, rule: Rule | None, plain: Callable[..., Any]) -> Callable[..., Any]:
+    def asarray(x: Any, /, *, dtype: Any = None, device: Any = None, copy: bool | None = None) -> Any:
+        options = {"dtype": dtype, "device": device, "copy": copy}
+        if type(x) is not Tracer:
+            if isinstance(x, (list, tuple)) and _holds_traced(x):
+                return asarray(space.stack([asarray(item) for item in x]), **options)
+            return space.wrap(plain(lowered(x), **options))
+        if not x.trace.level:
+            made = plain(x.value, **options)
+            return x if made is x.value else space.wrap(made)
+        if device is not None:
+            x = x.to_device(device)
+        if dtype is not None and dtype != x.dtype:
+            return space.astype(x, dtype)
+        return Tracer(x.value, x.trace, x.slot) if copy else x
+
+    return asarray
 
 
-def _without_rule(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+def _holds_traced(x: Any) -> bool:
+    """True for nested lists in which an array of a running transform lies."""
+    if isinstance(x, (list, tuple)):
+        return any(map(_holds_traced, x))
+    return type(x) is Tracer and x.trace.level > 0
+
+
+def _astype(space: Namespace, rule: Rule | None, plain: Callable[..., Any]) -> Callable[..., Any]:
+    recorded = space._recorded(RULES["astype"], plain)
+
+    def astype(x: Any, dtype: Any, /, **options: Any) -> Any:
+        if type(x) is not Tracer or space._xp.isdtype(dtype, ("real floating", "complex floating")):
+            return recorded(x, dtype, **options)
+        return space.wrap(plain(plain_value(x), dtype, **options))  # whole numbers have no derivative
+
+    return astype
+
+
+def _clip(space: Namespace, rule: Rule | None, plain: Callable[..., Any]) -> Callable[..., Any]:
+    recorded = space._recorded(RULES["clip"], plain)
+
+    def clip(x: Any, /, min: Any = None, max: Any = None) -> Any:
+        return recorded(x, min, max)
+
+    return clip
+
+
+_ADAPTED = {"asarray": _asarray, "astype": _astype, "clip": _clip}
+
+
+def _without_rule(space: Namespace, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     def call(*args: Any, **options: Any) -> Any:
-        if any(type(x) is Tracer for x in (*args, *options.values())):
+        args, options = lowered(args), lowered(options)
+        if any(map(_holds_traced, (*args, *options.values()))):
             raise RecordError(
                 f"{name}: expected a function with a derivative rule, found none for it; express it by "
-                "functions that have one (xpnet.autodiff.rules.RULES), or take stop_gradient of its "
-                "arguments"
+                "functions that have one (xpnet.autodiff.rules.RULES), give it one with "
+                "xpnet.autodiff.custom_rule, or take stop_gradient of its arguments"
             )
-        return function(*args, **options)
+        return space.wrap(function(*args, **options))
 
     return call

@@ -7,7 +7,7 @@ from typing import Any
 
 from xpnet.autodiff.namespaces import namespace
 from xpnet.autodiff.rules import Rule
-from xpnet.autodiff.tracer import Trace, Tracer
+from xpnet.autodiff.tracer import Trace, Tracer, like, lowered
 from xpnet.backends.lacking import extended
 
 __all__ = ["ReverseTrace"]
@@ -25,12 +25,13 @@ class ReverseTrace(Trace):
     __slots__ = ("tape", "xp")
 
     def __init__(self, xp: Any):
-        super().__init__(namespace(xp))
+        super().__init__(namespace(xp, lift=True))
         self.xp = extended(xp)
         self.tape: list[tuple[Rule, Any, Any, Any, Any]] = []
 
     def leaf(self, value: Any) -> Tracer:
         """Return a tracer of ``value``, with respect to which is differentiated."""
+        value = lowered(value)
         self.tape.append((_LEAF, (), None, None, value))
         return Tracer(value, self, len(self.tape) - 1)
 
@@ -40,15 +41,18 @@ class ReverseTrace(Trace):
         values: list[Any] = []
         parents: list[int] = []
         for x in args:
-            if type(x) is Tracer and x.trace is self:
-                values.append(x.value)
-                parents.append(x.slot)
-            else:
-                values.append(x)
-                parents.append(-1)
+            if type(x) is Tracer:
+                if x.trace is self:
+                    values.append(x.value)
+                    parents.append(x.slot)
+                    continue
+                if not x.trace.level:
+                    x = x.value  # a lifted constant
+            values.append(x)
+            parents.append(-1)
         out = function(*values, **options)
         if rule.constant:
-            return out
+            return self.space.wrap(out)
         tape = self.tape
         tape.append((rule, parents, values, options, out))
         number = len(tape) - 1
@@ -58,7 +62,7 @@ class ReverseTrace(Trace):
         for i, item in enumerate(out):
             tape.append((_ITEM, number, i, None, item))
             made.append(Tracer(item, self, len(tape) - 1))
-        return tuple(made)
+        return like(out, made)
 
     def pull_back(self, seeds: dict[int, Any], wanted: list[int]) -> list[Any]:
         """Return the cotangents of the entries ``wanted``, given those of the entries in ``seeds``.

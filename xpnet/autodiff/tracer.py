@@ -3,6 +3,10 @@
 A :class:`Tracer` wraps a value for one :class:`Trace`, the recording that a transform keeps. Its value may
 be a tracer of an enclosing transform: levels nest, and a function always goes to the innermost (highest)
 level among its arguments, which computes on the values one level below.
+
+Level 0 is that of *lifted* arrays (:class:`Lifted`): constants such as indices, masks and what creation
+functions make. They record nothing; being tracers, they meet traced arrays in operators, comparisons and
+assignments of every library. Real traces unwrap them, so that they never hold another tracer.
 """
 
 from __future__ import annotations
@@ -16,9 +20,21 @@ import array_api_compat
 
 from xpnet.autodiff.rules import RULES, Rule
 from xpnet.backends import array_namespace
+from xpnet.backends.lacking import assign, copy
 from xpnet.errors import RecordError
 
-__all__ = ["Trace", "Tracer", "device_of", "dispatch", "is_floating", "plain_namespace", "plain_value"]
+__all__ = [
+    "Lifted",
+    "Trace",
+    "Tracer",
+    "device_of",
+    "dispatch",
+    "is_floating",
+    "like",
+    "lowered",
+    "plain_namespace",
+    "plain_value",
+]
 
 _levels = itertools.count(1)
 
@@ -53,21 +69,80 @@ class Trace:
             )
 
 
-def dispatch(rule: Rule, function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return ``function`` such that traced arguments are recorded under ``rule``; others just compute."""
+class Lifted(Trace):
+    """The trace of constants: applies functions to the plain arrays inside and wraps what they return."""
+
+    __slots__ = ()
+
+    def __init__(self, space: Any):
+        super().__init__(space)
+        self.level = 0
+
+    def record(self, rule: Rule, function: Callable[..., Any], args: tuple[Any, ...], options: Any) -> Any:
+        return self.space.wrap(function(*map(lowered, args), **{k: lowered(x) for k, x in options.items()}))
+
+
+def lowered(x: Any) -> Any:
+    """Return ``x`` without the tracers of level 0 in it, also inside lists, tuples, dicts and slices."""
+    kind = type(x)
+    if kind is Tracer:
+        return x if x.trace.level else x.value
+    if kind is list or kind is tuple:
+        return kind(map(lowered, x))
+    if kind is dict:
+        return {key: lowered(value) for key, value in x.items()}
+    return x
+
+
+def like(out: Any, items: list[Any]) -> Any:
+    """Return ``items`` in a list or (named) tuple of the kind of ``out``."""
+    kind = type(out)
+    if hasattr(kind, "_make"):
+        return kind._make(items)
+    return kind(items)
+
+
+def dispatch(
+    rule: Rule, function: Callable[..., Any], wrap: Callable[[Any], Any] | None = None
+) -> Callable[..., Any]:
+    """Return ``function`` such that traced arguments are recorded under ``rule``; others just compute.
+
+    ``wrap`` is applied to the results of plain arguments.
+    """
+    below = None if wrap is None else dispatch(rule, function)
 
     def call(*args: Any, **options: Any) -> Any:
         trace = None
         for x in args:
             if type(x) is Tracer and (trace is None or x.trace.level > trace.level):
                 trace = x.trace
+        if options:
+            for x in options.values():
+                if type(x) is Tracer and (trace is None or x.trace.level > trace.level):
+                    trace = x.trace
         if trace is None:
-            return function(*args, **options)
-        return trace.record(rule, call, args, options)
+            return function(*args, **options) if wrap is None else wrap(function(*args, **options))
+        if rule.composed and trace.level:
+            return rule.body(trace.space, *args, **options)  # type: ignore[misc]
+        if options:
+            options = {name: _without_derivative(rule, name, x) for name, x in options.items()}
+        return trace.record(rule, below or call, args, options)
 
     call.__name__ = rule.name
     call.__doc__ = getattr(function, "__doc__", None)
     return call
+
+
+def _without_derivative(rule: Rule, name: str, x: Any) -> Any:
+    if rule.constant:
+        return plain_value(x)
+    x = lowered(x)
+    if type(x) is Tracer:
+        raise RecordError(
+            f"{rule.name}: expected no traced array as {name}=, for it has no derivative there; "
+            "take stop_gradient of it"
+        )
+    return x
 
 
 class Tracer:
@@ -121,11 +196,7 @@ class Tracer:
         return self.trace.space.matrix_transpose(self)
 
     def to_device(self, device: Any, /, *, stream: Any = None) -> Tracer:
-        if device == self.device:
-            return self
-        raise RecordError(
-            f"to_device: expected the device {self.device}, found {device}; move arrays before the transform"
-        )
+        return _to_device(self, device)
 
     def __repr__(self) -> str:
         return f"Tracer({self.value!r})"
@@ -139,13 +210,25 @@ class Tracer:
     def __bool__(self) -> bool:
         return bool(self.value)
 
-    def _refuse_number(self) -> Any:
-        raise RecordError(
-            "a traced array cannot become a Python number, for its derivative would be lost; keep it an "
-            "array, or take the number of xpnet.autodiff.stop_gradient(x)"
-        )
+    def __float__(self) -> float:
+        return float(self._number())
 
-    __float__ = __int__ = __complex__ = __index__ = _refuse_number
+    def __int__(self) -> int:
+        return int(self._number())
+
+    def __complex__(self) -> complex:
+        return complex(self._number())
+
+    def __index__(self) -> int:
+        return operator.index(self._number())
+
+    def _number(self) -> Any:
+        if self.trace.level:
+            raise RecordError(
+                "a traced array cannot become a Python number, for its derivative would be lost; keep it an "
+                "array, or take the number of xpnet.autodiff.stop_gradient(x)"
+            )
+        return self.value
 
     def __array_ufunc__(self, function: Any, method: str, *inputs: Any, **options: Any) -> Any:
         """Record ``array + x`` and the like, which NumPy hands over; refuse its other functions."""
@@ -159,45 +242,111 @@ class Tracer:
         return call(*inputs)  # of ``array += x`` too: the name is bound to the result
 
     def __array__(self, *args: Any, **options: Any) -> Any:
-        raise RecordError(
-            "a NumPy function was applied to a traced array; use the functions of "
-            "x.__array_namespace__() (or array_api_compat.array_namespace(x)) instead"
-        )
+        if self.trace.level:
+            raise RecordError(
+                "a NumPy function was applied to a traced array; use the functions of "
+                "x.__array_namespace__() (or array_api_compat.array_namespace(x)) instead"
+            )
+        import numpy as np
+
+        return np.asarray(self.value, *args, **options)
+
+    def __dlpack__(self, **options: Any) -> Any:
+        return self._shared("__dlpack__").__dlpack__(**options)
+
+    def __dlpack_device__(self) -> Any:
+        return self._shared("__dlpack_device__").__dlpack_device__()
+
+    def _shared(self, name: str) -> Any:
+        if self.trace.level:
+            raise RecordError(
+                f"{name}: a traced array cannot be handed to another library, for its derivative would be "
+                "lost; take xpnet.autodiff.stop_gradient(x) of it"
+            )
+        return self.value
+
+    def __getattr__(self, name: str) -> Any:
+        if not name.startswith("_") and hasattr(self.trace.space, name):
+            raise AttributeError(
+                f"a traced array has the attributes of the standard, not {name!r}; call "
+                f"x.__array_namespace__().{name}(x)"
+            )
+        raise AttributeError(f"a traced array has no attribute {name!r}")
 
     def __getitem__(self, index: Any) -> Any:
-        return _getitem(self, index)
+        return _getitem(self, _plain_index(index))
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        raise RecordError(
-            "a traced array cannot be assigned to in place; build the result with xp.where, xp.concat or "
-            "xp.stack"
-        )
+        """Record a copy with ``value`` at ``index``; this tracer stands for the copy from here on."""
+        self._become(_assign(self, _plain_index(index), value))
+
+    def _become(self, other: Tracer) -> Tracer:
+        self.value, self.trace, self.slot = other.value, other.trace, other.slot
+        return self
+
+
+def _plain_index(index: Any) -> Any:
+    """Return ``index`` with plain arrays and numbers in it."""
+    kind = type(index)
+    if kind is tuple or kind is list:
+        return kind(map(_plain_index, index))
+    if kind is slice:
+        parts = (index.start, index.stop, index.step)
+        return slice(*(operator.index(part) if type(part) is Tracer else part for part in parts))
+    if kind is Tracer:
+        if index.trace.level:
+            raise RecordError(
+                f"getitem: expected integers, slices or integer or boolean arrays as the index, found a "
+                f"traced array of dtype {index.dtype}"
+            )
+        return index.value
+    return index
 
 
 _OF_NUMPY: dict[str, Callable[..., Any]] = {}  # the operators by their names in NumPy
 
 
-def _operator(rule: str, function: Callable[..., Any]) -> tuple[Any, Any]:
-    """Return the method for ``x op y`` and the one for the reflected ``y op x``."""
-    call = dispatch(RULES[rule], function)
+def _operator(rule: str, symbol: str) -> tuple[Any, Any, Any]:
+    """Return the methods for ``x op y``, for the reflected ``y op x`` and for ``x op= y``."""
+    call = dispatch(RULES[rule], getattr(operator, f"__{symbol}__"))
+    in_place = getattr(operator, f"__i{symbol}__", None)
     _OF_NUMPY["power" if rule == "pow" else rule] = call
-    return (lambda self, other: call(self, other)), (lambda self, other: call(other, self))
+
+    def assign_result(self: Tracer, other: Any) -> Tracer:
+        other = lowered(other)
+        if not self.trace.level and type(other) is not Tracer:
+            return self._become(self.trace.space.wrap(in_place(copy(self.value), other)))
+        made = call(self, other)
+        if made.shape != self.shape or not is_floating(self):
+            raise RecordError(
+                f"in-place {rule}: expected a result of shape {tuple(self.shape)} and dtype {self.dtype} "
+                f"like the array, found {tuple(made.shape)} and {made.dtype}; write x = x op y"
+            )
+        return self._become(made if made.dtype == self.dtype else self.trace.space.astype(made, self.dtype))
+
+    return (lambda self, other: call(self, other)), (lambda self, other: call(other, self)), assign_result
 
 
 _getitem = dispatch(RULES["getitem"], operator.getitem)
+_assign = dispatch(RULES["assign"], assign)
+_to_device = dispatch(RULES["to_device"], array_api_compat.to_device)
 for _symbol, _rule in {
     "add": "add", "sub": "subtract", "mul": "multiply", "truediv": "divide", "pow": "pow", "matmul": "matmul",
-    "mod": "remainder", "floordiv": "floor_divide",
+    "mod": "remainder", "floordiv": "floor_divide", "and": "bitwise_and", "or": "bitwise_or",
+    "xor": "bitwise_xor", "lshift": "bitwise_left_shift", "rshift": "bitwise_right_shift",
 }.items():  # fmt: skip
-    _forward, _reflected = _operator(_rule, getattr(operator, _symbol))
+    _forward, _reflected, _in_place = _operator(_rule, _symbol)
     setattr(Tracer, f"__{_symbol}__", _forward)
     setattr(Tracer, f"__r{_symbol}__", _reflected)
+    setattr(Tracer, f"__i{_symbol}__", _in_place)
 for _symbol, _rule in {
     "lt": "less", "le": "less_equal", "gt": "greater", "ge": "greater_equal",
     "eq": "equal", "ne": "not_equal",
 }.items():  # fmt: skip
-    setattr(Tracer, f"__{_symbol}__", _operator(_rule, getattr(operator, _symbol))[0])
-for _symbol, _rule in {"neg": "negative", "pos": "positive", "abs": "abs"}.items():
+    setattr(Tracer, f"__{_symbol}__", _operator(_rule, _symbol)[0])
+for _symbol, _rule in {
+    "neg": "negative", "pos": "positive", "abs": "abs", "invert": "bitwise_invert",
+}.items():  # fmt: skip
     setattr(Tracer, f"__{_symbol}__", dispatch(RULES[_rule], getattr(operator, _symbol)))
 Tracer.__hash__ = object.__hash__  # type: ignore[method-assign]
 

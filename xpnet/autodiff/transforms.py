@@ -14,7 +14,7 @@ import numpy as np
 
 from xpnet.autodiff.forward import ForwardTrace
 from xpnet.autodiff.reverse import ReverseTrace
-from xpnet.autodiff.tracer import Trace, Tracer, device_of, is_floating, plain_namespace
+from xpnet.autodiff.tracer import Trace, Tracer, device_of, is_floating, lowered, plain_namespace
 from xpnet.backends import array_namespace
 from xpnet.containers import leaves, map_leaves, rebuild
 from xpnet.errors import RecordError
@@ -50,7 +50,7 @@ def value_and_grad(
         positions = (argnums,) if isinstance(argnums, int) else tuple(argnums)
         chosen = _chosen(f, args, positions)
         trace = ReverseTrace(_plain_namespace(f, chosen))
-        traced = _trace_leaves(chosen, trace.leaf)
+        traced, slots = _trace_leaves(chosen, trace)
         inside = list(args)
         for position, value in zip(positions, traced, strict=True):
             inside[position] = value
@@ -58,11 +58,11 @@ def value_and_grad(
         value, aux = result if has_aux else (result, None)
         _check_scalar(f, value)
         cotangent = _one_like(value) if _belongs(value, trace) else None
-        gradients = _pull(trace, [value], [cotangent], traced, chosen)
+        gradients = _pull(trace, [value], [cotangent], slots, chosen)
         trace.open = False
         answer = gradients[0] if isinstance(argnums, int) else tuple(gradients)
-        value = _value_of(value, trace)
-        return ((value, _strip(aux, trace)), answer) if has_aux else (value, answer)
+        done = ((value, aux), answer) if has_aux else (value, answer)
+        return _strip(done, trace, args)
 
     return run
 
@@ -93,7 +93,7 @@ def vjp(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[[Any], tupl
     """
     chosen = _chosen(f, primals, tuple(range(len(primals))))
     trace = ReverseTrace(_plain_namespace(f, chosen))
-    traced = _trace_leaves(chosen, trace.leaf)
+    traced, slots = _trace_leaves(chosen, trace)
     result = f(*traced)
     results = leaves(result)
     trace.open = False
@@ -111,9 +111,10 @@ def vjp(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[[Any], tupl
                     f"pullback: expected a cotangent of shape {tuple(y.shape)} like the result, "
                     f"found {tuple(getattr(g, 'shape', ()))}"
                 )
-        return tuple(_pull(trace, results, given, traced, chosen))
+        pulled = tuple(_pull(trace, results, given, slots, chosen))
+        return _strip(pulled, trace, (primals, cotangent))
 
-    return _strip(result, trace), pullback
+    return _strip(result, trace, primals), pullback
 
 
 def jvp(f: Callable[..., Any], primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Any, Any]:
@@ -147,7 +148,7 @@ def jvp(f: Callable[..., Any], primals: tuple[Any, ...], tangents: tuple[Any, ..
             return y.slot
         return array_namespace(y).zeros_like(y) if hasattr(y, "shape") else 0.0
 
-    return _strip(result, trace), map_leaves(tangent_of, result)
+    return _strip((result, map_leaves(tangent_of, result)), trace, (primals, tangents))
 
 
 def _chosen(f: Any, args: tuple[Any, ...], positions: tuple[int, ...]) -> list[Any]:
@@ -191,45 +192,58 @@ def _as_array_beside(number: Any, others: list[Any]) -> Any:
     return array_namespace(array).asarray(number, dtype=dtype, device=device_of(array))
 
 
-def _trace_leaves(chosen: list[Any], make: Callable[[Any], Tracer]) -> list[Any]:
-    return [map_leaves(lambda x: make(x) if is_floating(x) else x, value) for value in chosen]
+def _trace_leaves(chosen: list[Any], trace: ReverseTrace) -> tuple[list[Any], list[int | None]]:
+    """Return the arguments with traced leaves, and the tape's numbers of these (None: not floating)."""
+    slots: list[int | None] = []
+
+    def make(x: Any) -> Any:
+        made = trace.leaf(x) if is_floating(x) else x
+        slots.append(made.slot if made is not x else None)
+        return made
+
+    return [map_leaves(make, value) for value in chosen], slots
 
 
 def _pull(
-    trace: ReverseTrace, results: list[Any], seeds: list[Any], traced: list[Any], chosen: list[Any]
+    trace: ReverseTrace, results: list[Any], seeds: list[Any], slots: list[int | None], chosen: list[Any]
 ) -> list[Any]:
-    """Return the cotangents of the traced arguments, given those of the results."""
+    """Return the cotangents of the arguments, given those of the results."""
     starts: dict[int, Any] = {}
     for y, g in zip(results, seeds, strict=True):
         if _belongs(y, trace):
             starts[y.slot] = g if y.slot not in starts else trace.space.add(starts[y.slot], g)
-    inputs = leaves(traced)
-    mine = [x for x in inputs if _belongs(x, trace)]
-    found = dict(zip((x.slot for x in mine), trace.pull_back(starts, [x.slot for x in mine]), strict=True))
+    mine = [slot for slot in slots if slot is not None]
+    found = dict(zip(mine, trace.pull_back(starts, mine), strict=True))
 
-    def gradient(x: Any) -> Any:
-        if not _belongs(x, trace):
+    def gradient(slot: int | None, x: Any) -> Any:
+        if slot is None:
             return None
-        g = found[x.slot]
-        return trace.space.zeros_like(x.value) if g is None else g
+        return trace.space.zeros_like(x) if found[slot] is None else found[slot]
 
-    return rebuild(chosen, [gradient(x) for x in inputs])
+    return rebuild(chosen, [gradient(slot, x) for slot, x in zip(slots, leaves(chosen), strict=True)])
 
 
 def _belongs(x: Any, trace: Trace) -> bool:
     return type(x) is Tracer and x.trace is trace
 
 
-def _value_of(x: Any, trace: Trace) -> Any:
-    return x.value if _belongs(x, trace) else x
+def _strip(tree: Any, trace: Trace, given: Any) -> Any:
+    """Return what the transform's caller gets: values without its tracers.
+
+    Where the caller's own arrays are plain, lifted ones become plain too.
+    """
+    inside = any(type(x) is Tracer for x in leaves(given))
+
+    def value_of(x: Any) -> Any:
+        if type(x) is not Tracer:
+            return x
+        return x.value if x.trace is trace or not (inside or x.trace.level) else x
+
+    return map_leaves(value_of, tree)
 
 
-def _strip(tree: Any, trace: Trace) -> Any:
-    return map_leaves(lambda x: _value_of(x, trace), tree)
-
-
-def _one_like(value: Any) -> Any:
-    return array_namespace(value).ones_like(value.value if type(value) is Tracer else value)
+def _one_like(value: Tracer) -> Any:
+    return lowered(value.trace.space.ones_like(value.value))
 
 
 def _check_scalar(f: Any, value: Any) -> None:

@@ -6,9 +6,11 @@ import functools
 import math
 from typing import Any
 
+import array_api_compat
+
 from xpnet.backends.namespaces import array_namespace
 
-__all__ = ["erf", "extended", "keep", "pick", "place", "word_dtype"]
+__all__ = ["assign", "copy", "erf", "extended", "keep", "pick", "place", "word_dtype"]
 
 # Rational approximations of erf and erfc by W. J. Cody, "Rational Chebyshev approximations for the
 # error function", Mathematics of Computation 23 (1969): relative errors below 6e-19.
@@ -72,6 +74,20 @@ def keep(g: Any, mask: Any) -> Any:
 _WHOLE = {"e": "int16", "f": "int32", "d": "int64"}  # of one size with NumPy's floating dtypes
 
 
+def copy(x: Any) -> Any:
+    """Return a copy of the plain array ``x``."""
+    return array_namespace(x).asarray(x, copy=True)
+
+
+def assign(x: Any, index: Any, value: Any) -> Any:
+    """Return a copy of ``x`` with ``value`` at ``index``: ``x[index] = value`` without changing ``x``."""
+    if array_namespace(x).__name__ == "jax.numpy":
+        return x.at[index].set(value)
+    made = copy(x)
+    made[index] = value
+    return made
+
+
 def place(g: Any, index: Any, shape: tuple[int, ...]) -> Any:
     """Return zeros of ``shape`` with ``g`` added at ``index``: values that meet in one place add up."""
     xp = array_namespace(g)
@@ -133,6 +149,8 @@ class Extended:
         self.erf = functools.partial(erf, xp)
         self.keep = keep
         self.place = place
+        self.assign = assign
+        self.to_device = array_api_compat.to_device
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self._xp, name)

@@ -9,6 +9,13 @@ An elementwise function needs one *slope* for each argument, ``slope(xp, out, *a
 follow from it. A slope is a number, an array, or a boolean array, which lets the cotangent through where
 it is True. Where a rule has no ``push``, forward mode transposes its pulls.
 
+A function that other functions of the standard express, such as ``diff`` by slices and ``subtract``, needs no
+derivative of its own: it is *composed*, and traced arguments run its ``body`` instead of the library's function.
+
+Complex arrays: the cotangent c of x stands for dL = Re Σ c dx (no conjugate, as in JAX). Pulls of functions that
+are differentiable over the complex numbers are then the same as over the real ones. The gradient of a real L is
+∂L/∂Re x - i ∂L/∂Im x; its conjugate is the direction of steepest ascent (and PyTorch's ``.grad``).
+
 Rules call only functions of ``xp``, so they can be traced themselves: every higher derivative follows.
 They write ``xp.multiply(g, y)`` rather than ``g * y`` where two arrays of different origin meet (a cotangent
 and a saved value, two arguments, two tangents), for one may be traced where the other is not, and some
@@ -24,7 +31,20 @@ from typing import Any
 
 from xpnet.errors import RecordError
 
-__all__ = ["RULES", "Rule", "compound", "constant", "elementwise", "fit", "linear", "rule", "scale"]
+__all__ = [
+    "RULES",
+    "Rule",
+    "cast",
+    "composed",
+    "compound",
+    "constant",
+    "elementwise",
+    "fit",
+    "linear",
+    "lookup",
+    "rule",
+    "scale",
+]
 
 RULES: dict[str, Rule] = {}
 
@@ -39,6 +59,7 @@ class Rule:
         push: the forward direction; None derives it from the pulls.
         body: the function itself, for those that are not the standard's: ``body(xp, *args, **options)``.
         constant: the derivative is zero, or the result is not floating: recorded by no transform.
+        composed: traced arguments run ``body``, whose functions are recorded in its place.
         variadic: the function takes one list of arrays, and ``pulls[0]`` takes an argument number first.
         many: the function returns a tuple; cotangents arrive as a list with None for unused outputs.
     """
@@ -48,6 +69,7 @@ class Rule:
     push: Callable[..., Any] | None = None
     body: Callable[..., Any] | None = None
     constant: bool = False
+    composed: bool = False
     variadic: bool = False
     many: bool = False
 
@@ -81,6 +103,19 @@ def constant(*names: str) -> None:
         rule(name, constant=True)
 
 
+def composed(name: str) -> Callable[..., Any]:
+    """Return a decorator that enters a function of the standard as ``body(xp, *args, **options)`` of others.
+
+    It may take traced arrays in any place, also by keyword and inside lists.
+    """
+
+    def enter(body: Callable[..., Any]) -> Callable[..., Any]:
+        rule(name, body=body, composed=True)
+        return body
+
+    return enter
+
+
 def elementwise(name: str, *slopes: Any, body: Callable[..., Any] | None = None) -> None:
     """Enter an elementwise function of broadcast arguments by its partial derivatives."""
 
@@ -104,7 +139,7 @@ def linear(name: str, *pulls: Callable[..., Any] | None, push: Callable[..., Any
     """Enter a function linear in its first argument: by default its push is the function itself."""
 
     def same(xp: Any, tangents: list[Any], out: Any, x: Any, *args: Any, **options: Any) -> Any:
-        return getattr(xp, name)(tangents[0], *args, **options)
+        return lookup(xp, name)(tangents[0], *args, **options)
 
     rule(name, *pulls, push=push or same)
 
@@ -120,6 +155,11 @@ def compound(name: str, *pulls: Callable[..., Any] | None, **parts: Any) -> Call
         return body
 
     return enter
+
+
+def lookup(xp: Any, name: str) -> Callable[..., Any]:
+    """Return the function of ``xp`` called ``name``, which may lie in an extension: ``"fft.fft"``."""
+    return functools.reduce(getattr, name.split("."), xp)  # type: ignore[return-value, arg-type]
 
 
 def scale(xp: Any, g: Any, slope: Any) -> Any:
@@ -140,4 +180,11 @@ def fit(xp: Any, g: Any, x: Any) -> Any:
             extra + i for i, n in enumerate(shape) if n == 1 and g.shape[extra + i] != 1
         )
         g = xp.reshape(xp.sum(g, axis=axes), shape)
-    return g if g.dtype == x.dtype else xp.astype(g, x.dtype)
+    return g if g.dtype == x.dtype else cast(xp, g, x.dtype)
+
+
+def cast(xp: Any, g: Any, dtype: Any) -> Any:
+    """Return the cotangent ``g`` in ``dtype``: a real argument takes the real part of a complex cotangent."""
+    if xp.isdtype(g.dtype, "complex floating") and not xp.isdtype(dtype, "complex floating"):
+        g = xp.real(g)
+    return g if g.dtype == dtype else xp.astype(g, dtype)

@@ -84,4 +84,6 @@ def unpack(xp: Any, flat: Any, layout: Any) -> tuple[Any, ...]:
     return layout.views(flat)
 
 
+linear("to_device", lambda xp, g, out, x, device: xp.to_device(g, x.device))
+
 constant("empty_like", "full_like", "ones_like", "zeros_like", "result_type", "can_cast")
