@@ -20,7 +20,7 @@ class ForwardTrace(Trace):
     __slots__ = ("base", "xp")
 
     def __init__(self, xp: Any):
-        super().__init__(namespace(xp, lift=True))
+        super().__init__(namespace(xp, lift=True), namespace(xp))
         self.base, self.xp = xp, extended(xp)
 
     def record(self, rule: Rule, function: Callable[..., Any], args: tuple[Any, ...], options: Any) -> Any:
@@ -41,7 +41,7 @@ class ForwardTrace(Trace):
         if rule.constant:
             return self.space.wrap(out)
         known = [*values, *(t for t in tangents if t is not None)]
-        xp = self.space if any(type(x) is Tracer for x in known) else self.xp
+        xp = self.rule_space if any(type(x) is Tracer for x in known) else self.xp
         if rule.push is not None:
             tangent = rule.push(xp, tangents, out, *values, **options)
         else:
@@ -54,19 +54,19 @@ class ForwardTrace(Trace):
         """Push by the transpose of the pulls: they are linear, so their own vjp is the forward direction."""
         trace = ReverseTrace(self.base)
         outs = out if rule.many else (out,)
-        seeds = [trace.leaf(self._zeros_like(o)) for o in outs]
+        seeds = [trace.leaf(lowered(self.rule_space.zeros_like(o))) for o in outs]
         g = seeds if rule.many else seeds[0]
         starts: dict[int, Any] = {}
         for position, tangent in enumerate(tangents):
             if tangent is not None:
-                pulled = rule.pull(position)(trace.space, g, out, *values, **options)
+                pulled = rule.pull(position)(trace.rule_space, g, out, *values, **options)
                 if type(pulled) is Tracer and pulled.trace is trace:
                     known = starts.get(pulled.slot)
-                    starts[pulled.slot] = tangent if known is None else self.space.add(known, tangent)
+                    starts[pulled.slot] = tangent if known is None else self.rule_space.add(known, tangent)
         pushed = trace.pull_back(starts, [seed.slot for seed in seeds])
         trace.open = False
-        made = [self._zeros_like(o) if p is None else p for o, p in zip(outs, pushed, strict=True)]
+        made = [
+            lowered(self.rule_space.zeros_like(o)) if p is None else p
+            for o, p in zip(outs, pushed, strict=True)
+        ]
         return made if rule.many else made[0]
-
-    def _zeros_like(self, x: Any) -> Any:
-        return lowered(self.space.zeros_like(x))

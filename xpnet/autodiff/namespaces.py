@@ -70,7 +70,6 @@ class Namespace:
             made = self._recorded(rule, value)
         return _described(made, getattr(self._xp, name))
 
-
     def _recorded(self, rule: Rule, function: Callable[..., Any]) -> Callable[..., Any]:
         return dispatch(rule, function, None if self._lifted is None else self.wrap)
 

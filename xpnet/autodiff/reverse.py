@@ -25,7 +25,7 @@ class ReverseTrace(Trace):
     __slots__ = ("tape", "xp")
 
     def __init__(self, xp: Any):
-        super().__init__(namespace(xp, lift=True))
+        super().__init__(namespace(xp, lift=True), namespace(xp))
         self.xp = extended(xp)
         self.tape: list[tuple[Rule, Any, Any, Any, Any]] = []
 
@@ -95,15 +95,15 @@ class ReverseTrace(Trace):
                 if parent >= 0:
                     pulled = rule.pull(position)(xp, g, out, *values, **options)
                     known = cotangents[parent]
-                    cotangents[parent] = pulled if known is None else self.space.add(known, pulled)
+                    cotangents[parent] = pulled if known is None else self.rule_space.add(known, pulled)
         return [keep[number] for number in wanted]
 
     def _space_of(self, g: Any, out: Any) -> Any:
         """Return the namespace for a pull: over tracers if the cotangent or the output is one."""
         for x in g if type(g) is list else (g,):
             if type(x) is Tracer:
-                return x.trace.space
+                return self.rule_space
         for x in out if type(out) is tuple else (out,):
             if type(x) is Tracer:
-                return x.trace.space
+                return self.rule_space
         return self.xp

@@ -44,15 +44,16 @@ class Trace:
 
     Attributes:
         level: later transforms have higher levels; the highest among the arguments records first.
-        space: the namespace over tracers, which ``Tracer.__array_namespace__`` returns.
+        space: the namespace over tracers, which ``Tracer.__array_namespace__`` returns: it lifts all arrays.
+        rule_space: the same for rules, in which plain arrays stay plain.
         open: False once the transform has finished.
     """
 
-    __slots__ = ("level", "open", "space")
+    __slots__ = ("level", "open", "rule_space", "space")
 
-    def __init__(self, space: Any):
+    def __init__(self, space: Any, rule_space: Any = None):
         self.level = next(_levels)
-        self.space = space
+        self.space, self.rule_space = space, rule_space
         self.open = True
 
     def record(self, rule: Rule, function: Callable[..., Any], args: tuple[Any, ...], options: Any) -> Any:
@@ -123,7 +124,7 @@ def dispatch(
         if trace is None:
             return function(*args, **options) if wrap is None else wrap(function(*args, **options))
         if rule.composed and trace.level:
-            return rule.body(trace.space, *args, **options)  # type: ignore[misc]
+            return _run_body(rule, trace.space, args, options)
         if options:
             options = {name: _without_derivative(rule, name, x) for name, x in options.items()}
         return trace.record(rule, below or call, args, options)
@@ -131,6 +132,12 @@ def dispatch(
     call.__name__ = rule.name
     call.__doc__ = getattr(function, "__doc__", None)
     return call
+
+
+def _run_body(rule: Rule, space: Any, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+    """Run a composed function's body with every array traced or lifted, so that all operators work."""
+    named = {name: space.wrap(x) for name, x in options.items()}
+    return rule.body(space, *map(space.wrap, args), **named)  # type: ignore[misc]
 
 
 def _without_derivative(rule: Rule, name: str, x: Any) -> Any:

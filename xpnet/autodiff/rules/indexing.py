@@ -18,8 +18,6 @@ rule(
 linear("place", lambda xp, g, out, x, index, shape: pick(xp, g, index))
 
 
-
-
 def _pull_assigned_array(xp: Any, g: Any, out: Any, x: Any, index: Any, value: Any) -> Any:
     return xp.assign(g, index, 0)
 
