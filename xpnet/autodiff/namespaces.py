@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 from collections.abc import Callable
@@ -52,7 +53,7 @@ class Namespace:
         return out if self._lifted is None else _wrap(out, self._lifted)
 
     def _made(self, name: str, value: Any) -> Any:
-        if name in ("linalg", "fft"):
+        if name in ("linalg", "fft") and not self._prefix:
             return Namespace(value, self._lifted is not None, prefix=f"{name}.", outer=self)
         if isinstance(value, type) or not callable(value) or name.startswith("__"):
             return value
@@ -119,10 +120,8 @@ def _described(made: Callable[..., Any], original: Callable[..., Any]) -> Callab
     for name in ("__name__", "__qualname__", "__doc__"):
         if hasattr(original, name):
             setattr(made, name, getattr(original, name))
-    try:
+    with contextlib.suppress(TypeError, ValueError):  # built-in functions of some libraries have none
         made.__signature__ = inspect.signature(original)  # type: ignore[attr-defined]
-    except (TypeError, ValueError):
-        pass  # built-in functions of some libraries have none
     return made
 
 
@@ -136,14 +135,16 @@ def _asarray(space: Namespace, rule: Rule | None, plain: Callable[..., Any]) -> 
             if isinstance(x, (list, tuple)) and _holds_traced(x):
                 return asarray(space.stack([asarray(item) for item in x]), **options)
             return space.wrap(plain(lowered(x), **options))
+        same = dtype in (None, x.dtype) and device in (None, x.device)
+        if same and not copy:
+            return x  # the very tracer: assignment to one name shows under the other
         if not x.trace.level:
-            made = plain(x.value, **options)
-            return x if made is x.value else space.wrap(made)
+            return space.wrap(plain(x.value, **options))
         if device is not None:
             x = x.to_device(device)
         if dtype is not None and dtype != x.dtype:
             return space.astype(x, dtype)
-        return Tracer(x.value, x.trace, x.slot) if copy else x
+        return Tracer(x.value, x.trace, x.slot)
 
     return asarray
 

@@ -258,8 +258,12 @@ class Tracer:
 
         return np.asarray(self.value, *args, **options)
 
-    def __dlpack__(self, **options: Any) -> Any:
-        return self._shared("__dlpack__").__dlpack__(**options)
+    def __dlpack__(
+        self, *, stream: Any = None, max_version: Any = None, dl_device: Any = None, copy: bool | None = None
+    ) -> Any:
+        options = {"stream": stream, "max_version": max_version, "dl_device": dl_device, "copy": copy}
+        given = {name: value for name, value in options.items() if value is not None}
+        return self._shared("__dlpack__").__dlpack__(**given)
 
     def __dlpack_device__(self) -> Any:
         return self._shared("__dlpack_device__").__dlpack_device__()
