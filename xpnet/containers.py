@@ -11,6 +11,7 @@ in by offering two methods::
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -31,18 +32,31 @@ def leaves(tree: Any) -> list[Any]:
 
 
 def _collect(tree: Any, found: list[Any]) -> None:
-    if tree is None:
-        return
-    if isinstance(tree, dict):
+    kind = _kind(type(tree))
+    if kind == "leaf":
+        found.append(tree)
+    elif kind == "dict":
         for value in tree.values():
             _collect(value, found)
-    elif isinstance(tree, (list, tuple)):
+    elif kind == "own":
+        found.extend(tree.__leaves__())
+    elif kind != "none":
         for value in tree:
             _collect(value, found)
-    elif hasattr(tree, "__leaves__"):
-        found.extend(tree.__leaves__())
-    else:
-        found.append(tree)
+
+
+@functools.cache
+def _kind(cls: type) -> str:
+    """Return how containers of a class are taken apart: training asks for it thousands of times a second."""
+    if cls is type(None):
+        return "none"
+    if issubclass(cls, dict):
+        return "dict"
+    if issubclass(cls, tuple) and hasattr(cls, "_fields"):
+        return "namedtuple"
+    if issubclass(cls, (list, tuple)):
+        return "sequence"
+    return "own" if hasattr(cls, "__leaves__") else "leaf"
 
 
 def rebuild(tree: Any, new_leaves: list[Any]) -> Any:
@@ -59,17 +73,16 @@ def rebuild(tree: Any, new_leaves: list[Any]) -> Any:
 
 
 def _rebuild(tree: Any, remaining: Iterator[Any]) -> Any:
-    if tree is None:
-        return None
-    if isinstance(tree, dict):
+    kind = _kind(type(tree))
+    if kind == "leaf":
+        return _next(remaining)
+    if kind == "dict":
         return {key: _rebuild(value, remaining) for key, value in tree.items()}
-    if isinstance(tree, tuple) and hasattr(tree, "_fields"):
-        return type(tree)(*(_rebuild(value, remaining) for value in tree))
-    if isinstance(tree, (list, tuple)):
-        return type(tree)(_rebuild(value, remaining) for value in tree)
-    if hasattr(tree, "__rebuild__"):
-        return tree.__rebuild__([_next(remaining) for _ in tree.__leaves__()])
-    return _next(remaining)
+    if kind == "sequence":
+        return type(tree)([_rebuild(value, remaining) for value in tree])
+    if kind == "namedtuple":
+        return type(tree)(*[_rebuild(value, remaining) for value in tree])
+    return None if kind == "none" else tree.__rebuild__([_next(remaining) for _ in tree.__leaves__()])
 
 
 def _next(remaining: Iterator[Any]) -> Any:
