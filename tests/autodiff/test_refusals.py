@@ -23,11 +23,6 @@ def _sum(x: Any) -> Any:
 _shifted = dispatch(Rule("shifted", (lambda xp, g, out, x, shift: g,)), lambda x, shift: x + shift)
 
 
-def _assign(x: Any) -> Any:
-    x[0] = 1.0
-    return _sum(x)
-
-
 def _escape(x: Any) -> Any:
     kept: list[Any] = []
     grad(lambda y: kept.append(y * 2) or _sum(y))(X)
@@ -68,14 +63,13 @@ REFUSALS: dict[str, tuple[Any, str]] = {
     "complex": (lambda: grad(lambda x: complex(x[0]))(X), "cannot become a Python number"),
     "index": (lambda: grad(lambda x: [1, 2, 3][x[0]])(X), "cannot become a Python number"),
     "no rule": (
-        lambda: grad(lambda x: array_namespace(x).cumulative_sum(x)[-1])(X),
-        "cumulative_sum: .* rule",
+        lambda: grad(lambda x: array_namespace(x).nanprod(x))(X),
+        "nanprod: .* rule.*custom_rule",
     ),
     "no rule in linalg": (
-        lambda: grad(lambda x: array_namespace(x).linalg.det(x))(np.eye(2)),
-        "linalg.det: .* rule",
+        lambda: grad(lambda x: array_namespace(x).linalg.cond(x))(np.eye(2)),
+        "linalg.cond: .* rule",
     ),
-    "assignment": (lambda: grad(_assign)(X), "assigned to in place; build the result with xp.where"),
     "NumPy ufunc": (
         lambda: grad(lambda x: np.sum(np.tanh(x)))(X),
         "NumPy function was applied.*__array_namespace__",
@@ -89,27 +83,29 @@ REFUSALS: dict[str, tuple[Any, str]] = {
     "NumPy function": (lambda: grad(lambda x: np.stack([x, x]))(X), "NumPy function was applied"),
     "list made an array": (lambda: grad(lambda x: np.asarray([x[0], x[1]]))(X), "NumPy function was applied"),
     "T of a vector": (lambda: grad(lambda x: _sum(x.T))(X), r"T: expected a matrix, found shape \(3,\)"),
-    "other device": (lambda: grad(lambda x: x.to_device("nowhere"))(X), "to_device: expected the device cpu"),
     "argument without derivative": (
         lambda: grad(lambda shift: _sum(_shifted(X, shift)))(1.0),
         "shifted: expected no traced array as argument 2.*stop_gradient",
     ),
     "few cotangents": (
         lambda: vjp(lambda x: (x, x), X)[1](X),
-        "cotangent with 2 leaves like the result, found 1",
+        r"cotangent: expected a tuple of 2, found ndarray",
     ),
     "shape of cotangent": (
         lambda: vjp(lambda x: x, X)[1](np.ones(2)),
-        r"shape \(3,\) like the result, found \(2,\)",
+        r"cotangent: expected the shape \(3,\) of its array, found \(2,\)",
     ),
-    "number as cotangent": (lambda: vjp(lambda x: x, X)[1](1.0), r"shape \(3,\) like the result, found \(\)"),
+    "number as cotangent": (
+        lambda: vjp(lambda x: x, X)[1](1.0),
+        r"cotangent: expected an array of shape \(3,\), found float; .*zeros_like",
+    ),
     "few tangents": (
         lambda: jvp(lambda x, y: x * y, (X, X), (X,)),
-        "one tangent for each of 2 arrays, found 1",
+        "tangents: expected a tuple of 2, found a tuple of 1",
     ),
     "shape of tangent": (
         lambda: jvp(lambda x: x, (X,), (np.asarray(1.0),)),
-        r"tangent of shape \(3,\).*found \(\)",
+        r"tangents\[0\]: expected the shape \(3,\) of its array, found \(\)",
     ),
     "mode of check": (lambda: check_grads(lambda x: x, (X,), modes=("sideways",)), "found 'sideways'"),
 }

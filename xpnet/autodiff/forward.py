@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from xpnet.autodiff.arguments import explain_mixture
 from xpnet.autodiff.namespaces import namespace
 from xpnet.autodiff.reverse import ReverseTrace
 from xpnet.autodiff.rules import Rule
@@ -37,18 +38,24 @@ class ForwardTrace(Trace):
                     x = x.value  # a lifted constant
             values.append(x)
             tangents.append(None)
-        out = function(*values, **options)
-        if rule.constant:
-            return self.space.wrap(out)
-        known = [*values, *(t for t in tangents if t is not None)]
-        xp = self.rule_space if any(type(x) is Tracer for x in known) else self.xp
-        if rule.push is not None:
-            tangent = rule.push(xp, tangents, out, *values, **options)
-        else:
-            tangent = self._transpose(rule, tangents, out, values, options)
+        try:
+            out = function(*values, **options)
+            if rule.constant:
+                return self.space.wrap(out)
+            tangent = self._push(rule, tangents, out, values, options)
+        except Exception as error:
+            explain_mixture(rule.name, self.xp, values, error)
+            raise
         if rule.many:
             return like(out, [Tracer(o, self, t) for o, t in zip(out, tangent, strict=True)])
         return Tracer(out, self, tangent)
+
+    def _push(self, rule: Rule, tangents: list[Any], out: Any, values: list[Any], options: Any) -> Any:
+        if rule.push is None:
+            return self._transpose(rule, tangents, out, values, options)
+        known = [*values, *(t for t in tangents if t is not None)]
+        xp = self.rule_space if any(type(x) is Tracer for x in known) else self.xp
+        return rule.push(xp, tangents, out, *values, **options)
 
     def _transpose(self, rule: Rule, tangents: list[Any], out: Any, values: list[Any], options: Any) -> Any:
         """Push by the transpose of the pulls: they are linear, so their own vjp is the forward direction."""

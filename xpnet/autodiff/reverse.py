@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from xpnet.autodiff.arguments import explain_mixture
 from xpnet.autodiff.namespaces import namespace
 from xpnet.autodiff.rules import Rule
 from xpnet.autodiff.tracer import Trace, Tracer, like, lowered
@@ -50,7 +51,11 @@ class ReverseTrace(Trace):
                     x = x.value  # a lifted constant
             values.append(x)
             parents.append(-1)
-        out = function(*values, **options)
+        try:
+            out = function(*values, **options)
+        except Exception as error:
+            explain_mixture(rule.name, self.xp, values, error)
+            raise
         if rule.constant:
             return self.space.wrap(out)
         tape = self.tape
@@ -93,7 +98,11 @@ class ReverseTrace(Trace):
             xp = self._space_of(g, out)
             for position, parent in enumerate(parents):
                 if parent >= 0:
-                    pulled = rule.pull(position)(xp, g, out, *values, **options)
+                    try:
+                        pulled = rule.pull(position)(xp, g, out, *values, **options)
+                    except Exception as error:  # some libraries take arrays of others in the function itself
+                        explain_mixture(rule.name, self.xp, [g, out, values], error)
+                        raise
                     known = cotangents[parent]
                     cotangents[parent] = pulled if known is None else self.rule_space.add(known, pulled)
         return [keep[number] for number in wanted]

@@ -1,0 +1,270 @@
+"""What transforms are given and what they hand back: checked, made uniform, and explained where it is wrong."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import array_api_compat
+import numpy as np
+
+from xpnet.autodiff.tracer import Trace, Tracer, device_of, is_floating, lowered, plain_namespace, plain_value
+from xpnet.backends import array_namespace
+from xpnet.containers import leaves, map_leaves
+from xpnet.errors import BackendError, RecordError, XpnetError
+
+__all__ = [
+    "argument_numbers",
+    "belongs",
+    "differentiable",
+    "explain_mixture",
+    "handed_back",
+    "is_complex",
+    "matched",
+    "name_of",
+    "results_of",
+    "space_of",
+]
+
+_NUMBERS = (bool, int, float, complex)
+
+
+def name_of(f: Any) -> str:
+    """Return the name by which messages call ``f``."""
+    return getattr(f, "__name__", type(f).__name__)
+
+
+def is_complex(x: Any) -> bool:
+    """True for an array, traced or not, whose dtype is complex."""
+    return plain_namespace(x).isdtype(x.dtype, "complex floating")
+
+
+def belongs(x: Any, trace: Trace) -> bool:
+    """True for a traced array of ``trace`` itself."""
+    return type(x) is Tracer and x.trace is trace
+
+
+# --- Arguments ---------------------------------------------------------------------------------------
+
+
+def argument_numbers(name: str, argnums: Any, count: int) -> tuple[int, ...]:
+    """Return the positions that ``argnums`` names among ``count`` arguments, none of them negative."""
+    try:
+        given = tuple(argnums) if isinstance(argnums, (tuple, list)) else (operator.index(argnums),)
+        positions = tuple(operator.index(number) for number in given)
+    except TypeError as error:
+        raise RecordError(
+            f"{name}: expected argnums to be a whole number or a tuple of them, found {argnums!r}"
+        ) from error
+    for position in positions:
+        if not -count <= position < count:
+            raise RecordError(
+                f"{name}: expected argument number {position}, found {count} arguments; argnums counts "
+                "positional arguments from 0"
+            )
+    positions = tuple(position % count for position in positions)
+    if len(set(positions)) < len(positions):
+        raise RecordError(f"{name}: expected argnums to name each argument once, found {argnums!r}")
+    return positions
+
+
+def differentiable(name: str, args: tuple[Any, ...], positions: tuple[int, ...]) -> list[Any]:
+    """Return the arguments to differentiate, with Python numbers as 0-d arrays, checked to be floating."""
+    chosen = []
+    for position in positions:
+        value = args[position]
+        if isinstance(value, _NUMBERS):
+            value = _as_array_beside(value, leaves(list(args)))
+        is_container = isinstance(value, (dict, list, tuple)) or hasattr(value, "__leaves__")
+        if not is_container and not is_floating(value):
+            found = f"dtype {value.dtype}" if hasattr(value, "dtype") else type(value).__name__
+            raise RecordError(
+                f"{name}: expected a floating array as argument {position}, found {found}; "
+                "convert it with xp.astype(x, xp.float64)"
+            )
+        chosen.append(value)
+    return chosen
+
+
+def space_of(name: str, chosen: list[Any]) -> Any:
+    """Return the plain namespace of the floating arrays among the arguments ``chosen``."""
+    arrays = [x for x in leaves(chosen) if is_floating(x)]
+    if not arrays:
+        raise RecordError(
+            f"{name}: expected a floating array among the arguments to differentiate, found none"
+        )
+    try:
+        return plain_namespace(*arrays)
+    except BackendError as error:
+        raise RecordError(f"{name}: {_mixture(arrays)}") from error
+
+
+def _as_array_beside(number: Any, others: list[Any]) -> Any:
+    """Return ``number`` as a 0-d array on the device and in the dtype of the floating arrays beside it."""
+    array = next((x for x in others if is_floating(x)), None)
+    if array is None:
+        return np.asarray(number)
+    dtype = array.dtype if isinstance(number, float) else None
+    return array_namespace(array).asarray(number, dtype=dtype, device=device_of(array))
+
+
+# --- Tangents and cotangents -------------------------------------------------------------------------
+
+
+def matched(what: str, tree: Any, other: Any) -> list[Any]:
+    """Return what ``other``, a tangent or cotangent, holds for each leaf of ``tree``.
+
+    Leaves that are not floating take None. A Python number stands for a 0-d array.
+
+    Raises:
+        RecordError: another structure, shape, dtype or library; the message says at which place.
+    """
+    made = []
+    for path, x, t in _pairs(what, tree, other):
+        if not is_floating(x):
+            t = None
+        elif isinstance(t, _NUMBERS) and not x.shape:
+            t = lowered(array_namespace(x).asarray(t, dtype=x.dtype, device=device_of(x)))
+        else:
+            _check_like(path, x, t)
+        made.append(lowered(t))
+    return made
+
+
+def _pairs(path: str, tree: Any, other: Any) -> Iterator[tuple[str, Any, Any]]:
+    """Yield for each leaf of ``tree`` where it is, the leaf, and what ``other`` has in that place."""
+    if isinstance(tree, dict):
+        if not isinstance(other, dict) or other.keys() != tree.keys():
+            raise _unlike(path, f"a dict with the keys {list(tree)}", other)
+        for key, value in tree.items():
+            yield from _pairs(f"{path}[{key!r}]", value, other[key])
+    elif isinstance(tree, (list, tuple)):
+        if not isinstance(other, (list, tuple)) or len(other) != len(tree):
+            raise _unlike(path, f"a {type(tree).__name__} of {len(tree)}", other)
+        for number, value in enumerate(tree):
+            yield from _pairs(f"{path}[{number}]", value, other[number])
+    elif hasattr(tree, "__leaves__"):
+        if type(other) is not type(tree) or len(leaves(other)) != len(leaves(tree)):
+            raise _unlike(path, f"a {type(tree).__name__}", other)
+        for x, t in zip(leaves(tree), leaves(other), strict=True):
+            yield path, x, t
+    elif tree is not None:
+        yield path, tree, other
+
+
+def _unlike(path: str, expected: str, found: Any) -> RecordError:
+    if isinstance(found, dict):
+        text = f"a dict with the keys {list(found)}"
+    elif isinstance(found, (list, tuple)):
+        text = f"a {type(found).__name__} of {len(found)}"
+    else:
+        text = type(found).__name__
+    return RecordError(
+        f"{path}: expected {expected}, found {text}; it has the structure of what it belongs to"
+    )
+
+
+def _check_like(path: str, x: Any, t: Any) -> None:
+    if isinstance(t, (dict, list, tuple)) or t is None or not hasattr(t, "shape"):
+        raise RecordError(
+            f"{path}: expected an array of shape {tuple(x.shape)}, found {type(t).__name__}; "
+            "none is xp.zeros_like(x)"
+        )
+    if tuple(t.shape) != tuple(x.shape):
+        raise RecordError(f"{path}: expected the shape {tuple(x.shape)} of its array, found {tuple(t.shape)}")
+    mixed = _mixture([x, t])
+    if mixed:
+        raise RecordError(f"{path}: {mixed}")
+    if t.dtype != x.dtype:
+        raise RecordError(
+            f"{path}: expected the dtype {x.dtype} of its array, found {t.dtype}; convert it with xp.astype"
+        )
+
+
+# --- Results -----------------------------------------------------------------------------------------
+
+
+def results_of(name: str, result: Any, beside: list[Any]) -> Any:
+    """Return what ``f`` returned with Python numbers as 0-d constants, checked to hold nothing but arrays."""
+
+    def check(y: Any) -> Any:
+        if isinstance(y, _NUMBERS):
+            return _as_array_beside(float(y) if isinstance(y, int) else y, leaves(beside))
+        if type(y) is not Tracer and not array_api_compat.is_array_api_obj(y):
+            raise RecordError(
+                f"{name}: expected arrays (or containers of them) as result, found {type(y).__name__}"
+            )
+        return y
+
+    if result is None:
+        raise RecordError(f"{name}: expected arrays as result, found None; does it return what it computes?")
+    return map_leaves(check, result)
+
+
+def handed_back(tree: Any, trace: Trace, given: Any) -> Any:
+    """Return ``tree`` as the transform's caller gets it: the values inside tracers of ``trace``.
+
+    Arrays are plain where all those that the caller gave are plain, else traced or lifted ones.
+    """
+    lifts = any(type(x) is Tracer for x in leaves(given))
+
+    def value_of(x: Any) -> Any:
+        if type(x) is Tracer:
+            if x.trace is trace:
+                x = x.value
+            elif x.trace.level and not x.trace.open:
+                raise RecordError(
+                    "expected a result of arrays of running transforms, found a traced array that escaped "
+                    "from a finished one; return it from the differentiated function instead of storing it"
+                )
+        return trace.space.wrap(x) if lifts else lowered(x)
+
+    return map_leaves(value_of, tree)
+
+
+# --- Libraries and devices that do not mix -----------------------------------------------------------
+
+
+def explain_mixture(name: str, xp: Any, values: Any, error: Exception | None = None) -> None:
+    """Raise RecordError from ``error`` if the arrays in ``values`` are of several libraries or devices.
+
+    ``xp`` is the plain namespace that computes with them.
+    """
+    if isinstance(error, XpnetError):
+        return
+    arrays = [x for x in leaves(values) if array_api_compat.is_array_api_obj(plain_value(x))]
+    text = _mixture(arrays, xp)
+    if text:
+        raise RecordError(f"{name}: {text}") from error
+
+
+def _mixture(arrays: list[Any], *spaces: Any) -> str:
+    """Say what is wrong with ``arrays`` of several libraries or devices; empty if nothing is."""
+    libraries = _different(_library, [*spaces, *map(plain_namespace, arrays)])
+    if len(libraries) > 1:
+        return (
+            f"expected arrays of one library, found {' and '.join(libraries)}; move them to one backend "
+            "with xpnet.backend(...).asarray(...)"
+        )
+    devices = _different(device_of, arrays)
+    if len(devices) > 1:
+        return (
+            f"expected arrays on one device, found {' and '.join(map(str, devices))}; move one with "
+            "x.to_device(device), which has a derivative"
+        )
+    return ""
+
+
+def _different(property_of: Callable[[Any], Any], arrays: list[Any]) -> list[Any]:
+    found: list[Any] = []
+    for x in arrays:
+        value = property_of(x)
+        if value not in found:
+            found.append(value)
+    return found
+
+
+def _library(xp: Any) -> str:
+    """Return the name of the library behind a plain namespace, such as ``"torch"``."""
+    return xp.__name__.removeprefix("array_api_compat.").partition(".")[0]
