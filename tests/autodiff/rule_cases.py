@@ -270,7 +270,7 @@ def _whole(xp: Any, x: Any) -> Any:
 
 CONSTANTS: dict[str, Callable[..., Any]] = {
     **{name: _named(name) for name in (
-        "sign", "signbit", "ceil", "floor", "round", "trunc", "isfinite", "isinf", "isnan")},
+        "signbit", "ceil", "floor", "round", "trunc", "isfinite", "isinf", "isnan")},
     **{name: lambda xp, x, n=name: getattr(xp, n)(x, 0.5 * x) for name in (
         "floor_divide", "nextafter", "equal", "not_equal", "less", "less_equal", "greater", "greater_equal")},
     **{name: lambda xp, x, n=name: getattr(xp, n)(x > 0, x > 0.5) for name in (

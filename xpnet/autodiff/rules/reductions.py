@@ -1,11 +1,16 @@
-"""Rules of the functions that reduce an array along axes."""
+"""Rules of the functions that reduce an array along axes, and of their running relatives.
+
+Where ``max`` or ``min`` meet ties, the entries share evenly (as in JAX and PyTorch's ``amax``); ``std`` has
+slope 0 where all entries are equal. ``prod`` and ``cumulative_prod`` divide by nothing, so that zeros among
+the entries do no harm.
+"""
 
 from __future__ import annotations
 
 import math
 from typing import Any
 
-from xpnet.autodiff.rules.rule import constant, linear, rule
+from xpnet.autodiff.rules.rule import cast, constant, linear, rule
 
 __all__: list[str] = []
 
@@ -19,23 +24,29 @@ def _spread(xp: Any, y: Any, x: Any, axis: Any, keepdims: bool) -> Any:
     return xp.reshape(y, tuple(1 if i in kept else n for i, n in enumerate(x.shape)))
 
 
+def _axes(x: Any, axis: Any) -> tuple[int, ...]:
+    return tuple(range(len(x.shape))) if axis is None else axis if isinstance(axis, tuple) else (axis,)
+
+
 def _count(x: Any, axis: Any) -> int:
     """Return how many values of ``x`` one reduced value comes from."""
-    if axis is None:
-        return math.prod(x.shape)
-    axes = axis if isinstance(axis, tuple) else (axis,)
-    return math.prod(x.shape[a] for a in axes)
+    return math.prod(x.shape) if axis is None else math.prod(x.shape[a] for a in _axes(x, axis))
+
+
+def _divided(number: float, count: float) -> float:
+    """Return ``number / count``: NaN where there is nothing to average, as the average itself is."""
+    return number / count if count > 0 else math.nan
 
 
 def _pull_sum(
     xp: Any, g: Any, out: Any, x: Any, *, axis: Any = None, keepdims: bool = False, dtype: Any = None
 ) -> Any:
     g = xp.multiply(xp.ones_like(x), _spread(xp, g, x, axis, keepdims))  # cheaper than broadcast_to
-    return g if g.dtype == x.dtype else xp.astype(g, x.dtype)
+    return g if g.dtype == x.dtype else cast(xp, g, x.dtype)
 
 
 def _pull_mean(xp: Any, g: Any, out: Any, x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
-    return xp.broadcast_to(_spread(xp, g * (1 / _count(x, axis)), x, axis, keepdims), x.shape)
+    return xp.broadcast_to(_spread(xp, g * _divided(1, _count(x, axis)), x, axis, keepdims), x.shape)
 
 
 linear("sum", _pull_sum)
@@ -46,13 +57,16 @@ def _pull_variance(
     xp: Any, g: Any, out: Any, x: Any, *, axis: Any = None, correction: float = 0.0, keepdims: bool = False
 ) -> Any:
     deviation = x - xp.mean(x, axis=axis, keepdims=True)
-    return xp.multiply(_spread(xp, g, x, axis, keepdims), deviation * (2 / (_count(x, axis) - correction)))
+    if deviation.dtype != out.dtype:  # some libraries have it of complex arrays: the mean of |deviation|²
+        deviation = xp.conj(deviation)
+    factor = _divided(2, _count(x, axis) - correction)
+    return xp.multiply(_spread(xp, g, x, axis, keepdims), deviation * factor)
 
 
 def _pull_deviation(
     xp: Any, g: Any, out: Any, x: Any, *, axis: Any = None, correction: float = 0.0, keepdims: bool = False
 ) -> Any:
-    halved = xp.divide(g, 2 * out)
+    halved = xp.divide(g, xp.where(out == 0, math.inf, 2 * out))
     return _pull_variance(xp, halved, out, x, axis=axis, correction=correction, keepdims=keepdims)
 
 
@@ -79,5 +93,68 @@ def _push_extreme(
 
 rule("max", _pull_extreme, push=_push_extreme)
 rule("min", _pull_extreme, push=_push_extreme)
+
+# --- Products and running sums ------------------------------------------------------------------------
+
+
+def _part(x: Any, axis: int, start: int | None, stop: int | None = None) -> Any:
+    """Return ``x[start:stop]`` along one axis."""
+    return x[(slice(None),) * (axis % len(x.shape)) + (slice(start, stop), ...)]
+
+
+def _before(xp: Any, x: Any, axis: int) -> Any:
+    """Return for each entry the product of those before it along an axis."""
+    return _part(xp.cumulative_prod(x, axis=axis, include_initial=True), axis, None, x.shape[axis])
+
+
+def _pull_product(
+    xp: Any, g: Any, out: Any, x: Any, *, axis: Any = None, keepdims: bool = False, dtype: Any = None
+) -> Any:
+    """Each entry's slope is the product of the others: of those before it and of those behind it."""
+    rest = cast(xp, x, out.dtype)
+    g = xp.multiply(xp.ones_like(rest), _spread(xp, g, x, axis, keepdims))
+    for a in _axes(x, axis):
+        behind = xp.flip(_before(xp, xp.flip(rest, axis=a), a), axis=a)
+        g = xp.multiply(g, _before(xp, rest, a) * behind)
+        rest = xp.prod(rest, axis=a, keepdims=True)
+    return cast(xp, g, x.dtype)
+
+
+def _pull_running_sum(
+    xp: Any, g: Any, out: Any, x: Any, *, axis: int | None = None, dtype: Any = None,
+    include_initial: bool = False,
+) -> Any:  # fmt: skip
+    axis = axis or 0
+    g = _part(g, axis, 1) if include_initial else g
+    return cast(xp, xp.flip(xp.cumulative_sum(xp.flip(g, axis=axis), axis=axis), axis=axis), x.dtype)
+
+
+def _pull_running_product(
+    xp: Any, g: Any, out: Any, x: Any, *, axis: int | None = None, dtype: Any = None,
+    include_initial: bool = False,
+) -> Any:  # fmt: skip
+    """Entry i gets (Π x before i) r_i, where r_i = g_i + x_{i+1} r_{i+1} collects the outputs from i on.
+
+    The recurrence is solved by doubling: after k rounds, r_i depends on r_{i+2^k} only.
+    """
+    axis = axis or 0
+    g = _part(g, axis, 1) if include_initial else g
+    wide = cast(xp, x, out.dtype)
+
+    def ahead(y: Any, step: int) -> Any:
+        """Return y_{i+step}, and 0 behind the end."""
+        return xp.concat([_part(y, axis, step), xp.zeros_like(_part(y, axis, None, step))], axis=axis)
+
+    factor, step = ahead(wide, 1), 1
+    while step < x.shape[axis]:
+        g = xp.add(g, xp.multiply(factor, ahead(g, step)))
+        factor = factor * ahead(factor, step)
+        step *= 2
+    return cast(xp, xp.multiply(_before(xp, wide, axis), g), x.dtype)
+
+
+rule("prod", _pull_product)
+linear("cumulative_sum", _pull_running_sum)
+rule("cumulative_prod", _pull_running_product)
 
 constant("all", "any", "argmax", "argmin", "count_nonzero")

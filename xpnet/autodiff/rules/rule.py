@@ -164,7 +164,7 @@ def lookup(xp: Any, name: str) -> Callable[..., Any]:
 
 def scale(xp: Any, g: Any, slope: Any) -> Any:
     """Return ``g`` times ``slope``; a boolean slope lets ``g`` through where it is True, NaN-safe."""
-    if isinstance(slope, (int, float)):
+    if isinstance(slope, (int, float, complex)):
         return g if slope == 1 else -g if slope == -1 else g * slope
     if slope.dtype == xp.bool:
         return xp.keep(g, slope)
