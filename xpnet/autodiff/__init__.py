@@ -11,8 +11,21 @@ array([0.    , 0.6397])
 
 from xpnet.autodiff.checks import check_grads
 from xpnet.autodiff.functions import stop_gradient
+from xpnet.autodiff.graphs import Graph, Node, graph
 from xpnet.autodiff.namespaces import namespace
 from xpnet.autodiff.tracer import Tracer
 from xpnet.autodiff.transforms import grad, jvp, value_and_grad, vjp
 
-__all__ = ["Tracer", "check_grads", "grad", "jvp", "namespace", "stop_gradient", "value_and_grad", "vjp"]
+__all__ = [
+    "Graph",
+    "Node",
+    "Tracer",
+    "check_grads",
+    "grad",
+    "graph",
+    "jvp",
+    "namespace",
+    "stop_gradient",
+    "value_and_grad",
+    "vjp",
+]

@@ -1,0 +1,155 @@
+"""A computation graph as text: a table, Graphviz's language, Mermaid; and how values are written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from xpnet.backends import backend_of
+
+if TYPE_CHECKING:
+    from xpnet.autodiff.graph_recording import Node
+
+__all__ = ["describe", "lines", "settings", "to_dot", "to_mermaid", "to_table"]
+
+_MOST_ENTRIES = 6  # of an array that is written out
+_MOST_ROWS = 60  # of a table
+
+# Inputs blue, constants grey, operations white, results green: light, so that text can be read on them.
+_FILL = {"input": "#DCEBF7", "constant": "#EEEEEE", "operation": "#FFFFFF", "result": "#DFF2E1"}
+
+
+def describe(value: Any) -> str:
+    """Return a value in a few words: small arrays in full, others by their range and mean.
+
+    >>> describe(np.asarray([1.0, 2.5])), describe(np.arange(100.0))
+    ('[1, 2.5]', '0 … 99, mean 49.5')
+    """
+    if isinstance(value, (tuple, list)):
+        return ", ".join("-" if x is None else describe(x) for x in value)
+    x = backend_of(value).to_host(value) if hasattr(value, "shape") else np.asarray(value)
+    if x.size <= _MOST_ENTRIES:
+        return np.array2string(
+            x,
+            separator=", ",
+            max_line_width=10_000,
+            formatter={"all": _number},  # type: ignore[arg-type]  # NumPy's stubs want a TypedDict
+        ).replace("\n", "")
+    if x.dtype == bool:
+        return f"{np.count_nonzero(x)} of {x.size} true"
+    if np.iscomplexobj(x):
+        return f"|·| {_number(np.min(np.abs(x)))} … {_number(np.max(np.abs(x)))}"
+    with np.errstate(all="ignore"):  # infinities and NaN are shown as they are
+        return f"{_number(np.min(x))} … {_number(np.max(x))}, mean {_number(np.mean(x, dtype=np.float64))}"
+
+
+def _number(x: Any) -> str:
+    if np.iscomplexobj(x):
+        return f"{x:.4g}"
+    return str(bool(x)) if isinstance(x, (bool, np.bool_)) else f"{x + 0:.4g}"  # + 0: no negative zero
+
+
+def settings(literals: Sequence[Any], sources: Sequence[int], options: dict[str, Any]) -> str:
+    """Return the arguments of an operation that are no nodes, as text: ``axis=0``."""
+    given = [x for x, source in zip(literals, sources, strict=True) if source < 0]
+    shown = [_literal(x) for x in given] + [
+        f"{name}={text}" for name, x in options.items() if x is not None and (text := _literal(x))
+    ]
+    return ", ".join(text for text in shown if text)
+
+
+def _literal(x: Any) -> str:
+    if x is Ellipsis:
+        return "..."
+    if isinstance(x, slice):
+        parts = ["" if part is None else str(part) for part in (x.start, x.stop, x.step)]
+        return ":".join(parts[:2] if x.step is None else parts)
+    if isinstance(x, (tuple, list)):
+        text = ", ".join(_literal(item) or "·" for item in x)
+        return f"[{text}]" if any(isinstance(item, slice) for item in x) else f"({text})"
+    return str(x) if x is None or isinstance(x, (bool, int, float, complex, str)) else ""
+
+
+def lines(node: Node) -> tuple[str, str, str, str]:
+    """Return what a picture says of a node: name, shape, value and cotangent, "" for what there is not."""
+    value = describe(node.value)
+    if node.kind == "constant" and not hasattr(node.value, "shape"):
+        return value, "", "", ""
+    title = f"{node.name} {node.settings}" if node.settings else node.name
+    several = isinstance(node.value, tuple)
+    shape = "" if several or not node.shape else f"{_dtype(node)} {node.shape}"
+    cotangent = "" if several or node.cotangent is None else describe(node.cotangent)
+    return title, shape, f"{len(node.value)} arrays" if several else value, cotangent
+
+
+def _dtype(node: Node) -> str:
+    return str(node.dtype).rpartition(".")[2]
+
+
+def to_table(nodes: Sequence[Node]) -> str:
+    """Return a line for each node: number, operation, parents, shape, value, cotangent."""
+    rows = [("node", "operation", "parents", "shape", "value", "cotangent")]
+    for node in nodes[:_MOST_ROWS]:
+        title = f"{node.name} {node.settings}".strip()
+        several = isinstance(node.value, tuple)
+        rows.append(
+            (
+                f"{node.number:4}",
+                title,
+                " ".join(map(str, node.parents)),
+                f"{len(node.value)} arrays" if several else str(node.shape),
+                "" if several else describe(node.value),
+                "" if several or node.cotangent is None else describe(node.cotangent),
+            )
+        )
+    widths = [max(len(row[i]) for row in rows) for i in range(6)]
+    text = ["  ".join(cell.ljust(n) for cell, n in zip(row, widths, strict=True)).rstrip() for row in rows]
+    if len(nodes) > _MOST_ROWS:
+        text.append(f"... and {len(nodes) - _MOST_ROWS} more")
+    return "\n".join(text)
+
+
+def _kind(node: Node, outputs: Sequence[int | None]) -> str:
+    return "result" if node.number in outputs and node.kind == "operation" else node.kind
+
+
+def to_dot(nodes: Sequence[Node], outputs: Sequence[int | None]) -> str:
+    """Return the graph in Graphviz's language."""
+    text = [
+        "digraph {",
+        "  rankdir=LR;",
+        '  node [shape=box, style="rounded,filled", fontname="Helvetica", fontsize=11];',
+        '  edge [color="#6F6F6F"];',
+    ]
+    for node in nodes:
+        title, shape, value, cotangent = lines(node)
+        parts = [title, shape, value, f"cotangent {cotangent}" if cotangent else ""]
+        label = "\\n".join(_quoted(part) for part in parts if part)
+        fill = _FILL[_kind(node, outputs)]
+        text.append(f'  n{node.number} [label="{label}", fillcolor="{fill}"];')
+    text += [f"  n{i} -> n{node.number};" for node in nodes for i in node.parents]
+    return "\n".join([*text, "}\n"])
+
+
+def _quoted(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ")
+
+
+def to_mermaid(nodes: Sequence[Node], outputs: Sequence[int | None]) -> str:
+    """Return the graph as a Mermaid flowchart."""
+    text = ["flowchart LR"]
+    for node in nodes:
+        title, shape, value, cotangent = lines(node)
+        parts = [title, shape, value, f"cotangent {cotangent}" if cotangent else ""]
+        label = "<br/>".join(_entities(part) for part in parts if part)
+        text.append(f'  n{node.number}["{label}"]:::{_kind(node, outputs)}')
+    text += [f"  n{i} --> n{node.number}" for node in nodes for i in node.parents]
+    text += [f"  classDef {kind} fill:{fill},stroke:#6F6F6F,color:#000" for kind, fill in _FILL.items()]
+    return "\n".join(text) + "\n"
+
+
+def _entities(text: str) -> str:
+    """Write what Mermaid or HTML would take for its own as character codes, ``#34;`` for a quotation mark."""
+    return "".join(f"#{ord(c)};" if c in '"#&;<>`\\*_~|{}\n' else c for c in text)
