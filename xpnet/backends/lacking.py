@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import array_api_compat
 
 from xpnet.backends.namespaces import array_namespace
 
-__all__ = ["assign", "copy", "erf", "extended", "keep", "pick", "place", "word_dtype"]
+__all__ = [
+    "assign",
+    "copy",
+    "erf",
+    "extended",
+    "keep",
+    "last_written",
+    "place",
+    "take_along_axis_transpose",
+    "take_transpose",
+    "word_dtype",
+]
 
 # Rational approximations of erf and erfc by W. J. Cody, "Rational Chebyshev approximations for the
 # error function", Mathematics of Computation 23 (1969): relative errors below 6e-19.
@@ -81,40 +93,77 @@ def copy(x: Any) -> Any:
 
 def assign(x: Any, index: Any, value: Any) -> Any:
     """Return a copy of ``x`` with ``value`` at ``index``: ``x[index] = value`` without changing ``x``."""
-    if array_namespace(x).__name__ == "jax.numpy":
-        return x.at[index].set(value)
-    made = copy(x)
-    made[index] = value
-    return made
+    return _set(x if array_namespace(x).__name__ == "jax.numpy" else copy(x), index, value)
+
+
+def last_written(x: Any, index: Any) -> Any:
+    """Return where values assigned by ``x[index] = value`` stay: True but for those overwritten at once.
+
+    Of several values for one place, the library decides which one stays (NumPy: the last).
+    """
+    xp = array_namespace(x)
+    numbers = _numbers(xp, x.shape, _device(xp, x))
+    writers = _numbers(xp, numbers[index].shape, _device(xp, x))
+    return _set(numbers, index, writers)[index] == writers
 
 
 def place(g: Any, index: Any, shape: tuple[int, ...]) -> Any:
-    """Return zeros of ``shape`` with ``g`` added at ``index``: values that meet in one place add up."""
+    """Return zeros of ``shape`` with ``g`` added at ``index``: values that meet in one place add up.
+
+    This is the transpose of ``x[index]`` for ``x`` of that shape.
+    """
     xp = array_namespace(g)
-    device = None if xp.__name__ == "jax.numpy" else getattr(g, "device", None)
     parts = index if isinstance(index, tuple) else (index,)
-    if all(part is None or part is Ellipsis or isinstance(part, (int, slice)) for part in parts):
-        zeros = xp.zeros(shape, dtype=g.dtype, device=device)
+    if _is_mask(xp, index) or all(
+        part is None or part is Ellipsis or isinstance(part, (int, slice)) for part in parts
+    ):
+        zeros = xp.zeros(shape, dtype=g.dtype, device=_device(xp, g))
         if any(part is None for part in parts):  # the standard assigns to no new axes
-            parts = tuple(part for part in parts if part is not None)
-            g = xp.reshape(g, zeros[parts].shape)
-        if xp.__name__ == "jax.numpy":
-            return zeros.at[parts].set(g)
-        zeros[parts] = g
-        return zeros
-    size = math.prod(shape)
-    numbers = xp.reshape(xp.arange(size, device=device), shape)
-    places = xp.reshape(pick(xp, numbers, index), (-1,))
-    return xp.reshape(_scatter_add(xp, size, places, xp.reshape(g, (-1,)), device), shape)
+            index = tuple(part for part in parts if part is not None)
+            g = xp.reshape(g, zeros[index].shape)
+        return _set(zeros, index, g)
+    return _add_up(xp, g, lambda numbers: numbers[index], shape)
 
 
-def pick(xp: Any, x: Any, index: Any) -> Any:
-    """Return ``x[index]``, also for whole slices and then an index array, which the standard lacks."""
-    *before, last = index if isinstance(index, tuple) else (index,)
-    whole = all(isinstance(part, slice) and part == slice(None) for part in before)
-    if whole and getattr(last, "ndim", 0) == 1 and xp.isdtype(last.dtype, "integral"):
-        return xp.take(x, last, axis=len(before))
-    return x[index]
+def take_transpose(g: Any, indices: Any, axis: int | None, shape: tuple[int, ...]) -> Any:
+    """Return the transpose of ``take(x, indices, axis=axis)``, for ``x`` of ``shape``, of ``g``."""
+    xp = array_namespace(g)
+    return _add_up(xp, g, lambda numbers: xp.take(numbers, indices, axis=axis), shape)
+
+
+def take_along_axis_transpose(g: Any, indices: Any, axis: int, shape: tuple[int, ...]) -> Any:
+    """Return the transpose of ``take_along_axis(x, indices, axis=axis)``, for ``x`` of ``shape``, of ``g``."""
+    xp = array_namespace(g)
+    return _add_up(xp, g, lambda numbers: xp.take_along_axis(numbers, indices, axis=axis), shape)
+
+
+def _set(x: Any, index: Any, value: Any) -> Any:
+    """Return ``x`` with ``value`` at ``index``; writes into ``x`` itself where the library can."""
+    if array_namespace(x).__name__ == "jax.numpy":
+        return x.at[index].set(value.astype(x.dtype) if hasattr(value, "dtype") else value)
+    x[index] = value
+    return x
+
+
+def _is_mask(xp: Any, index: Any) -> bool:
+    return hasattr(index, "dtype") and xp.isdtype(index.dtype, "bool")
+
+
+def _device(xp: Any, x: Any) -> Any:
+    """Return the device for arrays beside ``x``; None with JAX, whose arrays have none while it compiles."""
+    return None if xp.__name__ == "jax.numpy" else getattr(x, "device", None)
+
+
+def _numbers(xp: Any, shape: tuple[int, ...], device: Any) -> Any:
+    """Return an array of ``shape`` that holds 0, 1, 2, ... in order: the place of each of its entries."""
+    return xp.reshape(xp.arange(math.prod(shape), device=device), shape)
+
+
+def _add_up(xp: Any, g: Any, choose: Callable[[Any], Any], shape: tuple[int, ...]) -> Any:
+    """Return zeros of ``shape`` with ``g`` added at the places that ``choose`` takes out of an array."""
+    device = _device(xp, g)
+    places = xp.reshape(choose(_numbers(xp, shape, device)), (-1,))
+    return xp.reshape(_scatter_add(xp, math.prod(shape), places, xp.reshape(g, (-1,)), device), shape)
 
 
 def _scatter_add(xp: Any, size: int, places: Any, values: Any, device: Any) -> Any:
@@ -148,14 +197,25 @@ class Extended:
         self.__name__ = xp.__name__
         self.erf = functools.partial(erf, xp)
         self.keep = keep
-        self.place = place
         self.assign = assign
+        self.last_written = last_written
+        self.place = place
+        self.stop_gradient = _unchanged
+        self.take_along_axis_transpose = take_along_axis_transpose
+        self.take_transpose = take_transpose
         self.to_device = array_api_compat.to_device
+
+    def __dir__(self) -> list[str]:
+        return sorted({*dir(self._xp), *self.__dict__})
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self._xp, name)
         self.__dict__[name] = value  # the next look-up is a plain attribute
         return value
+
+
+def _unchanged(x: Any) -> Any:
+    return x
 
 
 @functools.cache

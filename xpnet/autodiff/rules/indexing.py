@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from xpnet.autodiff.rules.rule import fit, linear, rule
-from xpnet.backends.lacking import pick
+from xpnet.autodiff.rules.rule import constant, fit, linear, rule
 
 __all__: list[str] = []
 
@@ -15,17 +14,44 @@ rule(
     lambda xp, g, out, x, index: xp.place(g, index, x.shape),
     push=lambda xp, tangents, out, x, index: tangents[0][index],
 )
-linear("place", lambda xp, g, out, x, index, shape: pick(xp, g, index))
+linear("place", lambda xp, g, out, x, index, shape: g[index])
+
+# Values along an axis; the transposes add up what was taken more than once.
+linear(
+    "take",
+    lambda xp, g, out, x, indices, axis=None: xp.take_transpose(g, indices, axis, x.shape),
+)
+linear("take_transpose", lambda xp, g, out, x, indices, axis, shape: xp.take(g, indices, axis=axis))
+linear(
+    "take_along_axis",
+    lambda xp, g, out, x, indices, axis=-1: xp.take_along_axis_transpose(g, indices, axis, x.shape),
+)
+linear(
+    "take_along_axis_transpose",
+    lambda xp, g, out, x, indices, axis, shape: xp.take_along_axis(g, indices, axis=axis),
+)
+
+
+# --- Assignment: x[index] = value, as a new array ----------------------------------------------------
 
 
 def _pull_assigned_array(xp: Any, g: Any, out: Any, x: Any, index: Any, value: Any) -> Any:
-    return xp.assign(g, index, 0)
+    return xp.assign(g, index, 0)  # what was overwritten has no influence
 
 
 def _pull_assigned_value(xp: Any, g: Any, out: Any, x: Any, index: Any, value: Any) -> Any:
-    picked = pick(xp, g, index)
-    more = len(value.shape) - len(picked.shape)  # leading axes of size one, which assignment allows
-    return fit(xp, xp.reshape(picked, (1,) * more + picked.shape) if more > 0 else picked, value)
+    """Take the cotangent out where the value went; of several for one place, the one that stays has it."""
+    taken = g[index]
+    if _may_repeat(xp, index):
+        taken = xp.keep(taken, xp.last_written(x, index))
+    more = len(value.shape) - len(taken.shape)  # leading axes of size one, which assignment allows
+    return fit(xp, xp.reshape(taken, (1,) * more + tuple(taken.shape)) if more > 0 else taken, value)
+
+
+def _may_repeat(xp: Any, index: Any) -> bool:
+    """True where an index may name one place twice: with integer arrays or lists in it."""
+    parts = index if isinstance(index, tuple) else (index,)
+    return any(isinstance(p, list) or (getattr(p, "shape", ()) and p.dtype != xp.bool) for p in parts)
 
 
 def _push_assigned(xp: Any, tangents: list[Any], out: Any, x: Any, index: Any, value: Any) -> Any:
@@ -33,15 +59,5 @@ def _push_assigned(xp: Any, tangents: list[Any], out: Any, x: Any, index: Any, v
     return xp.assign(dx, index, 0 if tangents[2] is None else tangents[2])
 
 
-# x[index] = value, as a new array.
 rule("assign", _pull_assigned_array, None, _pull_assigned_value, push=_push_assigned)
-
-
-def _along(axis: int | None, ndim: int, indices: Any) -> tuple[Any, ...]:
-    return (slice(None),) * ((axis or 0) % ndim) + (indices,)  # the axis of a vector may be left out
-
-
-linear(
-    "take",
-    lambda xp, g, out, x, indices, *, axis=None: xp.place(g, _along(axis, len(x.shape), indices), x.shape),
-)
+constant("last_written")

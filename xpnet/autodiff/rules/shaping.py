@@ -1,18 +1,31 @@
-"""Rules of the functions that rearrange values: each pull is the inverse rearrangement."""
+"""Rules of the functions that rearrange, repeat and make arrays: each pull is the inverse rearrangement."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
-from xpnet.autodiff.rules.rule import compound, constant, fit, linear, rule
+from xpnet.autodiff.rules.rule import cast, composed, compound, constant, fit, linear, rule
 
 __all__: list[str] = []
 
-linear("reshape", lambda xp, g, out, x, *shape, **options: xp.reshape(g, x.shape))
-linear("expand_dims", lambda xp, g, out, x, *axis, **options: xp.reshape(g, x.shape))
-linear("squeeze", lambda xp, g, out, x, *axis, **options: xp.reshape(g, x.shape))
+
+# --- Shapes ------------------------------------------------------------------------------------------
+
+
+def _pull_reshaped(xp: Any, g: Any, out: Any, x: Any, *args: Any, **options: Any) -> Any:
+    return xp.reshape(g, x.shape)
+
+
+def _push_reshaped(xp: Any, tangents: list[Any], out: Any, x: Any, *args: Any, **options: Any) -> Any:
+    return xp.reshape(tangents[0], out.shape)  # without copy=False: the tangent may lie otherwise in memory
+
+
+for _name in ("reshape", "expand_dims", "squeeze"):
+    rule(_name, _pull_reshaped, push=_push_reshaped)
+
 linear("broadcast_to", lambda xp, g, out, x, *shape, **options: fit(xp, g, x))
-linear("flip", lambda xp, g, out, x, *, axis=None: xp.flip(g, axis=axis))
+linear("flip", lambda xp, g, out, x, axis=None: xp.flip(g, axis=axis))
 linear(
     "moveaxis",
     lambda xp, g, out, x, source, destination: xp.moveaxis(g, destination, source),
@@ -27,47 +40,81 @@ def _pull_permuted(xp: Any, g: Any, out: Any, x: Any, axes: tuple[int, ...]) -> 
 linear("permute_dims", _pull_permuted)
 
 
-def _pull_rolled(xp: Any, g: Any, out: Any, x: Any, shift: Any, *, axis: Any = None) -> Any:
-    back = tuple(-s for s in shift) if isinstance(shift, tuple) else -shift
+def _pull_rolled(xp: Any, g: Any, out: Any, x: Any, shift: Any, axis: Any = None) -> Any:
+    back = -shift if isinstance(shift, int) else tuple(-s for s in shift)
     return xp.roll(g, back, axis=axis)
 
 
 linear("roll", _pull_rolled)
+linear("tril", lambda xp, g, out, x, k=0: xp.tril(g, k=k))
+linear("triu", lambda xp, g, out, x, k=0: xp.triu(g, k=k))
+
+
+@composed("broadcast_arrays")
+def _broadcast_arrays(xp: Any, *arrays: Any) -> tuple[Any, ...]:
+    shape = _broadcast_shape(*(x.shape for x in arrays))
+    return tuple(xp.broadcast_to(x, shape) for x in arrays)
+
+
+def _broadcast_shape(*shapes: tuple[int, ...]) -> tuple[int, ...]:
+    ndim = max(map(len, shapes))
+    columns = zip(*((1,) * (ndim - len(shape)) + tuple(shape) for shape in shapes), strict=True)
+    # of sizes 1 and n the result has n, also for n = 0; broadcast_to refuses what does not fit
+    return tuple(next((n for n in sizes if n != 1), 1) for sizes in columns)
+
+
+@composed("meshgrid")
+def _meshgrid(xp: Any, *arrays: Any, indexing: str = "xy") -> tuple[Any, ...]:
+    """Spread the i-th vector along axis i; ``"xy"`` exchanges the first two axes."""
+    ndim = len(arrays)
+    axes = [1, 0, *range(2, ndim)] if indexing == "xy" and ndim > 1 else list(range(ndim))
+    parts = [
+        xp.reshape(x, tuple(-1 if axis == i else 1 for i in range(ndim)))
+        for x, axis in zip(arrays, axes, strict=True)
+    ]
+    return _broadcast_arrays(xp, *parts)
+
+
+# --- Joining and splitting ---------------------------------------------------------------------------
 
 
 def _pull_concat(position: int, xp: Any, g: Any, out: Any, *arrays: Any, axis: int | None = 0) -> Any:
-    if axis is None:
-        sizes = [_size(a) for a in arrays]
-        start = sum(sizes[:position])
-        return xp.reshape(g[start : start + sizes[position]], arrays[position].shape)
-    start = sum(a.shape[axis] for a in arrays[:position])
-    part = slice(start, start + arrays[position].shape[axis])
-    return g[(slice(None),) * (axis % len(g.shape)) + (part, ...)]
+    sizes = [math.prod(x.shape) if axis is None else x.shape[axis] for x in arrays]
+    along = 0 if axis is None else axis % len(g.shape)
+    # of an empty last piece too, the slice starts within the axis: the standard knows no other slices
+    start = min(sum(sizes[:position]), max(sum(sizes) - 1, 0))
+    part = g[(slice(None),) * along + (slice(start, start + sizes[position]), ...)]
+    x = arrays[position]
+    return cast(xp, xp.reshape(part, x.shape) if axis is None else part, x.dtype)
 
 
 def _push_concat(xp: Any, tangents: list[Any], out: Any, *arrays: Any, axis: int | None = 0) -> Any:
-    filled = [xp.zeros_like(a) if t is None else t for t, a in zip(tangents, arrays, strict=True)]
-    return xp.concat(filled, axis=axis)
+    return xp.concat(_filled(xp, tangents, arrays), axis=axis)
 
 
 def _pull_stack(position: int, xp: Any, g: Any, out: Any, *arrays: Any, axis: int = 0) -> Any:
-    return g[(slice(None),) * (axis % len(g.shape)) + (position, ...)]
+    part = g[(slice(None),) * (axis % len(g.shape)) + (position, ...)]
+    return cast(xp, part, arrays[position].dtype)
 
 
 def _push_stack(xp: Any, tangents: list[Any], out: Any, *arrays: Any, axis: int = 0) -> Any:
-    filled = [xp.zeros_like(a) if t is None else t for t, a in zip(tangents, arrays, strict=True)]
-    return xp.stack(filled, axis=axis)
+    return xp.stack(_filled(xp, tangents, arrays), axis=axis)
+
+
+def _filled(xp: Any, tangents: list[Any], arrays: tuple[Any, ...]) -> list[Any]:
+    return [xp.zeros_like(x) if t is None else t for t, x in zip(tangents, arrays, strict=True)]
 
 
 rule("concat", _pull_concat, push=_push_concat, variadic=True)
 rule("stack", _pull_stack, push=_push_stack, variadic=True)
-
-
-def _size(x: Any) -> int:
-    size = 1
-    for n in x.shape:
-        size *= n
-    return size
+rule(
+    "unstack",
+    lambda xp, g, out, x, axis=0: xp.stack(
+        [xp.zeros_like(part) if c is None else c for c, part in zip(g, out, strict=True)], axis=axis
+    ),
+    push=lambda xp, tangents, out, x, axis=0: xp.unstack(tangents[0], axis=axis),
+    many=True,
+)
 
 
 def _pull_unpack(xp: Any, g: list[Any], out: Any, flat: Any, layout: Any) -> Any:
@@ -84,6 +131,68 @@ def unpack(xp: Any, flat: Any, layout: Any) -> tuple[Any, ...]:
     return layout.views(flat)
 
 
+# --- Repetition: the cotangents of copies add up -----------------------------------------------------
+
+
+def _pull_repeated(xp: Any, g: Any, out: Any, x: Any, repeats: Any, axis: int | None = None) -> Any:
+    shape = (math.prod(x.shape),) if axis is None else tuple(x.shape)
+    along = 0 if axis is None else axis % len(shape)
+    if isinstance(repeats, int):
+        copies = xp.reshape(g, (*shape[: along + 1], repeats, *shape[along + 1 :]))
+        return xp.reshape(xp.sum(copies, axis=along + 1), x.shape)
+    source = xp.repeat(xp.arange(shape[along], device=x.device), repeats)  # where each entry came from
+    return xp.reshape(xp.take_transpose(g, source, along, shape), x.shape)
+
+
+def _pull_tiled(xp: Any, g: Any, out: Any, x: Any, repetitions: Any) -> Any:
+    times = (repetitions,) if isinstance(repetitions, int) else tuple(repetitions)
+    ndim = max(len(times), len(x.shape))
+    times = (1,) * (ndim - len(times)) + times
+    shape = (1,) * (ndim - len(x.shape)) + tuple(x.shape)
+    copies = xp.reshape(g, tuple(n for pair in zip(times, shape, strict=True) for n in pair))
+    return xp.reshape(xp.sum(copies, axis=tuple(range(0, 2 * ndim, 2))), x.shape)
+
+
+linear("repeat", _pull_repeated)
+linear("tile", _pull_tiled)
+
+
+# --- Differences -------------------------------------------------------------------------------------
+
+
+@composed("diff")
+def _diff(xp: Any, x: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = None) -> Any:
+    """x[1:] - x[:-1] along an axis, n times."""
+    if n == 0:
+        return x
+    pieces = [piece for piece in (prepend, x, append) if piece is not None]
+    x = xp.concat(pieces, axis=axis) if len(pieces) > 1 else x
+    before = (slice(None),) * (axis % len(x.shape))
+    for _ in range(n):
+        size = x.shape[axis]
+        later = slice(1, size) if size > 1 else slice(0, 0)
+        earlier = slice(0, size - 1) if size > 1 else slice(0, 0)
+        x = x[(*before, later, ...)] - x[(*before, earlier, ...)]
+    return x
+
+
+# --- Arrays like another, and what they are ----------------------------------------------------------
+
+
+@composed("full")
+def _full(xp: Any, shape: Any, fill_value: Any, *, dtype: Any = None, device: Any = None) -> Any:
+    made = xp.broadcast_to(fill_value, (shape,) if isinstance(shape, int) else shape)
+    made = made if device is None else made.to_device(device)
+    return made if dtype is None else xp.astype(made, dtype)
+
+
+@composed("full_like")
+def _full_like(xp: Any, x: Any, fill_value: Any, *, dtype: Any = None, device: Any = None) -> Any:
+    if hasattr(fill_value, "shape"):
+        return _full(xp, x.shape, fill_value, dtype=x.dtype if dtype is None else dtype, device=device)
+    return xp.full_like(xp.stop_gradient(x), fill_value, dtype=dtype, device=device)
+
+
 linear("to_device", lambda xp, g, out, x, device: xp.to_device(g, x.device))
 
-constant("empty_like", "full_like", "ones_like", "zeros_like", "result_type", "can_cast")
+constant("empty_like", "ones_like", "zeros_like", "result_type", "can_cast", "finfo")

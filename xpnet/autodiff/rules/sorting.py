@@ -1,0 +1,66 @@
+"""Rules of sorting, searching and sets: values move with the order found, which has no derivative itself.
+
+Equal values keep their order, also with ``descending=True``, and so do their derivatives: the first of them
+in ``x`` is the first of them in ``sort(x)``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from xpnet.autodiff.rules.rule import composed, constant, rule
+
+__all__: list[str] = []
+
+
+def _pull_sorted(xp: Any, g: Any, out: Any, x: Any, *, axis: int = -1, **options: Any) -> Any:
+    """Take each cotangent back to where its value came from: the inverse of the order."""
+    order = xp.argsort(x, axis=axis, **_stably(options))
+    return xp.take_along_axis(g, xp.argsort(order, axis=axis), axis=axis)
+
+
+def _push_sorted(xp: Any, tangents: list[Any], out: Any, x: Any, *, axis: int = -1, **options: Any) -> Any:
+    return xp.take_along_axis(tangents[0], xp.argsort(x, axis=axis, **_stably(options)), axis=axis)
+
+
+def _stably(options: dict[str, Any]) -> dict[str, Any]:
+    return {**options, "stable": True}  # both directions must find one order
+
+
+rule("sort", _pull_sorted, push=_push_sorted)
+
+constant("argsort", "nonzero", "searchsorted")
+
+
+# --- Sets: each value is taken from its first occurrence, which gets its cotangent --------------------
+
+
+@composed("unique_all")
+def _unique_all(xp: Any, x: Any) -> Any:
+    found = xp.unique_all(xp.stop_gradient(x))
+    return found._replace(values=xp.take(xp.reshape(x, (-1,)), found.indices))
+
+
+@composed("unique_counts")
+def _unique_counts(xp: Any, x: Any) -> Any:
+    found = xp.unique_counts(xp.stop_gradient(x))
+    return found._replace(values=_first(xp, x, found.values))
+
+
+@composed("unique_inverse")
+def _unique_inverse(xp: Any, x: Any) -> Any:
+    found = xp.unique_inverse(xp.stop_gradient(x))
+    return found._replace(values=_first(xp, x, found.values))
+
+
+@composed("unique_values")
+def _unique_values(xp: Any, x: Any) -> Any:
+    return _first(xp, x, xp.unique_values(xp.stop_gradient(x)))
+
+
+def _first(xp: Any, x: Any, values: Any) -> Any:
+    """Return ``values``, taken from the places where they first occur in ``x``."""
+    flat = xp.reshape(x, (-1,))
+    order = xp.argsort(flat)
+    ordered = xp.take(xp.stop_gradient(flat), order)
+    return xp.take(flat, xp.take(order, xp.searchsorted(ordered, values)))
