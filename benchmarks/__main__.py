@@ -20,6 +20,7 @@ KERNEL = blas.prefer_faster_kernel()  # before NumPy loads
 import numpy as np  # noqa: E402
 
 from benchmarks.contestants import CONTESTANTS, missing  # noqa: E402
+from benchmarks.gradients import show_gradients  # noqa: E402
 from benchmarks.works import WORKS, Work  # noqa: E402
 
 
@@ -72,6 +73,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15, help="timed epochs of each contestant")
     parser.add_argument("--only", nargs="+", choices=CONTESTANTS, help="contestants (default: all installed)")
     parser.add_argument("--imports", action="store_true", help="time imports too")
+    parser.add_argument(
+        "--gradients", action="store_true", help="time gradients and functions alone, not steps"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
     options = parser.parse_args()
     names, absent = [], {}
@@ -87,6 +91,11 @@ def main() -> None:
         "blas": blas.active_kernels() or [f"OPENBLAS_CORETYPE={KERNEL}"],
         "processor": platform.processor() or platform.machine(),
     }
+    if options.gradients:
+        print("  ".join(f"{key} {value}" for key, value in machine.items()))
+        classifiers = [WORKS[name] for name in options.work if WORKS[name].loss != "squared_error"]
+        show_gradients(classifiers, options.rounds)
+        return
     results = {name: time_work(WORKS[name], names, options.rounds) for name in options.work}
     imports = time_imports(options.rounds) if options.imports else {}
     if options.json:
