@@ -10,8 +10,10 @@ array([0.    , 0.6397])
 """
 
 from xpnet.autodiff.checks import check_grads
+from xpnet.autodiff.custom import custom_rule
 from xpnet.autodiff.functions import stop_gradient
 from xpnet.autodiff.graphs import Graph, Node, graph
+from xpnet.autodiff.jacobians import ggn_vp, hessian, hvp, jacobian
 from xpnet.autodiff.namespaces import namespace
 from xpnet.autodiff.tracer import Tracer
 from xpnet.autodiff.transforms import grad, jvp, value_and_grad, vjp
@@ -21,8 +23,13 @@ __all__ = [
     "Node",
     "Tracer",
     "check_grads",
+    "custom_rule",
+    "ggn_vp",
     "grad",
     "graph",
+    "hessian",
+    "hvp",
+    "jacobian",
     "jvp",
     "namespace",
     "stop_gradient",

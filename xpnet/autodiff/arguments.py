@@ -1,4 +1,4 @@
-"""What transforms are given and what they hand back: checked, made uniform, and explained where it is wrong."""
+"""What transforms are given and what they hand back: checked, made uniform, explained where it is wrong."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ __all__ = [
     "is_complex",
     "matched",
     "name_of",
+    "replaced",
     "results_of",
     "space_of",
 ]
@@ -85,6 +86,14 @@ def differentiable(name: str, args: tuple[Any, ...], positions: tuple[int, ...])
             )
         chosen.append(value)
     return chosen
+
+
+def replaced(args: tuple[Any, ...], positions: tuple[int, ...], values: list[Any]) -> list[Any]:
+    """Return ``args`` with ``values`` at ``positions``."""
+    inside = list(args)
+    for position, value in zip(positions, values, strict=True):
+        inside[position] = value
+    return inside
 
 
 def space_of(name: str, chosen: list[Any]) -> Any:

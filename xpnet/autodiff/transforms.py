@@ -19,6 +19,7 @@ from xpnet.autodiff.arguments import (
     is_complex,
     matched,
     name_of,
+    replaced,
     results_of,
     space_of,
 )
@@ -183,9 +184,7 @@ class Recording:
         traced = [trace.leaf(x) if is_floating(x) else x for x in leaves(self.chosen)]
         # Kept as numbers: assignment inside f makes a traced argument stand for something else.
         self._slots = [x.slot if belongs(x, trace) else None for x in traced]
-        inside = list(args)
-        for position, value in zip(positions, rebuild(self.chosen, traced), strict=True):
-            inside[position] = value
+        inside = replaced(args, positions, rebuild(self.chosen, traced))
         try:
             result = f(*inside, **options)
         finally:

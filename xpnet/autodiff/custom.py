@@ -1,0 +1,239 @@
+"""Derivatives of a user's own function, whatever it is made of."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import array_api_compat
+
+from xpnet.autodiff.arguments import belongs, explain_mixture, name_of
+from xpnet.autodiff.reverse import ReverseTrace
+from xpnet.autodiff.rules import Rule
+from xpnet.autodiff.rules.rule import fit
+from xpnet.autodiff.tracer import (
+    Tracer,
+    device_of,
+    dispatch,
+    is_floating,
+    like,
+    lowered,
+    plain_namespace,
+    plain_value,
+)
+from xpnet.backends import array_namespace
+from xpnet.containers import leaves
+from xpnet.errors import RecordError
+
+__all__ = ["custom_rule"]
+
+
+def custom_rule(
+    *pulls: Callable[..., Any] | None, push: Callable[..., Any] | None = None, many: bool = False
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return a decorator that gives a function of arrays derivatives of its own.
+
+    The function is called with plain arrays, whatever transforms are running, so it may use NumPy, SciPy, a
+    solver or compiled code. Its derivatives are what the rule says; where the rule is array code, they can
+    be differentiated again.
+
+    Args:
+        *pulls: for each positional argument ``pull(xp, g, out, *args, **options)``, which returns its
+            cotangent from the cotangent ``g`` of the result ``out``; None for an argument without
+            derivative. ``xp`` is the namespace to compute with. A cotangent over broadcast axes is summed.
+        push: ``push(xp, tangents, out, *args, **options)``, which returns the tangent of the result;
+            ``tangents`` has None for constants. Without it forward mode transposes the pulls; without pulls
+            reverse mode transposes it.
+        many: the function returns a tuple of arrays; ``out`` is that tuple, ``g`` a list of cotangents
+            (None for those of unused results), and a push returns a tuple.
+
+    Raises:
+        RecordError: neither a pull nor a push is given, or more pulls than the function has arguments; when
+            the function is called: arrays of another library returned, traced arrays inside containers.
+
+    Example, a root of y + y³ = x, where dy/dx = 1 / (1 + 3 y²):
+        >>> import numpy as np
+        >>> from xpnet import autodiff
+        >>> @custom_rule(lambda xp, g, out, x: g / (1 + 3 * out**2))
+        ... def root(x):
+        ...     return 2 / np.sqrt(3) * np.sinh(np.arcsinh(1.5 * np.sqrt(3) * x) / 3)
+        >>> float(autodiff.grad(root)(np.asarray(2.0)))
+        0.25
+        >>> float(autodiff.grad(autodiff.grad(root))(np.asarray(2.0)))  # -6 y / (1 + 3 y²)³
+        -0.09375
+    """
+
+    def decorate(f: Callable[..., Any]) -> Callable[..., Any]:
+        if not callable(f):
+            raise RecordError(
+                f"custom_rule: expected a function to decorate, found {type(f).__name__}; write "
+                "@custom_rule(pull, ...) with one pull for each argument"
+            )
+        name = name_of(f)
+        signature = _checked_signature(name, f, pulls, push)
+        pushing = None if push is None else _checked_push(name, push, many)
+        if any(pulls):
+            pulling = tuple(pull and _checked_pull(name, i, pull, many) for i, pull in enumerate(pulls))
+            rule = Rule(name, pulling, push=pushing, many=many)
+        else:
+            rule = Rule(name, (_transposed(pushing, many),), push=pushing, many=many, variadic=True)
+        recorded = dispatch(rule, functools.partial(_plain_call, name, f, many))
+
+        @functools.wraps(f)
+        def call(*args: Any, **options: Any) -> Any:
+            if options and signature is not None:  # pulls know arguments by their position
+                bound = signature.bind(*args, **options)
+                args, options = bound.args, bound.kwargs
+            out = recorded(*(_opened(name, x) for x in args), **options)
+            return like(out, [_constant_if_whole(y) for y in out]) if many else out
+
+        return call
+
+    return decorate
+
+
+def _checked_signature(name: str, f: Any, pulls: tuple[Any, ...], push: Any) -> inspect.Signature | None:
+    if not any(pulls) and push is None:
+        raise RecordError(
+            f"custom_rule of {name}: expected a pull for an argument, or a push, found neither; for a "
+            "function without derivative use xpnet.autodiff.stop_gradient"
+        )
+    try:
+        signature = inspect.signature(f)
+    except (TypeError, ValueError):  # compiled functions may have none
+        return None
+    kinds = [parameter.kind for parameter in signature.parameters.values()]
+    places = sum(
+        kind in (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD) for kind in kinds
+    )
+    if len(pulls) > places and inspect.Parameter.VAR_POSITIONAL not in kinds:
+        raise RecordError(
+            f"custom_rule of {name}: expected at most {places} pulls, one for each positional argument, "
+            f"found {len(pulls)}"
+        )
+    return signature
+
+
+# --- The function itself -----------------------------------------------------------------------------
+
+
+def _opened(name: str, x: Any) -> Any:
+    """Return a container without lifted arrays in it; a traced one would be lost there."""
+    if not isinstance(x, (list, tuple, dict)):
+        return x
+    x = lowered(x)
+    if any(type(leaf) is Tracer for leaf in leaves(x)):
+        raise RecordError(
+            f"{name}: expected traced arrays as arguments of their own, found one inside a "
+            f"{type(x).__name__}; pass its arrays one by one"
+        )
+    return x
+
+
+def _plain_call(name: str, f: Callable[..., Any], many: bool, *args: Any, **options: Any) -> Any:
+    """Call ``f`` with plain arrays; what it returns is checked and made arrays of the same library."""
+    out = f(*args, **options)
+    if isinstance(out, (list, tuple)) is not many:
+        raise RecordError(
+            f"{name}: expected {'a tuple of arrays' if many else 'one array'} as result, found "
+            f"{type(out).__name__}; say custom_rule(..., many={not many})"
+        )
+    arrays = [x for x in args if array_api_compat.is_array_api_obj(x)]
+    if not arrays:
+        return out
+    return like(out, [_array_of(name, y, arrays) for y in out]) if many else _array_of(name, out, arrays)
+
+
+def _array_of(name: str, y: Any, arrays: list[Any]) -> Any:
+    if isinstance(y, (bool, int, float, complex)):
+        beside = next(filter(is_floating, arrays), arrays[0])
+        dtype = beside.dtype if isinstance(y, float) and is_floating(beside) else None
+        return array_namespace(beside).asarray(y, dtype=dtype, device=device_of(beside))
+    if not array_api_compat.is_array_api_obj(y):
+        raise RecordError(f"{name}: expected an array as result, found {type(y).__name__}")
+    if array_namespace(y) is not array_namespace(arrays[0]):
+        explain_mixture(f"result of {name}", array_namespace(arrays[0]), [y])
+    return y
+
+
+def _constant_if_whole(y: Any) -> Any:
+    """Return indices and the like among several results as what they are: constants."""
+    if type(y) is not Tracer or is_floating(y):
+        return y
+    return y.trace.space.wrap(plain_value(y))
+
+
+# --- Its derivatives ---------------------------------------------------------------------------------
+
+
+def _liftable(xp: Any, *values: Any) -> tuple[Any, ...]:
+    """Return ``xp`` and ``values``, all of them traced or lifted if one is, so that all operators work."""
+    traced = next((x for x in leaves(list(values)) if type(x) is Tracer), None)
+    if traced is None:
+        return xp, *values
+    space = traced.trace.space
+    return space, *map(space.wrap, values)
+
+
+def _checked_pull(name: str, position: int, pull: Callable[..., Any], many: bool) -> Callable[..., Any]:
+    def checked(xp: Any, g: Any, out: Any, *args: Any, **options: Any) -> Any:
+        if many:
+            g = [c if is_floating(y) else None for c, y in zip(g, out, strict=True)]
+        xp, g, out, args = _liftable(xp, g, out, args)
+        x = args[position]
+        return lowered(_fitted(f"pull {position + 1} of {name}", xp, pull(xp, g, out, *args, **options), x))
+
+    return checked
+
+
+def _checked_push(name: str, push: Callable[..., Any], many: bool) -> Callable[..., Any]:
+    def checked(xp: Any, tangents: list[Any], out: Any, *args: Any, **options: Any) -> Any:
+        xp, tangents, out, args = _liftable(xp, tangents, out, args)
+        pushed = push(xp, tangents, out, *args, **options)
+        what = f"push of {name}"
+        if not many:
+            return lowered(_fitted(what, xp, pushed, out))
+        if not isinstance(pushed, (list, tuple)) or len(pushed) != len(out):
+            raise RecordError(
+                f"{what}: expected a tuple of {len(out)} tangents, found {type(pushed).__name__}"
+            )
+        made = []
+        for t, y in zip(pushed, out, strict=True):
+            made.append(lowered(xp.zeros_like(y) if t is None else _fitted(what, xp, t, y)))
+        return made
+
+    return checked
+
+
+def _fitted(what: str, xp: Any, g: Any, x: Any) -> Any:
+    """Return the derivative ``g`` in the shape and dtype of ``x``."""
+    if isinstance(g, (int, float, complex)):
+        g = xp.zeros_like(x) + g
+    shape = tuple(getattr(g, "shape", ()))
+    kept = shape[len(shape) - len(x.shape) :]
+    fits = len(kept) == len(x.shape) and all(n in (1, m) for n, m in zip(x.shape, kept, strict=True))
+    if not fits or not hasattr(g, "shape"):
+        found = f"shape {shape}" if hasattr(g, "shape") else type(g).__name__
+        raise RecordError(f"{what}: expected an array of shape {tuple(x.shape)}, found {found}")
+    return fit(xp, g, x)
+
+
+def _transposed(push: Any, many: bool) -> Callable[..., Any]:
+    """Return the pull for any argument that a push, being linear in the tangents, implies."""
+
+    def pull(position: int, xp: Any, g: Any, out: Any, *args: Any, **options: Any) -> Any:
+        trace = ReverseTrace(plain_namespace(args[position]))
+        seed = trace.leaf(trace.space.zeros_like(args[position]))
+        tangents = [seed if number == position else None for number in range(len(args))]
+        pushed = push(trace.rule_space, tangents, out, *args, **options)
+        trace.open = False
+        starts: dict[int, Any] = {}
+        for c, t in zip(g, pushed, strict=True) if many else [(g, pushed)]:
+            if c is not None and belongs(t, trace):
+                starts[t.slot] = c if t.slot not in starts else trace.rule_space.add(starts[t.slot], c)
+        (pulled,) = trace.pull_back(starts, [seed.slot])
+        return seed.value if pulled is None else pulled
+
+    return pull
