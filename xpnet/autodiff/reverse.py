@@ -112,7 +112,7 @@ class ReverseTrace(Trace):
         for x in g if type(g) is list else (g,):
             if type(x) is Tracer:
                 return self.rule_space
-        for x in out if type(out) is tuple else (out,):
+        for x in out if isinstance(out, tuple) else (out,):
             if type(x) is Tracer:
                 return self.rule_space
         return self.xp

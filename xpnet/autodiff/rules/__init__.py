@@ -4,13 +4,24 @@ The derivative of ReLU is in ``compounds.py``, of ``tanh`` in ``elementwise.py``
 ``linalg.py``. A rule that is registered in none of the tests' tables fails the test suite.
 """
 
-from xpnet.autodiff.rules import compounds, elementwise, fft, indexing, linalg, reductions, shaping, sorting
+from xpnet.autodiff.rules import (
+    compounds,
+    decompositions,
+    elementwise,
+    fft,
+    indexing,
+    linalg,
+    reductions,
+    shaping,
+    sorting,
+)
 from xpnet.autodiff.rules.rule import RULES, Rule
 
 __all__ = [
     "RULES",
     "Rule",
     "compounds",
+    "decompositions",
     "elementwise",
     "fft",
     "indexing",

@@ -1,12 +1,50 @@
-"""Rules of the matrix functions: matrix-form backpropagation is what ``matmul`` says."""
+"""Rules of the products and norms of vectors and matrices; those of factorizations are in ``decompositions.py``.
+
+Matrix-form backpropagation is what ``matmul`` says. Norms have slope 0 at zero, as ``abs`` has at 0; of ties for a
+largest or smallest entry, each gets an even share.
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import Any
 
-from xpnet.autodiff.rules.rule import fit, linear, rule
+from xpnet.autodiff.rules.rule import cast, composed, fit, linear, lookup, rule
+from xpnet.errors import RecordError
 
-__all__: list[str] = []
+__all__ = ["adjoint", "conjugate", "identity"]
+
+
+def conjugate(xp: Any, x: Any) -> Any:
+    """Return the complex conjugate; real arrays, which not every library's ``conj`` takes, are their own."""
+    return xp.conj(x) if xp.isdtype(x.dtype, "complex floating") else x
+
+
+def adjoint(xp: Any, x: Any) -> Any:
+    """Return the conjugate transpose of each matrix."""
+    return conjugate(xp, xp.matrix_transpose(x))
+
+
+def identity(xp: Any, x: Any) -> Any:
+    """Return ones on the diagonal of each matrix and zeros elsewhere, shaped like ``x``."""
+    return xp.tril(xp.triu(xp.ones_like(x)))
+
+
+# --- Products ----------------------------------------------------------------------------------------
+
+
+def _bilinear(name: str, pull_left: Callable[..., Any], pull_right: Callable[..., Any]) -> None:
+    """Enter a product of two arrays, with the product rule as its forward part."""
+
+    def push(xp: Any, tangents: list[Any], out: Any, x: Any, y: Any, *args: Any, **options: Any) -> Any:
+        (dx, dy, *_), product = tangents, lookup(xp, name)
+        if dy is None:
+            return product(dx, y, *args, **options)
+        right = product(x, dy, *args, **options)
+        return right if dx is None else xp.add(product(dx, y, *args, **options), right)
+
+    rule(name, pull_left, pull_right, push=push)
 
 
 def _as_matrices(xp: Any, g: Any, x: Any, y: Any) -> tuple[Any, Any, Any]:
@@ -36,24 +74,141 @@ def _pull_right(xp: Any, g: Any, out: Any, x: Any, y: Any) -> Any:
     return fit(xp, xp.reshape(pulled, pulled.shape[:-2] + y.shape) if len(y.shape) == 1 else pulled, y)
 
 
-def _push_product(xp: Any, tangents: list[Any], out: Any, x: Any, y: Any) -> Any:
-    """dY = dX W + X dW."""
-    dx, dy = tangents
-    if dy is None:
-        return xp.matmul(dx, y)
-    return xp.matmul(x, dy) if dx is None else xp.add(xp.matmul(dx, y), xp.matmul(x, dy))
-
-
-rule("matmul", _pull_left, _pull_right, push=_push_product)
+_bilinear("matmul", _pull_left, _pull_right)
 linear("matrix_transpose", lambda xp, g, out, x: xp.matrix_transpose(g))
 
 
-def _pull_vecdot(xp: Any, g: Any, other: Any, x: Any, axis: int) -> Any:
-    return fit(xp, xp.multiply(xp.expand_dims(g, axis=axis), other), x)
+def _pull_vecdot_left(xp: Any, g: Any, out: Any, x: Any, y: Any, *, axis: int = -1) -> Any:
+    """The product is Σ conj(x) y."""
+    return fit(xp, conjugate(xp, xp.multiply(xp.expand_dims(g, axis=axis), y)), x)
 
 
-rule(
-    "vecdot",
-    lambda xp, g, out, x, y, *, axis=-1: _pull_vecdot(xp, g, y, x, axis),
-    lambda xp, g, out, x, y, *, axis=-1: _pull_vecdot(xp, g, x, y, axis),
+def _pull_vecdot_right(xp: Any, g: Any, out: Any, x: Any, y: Any, *, axis: int = -1) -> Any:
+    return fit(xp, xp.multiply(xp.expand_dims(g, axis=axis), conjugate(xp, x)), y)
+
+
+_bilinear("vecdot", _pull_vecdot_left, _pull_vecdot_right)
+
+
+def _split(x: Any, y: Any, axes: Any) -> tuple[list[int], list[int], list[int], list[int]]:
+    """Return the axes of ``x`` and of ``y`` that ``tensordot`` sums over, then those that stay."""
+    m, n = len(x.shape), len(y.shape)
+    if isinstance(axes, int):
+        axes = range(m - axes, m), range(axes)
+    summed_x, summed_y = [a % m for a in axes[0]], [a % n for a in axes[1]]
+    free_x, free_y = ([a for a in range(k) if a not in s] for k, s in ((m, summed_x), (n, summed_y)))
+    return summed_x, summed_y, free_x, free_y
+
+
+def _in_order(xp: Any, g: Any, axes: list[int], x: Any) -> Any:
+    """Return ``g``, whose axes are the axes ``axes`` of ``x``, with its axes as ``x`` has them."""
+    return cast(xp, xp.permute_dims(g, tuple(axes.index(i) for i in range(len(axes)))), x.dtype)
+
+
+def _pull_tensordot_left(xp: Any, g: Any, out: Any, x: Any, y: Any, *, axes: Any = 2) -> Any:
+    summed_x, summed_y, free_x, free_y = _split(x, y, axes)
+    behind = list(range(len(free_x), len(g.shape)))
+    g = xp.tensordot(g, y, axes=(behind, free_y))  # the summed axes come in the order of y
+    return _in_order(xp, g, free_x + [a for _, a in sorted(zip(summed_y, summed_x, strict=True))], x)
+
+
+def _pull_tensordot_right(xp: Any, g: Any, out: Any, x: Any, y: Any, *, axes: Any = 2) -> Any:
+    summed_x, summed_y, free_x, free_y = _split(x, y, axes)
+    g = xp.tensordot(x, g, axes=(free_x, list(range(len(free_x)))))  # the summed axes come in the order of x
+    return _in_order(xp, g, [a for _, a in sorted(zip(summed_x, summed_y, strict=True))] + free_y, y)
+
+
+_bilinear("tensordot", _pull_tensordot_left, _pull_tensordot_right)
+
+# ⟨g, dx × y⟩ = ⟨y × g, dx⟩ and ⟨g, x × dy⟩ = ⟨g × x, dy⟩
+_bilinear(
+    "linalg.cross",
+    lambda xp, g, out, x, y, *, axis=-1: fit(xp, xp.linalg.cross(y, g, axis=axis), x),
+    lambda xp, g, out, x, y, *, axis=-1: fit(xp, xp.linalg.cross(g, x, axis=axis), y),
 )
+
+
+@composed("linalg.outer")
+def _outer(xp: Any, x: Any, y: Any) -> Any:
+    return xp.multiply(xp.expand_dims(x, axis=1), xp.expand_dims(y, axis=0))
+
+
+@composed("linalg.matrix_power")
+def _matrix_power(xp: Any, x: Any, n: int) -> Any:
+    """Repeated squaring: the power is a product of X, X², X⁴ ..., one for each binary digit 1 of n."""
+    n = int(n)
+    if n < 0:
+        x, n = xp.linalg.inv(x), -n
+    power = identity(xp, x)
+    while n:
+        power = xp.matmul(power, x) if n % 2 else power
+        n //= 2
+        x = xp.matmul(x, x) if n else x
+    return power
+
+
+# --- Diagonals ---------------------------------------------------------------------------------------
+
+
+@composed("linalg.diagonal")
+def _diagonal(xp: Any, x: Any, *, offset: int = 0) -> Any:
+    """The diagonal of a matrix of n columns is every (n + 1)-th entry of its rows in a line."""
+    *stack, m, n = x.shape
+    count = max(0, min(m, n - offset) if offset >= 0 else min(m + offset, n))
+    start = (offset if offset >= 0 else -offset * n) if count else 0
+    stop = start + (count - 1) * (n + 1) + 1 if count else 0
+    return xp.reshape(x, (*stack, m * n))[..., start : stop : n + 1]
+
+
+@composed("linalg.trace")
+def _trace(xp: Any, x: Any, *, offset: int = 0, dtype: Any = None) -> Any:
+    return xp.sum(xp.linalg.diagonal(x, offset=offset), axis=-1, dtype=dtype)
+
+
+# --- Norms -------------------------------------------------------------------------------------------
+
+
+@composed("linalg.vector_norm")
+def _vector_norm(xp: Any, x: Any, *, axis: Any = None, keepdims: bool = False, ord: float = 2) -> Any:
+    """(Σ |x|^p)^(1/p) and its limits; zeros are kept out of the powers, which have no slope there."""
+    options = {"axis": axis, "keepdims": keepdims}
+    size = xp.abs(x)
+    if ord == math.inf:
+        return xp.max(size, **options)
+    if ord == -math.inf:
+        return xp.min(size, **options)
+    if ord == 0:
+        return xp.sum(xp.astype(size != 0, size.dtype), **options)
+    if ord == 1:
+        return xp.sum(size, **options)
+    if ord == 2:  # by the parts, for the square is smooth at zero where the absolute value is not
+        parts = (xp.real(x), xp.imag(x)) if x.dtype != size.dtype else (x,)
+        powers = sum(part * part for part in parts)
+    else:
+        zero = size == 0
+        powers = xp.where(zero, 0.0 if ord > 0 else math.inf, xp.where(zero, 1.0, size) ** ord)
+    total = xp.sum(powers, **options)
+    safe = xp.where(total == 0, 1.0, total)
+    return xp.where(total == 0, 0.0, xp.sqrt(safe) if ord == 2 else safe ** (1 / ord))
+
+
+_OF_SINGULAR_VALUES = {"nuc": 1, 2: math.inf, -2: -math.inf}
+
+
+@composed("linalg.matrix_norm")
+def _matrix_norm(xp: Any, x: Any, *, keepdims: bool = False, ord: Any = "fro") -> Any:
+    """Each is a norm of the entries, of the singular values, or of the absolute row or column sums."""
+    norm = xp.linalg.vector_norm
+    if ord in ("fro", None):
+        return norm(x, axis=(-2, -1), keepdims=keepdims)
+    if ord in _OF_SINGULAR_VALUES:
+        out = norm(xp.linalg.svdvals(x), axis=-1, ord=_OF_SINGULAR_VALUES[ord])
+    elif ord in (1, -1, math.inf, -math.inf):
+        sums = xp.sum(xp.abs(x), axis=-2 if abs(ord) == 1 else -1)
+        out = xp.max(sums, axis=-1) if ord > 0 else xp.min(sums, axis=-1)
+    else:
+        raise RecordError(
+            f"linalg.matrix_norm: expected ord to be one of 'fro', 'nuc', 1, -1, 2, -2, inf, -inf, found {ord!r}; "
+            "use linalg.vector_norm with axis=(-2, -1) for other powers of the entries"
+        )
+    return xp.reshape(out, (*out.shape, 1, 1)) if keepdims else out
