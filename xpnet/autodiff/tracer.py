@@ -289,6 +289,8 @@ class Tracer:
 
     def __setitem__(self, index: Any, value: Any) -> None:
         """Record a copy with ``value`` at ``index``; this tracer stands for the copy from here on."""
+        if not is_floating(self):
+            value = plain_value(value)  # whole numbers have no derivative
         self._become(_assign(self, _plain_index(index), value))
 
     def _become(self, other: Tracer) -> Tracer:
