@@ -21,6 +21,7 @@ __all__ = [
     "explain_mixture",
     "handed_back",
     "is_complex",
+    "lifted_beside",
     "matched",
     "name_of",
     "replaced",
@@ -216,7 +217,6 @@ def handed_back(tree: Any, trace: Trace, given: Any) -> Any:
 
     Arrays are plain where all those that the caller gave are plain, else traced or lifted ones.
     """
-    lifts = any(type(x) is Tracer for x in leaves(given))
 
     def value_of(x: Any) -> Any:
         if type(x) is Tracer:
@@ -227,9 +227,17 @@ def handed_back(tree: Any, trace: Trace, given: Any) -> Any:
                     "expected a result of arrays of running transforms, found a traced array that escaped "
                     "from a finished one; return it from the differentiated function instead of storing it"
                 )
-        return trace.space.wrap(x) if lifts else lowered(x)
+        return lowered(x)
 
-    return map_leaves(value_of, tree)
+    return lifted_beside(map_leaves(value_of, tree), given)
+
+
+def lifted_beside(tree: Any, given: Any) -> Any:
+    """Return ``tree`` with plain arrays lifted if a traced or lifted array is among those in ``given``."""
+    for x in leaves(given):
+        if type(x) is Tracer:
+            return map_leaves(x.trace.space.wrap, tree)
+    return tree
 
 
 # --- Libraries and devices that do not mix -----------------------------------------------------------

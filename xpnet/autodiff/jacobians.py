@@ -12,6 +12,7 @@ from xpnet.autodiff.arguments import (
     differentiable,
     handed_back,
     is_complex,
+    lifted_beside,
     matched,
     name_of,
     replaced,
@@ -185,7 +186,7 @@ def _by_columns(name: str, f: Any, argnums: Any, args: tuple[Any, ...], options:
         [None if column is None else column[i] for column in columns] if is_floating(y) else None
         for i, y in enumerate(leaves(result))
     ]
-    return result, chosen, rows
+    return result, chosen, lifted_beside(rows, (args, options))
 
 
 _MODES: dict[str, Callable[..., _Parts]] = {"reverse": _by_rows, "forward": _by_columns}
@@ -203,13 +204,13 @@ def _assembled(
     lines = [apply(unit) for unit in _units(x)]
     turned = [apply(unit * turn) for unit in _units(x)] if is_complex(x) else []
     blocks: list[Any] = []
-    for number, other in enumerate(lines[0] if lines else apply(_zeros(plain_namespace(x), x, x.shape))):
+    for number, other in enumerate(lines[0] if lines else apply(_zeros(x, x.shape))):
         if other is None:
             blocks.append(None)
             continue
         shape = (*x.shape, *other.shape) if axis == 0 else (*other.shape, *x.shape)
         if not lines:
-            blocks.append(_zeros(array_namespace(other), other, shape))
+            blocks.append(_zeros(other, shape))
             continue
         block = _stacked([line[number] for line in lines], axis, shape)
         if turned:
@@ -221,14 +222,14 @@ def _assembled(
 
 def _units(x: Any) -> Iterator[Any]:
     """Yield the plain arrays like ``x`` that are 1 at one entry, else 0."""
-    xp, size = plain_namespace(x), math.prod(x.shape)
-    flat = _zeros(xp, x, (size,))
+    size = math.prod(x.shape)
+    flat = _zeros(x, (size,))
     for i in range(size):
-        yield xp.reshape(assign(flat, i, 1), x.shape)
+        yield plain_namespace(x).reshape(assign(flat, i, 1), x.shape)
 
 
-def _zeros(xp: Any, x: Any, shape: tuple[int, ...]) -> Any:
-    return xp.zeros(shape, dtype=x.dtype, device=device_of(x))
+def _zeros(x: Any, shape: tuple[int, ...]) -> Any:
+    return plain_namespace(x).zeros(shape, dtype=x.dtype, device=device_of(x))
 
 
 def _stacked(lines: list[Any], axis: int, shape: tuple[int, ...]) -> Any:
