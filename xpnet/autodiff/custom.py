@@ -209,7 +209,7 @@ def _checked_push(name: str, push: Callable[..., Any], many: bool) -> Callable[.
 
 def _fitted(what: str, xp: Any, g: Any, x: Any) -> Any:
     """Return the derivative ``g`` in the shape and dtype of ``x``."""
-    if isinstance(g, (int, float, complex)):
+    if type(g) in (int, float) and (g == 0 or not x.shape):
         g = xp.zeros_like(x) + g
     shape = tuple(getattr(g, "shape", ()))
     kept = shape[len(shape) - len(x.shape) :]
