@@ -1,7 +1,7 @@
-"""Rules of the products and norms of vectors and matrices; those of factorizations are in ``decompositions.py``.
+"""Rules of products and norms of vectors and matrices: matrix-form backpropagation is what ``matmul`` says.
 
-Matrix-form backpropagation is what ``matmul`` says. Norms have slope 0 at zero, as ``abs`` has at 0; of ties for a
-largest or smallest entry, each gets an even share.
+Norms have slope 0 at zero, as ``abs`` has at 0, and where largest or smallest entries tie, each gets an
+even share. Inverses and determinants are in ``inverses.py``, factorizations in ``decompositions.py``.
 """
 
 from __future__ import annotations
@@ -208,7 +208,7 @@ def _matrix_norm(xp: Any, x: Any, *, keepdims: bool = False, ord: Any = "fro") -
         out = xp.max(sums, axis=-1) if ord > 0 else xp.min(sums, axis=-1)
     else:
         raise RecordError(
-            f"linalg.matrix_norm: expected ord to be one of 'fro', 'nuc', 1, -1, 2, -2, inf, -inf, found {ord!r}; "
+            f"linalg.matrix_norm: expected ord to be 'fro', 'nuc', 1, -1, 2, -2, inf or -inf, found {ord!r}; "
             "use linalg.vector_norm with axis=(-2, -1) for other powers of the entries"
         )
     return xp.reshape(out, (*out.shape, 1, 1)) if keepdims else out
