@@ -145,8 +145,9 @@ def _pull_running_product(
         """Return y_{i+step}, and 0 behind the end."""
         return xp.concat([_part(y, axis, step), xp.zeros_like(_part(y, axis, None, step))], axis=axis)
 
-    factor, step = ahead(wide, 1), 1
-    while step < x.shape[axis]:
+    size, step = x.shape[axis], 1
+    factor = ahead(wide, 1) if size else wide
+    while step < size:
         g = xp.add(g, xp.multiply(factor, ahead(g, step)))
         factor = factor * ahead(factor, step)
         step *= 2
