@@ -10,11 +10,11 @@ from xpnet.backends import Backend
 
 STANDARD: dict[str, str] = {
     "elementwise": """abs acos acosh add asin asinh atan atan2 atanh bitwise_and bitwise_invert
-        bitwise_left_shift bitwise_or bitwise_right_shift bitwise_xor ceil clip conj copysign cos cosh divide
-        equal exp expm1 floor floor_divide greater greater_equal hypot imag isfinite isinf isnan less
-        less_equal log log10 log1p log2 logaddexp logical_and logical_not logical_or logical_xor maximum minimum
-        multiply negative nextafter not_equal positive pow real reciprocal remainder round sign signbit sin sinh
-        sqrt square subtract tan tanh trunc""",
+        bitwise_left_shift bitwise_or bitwise_right_shift bitwise_xor ceil clip conj copysign cos cosh
+        divide equal exp expm1 floor floor_divide greater greater_equal hypot imag isfinite isinf isnan
+        less less_equal log log10 log1p log2 logaddexp logical_and logical_not logical_or logical_xor
+        maximum minimum multiply negative nextafter not_equal positive pow real reciprocal remainder round
+        sign signbit sin sinh sqrt square subtract tan tanh trunc""",
     "statistical": "cumulative_prod cumulative_sum max mean min prod std sum var",
     "searching": "argmax argmin count_nonzero nonzero searchsorted where",
     "sorting": "argsort sort",
