@@ -11,7 +11,7 @@ import pytest
 
 from tests.support import draw, host, widest
 from xpnet.autodiff import functions, grad, jvp, vjp
-from xpnet.backends import Backend
+from xpnet.backends import Backend, array_namespace
 
 INF, NAN = math.inf, math.nan
 Table = dict[str, tuple[Callable[..., Any], tuple[Any, ...], tuple[Any, ...]]]
@@ -348,6 +348,35 @@ def test_0_d_arrays_stay_arrays(backend: Backend) -> None:
         assert (found.dtype, tuple(found.shape)) == (x.dtype, ())
         assert float(found) == pytest.approx(slope, rel=1e-5)
         assert float(jvp(_traced(f), (x,), (x * 0 + 1,))[1]) == pytest.approx(slope, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["sum", "prod", "cumulative_sum", "cumulative_prod"])
+def test_sums_in_whole_numbers_are_constants(name: str, backend: Backend) -> None:
+    x = _on(backend, [1.0, 2.0])
+
+    def f(xp: Any, x: Any) -> Any:
+        whole = getattr(xp, name)(x, dtype=xp.int32)
+        return xp.sum(x * xp.astype(whole, x.dtype))
+
+    want = {"sum": [3, 3], "prod": [2, 2], "cumulative_sum": [1, 3], "cumulative_prod": [1, 2]}[name]
+    np.testing.assert_array_equal(host(grad(_traced(f))(x)), want)
+    assert float(jvp(_traced(f), (x,), (x * 0 + 1,))[1]) == sum(want)
+
+
+CONVENTIONS = (
+    "pow", "pow-1", "abs", "sqrt", "atan2", "remainder", "copysign", "clip", "max-ties", "std-of-equals",
+    "maximum-of-infinities", "prod-one-zero", "prod-two-zeros", "cumulative_prod-zero",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CONVENTIONS)
+def test_conventions_that_pytorch_shares(name: str) -> None:
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    f, points, slopes = POINTS[name]
+    args = [torch.tensor(p, dtype=torch.float64, requires_grad=True) for p in points]
+    found = torch.autograd.grad(torch.sum(f(array_namespace(*args), *args)), args)
+    for got, want in zip(found, slopes, strict=True):
+        np.testing.assert_allclose(got.numpy(), want, rtol=1e-12)
 
 
 def test_nan_of_the_branch_not_taken_stays_out_to_the_second_order(backend: Backend) -> None:

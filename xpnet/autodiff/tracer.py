@@ -11,6 +11,7 @@ assignments of every library. Real traces unwrap them, so that they never hold a
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import operator
 from collections.abc import Callable
@@ -111,6 +112,7 @@ def dispatch(
     ``wrap`` is applied to the results of plain arguments.
     """
     below = None if wrap is None else dispatch(rule, function)
+    constant = dataclasses.replace(rule, constant=True)
 
     def call(*args: Any, **options: Any) -> Any:
         trace = None
@@ -127,6 +129,9 @@ def dispatch(
             return _run_body(rule, trace.space, args, options)
         if options:
             options = {name: _without_derivative(rule, name, x) for name, x in options.items()}
+            dtype = options.get("dtype")
+            if dtype is not None and not trace.space.isdtype(dtype, ("real floating", "complex floating")):
+                return trace.record(constant, below or call, args, options)  # sum(x, dtype=xp.int64)
         return trace.record(rule, below or call, args, options)
 
     call.__name__ = rule.name
