@@ -195,7 +195,7 @@ def _check_like(path: str, x: Any, t: Any) -> None:
 # --- Results -----------------------------------------------------------------------------------------
 
 
-def results_of(name: str, result: Any, beside: list[Any]) -> Any:
+def results_of(name: str, result: Any, trace: Trace, beside: list[Any]) -> Any:
     """Return what ``f`` returned with Python numbers as 0-d constants, checked to hold nothing but arrays."""
 
     def check(y: Any) -> Any:
@@ -204,6 +204,11 @@ def results_of(name: str, result: Any, beside: list[Any]) -> Any:
         if type(y) is not Tracer and not array_api_compat.is_array_api_obj(y):
             raise RecordError(
                 f"{name}: expected arrays (or containers of them) as result, found {type(y).__name__}"
+            )
+        if type(y) is Tracer and y.trace is not trace and not y.trace.open:
+            raise RecordError(
+                f"{name}: expected a result made of its arguments, found a traced array that escaped from a "
+                "finished transform; return it from the function differentiated there instead of storing it"
             )
         return y
 
@@ -217,19 +222,8 @@ def handed_back(tree: Any, trace: Trace, given: Any) -> Any:
 
     Arrays are plain where all those that the caller gave are plain, else traced or lifted ones.
     """
-
-    def value_of(x: Any) -> Any:
-        if type(x) is Tracer:
-            if x.trace is trace:
-                x = x.value
-            elif x.trace.level and not x.trace.open:
-                raise RecordError(
-                    "expected a result of arrays of running transforms, found a traced array that escaped "
-                    "from a finished one; return it from the differentiated function instead of storing it"
-                )
-        return lowered(x)
-
-    return lifted_beside(map_leaves(value_of, tree), given)
+    values = map_leaves(lambda x: lowered(x.value if belongs(x, trace) else x), tree)
+    return lifted_beside(values, given)
 
 
 def lifted_beside(tree: Any, given: Any) -> Any:

@@ -146,7 +146,7 @@ def jvp(f: Callable[..., Any], primals: tuple[Any, ...], tangents: tuple[Any, ..
         for x, t in zip(leaves(chosen), directions, strict=True)
     ]
     try:
-        result = results_of(name, f(*rebuild(chosen, made)), chosen)
+        result = results_of(name, f(*rebuild(chosen, made)), trace, chosen)
     finally:
         trace.open = False
 
@@ -197,7 +197,7 @@ class Recording:
                     f"{type(result).__name__}"
                 )
             result, self.aux = result
-        self.result = results_of(name, result, self.chosen)
+        self.result = results_of(name, result, trace, self.chosen)
 
     def one(self) -> Any:
         """Return the cotangent 1 of a 0-d result; None if it does not depend on the arguments."""
