@@ -1,4 +1,4 @@
-"""The ``xpnet`` command: train, predict, evaluate, resume, env.
+"""The ``xpnet`` command: train, predict, evaluate, resume, graph, env.
 
 Nothing heavy is imported until a command needs it, and nothing that loads NumPy before the BLAS kernel
 has been chosen.

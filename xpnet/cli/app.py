@@ -25,7 +25,7 @@ class Parameter:
 
     name: str
     help: str
-    kind: str = "option"  # argument, optional (an argument), option, repeated, switch, on/off
+    kind: str = "option"  # argument, optional or many (arguments), option, repeated, switch, on/off
     metavar: str | None = None
     section: str | None = None
 
@@ -56,6 +56,11 @@ _POLICIES = (
         metavar="error|ignore",
     ),
 )
+# Settings of an untrained model; what concerns its training has no place in its graph.
+_UNTRAINED = (
+    "target", "task", "drop", "categorical", "missing",
+    "hidden", "activation", "init", "batch_norm", "loss", "seed",
+)  # fmt: skip
 _CHECKPOINT = Parameter("checkpoint", "which weights to use; not set: best", metavar="best|last")
 
 
@@ -70,6 +75,25 @@ def _train_parameters(with_choices: bool) -> tuple[Parameter, ...]:
         _DEBUG,
     )
     return (*settings, config, *(dataclasses.replace(switch, section="Output") for switch in switches))
+
+
+def _graph_parameters(with_choices: bool) -> tuple[Parameter, ...]:
+    fields = setting_fields()
+    return (
+        Parameter(
+            "SOURCE", "an expression, a run folder, or a table for a model not yet trained", "argument"
+        ),
+        Parameter("VALUES", "of an expression's names: x=1, x=1,2 or x=1,2;3,4", "many", "NAME=VALUES"),
+        Parameter("output", ".svg, .png, .dot or .mmd to write; not set: a table on stdout", metavar="FILE"),
+        Parameter("version", "of back propagation: 1 sums over children, 2 pushes to parents", metavar="1|2"),
+        Parameter("wrt", "differentiate by these; not set: all names, all weights", metavar="NAME[,NAME...]"),
+        _DEVICE,
+        Parameter("dtype", "floating type; not set: float64, for a new model float32", metavar="NAME"),
+        Parameter("rows", "how many training rows of the table (default: 1)", metavar="N"),
+        _CHECKPOINT,
+        *(_parameter(fields[name], with_choices) for name in _UNTRAINED),
+        _DEBUG,
+    )
 
 
 def _parameter(field: SettingField, with_choices: bool) -> Parameter:
@@ -124,6 +148,7 @@ def _commands(with_choices: bool) -> dict[str, Command]:
                 _DEBUG,
             ),
         ),
+        "graph": Command(commands.graph, _graph_parameters(with_choices)),
         "env": Command(commands.env, (_JSON, _DEBUG)),
     }
 
@@ -132,8 +157,8 @@ def build(arguments: Sequence[str] = ()) -> Any:
     """Return the typer application for a command line.
 
     Args:
-        arguments: the command line; names of optimizers and the like are looked up for ``train --help``
-            only, since that loads NumPy.
+        arguments: the command line; names of losses and the like are looked up for the ``--help`` of
+            ``train`` and ``graph`` only, since that loads NumPy.
     """
     import typer
 
@@ -160,7 +185,7 @@ def build(arguments: Sequence[str] = ()) -> Any:
 
     _main.__annotations__["version"] = typing.Annotated[bool, version_flag]
 
-    with_choices = "train" in arguments and bool({"-h", "--help"} & set(arguments))
+    with_choices = bool({"train", "graph"} & set(arguments)) and bool({"-h", "--help"} & set(arguments))
     for name, command in _commands(with_choices).items():
         app.command(name, help=inspect.getdoc(command.function))(_typed(command))
     return app
@@ -190,8 +215,10 @@ def _annotation(p: Parameter) -> tuple[Any, Any]:
     """Return typer's annotation of a parameter, and its default."""
     import typer
 
-    if p.kind in ("argument", "optional"):
+    if p.kind in ("argument", "optional", "many"):
         info = typer.Argument(metavar=p.metavar or p.name, help=p.help, show_default=False)
+        if p.kind == "many":
+            return typing.Annotated[list[str] | None, info], None
         required = p.kind == "argument"
         return typing.Annotated[str if required else str | None, info], ... if required else None
     both = f"--{p.name}/--no-{p.name}" if p.kind == "on/off" else f"--{p.name}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from xpnet.cli import kinds
@@ -12,7 +13,7 @@ from xpnet.cli.extras import require
 from xpnet.cli.settings import SettingField, resolve, setting_fields, to_toml
 from xpnet.errors import ConfigError
 
-__all__ = ["env", "evaluate", "predict", "resume", "train"]
+__all__ = ["env", "evaluate", "graph", "predict", "resume", "train"]
 
 _PACKAGES = ("polars", "matplotlib", "safetensors")
 _UNSEEN = SettingField("unseen", "error", kinds.one_of("error", "ignore"), "Data", "categories never seen")
@@ -130,6 +131,35 @@ def evaluate(
     else:
         weights = f"of epoch {results['checkpoint_epoch']}"
         print_results(results, {"data": results["data"], "weights": weights, "device": results["device"]})
+    return None
+
+
+def graph(
+    *,
+    source: str,
+    values: list[str] | None,
+    output: str | None,
+    version: str | None,
+    debug: bool,
+    **flags: Any,
+) -> int | None:
+    """Show the computation graph of an expression, or of a model's loss, with all derivatives."""
+    kind = Path(output or "").suffix.lower()
+    if output is not None and kind not in (".svg", ".png", ".dot", ".mmd"):
+        raise ConfigError(f"--output: expected a file ending in .svg, .png, .dot or .mmd, found '{output}'")
+    if output is not None and not Path(output).parent.is_dir():
+        raise ConfigError(f"--output: there is no folder '{Path(output).parent}'; make it, or choose another")
+    if version not in (None, "1", "2"):
+        raise ConfigError(f"--version: expected 1 or 2, found '{version}'")
+    require(*_PACKAGES, *(["graphlay"] if kind in (".svg", ".png") else []))
+    from xpnet.cli.graph import graph_of, write_graph
+
+    made = graph_of(source, values or [], flags, version=int(version or 1))
+    if output is None:
+        sys.stdout.write(f"{made}\n")
+    else:
+        write_graph(made, Path(output), title=source)
+        message(f"a graph of {count(len(made.nodes), 'node')} written to {output}")
     return None
 
 

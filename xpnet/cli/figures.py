@@ -139,7 +139,7 @@ def save_figure(figure: Figure, path: Path) -> None:
     """Write a figure atomically, as SVG or PNG by the extension; equal figures give equal files."""
     import matplotlib
 
-    kind = path.suffix.lstrip(".")
+    kind = path.suffix.lstrip(".").lower()
     # no date, and names of parts drawn from a fixed salt
     with matplotlib.rc_context({"svg.hashsalt": "xpnet", "svg.fonttype": "path"}):
         metadata = {"Date": None} if kind == "svg" else None
