@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import tracemalloc
 import weakref
@@ -10,7 +11,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from xpnet.autodiff import grad, jvp, vjp
+from xpnet.autodiff import (
+    custom_rule,
+    ggn_vp,
+    grad,
+    hessian,
+    hvp,
+    jacobian,
+    jvp,
+    value_and_grad,
+    vjp,
+)
+from xpnet.autodiff.tracer import plain_value
 from xpnet.backends import array_namespace
 
 
@@ -62,6 +74,57 @@ def test_recordings_are_freed_at_once_without_the_garbage_collector() -> None:
         assert inside[1]() is not None  # the pullback still needs it
         del y, pullback
         assert inside[1]() is None
+    finally:
+        gc.enable()
+
+
+def _cube(x: Any) -> Any:
+    return array_namespace(x).sum(x * x * x)
+
+
+_identity = custom_rule(lambda xp, g, out, x: g * 1)(lambda x: x * 1)
+_RUNS: dict[str, Any] = {
+    "grad": lambda x, watch: grad(lambda x: _cube(watch(x * 2)))(x),
+    "unused argument": lambda x, watch: grad(lambda x, y: _cube(watch(x * 2)), argnums=1)(x, x + 1),
+    "has_aux": lambda x, watch: value_and_grad(lambda x: (_cube(watch(x * 2)), x * 3), has_aux=True)(x),
+    "vjp": lambda x, watch: vjp(lambda x: watch(x * 2), x)[1](x + 0),
+    "jvp": lambda x, watch: jvp(lambda x: watch(x * 2) * x, (x,), (x,)),
+    "jvp by transposed pulls": lambda x, watch: jvp(lambda x: _identity(watch(x * 2)), (x,), (x,)),
+    "jacobian": lambda x, watch: jacobian(lambda x: watch(x * 2) * x)(x),
+    "jacobian by columns": lambda x, watch: jacobian(lambda x: watch(x * 2) * x, mode="forward")(x),
+    "hessian": lambda x, watch: hessian(lambda x: _cube(watch(x * 2)))(x),
+    "hvp": lambda x, watch: hvp(lambda x: _cube(watch(x * 2)), x, x),
+    "ggn_vp": lambda x, watch: ggn_vp(lambda x: watch(x * 2) * x, _cube, x, x),
+    "grad of grad": lambda x, watch: grad(lambda x: _cube(grad(lambda y: _cube(watch(y * x)))(x)))(x),
+    "grad of jvp": lambda x, watch: grad(lambda x: _cube(jvp(lambda y: watch(y * x), (x,), (x,))[1]))(x),
+    "an error": lambda x, watch: _failing(lambda x: 1 / watch(x * 2).nothing, x),
+}
+
+
+def _failing(f: Any, x: Any) -> None:
+    with contextlib.suppress(AttributeError):
+        grad(f)(x)
+
+
+@pytest.mark.parametrize("name", _RUNS)
+def test_nothing_is_kept_alive_by_a_finished_transform(name: str) -> None:
+    """Neither the argument nor what was computed from it, though the garbage collector is off."""
+    seen: list[weakref.ref[Any]] = []
+
+    def watch(x: Any) -> Any:
+        seen.append(weakref.ref(plain_value(x)))
+        return x
+
+    gc.collect()
+    gc.disable()
+    try:
+        x = np.ones(3).view(_Array)
+        seen.append(weakref.ref(x))
+        result = _RUNS[name](x, watch)
+        del x
+        assert len(seen) > 1
+        assert not any(reference() is not None for reference in seen)
+        del result
     finally:
         gc.enable()
 
