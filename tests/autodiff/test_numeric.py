@@ -8,6 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, valid_tuple_axes
 
 from tests.support import draw, widest
 from xpnet.autodiff import grad, jvp, vjp
@@ -195,3 +198,35 @@ def test_mixed_dtypes_of_sums_and_products(backend: Backend) -> None:
         assert g.dtype == x.dtype
         np.testing.assert_allclose(backend.to_host(g), want)
         assert jvp(f, (x,), (x,))[1].dtype == backend.dtype("float64")
+
+
+# --- Reductions over any axes ---------------------------------------------------------------------------
+
+
+@st.composite
+def _reductions(make: Any) -> tuple[tuple[int, ...], Any, bool]:
+    """Return a shape, axes of it (None, one or several, negative ones too) and whether they are kept."""
+    shape = make(array_shapes(min_dims=0, max_dims=4, max_side=3))
+    axis = make(st.none() | valid_tuple_axes(len(shape)))
+    if axis is not None and len(axis) == 1 and make(st.booleans()):
+        axis = axis[0]
+    return shape, axis, make(st.booleans())
+
+
+@settings(max_examples=60, derandomize=True, deadline=None)
+@given(_reductions())
+def test_reductions_over_any_axes(drawn: Any) -> None:
+    shape, axis, keepdims = drawn
+    x, v = draw(1, shape, 0.5, 1.5), draw(2, shape)
+    for name in ("sum", "mean", "prod", "var", "std", "max", "min"):
+
+        def f(x: Any, name: str = name) -> Any:
+            return getattr(array_namespace(x), name)(x, axis=axis, keepdims=keepdims)
+
+        y, pullback = vjp(f, x)
+        u = draw(3, np.shape(y))
+        slope = (f(x + 1e-6 * v) - f(x - 1e-6 * v)) / 2e-6
+        np.testing.assert_allclose(jvp(f, (x,), (v,))[1], slope, rtol=1e-6, atol=1e-7)
+        (pulled,) = pullback(u)
+        assert np.shape(pulled) == shape
+        assert np.sum(pulled * v) == pytest.approx(np.sum(u * slope), rel=1e-6, abs=1e-6)

@@ -59,14 +59,19 @@ def _base_slope(xp: Any, out: Any, x: Any, y: Any) -> Any:
     return xp.multiply(y, xp.pow(xp.where(flat, 1.0, x), y - 1))
 
 
+def _log_of_number(x: Any, is_complex: bool) -> complex:
+    """Return log(x), 0 for x = 0, and NaN for a negative x among real numbers."""
+    if x == 0:
+        return 0.0
+    if is_complex:
+        return cmath.log(x)
+    return math.log(x) if x > 0 else math.nan
+
+
 def _exponent_slope(xp: Any, out: Any, x: Any, y: Any) -> Any:
     """d(x^y)/dy = x^y log(x), and 0 where x = 0 (the limit for y > 0)."""
     if isinstance(x, (int, float, complex)):
-        if x == 0:
-            return out * 0
-        if xp.isdtype(out.dtype, "complex floating"):
-            return out * cmath.log(x)
-        return out * (math.log(x) if x > 0 else math.nan)
+        return out * _log_of_number(x, xp.isdtype(out.dtype, "complex floating"))
     x = x if x.dtype == out.dtype else xp.astype(x, out.dtype)  # a negative base has a complex logarithm
     return xp.multiply(out, xp.log(xp.where(x == 0, 1.0, x)))
 
