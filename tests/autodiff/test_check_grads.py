@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.support import draw, widest
@@ -81,6 +82,24 @@ def test_nan_is_a_mismatch(enter: Any) -> None:
 def test_it_takes_containers_and_several_results(backend: Backend) -> None:
     x = backend.asarray(X, dtype=widest(backend))
     check_grads(lambda tree, y: {"a": tree["x"] * y, "b": [_sine(y)]}, ({"x": x}, x), order=2)
+
+
+def test_complex_arrays_and_whole_numbers_beside(enter: Any) -> None:
+    z = X + 1j * draw(2, (3,))
+
+    def f(tree: Any) -> Any:
+        xp = array_namespace(tree["z"])
+        return (
+            xp.real(tree["z"] * xp.conj(tree["z"])) * tree["n"],
+            tree["z"] ** 2 * tree["x"],
+            xp.argmax(tree["x"]),
+        )
+
+    check_grads(f, ({"z": z, "x": X, "n": np.asarray([1, 2, 3])},))
+    elementwise("my_square", lambda xp, out, x: 2 * xp.conj(x))
+    for mode in ("forward", "reverse"):
+        with pytest.raises(RecordError, match=f"{mode} mode"):
+            check_grads(enter("my_square", lambda x: x * x), (z,), modes=(mode,), order=1)
 
 
 def test_float32_has_tolerances_of_its_own(backend: Backend) -> None:

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 from xpnet import rng
+from xpnet.autodiff.arguments import is_complex
+from xpnet.autodiff.tracer import is_floating
 from xpnet.autodiff.transforms import jvp, vjp
 from xpnet.backends import backend_of
 from xpnet.containers import leaves, map_leaves, rebuild
@@ -29,11 +31,11 @@ def check_grads(
     """Check the derivatives of ``f`` at ``args`` against central differences; raises at a mismatch.
 
     With random directions v (of the arguments) and u (of the result), forward mode is compared by
-    J v ≈ (f(x + εv) - f(x - εv)) / 2ε and reverse mode by ⟨Jᵀu, v⟩ = ⟨u, J v⟩. For ``order`` 2 the same
-    is done with x ↦ Jᵀu and x ↦ J v, and so on.
+    J v ≈ (f(x + εv) - f(x - εv)) / 2ε and reverse mode by Re Σ (Jᵀu) v = Re Σ u (J v). For ``order`` 2 the
+    same is done with x ↦ Jᵀu and x ↦ J v, and so on.
 
     Args:
-        f: function of floating arrays (or containers of them) whose results are floating.
+        f: function of real or complex arrays, or containers of them; what is not floating is left out.
         args: the point, away from kinks by more than the step 1e-6 (float64) or 5e-3 (float32).
         order: how many derivatives to check.
         modes: ``"forward"``, ``"reverse"`` or both.
@@ -53,22 +55,25 @@ def check_grads(
 
 
 def _check(f: Any, args: tuple[Any, ...], order: int, modes: Any, rtol: Any, atol: Any, key: rng.Key) -> None:
-    narrow = any("float32" in str(x.dtype) for x in leaves(args))
+    narrow = any(str(x.dtype).endswith(("float32", "complex64")) for x in leaves(args) if is_floating(x))
     step = 5e-3 if narrow else 1e-6
     tolerances = {"rtol": rtol or (2e-2 if narrow else 1e-5), "atol": atol or (2e-2 if narrow else 1e-6)}
     direction = _random_like(args, key.fold("direction"))
-    ahead = f(*map_leaves(lambda x, v: x + v * step, args, direction))
-    behind = f(*map_leaves(lambda x, v: x - v * step, args, direction))
-    difference = map_leaves(lambda a, b: (a - b) / (2 * step), ahead, behind)
+    ahead, behind = f(*_moved(args, direction, step)), f(*_moved(args, direction, -step))
     weights = _random_like(ahead, key.fold("weights"))
+    differences = [
+        (_host(a) - _host(b)) / (2 * step)
+        for a, b in zip(leaves(ahead), leaves(behind), strict=True)
+        if is_floating(a)
+    ]
     if "forward" in modes:
-        pushed = jvp(f, args, direction)[1]
-        for number, (got, want) in enumerate(zip(leaves(pushed), leaves(difference), strict=True)):
-            _compare(f"forward mode, result {number}", _host(got), _host(want), **tolerances)
+        pushed = leaves(jvp(f, args, direction)[1])
+        for number, (got, want) in enumerate(zip(pushed, differences, strict=True)):
+            _compare(f"forward mode, result {number}", _host(got), want, **tolerances)
     if "reverse" in modes:
-        pulled = vjp(f, *args)[1](weights)
-        got = sum(np.sum(_host(g) * _host(v)) for g, v in zip(leaves(pulled), leaves(direction), strict=True))
-        parts = [_host(u) * _host(d) for u, d in zip(leaves(weights), leaves(difference), strict=True)]
+        pulled = leaves(vjp(f, *args)[1](weights))
+        got = sum(_product(g, v) for g, v in zip(pulled, leaves(direction), strict=True))
+        parts = [np.real(_host(u) * d) for u, d in zip(leaves(weights), differences, strict=True)]
         size = max(1.0, sum(float(np.sum(np.abs(part))) for part in parts))
         want = sum(np.sum(part) for part in parts)
         _compare("reverse mode", np.asarray(got / size), np.asarray(want / size), **tolerances)
@@ -80,15 +85,32 @@ def _check(f: Any, args: tuple[Any, ...], order: int, modes: Any, rtol: Any, ato
 
 
 def _random_like(tree: Any, key: rng.Key) -> Any:
+    """Return ``tree`` with random numbers for its floating leaves, None for others."""
+
     def draw(number: int, x: Any) -> Any:
+        if not is_floating(x):
+            return None
         drawn = rng.normal(key.fold(number), tuple(x.shape))
+        if is_complex(x):
+            drawn = drawn + 1j * rng.normal(key.fold(number, "imaginary"), tuple(x.shape))
         return backend_of(x).asarray(drawn.astype(str(x.dtype).rpartition(".")[2]))
 
     return rebuild(tree, [draw(number, x) for number, x in enumerate(leaves(tree))])
 
 
+def _moved(args: tuple[Any, ...], direction: Any, step: float) -> Any:
+    along = iter(leaves(direction))
+    return map_leaves(lambda x: x + next(along) * step if is_floating(x) else x, args)
+
+
 def _host(x: Any) -> np.ndarray:
-    return np.asarray(backend_of(x).to_host(x), dtype=np.float64)
+    host = backend_of(x).to_host(x)
+    return np.asarray(host, dtype=np.complex128 if np.iscomplexobj(host) else np.float64)
+
+
+def _product(g: Any, v: Any) -> float:
+    """Re Σ g v: how much the result changes for cotangent ``g`` and direction ``v``."""
+    return float(np.sum(np.real(_host(g) * _host(v))))
 
 
 def _compare(what: str, got: np.ndarray, want: np.ndarray, rtol: float, atol: float) -> None:
