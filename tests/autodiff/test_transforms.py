@@ -255,6 +255,66 @@ def test_vjp_and_jvp_of_several_arguments() -> None:
     np.testing.assert_allclose(tangent["z"], y + 2 * x)
 
 
+def test_what_is_not_floating_among_results_has_no_derivative() -> None:
+    x = draw(1, (3,))
+
+    def f(x: Any) -> Any:
+        return {"order": array_namespace(x).argsort(x), "y": x * x, "nothing": None}
+
+    value, tangent = jvp(f, (x,), (x,))
+    np.testing.assert_array_equal(value["order"], np.argsort(x))
+    assert tangent["order"] is None
+    assert tangent["nothing"] is None
+    np.testing.assert_array_equal(tangent["y"], 2 * x * x)
+    _, pullback = vjp(f, x)
+    np.testing.assert_array_equal(pullback({"order": None, "y": np.ones(3), "nothing": None})[0], 2 * x)
+
+
+def test_tangents_of_whole_numbers_are_none_and_python_numbers_stand_for_0_d_arrays(backend: Backend) -> None:
+    x = backend.asarray(draw(1, (3,)), dtype=widest(backend))
+    tree = {"n": backend.asarray([1, 2, 3]), "x": x, "scale": 2}
+    y, dy = jvp(lambda t, a: t["x"] * a * t["scale"], (tree, 2.0), ({"n": None, "x": x, "scale": None}, 1.0))
+    np.testing.assert_allclose(host(y), 4 * host(x), rtol=1e-6)
+    np.testing.assert_allclose(host(dy), 6 * host(x), rtol=1e-6)
+    assert dy.dtype == x.dtype
+    (slope,) = vjp(lambda a: a * a, x[0])[1](1.0)
+    np.testing.assert_allclose(float(slope), 2 * float(x[0]), rtol=1e-6)
+
+
+def test_unused_arguments_have_zero_gradients_of_their_kind(backend: Backend) -> None:
+    narrow = backend.asarray(np.ones((2, 1)), dtype="float32")
+    tree = {"a": narrow, "b": [backend.asarray(np.ones(3), dtype=widest(backend))]}
+    for gradient in (
+        grad(lambda t, x: _sum(x * x))(tree, narrow),
+        vjp(lambda t, x: x, tree, narrow)[1](narrow)[0],
+    ):
+        assert (tuple(gradient["a"].shape), gradient["a"].dtype) == ((2, 1), narrow.dtype)
+        assert (tuple(gradient["b"][0].shape), gradient["b"][0].dtype) == ((3,), tree["b"][0].dtype)
+        assert not np.any(host(gradient["a"]))
+        assert type(gradient["a"]) is type(narrow)
+
+
+def test_results_are_lifted_where_the_arguments_are(backend: Backend) -> None:
+    """Inside a transform the results of another one meet plain arrays in operators of every library."""
+    x = backend.asarray(draw(1, (3,)), dtype=widest(backend))
+    kinds: list[type] = []
+
+    def outer(x: Any) -> Any:
+        ones = array_namespace(x).ones_like(x)
+        value, gradient = value_and_grad(lambda y: _sum(y * y))(ones)
+        (pulled,) = vjp(lambda y: y * 2, ones)[1](ones)
+        parts = [value, gradient, grad(lambda y, z: _sum(y), argnums=1)(ones, ones), pulled]
+        parts += jvp(lambda y: y * 3, (ones,), (ones,))
+        kinds.extend(map(type, parts))
+        return _sum(sum(parts, x))
+
+    assert relative_error(grad(outer)(x), np.ones(3)) < 1e-6
+    assert set(kinds) == {Tracer}
+    lifted = namespace(backend.xp, lift=True).asarray(x)
+    assert type(grad(lambda y: _sum(y * y))(lifted)) is Tracer
+    assert type(grad(lambda y: _sum(y * y))(x)) is type(x)
+
+
 def test_arguments_are_never_written_to(backend: Backend) -> None:
     x = backend.asarray(draw(1, (4, 3)), dtype=widest(backend))
     before = host(x).copy()
