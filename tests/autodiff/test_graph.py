@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.support import draw, host, widest
-from xpnet.autodiff import functions, grad, graph, jvp, stop_gradient, value_and_grad
+from xpnet.autodiff import custom_rule, functions, grad, graph, jvp, stop_gradient, value_and_grad
 from xpnet.backends import Backend, array_namespace
 from xpnet.containers import leaves, map_leaves
 from xpnet.errors import RecordError
@@ -291,3 +291,27 @@ def test_forward_notices_another_course() -> None:
     assert made.forward(np.asarray([2.0, -2.0])).tolist() == [4.0, -2.0]
     with pytest.raises(RecordError, match="record anew"):
         made.forward(np.asarray([-1.0, -1.0]))
+
+
+def test_functions_with_rules_of_their_own() -> None:
+    @custom_rule(lambda xp, g, out, x: 2 * g * x)
+    def square(x: Any) -> Any:
+        return np.asarray(x) ** 2
+
+    made = graph(lambda x: square(x) + x, np.asarray(3.0))
+    assert [node.name for node in made.nodes] == ["x", "square", "add"]
+    assert made.backward() == 7.0
+    assert made.forward(np.asarray(2.0)) == 6.0
+    assert made.backward() == 5.0
+
+
+def test_operations_with_several_results(backend: Backend) -> None:
+    def f(x: Any) -> Any:
+        xp = array_namespace(x)
+        first, _, third = xp.unstack(x, axis=0)
+        return xp.sum(first * third * third)
+
+    x = backend.asarray(draw(0, (3, 2)), dtype=widest(backend))
+    made = graph(f, x)
+    for version in (1, 2):
+        np.testing.assert_array_equal(host(made.backward(version)), host(grad(f)(x)))

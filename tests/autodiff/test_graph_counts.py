@@ -158,3 +158,13 @@ def test_nothing_is_counted_of_constants_and_settings() -> None:
         lambda x: array_namespace(x).sum(array_namespace(x).reshape(x, (3, 2)), axis=0), draw(0, (6,))
     )
     assert made.multiplications()[0] == 0
+
+
+def test_multiplications_around_functions_without_derivative() -> None:
+    def f(x: Any) -> Any:
+        xp = array_namespace(x)
+        y = xp.where(x > 0, x * x, x) * xp.sign(x)
+        return xp.sum(y) if xp.all(y > -1) else xp.prod(y)
+
+    made = graph(f, np.asarray([0.5, -0.5, 2.0]))
+    assert made.multiplications()[0] == 6

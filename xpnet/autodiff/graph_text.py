@@ -68,7 +68,7 @@ def _literal(x: Any) -> str:
         return ":".join(parts[:2] if x.step is None else parts)
     if isinstance(x, (tuple, list)):
         text = ", ".join(_literal(item) or "·" for item in x)
-        return f"[{text}]" if any(isinstance(item, slice) for item in x) else f"({text})"
+        return f"[{text}]" if any(item is Ellipsis or isinstance(item, slice) for item in x) else f"({text})"
     return str(x) if x is None or isinstance(x, (bool, int, float, complex, str)) else ""
 
 

@@ -76,7 +76,7 @@ class Graph:
         for node in self.nodes:
             node.cotangent = None
             if node.kind == "operation":
-                old, node.value = node.value, self._apply(node)
+                old, node.value = node.value, lowered(self._apply(node))
                 if not node.children and self._calls[node.number].rule.constant:
                     _check_unchanged(node, old)
         return self._results()

@@ -38,6 +38,7 @@ _COMPARED: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
     ast.Eq: operator.eq,
     ast.NotEq: operator.ne,
 }
+_LITERALS = (int, float, bool, type(None), type(...))
 _INTERNAL = {"assign", "getitem", "keep", "place", "to_device", "unpack"}
 _CONSTANTS = ("pi", "e")
 
@@ -123,7 +124,7 @@ class Expression:
             parts = [node.value, node.slice]
         elif isinstance(node, ast.Slice):
             parts = [part for part in (node.lower, node.upper, node.step) if part is not None]
-        elif not isinstance(node, ast.Constant) or type(node.value) not in (int, float, bool, type(None)):
+        elif not isinstance(node, ast.Constant) or type(node.value) not in _LITERALS:
             raise ConfigError(
                 f"'{self._text(node)}' is not allowed: an expression holds numbers, names, + - * / // % @ "
                 "**, comparisons, indices, and functions of the array standard such as tanh(x)"
