@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 GUIDE = (ROOT / "docs" / "guide.md").read_text()
 ADDING = (ROOT / "docs" / "adding.md").read_text()
+BACKPROPAGATION = (ROOT / "docs" / "backpropagation.md").read_text()
 
 # What the guide's examples take as given.
 _GIVEN = """
@@ -70,12 +71,13 @@ def test_every_link_leads_somewhere() -> None:
                 assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
-@pytest.mark.parametrize("page", ["README", "guide", "adding"])
+@pytest.mark.parametrize("page", ["README", "guide", "adding", "backpropagation"])
 def test_python_examples_run(page: str, tmp_path: Path) -> None:
     text, given, then = {
         "README": (README, "", ""),
         "guide": (GUIDE, _GIVEN, ""),
         "adding": (ADDING, _WHERE, _THEN),
+        "backpropagation": (BACKPROPAGATION, "", ""),
     }[page]
     examples = blocks(text, "python")
     assert examples
@@ -85,6 +87,8 @@ def test_python_examples_run(page: str, tmp_path: Path) -> None:
         code = re.sub(r"^xpnet\.backend\(.*(cuda|torch|jax).*$", "", code, flags=re.MULTILINE)
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+    if page == "backpropagation":  # which shows all that its examples print
+        assert done.stdout == "".join(blocks(text, "text"))
 
 
 def test_the_changelog_has_an_unreleased_section() -> None:
