@@ -25,7 +25,7 @@ def test_dot() -> None:
     text = made.to_dot()
     assert text.startswith("digraph {")
     assert r"""n0 [label="x['a \"b\"']\nfloat64 (3, 4)\n""" in text
-    assert r"cotangent 2 … 2, mean 2" in text
+    assert "cotangent all 2" in text
     edges = re.findall(r"n(\d+) -> n(\d+);", text)
     assert [(int(i), int(j)) for i, j in edges] == [(i, n.number) for n in made.nodes for i in n.parents]
     for line in text.splitlines():
@@ -52,6 +52,8 @@ def test_mermaid() -> None:
         (1 / 3, "0.3333"),
         (np.asarray([[1.0, -2.5], [np.inf, np.nan]]), "[[1, -2.5], [inf, nan]]"),
         (np.zeros((0, 3)), "[]"),
+        (np.full((3, 4), 0.5), "all 0.5"),
+        (np.full(7, np.nan), "nan … nan, mean nan"),
         (np.arange(12) > 3, "8 of 12 true"),
         (np.asarray([True, False]), "[True, False]"),
         (np.arange(12), "0 … 11, mean 5.5"),

@@ -41,6 +41,8 @@ def describe(value: Any) -> str:
         return f"{np.count_nonzero(x)} of {x.size} true"
     if np.iscomplexobj(x):
         return f"|·| {_number(np.min(np.abs(x)))} … {_number(np.max(np.abs(x)))}"
+    if np.all(x == x.flat[0]):
+        return f"all {_number(x.flat[0])}"
     with np.errstate(all="ignore"):  # infinities and NaN are shown as they are
         return f"{_number(np.min(x))} … {_number(np.max(x))}, mean {_number(np.mean(x, dtype=np.float64))}"
 
