@@ -35,7 +35,7 @@ def describe(value: Any) -> str:
             x,
             separator=", ",
             max_line_width=10_000,
-            formatter={"all": _number},  # type: ignore[arg-type]  # NumPy's stubs want a TypedDict
+            formatter={"all": _number},
         ).replace("\n", "")
     if x.dtype == bool:
         return f"{np.count_nonzero(x)} of {x.size} true"
