@@ -240,6 +240,8 @@ _case("take", "vector", lambda xp, x, i: xp.take(x, i), (3,), constants=(_INDEX,
 
 
 _case("keep", "some", lambda xp, x, m: xp.keep(x * x, m), (2, 3), constants=(_MASK,))
+_case("to_device", "same", lambda xp, x: xp.to_device(x * x, x.device) * 2, (3,), peers=(),
+      lacking={"jax": "arrays under jit are on no device"})  # fmt: skip
 _case("place", "slice", lambda xp, x: xp.place(x, (slice(1, 3),), (4,)) * 2, (2,))
 _case("place", "indices", lambda xp, x, i: xp.place(x * x, i, (4,)), (3,), constants=(_INDEX,))
 

@@ -109,6 +109,22 @@ def test_arrays_know_their_namespace_and_device(backend: Backend) -> None:
     np.testing.assert_array_equal(host(moved.value), host(plain))
 
 
+def test_moving_between_devices_has_a_derivative() -> None:
+    strict = pytest.importorskip("array_api_strict", reason="array_api_strict is not installed")
+    here, there = strict.Device("CPU_DEVICE"), strict.Device("device1")
+    x = strict.asarray([1.0, 2.0], device=here)
+    weights = strict.asarray([3.0, 4.0], device=there)
+
+    def f(x: Any) -> Any:
+        moved = x.to_device(there)
+        assert moved.device == there
+        return array_namespace(x).sum(moved * moved * weights)
+
+    gradient = grad(f)(x)
+    assert gradient.device == here
+    np.testing.assert_array_equal(host(gradient), [6.0, 16.0])
+
+
 # --- Promotion, scalars, errors --------------------------------------------------------------------------
 
 OPERATORS = ["add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "lt", "le", "gt", "ge", "eq", "ne"]
@@ -191,6 +207,29 @@ def test_exchange_with_other_libraries() -> None:
         return y @ y
 
     grad(f)(np.ones(2))
+
+
+def test_numpy_functions_take_lifted_arrays() -> None:
+    xp = namespace(array_api_compat.array_namespace(np.ones(1)), lift=True)
+    x, plain = xp.asarray([0.0, 1.0]), np.asarray([1.0, 2.0])
+    np.testing.assert_array_equal(np.exp(x).value, np.exp([0.0, 1.0]))
+    assert _is_lifted(plain + x)
+    name = plain
+    name += x
+    assert name is plain
+    np.testing.assert_array_equal(plain, [1.0, 3.0])
+
+
+def test_rows_of_an_array_in_a_loop(backend: Backend) -> None:
+    plain, _ = _make(backend, [[1.0, 2.0], [3.0, 4.0]], widest(backend))
+
+    def f(x: Any) -> Any:
+        xp = array_namespace(x)
+        return xp.sum(xp.stack([row * i for i, row in enumerate(x)], axis=1))
+
+    np.testing.assert_array_equal(host(grad(f)(plain)), [[0.0, 0.0], [1.0, 1.0]])
+    with pytest.raises(TypeError, match="0-d"):
+        len(_make(backend, 1.0, "float32")[1])
 
 
 # --- Lifted arrays and transforms ------------------------------------------------------------------------

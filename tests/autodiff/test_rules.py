@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis.extra.numpy import mutually_broadcastable_shapes
 
-from tests.autodiff.rule_cases import BINARY, CASES, CONSTANTS, UNARY, Case
+from tests.autodiff import cases_linalg, cases_numeric, cases_shapes, rule_cases
+from tests.autodiff.rule_cases import BINARY, UNARY, Case
 from tests.support import draw, host, relative_error, tolerance, widest
 from xpnet.autodiff import Tracer, check_grads, grad, jvp, vjp
 from xpnet.autodiff.namespaces import Namespace
@@ -19,6 +20,9 @@ from xpnet.backends import Backend, array_namespace
 from xpnet.backends.lacking import extended
 from xpnet.containers import leaves, map_leaves
 
+_TABLES = (rule_cases, cases_numeric, cases_shapes, cases_linalg)
+CASES: list[Case] = [case for table in _TABLES for case in table.CASES]
+CONSTANTS = {name: f for table in _TABLES for name, f in table.CONSTANTS.items()}
 every_case = pytest.mark.parametrize("case", CASES, ids=str)
 
 
@@ -197,6 +201,9 @@ def _compare(case: Case, want: Any, want_pulled: Any, u: np.ndarray) -> None:
 
 
 _COUNTING = ("argmax", "argmin", "argsort", "count_nonzero", "nonzero", "searchsorted")
+
+
+_COUNTING = ("argmax", "argmin", "count_nonzero", "linalg.matrix_rank")
 
 
 @pytest.mark.parametrize("name", CONSTANTS)

@@ -112,7 +112,13 @@ def _spread(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _gather(function: Callable[..., Any]) -> Callable[..., Any]:
-    return lambda arrays, /, **options: function(*arrays, **options)
+    def call(arrays: Any, /, axis: Any = _ABSENT, **options: Any) -> Any:
+        return function(*arrays, **options) if axis is _ABSENT else function(*arrays, axis=axis, **options)
+
+    return call
+
+
+_ABSENT: Any = object()  # None is an axis: all of them
 
 
 def _described(made: Callable[..., Any], original: Callable[..., Any]) -> Callable[..., Any]:

@@ -214,10 +214,12 @@ class Tracer:
         return f"Tracer({self.value!r})"
 
     def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError("len() of a 0-d array")
         return self.shape[0]
 
     def __iter__(self) -> Any:
-        return (self[i] for i in range(len(self)))
+        return iter(self.trace.space.unstack(self))
 
     def __bool__(self) -> bool:
         return bool(self.value)
@@ -244,6 +246,9 @@ class Tracer:
 
     def __array_ufunc__(self, function: Any, method: str, *inputs: Any, **options: Any) -> Any:
         """Record ``array + x`` and the like, which NumPy hands over; refuse its other functions."""
+        if not any(type(x) is Tracer and x.trace.level for x in inputs):
+            done = getattr(function, method)(*map(lowered, inputs), **options)
+            return done if "out" in options else self.trace.space.wrap(done)
         call = (
             _OF_NUMPY.get(function.__name__)
             if method == "__call__" and type(inputs[0]) is not Tracer
@@ -293,7 +298,10 @@ class Tracer:
         return _getitem(self, _plain_index(index))
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        """Record a copy with ``value`` at ``index``; this tracer stands for the copy from here on."""
+        """Record a copy with ``value`` at ``index``; this tracer stands for the copy from here on.
+
+        Slices taken before are values of their own: they do not change with the array, nor it with them.
+        """
         if not is_floating(self):
             value = plain_value(value)  # whole numbers have no derivative
         self._become(_assign(self, _plain_index(index), value))

@@ -90,11 +90,12 @@ class BatchNorm(_Normalization):
         batch = x.shape[0]
         new_mean, new_variance = stop_gradient(mean), stop_gradient(variance) * (batch / max(batch - 1, 1))
         running = {
-            "mean": state["mean"] + (new_mean - state["mean"]) * self.momentum,
+            "mean": xp.add(state["mean"], (new_mean - state["mean"]) * self.momentum),
             "variance": state["variance"],
         }
         if batch > 1:
-            running["variance"] = state["variance"] + (new_variance - state["variance"]) * self.momentum
+            change = (new_variance - state["variance"]) * self.momentum
+            running["variance"] = xp.add(state["variance"], change)
         return y, running
 
 
