@@ -53,16 +53,26 @@ def _of_complex(function: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
-def _hermitian(xp: Any, x: Any) -> Any:
-    turned = xp.matrix_transpose(x)
-    return (x + (xp.conj(turned) if xp.isdtype(x.dtype, "complex floating") else turned)) * 0.5
+def _combined(name: str, combine: Callable[..., Any], **options: Any) -> Callable[..., Any]:
+    """Return ``combine`` of what a function with several results returns."""
+    return lambda xp, x: combine(xp, *getattr(xp.linalg, name)(x, **options))
 
 
-def _positive(xp: Any, x: Any) -> Any:
-    """Return X Xᴴ + 1 / 2 X + 1 / 2 Xᴴ: positive definite for X near to a positive diagonal."""
+def _adjoint(xp: Any, x: Any) -> Any:
     turned = xp.matrix_transpose(x)
-    turned = xp.conj(turned) if xp.isdtype(x.dtype, "complex floating") else turned
-    return xp.matmul(x, turned) + _hermitian(xp, x)
+    return xp.conj(turned) if xp.isdtype(x.dtype, "complex floating") else turned
+
+
+def _of_hermitian(name: str, combine: Callable[..., Any] | None = None) -> Callable[..., Any]:
+    """Return the function of (X + Xᴴ) / 2, so that finite differences stay among Hermitian matrices."""
+    function = _named(name) if combine is None else _combined(name, combine)
+    return lambda xp, x: function(xp, (x + _adjoint(xp, x)) * 0.5)
+
+
+def _of_positive(name: str, **options: Any) -> Callable[..., Any]:
+    """Return the function of 1 + X Xᴴ, which is positive definite."""
+    function = _named(name, **options)
+    return lambda xp, x: function(xp, xp.matmul(x, _adjoint(xp, x)) + xp.tril(xp.triu(xp.ones_like(x))))
 
 
 def _sizes(xp: Any, x: Any) -> Any:
@@ -75,8 +85,6 @@ def _sizes(xp: Any, x: Any) -> Any:
 
 _case("matmul", "of-linalg", _named("matmul"), (3, 4), (4, 2))
 _case("matmul", "complex", _of_complex(lambda xp, x, y: xp.matmul(x, y)), (2, 3), (2, 3), (3, 2), (3, 2))
-_case("matmul", "real-complex", lambda xp, x, y, z: _parts(xp, xp.matmul(_complex(xp, y, z), _complex(xp, x, x * 0))),
-      (3, 2), (2, 3), (2, 3))  # fmt: skip
 _case("vecdot", "other-axis", lambda xp, x, y: xp.vecdot(x, y, axis=-2), (3, 4), (2, 3, 1))
 _case("vecdot", "complex", _of_complex(lambda xp, x, y: xp.vecdot(x, y)), (2, 3), (2, 3), (3,), (3,))
 _case("tensordot", "two-axes", lambda xp, x, y: xp.tensordot(x, y), (2, 3, 4), (3, 4, 2))
@@ -84,7 +92,15 @@ _case("tensordot", "one-axis", lambda xp, x, y: xp.tensordot(x, y, axes=1), (2, 
 _case("tensordot", "no-axis", lambda xp, x, y: xp.tensordot(x, y, axes=0), (2,), (3, 1))
 _case("tensordot", "pairs", lambda xp, x, y: xp.tensordot(x, y, axes=((2, 0), (0, -1))), (2, 3, 4), (4, 5, 2))
 _case("tensordot", "all-axes", lambda xp, x, y: xp.tensordot(x, y, axes=((0, 1), (1, 0))), (2, 3), (3, 2))
-_case("tensordot", "complex", _of_complex(lambda xp, x, y: xp.tensordot(x, y, axes=1)), (2, 3), (2, 3), (3,), (3,))
+_case(
+    "tensordot",
+    "complex",
+    _of_complex(lambda xp, x, y: xp.tensordot(x, y, axes=1)),
+    (2, 3),
+    (2, 3),
+    (3,),
+    (3,),
+)
 _case("linalg.cross", "vectors", _named("cross"), (3,), (3,))
 _case("linalg.cross", "broadcast", _named("cross"), (2, 3), (3,))
 _case("linalg.cross", "axis", _named("cross", axis=-2), (3, 2), (3, 2))
@@ -106,90 +122,137 @@ _case("linalg.trace", "complex", _of_complex(_named("trace")), (2, 2), (2, 2))
 # --- Norms -------------------------------------------------------------------------------------------
 
 for _ord in (2, 1, 0, 3, 1.5, 0.5, -1, -2, math.inf, -math.inf):
-    _case("linalg.vector_norm", f"ord-{_ord}", lambda xp, x, o=_ord: x[0, 0] + xp.linalg.vector_norm(x, ord=o), (3, 4))
+    _case(
+        "linalg.vector_norm",
+        f"ord-{_ord}",
+        lambda xp, x, o=_ord: x[0, 0] + xp.linalg.vector_norm(x, ord=o),
+        (3, 4),
+    )
 _case("linalg.vector_norm", "axis", _named("vector_norm", axis=0), (3, 4))
 _case("linalg.vector_norm", "axes-kept", _named("vector_norm", axis=(0, -1), keepdims=True, ord=3), (3, 2, 4))
 _case("linalg.vector_norm", "all-kept", _named("vector_norm", keepdims=True), (3, 1))
-_case("linalg.vector_norm", "largest-kept", _named("vector_norm", axis=-1, keepdims=True, ord=math.inf), (3, 4))
+_case(
+    "linalg.vector_norm", "largest-kept", _named("vector_norm", axis=-1, keepdims=True, ord=math.inf), (3, 4)
+)
 _case("linalg.vector_norm", "0-d", _named("vector_norm"), ())
 for _ord in (2, 3, math.inf):
-    _case("linalg.vector_norm", f"complex-{_ord}", _of_complex(_named("vector_norm", ord=_ord, axis=-1)), (2, 3), (2, 3))
+    _case(
+        "linalg.vector_norm",
+        f"complex-{_ord}",
+        _of_complex(_named("vector_norm", ord=_ord, axis=-1)),
+        (2, 3),
+        (2, 3),
+    )
 for _ord in ("fro", "nuc", 1, -1, 2, -2, math.inf, -math.inf):
     _case("linalg.matrix_norm", f"ord-{_ord}", _named("matrix_norm", ord=_ord), _apart(3, 2))
-    _case("linalg.matrix_norm", f"stack-kept-{_ord}", _named("matrix_norm", ord=_ord, keepdims=True), _apart(2, 2, 3))
+    _case(
+        "linalg.matrix_norm",
+        f"stack-kept-{_ord}",
+        _named("matrix_norm", ord=_ord, keepdims=True),
+        _apart(2, 2, 3),
+    )
 for _ord in ("fro", "nuc", 1, 2):
-    _case("linalg.matrix_norm", f"complex-{_ord}", _of_complex(_named("matrix_norm", ord=_ord)), _apart(2, 2), (2, 2))
+    _case(
+        "linalg.matrix_norm",
+        f"complex-{_ord}",
+        _of_complex(_named("matrix_norm", ord=_ord)),
+        _apart(2, 2),
+        (2, 2),
+    )
 
 # --- Inverses and determinants -----------------------------------------------------------------------
 
 for _label, _left, _right in (
     ("matrix", (3, 3), (3, 2)), ("vector", (3, 3), (3,)), ("stacks", (2, 3, 3), (2, 3, 1)),
-    ("stack-vector", (2, 3, 3), (3,)), ("broadcast", (2, 1, 2, 2), (3, 2, 2)), ("matrix-stack", (2, 2), (3, 2, 1)),
-    ("size-one", (1, 1), (1,)),
+    ("stack-vector", (2, 3, 3), (3,)), ("broadcast", (2, 1, 2, 2), (3, 2, 2)),
+    ("matrix-stack", (2, 2), (3, 2, 1)), ("size-one", (1, 1), (1,)),
 ):  # fmt: skip
-    _case("linalg.solve", _label, _named("solve"), _apart(*_left), draw(4, _right),
-          torch=(lambda t, x, y: t.linalg.solve(x, y[:, None])[..., 0]) if "vector" in _label else None)  # fmt: skip
+    _of_columns = (lambda t, x, y: t.linalg.solve(x, y[:, None])[..., 0]) if len(_right) == 1 else None
+    _case("linalg.solve", _label, _named("solve"), _apart(*_left), draw(4, _right), torch=_of_columns)
 _case("linalg.solve", "complex", _of_complex(_named("solve")), _apart(2, 2), (2, 2), (2, 1), (2, 1))
 for _name in ("inv", "det", "pinv"):
     _case(f"linalg.{_name}", "matrix", _named(_name), _apart(3, 3))
     _case(f"linalg.{_name}", "stack", _named(_name), _apart(2, 1, 2, 2))
     _case(f"linalg.{_name}", "size-one", _named(_name), _apart(1, 1))
     _case(f"linalg.{_name}", "complex", _of_complex(_named(_name)), _apart(2, 2), (2, 2))
-_SINGULAR = np.asarray([[1.0, 2.0, 3.0], [2.0, 4.0, 6.0], [1.0, 0.0, 1.0]])
-_case("linalg.det", "singular", _named("det"), _SINGULAR, peers=("jax",))
-_case("linalg.det", "singular-twice", _named("det"), np.stack([np.outer([1.0, 2.0, 3.0], [1.0, -1.0, 0.5]), np.eye(3)]))
+_RANK_TWO = np.asarray([[1.0, 2.0, 3.0], [2.0, 4.0, 6.0], [1.0, 0.0, 1.0]])
+_RANK_ONE = np.outer([1.0, 2.0, 3.0], [1.0, -1.0, 0.5])
+_case("linalg.det", "singular", _named("det"), _RANK_TWO, peers=("jax",))  # PyTorch gives zero
+_case("linalg.det", "some-singular", _named("det"), np.stack([_RANK_ONE, np.eye(3)]))
 _case("linalg.det", "zero", _named("det"), np.zeros((2, 2)), peers=("jax",))
 _case("linalg.pinv", "tall", _named("pinv"), _apart(4, 2))
 _case("linalg.pinv", "wide-stack", _named("pinv", rtol=1e-4), _apart(2, 2, 3))
 _case("linalg.pinv", "complex-tall", _of_complex(_named("pinv")), _apart(3, 2), (3, 2))
-_case("linalg.pinv", "low-rank", lambda xp, x, y: xp.linalg.pinv(xp.matmul(x, y), rtol=1e-3), _apart(3, 2), _apart(2, 4),
-      torch=lambda t, x, y: t.linalg.pinv(x @ y, rtol=1e-3))  # fmt: skip
-_case("linalg.slogdet", "logarithm", lambda xp, x: xp.linalg.slogdet(x)[1], _apart(3, 3))
-_case("linalg.slogdet", "both", lambda xp, x: (lambda s, l: s * l)(*xp.linalg.slogdet(-x)), _apart(2, 3, 3))
-_case("linalg.slogdet", "complex", _of_complex(lambda xp, x: (lambda s, l: s * xp.astype(l * l, s.dtype))(
-    *xp.linalg.slogdet(x))), _apart(2, 2), (2, 2))  # fmt: skip
-_case("linalg.slogdet", "complex-sign", _of_complex(lambda xp, x: xp.linalg.slogdet(x)[0]), _apart(2, 2), (2, 2))
+_case("linalg.pinv", "low-rank", lambda xp, x, y: xp.linalg.pinv(xp.matmul(x, y), rtol=1e-3), _apart(3, 2),
+      _apart(2, 4), torch=lambda t, x, y: t.linalg.pinv(x @ y, rtol=1e-3))  # fmt: skip
+
+
+def _scaled(xp: Any, sign: Any, logarithm: Any) -> Any:
+    return sign * xp.astype(logarithm * logarithm, sign.dtype)
+
+
+_case(
+    "linalg.slogdet", "logarithm", _combined("slogdet", lambda xp, sign, logarithm: logarithm), _apart(3, 3)
+)
+_case("linalg.slogdet", "both", lambda xp, x: _scaled(xp, *xp.linalg.slogdet(-x)), _apart(2, 3, 3))
+_case("linalg.slogdet", "complex", _of_complex(_combined("slogdet", _scaled)), _apart(2, 2), (2, 2))
+_case("linalg.slogdet", "complex-sign", _of_complex(_combined("slogdet", lambda xp, sign, logarithm: sign)),
+      _apart(2, 2), (2, 2))  # fmt: skip
 
 # --- Factorizations ----------------------------------------------------------------------------------
 
+
+def _small(*shape: int) -> np.ndarray:
+    """Return small imaginary parts."""
+    return draw(4, shape, -0.3, 0.3)
+
+
 for _upper in (False, True):
     _name = "upper" if _upper else "lower"
-    _case("linalg.cholesky", _name, lambda xp, x, u=_upper: xp.linalg.cholesky(_positive(xp, x), upper=u), _apart(3, 3))
-    _case("linalg.cholesky", f"complex-{_name}", _of_complex(
-        lambda xp, x, u=_upper: xp.linalg.cholesky(_positive(xp, x), upper=u)), _apart(3, 3), draw(4, (3, 3), -0.3, 0.3),
-    )  # fmt: skip
-_case("linalg.cholesky", "stack", lambda xp, x: xp.linalg.cholesky(_positive(xp, x)), _apart(2, 1, 2, 2))
+    _function = _of_positive("cholesky", upper=_upper)
+    _case("linalg.cholesky", _name, _function, _apart(3, 3))
+    _case("linalg.cholesky", f"complex-{_name}", _of_complex(_function), _apart(3, 3), _small(3, 3))
+_case("linalg.cholesky", "stack", _of_positive("cholesky"), _apart(2, 1, 2, 2))
 
 for _label, _shape in {"tall": (4, 2), "square": (3, 3), "wide": (2, 4), "stack": (2, 3, 2)}.items():
     for _i, _factor in enumerate("QR"):
-        _case("linalg.qr", f"{_label}-{_factor}", lambda xp, x, i=_i: xp.linalg.qr(x)[i], _apart(*_shape))
-        _case("linalg.qr", f"complex-{_label}-{_factor}", _of_complex(lambda xp, x, i=_i: xp.linalg.qr(x)[i]),
-              _apart(*_shape), draw(4, _shape))  # fmt: skip
-_case("linalg.qr", "both", lambda xp, x: (lambda q, r: xp.matmul(r, q))(*xp.linalg.qr(x)), _apart(3, 3))
-_case("linalg.qr", "complete-wide", lambda xp, x: xp.linalg.qr(x, mode="complete")[1], _apart(2, 3))
+        _function = _combined("qr", lambda xp, *factors, i=_i: factors[i])
+        _case("linalg.qr", f"{_label}-{_factor}", _function, _apart(*_shape))
+        _case(
+            "linalg.qr",
+            f"complex-{_label}-{_factor}",
+            _of_complex(_function),
+            _apart(*_shape),
+            _small(*_shape),
+        )
+_case("linalg.qr", "both", _combined("qr", lambda xp, q, r: xp.matmul(r, q)), _apart(3, 3))
+_case("linalg.qr", "complete-wide", _combined("qr", lambda xp, q, r: r, mode="complete"), _apart(2, 3))
 
-_case("linalg.eigh", "values", lambda xp, x: xp.linalg.eigh(_hermitian(xp, x))[0], _apart(3, 3))
-_case("linalg.eigh", "vectors", lambda xp, x: _sizes(xp, xp.linalg.eigh(_hermitian(xp, x))[1]), _apart(2, 3, 3))
-_case("linalg.eigh", "both", lambda xp, x: (lambda w, v: xp.sin(w) * v * v)(*xp.linalg.eigh(_hermitian(xp, x))),
-      _apart(3, 3))  # fmt: skip
-_case("linalg.eigh", "complex", _of_complex(lambda xp, x: (lambda w, v: xp.sin(w) * _sizes(xp, v))(
-    *xp.linalg.eigh(_hermitian(xp, x)))), _apart(3, 3), draw(4, (3, 3), -0.3, 0.3))  # fmt: skip
-_case("linalg.eigvalsh", "matrix", lambda xp, x: xp.linalg.eigvalsh(_hermitian(xp, x)), _apart(3, 3))
-_case("linalg.eigvalsh", "complex", _of_complex(lambda xp, x: xp.linalg.eigvalsh(_hermitian(xp, x))), _apart(2, 2, 2),
-      (2, 2, 2))  # fmt: skip
+_of_eigenvectors = _of_hermitian("eigh", lambda xp, w, v: xp.sin(w) * _sizes(xp, v))
+_case("linalg.eigh", "values", _of_hermitian("eigh", lambda xp, w, v: w), _apart(3, 3))
+_case("linalg.eigh", "vectors", _of_hermitian("eigh", lambda xp, w, v: _sizes(xp, v)), _apart(2, 3, 3))
+_case("linalg.eigh", "both", _of_eigenvectors, _apart(3, 3))
+_case("linalg.eigh", "complex", _of_complex(_of_eigenvectors), _apart(3, 3), _small(3, 3))
+_case("linalg.eigvalsh", "matrix", _of_hermitian("eigvalsh"), _apart(3, 3))
+_case("linalg.eigvalsh", "complex", _of_complex(_of_hermitian("eigvalsh")), _apart(2, 2, 2), (2, 2, 2))
 
 for _label, _shape in {"square": (3, 3), "tall": (4, 2), "wide-stack": (2, 2, 3)}.items():
-    for _i, _factor in enumerate(("U", "S", "V")):
-        _case("linalg.svd", f"{_label}-{_factor}", lambda xp, x, i=_i: _sizes(xp, xp.linalg.svd(x, full_matrices=False)[i]),
-              _apart(*_shape))  # fmt: skip
-        _case("linalg.svd", f"complex-{_label}-{_factor}", _of_complex(
-            lambda xp, x, i=_i: _sizes(xp, xp.linalg.svd(x, full_matrices=False)[i])),
-            _apart(*_shape), draw(4, _shape, -0.3, 0.3))  # fmt: skip
-    _case("linalg.svd", f"complex-{_label}-rotation", _of_complex(
-        lambda xp, x: (lambda u, s, vh: xp.matmul(u, vh))(*xp.linalg.svd(x, full_matrices=False))),
-        _apart(*_shape), draw(4, _shape, -0.3, 0.3))  # fmt: skip
-_case("linalg.svd", "size-one", lambda xp, x: xp.matmul(*xp.linalg.svd(x)[:2]), _apart(1, 1))
-_case("linalg.svd", "full-square", lambda xp, x: xp.linalg.svd(x)[0] ** 2, _apart(3, 3))
+    for _i, _factor in enumerate("USV"):
+        _function = _combined("svd", lambda xp, *factors, i=_i: _sizes(xp, factors[i]), full_matrices=False)
+        _case("linalg.svd", f"{_label}-{_factor}", _function, _apart(*_shape))
+        _case(
+            "linalg.svd",
+            f"complex-{_label}-{_factor}",
+            _of_complex(_function),
+            _apart(*_shape),
+            _small(*_shape),
+        )
+    _function = _combined("svd", lambda xp, u, s, vh: xp.matmul(u, vh), full_matrices=False)
+    _case(
+        "linalg.svd", f"complex-{_label}-rotation", _of_complex(_function), _apart(*_shape), _small(*_shape)
+    )
+_case("linalg.svd", "size-one", _combined("svd", lambda xp, u, s, vh: xp.matmul(u, vh) * s), _apart(1, 1))
+_case("linalg.svd", "full-square", _combined("svd", lambda xp, u, s, vh: u * u), _apart(3, 3))
 _case("linalg.svdvals", "matrix", _named("svdvals"), _apart(3, 2))
 _case("linalg.svdvals", "complex", _of_complex(_named("svdvals")), _apart(2, 2, 3), (2, 2, 3))
 

@@ -138,8 +138,8 @@ def _check_factors(x: Any, full_matrices: bool) -> None:
     m, n = x.shape[-2:]
     if full_matrices and m != n:
         raise RecordError(
-            f"linalg.svd: expected full_matrices=False for a matrix of {m} rows and {n} columns, found "
-            f"True (the default): the last {abs(m - n)} vectors of the longer side are any orthogonal ones and "
+            f"linalg.svd: expected full_matrices=False for a matrix of {m} rows and {n} columns, found True "
+            f"(the default): the last {abs(m - n)} vectors of the longer side are any orthogonal ones and "
             "have no derivative; use full_matrices=False"
         )
 

@@ -109,7 +109,10 @@ def _cofactors_near_singular(xp: Any, x: Any, u: Any, s: Any, vh: Any) -> Any:
 
 
 def _pull_det(xp: Any, g: Any, out: Any, x: Any) -> Any:
-    """The derivative of a determinant is the matrix of cofactors: det(A) A⁻ᵀ, unless A is nearly singular."""
+    """The derivative of a determinant is the matrix of cofactors: det(A) A⁻ᵀ, unless A is nearly singular.
+
+    Whether it is, its singular values tell, which costs more than all else: ``slogdet`` does without.
+    """
     if x.shape[-1] == 0:
         return xp.zeros_like(x)
     plain = xp.stop_gradient(x)

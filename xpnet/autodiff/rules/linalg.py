@@ -168,10 +168,19 @@ def _trace(xp: Any, x: Any, *, offset: int = 0, dtype: Any = None) -> Any:
 # --- Norms -------------------------------------------------------------------------------------------
 
 
+def _root(xp: Any, x: Any, root: Callable[[Any], Any]) -> Any:
+    """Return ``root(x)`` with slope 0 at x = 0."""
+    zero = x == 0
+    return xp.where(zero, 0.0, root(xp.where(zero, 1.0, x)))
+
+
 @composed("linalg.vector_norm")
 def _vector_norm(xp: Any, x: Any, *, axis: Any = None, keepdims: bool = False, ord: float = 2) -> Any:
     """(Σ |x|^p)^(1/p) and its limits; zeros are kept out of the powers, which have no slope there."""
     options = {"axis": axis, "keepdims": keepdims}
+    if ord == 2:  # by the parts, for the square is smooth at zero where the absolute value is not
+        parts = (xp.real(x), xp.imag(x)) if xp.isdtype(x.dtype, "complex floating") else (x,)
+        return _root(xp, xp.sum(sum(part * part for part in parts), **options), xp.sqrt)
     size = xp.abs(x)
     if ord == math.inf:
         return xp.max(size, **options)
@@ -181,15 +190,9 @@ def _vector_norm(xp: Any, x: Any, *, axis: Any = None, keepdims: bool = False, o
         return xp.sum(xp.astype(size != 0, size.dtype), **options)
     if ord == 1:
         return xp.sum(size, **options)
-    if ord == 2:  # by the parts, for the square is smooth at zero where the absolute value is not
-        parts = (xp.real(x), xp.imag(x)) if x.dtype != size.dtype else (x,)
-        powers = sum(part * part for part in parts)
-    else:
-        zero = size == 0
-        powers = xp.where(zero, 0.0 if ord > 0 else math.inf, xp.where(zero, 1.0, size) ** ord)
-    total = xp.sum(powers, **options)
-    safe = xp.where(total == 0, 1.0, total)
-    return xp.where(total == 0, 0.0, xp.sqrt(safe) if ord == 2 else safe ** (1 / ord))
+    zero = size == 0
+    powers = xp.where(zero, 0.0 if ord > 0 else math.inf, xp.where(zero, 1.0, size) ** ord)
+    return _root(xp, xp.sum(powers, **options), lambda total: total ** (1 / ord))
 
 
 _OF_SINGULAR_VALUES = {"nuc": 1, 2: math.inf, -2: -math.inf}
