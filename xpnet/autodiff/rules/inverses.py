@@ -121,6 +121,7 @@ def _pull_det(xp: Any, g: Any, out: Any, x: Any) -> Any:
     singular = _beside_matrices(xp, s[..., -1] <= limit * s[..., 0])
     inverse = xp.linalg.inv(xp.where(singular, identity(xp, x), x))
     regular = xp.multiply(_beside_matrices(xp, out), xp.matrix_transpose(inverse))
+    s = xp.where(singular[..., 0], s, 1.0)  # others might overflow
     cofactors = xp.where(singular, _cofactors_near_singular(xp, x, u, s, vh), regular)
     return xp.multiply(_beside_matrices(xp, g), cofactors)
 
