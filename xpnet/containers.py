@@ -46,7 +46,7 @@ def _collect(tree: Any, found: list[Any]) -> None:
 
 
 @functools.cache
-def _kind(cls: type) -> str:
+def _kind(cls: Any) -> str:
     """Return how containers of a class are taken apart: training asks for it thousands of times a second."""
     if cls is type(None):
         return "none"

@@ -169,3 +169,20 @@ def test_relu_stops_an_infinite_cotangent_at_inactive_units(backend: Backend) ->
     _, pullback = vjp(functions.relu, backend.asarray([-1.0, 2.0], dtype=widest(backend)))
     (pulled,) = pullback(backend.asarray([float("inf"), 3.0], dtype=widest(backend)))
     np.testing.assert_array_equal(host(pulled), [0.0, 3.0])
+
+
+@pytest.mark.parametrize(
+    ("name", "want"),
+    [("sigmoid", [0.25, 0.0, -0.125]), ("softplus", [0.5, 0.25, 0.0]), ("logistic_loss", [0.5, 0.25, 0.0])],
+)
+def test_smooth_functions_are_smooth_at_zero(name: str, want: list[float]) -> None:
+    """Their bodies use |x| and min, whose kinks must show in no derivative."""
+
+    def f(x: Any) -> Any:
+        return functions.logistic_loss(x, 0 * x) if name == "logistic_loss" else getattr(functions, name)(x)
+
+    for order, value in enumerate(want, start=1):
+        derivative = f
+        for _ in range(order):
+            derivative = grad(derivative)
+        assert float(derivative(np.asarray(0.0))) == pytest.approx(value, abs=1e-12)

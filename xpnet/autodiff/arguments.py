@@ -20,7 +20,7 @@ __all__ = [
     "differentiable",
     "explain_mixture",
     "handed_back",
-    "is_complex",
+    "handing_back",
     "lifted_beside",
     "matched",
     "name_of",
@@ -37,11 +37,6 @@ def name_of(f: Any) -> str:
     return getattr(f, "__name__", type(f).__name__)
 
 
-def is_complex(x: Any) -> bool:
-    """True for an array, traced or not, whose dtype is complex."""
-    return plain_namespace(x).isdtype(x.dtype, "complex floating")
-
-
 def belongs(x: Any, trace: Trace) -> bool:
     """True for a traced array of ``trace`` itself."""
     return type(x) is Tracer and x.trace is trace
@@ -52,6 +47,8 @@ def belongs(x: Any, trace: Trace) -> bool:
 
 def argument_numbers(name: str, argnums: Any, count: int) -> tuple[int, ...]:
     """Return the positions that ``argnums`` names among ``count`` arguments, none of them negative."""
+    if type(argnums) is int and 0 <= argnums < count:
+        return (argnums,)
     try:
         given = tuple(argnums) if isinstance(argnums, (tuple, list)) else (operator.index(argnums),)
         positions = tuple(operator.index(number) for number in given)
@@ -97,9 +94,8 @@ def replaced(args: tuple[Any, ...], positions: tuple[int, ...], values: list[Any
     return inside
 
 
-def space_of(name: str, chosen: list[Any]) -> Any:
-    """Return the plain namespace of the floating arrays among the arguments ``chosen``."""
-    arrays = [x for x in leaves(chosen) if is_floating(x)]
+def space_of(name: str, arrays: list[Any]) -> Any:
+    """Return the plain namespace of the floating ``arrays`` that are differentiated."""
     if not arrays:
         raise RecordError(
             f"{name}: expected a floating array among the arguments to differentiate, found none"
@@ -212,6 +208,8 @@ def results_of(name: str, result: Any, trace: Trace, beside: list[Any]) -> Any:
             )
         return y
 
+    if belongs(result, trace):
+        return result
     if result is None:
         raise RecordError(f"{name}: expected arrays as result, found None; does it return what it computes?")
     return map_leaves(check, result)
@@ -222,16 +220,31 @@ def handed_back(tree: Any, trace: Trace, given: Any) -> Any:
 
     Arrays are plain where all those that the caller gave are plain, else traced or lifted ones.
     """
-    values = map_leaves(lambda x: lowered(x.value if belongs(x, trace) else x), tree)
-    return lifted_beside(values, given)
+    return map_leaves(handing_back(trace, given), tree)
+
+
+def handing_back(trace: Trace, given: Any) -> Callable[[Any], Any]:
+    """Return what :func:`handed_back` does to one leaf."""
+    wrap = _lifting_beside(given)
+
+    def value_of(x: Any) -> Any:
+        value = lowered(x.value if type(x) is Tracer and x.trace is trace else x)
+        return value if wrap is None else wrap(value)
+
+    return value_of
 
 
 def lifted_beside(tree: Any, given: Any) -> Any:
     """Return ``tree`` with plain arrays lifted if a traced or lifted array is among those in ``given``."""
+    wrap = _lifting_beside(given)
+    return tree if wrap is None else map_leaves(wrap, tree)
+
+
+def _lifting_beside(given: Any) -> Callable[[Any], Any] | None:
     for x in leaves(given):
         if type(x) is Tracer:
-            return map_leaves(x.trace.space.wrap, tree)
-    return tree
+            return x.trace.space.wrap
+    return None
 
 
 # --- Libraries and devices that do not mix -----------------------------------------------------------

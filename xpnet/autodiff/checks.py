@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from xpnet import rng
-from xpnet.autodiff.arguments import is_complex
-from xpnet.autodiff.tracer import is_floating
+from xpnet.autodiff.tracer import is_complex, is_floating
 from xpnet.autodiff.transforms import jvp, vjp
 from xpnet.backends import backend_of
 from xpnet.containers import leaves, map_leaves, rebuild

@@ -11,14 +11,13 @@ from xpnet.autodiff.arguments import (
     argument_numbers,
     differentiable,
     handed_back,
-    is_complex,
     lifted_beside,
     matched,
     name_of,
     replaced,
     space_of,
 )
-from xpnet.autodiff.tracer import device_of, is_floating, like, plain_namespace, plain_value
+from xpnet.autodiff.tracer import device_of, is_complex, is_floating, like, plain_namespace, plain_value
 from xpnet.autodiff.transforms import Recording, grad, jvp
 from xpnet.backends import array_namespace
 from xpnet.backends.lacking import assign
@@ -75,17 +74,17 @@ def jacobian(
 
 
 def hessian(f: Callable[..., Any], argnums: int | tuple[int, ...] = 0) -> Callable[..., Any]:
-    """Return a function that computes the Hessian H = ∂²f/∂x² of a 0-d result, forward over reverse.
+    """Return a function that computes the Hessian H = ∂²f/∂x² of a 0-d result, reverse over reverse.
 
-    Each column is the derivative of the gradient in the direction of one entry of x. The result has the
-    shape ``x.shape + x.shape``; containers, and a tuple of ``argnums``, are nested twice.
+    The gradient is recorded once and walked back once for each of its entries. The result has the shape
+    ``x.shape + x.shape``; containers, and a tuple of ``argnums``, are nested twice.
 
     >>> import numpy as np
     >>> hessian(lambda x: x[0] ** 2 * x[1])(np.asarray([3.0, 5.0]))
     array([[10.,  6.],
            [ 6.,  0.]])
     """
-    return jacobian(grad(f, argnums), argnums, mode="forward")
+    return jacobian(grad(f, argnums), argnums)
 
 
 def hvp(f: Callable[..., Any], x: Any, v: Any) -> Any:
@@ -163,8 +162,8 @@ def _by_columns(name: str, f: Any, argnums: Any, args: tuple[Any, ...], options:
     """Push a unit tangent forward for each entry of the arguments."""
     positions = argument_numbers(name, argnums, len(args))
     chosen = differentiable(name, args, positions)
-    space_of(name, chosen)  # refuses arguments without floating arrays, and those of several libraries
     inputs = leaves(chosen)
+    space_of(name, [x for x in inputs if is_floating(x)])  # refuses none, and those of several libraries
     result: Any = None
 
     def push(j: int, tangent: Any) -> list[Any]:

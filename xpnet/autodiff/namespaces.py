@@ -104,7 +104,7 @@ def _wrap(out: Any, trace: Lifted) -> Any:
     return Tracer(out, trace, None) if array_api_compat.is_array_api_obj(out) else out
 
 
-_PLAIN = (bool, int, float, complex, str, type(None), dict, type)  # type: NumPy's dtypes, such as float32
+_PLAIN = (bool, int, float, complex, str, type(None), dict, type)  # NumPy's dtypes are types
 
 
 def _spread(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -30,6 +30,7 @@ __all__ = [
     "Tracer",
     "device_of",
     "dispatch",
+    "is_complex",
     "is_floating",
     "like",
     "lowered",
@@ -335,7 +336,7 @@ _OF_NUMPY: dict[str, Callable[..., Any]] = {}  # the operators by their names in
 def _operator(rule: str, symbol: str) -> tuple[Any, Any, Any]:
     """Return the methods for ``x op y``, for the reflected ``y op x`` and for ``x op= y``."""
     call = dispatch(RULES[rule], getattr(operator, f"__{symbol}__"))
-    in_place = getattr(operator, f"__i{symbol}__", None)
+    in_place: Any = getattr(operator, f"__i{symbol}__", None)  # comparisons have none
     _OF_NUMPY["power" if rule == "pow" else rule] = call
 
     def assign_result(self: Tracer, other: Any) -> Tracer:
@@ -350,7 +351,12 @@ def _operator(rule: str, symbol: str) -> tuple[Any, Any, Any]:
             )
         return self._become(made if made.dtype == self.dtype else self.trace.space.astype(made, self.dtype))
 
-    return (lambda self, other: call(self, other)), (lambda self, other: call(other, self)), assign_result
+    def reflected(self: Tracer, other: Any) -> Any:
+        if type(other) is complex and isinstance(plain_value(self), float):
+            other = plain_namespace(self).asarray(other)  # else NumPy's scalar would become a Python number
+        return call(other, self)
+
+    return (lambda self, other: call(self, other)), reflected, assign_result
 
 
 _getitem = dispatch(RULES["getitem"], operator.getitem)
@@ -394,17 +400,27 @@ def plain_namespace(*arrays: Any) -> Any:
     return array_namespace(*(plain_value(x) for x in arrays))
 
 
-_floating: dict[Any, bool] = {}  # by type and dtype: asking the library takes a microsecond each time
+_kinds: dict[Any, str] = {}  # by type and dtype: asking the library takes a microsecond each time
+
+
+def _kind(x: Any) -> str:
+    value = plain_value(x)
+    key = type(value), getattr(value, "dtype", None)
+    known = _kinds.get(key)
+    if known is None:
+        if not array_api_compat.is_array_api_obj(value):
+            return ""
+        isdtype = array_namespace(value).isdtype
+        kinds = [kind for kind in ("real floating", "complex floating") if isdtype(value.dtype, kind)]
+        known = _kinds[key] = "".join(kinds)
+    return known
 
 
 def is_floating(x: Any) -> bool:
     """True for an array (traced or not) whose dtype is real or complex floating; False for anything else."""
-    value = plain_value(x)
-    kind = type(value), getattr(value, "dtype", None)
-    known = _floating.get(kind)
-    if known is None:
-        if not array_api_compat.is_array_api_obj(value):
-            return False
-        space = array_namespace(value)
-        known = _floating[kind] = space.isdtype(value.dtype, ("real floating", "complex floating"))
-    return known
+    return bool(_kind(x))
+
+
+def is_complex(x: Any) -> bool:
+    """True for an array (traced or not) whose dtype is complex."""
+    return _kind(x) == "complex floating"

@@ -7,6 +7,7 @@ Transforms nest in any order: ``grad(grad(f))`` is the second derivative.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +17,7 @@ from xpnet.autodiff.arguments import (
     differentiable,
     explain_mixture,
     handed_back,
-    is_complex,
+    handing_back,
     matched,
     name_of,
     replaced,
@@ -25,7 +26,7 @@ from xpnet.autodiff.arguments import (
 )
 from xpnet.autodiff.forward import ForwardTrace
 from xpnet.autodiff.reverse import ReverseTrace
-from xpnet.autodiff.tracer import Tracer, is_floating, lowered, plain_namespace
+from xpnet.autodiff.tracer import Tracer, is_complex, is_floating, lowered, plain_namespace
 from xpnet.containers import leaves, map_leaves, rebuild
 from xpnet.errors import RecordError
 
@@ -63,10 +64,11 @@ def value_and_grad(
         recording = Recording(name, f, argnums, args, options, has_aux)
         value = recording.result
         _check_scalar(name, value)
-        answer = rebuild(recording.chosen, recording.pull([recording.one()]))
+        pulled = recording.pull([recording.one()])
+        back = handing_back(recording.trace, (args, options))
+        answer = rebuild(recording.chosen, [back(g) for g in pulled])
         answer = answer[0] if isinstance(argnums, int) else tuple(answer)
-        done = (((value, recording.aux) if has_aux else value), answer)
-        return handed_back(done, recording.trace, (args, options))
+        return ((back(value), map_leaves(back, recording.aux)) if has_aux else back(value)), answer
 
     run.__name__ = name
     return run
@@ -139,7 +141,7 @@ def jvp(f: Callable[..., Any], primals: tuple[Any, ...], tangents: tuple[Any, ..
                 "write jvp(f, (x,), (v,))"
             )
     chosen = differentiable(name, tuple(primals), tuple(range(len(primals))))
-    trace = ForwardTrace(space_of(name, chosen))
+    trace = ForwardTrace(space_of(name, [x for x in leaves(chosen) if is_floating(x)]))
     directions = matched(f"{name}: tangents", tuple(chosen), tangents)
     made = [
         Tracer(lowered(x), trace, t) if is_floating(x) else x
@@ -180,10 +182,12 @@ class Recording:
         positions = argument_numbers(name, argnums, len(args))
         self.name = name
         self.chosen = differentiable(name, args, positions)
-        self.trace = trace = ReverseTrace(space_of(name, self.chosen))
-        traced = [trace.leaf(x) if is_floating(x) else x for x in leaves(self.chosen)]
+        self._leaves = leaves(self.chosen)
+        floating = [is_floating(x) for x in self._leaves]
+        self.trace = trace = ReverseTrace(space_of(name, list(itertools.compress(self._leaves, floating))))
+        traced = [trace.leaf(x) if known else x for x, known in zip(self._leaves, floating, strict=True)]
         # Kept as numbers: assignment inside f makes a traced argument stand for something else.
-        self._slots = [x.slot if belongs(x, trace) else None for x in traced]
+        self._slots = [x.slot if known else None for x, known in zip(traced, floating, strict=True)]
         inside = replaced(args, positions, rebuild(self.chosen, traced))
         try:
             result = f(*inside, **options)
@@ -202,7 +206,7 @@ class Recording:
     def one(self) -> Any:
         """Return the cotangent 1 of a 0-d result; None if it does not depend on the arguments."""
         y = self.result
-        return lowered(self.trace.space.ones_like(y.value)) if belongs(y, self.trace) else None
+        return lowered(self.trace.rule_space.ones_like(y.value)) if belongs(y, self.trace) else None
 
     def pull(self, cotangents: list[Any]) -> list[Any]:
         """Return the cotangent of each leaf of ``chosen``, given those of the leaves of ``result``.
@@ -217,14 +221,15 @@ class Recording:
         found = iter(self.trace.pull_back(starts, wanted))
         return [
             None if slot is None else self._like(x, next(found))
-            for slot, x in zip(self._slots, leaves(self.chosen), strict=True)
+            for slot, x in zip(self._slots, self._leaves, strict=True)
         ]
 
     def _like(self, x: Any, g: Any) -> Any:
         """Return the cotangent ``g`` of ``x``, zeros for None."""
         if g is None:
             return lowered(self.trace.space.zeros_like(x))
-        if plain_namespace(g) is not plain_namespace(x):  # some libraries compute with arrays of others
+        if type(g) is not type(x) and plain_namespace(g) is not plain_namespace(x):
+            # Some libraries compute with arrays of others.
             explain_mixture(self.name, plain_namespace(x), [g])
         return g
 

@@ -39,7 +39,8 @@ def _softplus(xp: Any, x: Any) -> Any:
     return xp.maximum(x, 0) + xp.log1p(xp.exp(-xp.abs(x)))
 
 
-elementwise("softplus", lambda xp, out, x: _sigmoid(xp, x), body=_softplus)
+# σ(x) = 1 - exp(-softplus(x)): smooth at 0, accurate far out on both sides.
+elementwise("softplus", lambda xp, out, x: -xp.expm1(-out), body=_softplus)
 elementwise(
     "erf",
     lambda xp, out, x: (2 / math.sqrt(math.pi)) * xp.exp(-x * x),
@@ -132,9 +133,16 @@ def _logistic_loss(xp: Any, logits: Any, targets: Any) -> Any:
     return hinge + xp.log1p(xp.exp(-xp.abs(logits)))
 
 
+def _smooth_sigmoid(xp: Any, x: Any) -> Any:
+    """The sigmoid without kinks in its parts, so that it can be traced to any order also at 0."""
+    positive = xp.greater_equal(x, 0)
+    e = xp.exp(xp.where(positive, -x, x))
+    return xp.where(positive, 1.0, e) / (1 + e)
+
+
 elementwise(
     "logistic_loss",
-    lambda xp, out, logits, targets: xp.subtract(_sigmoid(xp, logits), targets),  # σ(z) - t
+    lambda xp, out, logits, targets: xp.subtract(_smooth_sigmoid(xp, logits), targets),  # σ(z) - t
     lambda xp, out, logits, targets: -logits,
     body=_logistic_loss,
 )

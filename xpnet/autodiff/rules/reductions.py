@@ -46,7 +46,7 @@ def _pull_sum(
 
 
 def _pull_mean(xp: Any, g: Any, out: Any, x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
-    return xp.broadcast_to(_spread(xp, g * _divided(1, _count(x, axis)), x, axis, keepdims), x.shape)
+    return _pull_sum(xp, g * _divided(1, _count(x, axis)), out, x, axis=axis, keepdims=keepdims)
 
 
 linear("sum", _pull_sum)

@@ -9,12 +9,13 @@ An elementwise function needs one *slope* for each argument, ``slope(xp, out, *a
 follow from it. A slope is a number, an array, or a boolean array, which lets the cotangent through where
 it is True. Where a rule has no ``push``, forward mode transposes its pulls.
 
-A function that other functions of the standard express, such as ``diff`` by slices and ``subtract``, needs no
-derivative of its own: it is *composed*, and traced arguments run its ``body`` instead of the library's function.
+A function that other functions of the standard express, such as ``diff`` by slices and ``subtract``, needs
+no derivative of its own: it is *composed*, and traced arguments run its ``body`` instead of the library's
+function.
 
-Complex arrays: the cotangent c of x stands for dL = Re Σ c dx (no conjugate, as in JAX). Pulls of functions that
-are differentiable over the complex numbers are then the same as over the real ones. The gradient of a real L is
-∂L/∂Re x - i ∂L/∂Im x; its conjugate is the direction of steepest ascent (and PyTorch's ``.grad``).
+Complex arrays: the cotangent c of x stands for dL = Re Σ c dx (no conjugate, as in JAX). Pulls of functions
+that are differentiable over the complex numbers are then the same as over the real ones. The gradient of a
+real L is ∂L/∂Re x - i ∂L/∂Im x; its conjugate is the direction of steepest ascent (and PyTorch's ``.grad``).
 
 Rules call only functions of ``xp``, so they can be traced themselves: every higher derivative follows.
 They write ``xp.multiply(g, y)`` rather than ``g * y`` where two arrays of different origin meet (a cotangent
@@ -159,7 +160,7 @@ def compound(name: str, *pulls: Callable[..., Any] | None, **parts: Any) -> Call
 
 def lookup(xp: Any, name: str) -> Callable[..., Any]:
     """Return the function of ``xp`` called ``name``, which may lie in an extension: ``"fft.fft"``."""
-    return functools.reduce(getattr, name.split("."), xp)  # type: ignore[return-value, arg-type]
+    return functools.reduce(getattr, name.split("."), xp)
 
 
 def scale(xp: Any, g: Any, slope: Any) -> Any:
