@@ -11,7 +11,6 @@ in by offering two methods::
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -32,7 +31,7 @@ def leaves(tree: Any) -> list[Any]:
 
 
 def _collect(tree: Any, found: list[Any]) -> None:
-    kind = _kind(type(tree))
+    kind = _KINDS[type(tree)]
     if kind == "leaf":
         found.append(tree)
     elif kind == "dict":
@@ -45,18 +44,27 @@ def _collect(tree: Any, found: list[Any]) -> None:
             _collect(value, found)
 
 
-@functools.cache
-def _kind(cls: Any) -> str:
-    """Return how containers of a class are taken apart: training asks for it thousands of times a second."""
-    if cls is type(None):
-        return "none"
-    if issubclass(cls, dict):
-        return "dict"
-    if issubclass(cls, tuple) and hasattr(cls, "_fields"):
-        return "namedtuple"
-    if issubclass(cls, (list, tuple)):
-        return "sequence"
-    return "own" if hasattr(cls, "__leaves__") else "leaf"
+class _Kinds(dict[type, str]):
+    """How containers of each class are taken apart: training asks for it thousands of times a second."""
+
+    def __missing__(self, cls: type) -> str:
+        self[cls] = kind = self._kind(cls)
+        return kind
+
+    @staticmethod
+    def _kind(cls: type) -> str:
+        if cls is type(None):
+            return "none"
+        if issubclass(cls, dict):
+            return "dict"
+        if issubclass(cls, tuple) and hasattr(cls, "_fields"):
+            return "namedtuple"
+        if issubclass(cls, (list, tuple)):
+            return "sequence"
+        return "own" if hasattr(cls, "__leaves__") else "leaf"
+
+
+_KINDS = _Kinds()
 
 
 def rebuild(tree: Any, new_leaves: list[Any]) -> Any:
@@ -73,7 +81,7 @@ def rebuild(tree: Any, new_leaves: list[Any]) -> Any:
 
 
 def _rebuild(tree: Any, remaining: Iterator[Any]) -> Any:
-    kind = _kind(type(tree))
+    kind = _KINDS[type(tree)]
     if kind == "leaf":
         return _next(remaining)
     if kind == "dict":

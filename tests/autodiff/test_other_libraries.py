@@ -1,6 +1,6 @@
 """Functions that others wrote for the standard, differentiated as they are.
 
-SciPy's take part when its environment variable ``SCIPY_ARRAY_API`` was 1 before it loaded (conftest.py sets it).
+SciPy's take part when its environment variable ``SCIPY_ARRAY_API`` was 1 before it loaded: conftest.py sets it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ from xpnet.backends import backend as open_backend
 SCIPY: dict[str, Callable[[Any, Any], Any]] = {
     "special.logsumexp": lambda scipy, x: scipy.special.logsumexp(x, axis=1),
     "special.logsumexp, all axes": lambda scipy, x: scipy.special.logsumexp(x),
-    "special.logsumexp, weighted": lambda scipy, x: scipy.special.logsumexp(x, axis=0, b=x * 2, keepdims=True),
+    "special.logsumexp, weighted": lambda scipy, x: scipy.special.logsumexp(
+        x, axis=0, b=x * 2, keepdims=True
+    ),
     "special.softmax": lambda scipy, x: scipy.special.softmax(x, axis=1),
     "special.log_softmax": lambda scipy, x: scipy.special.log_softmax(x, axis=0),
     "stats.zscore": lambda scipy, x: scipy.stats.zscore(x, axis=0),

@@ -132,7 +132,7 @@ def take_transpose(g: Any, indices: Any, axis: int | None, shape: tuple[int, ...
 
 
 def take_along_axis_transpose(g: Any, indices: Any, axis: int, shape: tuple[int, ...]) -> Any:
-    """Return the transpose of ``take_along_axis(x, indices, axis=axis)``, for ``x`` of ``shape``, of ``g``."""
+    """Apply the transpose of ``take_along_axis(x, indices, axis=axis)``, for ``x`` of ``shape``, to ``g``."""
     xp = array_namespace(g)
     return _add_up(xp, g, lambda numbers: xp.take_along_axis(numbers, indices, axis=axis), shape)
 

@@ -151,7 +151,9 @@ def graph(
         raise ConfigError(f"--output: there is no folder '{Path(output).parent}'; make it, or choose another")
     if version not in (None, "1", "2"):
         raise ConfigError(f"--version: expected 1 or 2, found '{version}'")
-    require(*_PACKAGES, *(["graphlay"] if kind in (".svg", ".png") else []))
+    require(*_PACKAGES)
+    if kind in (".svg", ".png"):
+        require("graphlay", extra="graph")
     from xpnet.cli.graph import graph_of, write_graph
 
     made = graph_of(source, values or [], flags, version=int(version or 1))

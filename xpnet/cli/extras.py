@@ -1,4 +1,4 @@
-"""Packages of the extra ``standard``: what the command line needs and the library does not."""
+"""Packages of the extras ``standard`` and ``graph``: what the command line needs and the library does not."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class MissingExtraError(ConfigError):
     exit_code = 1
 
 
-def require(*packages: str) -> None:
-    """Raise a `MissingExtraError` that says what to install, if one of ``packages`` is not there."""
+def require(*packages: str, extra: str = "standard") -> None:
+    """Raise a `MissingExtraError` that says what to install, if one of ``packages`` is missing."""
     missing = [package for package in packages if importlib.util.find_spec(package) is None]
     if missing:
         names = ", ".join(missing)
-        raise MissingExtraError(f"xpnet's command line needs {names}: pip install 'xpnet[standard]'")
+        raise MissingExtraError(f"xpnet's command line needs {names}: pip install 'xpnet[{extra}]'")

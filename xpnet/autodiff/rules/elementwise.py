@@ -132,14 +132,19 @@ linear("real", lambda xp, g, out, x: cast(xp, g, x.dtype))
 linear("imag", lambda xp, g, out, x: xp.astype(g, x.dtype) * -1j)  # Im dz = Re(-i dz)
 
 
+def _direction(xp: Any, size: Any, x: Any) -> Any:
+    """x / |x|, and 0 at 0; ``size`` is |x|."""
+    return xp.sign(x) if x.dtype == size.dtype else xp.divide(x, xp.where(size == 0, 1.0, size))
+
+
 def _pull_size(xp: Any, g: Any, out: Any, x: Any) -> Any:
     """d|z| = Re(conj(z) dz) / |z|; on the real line sign(x) dx."""
-    slope = xp.sign(x)
+    slope = _direction(xp, out, x)
     return xp.multiply(g, slope if x.dtype == out.dtype else xp.conj(slope))
 
 
 def _push_size(xp: Any, tangents: list[Any], out: Any, x: Any) -> Any:
-    slope = xp.sign(x)
+    slope = _direction(xp, out, x)
     if x.dtype == out.dtype:
         return xp.multiply(tangents[0], slope)
     return xp.real(xp.multiply(tangents[0], xp.conj(slope)))
@@ -153,8 +158,7 @@ def _sign(xp: Any, x: Any) -> Any:
     """z / |z|, and 0 at 0: constant on the real line."""
     if not xp.isdtype(x.dtype, "complex floating"):
         return xp.sign(xp.stop_gradient(x))
-    size = xp.abs(x)
-    return xp.divide(x, xp.where(size == 0, 1.0, size))
+    return _direction(xp, xp.abs(x), x)
 
 
 # Selections
