@@ -1,6 +1,6 @@
 """Functions that others wrote for the standard, differentiated as they are.
 
-SciPy's take part when its environment variable ``SCIPY_ARRAY_API`` was 1 before it loaded: conftest.py sets it.
+SciPy's take part when ``SCIPY_ARRAY_API`` was 1 in the environment before it loaded: conftest.py sets it.
 """
 
 from __future__ import annotations

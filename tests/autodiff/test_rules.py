@@ -200,10 +200,9 @@ def _compare(case: Case, want: Any, want_pulled: Any, u: np.ndarray) -> None:
         assert relative_error(got, expected) < 1e-11
 
 
-_COUNTING = ("argmax", "argmin", "argsort", "count_nonzero", "nonzero", "searchsorted")
-
-
-_COUNTING = ("argmax", "argmin", "count_nonzero", "linalg.matrix_rank")
+_COUNTING = (
+    "argmax", "argmin", "argsort", "count_nonzero", "linalg.matrix_rank", "nonzero", "searchsorted",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("name", CONSTANTS)
