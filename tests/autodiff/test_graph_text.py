@@ -10,7 +10,7 @@ import pytest
 
 from tests.support import draw, widest
 from xpnet.autodiff import functions, graph
-from xpnet.autodiff.graph_text import describe
+from xpnet.autodiff.graphs.text import describe
 from xpnet.backends import Backend, array_namespace
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from xpnet.autodiff.graph_text import lines
+from xpnet.autodiff.graphs.text import lines
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

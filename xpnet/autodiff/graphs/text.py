@@ -10,7 +10,7 @@ import numpy as np
 from xpnet.backends import backend_of
 
 if TYPE_CHECKING:
-    from xpnet.autodiff.graph_recording import Node
+    from xpnet.autodiff.graphs.recording import Node
 
 __all__ = ["describe", "lines", "settings", "to_dot", "to_mermaid", "to_table"]
 

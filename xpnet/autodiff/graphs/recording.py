@@ -10,7 +10,7 @@ from typing import Any
 
 import array_api_compat
 
-from xpnet.autodiff import graph_text
+from xpnet.autodiff.graphs import text
 from xpnet.autodiff.reverse import ReverseTrace
 from xpnet.autodiff.rules import Rule
 from xpnet.autodiff.tracer import Tracer, is_floating
@@ -179,7 +179,7 @@ def make_nodes(trace: GraphTrace, names: dict[int | None, str]) -> list[Node]:
         else:
             parents = tuple(i for i in call.sources if i >= 0)
             depends = not call.rule.constant and any(nodes[i].depends for i in parents)
-            settings = graph_text.settings(call.literals, call.sources, call.options)
+            settings = text.settings(call.literals, call.sources, call.options)
             node = Node(number, "operation", call.name, settings, parents, (), depends, value)
             for i in parents:
                 children[i][number] = None

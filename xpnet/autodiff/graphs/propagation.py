@@ -12,9 +12,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from xpnet.autodiff import graph_text
-from xpnet.autodiff.counting import Counter
-from xpnet.autodiff.graph_recording import GraphTrace, Node, labels, make_nodes, shape_of
+from xpnet.autodiff.graphs import text
+from xpnet.autodiff.graphs.counting import Counter
+from xpnet.autodiff.graphs.recording import GraphTrace, Node, labels, make_nodes, shape_of
 from xpnet.autodiff.tracer import Tracer, device_of, is_floating, lowered, plain_namespace
 from xpnet.backends import array_namespace
 from xpnet.containers import leaves, map_leaves, rebuild
@@ -190,7 +190,7 @@ class Graph:
     def multiplications(self) -> tuple[int, int]:
         """Return how many numbers are multiplied by ``forward`` and by ``backward``.
 
-        Both are run on arrays that count (:class:`xpnet.autodiff.counting.Counter`): n for an elementwise
+        Both are run on arrays that count (:class:`xpnet.autodiff.graphs.Counter`): n for an elementwise
         product, m·k·n for a matrix product. Results of several values start from a cotangent of ones.
         """
         counter = Counter(self._trace.base)
@@ -208,14 +208,14 @@ class Graph:
 
     def to_dot(self) -> str:
         """Return the graph in Graphviz's language, with values, and cotangents where they are known."""
-        return graph_text.to_dot(self.nodes, self.outputs)
+        return text.to_dot(self.nodes, self.outputs)
 
     def to_mermaid(self) -> str:
         """Return the graph as a Mermaid flowchart, with values, and cotangents where they are known."""
-        return graph_text.to_mermaid(self.nodes, self.outputs)
+        return text.to_mermaid(self.nodes, self.outputs)
 
     def __repr__(self) -> str:
-        return graph_text.to_table(self.nodes)
+        return text.to_table(self.nodes)
 
     # --- arguments and results -----------------------------------------------------------------------
 
