@@ -50,6 +50,7 @@ def _in_turn(calls: dict[str, Call], rounds: int, repeats: int = 1) -> dict[str,
             call()
     for _ in range(rounds):
         for name, call in calls.items():
+            call()  # what ran before may have left threads spinning and caches full
             begun = time.perf_counter()
             for _ in range(repeats):
                 call()
