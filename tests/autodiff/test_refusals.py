@@ -113,6 +113,10 @@ REFUSALS: dict[str, tuple[Any, str]] = {
         lambda: grad(lambda x: np.add(X, x, out=np.ones(3)))(X),
         "NumPy function was applied",
     ),
+    "NumPy ufunc of a constant first": (
+        lambda: grad(lambda x: _sum(np.maximum(array_namespace(x).zeros_like(x), x)))(X),
+        "NumPy function was applied",
+    ),
     "NumPy reduction": (lambda: grad(lambda x: np.sum(x))(X), "NumPy function was applied"),
     "NumPy function": (lambda: grad(lambda x: np.stack([x, x]))(X), "NumPy function was applied"),
     "list made an array": (lambda: grad(lambda x: np.asarray([x[0], x[1]]))(X), "NumPy function was applied"),

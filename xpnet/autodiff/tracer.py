@@ -256,15 +256,12 @@ class Tracer:
             else None
         )
         if call is None or options.pop("out", inputs)[0] is not inputs[0] or options:
-            return self.__array__()
+            raise _not_by_numpy()
         return call(*inputs)  # of ``array += x`` too: the name is bound to the result
 
     def __array__(self, *args: Any, **options: Any) -> Any:
         if self.trace.level:
-            raise RecordError(
-                "a NumPy function was applied to a traced array; use the functions of "
-                "x.__array_namespace__() (or array_api_compat.array_namespace(x)) instead"
-            )
+            raise _not_by_numpy()
         import numpy as np
 
         return np.asarray(self.value, *args, **options)
@@ -310,6 +307,13 @@ class Tracer:
     def _become(self, other: Tracer) -> Tracer:
         self.value, self.trace, self.slot = other.value, other.trace, other.slot
         return self
+
+
+def _not_by_numpy() -> RecordError:
+    return RecordError(
+        "a NumPy function was applied to a traced array; use the functions of x.__array_namespace__() (or "
+        "array_api_compat.array_namespace(x)) instead"
+    )
 
 
 def _plain_index(index: Any) -> Any:
