@@ -195,6 +195,8 @@ def test_python_numbers_are_differentiated_as_0_d_arrays(backend: Backend) -> No
     assert slope.dtype == x.dtype
     np.testing.assert_allclose(float(slope), 3 * float(host(x).sum()), rtol=1e-6)
     assert float(grad(lambda t: t**3)(2.0)) == 12.0
+    counts = backend.asarray(np.asarray([1, 2], dtype=np.int32))
+    assert array_namespace(grad(lambda t, counts: t * t)(1.5, counts)) is backend.xp
 
 
 def test_results_that_do_not_depend_on_the_argument() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import array_api_compat
@@ -16,6 +16,7 @@ from xpnet.errors import BackendError, RecordError, XpnetError
 
 __all__ = [
     "argument_numbers",
+    "array_beside",
     "belongs",
     "differentiable",
     "explain_mixture",
@@ -30,6 +31,19 @@ __all__ = [
 ]
 
 _NUMBERS = (bool, int, float, complex)
+
+
+def array_beside(number: Any, others: Iterable[Any]) -> Any:
+    """Return a Python number as a 0-d array of the library and device of the arrays among ``others``.
+
+    Floating arrays come first; a float takes their dtype. Beside no array it is NumPy's.
+    """
+    arrays = [x for x in others if array_api_compat.is_array_api_obj(plain_value(x))]
+    if not arrays:
+        return np.asarray(number)
+    array = next(filter(is_floating, arrays), arrays[0])
+    dtype = array.dtype if isinstance(number, float) and is_floating(array) else None
+    return array_namespace(array).asarray(number, dtype=dtype, device=device_of(array))
 
 
 def name_of(f: Any) -> str:
@@ -74,7 +88,7 @@ def differentiable(name: str, args: tuple[Any, ...], positions: tuple[int, ...])
     for position in positions:
         value = args[position]
         if isinstance(value, _NUMBERS):
-            value = _as_array_beside(value, leaves(list(args)))
+            value = array_beside(value, leaves(args))
         is_container = isinstance(value, (dict, list, tuple)) or hasattr(value, "__leaves__")
         if not is_container and not is_floating(value):
             found = f"dtype {value.dtype}" if hasattr(value, "dtype") else type(value).__name__
@@ -104,15 +118,6 @@ def space_of(name: str, arrays: list[Any]) -> Any:
         return plain_namespace(*arrays)
     except BackendError as error:
         raise RecordError(f"{name}: {_mixture(arrays)}") from error
-
-
-def _as_array_beside(number: Any, others: list[Any]) -> Any:
-    """Return ``number`` as a 0-d array on the device and in the dtype of the floating arrays beside it."""
-    array = next((x for x in others if is_floating(x)), None)
-    if array is None:
-        return np.asarray(number)
-    dtype = array.dtype if isinstance(number, float) else None
-    return array_namespace(array).asarray(number, dtype=dtype, device=device_of(array))
 
 
 # --- Tangents and cotangents -------------------------------------------------------------------------
@@ -196,7 +201,7 @@ def results_of(name: str, result: Any, trace: Trace, beside: list[Any]) -> Any:
 
     def check(y: Any) -> Any:
         if isinstance(y, _NUMBERS):
-            return _as_array_beside(float(y) if isinstance(y, int) else y, leaves(beside))
+            return array_beside(float(y) if isinstance(y, int) else y, leaves(beside))
         if type(y) is not Tracer and not array_api_compat.is_array_api_obj(y):
             raise RecordError(
                 f"{name}: expected arrays (or containers of them) as result, found {type(y).__name__}"

@@ -9,20 +9,11 @@ from typing import Any
 
 import array_api_compat
 
-from xpnet.autodiff.arguments import belongs, explain_mixture, name_of
+from xpnet.autodiff.arguments import array_beside, belongs, explain_mixture, name_of
 from xpnet.autodiff.reverse import ReverseTrace
 from xpnet.autodiff.rules import Rule
 from xpnet.autodiff.rules.rule import fit
-from xpnet.autodiff.tracer import (
-    Tracer,
-    device_of,
-    dispatch,
-    is_floating,
-    like,
-    lowered,
-    plain_namespace,
-    plain_value,
-)
+from xpnet.autodiff.tracer import Tracer, dispatch, is_floating, like, lowered, plain_namespace, plain_value
 from xpnet.backends import array_namespace
 from xpnet.containers import leaves
 from xpnet.errors import RecordError
@@ -148,9 +139,7 @@ def _plain_call(name: str, f: Callable[..., Any], many: bool, *args: Any, **opti
 
 def _array_of(name: str, y: Any, arrays: list[Any]) -> Any:
     if isinstance(y, (bool, int, float, complex)):
-        beside = next(filter(is_floating, arrays), arrays[0])
-        dtype = beside.dtype if isinstance(y, float) and is_floating(beside) else None
-        return array_namespace(beside).asarray(y, dtype=dtype, device=device_of(beside))
+        return array_beside(y, arrays)
     if not array_api_compat.is_array_api_obj(y):
         raise RecordError(f"{name}: expected an array as result, found {type(y).__name__}")
     if array_namespace(y) is not array_namespace(arrays[0]):

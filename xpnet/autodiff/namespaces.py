@@ -62,14 +62,14 @@ class Namespace:
             rule = RULES.get(name)  # linalg.matmul is matmul
         adapt = _ADAPTED.get(self._prefix + name)
         if adapt is not None:
-            made = adapt(self, rule, value)
+            made = adapt(self, value)
         elif rule is None:
             made = _without_rule(self, self._prefix + name, value)
         elif rule.variadic:
             made = _gather(self._recorded(rule, _spread(value)))
         else:
             made = self._recorded(rule, value)
-        return _described(made, getattr(self._xp, name))
+        return _described(made, value)
 
     def _recorded(self, rule: Rule, function: Callable[..., Any]) -> Callable[..., Any]:
         return dispatch(rule, function, None if self._lifted is None else self.wrap)
@@ -131,10 +131,10 @@ def _described(made: Callable[..., Any], original: Callable[..., Any]) -> Callab
     return made
 
 
-# --- Functions that take more than arrays ---------------------------------------------------------------
+# --- Functions that need more than their rule --------------------------------------------------------
 
 
-def _asarray(space: Namespace, rule: Rule | None, plain: Callable[..., Any]) -> Callable[..., Any]:
+def _asarray(space: Namespace, plain: Callable[..., Any]) -> Callable[..., Any]:
     def asarray(x: Any, /, *, dtype: Any = None, device: Any = None, copy: bool | None = None) -> Any:
         options = {"dtype": dtype, "device": device, "copy": copy}
         if type(x) is not Tracer:
@@ -162,7 +162,7 @@ def _holds_traced(x: Any) -> bool:
     return type(x) is Tracer and x.trace.level > 0
 
 
-def _astype(space: Namespace, rule: Rule | None, plain: Callable[..., Any]) -> Callable[..., Any]:
+def _astype(space: Namespace, plain: Callable[..., Any]) -> Callable[..., Any]:
     recorded = space._recorded(RULES["astype"], plain)
 
     def astype(x: Any, dtype: Any, /, **options: Any) -> Any:
@@ -173,7 +173,7 @@ def _astype(space: Namespace, rule: Rule | None, plain: Callable[..., Any]) -> C
     return astype
 
 
-def _clip(space: Namespace, rule: Rule | None, plain: Callable[..., Any]) -> Callable[..., Any]:
+def _clip(space: Namespace, plain: Callable[..., Any]) -> Callable[..., Any]:
     recorded = space._recorded(RULES["clip"], plain)
 
     def clip(x: Any, /, min: Any = None, max: Any = None) -> Any:

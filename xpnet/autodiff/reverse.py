@@ -95,7 +95,7 @@ class ReverseTrace(Trace):
                     siblings = cotangents[parents] = [None] * len(self.tape[parents][4])
                 siblings[values] = g
                 continue
-            xp = self._space_of(g, out)
+            xp = self.pull_space(g, out)
             for position, parent in enumerate(parents):
                 if parent >= 0:
                     try:
@@ -107,7 +107,7 @@ class ReverseTrace(Trace):
                     cotangents[parent] = pulled if known is None else self.rule_space.add(known, pulled)
         return [keep[number] for number in wanted]
 
-    def _space_of(self, g: Any, out: Any) -> Any:
+    def pull_space(self, g: Any, out: Any) -> Any:
         """Return the namespace for a pull: over tracers if the cotangent or the output is one."""
         for x in g if type(g) is list else (g,):
             if type(x) is Tracer:

@@ -12,10 +12,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from xpnet.autodiff.arguments import array_beside, name_of, space_of
 from xpnet.autodiff.graphs import text
 from xpnet.autodiff.graphs.counting import Counter
 from xpnet.autodiff.graphs.recording import GraphTrace, Node, labels, make_nodes, shape_of
-from xpnet.autodiff.tracer import Tracer, device_of, is_floating, lowered, plain_namespace
+from xpnet.autodiff.tracer import Tracer, is_floating, lowered
 from xpnet.backends import array_namespace
 from xpnet.containers import leaves, map_leaves, rebuild
 from xpnet.errors import RecordError
@@ -134,7 +135,7 @@ class Graph:
         if call.item is not None:  # one of several results: the others' cotangents stay unknown here
             siblings = self.nodes[child.parents[0]].value
             return [g if i == call.item else None for i in range(len(siblings))]
-        xp = self._trace.space_of(g, child.value)
+        xp = self._trace.pull_space(g, child.value)
         return call.rule.pull(position)(xp, g, child.value, *self._values(child), **call.options)
 
     def _add(self, node: Node, part: Any) -> None:
@@ -221,7 +222,7 @@ class Graph:
 
     def _set_inputs(self, args: tuple[Any, ...]) -> None:
         first = next(node.value for node in self.nodes if node.depends)
-        given = leaves([_as_array(lowered(x), self._trace.base, first) for x in args])
+        given = leaves([_as_array(lowered(x), [first]) for x in args])
         if len(args) != len(self._args) or len(given) != len(self._slots):
             raise RecordError(
                 f"forward: expected {len(self._args)} arguments with {len(self._slots)} leaves as they were "
@@ -272,7 +273,7 @@ class Graph:
             )
         for number, g, y in zip(self.outputs, given, results, strict=True):
             if number is not None and self.nodes[number].depends:
-                self._add(self.nodes[number], _as_array(g, self._trace.base, y))
+                self._add(self.nodes[number], _as_array(g, [y]))
 
     def _gradient(self, slot: int | None) -> Any:
         if slot is None or not self.nodes[slot].depends:
@@ -309,19 +310,14 @@ def graph(f: Callable[..., Any], *args: Any) -> Graph:
         >>> ellipse.counts
         Counts(nodes=5, edges=5, products=5, paths=3, path_products=6)
     """
-    name = getattr(f, "__name__", type(f).__name__)
-    if any(type(x) is Tracer and x.trace.level for x in leaves(list(args))):
+    name = name_of(f)
+    if any(type(x) is Tracer and x.trace.level for x in leaves(args)):
         raise RecordError(
             f"graph of {name}: expected plain arrays, found a traced one; call graph outside grad"
         )
-    floats = [x for x in leaves(list(args)) if is_floating(x)]
-    first = floats[0] if floats else None
-    xp = plain_namespace(*floats) if floats else None
-    chosen = [_as_array(x, xp, first) for x in map_leaves(lowered, list(args))]
-    floats = [x for x in leaves(chosen) if is_floating(x)]
-    if not floats:
-        raise RecordError(f"graph of {name}: expected a floating array among the arguments, found none")
-    trace = GraphTrace(plain_namespace(*floats))
+    plain = map_leaves(lowered, list(args))
+    chosen = [_as_array(x, leaves(plain)) for x in plain]
+    trace = GraphTrace(space_of(f"graph of {name}", [x for x in leaves(chosen) if is_floating(x)]))
     slots: list[int | None] = []
 
     def trace_leaf(x: Any) -> Any:
@@ -338,16 +334,9 @@ def graph(f: Callable[..., Any], *args: Any) -> Graph:
     return Graph(nodes, trace, chosen, slots, result)
 
 
-def _as_array(x: Any, xp: Any, beside: Any) -> Any:
-    """Return a Python float as a 0-d array like the arrays beside it; anything else as it is."""
-    if type(x) not in (float, complex):
-        return x
-    if xp is None:
-        import numpy as np
-
-        return np.asarray(x)
-    dtype = beside.dtype if type(x) is float else None
-    return xp.asarray(x, dtype=dtype, device=device_of(beside))
+def _as_array(x: Any, others: list[Any]) -> Any:
+    """Return a Python float as a 0-d array like the others; anything else as it is."""
+    return array_beside(x, others) if type(x) in (float, complex) else x
 
 
 def _ones_like(x: Any) -> Any:

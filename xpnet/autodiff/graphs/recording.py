@@ -146,10 +146,6 @@ class GraphTrace(ReverseTrace):
             return x.slot if x.trace is self else self._seen.get(id(x.value))
         return self._seen.get(id(x))
 
-    def space_of(self, g: Any, out: Any) -> Any:
-        """Return the namespace in which cotangents ``g`` of ``out`` are pulled back."""
-        return self._space_of(g, out)
-
     def call(self, number: int) -> Call | None:
         """Return how entry ``number`` was computed; None for inputs and constants."""
         _, parents, values, options, _ = self.tape[number]
