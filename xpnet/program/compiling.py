@@ -1,0 +1,194 @@
+"""``compile``: a function that runs as a recorded, lowered program."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from typing import Any
+
+import array_api_compat
+
+from xpnet.autodiff.tracer import Tracer
+from xpnet.backends import Backend, array_namespace
+from xpnet.backends import backend as open_backend
+from xpnet.containers import leaves
+from xpnet.errors import ConfigError, RecordError, suggest
+from xpnet.program.lowerings import generic
+from xpnet.program.passes.simplify import simplify
+from xpnet.program.program import Program, Ref
+from xpnet.program.recording import Recorded, record_call
+
+__all__ = ["LOWERINGS", "Compiled", "choose", "compile", "lowered_program"]
+
+_log = logging.getLogger("xpnet")
+_CACHE = 16  # programs that a compiled function keeps
+
+
+def _numpy(program: Program, donated: dict[int, int]) -> Callable[..., Any]:
+    from xpnet.program.lowerings import numpy
+
+    return numpy.lower(program, donated)
+
+
+def _numba(program: Program, donated: dict[int, int]) -> Callable[..., Any]:
+    from xpnet.program.lowerings import numba
+
+    return numba.lower(program, donated)
+
+
+LOWERINGS: dict[str, Callable[[Program, dict[int, int]], Callable[..., Any]]] = {
+    "generic": lambda program, donated: generic.lower(program),
+    "numpy": _numpy,
+    "numba": _numba,
+}
+"""Each takes a simplified program and its donations, and returns a callable from inputs to outputs."""
+
+
+def choose(lower: str, xp: Any) -> str:
+    """Return the name of the lowering for arrays of ``xp`` (``"auto"``: the fastest that is installed)."""
+    if lower not in ("auto", "off", *LOWERINGS):
+        raise ConfigError(
+            f"compile: expected lower to be a known name, found {lower!r}"
+            f"{suggest(lower, ['auto', 'off', *LOWERINGS])}"
+        )
+    on_numpy = xp.__name__.endswith("numpy") and not xp.__name__.startswith("jax")
+    if lower == "auto":
+        if not on_numpy:
+            return "generic"
+        return "numba" if importlib.util.find_spec("numba") else "numpy"
+    if lower in ("numpy", "numba") and not on_numpy:
+        raise ConfigError(f"compile: expected NumPy arrays for lower={lower!r}, found {xp.__name__}")
+    return lower
+
+
+def lowered_program(program: Program, lower: str, donated: dict[int, int] | None = None) -> Callable[..., Any]:
+    """Return a program, which need not be simplified, as a callable from inputs to outputs."""
+    return LOWERINGS[lower](simplify(program), donated or {})
+
+
+def compile(
+    fn: Callable[..., Any],
+    *,
+    backend: str | Backend | None = None,
+    donate: int | tuple[int, ...] = (),
+    lower: str = "auto",
+) -> Compiled:
+    """Return ``fn`` as a function that is recorded once for each kind of arguments, and runs as a program.
+
+    Args:
+        fn: array code for the standard. Python's course may depend on shapes and on arguments that are no
+            arrays, not on values in arrays.
+        backend: where the arguments live; None: wherever they do.
+        donate: positions of arguments whose arrays may be overwritten: results of the same shape and dtype
+            take their memory, as in a training step that gives new parameters for old ones.
+        lower: ``"generic"`` (any backend, call by call), ``"numpy"``, ``"numba"``, ``"auto"`` for the fastest
+            that works here, or ``"off"`` to call ``fn`` itself.
+
+    Returns:
+        A :class:`Compiled`. What cannot be compiled is said once, as a log message and in its ``reason``,
+        and runs uncompiled with the same results. Inside a transform (``grad`` of it) it runs as ``fn``.
+
+    Raises:
+        ConfigError: an unknown lowering, or one that does not fit the arrays.
+
+    Example:
+        >>> import numpy as np
+        >>> from xpnet.backends import array_namespace
+        >>> f = compile(lambda x: array_namespace(x).tanh(x) * 2.0)
+        >>> f(np.zeros(3)), f.recordings
+        (array([0., 0., 0.]), 1)
+    """
+    return Compiled(fn, None if backend is None else open_backend(backend), donate, lower)
+
+
+class Compiled:
+    """A function with the programs that were made of it.
+
+    Attributes:
+        recordings: how often it was recorded: once for each structure, shape and dtype of the arguments.
+        reason: why it runs uncompiled; empty if it does not.
+    """
+
+    def __init__(
+        self, fn: Callable[..., Any], backend: Backend | None, donate: int | tuple[int, ...], lower: str
+    ):
+        functools.update_wrapper(self, fn)
+        self._fn, self._backend, self._lower = fn, backend, lower
+        self._donate = (donate,) if isinstance(donate, int) else tuple(donate)
+        self._cache: OrderedDict[Hashable, tuple[Recorded, Callable[..., Any]]] = OrderedDict()
+        self.recordings = 0
+        self.reason = ""
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        given = leaves((args, options))
+        if self.reason or self._lower == "off" or any(type(x) is Tracer for x in given):
+            return self._fn(*args, **options)
+        key, arrays = _signature((args, options))
+        known = self._cache.get(key)
+        if known is None:
+            try:
+                recorded, run = self._record(args, options, arrays)
+            except RecordError as error:
+                self._give_up(str(error))
+                return self._fn(*args, **options)
+            self._cache[key] = recorded, run
+            if len(self._cache) > _CACHE:
+                self._cache.popitem(last=False)
+            if self._donate:  # the first run's values are in memory of their own
+                return recorded.result(run(arrays))
+            return recorded.value
+        recorded, run = known
+        self._cache.move_to_end(key)
+        return recorded.result(run(arrays))
+
+    def _record(self, args: Any, options: Any, arrays: list[Any]) -> tuple[Recorded, Callable[..., Any]]:
+        lower = choose(self._lower, array_namespace(*arrays))
+        recorded = record_call(self._fn, args, options)
+        self.recordings += 1
+        return recorded, lowered_program(recorded.program, lower, self._donations(recorded.program, args))
+
+    def _donations(self, program: Program, args: tuple[Any, ...]) -> dict[int, int]:
+        """Match arrays of donated arguments with outputs of the same shape and dtype, in order."""
+        offered, position = [], 0
+        for i, value in enumerate(args):
+            for x in leaves(value):
+                if array_api_compat.is_array_api_obj(x):
+                    if i in self._donate:
+                        offered.append(position)
+                    position += 1
+        donated: dict[int, int] = {}
+        for number, output in enumerate(program.outputs):
+            for source in offered:
+                same = type(output) is Ref and (
+                    program.values[output.number] == program.values[program.inputs[source]]
+                )
+                if same and source not in donated.values():
+                    donated[number] = source
+                    break
+        return donated
+
+    def _give_up(self, reason: str) -> None:
+        self.reason = reason
+        _log.warning("%s runs uncompiled: %s", getattr(self._fn, "__name__", "a function"), reason)
+
+
+def _signature(tree: Any) -> tuple[Hashable, list[Any]]:
+    """Return what decides which program is run, and the arrays in ``tree``."""
+    arrays: list[Any] = []
+
+    def walk(tree: Any) -> Hashable:
+        if array_api_compat.is_array_api_obj(tree):
+            arrays.append(tree)
+            return type(tree), tuple(tree.shape), tree.dtype, str(array_api_compat.device(tree))
+        if isinstance(tree, dict):
+            return dict, tuple((key, walk(value)) for key, value in tree.items())
+        if isinstance(tree, (list, tuple)):
+            return type(tree), tuple(walk(value) for value in tree)
+        if hasattr(tree, "__leaves__"):
+            return type(tree), getattr(tree, "layout", None), tuple(walk(x) for x in tree.__leaves__())
+        return type(tree), tree
+
+    return walk(tree), arrays
