@@ -155,6 +155,7 @@ def test_expressions_are_never_run_as_code() -> None:
         (["(" * 300 + "x" + ")" * 300, "x=1"], "expected an expression such as"),
         (["tnh(x)", "x=1"], "unknown function 'tnh'; did you mean 'tanh'?"),
         (["qqq(x)", "x=1"], "unknown function 'qqq'; expected one of the array standard"),
+        (["last_written(x, 0)", "x=1"], "unknown function 'last_written'"),
         (["x * y", "x=1"], "'x * y' has no value for its name 'y': add y=NUMBER"),
         (["runs/abc"], "nor is there a folder or a file 'runs/abc'"),
         (["x * x", "x=1", "y=2"], "has no name 'y'; known: x"),

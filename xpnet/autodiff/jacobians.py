@@ -43,18 +43,18 @@ def jacobian(
     Returns:
         A function of the same arguments that returns an array of shape ``y.shape + x.shape``. Containers are
         nested: the result's outside, the argument's inside. Parameters count as their flat vector; the
-        entry of what is not floating is None.
+        entry of what is not floating is None. A real result's Jacobian to a complex x is
+        J = ∂y/∂Re x - i ∂y/∂Im x, so that dy = Re(J dx).
 
     Raises:
         RecordError: an unknown mode; an argument or result that cannot be differentiated; a complex result
             of a complex argument that is not differentiable over the complex numbers (such as x*).
 
-    A real result's Jacobian to a complex x is J = ∂y/∂Re x - i ∂y/∂Im x, so that dy = Re(J dx).
-
-    >>> import numpy as np
-    >>> jacobian(lambda x: x * x[0])(np.asarray([2.0, 3.0]))
-    array([[4., 0.],
-           [3., 2.]])
+    Example:
+        >>> import numpy as np
+        >>> jacobian(lambda x: x * x[0])(np.asarray([2.0, 3.0]))
+        array([[4., 0.],
+               [3., 2.]])
     """
     if mode not in _MODES:
         raise RecordError(
@@ -79,10 +79,14 @@ def hessian(f: Callable[..., Any], argnums: int | tuple[int, ...] = 0) -> Callab
     The gradient is recorded once and walked back once for each of its entries. The result has the shape
     ``x.shape + x.shape``; containers, and a tuple of ``argnums``, are nested twice.
 
-    >>> import numpy as np
-    >>> hessian(lambda x: x[0] ** 2 * x[1])(np.asarray([3.0, 5.0]))
-    array([[10.,  6.],
-           [ 6.,  0.]])
+    Raises:
+        RecordError: as :func:`value_and_grad` and :func:`jacobian` do.
+
+    Example:
+        >>> import numpy as np
+        >>> hessian(lambda x: x[0] ** 2 * x[1])(np.asarray([3.0, 5.0]))
+        array([[10.,  6.],
+               [ 6.,  0.]])
     """
     return jacobian(grad(f, argnums), argnums)
 
@@ -98,9 +102,13 @@ def hvp(f: Callable[..., Any], x: Any, v: Any) -> Any:
         x: array or container of arrays.
         v: like ``x``, with None for what is not floating in it.
 
-    >>> import numpy as np
-    >>> hvp(lambda x: x[0] ** 2 * x[1], np.asarray([3.0, 5.0]), np.asarray([1.0, 0.0]))
-    array([10.,  6.])
+    Raises:
+        RecordError: the result is not a real floating 0-d array, or ``v`` is unlike ``x``.
+
+    Example:
+        >>> import numpy as np
+        >>> hvp(lambda x: x[0] ** 2 * x[1], np.asarray([3.0, 5.0]), np.asarray([1.0, 0.0]))
+        array([10.,  6.])
     """
     return jvp(grad(f), (x,), (v,))[1]
 
@@ -118,12 +126,16 @@ def ggn_vp(model: Callable[[Any], Any], loss: Callable[[Any], Any], params: Any,
         model: function of ``params`` whose result is an array or a container of arrays.
         loss: function of that result with a 0-d result.
         params: array or container of arrays, such as :class:`xpnet.parameters.Parameters`.
-        v: like ``params``.
+        v: like ``params``, with None for what is not floating in it.
 
-    >>> import numpy as np
-    >>> X = np.asarray([[1.0, 0.0], [1.0, 2.0]])
-    >>> ggn_vp(lambda w: X @ w, lambda y: y @ y, np.zeros(2), np.asarray([1.0, 0.0]))  # 2 XᵀX v
-    array([4., 4.])
+    Raises:
+        RecordError: the loss is not a real floating 0-d array, or ``v`` is unlike ``params``.
+
+    Example:
+        >>> import numpy as np
+        >>> X = np.asarray([[1.0, 0.0], [1.0, 2.0]])
+        >>> ggn_vp(lambda w: X @ w, lambda y: y @ y, np.zeros(2), np.asarray([1.0, 0.0]))  # 2 XᵀX v
+        array([4., 4.])
     """
     name = f"ggn_vp of {name_of(model)}"
 

@@ -77,11 +77,12 @@ def value_and_grad(
 def grad(f: Callable[..., Any], argnums: int | tuple[int, ...] = 0) -> Callable[..., Any]:
     """Return a function that computes the gradient of ``f``; see :func:`value_and_grad`.
 
-    >>> import numpy as np
-    >>> float(grad(lambda x: x**3)(np.asarray(2.0)))
-    12.0
-    >>> float(grad(grad(lambda x: x**3))(np.asarray(2.0)))
-    12.0
+    Example:
+        >>> import numpy as np
+        >>> float(grad(lambda x: x**3)(np.asarray(2.0)))
+        12.0
+        >>> float(grad(grad(lambda x: x**3))(np.asarray(2.0)))
+        12.0
     """
     both = value_and_grad(f, argnums)
 
@@ -98,13 +99,14 @@ def vjp(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[[Any], tupl
     The pullback takes a container like the result (None for what is not floating in it) and returns one
     entry for each primal: with y = f(x) and Jacobian J it computes Jᵀ g. It may be called many times.
 
-    >>> import numpy as np
-    >>> y, pullback = vjp(lambda x: x * x, np.asarray([1.0, 3.0]))
-    >>> pullback(np.asarray([1.0, 0.5]))
-    (array([2., 3.]),)
-
     Raises:
         RecordError: the result is not made of arrays; from the pullback: a cotangent unlike the result.
+
+    Example:
+        >>> import numpy as np
+        >>> y, pullback = vjp(lambda x: x * x, np.asarray([1.0, 3.0]))
+        >>> pullback(np.asarray([1.0, 0.5]))
+        (array([2., 3.]),)
     """
     name = f"vjp of {name_of(f)}"
     recording = Recording(name, f, tuple(range(len(primals))), primals, {})
@@ -125,13 +127,14 @@ def jvp(f: Callable[..., Any], primals: tuple[Any, ...], tangents: tuple[Any, ..
         primals: the arguments.
         tangents: their directions, with None for what is not floating.
 
-    >>> import numpy as np
-    >>> y, dy = jvp(lambda x: x * x, (np.asarray(3.0),), (np.asarray(1.0),))
-    >>> float(y), float(dy)
-    (9.0, 6.0)
-
     Raises:
         RecordError: a tangent unlike its array; a result that is not made of arrays.
+
+    Example:
+        >>> import numpy as np
+        >>> y, dy = jvp(lambda x: x * x, (np.asarray(3.0),), (np.asarray(1.0),))
+        >>> float(y), float(dy)
+        (9.0, 6.0)
     """
     name = f"jvp of {name_of(f)}"
     for what, given in (("primals", primals), ("tangents", tangents)):

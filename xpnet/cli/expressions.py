@@ -14,7 +14,7 @@ from typing import Any
 from xpnet.autodiff import functions
 from xpnet.autodiff.rules import RULES
 from xpnet.autodiff.rules.rule import lookup
-from xpnet.backends import array_namespace
+from xpnet.backends import array_namespace, lacking
 from xpnet.errors import ConfigError, suggest
 
 __all__ = ["Expression", "read_value"]
@@ -39,12 +39,9 @@ _COMPARED: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
     ast.NotEq: operator.ne,
 }
 _LITERALS = (int, float, bool, type(None), type(...))
-_INTERNAL = {"assign", "getitem", "keep", "place", "to_device", "unpack"}
 _CONSTANTS = ("pi", "e")
-
-
-def _known_functions() -> set[str]:
-    return (set(RULES) | set(functions.__all__)) - _INTERNAL
+# All with rules but those that serve other rules or have a notation of their own.
+_FUNCTIONS = (RULES.keys() - {*lacking.__all__, "getitem", "to_device", "unpack"}) | {"erf"}
 
 
 class Expression:
@@ -113,8 +110,8 @@ class Expression:
             parts = [node.left, *node.comparators]
         elif isinstance(node, ast.Call):
             name = ast.unparse(node.func)
-            if name not in _known_functions():
-                raise ConfigError(f"unknown function '{name}'{_nearest(name, _known_functions())}")
+            if name not in _FUNCTIONS:
+                raise ConfigError(f"unknown function '{name}'{_nearest(name)}")
             parts = [*node.args, *(keyword.value for keyword in node.keywords)]
             if any(keyword.arg is None for keyword in node.keywords):
                 raise ConfigError(f"'{self._text(node)}': expected name=value, found **")
@@ -184,9 +181,9 @@ def _function(name: str, space: Any) -> Callable[..., Any]:
     return getattr(functions, name) if name in functions.__all__ else lookup(space, name)
 
 
-def _nearest(name: str, known: set[str]) -> str:
+def _nearest(name: str) -> str:
     """Return a hint at a function of a similar name; all names would be too many."""
-    hint = suggest(name, known)
+    hint = suggest(name, _FUNCTIONS)
     return (
         hint if "did you mean" in hint else "; expected one of the array standard, such as exp, sum or where"
     )

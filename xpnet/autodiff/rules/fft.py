@@ -7,16 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from xpnet.autodiff.rules.rule import cast, composed, constant, linear, lookup
+from xpnet.autodiff.rules.rule import along, cast, composed, constant, linear, lookup
 
 __all__: list[str] = []
 
 _OTHER_WAY = {"backward": "forward", "ortho": "ortho", "forward": "backward"}
-
-
-def _along(x: Any, axis: int, start: int | None, stop: int | None) -> tuple[Any, ...]:
-    """Return the index of ``x[start:stop]`` along one axis."""
-    return (*(slice(None),) * (axis % len(x.shape)), slice(start, stop), ...)
 
 
 def _resized(xp: Any, x: Any, length: int, axis: int) -> Any:
@@ -25,8 +20,8 @@ def _resized(xp: Any, x: Any, length: int, axis: int) -> Any:
     if length > size:
         shape = list(x.shape)
         shape[axis] = length
-        return xp.place(x, _along(x, axis, 0, size), tuple(shape))
-    return x if length == size else x[_along(x, axis, 0, length)]
+        return xp.place(x, along(x, axis, slice(0, size)), tuple(shape))
+    return x if length == size else x[along(x, axis, slice(0, length))]
 
 
 def _symmetric(name: str) -> None:
@@ -59,7 +54,8 @@ def _pull_irfft(
     """All entries but the first and, for even n, the last stand for themselves and their conjugate twins."""
     g = xp.conj(xp.fft.rfft(g, axis=axis, norm=_OTHER_WAY[norm]))
     end = max(1, (out.shape[axis] + 1) // 2)
-    first, twins, middle = (g[_along(g, axis, *part)] for part in ((0, 1), (1, end), (end, None)))
+    parts = slice(0, 1), slice(1, end), slice(end, None)
+    first, twins, middle = (g[along(g, axis, part)] for part in parts)
     g = xp.concat([first, twins * 2, middle], axis=axis)
     return _resized(xp, g, x.shape[axis], axis)
 

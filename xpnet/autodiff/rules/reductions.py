@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from xpnet.autodiff.rules.rule import cast, constant, linear, rule
+from xpnet.autodiff.rules.rule import along, cast, constant, linear, rule
 
 __all__: list[str] = []
 
@@ -94,17 +94,14 @@ def _push_extreme(
 rule("max", _pull_extreme, push=_push_extreme)
 rule("min", _pull_extreme, push=_push_extreme)
 
+
 # --- Products and running sums ------------------------------------------------------------------------
-
-
-def _part(x: Any, axis: int, start: int | None, stop: int | None = None) -> Any:
-    """Return ``x[start:stop]`` along one axis."""
-    return x[(slice(None),) * (axis % len(x.shape)) + (slice(start, stop), ...)]
 
 
 def _before(xp: Any, x: Any, axis: int) -> Any:
     """Return for each entry the product of those before it along an axis."""
-    return _part(xp.cumulative_prod(x, axis=axis, include_initial=True), axis, None, x.shape[axis])
+    products = xp.cumulative_prod(x, axis=axis, include_initial=True)
+    return products[along(x, axis, slice(0, x.shape[axis]))]
 
 
 def _pull_product(
@@ -125,7 +122,7 @@ def _pull_running_sum(
     include_initial: bool = False,
 ) -> Any:  # fmt: skip
     axis = axis or 0
-    g = _part(g, axis, 1) if include_initial else g
+    g = g[along(g, axis, slice(1, None))] if include_initial else g
     return cast(xp, xp.flip(xp.cumulative_sum(xp.flip(g, axis=axis), axis=axis), axis=axis), x.dtype)
 
 
@@ -138,12 +135,13 @@ def _pull_running_product(
     The recurrence is solved by doubling: after k rounds, r_i depends on r_{i+2^k} only.
     """
     axis = axis or 0
-    g = _part(g, axis, 1) if include_initial else g
+    g = g[along(g, axis, slice(1, None))] if include_initial else g
     wide = cast(xp, x, out.dtype)
 
     def ahead(y: Any, step: int) -> Any:
         """Return y_{i+step}, and 0 behind the end."""
-        return xp.concat([_part(y, axis, step), xp.zeros_like(_part(y, axis, None, step))], axis=axis)
+        first, rest = y[along(y, axis, slice(0, step))], y[along(y, axis, slice(step, None))]
+        return xp.concat([rest, xp.zeros_like(first)], axis=axis)
 
     size, step = x.shape[axis], 1
     factor = ahead(wide, 1) if size else wide

@@ -35,6 +35,7 @@ from xpnet.errors import RecordError
 __all__ = [
     "RULES",
     "Rule",
+    "along",
     "cast",
     "composed",
     "compound",
@@ -161,6 +162,11 @@ def compound(name: str, *pulls: Callable[..., Any] | None, **parts: Any) -> Call
 def lookup(xp: Any, name: str) -> Callable[..., Any]:
     """Return the function of ``xp`` called ``name``, which may lie in an extension: ``"fft.fft"``."""
     return functools.reduce(getattr, name.split("."), xp)
+
+
+def along(x: Any, axis: int, part: slice | int) -> tuple[Any, ...]:
+    """Return the index with which ``x`` gives ``part`` of one axis, and all of the others."""
+    return (*(slice(None),) * (axis % len(x.shape)), part, ...)
 
 
 def scale(xp: Any, g: Any, slope: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from xpnet.autodiff.rules.rule import cast, composed, compound, constant, fit, linear, rule
+from xpnet.autodiff.rules.rule import along, cast, composed, compound, constant, fit, linear, rule
 
 __all__: list[str] = []
 
@@ -80,10 +80,9 @@ def _meshgrid(xp: Any, *arrays: Any, indexing: str = "xy") -> tuple[Any, ...]:
 
 def _pull_concat(position: int, xp: Any, g: Any, out: Any, *arrays: Any, axis: int | None = 0) -> Any:
     sizes = [math.prod(x.shape) if axis is None else x.shape[axis] for x in arrays]
-    along = 0 if axis is None else axis % len(g.shape)
     # of an empty last piece too, the slice starts within the axis: the standard knows no other slices
     start = min(sum(sizes[:position]), max(sum(sizes) - 1, 0))
-    part = g[(slice(None),) * along + (slice(start, start + sizes[position]), ...)]
+    part = g[along(g, axis or 0, slice(start, start + sizes[position]))]
     x = arrays[position]
     return cast(xp, xp.reshape(part, x.shape) if axis is None else part, x.dtype)
 
@@ -93,36 +92,30 @@ def _push_concat(xp: Any, tangents: list[Any], out: Any, *arrays: Any, axis: int
 
 
 def _pull_stack(position: int, xp: Any, g: Any, out: Any, *arrays: Any, axis: int = 0) -> Any:
-    part = g[(slice(None),) * (axis % len(g.shape)) + (position, ...)]
-    return cast(xp, part, arrays[position].dtype)
+    return cast(xp, g[along(g, axis, position)], arrays[position].dtype)
 
 
 def _push_stack(xp: Any, tangents: list[Any], out: Any, *arrays: Any, axis: int = 0) -> Any:
     return xp.stack(_filled(xp, tangents, arrays), axis=axis)
 
 
-def _filled(xp: Any, tangents: list[Any], arrays: tuple[Any, ...]) -> list[Any]:
-    return [xp.zeros_like(x) if t is None else t for t, x in zip(tangents, arrays, strict=True)]
+def _filled(xp: Any, parts: list[Any], arrays: tuple[Any, ...]) -> list[Any]:
+    """Return the tangents or cotangents of ``arrays`` with zeros for None."""
+    return [xp.zeros_like(x) if part is None else part for part, x in zip(parts, arrays, strict=True)]
 
 
 rule("concat", _pull_concat, push=_push_concat, variadic=True)
 rule("stack", _pull_stack, push=_push_stack, variadic=True)
 rule(
     "unstack",
-    lambda xp, g, out, x, axis=0: xp.stack(
-        [xp.zeros_like(part) if c is None else c for c, part in zip(g, out, strict=True)], axis=axis
-    ),
+    lambda xp, g, out, x, axis=0: xp.stack(_filled(xp, g, out), axis=axis),
     push=lambda xp, tangents, out, x, axis=0: xp.unstack(tangents[0], axis=axis),
     many=True,
 )
 
 
 def _pull_unpack(xp: Any, g: list[Any], out: Any, flat: Any, layout: Any) -> Any:
-    parts = []
-    for c, view in zip(g, out, strict=True):
-        c = xp.zeros_like(view) if c is None else c
-        parts.append(c if len(c.shape) == 1 else xp.reshape(c, (-1,)))
-    return xp.concat(parts)
+    return xp.concat([c if len(c.shape) == 1 else xp.reshape(c, (-1,)) for c in _filled(xp, g, out)])
 
 
 @compound("unpack", _pull_unpack, push=lambda xp, t, out, flat, layout: layout.views(t[0]), many=True)
@@ -167,12 +160,11 @@ def _diff(xp: Any, x: Any, n: int = 1, axis: int = -1, prepend: Any = None, appe
         return x
     pieces = [piece for piece in (prepend, x, append) if piece is not None]
     x = xp.concat(pieces, axis=axis) if len(pieces) > 1 else x
-    before = (slice(None),) * (axis % len(x.shape))
     for _ in range(n):
         size = x.shape[axis]
         later = slice(1, size) if size > 1 else slice(0, 0)
         earlier = slice(0, size - 1) if size > 1 else slice(0, 0)
-        x = x[(*before, later, ...)] - x[(*before, earlier, ...)]
+        x = x[along(x, axis, later)] - x[along(x, axis, earlier)]
     return x
 
 
