@@ -58,7 +58,7 @@ def choose(lower: str, xp: Any) -> str:
     if lower == "auto":
         if not on_numpy:
             return "generic"
-        return "numba" if importlib.util.find_spec("numba") else "numpy"
+        return "numpy"
     if lower in ("numpy", "numba") and not on_numpy:
         raise ConfigError(f"compile: expected NumPy arrays for lower={lower!r}, found {xp.__name__}")
     return lower

@@ -23,11 +23,13 @@ from xpnet.train.divergence import first_nonfinite_layer, nonfinite_variable
 from xpnet.train.history import Best, History
 from xpnet.train.progress import for_terminal
 from xpnet.train.rows import Rows, check_inputs, prepare, split
+from xpnet.train.steps import CompiledSteps
 from xpnet.train.stopping import Patience
 
 __all__ = ["Trainer"]
 
 _LOG_STEPS = 1000  # within an epoch, losses are looked at this often
+_WATCHED_STEPS = 50  # and callbacks that watch steps are called this often where steps are compiled
 _EVALUATION_ROWS = 4096
 
 
@@ -176,6 +178,7 @@ class Trainer:
         patience = Patience(self.patience, self.min_delta).after(self.history)
         self._start(tuple(train.X.shape[1:]))
         with self.backend.activate(), contextlib.ExitStack() as ending:
+            self._compiled = CompiledSteps(self, train) if self.compile == "auto" else None
             for callback in callbacks:
                 callback.on_fit_begin(self, epochs)
                 ending.callback(callback.on_fit_end, self, self.history)
@@ -200,12 +203,12 @@ class Trainer:
         counts: list[int] = []
         pending: list[Any] = []  # losses still on the device
         try:
-            for number, (order, count) in enumerate(plan.epoch(self.epoch + 1), start=1):
-                pending.append(self._step(train.take(order, self.backend.xp)))
-                counts.append(count)
+            for order, count, steps in plan.chunks(self.epoch + 1, self._chunk(bool(watching))):
+                pending += self._take_steps(train, order, steps)
+                counts += [count] * steps
                 for callback in watching:
-                    callback.on_step_end(self, number, len(plan))
-                if len(pending) == _LOG_STEPS:
+                    callback.on_step_end(self, len(counts), len(plan))
+                if len(pending) >= _LOG_STEPS:
                     values += self._checked(pending, len(values), before, train, plan)
                     pending = []
                 if self._exhausted():
@@ -232,14 +235,24 @@ class Trainer:
             raise
         return row
 
+    def _chunk(self, watched: bool) -> int:
+        """Return how many steps are taken at a time: all that are looked at together."""
+        if self._compiled is None:
+            return 1
+        steps = _WATCHED_STEPS if watched else _LOG_STEPS
+        return steps if self.max_steps is None else max(1, min(steps, self.max_steps - self.step))
+
+    def _take_steps(self, train: Rows, orders: Any, count: int) -> list[Any]:
+        """Take ``count`` steps on the rows ``orders`` (steps, batch); returns the losses, on the device."""
+        if self._compiled is not None:
+            return list(self._compiled.run(orders, count))
+        return [self._step(train.take(None if orders is None else orders[0, ...]))]
+
     def _step(self, batch: Rows) -> Any:
         """Take one step: forward, backward, clip, update. Returns the loss, still on the device."""
         params, state = self.variables  # type: ignore[misc]
-        (loss, new_state), gradient = self._objective(params, state, batch, self._step_key(self.step + 1))
-        if self.clip_value is not None:
-            gradient = optim.clip_by_value(gradient, self.clip_value)
-        if self.clip_norm is not None:
-            gradient = optim.clip_by_norm(gradient, self.clip_norm)
+        key = self._step_key(self.step + 1)
+        (loss, new_state), gradient = self.clipped_objective(params, state, batch, key)
         params, self.opt_state = self.optimizer.update(gradient, self.opt_state, params)  # type: ignore[arg-type]
         self.variables = Variables(params, new_state)
         self.step += 1
@@ -248,6 +261,15 @@ class Trainer:
     def _step_key(self, step: int) -> rng.Key:
         """Return the randomness of a step: it depends on the seed and the step's number alone."""
         return self.key.fold("step", step)
+
+    def clipped_objective(self, params: Any, state: Any, batch: Rows, key: rng.Key) -> tuple[Any, Any]:
+        """Return ``((loss, new state), gradient)`` of a batch, the gradient clipped as was asked for."""
+        done, gradient = self._objective(params, state, batch, key)
+        if self.clip_value is not None:
+            gradient = optim.clip_by_value(gradient, self.clip_value)
+        if self.clip_norm is not None:
+            gradient = optim.clip_by_norm(gradient, self.clip_norm)
+        return done, gradient
 
     def _make_objective(self) -> Callable[..., Any]:
         """Return the function ``(params, state, batch, key) -> ((loss, new state), gradient)``."""
@@ -343,7 +365,7 @@ class Trainer:
         self.variables, self.opt_state, self.step = before[:3]
         for order, _ in plan.epoch(self.epoch + 1):
             number -= 1
-            batch = train.take(order, self.backend.xp)
+            batch = train.take(order)
             if number == 0:
                 key = self._step_key(self.step + 1)
                 return first_nonfinite_layer(self.model, self.variables, batch.X, key), self.step + 1

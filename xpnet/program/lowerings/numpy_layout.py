@@ -129,10 +129,13 @@ def _place_donations(
     for i, operation in enumerate(program.operations):
         for n in operation.reads():
             last_read[roots.get(n, n)] = i
+    returned = {roots.get(x.number, x.number) for x in program.outputs if type(x) is Ref}
     donated: dict[int, int] = {}
     copied: dict[int, int] = {}
     for position, source in donations.items():
         output, given = program.outputs[position], program.inputs[source]
+        if given in returned:  # it is a result itself, as it was
+            continue
         if type(output) is not Ref:
             copied[position] = given
             continue
