@@ -20,7 +20,7 @@ KERNEL = blas.prefer_faster_kernel()  # before NumPy loads
 import numpy as np  # noqa: E402
 
 from benchmarks.contestants import CONTESTANTS, missing  # noqa: E402
-from benchmarks.gradients import show_gradients  # noqa: E402
+from benchmarks.gradients import show_gradients, time_gradients  # noqa: E402
 from benchmarks.works import WORKS, Work  # noqa: E402
 
 
@@ -92,20 +92,22 @@ def main() -> None:
         "processor": platform.processor() or platform.machine(),
     }
     if options.gradients:
-        print("  ".join(f"{key} {value}" for key, value in machine.items()))
         classifiers = [WORKS[name] for name in options.work if WORKS[name].loss != "squared_error"]
-        show_gradients(classifiers, options.rounds)
-        return
-    results = {name: time_work(WORKS[name], names, options.rounds) for name in options.work}
+        results = time_gradients(classifiers, options.rounds)
+    else:
+        results = {name: time_work(WORKS[name], names, options.rounds) for name in options.work}
     imports = time_imports(options.rounds) if options.imports else {}
     if options.json:
         print(json.dumps({"machine": machine, "absent": absent, "microseconds": results, "imports": imports}))
         return
     print("  ".join(f"{key} {value}" for key, value in machine.items()))
-    for name, reason in absent.items():
-        print(f"  not timed: {name} ({reason})")
-    for name, times in results.items():
-        show(WORKS[name], times)
+    if options.gradients:
+        show_gradients(classifiers, results)
+    else:
+        for name, reason in absent.items():
+            print(f"  not timed: {name} ({reason})")
+        for name, times in results.items():
+            show(WORKS[name], times)
     for label, milliseconds in imports.items():
         print(f"\nimport {label}: {milliseconds:.0f} ms")
 

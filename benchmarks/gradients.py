@@ -19,7 +19,7 @@ from xpnet import autodiff
 from xpnet.autodiff import functions
 from xpnet.autodiff.reverse import ReverseTrace
 
-__all__ = ["recording", "show_gradients"]
+__all__ = ["recording", "show_gradients", "time_gradients"]
 
 Call = Callable[[], Any]
 
@@ -139,17 +139,23 @@ def _torch(params: Any, X: np.ndarray, rows: np.ndarray) -> dict[str, Call]:
     }
 
 
-def show_gradients(works: list[Work], rounds: int) -> dict[str, Any]:
-    """Print what was measured, and return it."""
-    chain = recording(rounds)
+def time_gradients(works: list[Work], rounds: int) -> dict[str, Any]:
+    """Return microseconds: of an operation under ``"recording"``, and by work of each contestant's rounds."""
+    found: dict[str, Any] = {"recording": recording(rounds)}
+    for work in works:
+        products = work.batch * sum(n * k for n, k in zip(work.sizes, work.sizes[1:], strict=False))
+        found[work.name] = _in_turn(_calls(work), rounds, repeats=max(1, 20_000_000 // products))
+    return found
+
+
+def show_gradients(works: list[Work], found: dict[str, Any]) -> None:
+    """Print what :func:`time_gradients` measured."""
+    chain = found["recording"]
     figures = ", ".join(f"{name} {value:.2f}" for name, value in chain.items())
     print(f"\na chain of 0-d operations, µs an operation: {figures}")
     print(f"  recording adds {chain['recorded'] - chain['plain']:.2f} µs an operation")
-    found: dict[str, Any] = {"recording": chain}
     for work in works:
-        products = work.batch * sum(n * k for n, k in zip(work.sizes, work.sizes[1:], strict=False))
-        repeats = max(1, 20_000_000 // products)
-        times = _in_turn(_calls(work), rounds, repeats)
+        times = found[work.name]
         medians = {name: statistics.median(values) for name, values in times.items()}
         print(f"\ngradient of {work}")
         print(f"  {'':32}{'median µs':>11}{'min':>9}{'gradient/function':>20}{'/ xpnet':>10}")
@@ -158,5 +164,3 @@ def show_gradients(works: list[Work], rounds: int) -> dict[str, Any]:
             ratio = f"{medians[name] / medians[f'{who}: function']:.2f}" if what == "gradient" else ""
             beside = f"{medians[name] / medians[f'xpnet, compounds: {what}']:.2f}"
             print(f"  {name:32}{medians[name]:11.0f}{min(values):9.0f}{ratio:>20}{beside:>10}")
-        found[work.name] = times
-    return found

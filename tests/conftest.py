@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 os.environ.setdefault("JAX_ENABLE_X64", "1")  # read when JAX loads: its float64 is off by default
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # compiling takes longer than what is run once
 os.environ.setdefault("SCIPY_ARRAY_API", "1")  # read when SciPy loads: it then takes arrays of any library
 
 from xpnet.backends import Backend, known, probe

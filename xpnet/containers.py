@@ -11,6 +11,7 @@ in by offering two methods::
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -85,7 +86,9 @@ def _rebuild(tree: Any, remaining: Iterator[Any]) -> Any:
     if kind == "leaf":
         return _next(remaining)
     if kind == "dict":
-        return {key: _rebuild(value, remaining) for key, value in tree.items()}
+        made = {} if type(tree) is dict else copy.copy(tree)  # of a subclass with all that it knows
+        made.update({key: _rebuild(value, remaining) for key, value in tree.items()})
+        return made
     if kind == "sequence":
         return type(tree)([_rebuild(value, remaining) for value in tree])
     if kind == "namedtuple":

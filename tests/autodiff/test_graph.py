@@ -257,7 +257,7 @@ def test_a_result_that_is_not_scalar_needs_a_cotangent() -> None:
 
 
 def test_what_cannot_be_recorded() -> None:
-    with pytest.raises(RecordError, match="a floating array among the arguments.*found none"):
+    with pytest.raises(RecordError, match=r"a floating array among the arguments.*found none"):
         graph(lambda x: x, np.asarray([1, 2]))
     with pytest.raises(RecordError, match="expected plain arrays, found a traced one"):
         grad(lambda x: graph(lambda y: y * y, x).forward())(2.0)

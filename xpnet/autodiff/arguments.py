@@ -11,14 +11,17 @@ import numpy as np
 
 from xpnet.autodiff.tracer import Trace, Tracer, device_of, is_floating, lowered, plain_namespace, plain_value
 from xpnet.backends import array_namespace
+from xpnet.backends.lacking import copy, is_writeable, memory_of
 from xpnet.containers import leaves, map_leaves
 from xpnet.errors import BackendError, RecordError, XpnetError
 
 __all__ = [
+    "apart",
     "argument_numbers",
     "array_beside",
     "belongs",
     "differentiable",
+    "explain_arguments",
     "explain_mixture",
     "handed_back",
     "handing_back",
@@ -87,22 +90,29 @@ def differentiable(name: str, args: tuple[Any, ...], positions: tuple[int, ...])
     chosen = []
     for position in positions:
         value = args[position]
-        if isinstance(value, _NUMBERS):
+        if isinstance(value, _NUMBERS) and not hasattr(value, "dtype"):  # NumPy's scalars are floats too
             value = array_beside(value, leaves(args))
         is_container = isinstance(value, (dict, list, tuple)) or hasattr(value, "__leaves__")
         if not is_container and not is_floating(value):
-            found = f"dtype {value.dtype}" if hasattr(value, "dtype") else type(value).__name__
+            is_array = array_api_compat.is_array_api_obj(plain_value(value))
             raise RecordError(
-                f"{name}: expected a floating array as argument {position}, found {found}; "
-                "convert it with xp.astype(x, xp.float64)"
+                f"{name}: expected a floating array as argument {position}, found "
+                + (
+                    f"dtype {value.dtype}; convert it with xp.astype(x, xp.float64)"
+                    if is_array
+                    else f"{type(value).__name__}; pass an array, or a dict, list or tuple of arrays"
+                )
             )
         chosen.append(value)
     return chosen
 
 
-def replaced(args: tuple[Any, ...], positions: tuple[int, ...], values: list[Any]) -> list[Any]:
-    """Return ``args`` with ``values`` at ``positions``."""
-    inside = list(args)
+def replaced(space: Any, args: tuple[Any, ...], positions: tuple[int, ...], values: list[Any]) -> list[Any]:
+    """Return ``args`` with ``values`` at ``positions``, and the other arrays among them lifted by ``space``.
+
+    So code that asks several arguments for their common namespace finds one, of which some are traced.
+    """
+    inside = [x if i in positions else space.wrap(x) for i, x in enumerate(args)]
     for position, value in zip(positions, values, strict=True):
         inside[position] = value
     return inside
@@ -200,7 +210,7 @@ def results_of(name: str, result: Any, trace: Trace, beside: list[Any]) -> Any:
     """Return what ``f`` returned with Python numbers as 0-d constants, checked to hold nothing but arrays."""
 
     def check(y: Any) -> Any:
-        if isinstance(y, _NUMBERS):
+        if isinstance(y, _NUMBERS) and not hasattr(y, "dtype"):
             return array_beside(float(y) if isinstance(y, int) else y, leaves(beside))
         if type(y) is not Tracer and not array_api_compat.is_array_api_obj(y):
             raise RecordError(
@@ -218,6 +228,20 @@ def results_of(name: str, result: Any, trace: Trace, beside: list[Any]) -> Any:
     if result is None:
         raise RecordError(f"{name}: expected arrays as result, found None; does it return what it computes?")
     return map_leaves(check, result)
+
+
+def apart(pulled: list[Any], given: Any = None) -> list[Any]:
+    """Return derivatives that may be changed in place: each in memory of its own.
+
+    Two of them can be one array, and a cotangent that was given can come back as it is.
+    """
+    seen = {memory_of(x) for x in leaves(given)}
+    made = []
+    for g in pulled:
+        place = memory_of(g)
+        made.append(copy(g) if place is not None and (place in seen or not is_writeable(g)) else g)
+        seen.add(place)
+    return made
 
 
 def handed_back(tree: Any, trace: Trace, given: Any) -> Any:
@@ -253,6 +277,23 @@ def _lifting_beside(given: Any) -> Callable[[Any], Any] | None:
 
 
 # --- Libraries and devices that do not mix -----------------------------------------------------------
+
+
+def explain_arguments(name: str, error: Exception) -> None:
+    """Raise RecordError from ``error`` if that says that a rule takes no such arguments."""
+    frame = error.__traceback__
+    if isinstance(error, TypeError) and frame is not None and _is_call_of_rule(frame):
+        raise RecordError(
+            f"{name}: expected the arguments of the Array API standard (options such as axis= by name), "
+            f"found others, for which there is no derivative ({error})"
+        ) from error
+
+
+def _is_call_of_rule(frame: Any) -> bool:
+    """True if the innermost frame is a transform's own: the call itself failed, not what it called."""
+    while frame.tb_next is not None:
+        frame = frame.tb_next
+    return frame.tb_frame.f_code.co_filename.endswith(("reverse.py", "forward.py"))
 
 
 def explain_mixture(name: str, xp: Any, values: Any, error: Exception | None = None) -> None:

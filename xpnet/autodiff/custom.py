@@ -77,7 +77,7 @@ def custom_rule(
             if options and signature is not None:  # pulls know arguments by their position
                 bound = signature.bind(*args, **options)
                 args, options = bound.args, bound.kwargs
-            out = recorded(*(_opened(name, x) for x in args), **options)
+            out = recorded(*(_unlifted(name, x) for x in args), **options)
             return like(out, [_constant_if_whole(y) for y in out]) if many else out
 
         return call
@@ -110,7 +110,7 @@ def _checked_signature(name: str, f: Any, pulls: tuple[Any, ...], push: Any) -> 
 # --- The function itself -----------------------------------------------------------------------------
 
 
-def _opened(name: str, x: Any) -> Any:
+def _unlifted(name: str, x: Any) -> Any:
     """Return a container without lifted arrays in it; a traced one would be lost there."""
     if not isinstance(x, (list, tuple, dict)):
         return x

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from xpnet.autodiff.arguments import explain_mixture
+from xpnet.autodiff.arguments import explain_arguments, explain_mixture
 from xpnet.autodiff.namespaces import namespace
 from xpnet.autodiff.reverse import ReverseTrace
 from xpnet.autodiff.rules import Rule
@@ -45,6 +45,7 @@ class ForwardTrace(Trace):
             tangent = self._push(rule, tangents, out, values, options)
         except Exception as error:
             explain_mixture(rule.name, self.xp, values, error)
+            explain_arguments(rule.name, error)
             raise
         if rule.many:
             return like(out, [Tracer(o, self, t) for o, t in zip(out, tangent, strict=True)])

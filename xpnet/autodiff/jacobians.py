@@ -65,7 +65,7 @@ def jacobian(
 
     def run(*args: Any, **options: Any) -> Any:
         result, chosen, blocks = _MODES[mode](name, f, argnums, args, options)
-        argument = _opened(chosen[0] if isinstance(argnums, int) else tuple(chosen))
+        argument = _opened(tuple(chosen) if isinstance(argnums, (tuple, list)) else chosen[0])
         rows = [None if row is None else rebuild(argument, row) for row in blocks]
         return rebuild(_opened(result), rows)
 
@@ -182,8 +182,9 @@ def _by_columns(name: str, f: Any, argnums: Any, args: tuple[Any, ...], options:
         nonlocal result
 
         def along(x: Any) -> Any:
-            varied = rebuild(chosen, [*inputs[:j], x, *inputs[j + 1 :]])
-            return f(*replaced(args, positions, varied), **options)
+            space = x.trace.space
+            varied = [x if number == j else space.wrap(other) for number, other in enumerate(inputs)]
+            return f(*replaced(space, args, positions, rebuild(chosen, varied)), **space.wrap(options))
 
         along.__name__ = name_of(f)
         result, pushed = jvp(along, (inputs[j],), (tangent,))

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import functools
 import inspect
+import types
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +14,7 @@ import array_api_compat
 
 from xpnet.autodiff.rules import RULES
 from xpnet.autodiff.rules.rule import Rule
-from xpnet.autodiff.tracer import Lifted, Tracer, dispatch, like, lowered
+from xpnet.autodiff.tracer import Lifted, Tracer, dispatch, is_floating_dtype, like, lowered
 from xpnet.backends.lacking import extended
 from xpnet.errors import RecordError
 
@@ -56,6 +57,8 @@ class Namespace:
     def _made(self, name: str, value: Any) -> Any:
         if name in ("linalg", "fft") and not self._prefix:
             return Namespace(value, self._lifted is not None, prefix=f"{name}.", outer=self)
+        if isinstance(value, types.ModuleType):  # such as torch.special, whose functions know no tracers
+            raise AttributeError(f"{self.__name__} has no attribute {name!r}")
         if isinstance(value, type) or not callable(value) or name.startswith("__"):
             return value
         rule = RULES.get(self._prefix + name)
@@ -100,12 +103,14 @@ def _wrap(out: Any, trace: Lifted) -> Any:
     kind = type(out)
     if kind is Tracer or kind in _PLAIN:
         return out
+    if kind is dict:
+        return {key: _wrap(value, trace) for key, value in out.items()}
     if isinstance(out, (list, tuple)):
         return like(out, [_wrap(item, trace) for item in out])
     return Tracer(out, trace, None) if array_api_compat.is_array_api_obj(out) else out
 
 
-_PLAIN = (bool, int, float, complex, str, type(None), dict, type)  # NumPy's dtypes are types
+_PLAIN = (bool, int, float, complex, str, type(None), type)  # NumPy's dtypes are types
 
 
 def _spread(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -168,7 +173,7 @@ def _astype(space: Namespace, plain: Callable[..., Any]) -> Callable[..., Any]:
     to_whole = space._recorded(dataclasses.replace(RULES["astype"], constant=True), plain)
 
     def astype(x: Any, dtype: Any, /, **options: Any) -> Any:
-        floating = space._xp.isdtype(dtype, ("real floating", "complex floating"))
+        floating = is_floating_dtype(space._xp, dtype)
         return (to_floating if floating else to_whole)(x, dtype, **options)
 
     return astype

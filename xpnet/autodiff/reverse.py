@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from xpnet.autodiff.arguments import explain_mixture
+from xpnet.autodiff.arguments import explain_arguments, explain_mixture
 from xpnet.autodiff.namespaces import namespace
-from xpnet.autodiff.rules import Rule
+from xpnet.autodiff.rules import RULES, Rule
 from xpnet.autodiff.tracer import Trace, Tracer, like, lowered
-from xpnet.backends.lacking import extended
+from xpnet.backends.lacking import add_at, extended
 
 __all__ = ["ReverseTrace"]
 
 _LEAF = Rule("leaf")
 _ITEM = Rule("item")  # one output of a function with several
+_GETITEM = RULES["getitem"]
 
 
 class ReverseTrace(Trace):
@@ -79,6 +80,7 @@ class ReverseTrace(Trace):
         for number, g in seeds.items():
             cotangents[number] = g
         keep = dict.fromkeys(wanted)
+        own: set[int] = set()  # entries whose cotangent is in memory made here, to which more can be added
         for number in range(max(seeds, default=-1), -1, -1):
             g = cotangents[number]
             if g is None:
@@ -98,10 +100,15 @@ class ReverseTrace(Trace):
             xp = self.pull_space(g, out)
             for position, parent in enumerate(parents):
                 if parent >= 0:
+                    if rule is _GETITEM and xp is self.xp:
+                        if parent in own and add_at(cotangents[parent], values[1], g):
+                            continue  # a loop over entries costs one array, not one for each entry
+                        own.add(parent)
                     try:
                         pulled = rule.pull(position)(xp, g, out, *values, **options)
                     except Exception as error:  # some libraries take arrays of others in the function itself
                         explain_mixture(rule.name, self.xp, [g, out, values], error)
+                        explain_arguments(rule.name, error)
                         raise
                     known = cotangents[parent]
                     cotangents[parent] = pulled if known is None else self.rule_space.add(known, pulled)

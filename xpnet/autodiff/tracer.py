@@ -32,6 +32,7 @@ __all__ = [
     "dispatch",
     "is_complex",
     "is_floating",
+    "is_floating_dtype",
     "like",
     "lowered",
     "plain_namespace",
@@ -141,7 +142,7 @@ def dispatch(
         if options:
             options = {name: _without_derivative(rule, name, x) for name, x in options.items()}
             dtype = options.get("dtype")
-            if dtype is not None and not trace.space.isdtype(dtype, ("real floating", "complex floating")):
+            if dtype is not None and not is_floating_dtype(trace.space, dtype):
                 return trace.record(constant, below or call, args, options)  # sum(x, dtype=xp.int64)
         return trace.record(rule, below or call, args, options)
 
@@ -224,12 +225,26 @@ class Tracer:
     def __repr__(self) -> str:
         return f"Tracer({self.value!r})"
 
+    def __format__(self, how: str) -> str:
+        return repr(self) if not how else format(self._number(), how)
+
+    def __copy__(self) -> Tracer:
+        return Tracer(self.value, self.trace, self.slot)  # arrays in tracers never change
+
+    def __deepcopy__(self, memo: Any) -> Tracer:
+        return self.__copy__()
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise RecordError("a traced array cannot be written to a file; take xpnet.autodiff.stop_gradient(x)")
+
     def __len__(self) -> int:
         if not self.shape:
             raise TypeError("len() of a 0-d array")
         return self.shape[0]
 
     def __iter__(self) -> Any:
+        if not self.shape:
+            raise TypeError("iteration over a 0-d array")
         return iter(self.trace.space.unstack(self))
 
     def __bool__(self) -> bool:
@@ -321,7 +336,8 @@ class Tracer:
 def _not_by_numpy() -> RecordError:
     return RecordError(
         "a NumPy function was applied to a traced array; use the functions of x.__array_namespace__() (or "
-        "array_api_compat.array_namespace(x)) instead"
+        "array_api_compat.array_namespace(x)) instead, or give a function that needs NumPy a rule with "
+        "xpnet.autodiff.custom_rule"
     )
 
 
@@ -357,7 +373,8 @@ def _operator(rule: str, symbol: str) -> tuple[Any, Any, Any]:
         if not self.trace.level and type(other) is not Tracer:
             return self._become(self.trace.space.wrap(in_place(copy(self.value), other)))
         made = call(self, other)
-        if made.shape != self.shape or not is_floating(self):
+        loses = is_complex(made) and not is_complex(self)
+        if made.shape != self.shape or not is_floating(self) or loses:
             raise RecordError(
                 f"in-place {rule}: expected a result of shape {tuple(self.shape)} and dtype {self.dtype} "
                 f"like the array, found {tuple(made.shape)} and {made.dtype}; write x = x op y"
@@ -439,6 +456,15 @@ def _kind(x: Any) -> str:
 def is_floating(x: Any) -> bool:
     """True for an array (traced or not) whose dtype is real or complex floating; False for anything else."""
     return bool(_kind(x))
+
+
+def is_floating_dtype(xp: Any, dtype: Any) -> bool:
+    """True for a real or complex floating dtype of ``xp``, or what the library takes for one."""
+    floating = ("real floating", "complex floating")
+    try:
+        return xp.isdtype(dtype, floating)
+    except (TypeError, ValueError):  # NumPy takes names and Python's types too
+        return xp.isdtype(xp.empty(0, dtype=dtype).dtype, floating)
 
 
 def is_complex(x: Any) -> bool:

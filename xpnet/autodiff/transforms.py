@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from xpnet.autodiff.arguments import (
+    apart,
     argument_numbers,
     belongs,
     differentiable,
@@ -66,8 +67,8 @@ def value_and_grad(
         _check_scalar(name, value)
         pulled = recording.pull([recording.one()])
         back = handing_back(recording.trace, (args, options))
-        answer = rebuild(recording.chosen, [back(g) for g in pulled])
-        answer = answer[0] if isinstance(argnums, int) else tuple(answer)
+        answer = rebuild(recording.chosen, apart([back(g) for g in pulled]))
+        answer = tuple(answer) if isinstance(argnums, (tuple, list)) else answer[0]
         return ((back(value), map_leaves(back, recording.aux)) if has_aux else back(value)), answer
 
     run.__name__ = name
@@ -97,7 +98,8 @@ def vjp(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[[Any], tupl
     """Return ``f(*primals)`` and the pullback, which maps a cotangent of the result to those of the primals.
 
     The pullback takes a container like the result (None for what is not floating in it) and returns one
-    entry for each primal: with y = f(x) and Jacobian J it computes Jᵀ g. It may be called many times.
+    entry for each primal: with y = f(x) and Jacobian J it computes Jᵀ g. It may be called many times, as long
+    as the primals, and plain arrays that ``f`` used, keep their entries.
 
     Raises:
         RecordError: the result is not made of arrays; from the pullback: a cotangent unlike the result.
@@ -113,8 +115,9 @@ def vjp(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[[Any], tupl
 
     def pullback(cotangent: Any) -> tuple[Any, ...]:
         given = matched(f"{name}: cotangent", recording.result, cotangent)
-        pulled = tuple(rebuild(recording.chosen, recording.pull(given)))
-        return handed_back(pulled, recording.trace, (primals, cotangent))
+        back = handing_back(recording.trace, (primals, cotangent))
+        pulled = apart([back(g) for g in recording.pull(given)], cotangent)
+        return tuple(rebuild(recording.chosen, pulled))
 
     return handed_back(recording.result, recording.trace, primals), pullback
 
@@ -147,7 +150,7 @@ def jvp(f: Callable[..., Any], primals: tuple[Any, ...], tangents: tuple[Any, ..
     trace = ForwardTrace(space_of(name, [x for x in leaves(chosen) if is_floating(x)]))
     directions = matched(f"{name}: tangents", tuple(chosen), tangents)
     made = [
-        Tracer(lowered(x), trace, t) if is_floating(x) else x
+        Tracer(lowered(x), trace, t) if is_floating(x) else trace.space.wrap(x)
         for x, t in zip(leaves(chosen), directions, strict=True)
     ]
     try:
@@ -160,7 +163,9 @@ def jvp(f: Callable[..., Any], primals: tuple[Any, ...], tangents: tuple[Any, ..
             return y.slot
         return trace.space.zeros_like(y) if is_floating(y) else None
 
-    return handed_back((result, map_leaves(tangent_of, result)), trace, (primals, tangents))
+    back = handing_back(trace, (primals, tangents))
+    pushed = [back(tangent_of(y)) for y in leaves(result)]
+    return map_leaves(back, result), rebuild(result, apart(pushed, tangents))
 
 
 class Recording:
@@ -188,12 +193,15 @@ class Recording:
         self._leaves = leaves(self.chosen)
         floating = [is_floating(x) for x in self._leaves]
         self.trace = trace = ReverseTrace(space_of(name, list(itertools.compress(self._leaves, floating))))
-        traced = [trace.leaf(x) if known else x for x, known in zip(self._leaves, floating, strict=True)]
+        wrap = trace.space.wrap
+        traced = [
+            trace.leaf(x) if known else wrap(x) for x, known in zip(self._leaves, floating, strict=True)
+        ]
         # Kept as numbers: assignment inside f makes a traced argument stand for something else.
         self._slots = [x.slot if known else None for x, known in zip(traced, floating, strict=True)]
-        inside = replaced(args, positions, rebuild(self.chosen, traced))
+        inside = replaced(trace.space, args, positions, rebuild(self.chosen, traced))
         try:
-            result = f(*inside, **options)
+            result = f(*inside, **wrap(options))
         finally:
             trace.open = False
         self.aux = None

@@ -86,6 +86,27 @@ def keep(g: Any, mask: Any) -> Any:
 _WHOLE = {"e": "int16", "f": "int32", "d": "int64"}  # of one size with NumPy's floating dtypes
 
 
+def memory_of(x: Any) -> Any:
+    """Return something that is equal for plain arrays that share memory; None where arrays never change."""
+    kind = type(x)
+    if kind.__module__ in ("numpy", "cupy"):
+        if kind.__name__ != "ndarray":
+            return None  # a NumPy scalar
+        while getattr(x, "base", None) is not None:
+            x = x.base
+        return id(x)
+    if kind.__module__.startswith("torch"):
+        return x.untyped_storage().data_ptr()
+    return memory_of(x._array) if kind.__module__.startswith("array_api_strict") else None
+
+
+def is_writeable(x: Any) -> bool:
+    """False for a look at memory that must not be written to, such as a broadcast one."""
+    if type(x).__module__.startswith("array_api_strict"):
+        x = x._array
+    return bool(getattr(getattr(x, "flags", None), "writeable", True))
+
+
 def copy(x: Any) -> Any:
     """Return a copy of the plain array ``x``."""
     return array_namespace(x).asarray(x, copy=True)
@@ -123,6 +144,16 @@ def place(g: Any, index: Any, shape: tuple[int, ...]) -> Any:
             g = xp.reshape(g, zeros[index].shape)
         return _set(zeros, index, g)
     return _add_up(xp, g, lambda numbers: numbers[index], shape)
+
+
+def add_at(known: Any, index: Any, g: Any) -> bool:
+    """Add ``g`` to ``known[index]`` in place, if the index is basic and the library can; says if it did."""
+    parts = index if isinstance(index, tuple) else (index,)
+    basic = all(part is Ellipsis or isinstance(part, (int, slice)) for part in parts)
+    if not basic or memory_of(known) is None or known.dtype != g.dtype:
+        return False
+    known[index] += g
+    return True
 
 
 def take_transpose(g: Any, indices: Any, axis: int | None, shape: tuple[int, ...]) -> Any:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from xpnet.autodiff.graphs.text import lines
+from xpnet.autodiff.graphs.text import kind_of, lines
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -68,8 +68,7 @@ def graph_figure(graph: Graph, *, title: str = "") -> Figure:
     for edge in layout.edges:
         _draw_arrow(axes, [(p["x"], p["y"]) for p in edge["points"]])
     for node, box, place in zip(graph.nodes, boxes, layout.nodes, strict=True):
-        kind = "result" if node.number in graph.outputs and node.kind == "operation" else node.kind
-        _draw_box(axes, box, place, kind)
+        _draw_box(axes, box, place, kind_of(node, graph.outputs))
     y = low["y"] - top
     for line in heading:
         _write(axes, low["x"], y, line)

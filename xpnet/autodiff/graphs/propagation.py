@@ -328,8 +328,10 @@ def graph(f: Callable[..., Any], *args: Any) -> Graph:
             trace.constant(x)
         return x
 
-    result = f(*[map_leaves(trace_leaf, x) for x in chosen])
-    trace.open = False
+    try:
+        result = f(*[map_leaves(trace_leaf, x) for x in chosen])
+    finally:
+        trace.open = False
     nodes = make_nodes(trace, dict(zip(slots, labels(f, chosen), strict=True)))
     return Graph(nodes, trace, chosen, slots, result)
 

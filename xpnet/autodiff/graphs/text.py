@@ -12,7 +12,7 @@ from xpnet.backends import backend_of
 if TYPE_CHECKING:
     from xpnet.autodiff.graphs.recording import Node
 
-__all__ = ["describe", "lines", "settings", "to_dot", "to_mermaid", "to_table"]
+__all__ = ["describe", "kind_of", "lines", "settings", "to_dot", "to_mermaid", "to_table"]
 
 _MOST_ENTRIES = 6  # of an array that is written out
 _MOST_ROWS = 60  # of a table
@@ -113,7 +113,8 @@ def to_table(nodes: Sequence[Node]) -> str:
     return "\n".join(text)
 
 
-def _kind(node: Node, outputs: Sequence[int | None]) -> str:
+def kind_of(node: Node, outputs: Sequence[int | None]) -> str:
+    """Return as what a picture shows a node: its kind, or "result" for an operation whose value is one."""
     return "result" if node.number in outputs and node.kind == "operation" else node.kind
 
 
@@ -129,7 +130,7 @@ def to_dot(nodes: Sequence[Node], outputs: Sequence[int | None]) -> str:
         title, shape, value, cotangent = lines(node)
         parts = [title, shape, value, f"cotangent {cotangent}" if cotangent else ""]
         label = "\\n".join(_quoted(part) for part in parts if part)
-        fill = _FILL[_kind(node, outputs)]
+        fill = _FILL[kind_of(node, outputs)]
         text.append(f'  n{node.number} [label="{label}", fillcolor="{fill}"];')
     text += [f"  n{i} -> n{node.number};" for node in nodes for i in node.parents]
     return "\n".join([*text, "}\n"])
@@ -146,7 +147,7 @@ def to_mermaid(nodes: Sequence[Node], outputs: Sequence[int | None]) -> str:
         title, shape, value, cotangent = lines(node)
         parts = [title, shape, value, f"cotangent {cotangent}" if cotangent else ""]
         label = "<br/>".join(_entities(part) for part in parts if part)
-        text.append(f'  n{node.number}["{label}"]:::{_kind(node, outputs)}')
+        text.append(f'  n{node.number}["{label}"]:::{kind_of(node, outputs)}')
     text += [f"  n{i} --> n{node.number}" for node in nodes for i in node.parents]
     text += [f"  classDef {kind} fill:{fill},stroke:#6F6F6F,color:#000" for kind, fill in _FILL.items()]
     return "\n".join(text) + "\n"

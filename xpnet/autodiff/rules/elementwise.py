@@ -35,7 +35,7 @@ elementwise("subtract", 1, -1)
 elementwise("multiply", lambda xp, out, x, y: y, lambda xp, out, x, y: x)
 elementwise(
     "divide",
-    lambda xp, out, x, y: 1 / y,
+    lambda xp, out, x, y: 1 / y if hasattr(y, "dtype") or y else math.copysign(math.inf, y),
     lambda xp, out, x, y: -xp.divide(out, y),
 )
 elementwise("reciprocal", lambda xp, out, x: -out * out)
@@ -55,6 +55,7 @@ def _base_slope(xp: Any, out: Any, x: Any, y: Any) -> Any:
     if isinstance(y, (int, float, complex)):
         return 2 * x if y == 2 else y if y in (0, 1) else y * x ** (y - 1)
     # Only where 1/x would overflow: elsewhere d(y x^(y-1))/dy = 1/x at y = 0 has to be kept.
+    y = y if y.dtype == out.dtype else xp.astype(y, out.dtype)  # unsigned and boolean exponents have no y - 1
     flat = xp.logical_and(xp.equal(y, 0), xp.less_equal(xp.abs(x), 1e-30))
     return xp.multiply(y, xp.pow(xp.where(flat, 1.0, x), y - 1))
 
@@ -102,8 +103,17 @@ elementwise(
 elementwise("sin", lambda xp, out, x: xp.cos(x))
 elementwise("cos", lambda xp, out, x: -xp.sin(x))
 elementwise("tan", lambda xp, out, x: 1 + out * out)
-elementwise("asin", lambda xp, out, x: 1 / xp.sqrt((1 - x) * (1 + x)))
-elementwise("acos", lambda xp, out, x: -1 / xp.sqrt((1 - x) * (1 + x)))
+
+
+def _leg(xp: Any, out: Any, x: Any, of_angle: str) -> Any:
+    """√(1 - x²); of complex x from the angle, by ``"cos"`` or ``"sin"``, for the root has two branches."""
+    if xp.isdtype(x.dtype, "complex floating"):
+        return getattr(xp, of_angle)(out)
+    return xp.sqrt((1 - x) * (1 + x))
+
+
+elementwise("asin", lambda xp, out, x: 1 / _leg(xp, out, x, "cos"))
+elementwise("acos", lambda xp, out, x: -1 / _leg(xp, out, x, "sin"))
 elementwise("atan", lambda xp, out, x: 1 / (1 + x * x))
 elementwise("sinh", lambda xp, out, x: xp.cosh(x))
 elementwise("cosh", lambda xp, out, x: xp.sinh(x))
@@ -164,7 +174,7 @@ def _sign(xp: Any, x: Any) -> Any:
 # Selections
 def _larger(xp: Any, x: Any, y: Any) -> Any:
     """1 where x > y, one half where they are equal, else 0, in the dtype of the array among them."""
-    dtype = (y if isinstance(x, (int, float)) else x).dtype
+    dtype = (x if hasattr(x, "dtype") else y).dtype  # of the array: NumPy's 0-d results are floats too
     return (xp.astype(xp.greater(x, y), dtype) + xp.astype(xp.greater_equal(x, y), dtype)) * 0.5
 
 

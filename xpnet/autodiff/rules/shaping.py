@@ -13,16 +13,19 @@ __all__: list[str] = []
 # --- Shapes ------------------------------------------------------------------------------------------
 
 
-def _pull_reshaped(xp: Any, g: Any, out: Any, x: Any, *args: Any, **options: Any) -> Any:
+def _pull_reshaped(xp: Any, g: Any, out: Any, x: Any, shape: Any, *, copy: bool | None = None) -> Any:
     return xp.reshape(g, x.shape)
 
 
-def _push_reshaped(xp: Any, tangents: list[Any], out: Any, x: Any, *args: Any, **options: Any) -> Any:
+def _push_reshaped(
+    xp: Any, tangents: list[Any], out: Any, x: Any, shape: Any, *, copy: bool | None = None
+) -> Any:
     return xp.reshape(tangents[0], out.shape)  # without copy=False: the tangent may lie otherwise in memory
 
 
-for _name in ("reshape", "expand_dims", "squeeze"):
-    rule(_name, _pull_reshaped, push=_push_reshaped)
+rule("reshape", _pull_reshaped, push=_push_reshaped)
+linear("expand_dims", lambda xp, g, out, x, axis=0: xp.reshape(g, x.shape))
+linear("squeeze", lambda xp, g, out, x, axis: xp.reshape(g, x.shape))
 
 linear("broadcast_to", lambda xp, g, out, x, *shape, **options: fit(xp, g, x))
 linear("flip", lambda xp, g, out, x, axis=None: xp.flip(g, axis=axis))
@@ -41,7 +44,7 @@ linear("permute_dims", _pull_permuted)
 
 
 def _pull_rolled(xp: Any, g: Any, out: Any, x: Any, shift: Any, axis: Any = None) -> Any:
-    back = -shift if isinstance(shift, int) else tuple(-s for s in shift)
+    back = tuple(-s for s in shift) if isinstance(shift, (tuple, list)) else -shift
     return xp.roll(g, back, axis=axis)
 
 
@@ -130,7 +133,8 @@ def unpack(xp: Any, flat: Any, layout: Any) -> tuple[Any, ...]:
 def _pull_repeated(xp: Any, g: Any, out: Any, x: Any, repeats: Any, axis: int | None = None) -> Any:
     shape = (math.prod(x.shape),) if axis is None else tuple(x.shape)
     along = 0 if axis is None else axis % len(shape)
-    if isinstance(repeats, int):
+    if not getattr(repeats, "shape", ()):
+        repeats = int(repeats)
         copies = xp.reshape(g, (*shape[: along + 1], repeats, *shape[along + 1 :]))
         return xp.reshape(xp.sum(copies, axis=along + 1), x.shape)
     source = xp.repeat(xp.arange(shape[along], device=x.device), repeats)  # where each entry came from
@@ -138,7 +142,7 @@ def _pull_repeated(xp: Any, g: Any, out: Any, x: Any, repeats: Any, axis: int | 
 
 
 def _pull_tiled(xp: Any, g: Any, out: Any, x: Any, repetitions: Any) -> Any:
-    times = (repetitions,) if isinstance(repetitions, int) else tuple(repetitions)
+    times = tuple(repetitions) if isinstance(repetitions, (tuple, list)) else (int(repetitions),)
     ndim = max(len(times), len(x.shape))
     times = (1,) * (ndim - len(times)) + times
     shape = (1,) * (ndim - len(x.shape)) + tuple(x.shape)

@@ -8,26 +8,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from xpnet.autodiff.rules.rule import composed, constant, rule
+from xpnet.autodiff.rules.rule import composed, constant
 
 __all__: list[str] = []
 
 
-def _pull_sorted(xp: Any, g: Any, out: Any, x: Any, *, axis: int = -1, **options: Any) -> Any:
-    """Take each cotangent back to where its value came from: the inverse of the order."""
-    order = xp.argsort(x, axis=axis, **_stably(options))
-    return xp.take_along_axis(g, xp.argsort(order, axis=axis), axis=axis)
+@composed("sort")
+def _sort(xp: Any, x: Any, *, axis: int = -1, descending: bool = False, stable: bool = True) -> Any:
+    """Take the values in the order that ``argsort`` finds."""
+    order = xp.argsort(x, axis=axis, descending=descending, stable=True)
+    return xp.take_along_axis(x, order, axis=axis)
 
-
-def _push_sorted(xp: Any, tangents: list[Any], out: Any, x: Any, *, axis: int = -1, **options: Any) -> Any:
-    return xp.take_along_axis(tangents[0], xp.argsort(x, axis=axis, **_stably(options)), axis=axis)
-
-
-def _stably(options: dict[str, Any]) -> dict[str, Any]:
-    return {**options, "stable": True}  # both directions must find one order
-
-
-rule("sort", _pull_sorted, push=_push_sorted)
 
 constant("argsort", "nonzero", "searchsorted")
 
