@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from xpnet.errors import RecordError
-from xpnet.program.lowerings.numba_compiling import blas, compiled
+from xpnet.program.lowerings.numba_compiling import Function, blas, compiled
 from xpnet.program.lowerings.numba_elements import can_be_grouped
 from xpnet.program.lowerings.numba_native import Native
 from xpnet.program.lowerings.numpy_layout import Layout, lay_out
@@ -122,7 +122,7 @@ class _Segments(Writer):
         native.write_all()
         memory = native.memory()
         super().__init__(plan.program, plan.layout, plan.memory, native.slots(memory))
-        self._names.update(asarray=np.asarray, contiguous=np.ascontiguousarray)
+        self._names["contiguous"] = _contiguous
         self._names["memory"] = memory.__array_interface__["data"][0]
         self._names["keep_memory"] = memory
 
@@ -130,7 +130,7 @@ class _Segments(Writer):
         program, layout, native = self._plan.program, self._plan.layout, self._native
         wanted = self._wanted()
         external: dict[int, None] = {}
-        functions: list[tuple[str, list[str], dict[str, tuple[str, int]]]] = []
+        functions: list[Function] = []
         run: list[Operation] = []
 
         def flush() -> None:
@@ -186,15 +186,15 @@ class _Segments(Writer):
                 dtype = self._constant(value.library_dtype)
                 self._lines.append(f"v{n} = empty({value.shape!r}, {dtype})")
 
-    def _flush(self, code: list[str], functions: list[Any], external: dict[int, None]) -> None:
+    def _flush(self, code: list[str], functions: list[Function], external: dict[int, None]) -> None:
         if not code:
             return
         name = f"segment{len(functions)}"
         arrays = self._native.pointers(code)
-        functions.append((name, code, {f"v{n}": self._native.kind(n) for n in arrays}))
+        functions.append(Function(name, code, {n: self._native.kind(n) for n in arrays}))
         external.update(dict.fromkeys(arrays))
         self._names["gemm32"], self._names["gemm64"] = self._native.gemm
-        given = ", ".join(["memory", "gemm32", "gemm64", *(f"v{n}" for n in arrays)])
+        given = ", ".join(["memory", "gemm32", "gemm64", "1", *(f"v{n}" for n in arrays)])
         self._lines.append(f"{name}({given})")
 
     def _checked(self, external: dict[int, None]) -> list[str]:
@@ -202,8 +202,7 @@ class _Segments(Writer):
         lines = []
         given = [n for n in self._program.inputs if n in external]
         for n in given:
-            change = "contiguous" if self._program.values[n].shape else "asarray"
-            lines.append(f"    v{n} = {change}(v{n})")
+            lines.append(f"    v{n} = contiguous(v{n})")
         if given:
             self._names["refuse"] = _refuse
             self._names["kinds"] = tuple(
@@ -237,13 +236,18 @@ def lower_loop(
         A function ``(carry, constants, sequences) -> (carry, results)``; the state it returns is in arrays of
         its own, the results of the steps are stacked.
     """
+    plan = _Plan(program, {i: i for i in range(carry)})
+    native = Native(plan.program, plan.layout, plan.memory, blas())
+    native.write_all()
+    if native.complete() and len(program.inputs) > carry + constants:
+        return CompiledLoop(plan, native, carry, constants)
     once = lower(program, {i: i for i in range(carry)})
 
     def loop(carried: Any, fixed: Any, sequences: Any) -> tuple[list[Any], list[Any]]:
         now = [np.array(x, order="C") for x in carried]
         seen: list[list[Any]] = []
-        for row in zip(*(list(_rows(x)) for x in sequences), strict=True):
-            out = once([*now, *fixed, *row])
+        for i in range(len(sequences[0])):
+            out = once([*now, *fixed, *(x[i, ...] for x in sequences)])
             now = out[:carry]
             seen.append(out[carry:])
         return now, [np.stack(column) for column in zip(*seen, strict=True)]
@@ -251,5 +255,59 @@ def lower_loop(
     return loop
 
 
-def _rows(x: Any) -> list[Any]:
-    return [x[i, ...] for i in range(len(x))]
+class CompiledLoop:
+    """A loop over the steps of a program, compiled as a whole; not for several threads at once.
+
+    Attributes:
+        compiled_source: the generated code.
+    """
+
+    def __init__(self, plan: _Plan, native: Native, carry: int, constants: int):
+        program, layout = plan.program, plan.layout
+        self._inputs = [program.values[n] for n in program.inputs]
+        self._results = [program.values[x.number] for x in program.outputs[carry:]]
+        self._carry, self._fixed = carry, carry + constants
+        # Results of a step that lie in their row of what is returned from the start.
+        direct: dict[int, int] = {}
+        for position, x in enumerate(program.outputs[carry:]):
+            if x.number in layout.outputs and x.number not in {*layout.donated, *direct.values()}:
+                direct[position] = x.number
+        native.keep_apart(layout.outputs - {*layout.donated, *direct.values()})
+        advancing = {n: program.values[n].size for n in program.inputs[self._fixed :]}
+        arrays = {n: native.kind(n, int(n in advancing)) for n in program.inputs}
+        code = [line for lines in native.code_in_order() for line in lines]
+        stacked = []
+        for position, x in enumerate(program.outputs[carry:]):
+            number = direct.get(position)
+            if number is None:
+                number = max(program.values) + 1 + position
+                code += native.copy_to_array(number, x)
+            stacked.append(number)
+            arrays[number] = native.kind(x.number, 1)
+            advancing[number] = program.values[x.number].size
+        code += native.carried(carry)
+        function = Function("loop", code, arrays, advancing)
+        self.compiled_source, names = compiled([function], native.constants)
+        self._memory, self._gemm = native.memory(), native.gemm
+        self._address = self._memory.__array_interface__["data"][0]
+        self._call, self._owner = names["loop"], names["loop_of_numba"]
+
+    def __call__(
+        self, carried: Sequence[Any], fixed: Sequence[Any], sequences: Sequence[Any]
+    ) -> tuple[list[Any], list[Any]]:
+        steps = len(sequences[0])
+        given = [*(np.array(x, order="C") for x in carried), *map(_contiguous, (*fixed, *sequences))]
+        found = [(x.shape, x.dtype) for x in given]
+        rows = [() if i < self._fixed else (steps,) for i in range(len(given))]
+        expected = [
+            ((*row, *value.shape), value.library_dtype) for row, value in zip(rows, self._inputs, strict=True)
+        ]
+        if found != expected:
+            _refuse(tuple(found), tuple(expected))
+        results = [np.empty((steps, *value.shape), dtype=value.library_dtype) for value in self._results]
+        self._call(self._address, *self._gemm, steps, *given, *results)
+        return given[: self._carry], results
+
+
+def _contiguous(x: Any) -> np.ndarray:
+    return np.asarray(x, order="C")

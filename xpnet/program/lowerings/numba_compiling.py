@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import math
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numba import njit, types
 
-from xpnet.program.lowerings import numba_functions as functions
+from xpnet.program.lowerings import numba_functions
 
-__all__ = ["blas", "compiled"]
+__all__ = ["Function", "blas", "compiled"]
 
 _OPTIONS = {"error_model": "numpy", "nogil": True}
 _POINTERS = ("float32", "float64", "int64", "int32", "int16", "int8", "uint64", "uint32", "uint16", "uint8", "bool")
@@ -37,45 +39,74 @@ def blas() -> tuple[int, int]:
     return 0, 0
 
 
-def compiled(
-    sources: list[tuple[str, list[str], dict[str, tuple[str, int]]]], constants: dict[str, str]
-) -> tuple[str, dict[str, Any]]:
-    """Compile functions and return their source, and what to call by their names.
+@dataclass(frozen=True)
+class Function:
+    """A function to be compiled: ``name(memory, gemm32, gemm64, steps, *arrays)``.
 
-    Args:
-        sources: for each function its name, the lines of its body, and dtype and dimensions of its arrays.
-        constants: names and texts of numbers.
+    Attributes:
+        name: of the function.
+        code: lines that have a pointer ``p5`` to the array ``v5``, and ``m_float32`` to floats in the memory.
+        arrays: numbers of the arrays, with dtype and number of dimensions.
+        advancing: of those that hold one row a step, the entries of a row; the code is a step.
     """
-    text = [f"{name} = {value}" for name, value in constants.items()]
-    for name, code, arrays in sources:
-        text += ["", "", f"def {name}(memory, gemm32, gemm64, {', '.join(arrays)}):"]
-        body = "\n".join(code)
+
+    name: str
+    code: list[str]
+    arrays: dict[int, tuple[str, int]]
+    advancing: dict[int, int] = field(default_factory=dict)
+
+    def lines(self) -> list[str]:
+        """Return the source."""
+        given = ", ".join(["memory", "gemm32", "gemm64", "steps", *(f"v{n}" for n in self.arrays)])
+        lines = [f"def {self.name}({given}):"]
+        body = "\n".join(self.code)
         for dtype in _POINTERS:
             if f"m_{dtype}[" in body or f"m_{dtype}," in body:
-                text.append(f"    m_{dtype} = in_memory(memory, np.{'uint8' if dtype == 'bool' else dtype})")
-        text += [f"    p{array[1:]} = of_array({array})" for array in arrays]
-        text += [f"    {line}" for line in code]
+                kind = "uint8" if dtype == "bool" else dtype
+                lines.append(f"    m_{dtype} = in_memory(memory, np.{kind})")
+        lines += [f"    {'q' if n in self.advancing else 'p'}{n} = of_array(v{n})" for n in self.arrays]
+        lines.append("    for step in range(steps):")
+        lines += [f"        p{n} = moved(q{n}, step * {size})" for n, size in self.advancing.items()]
+        return lines + [f"        {line}" for line in self.code]
+
+    def signature(self) -> Any:
+        """Return the types of its arguments; of arrays of bool, the bytes."""
+        arrays = [
+            types.Array(getattr(types, "uint8" if dtype == "bool" else dtype), k, "C")
+            for dtype, k in self.arrays.values()
+        ]
+        return types.void(types.int64, types.int64, types.int64, types.int64, *arrays)
+
+
+def compiled(functions: list[Function], constants: dict[str, str]) -> tuple[str, dict[str, Any]]:
+    """Compile functions and return their source, and what to call by their names.
+
+    What is returned takes arrays of the right dtypes and dimensions, C-contiguous, on trust.
+
+    Args:
+        functions: what to compile.
+        constants: names and texts of numbers in their code.
+    """
+    text = [f"{name} = {value}" for name, value in constants.items()]
+    for function in functions:
+        text += ["", "", *function.lines()]
     source = "\n".join(text) + "\n"
     names = _names()
     exec(compile(source, "<xpnet compiled program>", "exec"), names)
     made = {}
-    for name, _, arrays in sources:
-        given = [types.Array(getattr(types, "uint8" if d == "bool" else d), k, "C") for d, k in arrays.values()]
-        signature = types.void(types.int64, types.int64, types.int64, *given)
-        function = njit(signature, **_OPTIONS)(names[name])
-        (result,) = function.overloads.values()
-        made[name] = result.entry_point
-        made[f"{name}_of_numba"] = function
+    for function in functions:
+        dispatcher = njit(function.signature(), **_OPTIONS)(names[function.name])
+        (result,) = dispatcher.overloads.values()
+        made[function.name] = result.entry_point
+        made[f"{function.name}_of_numba"] = dispatcher  # whose code the entry point is in
     return source, made
 
 
 def _names() -> dict[str, Any]:
-    import math
-
     names: dict[str, Any] = {"np": np, "math": math}
     for name in ("of_array", "in_memory", "moved", "sum2", "largest", "smallest", "select", "gemm"):
-        names[name] = getattr(functions, name)
+        names[name] = getattr(numba_functions, name)
     for name in ("exp", "log", "log1p", "expm1", "tanh"):
-        for dtype, function in getattr(functions, name).items():
+        for dtype, function in getattr(numba_functions, name).items():
             names[f"{name}_{dtype}"] = function
     return names

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -46,6 +48,7 @@ class Native:
         for size in memory.slots:
             self._offsets.append(self._reserved(size))
         self._filled: dict[int, tuple[int, np.ndarray]] = {}
+        self._own: dict[int, int] = {}
         self._arrays = self._looks()
 
     # --- memory ---------------------------------------------------------------------------------------
@@ -103,9 +106,9 @@ class Native:
         offset = (array.__array_interface__["data"][0] - whole.__array_interface__["data"][0]) // size
         strides = tuple(s // size for s in array.strides)
         pointer = f"p{self.layout.donated.get(root, root)}"
-        if root in self._planned.slot_of:
-            pointer = f"m_{array.dtype.name}"
-            offset += self._offsets[self._planned.slot_of[root]] // size
+        if root in self._planned.slot_of or root in self._own:
+            at = self._own[root] if root in self._own else self._offsets[self._planned.slot_of[root]]
+            pointer, offset = f"m_{array.dtype.name}", offset + at // size
         return Place(pointer, offset, array.shape, strides)
 
     def _place_constant(self, x: np.ndarray) -> Place:
@@ -131,18 +134,24 @@ class Native:
 
     def pointers(self, code: list[str]) -> list[int]:
         """Return the numbers of the arrays that the code has pointers to."""
-        found = {int(n) for line in code for n in re.findall(r"\bp(\d+)\[?", line)}
+        found = {int(n) for line in code for n in re.findall(r"\bp(\d+)\b", line)}
         return sorted(found)
 
-    def kind(self, n: int) -> tuple[str, int]:
+    def kind(self, n: int, more: int = 0) -> tuple[str, int]:
         """Return dtype and number of dimensions of an array."""
         value = self.program.values[n]
-        return value.dtype, len(value.shape)
+        return value.dtype, len(value.shape) + more
+
+    def keep_apart(self, numbers: Iterable[int]) -> None:
+        """Give values places of their own in the memory, where the code that is written after this has them."""
+        for n in numbers:
+            self._own[n] = self._reserved(self.program.values[n].bytes)
 
     # --- code -----------------------------------------------------------------------------------------
 
     def write_all(self) -> None:
         """Fill ``code``."""
+        self.code.clear()
         around = Surroundings(self.program.values, self.place, self._scratch, self._constant)
         for operation in self.program.operations:
             if isinstance(operation, Group):
@@ -223,6 +232,39 @@ class Native:
             start += given.shape[0]
         return lines
 
+    def complete(self) -> bool:
+        """True if compiled code does everything; known after `write_all`."""
+        return all(type(x) is Ref for x in self.program.outputs) and all(
+            id(op) in self.code or op.results[0] in self.layout.views for op in self.program.operations
+        )
+
+    def code_in_order(self) -> Iterator[list[str]]:
+        """Write all code anew, and yield that of each operation."""
+        self.write_all()
+        for operation in self.program.operations:
+            yield self.code.get(id(operation), [])
+
+    def copy_to_array(self, number: int, x: Ref) -> list[str]:
+        """Return code that copies a value to the array with a number."""
+        shape = self.program.values[x.number].shape
+        return _copied(_whole(f"p{number}", 0, shape), self.place(x))
+
+    def carried(self, count: int) -> list[str]:
+        """Return code that copies the first outputs over the inputs of the same positions, all at once."""
+        first, then = [], []
+        for n, x in zip(self.program.inputs[:count], self.program.outputs[:count], strict=True):
+            given, value = self.place(x), self.program.values[x.number]
+            target = self.place(Ref(n))
+            if given == target:
+                continue
+            if given.pointer.startswith("p"):  # perhaps overwritten itself
+                kept = self._scratch(value.size, value.dtype)
+                kept = _whole(kept.pointer, kept.offset, value.shape)
+                first += _copied(kept, given)
+                given = kept
+            then += _copied(target, given)
+        return first + then
+
     def copies(self, copied: dict[int, int]) -> list[str]:
         """Return code that copies outputs (by position) over inputs (by number)."""
         lines = []
@@ -233,6 +275,11 @@ class Native:
 
 _GATHERED = frozenset({"bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
                        "float32", "float64"})  # fmt: skip
+
+
+def _whole(pointer: str, offset: int, shape: tuple[int, ...]) -> Place:
+    strides = [math.prod(shape[k + 1 :]) for k in range(len(shape))]
+    return Place(pointer, offset, shape, tuple(strides))
 
 
 def _copied(target: Place, given: Place) -> list[str]:
