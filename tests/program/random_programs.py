@@ -67,7 +67,9 @@ def _step(builder: Builder, x: Ref, draw: np.random.Generator) -> None:
         else:
             _where(builder, x, draw)
         return
-    kind = draw.choice(["unary", "binary", "binary", "binary", "reduce", "reduce", "shape", "matmul", "number"])
+    kind = draw.choice(
+        ["unary", "binary", "binary", "binary", "reduce", "reduce", "shape", "matmul", "number"]
+    )
     if kind == "unary":
         small = builder.apply("maximum", builder.apply("minimum", x, 50.0), -50.0)
         builder.apply(str(draw.choice(_UNARY)), small)

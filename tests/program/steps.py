@@ -92,5 +92,6 @@ def _assigned(x: Any) -> Any:
     made = array_namespace(x).zeros((2, 4), dtype=x.dtype)
     made[0, :] = x
     made[1, :2] = x[2:] * 2
+    x = x * 1.0
     x[0] = 7.0
     return made + x

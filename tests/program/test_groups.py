@@ -78,7 +78,10 @@ def test_sums_over_everything_wait_for_the_loop() -> None:
     x = Builder(np.arange(6.0))
     norm = x.apply("sqrt", x.apply("sum", x.apply("multiply", Ref(0), Ref(0))))
     program = x.program(x.apply("divide", Ref(0), norm))
-    assert [_names(group) for group in _groups(_grouped(program))] == [["multiply", "sum", "sqrt"], ["divide"]]
+    assert [_names(group) for group in _groups(_grouped(program))] == [
+        ["multiply", "sum", "sqrt"],
+        ["divide"],
+    ]
     _same(program, x.arrays[:1])
 
 
@@ -88,7 +91,10 @@ def test_sums_over_rows_end_in_their_group() -> None:
     g = x.apply("keep", Ref(1), x.apply("greater", Ref(0), 5.0))
     bias = x.apply("sum", g, axis=0)
     program = x.program(g, bias, x.apply("multiply", bias, 2.0))
-    assert [_names(group) for group in _groups(_grouped(program))] == [["greater", "keep", "sum"], ["multiply"]]
+    assert [_names(group) for group in _groups(_grouped(program))] == [
+        ["greater", "keep", "sum"],
+        ["multiply"],
+    ]
     _same(program, x.arrays[:2])
 
 
@@ -146,7 +152,9 @@ def test_random_programs(seed: int) -> None:
     for operation in grouped.operations:
         assert known.issuperset(operation.reads())
         known.update(operation.results)
-        assert isinstance(operation, Group) or operation.name not in _ELEMENTWISE or _alone(operation, program)
+        assert (
+            isinstance(operation, Group) or operation.name not in _ELEMENTWISE or _alone(operation, program)
+        )
 
 
 def _alone(operation: Operation, program: Program) -> bool:

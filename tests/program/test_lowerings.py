@@ -144,3 +144,13 @@ def test_nan_infinities_and_signed_zeros_stay() -> None:
             for one, other in zip(lowered_program(record(f)(x), lower)([x]), want, strict=True):
                 np.testing.assert_array_equal(one, other)
                 np.testing.assert_array_equal(np.signbit(one), np.signbit(other))
+
+
+def test_selections_do_not_overwrite_what_they_still_read() -> None:
+    def f(x: Any) -> Any:
+        xp = x.__array_namespace__()
+        return xp.where(x > 1, x, xp.flip(x * 10))
+
+    x = np.asarray([0.0, 2.0, 3.0])
+    (got,) = lowered_program(record(f)(x), "numpy", {0: 0})([x.copy()])
+    np.testing.assert_array_equal(got, f(x))

@@ -206,7 +206,9 @@ class _Segments(Writer):
         if given:
             self._names["refuse"] = _refuse
             self._names["kinds"] = tuple(
-                x for n in given for x in (self._program.values[n].shape, self._program.values[n].library_dtype)
+                x
+                for n in given
+                for x in (self._program.values[n].shape, self._program.values[n].library_dtype)
             )
             found = ", ".join(f"v{n}.shape, v{n}.dtype" for n in given)
             lines.append(f"    if ({found}) != kinds: refuse(({found}), kinds)")

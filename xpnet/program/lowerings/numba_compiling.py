@@ -17,7 +17,19 @@ from xpnet.program.lowerings import numba_functions
 __all__ = ["Function", "blas", "compiled"]
 
 _OPTIONS = {"error_model": "numpy", "nogil": True}
-_POINTERS = ("float32", "float64", "int64", "int32", "int16", "int8", "uint64", "uint32", "uint16", "uint8", "bool")
+_POINTERS = (
+    "float32",
+    "float64",
+    "int64",
+    "int32",
+    "int16",
+    "int8",
+    "uint64",
+    "uint32",
+    "uint16",
+    "uint8",
+    "bool",
+)
 
 
 @functools.cache

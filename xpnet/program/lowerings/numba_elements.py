@@ -63,6 +63,8 @@ _SLOW = frozenset(
     {"sin", "cos", "tan", "sinh", "cosh", "asin", "acos", "atan", "asinh", "acosh", "atanh", "log2", "log10"}
 )
 _SMALL = 512
+# From some version on NumPy computes x**0.5 as a root, which differs for -0.0 and -inf.
+_POWER_HAS_ROOTS = bool(np.signbit(np.power(np.asarray([-0.0]), 0.5))[0])
 _EXPENSIVE = _OWN | _SLOW | {"divide", "sqrt", "pow", "erf", "reciprocal", "floor_divide", "remainder"}
 
 
@@ -81,7 +83,11 @@ def can_be_grouped(operation: Operation, values: dict[int, Value]) -> bool:
 
 def _can_reduce(operation: Operation, values: dict[int, Value]) -> bool:
     x = operation.operands[0]
-    if type(x) is not Ref or len(operation.operands) > 1 or operation.options.keys() - {"axis", "keepdims", "dtype"}:
+    if (
+        type(x) is not Ref
+        or len(operation.operands) > 1
+        or operation.options.keys() - {"axis", "keepdims", "dtype"}
+    ):
         return False
     given, made = values[x.number].dtype, values[operation.results[0]].dtype
     return made != "bool" and (operation.name == "sum" or given == made)
@@ -209,8 +215,11 @@ def _function(
     name = operation.name
     if common.kind != "f":
         return None
-    if name == "pow" and type(operation.operands[1]) in (int, float) and operation.operands[1] == 2:
-        return f"{names[0]} * {names[0]}"
+    if name == "pow" and type(operation.operands[1]) in (int, float):
+        if operation.operands[1] == 2:
+            return f"{names[0]} * {names[0]}"
+        if operation.operands[1] == 0.5 and _POWER_HAS_ROOTS:
+            return f"math.sqrt({names[0]})"
     if name in _OWN:
         return f"{name}_{common.name}({names[0]})"
     if name == "erf":

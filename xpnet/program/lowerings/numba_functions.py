@@ -17,7 +17,21 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-__all__ = ["exp", "expm1", "gemm", "in_memory", "largest", "log", "log1p", "moved", "of_array", "select", "smallest", "sum2", "tanh"]
+__all__ = [
+    "exp",
+    "expm1",
+    "gemm",
+    "in_memory",
+    "largest",
+    "log",
+    "log1p",
+    "moved",
+    "of_array",
+    "select",
+    "smallest",
+    "sum2",
+    "tanh",
+]
 
 _INLINE = {"error_model": "numpy", "nogil": True, "inline": "never"}
 

@@ -167,7 +167,11 @@ class Native:
             return None
         a, b, c = (self.place(x) for x in (*operation.operands, Ref(n)))
         dtypes = {self.program.values[m].dtype for m in (*operation.reads(), n)}
-        if any(len(x.shape) != 2 for x in (a, b, c)) or len(dtypes) > 1 or not dtypes <= {"float32", "float64"}:
+        if (
+            any(len(x.shape) != 2 for x in (a, b, c))
+            or len(dtypes) > 1
+            or not dtypes <= {"float32", "float64"}
+        ):
             return None
         dtype = dtypes.pop()
         (rows, inner), columns = a.shape, b.shape[1]
@@ -202,7 +206,9 @@ class Native:
         n = operation.results[0]
         row = Place(x.pointer, x.offset, x.shape[1:], x.strides[1:])
         given = _entry(row, f"r{n} * {x.strides[0]}")
-        written = _entry(Place(out.pointer, out.offset, out.shape[1:], out.strides[1:]), f"i * {out.strides[0]}")
+        written = _entry(
+            Place(out.pointer, out.offset, out.shape[1:], out.strides[1:]), f"i * {out.strides[0]}"
+        )
         return [
             f"for i in range({rows.shape[0]}):",
             f"    r{n} = np.int64({rows.pointer}[i * {rows.strides[0]} + {rows.offset}])",

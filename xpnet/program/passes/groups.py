@@ -91,7 +91,7 @@ def group_operations(program: Program, can: Callable[[Operation], bool]) -> Prog
 
     ``can`` must admit only elementwise operations with one result, and ``sum``, ``max`` and ``min``.
     """
-    joining = _Joining(program, can)
+    joining = _Joining(drop_dead(program), can)
     for a, b in joining.edges():
         joining.try_join(a, b)
     for a, b in joining.siblings():
@@ -261,9 +261,7 @@ class _Joining:
     def _ordered(self, nodes: dict[int, Operation]) -> Iterator[Operation]:
         """Yield the operations so that each comes after those it reads from, else in their old order."""
         made_in = {n: a for a, operation in nodes.items() for n in operation.results}
-        waits = {
-            a: {made_in[n] for n in operation.reads() if n in made_in} for a, operation in nodes.items()
-        }
+        waits = {a: {made_in[n] for n in operation.reads() if n in made_in} for a, operation in nodes.items()}
         wakes: dict[int, list[int]] = {}
         for a, awaited in waits.items():
             for b in awaited:
