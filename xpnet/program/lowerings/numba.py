@@ -22,8 +22,10 @@ from xpnet.program.lowerings.numba_elements import can_be_grouped
 from xpnet.program.lowerings.numba_native import Native
 from xpnet.program.lowerings.numpy_layout import Layout, lay_out
 from xpnet.program.lowerings.numpy_writing import UFUNCS, Writer, plannable
+from xpnet.program.passes.expand import expand
 from xpnet.program.passes.groups import Group, group_operations
 from xpnet.program.passes.memory import Memory, plan_memory
+from xpnet.program.passes.simplify import simplify
 from xpnet.program.program import Operation, Program, Ref
 
 __all__ = ["NumbaProgram", "lower", "lower_loop"]
@@ -43,6 +45,7 @@ class _Plan:
     """A program with its groups, and the place of every value."""
 
     def __init__(self, program: Program, donated: dict[int, int]):
+        program = simplify(expand(program))
         grouped = group_operations(program, lambda op: can_be_grouped(op, program.values))
         can = plannable(grouped)
         for operation in grouped.operations:

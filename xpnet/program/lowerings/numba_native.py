@@ -19,7 +19,7 @@ from xpnet.program.program import Operation, Program, Ref
 __all__ = ["Native"]
 
 _ALIGNED = 64  # bytes: a line of the cache, and the longest vector
-_TINY = 4096  # products of two numbers in a matrix product, up to which loops are faster than the BLAS
+_TINY = 512  # products of two numbers in a matrix product, up to which loops are faster than the BLAS
 
 
 class Native:
@@ -177,9 +177,9 @@ class Native:
         (rows, inner), columns = a.shape, b.shape[1]
         if not rows * inner * columns:
             return None
-        if rows * inner * columns <= _TINY:
-            return _loops(a, b, c, self._constant(0, np.dtype(dtype)))
         gemm = self.gemm[dtype == "float64"]
+        if rows * inner * columns <= (_TINY if gemm else 8 * _TINY):
+            return _loops(a, b, c, self._constant(0, np.dtype(dtype)))
         left, right = _lead(a), _lead(b)
         if not gemm or left is None or right is None:
             return None
@@ -221,8 +221,6 @@ class Native:
 
     def _concat(self, operation: Operation) -> list[str] | None:
         """Copy those pieces that were not computed in their place."""
-        if any(type(x) is not Ref for x in operation.operands):
-            return None
         whole = self.place(Ref(operation.results[0]))
         dtype = self.program.values[operation.results[0]].dtype
         if operation.options.get("axis", 0) != 0 or len(whole.shape) != 1 or dtype not in _GATHERED:
@@ -230,7 +228,7 @@ class Native:
         lines: list[str] = []
         start = whole.offset
         for x in operation.operands:
-            if self.program.values[x.number].dtype != dtype:
+            if (self.program.values[x.number].dtype if type(x) is Ref else x.dtype.name) != dtype:
                 return None
             given = self.place(x)
             target = Place(whole.pointer, start, given.shape, (1,))
