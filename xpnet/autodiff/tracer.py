@@ -137,7 +137,7 @@ def dispatch(
                     trace = x.trace
         if trace is None:
             return function(*args, **options) if wrap is None else wrap(function(*args, **options))
-        if rule.composed and trace.level:
+        if rule.composed and trace.level and not trace.records:
             return _run_body(rule, trace.space, args, options)
         if options:
             options = {name: _without_derivative(rule, name, x) for name, x in options.items()}
@@ -148,6 +148,7 @@ def dispatch(
 
     call.__name__ = rule.name
     call.__doc__ = getattr(function, "__doc__", None)
+    call.applied = getattr(function, "applied", function)  # type: ignore[attr-defined]  # to plain arrays
     return call
 
 

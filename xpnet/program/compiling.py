@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import functools
-import importlib.util
 import logging
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Any
@@ -47,13 +47,11 @@ LOWERINGS: dict[str, Callable[[Program, dict[int, int]], Callable[..., Any]]] = 
 """Each takes a simplified program and its donations, and returns a callable from inputs to outputs."""
 
 
+_NAMES = ("auto", "off", *LOWERINGS)
+
+
 def choose(lower: str, xp: Any) -> str:
     """Return the name of the lowering for arrays of ``xp`` (``"auto"``: the fastest that is installed)."""
-    if lower not in ("auto", "off", *LOWERINGS):
-        raise ConfigError(
-            f"compile: expected lower to be a known name, found {lower!r}"
-            f"{suggest(lower, ['auto', 'off', *LOWERINGS])}"
-        )
     on_numpy = xp.__name__.endswith("numpy") and not xp.__name__.startswith("jax")
     if lower == "auto":
         if not on_numpy:
@@ -64,7 +62,9 @@ def choose(lower: str, xp: Any) -> str:
     return lower
 
 
-def lowered_program(program: Program, lower: str, donated: dict[int, int] | None = None) -> Callable[..., Any]:
+def lowered_program(
+    program: Program, lower: str, donated: dict[int, int] | None = None
+) -> Callable[..., Any]:
     """Return a program, which need not be simplified, as a callable from inputs to outputs."""
     return LOWERINGS[lower](simplify(program), donated or {})
 
@@ -101,6 +101,10 @@ def compile(
         >>> f(np.zeros(3)), f.recordings
         (array([0., 0., 0.]), 1)
     """
+    if lower not in _NAMES:
+        raise ConfigError(
+            f"compile: expected lower to be a known name, found {lower!r}{suggest(lower, _NAMES)}"
+        )
     return Compiled(fn, None if backend is None else open_backend(backend), donate, lower)
 
 
@@ -118,6 +122,7 @@ class Compiled:
         functools.update_wrapper(self, fn)
         self._fn, self._backend, self._lower = fn, backend, lower
         self._donate = (donate,) if isinstance(donate, int) else tuple(donate)
+        self._lock = threading.Lock()  # lowered programs have memory of their own
         self._cache: OrderedDict[Hashable, tuple[Recorded, Callable[..., Any]]] = OrderedDict()
         self.recordings = 0
         self.reason = ""
@@ -127,22 +132,26 @@ class Compiled:
         if self.reason or self._lower == "off" or any(type(x) is Tracer for x in given):
             return self._fn(*args, **options)
         key, arrays = _signature((args, options))
-        known = self._cache.get(key)
-        if known is None:
+        with self._lock:
+            known = self._cache.get(key)
+            if known is not None:
+                self._cache.move_to_end(key)
+                recorded, run = known
+                return recorded.result(run(arrays))
             try:
-                recorded, run = self._record(args, options, arrays)
+                recorded, run = self._cache[key] = self._record(args, options, arrays)
             except RecordError as error:
                 self._give_up(str(error))
                 return self._fn(*args, **options)
-            self._cache[key] = recorded, run
             if len(self._cache) > _CACHE:
                 self._cache.popitem(last=False)
-            if self._donate:  # the first run's values are in memory of their own
-                return recorded.result(run(arrays))
-            return recorded.value
-        recorded, run = known
-        self._cache.move_to_end(key)
-        return recorded.result(run(arrays))
+            # Donated arrays have to be overwritten already; else the values of the recording will do.
+            return recorded.result(run(arrays)) if self._donate else recorded.value
+
+    def lowered(self, *args: Any, **options: Any) -> Callable[..., Any]:
+        """Return what runs for these arguments, recording if need be."""
+        self(*args, **options)
+        return self._cache[_signature((args, options))[0]][1]
 
     def _record(self, args: Any, options: Any, arrays: list[Any]) -> tuple[Recorded, Callable[..., Any]]:
         lower = choose(self._lower, array_namespace(*arrays))
@@ -178,17 +187,18 @@ class Compiled:
 def _signature(tree: Any) -> tuple[Hashable, list[Any]]:
     """Return what decides which program is run, and the arrays in ``tree``."""
     arrays: list[Any] = []
+    return _kind_of(tree, arrays), arrays
 
-    def walk(tree: Any) -> Hashable:
-        if array_api_compat.is_array_api_obj(tree):
-            arrays.append(tree)
-            return type(tree), tuple(tree.shape), tree.dtype, str(array_api_compat.device(tree))
-        if isinstance(tree, dict):
-            return dict, tuple((key, walk(value)) for key, value in tree.items())
-        if isinstance(tree, (list, tuple)):
-            return type(tree), tuple(walk(value) for value in tree)
-        if hasattr(tree, "__leaves__"):
-            return type(tree), getattr(tree, "layout", None), tuple(walk(x) for x in tree.__leaves__())
-        return type(tree), tree
 
-    return walk(tree), arrays
+def _kind_of(tree: Any, arrays: list[Any]) -> Hashable:
+    if array_api_compat.is_array_api_obj(tree):
+        arrays.append(tree)
+        return type(tree), tuple(tree.shape), tree.dtype, str(array_api_compat.device(tree))
+    if isinstance(tree, dict):
+        return dict, tuple((key, _kind_of(value, arrays)) for key, value in tree.items())
+    if isinstance(tree, (list, tuple)):
+        return type(tree), tuple(_kind_of(value, arrays) for value in tree)
+    if hasattr(tree, "__leaves__"):
+        inside = tuple(_kind_of(x, arrays) for x in tree.__leaves__())
+        return type(tree), getattr(tree, "layout", None), inside
+    return type(tree), tree

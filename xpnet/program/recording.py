@@ -68,7 +68,8 @@ class RecordTrace(Trace):
             return out
         traced = [self._made(item) for item in (out if many else (out,))]
         results = tuple(x.slot for x in traced)
-        self.operations.append(Operation(rule.name, operands, options, results, function, many))
+        applied = getattr(function, "applied", function)
+        self.operations.append(Operation(rule.name, operands, options, results, applied, many))
         return like(out, traced) if many else traced[0]
 
     def check_number(self) -> None:

@@ -17,7 +17,7 @@ from xpnet.train.rows import Rows
 if TYPE_CHECKING:
     from xpnet.train.trainer import Trainer
 
-__all__ = ["CompiledSteps"]
+__all__ = ["CompiledSteps", "settings_of"]
 
 
 class CompiledSteps:
@@ -28,18 +28,26 @@ class CompiledSteps:
     keys; all of them are computed on the host for many steps at a time.
 
     Args:
-        trainer: started; its model, loss and optimizer stay as they are.
-        train: the training rows, on the device.
+        trainer: whose variables are drawn.
+
+    Attributes:
+        loop: the compiled programs, one for each size of batch.
+        settings: what they depend on beside shapes.
     """
 
-    def __init__(self, trainer: Trainer, train: Rows):
-        self._trainer, self._train = trainer, train
-        params, state = trainer.variables  # type: ignore[misc]
-        self._params, self._state = params, state
-        self._slots = [name for name in trainer.optimizer.slots if name in trainer.opt_state]  # type: ignore[operator]
-        self._paths = _paths_of_draws(trainer, train)
-        self._constants = [x for x in (train.X, train.y, train.weight) if x is not None]
+    def __init__(self, trainer: Trainer):
+        self._trainer = trainer
+        self.settings = settings_of(trainer)
+        self._params, self._state = trainer.variables  # type: ignore[misc]
+        self._slots = list(trainer.optimizer.slots)
+        self._constants: list[Any] = []
+        self._paths: list[tuple[int | str, ...]] = []
         self.loop = Loop(self._step)
+
+    def begin(self, train: Rows) -> None:
+        """Train on these rows from here on."""
+        self._paths = _paths_of_draws(self._trainer, train)
+        self._constants = [x for x in (train.X, train.y, train.weight) if x is not None]
 
     def run(self, orders: Any, count: int) -> list[Any]:
         """Take ``count`` steps and return their losses, still on the device.
@@ -96,7 +104,9 @@ class CompiledSteps:
     def _scalars(self, done: int, count: int) -> list[Any]:
         """Return the optimizer's scalars of the next steps, each as an array over the steps."""
         optimizer, backend = self._trainer.optimizer, self._trainer.backend
-        rows = [optimizer.scalars(optimizer.learning_rate_at(n), n) for n in range(done + 1, done + count + 1)]
+        rows = [
+            optimizer.scalars(optimizer.learning_rate_at(n), n) for n in range(done + 1, done + count + 1)
+        ]
         columns = np.asarray(rows, dtype=np.float64).T
         return [backend.asarray(column, dtype=self._trainer.dtype) for column in columns]
 
@@ -106,6 +116,13 @@ class CompiledSteps:
         return [
             backend.asarray(rng.words_of_steps(key, first, count, path), dtype=dtype) for path in self._paths
         ]
+
+
+def settings_of(trainer: Trainer) -> tuple[Any, ...]:
+    """Return what a step is made of: steps that were compiled for other settings have to go."""
+    return (
+        trainer.model, trainer.loss, trainer.optimizer, trainer.l2, trainer.clip_norm, trainer.clip_value,
+    )  # fmt: skip
 
 
 class _StepKey(rng.Key):

@@ -23,7 +23,7 @@ from xpnet.train.divergence import first_nonfinite_layer, nonfinite_variable
 from xpnet.train.history import Best, History
 from xpnet.train.progress import for_terminal
 from xpnet.train.rows import Rows, check_inputs, prepare, split
-from xpnet.train.steps import CompiledSteps
+from xpnet.train.steps import CompiledSteps, settings_of
 from xpnet.train.stopping import Patience
 
 __all__ = ["Trainer"]
@@ -131,6 +131,7 @@ class Trainer:
         self.best: Best | None = None
         self.newest: Variables | None = None
         self.input_shape: tuple[int, ...] | None = None
+        self._compiled: CompiledSteps | None = None
 
     # --- training ------------------------------------------------------------------------------------
 
@@ -178,7 +179,7 @@ class Trainer:
         patience = Patience(self.patience, self.min_delta).after(self.history)
         self._start(tuple(train.X.shape[1:]))
         with self.backend.activate(), contextlib.ExitStack() as ending:
-            self._compiled = CompiledSteps(self, train) if self.compile == "auto" else None
+            self._compile_for(train)
             for callback in callbacks:
                 callback.on_fit_begin(self, epochs)
                 ending.callback(callback.on_fit_end, self, self.history)
@@ -313,6 +314,15 @@ class Trainer:
             self.opt_state = fresh
         self._weight_mask = self._mask_weights() if self.l2 else None
         self._objective = self._make_objective()
+
+    def _compile_for(self, train: Rows) -> None:
+        """Have steps on these rows compiled, or not; those of an earlier fit with the same settings are kept."""
+        if self.compile == "off":
+            self._compiled = None
+            return
+        if self._compiled is None or self._compiled.settings != settings_of(self):
+            self._compiled = CompiledSteps(self)
+        self._compiled.begin(train)
 
     def _mask_weights(self) -> Any:
         """Return a vector like the parameters: 1 at weights, 0 at biases, scales and shifts."""

@@ -1,4 +1,4 @@
-"""The lowering for any backend: the recorded functions, one after another."""
+"""The lowering for any backend: the recorded functions, one after another; on JAX as one jitted function."""
 
 from __future__ import annotations
 
@@ -33,6 +33,10 @@ def lower(program: Program) -> Callable[[Sequence[Any]], list[Any]]:
                 values.pop(n, None)
         return [values[x.number] if type(x) is Ref else x for x in program.outputs]
 
+    if program.xp.__name__ == "jax.numpy":
+        import jax
+
+        return jax.jit(run)
     return run
 
 

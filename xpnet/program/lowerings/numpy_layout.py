@@ -1,4 +1,4 @@
-"""Which values of a program on NumPy look into others' memory; found out on arrays whose entries nobody reads."""
+"""Which values of a program on NumPy look into others' memory: found out on arrays that nobody reads."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ _VIEWS = frozenset(
     {"getitem", "reshape", "matrix_transpose", "permute_dims", "moveaxis", "expand_dims", "squeeze",
      "broadcast_to", "flip"}
 )  # fmt: skip
+
+_NOT_ENTRY_BY_ENTRY = frozenset({"matmul", "where", "concat", "sum", "max", "min"})
 
 
 @dataclass(frozen=True)
@@ -141,15 +143,16 @@ def _place_donations(
             continue
         n = output.number
         can = n in plannable and n not in roots and n in made_at and n not in donated
-        if can and last_read.get(given, -1) <= made_at[n] and _elementwise_at(program, made_at[n], given, roots):
+        if can and last_read.get(given, -1) <= made_at[n] and _may_overwrite(program, made_at[n], given, roots):
             donated[n] = given
         elif roots.get(n, n) != given:
             copied[position] = given
     return donated, copied
 
 
-def _elementwise_at(program: Program, at: int, given: int, roots: dict[int, int]) -> bool:
-    """True unless the operation reads the input through a view, entries of which it may overwrite early."""
-    reads = list(program.operations[at].reads())
+def _may_overwrite(program: Program, at: int, given: int, roots: dict[int, int]) -> bool:
+    """True unless the operation could overwrite entries of the input that it still has to read."""
+    operation = program.operations[at]
+    reads = list(operation.reads())
     through_view = any(n != given and roots.get(n) == given for n in reads)
-    return not through_view and (given not in reads or program.operations[at].name != "matmul")
+    return not through_view and (given not in reads or operation.name not in _NOT_ENTRY_BY_ENTRY)

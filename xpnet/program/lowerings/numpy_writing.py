@@ -13,7 +13,7 @@ from xpnet.program.program import Operation, Program, Ref
 
 __all__ = ["UFUNCS", "Writer", "plannable"]
 
-# Functions that NumPy has as ufuncs: they write into out=, and into an operand that is read for the last time.
+# Functions that NumPy has as ufuncs: they write into out=, which may be an operand's memory.
 UFUNCS: dict[str, Any] = {
     "abs": np.absolute, "acos": np.arccos, "acosh": np.arccosh, "add": np.add, "asin": np.arcsin,
     "asinh": np.arcsinh, "atan": np.arctan, "atan2": np.arctan2, "atanh": np.arctanh,
@@ -115,17 +115,17 @@ class Writer:
         operands = [self._text(x) for x in operation.operands]
         name, options = operation.name, operation.options
         if name in UFUNCS:
-            self._lines.append(f"{self._function(UFUNCS[name])}({', '.join(operands)}, {out})")
+            self._lines.append(f"{self._constant(UFUNCS[name])}({', '.join(operands)}, out={out})")
         elif name == "matmul":
-            self._lines.append(f"{self._function(np.matmul)}({', '.join(operands)}, {out})")
+            self._lines.append(f"{self._constant(np.matmul)}({', '.join(operands)}, out={out})")
         elif name in _REDUCTIONS:
             axis, kept = options.get("axis"), bool(options.get("keepdims", False))
             reduce = self._constant(_REDUCTIONS[name])
             self._lines.append(f"{reduce}({operands[0]}, axis={axis!r}, keepdims={kept}, out={out})")
         elif name == "keep":
-            bits = self._constant(_BITS[self._program.values[n].dtype])
-            whole = f"{self._function(np.multiply)}({operands[0]}.view({bits}), {operands[1]}, {out}.view({bits}))"
-            self._lines.append(whole)
+            bits, times = self._constant(_BITS[self._program.values[n].dtype]), self._constant(np.multiply)
+            whole, made = f"{operands[0]}.view({bits})", f"{out}.view({bits})"
+            self._lines.append(f"{times}({whole}, {operands[1]}, out={made})")
         elif name == "astype":
             self._lines.append(f"copyto({out}, {operands[0]}, 'unsafe')")
         elif name == "where":
@@ -138,16 +138,14 @@ class Writer:
         """Copy those pieces that were not computed in their place."""
         axis, stop = operation.options.get("axis", 0), 0
         if axis != 0 or any(len(self._shape(x)) != 1 for x in operation.operands):
-            joined = self._function(np.concatenate)
+            joined = self._constant(np.concatenate)
             self._lines.append(f"{joined}([{', '.join(operands)}], axis={axis!r}, out={self._text(Ref(n))})")
             return
         for x, text in zip(operation.operands, operands, strict=True):
             start, stop = stop, stop + math.prod(self._shape(x))
-            root = self._layout.roots.get(x.number, x.number) if type(x) is Ref else None
             inside = type(x) is Ref and self._is_piece(x.number, n, start)
             if not inside and start < stop:
                 self._lines.append(f"copyto({self._text(Ref(n))}[{start}:{stop}], {text})")
-            del root
 
     def _is_piece(self, number: int, joined: int, start: int) -> bool:
         """True for a value that was computed in its place in the vector ``joined``."""
@@ -159,7 +157,7 @@ class Writer:
     def _called(self, operation: Operation) -> str:
         options = [f", {name}={self._text(x)}" for name, x in operation.options.items()]
         operands = ", ".join(self._text(x) for x in operation.operands)
-        return f"{self._function(operation.function)}({operands}{''.join(options)})"
+        return f"{self._constant(operation.function)}({operands}{''.join(options)})"
 
     def _shape(self, x: Any) -> tuple[int, ...]:
         return self._program.values[x.number].shape if type(x) is Ref else tuple(x.shape)
@@ -177,9 +175,6 @@ class Writer:
         if x is None or type(x) in (bool, int) or (type(x) is float and math.isfinite(x)):
             return repr(x)
         return self._constant(x)
-
-    def _function(self, function: Any) -> str:
-        return self._constant(function)
 
     def _constant(self, x: Any) -> str:
         for name, known in self._names.items():
