@@ -22,7 +22,7 @@ from xpnet.program.program import Program, Ref
 
 pytest.importorskip("numba", reason="numba (extra jit) is not installed")
 
-from xpnet.program.lowerings import numba  # noqa: E402  (after the check)
+from xpnet.program.lowerings import numba
 
 _UNARY = [
     "abs", "acos", "acosh", "asin", "asinh", "atan", "atanh", "bitwise_invert", "ceil", "cos", "cosh", "exp",
@@ -93,10 +93,8 @@ def _applies(function: Any, *operands: Any) -> bool:
 def test_elementwise_functions(dtype: str) -> None:
     some = _entries(dtype)
     x, y = np.repeat(some, len(some)), np.tile(some, len(some))
-    builder, outputs = Builder(x, y), []
-    for name in _UNARY:
-        if _applies(getattr(xp, name), x):
-            outputs.append(builder.apply(name, Ref(0)))
+    builder = Builder(x, y)
+    outputs = [builder.apply(name, Ref(0)) for name in _UNARY if _applies(getattr(xp, name), x)]
     for name in _BINARY:
         for other in (Ref(1), *_NUMBERS[np.dtype(dtype).kind]):
             if "shift" in name and (type(other) is Ref or other < 0):

@@ -10,6 +10,7 @@ from xpnet import rng
 from xpnet.backends.lacking import word_dtype
 from xpnet.containers import leaves, rebuild
 from xpnet.nn import Variables
+from xpnet.optim import Optimizer
 from xpnet.parameters import Parameters
 from xpnet.program.looping import Loop
 from xpnet.train.rows import Rows
@@ -17,7 +18,7 @@ from xpnet.train.rows import Rows
 if TYPE_CHECKING:
     from xpnet.train.trainer import Trainer
 
-__all__ = ["CompiledSteps", "settings_of"]
+__all__ = ["CompiledSteps", "can_compile", "settings_of"]
 
 
 class CompiledSteps:
@@ -42,6 +43,8 @@ class CompiledSteps:
         self._slots = list(trainer.optimizer.slots)
         self._constants: list[Any] = []
         self._paths: list[tuple[int | str, ...]] = []
+        self._ahead: list[Any] = []  # one array for each scalar and each draw, over the epoch's steps
+        self._taken = 0
         self.loop = Loop(self._step)
 
     def begin(self, train: Rows) -> None:
@@ -49,8 +52,15 @@ class CompiledSteps:
         self._paths = _paths_of_draws(self._trainer, train)
         self._constants = [x for x in (train.X, train.y, train.weight) if x is not None]
 
+    def begin_epoch(self, steps: int) -> None:
+        """Send what the next ``steps`` steps need to the device, at once."""
+        trainer = self._trainer
+        done = trainer.opt_state["step"]  # type: ignore[index]
+        self._ahead = [*self._scalars(done, steps), *self._words(trainer.step + 1, steps)]
+        self._taken = 0
+
     def run(self, orders: Any, count: int) -> list[Any]:
-        """Take ``count`` steps and return their losses, still on the device.
+        """Take ``count`` steps of the epoch that was begun, and return their losses, still on the device.
 
         Args:
             orders: row numbers (steps, batch), or None for steps on all rows.
@@ -63,13 +73,14 @@ class CompiledSteps:
             *leaves(variables.state),  # type: ignore[union-attr]
             *(opt_state[name].flat for name in self._slots),  # type: ignore[index]
         ]
-        sequences = [*self._scalars(opt_state["step"], count), *self._words(trainer.step + 1, count)]  # type: ignore[index]
+        sequences = [x[self._taken : self._taken + count, ...] for x in self._ahead]
+        self._taken += count
         if orders is not None:
             sequences.insert(0, orders)
         carry, (losses,) = self.loop(carry, self._constants, sequences)
         params, state, slots = self._opened(carry)
         trainer.variables = Variables(params, state)
-        trainer.opt_state = {**opt_state, **slots, "step": opt_state["step"] + count}  # type: ignore[dict-item, index]
+        trainer.opt_state = {"step": opt_state["step"] + count, **slots}  # type: ignore[index]
         trainer.step += count
         return losses
 
@@ -116,6 +127,13 @@ class CompiledSteps:
         return [
             backend.asarray(rng.words_of_steps(key, first, count, path), dtype=dtype) for path in self._paths
         ]
+
+
+def can_compile(trainer: Trainer) -> bool:
+    """False for optimizers whose step is more than their rule."""
+    optimizer = type(trainer.optimizer)
+    own_update = optimizer.update is not Optimizer.update or optimizer.init is not Optimizer.init
+    return not own_update
 
 
 def settings_of(trainer: Trainer) -> tuple[Any, ...]:

@@ -23,13 +23,12 @@ from xpnet.train.divergence import first_nonfinite_layer, nonfinite_variable
 from xpnet.train.history import Best, History
 from xpnet.train.progress import for_terminal
 from xpnet.train.rows import Rows, check_inputs, prepare, split
-from xpnet.train.steps import CompiledSteps, settings_of
+from xpnet.train.steps import CompiledSteps, can_compile, settings_of
 from xpnet.train.stopping import Patience
 
 __all__ = ["Trainer"]
 
 _LOG_STEPS = 1000  # within an epoch, losses are looked at this often
-_WATCHED_STEPS = 50  # and callbacks that watch steps are called this often where steps are compiled
 _EVALUATION_ROWS = 4096
 
 
@@ -204,7 +203,12 @@ class Trainer:
         counts: list[int] = []
         pending: list[Any] = []  # losses still on the device
         try:
-            for order, count, steps in plan.chunks(self.epoch + 1, self._chunk(bool(watching))):
+            if self._compiled is not None:
+                self._compiled.begin_epoch(len(plan))
+            for order, count, steps in plan.chunks(self.epoch + 1, self._chunk(watching)):
+                if self.max_steps is not None and steps > self.max_steps - self.step:
+                    steps = self.max_steps - self.step
+                    order = order[:steps, ...]
                 pending += self._take_steps(train, order, steps)
                 counts += [count] * steps
                 for callback in watching:
@@ -236,11 +240,11 @@ class Trainer:
             raise
         return row
 
-    def _chunk(self, watched: bool) -> int:
+    def _chunk(self, watching: list[Callback]) -> int:
         """Return how many steps are taken at a time: all that are looked at together."""
         if self._compiled is None:
             return 1
-        steps = _WATCHED_STEPS if watched else _LOG_STEPS
+        steps = min([callback.steps_apart for callback in watching], default=_LOG_STEPS)
         return steps if self.max_steps is None else max(1, min(steps, self.max_steps - self.step))
 
     def _take_steps(self, train: Rows, orders: Any, count: int) -> list[Any]:
@@ -317,7 +321,7 @@ class Trainer:
 
     def _compile_for(self, train: Rows) -> None:
         """Have steps on these rows compiled, or not; those of an earlier fit with the same settings are kept."""
-        if self.compile == "off":
+        if self.compile == "off" or not can_compile(self):
             self._compiled = None
             return
         if self._compiled is None or self._compiled.settings != settings_of(self):

@@ -201,11 +201,9 @@ class _Segments(Writer):
         self._lines.append(f"{name}({given})")
 
     def _checked(self, external: dict[int, None]) -> list[str]:
-        """Return lines that refuse other arrays than the program's, as compiled code would not notice them."""
-        lines = []
+        """Return lines that refuse other arrays than the program's: compiled code would not notice."""
         given = [n for n in self._program.inputs if n in external]
-        for n in given:
-            lines.append(f"    v{n} = contiguous(v{n})")
+        lines = [f"    v{n} = contiguous(v{n})" for n in given]
         if given:
             self._names["refuse"] = _refuse
             self._names["kinds"] = tuple(
@@ -220,8 +218,8 @@ class _Segments(Writer):
 
 def _refuse(found: tuple[Any, ...], expected: tuple[Any, ...]) -> None:
     raise RecordError(
-        f"compiled program: expected arrays of shapes and dtypes {expected}, found {found}; record the function "
-        "anew for other arrays"
+        f"compiled program: expected arrays of shapes and dtypes {expected}, found {found}; record the "
+        "function anew for other arrays"
     )
 
 

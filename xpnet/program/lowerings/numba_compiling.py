@@ -13,10 +13,10 @@ import numpy as np
 from numba import njit, types
 
 from xpnet.program.lowerings import numba_functions
+from xpnet.program.lowerings.numba_cache import digest_of, kept_source
 
 __all__ = ["Function", "blas", "compiled"]
 
-_OPTIONS = {"error_model": "numpy", "nogil": True}
 _POINTERS = (
     "float32",
     "float64",
@@ -103,19 +103,33 @@ def compiled(functions: list[Function], constants: dict[str, str]) -> tuple[str,
     for function in functions:
         text += ["", "", *function.lines()]
     source = "\n".join(text) + "\n"
+    digest = digest_of(source)
+    for function in functions:  # a name of its own in all processes, as compiled code is found by names
+        source = source.replace(f"def {function.name}(", f"def {function.name}_{digest}(")
+    path = kept_source(source, digest)
     names = _names()
-    exec(compile(source, "<xpnet compiled program>", "exec"), names)
+    exec(compile(source, path or "<xpnet compiled program>", "exec"), names)
     made = {}
     for function in functions:
-        dispatcher = njit(function.signature(), **_OPTIONS)(names[function.name])
+        dispatcher = _jitted(names[f"{function.name}_{digest}"], function.signature(), path is not None)
         (result,) = dispatcher.overloads.values()
         made[function.name] = result.entry_point
         made[f"{function.name}_of_numba"] = dispatcher  # whose code the entry point is in
     return source, made
 
 
+def _jitted(function: Any, signature: Any, cached: bool) -> Any:
+    options: dict[str, Any] = {"error_model": "numpy", "nogil": True}
+    if cached:
+        try:
+            return njit(signature, cache=True, **options)(function)
+        except Exception:  # whatever a damaged file in the cache comes to; errors of ours come again below
+            pass
+    return njit(signature, **options)(function)
+
+
 def _names() -> dict[str, Any]:
-    names: dict[str, Any] = {"np": np, "math": math}
+    names: dict[str, Any] = {"np": np, "math": math, "__name__": numba_functions.__name__}
     for name in ("of_array", "in_memory", "moved", "sum2", "largest", "smallest", "select", "gemm"):
         names[name] = getattr(numba_functions, name)
     for name in ("exp", "log", "log1p", "expm1", "tanh"):

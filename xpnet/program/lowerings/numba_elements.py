@@ -168,7 +168,7 @@ def expression(
     if text is None:
         return None
     made = found[-1]
-    if made.kind in "iu" and made.itemsize < 8 or made.kind == "u":
+    if (made.kind in "iu" and made.itemsize < 8) or made.kind == "u":
         return f"np.{made.name}({text})"  # numba computes in 64 bits
     return text
 

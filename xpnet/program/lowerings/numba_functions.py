@@ -136,7 +136,7 @@ def gemm(
 
 @intrinsic
 def select(context: Any, condition: Any, a: Any, b: Any) -> Any:
-    """Return ``a if condition else b``, both computed: a branch would keep a loop from becoming vector code."""
+    """Return ``a if condition else b``, both computed: branches keep loops from becoming vector code."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return builder.select(*args)

@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.program.lowerings.numba_elements import cheap, expression, kinds
-from xpnet.program.passes.groups import REDUCTIONS, Group, domain, essential, reduced
+from xpnet.program.lowerings.numba_elements import expression, kinds
+from xpnet.program.lowerings.numba_schedule import Schedule
+from xpnet.program.passes.groups import REDUCTIONS, Group, domain, essential
 from xpnet.program.program import Operation, Ref, Value
 
 __all__ = ["GroupWriter", "Place", "Surroundings", "indented"]
@@ -68,13 +69,9 @@ class GroupWriter:
     def __init__(self, group: Group, around: Surroundings):
         self._group, self._around, self._values = group, around, around.values
         self._shape, split = group.loop.shape, group.loop.split
-        self._made = {op.results[0]: op for op in group.members}
         self._split = len(self._shape) if split is None else split
         self._rows = split is not None
-        self._same = self._find_same()
-        self._time: dict[int, int] = {}
-        self._late: set[int] = set()
-        self._find_times()
+        self._plan = Schedule(group, around.values)
         self._collapse()
         self._stored: dict[int, Place] = {}
         # Names of what is loaded, by the text of the entry: in this phase, for each row, before the loops.
@@ -85,112 +82,34 @@ class GroupWriter:
         self._of_rows: list[str] = []
         self._count = 0
 
-    # --- what is where --------------------------------------------------------------------------------
+    # --- places ---------------------------------------------------------------------------------------
 
-    def _find_same(self) -> dict[int, int]:
-        """Return for results of reshapes and of sums over nothing the value that they are."""
-        same: dict[int, int] = {}
-        for op in self._group.members:
-            x = op.operands[0]
-            if type(x) is not Ref or x.number not in self._made:
-                continue
-            if op.name in ("reshape", "expand_dims", "squeeze"):
-                same[op.results[0]] = same.get(x.number, x.number)
-        return same
-
-    def _level(self, n: int) -> str:
-        """Return whether a value is one number, a number for each row, or one for each entry."""
-        shape = essential(self._values[n].shape)
-        if not shape:
-            return "one"
-        return "row" if self._rows and len(shape) < len(self._shape) else "entry"
-
-    def _reduces(self, op: Operation) -> str:
-        """Return what a reduction leaves: a number a ``"row"``, ``"all"``, ``"column"``; ``""`` if it is none."""
-        if op.name not in REDUCTIONS:
-            return ""
-        shape = self._values[op.operands[0].number].shape
-        flags = [flag for flag, n in zip(reduced(op, self._values), shape, strict=True) if n != 1]
-        if not any(flags):
-            return ""
-        return "all" if all(flags) else "column" if flags[0] else "row"
-
-    def _inputs(self, op: Operation) -> Iterator[int]:
-        """Yield the numbers of the members' values that an operation reads."""
-        for n in op.reads():
-            n = self._same.get(n, n)
-            if n in self._made:
-                yield n
-
-    def _find_times(self) -> None:
-        """Find for each value of rows and entries the phase in which it can be had; later is ``_late``."""
-        for op in self._group.members:
-            n = op.results[0]
-            if n in self._same:
-                continue
-            kind = self._reduces(op)
-            given = list(self._inputs(op))
-            time = max([self._time[x] for x in given if x in self._time], default=0)
-            if kind in ("all", "column") or any(x in self._late for x in given):
-                self._late.add(n)
-            elif self._level(n) != "one" or kind == "row":
-                self._time[n] = time + (kind == "row")
-        self._last = 0
-        self._spilled: set[int] = set()
-        for op in self._group.members:
-            n = op.results[0]
-            if n in self._same:
-                continue
-            if self._reduces(op):
-                n = self._same.get(op.operands[0].number, op.operands[0].number)
-            elif n not in self._group.results:
-                continue
-            if n in self._made and self._level(n) == "entry":
-                self._last = max(self._last, self._time[n])
-                self._walk(n, self._time[n], set())
-
-    def _walk(self, n: int, time: int, seen: set[tuple[int, int]]) -> None:
-        """Find the values to spill, given that ``n`` is wanted in a phase.
-
-        A value of an earlier phase is computed again if that is cheap, else stored and loaded.
-        """
-        if (n, time) in seen or self._level(n) != "entry":
-            return
-        seen.add((n, time))
-        if self._time[n] < time and (n in self._group.results or not cheap(self._made[n])):
-            if n not in self._group.results:
-                self._spilled.add(n)
-            time = self._time[n]
-        for x in self._inputs(self._made[n]):
-            self._walk(x, time, seen)
-
-    def _accesses(self) -> Iterator[tuple[Place, tuple[int, ...]]]:
-        """Yield what is loaded and stored in the loops, with strides along the loop's shape."""
-        for op in self._group.members:
+    def _accesses(self) -> Iterator[tuple[int, ...]]:
+        """Yield the strides along the loop's shape of what is loaded and stored."""
+        for op in self._plan.members:
             goes = domain(op, self._values)
-            if not essential(goes):
-                continue
-            for x in op.operands:
-                outside = type(x) is Ref and self._same.get(x.number, x.number) not in self._made
+            for x in op.operands if essential(goes) else ():
+                outside = type(x) is Ref and self._plan.number(x) is None
                 if outside or (getattr(x, "shape", None) and _single_entry(x) is None):
-                    place = self._around.place(x)
-                    yield place, self._full(place.along(goes))
+                    yield self._full(self._around.place(x).along(goes))
         for n in self._group.results:
-            place = self._around.place(Ref(n))
-            yield place, self._full_of_result(n, place)
+            yield self._strides_of_result(n)
 
     def _full(self, strides: tuple[int, ...]) -> tuple[int, ...]:
         return strides + (0,) * (len(self._shape) - len(strides))
 
-    def _full_of_result(self, n: int, place: Place) -> tuple[int, ...]:
-        own = place.along(self._values[n].shape)
-        if self._reduces(self._made[n]) == "column":
+    def _strides_of_result(self, n: int) -> tuple[int, ...]:
+        own = self._around.place(Ref(n)).along(self._values[n].shape)
+        if self._plan.along(self._plan.made[n]) == "column":
             return (0,) * (len(self._shape) - len(own)) + own
         return self._full(own)
 
+    def _entry_of_result(self, n: int) -> str:
+        return self._at(self._around.place(Ref(n)), self._strides_of_result(n))
+
     def _collapse(self) -> None:
         """Join dimensions that all accesses go through in one stride."""
-        accesses = [strides for _, strides in self._accesses()]
+        accesses = list(self._accesses())
         kept: list[list[int]] = []  # runs of the loop's dimensions
         for i in range(len(self._shape)):
             joinable = kept and i != self._split
@@ -217,10 +136,6 @@ class GroupWriter:
             terms.append(str(place.offset))
         return f"{place.pointer}[{' + '.join(terms)}]"
 
-    def _written(self, n: int) -> str:
-        """Return the text of a value to be stored; bytes hold 0 and 1 for False and True."""
-        return f"np.uint8(x{n})" if self._values[n].dtype == "bool" else f"x{n}"
-
     # --- code -----------------------------------------------------------------------------------------
 
     def lines(self) -> list[str]:
@@ -228,39 +143,37 @@ class GroupWriter:
         before, after = self._alone()
         if not self._shape:
             return [*self._once, *before]
-        totals = [op for op in self._group.members if self._reduces(op) == "all"]
-        columns = [op for op in self._group.members if self._reduces(op) == "column"]
+        totals = [op for op in self._plan.members if self._plan.along(op) == "all"]
         start = [f"t{op.results[0]} = {self._start(op, total=True)}" for op in totals]
-        for op in columns:
-            start += self._cleared(op)
-        done = [self._as_result(op) for op in totals]
-        loops = self._outer_loops()
+        for op in self._plan.members:
+            if self._plan.along(op) == "column":
+                start += self._inner_loops([f"{self._entry_of_result(op.results[0])} = {self._start(op)}"])
+        done = [f"x{op.results[0]} = np.{self._dtype(op).name}(t{op.results[0]})" for op in totals]
+        loops = self._outer_loops(bool(totals))
         return [*self._once, *before, *start, *loops, *done, *after]
 
     def _alone(self) -> tuple[list[str], list[str]]:
         """Return the code of single numbers: before the loops, and after them."""
         before: list[str] = []
         after: list[str] = []
-        for op in self._group.members:
+        for op in self._plan.members:
             n = op.results[0]
-            if n in self._same or self._level(n) != "one":
+            if self._plan.level(n) != "one":
                 continue
-            lines = after if n in self._late else before
-            if not (self._reduces(op) and n in self._late):
-                lines.append(f"x{n} = {self._computed(op, self._single, lines)}")
+            lines = after if n in self._plan.late else before
+            if not self._plan.along(op):
+                lines.append(f"x{n} = {self._computed(op, self._name, lines)}")
             if n in self._group.results:
-                at = self._at(self._around.place(Ref(n)), (0,) * len(self._shape))
-                lines.append(f"{at} = {self._written(n)}")
+                lines.append(self._storing(n))
         return before, after
 
-    def _single(self, x: Any, goes: tuple[int, ...], lines: list[str]) -> str:
-        n = self._same.get(x.number, x.number) if type(x) is Ref else -1
-        if n in self._made:
-            return f"x{n}"
-        return self._load(x, goes, lines)
+    def _name(self, x: Any, goes: tuple[int, ...], lines: list[str]) -> str:
+        """Return the name of an operand that is at hand, or is loaded."""
+        n = self._plan.number(x)
+        return self._load(x, goes, lines) if n is None else f"x{n}"
 
     def _load(self, x: Any, goes: tuple[int, ...], lines: list[str]) -> str:
-        """Return the name of an entry of what is made elsewhere, loaded once, and before the loops if it can be."""
+        """Return the name of an entry of what is made elsewhere, loaded as far outside as it can be."""
         place = self._around.place(x)
         strides = self._full(place.along(goes)) if self._shape else ()
         text = self._at(place, strides)
@@ -297,67 +210,54 @@ class GroupWriter:
             names.append(text if dtype == kind.name else f"np.{kind.name.replace('bool', 'bool_')}({text})")
         if op.name in REDUCTIONS:  # over nothing
             return names[0]
-        text = expression(op, self._values, names, self._around.constant)
-        assert text is not None
-        return text
+        expressed = expression(op, self._values, names, self._around.constant)
+        assert expressed is not None
+        return expressed
 
-    def _outer_loops(self) -> list[str]:
-        totals = [op for op in self._group.members if self._reduces(op) == "all"]
+    def _outer_loops(self, totals: bool) -> list[str]:
         inner = self._sizes[self._outer :]
-        blocked = not self._outer and totals and len(inner) == 1 and inner[0] > _BLOCK
-        body = self._row_code("start", "stop") if blocked else self._row_code()
-        if blocked:
+        if not self._outer and totals and len(inner) == 1 and inner[0] > _BLOCK:
             head = [
                 f"for block in range({-(-inner[0] // _BLOCK)}):",
                 f"    start = block * {_BLOCK}",
                 f"    stop = min(start + {_BLOCK}, {inner[0]})",
             ]
-            return [*head, *indented(body)]
+            return [*head, *indented(self._row_code("start, stop"))]
+        body = self._row_code()
         for k in range(self._outer - 1, -1, -1):
             body = [f"for i{k} in range({self._sizes[k]}):", *indented(body)]
         return body
 
-    def _row_code(self, *bounds: str) -> list[str]:
+    def _inner_loops(self, body: list[str], bounds: str = "") -> list[str]:
+        for k in range(len(self._sizes) - 1, self._outer - 1, -1):
+            body = [f"for i{k} in range({bounds or self._sizes[k]}):", *indented(body)]
+        return body
+
+    def _row_code(self, bounds: str = "") -> list[str]:
         """Return the code of one row: its numbers and its phases by turns."""
         lines: list[str] = []
-        for time in range(self._last + 2):
+        for time in range(self._plan.last + 2):
             self._row_numbers(time, lines)
-            if time <= self._last:
+            if time <= self._plan.last:
                 lines += self._phase(time, bounds)
         return [*self._of_rows, *lines]
 
     def _row_numbers(self, time: int, lines: list[str]) -> None:
-        for op in self._group.members:
-            n = op.results[0]
-            if n in self._same:
-                continue
-            kind = self._reduces(op)
-            if kind == "row":
-                if self._time[n] != time:
-                    continue
-            elif kind:
-                source = self._same.get(op.operands[0].number, op.operands[0].number)
-                level = self._level(source)
-                if level != "row" or self._time.get(source, 0) != time:
-                    continue
-                text = self._computed_operand(op, self._row_name, lines)
-                if kind == "all":
-                    lines.append(f"t{n} = {self._combined(op, f't{n}', text, total=True)}")
-                else:
-                    lines += self._into_column(op, text)
-                continue
-            elif self._level(n) != "row" or self._time[n] != time:
-                continue
-            else:
-                lines.append(f"x{n} = {self._computed(op, self._row_name, lines)}")
-            if n in self._group.results:
-                place = self._around.place(Ref(n))
-                lines.append(f"{self._at(place, self._full_of_result(n, place))} = {self._written(n)}")
+        """Add the code of the numbers of a row that can be had before a phase."""
+        for op in self._plan.members:
+            n, along = op.results[0], self._plan.along(op)
+            if along in ("all", "column"):
+                if self._plan.level(op.operands[0]) == "row" and self._plan.source_time(op) == time:
+                    text = self._operand(op, self._name, lines)
+                    target = f"t{n}" if along == "all" else self._entry_of_result(n)
+                    lines.append(f"{target} = {self._combined(op, target, text, along)}")
+            elif self._plan.level(n) == "row" and self._plan.time[n] == time:
+                if not along:
+                    lines.append(f"x{n} = {self._computed(op, self._name, lines)}")
+                if n in self._group.results:
+                    lines.append(self._storing(n))
 
-    def _row_name(self, x: Any, goes: tuple[int, ...], lines: list[str]) -> str:
-        return self._single(x, goes, lines)
-
-    def _phase(self, time: int, bounds: tuple[str, ...]) -> list[str]:
+    def _phase(self, time: int, bounds: str) -> list[str]:
         """Return the inner loop of a phase, and what its sums come to."""
         start: list[str] = []
         body: list[str] = []
@@ -365,77 +265,54 @@ class GroupWriter:
         computed: set[int] = set()
 
         def name(x: Any, goes: tuple[int, ...], lines: list[str]) -> str:
-            n = self._same.get(x.number, x.number) if type(x) is Ref else -1
-            if n not in self._made:
-                return self._load(x, goes, lines)
-            if self._level(n) == "entry":
-                self._need(n, time, computed, name, lines)
-            return f"x{n}"
+            n = self._plan.number(x)
+            if n is not None and self._plan.level(n) == "entry" and n not in computed:
+                computed.add(n)
+                self._compute(n, time, name, lines)
+            return self._name(x, goes, lines)
 
-        for op in self._group.members:
-            n = op.results[0]
-            kind = self._reduces(op)
-            source = self._same.get(op.operands[0].number, op.operands[0].number) if kind else n
-            if n in self._same or (kind and self._level(source) != "entry"):
-                continue
-            if kind:
-                if self._time.get(source, 0) != time:
-                    continue
-                text = self._computed_operand(op, name, body)
-                if kind == "column":
-                    body += self._into_column(op, text)
-                    continue
-                start.append(f"x{n} = {self._start(op)}")
-                body.append(f"x{n} = {self._combined(op, f'x{n}', text)}")
-                if kind == "all":
-                    done.append(f"t{n} = {self._combined(op, f't{n}', f'x{n}', total=True)}")
-            elif self._level(n) == "entry" and self._time[n] == time and n in self._group.results:
-                name(Ref(n), domain(op, self._values), body)
-        for op in self._group.members:
-            n = op.results[0]
-            if n in self._spilled and self._time[n] == time:
-                name(Ref(n), domain(op, self._values), body)
-        if not body:
-            return done
+        for op in self._plan.members:
+            n, along = op.results[0], self._plan.along(op)
+            if not along:
+                if self._plan.time.get(n) == time and (n in self._group.results or n in self._plan.spilled):
+                    if self._plan.level(n) == "entry":
+                        name(Ref(n), domain(op, self._values), body)
+            elif self._plan.level(op.operands[0]) == "entry" and self._plan.source_time(op) == time:
+                text = self._operand(op, name, body)
+                target = self._entry_of_result(n) if along == "column" else f"x{n}"
+                body.append(f"{target} = {self._combined(op, target, text, 'column' if along == 'column' else 'row')}")
+                if along != "column":
+                    start.append(f"x{n} = {self._start(op)}")
+                if along == "all":
+                    done.append(f"t{n} = {self._combined(op, f't{n}', f'x{n}', 'all')}")
         self._loaded = {**self._loaded_once, **self._loaded_rows}
-        loops = body
-        for k in range(len(self._sizes) - 1, self._outer - 1, -1):
-            limits = ", ".join(bounds) or str(self._sizes[k])
-            loops = [f"for i{k} in range({limits}):", *indented(loops)]
-        return [*start, *loops, *done]
+        return [*start, *self._inner_loops(body, bounds), *done] if body else []
 
-    def _need(
-        self, n: int, time: int, computed: set[int], name: Callable[..., str], lines: list[str]
-    ) -> None:
-        """Have an entry of a member's value at hand: load it, or compute it (again, if that is cheap)."""
-        if n in computed:
+    def _compute(self, n: int, time: int, name: Callable[..., str], lines: list[str]) -> None:
+        """Have an entry of a member's value at hand: load it, or compute it, again if that is cheap."""
+        made = self._plan.time[n]
+        if n in self._stored and made < time:
+            lines.append(f"x{n} = {_read(self._stored[n], self._values[n].dtype)}")
             return
-        computed.add(n)
-        op = self._made[n]
-        if n in self._stored and self._time[n] < time:
-            place = self._stored[n]
-            lines.append(f"x{n} = {_read(self._at_stored(place, n), self._values[n].dtype)}")
-            return
-        lines.append(f"x{n} = {self._computed(op, name, lines)}")
-        if self._time[n] != time:
-            return
-        if n in self._group.results:
-            place = self._stored[n] = self._around.place(Ref(n))
-            lines.append(f"{self._at(place, self._full_of_result(n, place))} = {self._written(n)}")
-        elif n in self._spilled:
-            size = int(np.prod(self._sizes[self._outer :]))
-            place = self._stored[n] = self._around.scratch(size, self._values[n].dtype)
-            lines.append(f"{self._at_stored(place, n)} = {self._written(n)}")
+        lines.append(f"x{n} = {self._computed(self._plan.made[n], name, lines)}")
+        if made == time and n in self._group.results:
+            self._stored[n] = self._entry_of_result(n)
+            lines.append(self._storing(n))
+        elif made == time and n in self._plan.spilled:
+            self._stored[n] = self._entry_of_scratch(n)
+            lines.append(self._storing(n, self._stored[n]))
 
-    def _at_stored(self, place: Place, n: int) -> str:
-        if n in self._group.results:
-            return self._at(place, self._full_of_result(n, place))
-        strides = [0] * len(self._shape)
-        step = 1
+    def _entry_of_scratch(self, n: int) -> str:
+        strides, step = [0] * len(self._shape), 1
         for k in range(len(self._runs) - 1, self._outer - 1, -1):
             strides[self._runs[k][-1]] = step
             step *= self._sizes[k]
-        return self._at(place, tuple(strides))
+        return self._at(self._around.scratch(step, self._values[n].dtype), tuple(strides))
+
+    def _storing(self, n: int, entry: str = "") -> str:
+        """Return the line that stores a value; bytes hold 0 and 1 for False and True."""
+        text = f"np.uint8(x{n})" if self._values[n].dtype == "bool" else f"x{n}"
+        return f"{entry or self._entry_of_result(n)} = {text}"
 
     # --- reductions -----------------------------------------------------------------------------------
 
@@ -451,7 +328,11 @@ class GroupWriter:
         info = np.iinfo(dtype)
         return self._around.constant(info.min if op.name == "max" else info.max, dtype)
 
-    def _combined(self, op: Operation, so_far: str, term: str, total: bool = False) -> str:
+    def _combined(self, op: Operation, so_far: str, term: str, along: str) -> str:
+        """Return the expression of a reduction so far and a further term.
+
+        Terms of a row are added up side by side, rows of a column in order, and totals in float64.
+        """
         dtype = self._dtype(op)
         if op.name != "sum":
             if dtype.kind == "f":
@@ -459,33 +340,15 @@ class GroupWriter:
             return f"select({so_far} {'>' if op.name == 'max' else '<'} {term}, {so_far}, {term})"
         if dtype.kind != "f":
             return f"np.{dtype.name}({so_far} + {term})"
-        return f"{so_far} + np.float64({term})" if total else f"sum2({so_far}, {term})"
+        if along == "all":
+            return f"{so_far} + np.float64({term})"
+        return f"{so_far} + {term}" if along == "column" else f"sum2({so_far}, {term})"
 
-    def _as_result(self, op: Operation) -> str:
-        n, dtype = op.results[0], self._dtype(op)
-        return f"x{n} = np.{dtype.name}(t{n})"
-
-    def _computed_operand(self, op: Operation, name: Callable[..., str], lines: list[str]) -> str:
+    def _operand(self, op: Operation, name: Callable[..., str], lines: list[str]) -> str:
         x = op.operands[0]
         text = name(x, domain(op, self._values), lines)
         dtype = self._dtype(op)
         return text if self._values[x.number].dtype == dtype.name else f"np.{dtype.name}({text})"
-
-    def _into_column(self, op: Operation, term: str) -> list[str]:
-        n = op.results[0]
-        place = self._around.place(Ref(n))
-        entry = self._at(place, self._full_of_result(n, place))
-        if op.name == "sum" and self._dtype(op).kind == "f":
-            return [f"{entry} = {entry} + {term}"]
-        return [f"{entry} = {self._combined(op, entry, term)}"]
-
-    def _cleared(self, op: Operation) -> list[str]:
-        n = op.results[0]
-        place = self._around.place(Ref(n))
-        lines = [f"{self._at(place, self._full_of_result(n, place))} = {self._start(op)}"]
-        for k in range(len(self._sizes) - 1, self._outer - 1, -1):
-            lines = [f"for i{k} in range({self._sizes[k]}):", *indented(lines)]
-        return lines
 
 
 def _read(entry: str, dtype: str) -> str:

@@ -143,7 +143,7 @@ class Native:
         return value.dtype, len(value.shape) + more
 
     def keep_apart(self, numbers: Iterable[int]) -> None:
-        """Give values places of their own in the memory, where the code that is written after this has them."""
+        """Give values places of their own in the memory, for the code that is written after this."""
         for n in numbers:
             self._own[n] = self._reserved(self.program.values[n].bytes)
 

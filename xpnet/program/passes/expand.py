@@ -59,7 +59,9 @@ class _Expanding:
             return
         axes = range(len(given.shape)) if axis is None else axis if isinstance(axis, tuple) else (axis,)
         ones = {a % len(given.shape) for a in axes} if given.shape else set()
-        row = dataclasses.replace(given, shape=tuple(1 if i in ones else n for i, n in enumerate(given.shape)))
+        row = dataclasses.replace(
+            given, shape=tuple(1 if i in ones else n for i, n in enumerate(given.shape))
+        )
         mean = self._add("divide", row, self._add("sum", row, x, axis=axis, keepdims=True), count)
         less = self._add("subtract", given, x, mean)
         square = self._add("multiply", given, less, less)
