@@ -201,3 +201,16 @@ def test_memory_stays_flat_over_many_steps() -> None:
         assert seen[2] - seen[1] < 5_000
     finally:
         tracemalloc.stop()
+
+
+def test_errors_of_the_function_itself_come_through() -> None:
+    compiled = xpnet.compile(lambda x: x @ x)
+    with pytest.raises(ValueError, match="matmul"):
+        compiled(np.ones((2, 3)))
+    assert not compiled.reason
+
+
+def test_code_that_leaves_the_standard_runs_uncompiled() -> None:
+    compiled = xpnet.compile(lambda x: np.cumsum(x).astype("float32"))
+    np.testing.assert_array_equal(compiled(np.ones(3)), [1.0, 2.0, 3.0])
+    assert "a NumPy function was applied" in compiled.reason

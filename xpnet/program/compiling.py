@@ -15,7 +15,7 @@ from xpnet.autodiff.tracer import Tracer
 from xpnet.backends import Backend, array_namespace
 from xpnet.backends import backend as open_backend
 from xpnet.containers import leaves
-from xpnet.errors import ConfigError, RecordError, suggest
+from xpnet.errors import ConfigError, suggest
 from xpnet.program.lowerings import generic
 from xpnet.program.passes.simplify import simplify
 from xpnet.program.program import Program, Ref
@@ -140,9 +140,14 @@ class Compiled:
                 return recorded.result(run(arrays))
             try:
                 recorded, run = self._cache[key] = self._record(args, options, arrays)
-            except RecordError as error:
-                self._give_up(str(error))
-                return self._fn(*args, **options)
+            except ConfigError:
+                raise
+            except Exception as error:  # code that is no array code of the standard can fail in any way
+                done = self._fn(*args, **options)  # raises what is not compiling's fault
+                self.reason = str(error) or type(error).__name__
+                name = getattr(self._fn, "__name__", "a function")
+                _log.warning("%s runs uncompiled: %s", name, self.reason)
+                return done
             if len(self._cache) > _CACHE:
                 self._cache.popitem(last=False)
             # Donated arrays have to be overwritten already; else the values of the recording will do.
@@ -178,10 +183,6 @@ class Compiled:
                     donated[number] = source
                     break
         return donated
-
-    def _give_up(self, reason: str) -> None:
-        self.reason = reason
-        _log.warning("%s runs uncompiled: %s", getattr(self._fn, "__name__", "a function"), reason)
 
 
 def _signature(tree: Any) -> tuple[Hashable, list[Any]]:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 from xpnet.backends import array_namespace
-from xpnet.errors import RecordError
 from xpnet.program.compiling import LOWERINGS, choose
 from xpnet.program.passes.simplify import simplify
 from xpnet.program.program import Program
@@ -62,10 +61,11 @@ class Loop:
         if runner is None:
             try:
                 runner = self._runners[key] = self._lowered(*groups)
-            except RecordError as error:
-                self.reason = str(error)
-                _log.warning("training steps run uncompiled: %s", error)
-                return self._uncompiled(carry, constants, sequences)
+            except Exception as error:  # code that is no array code of the standard can fail in any way
+                self.reason = str(error) or type(error).__name__
+                done = self._uncompiled(carry, constants, sequences)  # raises what is not compiling's fault
+                _log.warning("steps run uncompiled: %s", self.reason)
+                return done
             if len(self._runners) > _CACHE:
                 self._runners.popitem(last=False)
         return runner(carry, constants, sequences)

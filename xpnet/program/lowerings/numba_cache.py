@@ -23,7 +23,7 @@ import llvmlite
 import numba
 import numpy as np
 
-from xpnet.program.lowerings import numba_functions
+from xpnet.program.lowerings import numba_functions, numba_intrinsics
 
 __all__ = ["cache_folder", "digest_of", "kept_source"]
 
@@ -65,7 +65,8 @@ def _is_ours(folder: Path) -> bool:
 @functools.cache
 def _depends_on() -> str:
     versions = (sys.version, numba.__version__, llvmlite.__version__, np.__version__)
-    return "\n".join([*versions, Path(numba_functions.__file__).read_text(encoding="utf-8")])
+    modules = (numba_functions, numba_intrinsics)
+    return "\n".join([*versions, *(Path(m.__file__).read_text(encoding="utf-8") for m in modules)])
 
 
 def digest_of(source: str) -> str:

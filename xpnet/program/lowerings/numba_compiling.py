@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numba import njit, types
 
-from xpnet.program.lowerings import numba_functions
+from xpnet.program.lowerings import numba_functions, numba_intrinsics
 from xpnet.program.lowerings.numba_cache import digest_of, kept_source
 
 __all__ = ["Function", "blas", "compiled"]
@@ -130,9 +130,9 @@ def _jitted(function: Any, signature: Any, cached: bool) -> Any:
 
 def _names() -> dict[str, Any]:
     names: dict[str, Any] = {"np": np, "math": math, "__name__": numba_functions.__name__}
-    for name in ("of_array", "in_memory", "moved", "sum2", "largest", "smallest", "select", "gemm"):
-        names[name] = getattr(numba_functions, name)
-    for name in ("exp", "log", "log1p", "expm1", "tanh"):
+    for name in numba_intrinsics.__all__:
+        names[name] = getattr(numba_intrinsics, name)
+    for name in numba_functions.__all__:
         for dtype, function in getattr(numba_functions, name).items():
             names[f"{name}_{dtype}"] = function
     return names

@@ -280,7 +280,9 @@ class GroupWriter:
             elif self._plan.level(op.operands[0]) == "entry" and self._plan.source_time(op) == time:
                 text = self._operand(op, name, body)
                 target = self._entry_of_result(n) if along == "column" else f"x{n}"
-                body.append(f"{target} = {self._combined(op, target, text, 'column' if along == 'column' else 'row')}")
+                body.append(
+                    f"{target} = {self._combined(op, target, text, 'column' if along == 'column' else 'row')}"
+                )
                 if along != "column":
                     start.append(f"x{n} = {self._start(op)}")
                 if along == "all":

@@ -143,7 +143,11 @@ def _place_donations(
             continue
         n = output.number
         can = n in plannable and n not in roots and n in made_at and n not in donated
-        if can and last_read.get(given, -1) <= made_at[n] and _may_overwrite(program, made_at[n], given, roots):
+        if (
+            can
+            and last_read.get(given, -1) <= made_at[n]
+            and _may_overwrite(program, made_at[n], given, roots)
+        ):
             donated[n] = given
         elif roots.get(n, n) != given:
             copied[position] = given
