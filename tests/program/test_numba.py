@@ -167,8 +167,10 @@ def test_reductions(dtype: str) -> None:
         if dtype == "int32":
             _close(a, b, 0)
             continue
-        scale = np.where(np.isfinite(b), np.maximum(np.abs(b), 50 * 30), 0).max(initial=0)
-        np.testing.assert_allclose(b, a, rtol=0, atol=scale * np.finfo(dtype).eps)
+        # 20,000 is about the size of partial sums of the 9000 entries.
+        np.testing.assert_allclose(
+            b, a, rtol=1e-6 if dtype == "float32" else 1e-15, atol=2e4 * np.finfo(dtype).eps
+        )
 
 
 @settings(max_examples=30, deadline=None, derandomize=True)

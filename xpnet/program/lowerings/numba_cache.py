@@ -18,6 +18,7 @@ import stat
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import llvmlite
 import numba
@@ -65,7 +66,7 @@ def _is_ours(folder: Path) -> bool:
 @functools.cache
 def _depends_on() -> str:
     versions = (sys.version, numba.__version__, llvmlite.__version__, np.__version__)
-    modules = (numba_functions, numba_intrinsics)
+    modules: tuple[Any, ...] = (numba_functions, numba_intrinsics)
     return "\n".join([*versions, *(Path(m.__file__).read_text(encoding="utf-8") for m in modules)])
 
 

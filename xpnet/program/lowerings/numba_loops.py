@@ -73,7 +73,7 @@ class GroupWriter:
         self._rows = split is not None
         self._plan = Schedule(group, around.values)
         self._collapse()
-        self._stored: dict[int, Place] = {}
+        self._stored: dict[int, str] = {}  # entries of what a later phase can load
         # Names of what is loaded, by the text of the entry: in this phase, for each row, before the loops.
         self._loaded: dict[str, str] = {}
         self._loaded_rows: dict[str, str] = {}
@@ -274,9 +274,9 @@ class GroupWriter:
         for op in self._plan.members:
             n, along = op.results[0], self._plan.along(op)
             if not along:
-                if self._plan.time.get(n) == time and (n in self._group.results or n in self._plan.spilled):
-                    if self._plan.level(n) == "entry":
-                        name(Ref(n), domain(op, self._values), body)
+                wanted = n in self._group.results or n in self._plan.spilled
+                if wanted and self._plan.time.get(n) == time and self._plan.level(n) == "entry":
+                    name(Ref(n), domain(op, self._values), body)
             elif self._plan.level(op.operands[0]) == "entry" and self._plan.source_time(op) == time:
                 text = self._operand(op, name, body)
                 target = self._entry_of_result(n) if along == "column" else f"x{n}"

@@ -1,4 +1,4 @@
-"""When the values of a group are computed: before its loops, for a row, in which run through it, or after all.
+"""When the values of a group are computed: before its loops, for a row, on which way through it, or after.
 
 What needs a sum over a row has to wait for it, so the entries of a row are gone through several times, in
 *phases*. A value of an earlier phase is computed again where that is cheap, else spilled and loaded.
@@ -56,7 +56,7 @@ class Schedule:
 
     def level(self, x: int | Ref) -> str:
         """Return whether a value is ``"one"`` number, one for each ``"row"``, or one for each ``"entry"``."""
-        shape = essential(self._values[x.number if type(x) is Ref else x].shape)  # type: ignore[index, union-attr]
+        shape = essential(self._values[x.number if type(x) is Ref else x].shape)  # type: ignore[index]
         if not shape:
             return "one"
         loop = self._group.loop

@@ -242,8 +242,9 @@ class _Joining:
             for n in operation.reads():
                 if n not in made and self._same.get(n) in made:
                     # A reshape between members: part of the group, and beside it for others to read.
-                    members += self._reshapes(n, made)
-                    made.add(n)
+                    chain = self._reshapes(n, made)
+                    members += chain
+                    made.update(reshape.results[0] for reshape in chain)
             members.append(operation)
         reads = dict.fromkeys(n for operation in members for n in operation.reads() if n not in made)
         results = tuple(n for operation in inside for n in operation.results if n in outside)
