@@ -46,7 +46,8 @@ class Trainer:
         backend: where to compute, as for :func:`xpnet.backend`.
         dtype: ``"float32"`` or ``"float64"``.
         seed: whole number, root of all draws.
-        compile: ``"auto"`` or ``"off"``; both run the recorded functions directly.
+        compile: ``"auto"`` records a step once for each size of batch and runs it as a compiled program;
+            ``"off"`` runs the functions one by one. What cannot be compiled runs uncompiled and says why.
         callbacks: :class:`~xpnet.train.Callback` objects.
         metrics: names (``"accuracy"``, ``"r2"``) or functions ``(outputs, targets) -> 0-d array``, computed
             after each epoch on the training and the validation rows.
