@@ -164,7 +164,7 @@ class _Segments(Writer):
         results = [self._text(copied.get(i, x)) for i, x in enumerate(program.outputs)]
         head = [f"def run({', '.join(f'v{n}' for n in program.inputs)}):", *self._checked(external)]
         lines = [*head, *(f"    {line}" for line in self._lines), f"    return [{', '.join(results)}]"]
-        source, made = compiled(functions, native.constants)
+        source, made = compiled(functions, native.functions, native.constants)
         self._names.update(made)
         return "\n".join(lines) + "\n", source, self._names
 
@@ -290,7 +290,7 @@ class CompiledLoop:
             advancing[number] = program.values[x.number].size
         code += native.carried(carry)
         function = Function("loop", code, arrays, advancing)
-        self.compiled_source, names = compiled([function], native.constants)
+        self.compiled_source, names = compiled([function], native.functions, native.constants)
         self._memory, self._gemm = native.memory(), native.gemm
         self._address = self._memory.__array_interface__["data"][0]
         self._call, self._owner = names["loop"], names["loop_of_numba"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import math
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from xpnet.program.lowerings.numba_cache import digest_of, kept_source
 
 __all__ = ["Function", "blas", "compiled"]
 
+_OPTIONS: dict[str, Any] = {"error_model": "numpy", "nogil": True}
 _POINTERS = (
     "float32",
     "float64",
@@ -73,7 +75,7 @@ class Function:
         lines = [f"def {self.name}({given}):"]
         body = "\n".join(self.code)
         for dtype in _POINTERS:
-            if f"m_{dtype}[" in body or f"m_{dtype}," in body:
+            if re.search(rf"\bm_{dtype}\b", body):
                 kind = "uint8" if dtype == "bool" else dtype
                 lines.append(f"    m_{dtype} = in_memory(memory, np.{kind})")
         lines += [f"    {'q' if n in self.advancing else 'p'}{n} = of_array(v{n})" for n in self.arrays]
@@ -90,25 +92,31 @@ class Function:
         return types.void(types.int64, types.int64, types.int64, types.int64, *arrays)
 
 
-def compiled(functions: list[Function], constants: dict[str, str]) -> tuple[str, dict[str, Any]]:
+def compiled(
+    functions: list[Function], called: dict[str, list[str]], constants: dict[str, str]
+) -> tuple[str, dict[str, Any]]:
     """Compile functions and return their source, and what to call by their names.
 
     What is returned takes arrays of the right dtypes and dimensions, C-contiguous, on trust.
 
     Args:
         functions: what to compile.
+        called: lines of functions that they call.
         constants: names and texts of numbers in their code.
     """
     text = [f"{name} = {value}" for name, value in constants.items()]
-    for function in functions:
-        text += ["", "", *function.lines()]
+    for lines in (*called.values(), *(function.lines() for function in functions)):
+        text += ["", "", *lines]
     source = "\n".join(text) + "\n"
+    # A name of its own in all processes, as numba finds compiled code by names.
     digest = digest_of(source)
-    for function in functions:  # a name of its own in all processes, as compiled code is found by names
-        source = source.replace(f"def {function.name}(", f"def {function.name}_{digest}(")
+    own = "|".join([*called, *(function.name for function in functions)])
+    source = re.sub(rf"\b({own})\(", rf"\1_{digest}(", source)
     path = kept_source(source, digest)
     names = _names()
     exec(compile(source, path or "<xpnet compiled program>", "exec"), names)
+    for name in called:
+        names[f"{name}_{digest}"] = njit(**_OPTIONS)(names[f"{name}_{digest}"])
     made = {}
     for function in functions:
         dispatcher = _jitted(names[f"{function.name}_{digest}"], function.signature(), path is not None)
@@ -119,13 +127,12 @@ def compiled(functions: list[Function], constants: dict[str, str]) -> tuple[str,
 
 
 def _jitted(function: Any, signature: Any, cached: bool) -> Any:
-    options: dict[str, Any] = {"error_model": "numpy", "nogil": True}
     if cached:
         try:
-            return njit(signature, cache=True, **options)(function)
+            return njit(signature, cache=True, **_OPTIONS)(function)
         except Exception:  # whatever a damaged file in the cache comes to; errors of ours come again below
             pass
-    return njit(signature, **options)(function)
+    return njit(signature, **_OPTIONS)(function)
 
 
 def _names() -> dict[str, Any]:

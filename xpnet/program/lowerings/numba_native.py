@@ -11,6 +11,7 @@ import numpy as np
 
 from xpnet.program.lowerings.numba_elements import literal
 from xpnet.program.lowerings.numba_loops import GroupWriter, Place, Surroundings
+from xpnet.program.lowerings.numba_sharing import share
 from xpnet.program.lowerings.numpy_layout import Layout
 from xpnet.program.passes.groups import Group
 from xpnet.program.passes.memory import Memory
@@ -35,12 +36,14 @@ class Native:
 
     Attributes:
         code: lines for each operation, by its ``id``; operations that are not here are left to Python.
+        functions: lines of functions that the code calls.
         constants: names and texts of numbers in the code.
     """
 
     def __init__(self, program: Program, layout: Layout, memory: Memory, gemm: tuple[int, int]):
         self.program, self.layout, self.gemm = program, layout, gemm
         self.code: dict[int, list[str]] = {}
+        self.functions: dict[str, list[str]] = {}
         self.constants: dict[str, str] = {}
         self._planned = memory
         self._offsets: list[int] = []
@@ -150,7 +153,7 @@ class Native:
     # --- code -----------------------------------------------------------------------------------------
 
     def write_all(self) -> None:
-        """Fill ``code``."""
+        """Fill ``code`` and ``functions``."""
         self.code.clear()
         around = Surroundings(self.program.values, self.place, self._scratch, self._constant)
         for operation in self.program.operations:
@@ -160,6 +163,8 @@ class Native:
                 lines = getattr(self, f"_{operation.name}")(operation)
                 if lines is not None:
                     self.code[id(operation)] = lines
+        blocks, self.functions = share(list(self.code.values()))
+        self.code = dict(zip(self.code, blocks, strict=True))
 
     def _matmul(self, operation: Operation) -> list[str] | None:
         n = operation.results[0]
