@@ -7,7 +7,6 @@ import errno
 import os
 import shutil
 import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -195,8 +194,7 @@ def test_accuracy_is_a_share_of_the_rows(xpnet, trained):
 def test_ctrl_c_is_never_silent(raised, xpnet, folder, monkeypatch):
     def interrupted(*_, **__):
         with contextlib.suppress(KeyboardInterrupt):
-            os.kill(os.getpid(), signal.SIGINT)
-            time.sleep(1)
+            signal.raise_signal(signal.SIGINT)
         raise raised("initialization failed")  # as an extension module turns one into the other
 
     monkeypatch.setattr("xpnet.cli.preparing.load", interrupted)
