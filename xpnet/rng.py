@@ -75,17 +75,23 @@ def _counter(word: int | str) -> tuple[int, int]:
 
 
 def words_of_steps(key: Key, first: int, count: int, path: Sequence[int | str]) -> np.ndarray:
-    """Return the words of ``key.fold(step, *path)`` for ``count`` steps from ``first`` on: (count, 2), uint32.
+    """Return the words of ``key.fold(step, *path)`` for ``count`` steps from ``first`` on, (count, 2) uint32.
 
     >>> words_of_steps(key(0), 7, 1, ("dropout",)).tolist() == [list(key(0).fold(7, "dropout").words)]
     True
     """
     steps = np.arange(first, first + count, dtype=np.uint64)
-    seed = tuple(np.full(count, word, dtype=np.uint32) for word in key.words)
+    seed = _repeated(key.words, count)
     words = threefry(seed, (steps & _WORD).astype(np.uint32), (steps >> 32).astype(np.uint32), _identity)
     for word in path:
-        words = threefry(words, *(np.full(count, c, dtype=np.uint32) for c in _counter(word)), _identity)
+        low, high = _repeated(_counter(word), count)
+        words = threefry(words, low, high, _identity)
     return np.stack(words, axis=1)
+
+
+def _repeated(words: tuple[int, int], count: int) -> tuple[np.ndarray, np.ndarray]:
+    low, high = words
+    return np.full(count, low, dtype=np.uint32), np.full(count, high, dtype=np.uint32)
 
 
 def key(seed: int) -> Key:

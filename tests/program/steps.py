@@ -1,4 +1,4 @@
-"""Functions that tests of programs record: training steps of small networks, and what else array code does."""
+"""Functions that tests of programs record: training steps of small networks, and other array code."""
 
 from __future__ import annotations
 
@@ -35,11 +35,8 @@ def training_step(
     scalars = [np.asarray(s, dtype=dtype) for s in optimizer.scalars(0.1, 3)]
 
     def step(flat: Any, *rest: Any) -> list[Any]:
-        slots, (X, y), scalars = (
-            rest[: len(opt_state) - 1],
-            rest[len(opt_state) - 1 :][:2],
-            rest[len(opt_state) + 1 :],
-        )
+        kept = len(optimizer.slots)
+        slots, (X, y), scalars = rest[:kept], rest[kept : kept + 2], rest[kept + 2 :]
 
         def objective(params: Any) -> Any:
             return losses.get(loss)(model.apply(nn.Variables(params, state), X), y)
@@ -51,41 +48,38 @@ def training_step(
     return step, [params.flat, *slots, X, y, *scalars]
 
 
-def _matrix(seed: int, *shape: int) -> np.ndarray:
-    return draw(seed, shape, 0.2, 1.5)
+# --- Array code by name -----------------------------------------------------------------------------------
 
 
-# Array code by name: the function and its arguments.
-FUNCTIONS: dict[str, tuple[Callable[..., Any], list[Any]]] = {
-    "chain": (lambda x: array_namespace(x).exp(x) * 2.0 - array_namespace(x).sqrt(x), [_matrix(1, 3, 4)]),
-    "views": (
-        lambda x: [x.mT @ x, x[1:, ::2] * 2, array_namespace(x).reshape(x, (-1,))[::3] + 1, x[:, None, ...] - x[0, 0]],
-        [_matrix(2, 4, 6)],
-    ),
-    "an argument returned": (lambda x, y: [x, x + y, y[0]], [_matrix(3, 3), _matrix(4, 3)]),
-    "the same twice": (lambda x: [x * x, x * x, (x * x) + (x * x)], [_matrix(5, 3)]),
-    "constants": (lambda x: [array_namespace(x).zeros_like(x), x * np.asarray([1.0, 2.0, 3.0])], [_matrix(6, 3)]),
-    "joined": (
-        lambda x, y: array_namespace(x).concat([array_namespace(x).reshape(x @ y, (-1,)), x[0], array_namespace(x).sum(y, axis=0)]),
-        [_matrix(7, 2, 3), _matrix(8, 3, 2)],
-    ),
-    "selected": (
-        lambda x: array_namespace(x).where(x > 1, x**2, 0.0) + array_namespace(x).astype(x > 0.5, x.dtype),
-        [_matrix(9, 5, 4)],
-    ),
-    "reductions": (
-        lambda x: [getattr(array_namespace(x), f)(x, axis=a) for f in ("sum", "max", "min", "mean", "var", "prod") for a in (None, 0, (0, 1))],
-        [_matrix(10, 3, 4, 2)],
-    ),
-    "gathered": (lambda x, i: array_namespace(x).take(x, i, axis=0) * 2, [_matrix(11, 5, 2), np.asarray([4, 0, 4])]),
-    "decomposed": (lambda x: list(array_namespace(x).linalg.eigh(x @ x.mT)), [_matrix(12, 3, 3)]),
-    "sorted": (lambda x: [array_namespace(x).sort(x), array_namespace(x).argsort(x), array_namespace(x).cumulative_sum(x)], [_matrix(13, 6)]),
-    "assigned": (lambda x: _assigned(x), [_matrix(14, 4)]),
-    "curvature": (lambda x: hvp(lambda y: array_namespace(y).sum(array_namespace(y).tanh(y) ** 3), x, x), [_matrix(15, 4)]),
-    "scalars": (lambda x: x[0] * x[1] + array_namespace(x).maximum(x[2], 0.5), [_matrix(16, 3)]),
-    "empty": (lambda x: [x * 2, array_namespace(x).sum(x), x @ x.mT], [np.zeros((0, 3))]),
-    "integers": (lambda n: [n // 2, n % 3, n & 1, n > 2, ~n], [np.arange(7)]),
-}  # fmt: skip
+def _chain(x: Any) -> Any:
+    xp = array_namespace(x)
+    return xp.exp(x) * 2.0 - xp.sqrt(x)
+
+
+def _views(x: Any) -> Any:
+    flat = array_namespace(x).reshape(x, (-1,))
+    return [x.mT @ x, x[1:, ::2] * 2, flat[::3] + 1, x[:, None, ...] - x[0, 0]]
+
+
+def _joined(x: Any, y: Any) -> Any:
+    xp = array_namespace(x)
+    return xp.concat([xp.reshape(x @ y, (-1,)), x[0], xp.sum(y, axis=0)])
+
+
+def _selected(x: Any) -> Any:
+    xp = array_namespace(x)
+    return xp.where(x > 1, x**2, 0.0) + xp.astype(x > 0.5, x.dtype)
+
+
+def _reduced(x: Any) -> Any:
+    xp = array_namespace(x)
+    functions = [xp.sum, xp.max, xp.min, xp.mean, xp.var, xp.prod]
+    return [function(x, axis=axis) for function in functions for axis in (None, 0, (0, 1))]
+
+
+def _sorted(x: Any) -> Any:
+    xp = array_namespace(x)
+    return [xp.sort(x), xp.argsort(x), xp.cumulative_sum(x)]
 
 
 def _assigned(x: Any) -> Any:
@@ -95,3 +89,38 @@ def _assigned(x: Any) -> Any:
     x = x * 1.0
     x[0] = 7.0
     return made + x
+
+
+def _cubes(x: Any) -> Any:
+    xp = array_namespace(x)
+    return xp.sum(xp.tanh(x) ** 3)
+
+
+def _some(seed: int, *shape: int) -> np.ndarray:
+    return draw(seed, shape, 0.2, 1.5)
+
+
+THREE = np.asarray([1.0, 2.0, 3.0])
+
+# Each function with arguments for it.
+FUNCTIONS: dict[str, tuple[Callable[..., Any], list[Any]]] = {
+    "chain": (_chain, [_some(1, 3, 4)]),
+    "views": (_views, [_some(2, 4, 6)]),
+    "an argument returned": (lambda x, y: [x, x + y, y[0]], [_some(3, 3), _some(4, 3)]),
+    "the same twice": (lambda x: [x * x, x * x, (x * x) + (x * x)], [_some(5, 3)]),
+    "constants": (lambda x: [array_namespace(x).zeros_like(x), x * THREE], [_some(6, 3)]),
+    "joined": (_joined, [_some(7, 2, 3), _some(8, 3, 2)]),
+    "selected": (_selected, [_some(9, 5, 4)]),
+    "reduced": (_reduced, [_some(10, 3, 4, 2)]),
+    "gathered": (
+        lambda x, i: array_namespace(x).take(x, i, axis=0) * 2,
+        [_some(11, 5, 2), np.asarray([4, 0, 4])],
+    ),
+    "decomposed": (lambda x: list(array_namespace(x).linalg.eigh(x @ x.mT)), [_some(12, 3, 3)]),
+    "sorted": (_sorted, [_some(13, 6)]),
+    "assigned": (_assigned, [_some(14, 4)]),
+    "curvature": (lambda x: hvp(_cubes, x, x), [_some(15, 4)]),
+    "scalars": (lambda x: x[0] * x[1] + array_namespace(x).maximum(x[2], 0.5), [_some(16, 3)]),
+    "empty": (lambda x: [x * 2, array_namespace(x).sum(x), x @ x.mT], [np.zeros((0, 3))]),
+    "integers": (lambda n: [n // 2, n % 3, n & 1, n > 2, ~n], [np.arange(7)]),
+}

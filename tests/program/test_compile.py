@@ -1,4 +1,4 @@
-"""``compile`` and ``record``: programs to read, one for each kind of arguments, and what cannot be compiled."""
+"""``compile`` and ``record``: programs to read, one for each kind of arguments; what cannot be compiled."""
 
 from __future__ import annotations
 

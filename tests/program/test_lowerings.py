@@ -61,8 +61,8 @@ def test_results_of_two_calls_are_apart(lower: str) -> None:
 
 
 OPTIMIZERS = [
-    optim.SGD(0.1), optim.SGD(0.1, momentum=0.9), optim.SGD(0.1, momentum=0.9, nesterov=True), optim.AdaGrad(),
-    optim.AdaDelta(), optim.RMSProp(), optim.Adam(), optim.AdamW(),
+    optim.SGD(0.1), optim.SGD(0.1, momentum=0.9), optim.SGD(0.1, momentum=0.9, nesterov=True),
+    optim.AdaGrad(), optim.AdaDelta(), optim.RMSProp(), optim.Adam(), optim.AdamW(),
 ]  # fmt: skip
 
 

@@ -122,7 +122,7 @@ class Program:
 
     @property
     def flops(self) -> int:
-        """Floating-point operations: 2·m·k·n for a matrix product, else one for each entry made or reduced."""
+        """Floating-point operations: 2·m·k·n for a matrix product, else one an entry made or reduced."""
         return sum(_flops(operation, self.values) for operation in self.operations)
 
 

@@ -1,4 +1,4 @@
-"""Recording: a function runs once on real arrays, and every operation that it comes down to is written down."""
+"""Recording: a function runs once on real arrays, and all operations that it comes down to are written down."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import array_api_compat
 
 from xpnet.autodiff.namespaces import namespace
 from xpnet.autodiff.rules import Rule
-from xpnet.autodiff.tracer import Trace, Tracer, is_floating, like, lowered, plain_namespace
+from xpnet.autodiff.tracer import Trace, Tracer, like, lowered, plain_namespace
 from xpnet.containers import leaves, map_leaves, rebuild
 from xpnet.errors import RecordError
 from xpnet.program.program import Operation, Program, Ref, Value

@@ -56,8 +56,8 @@ class Batches:
     def chunks(self, number: int, steps: int) -> Iterator[tuple[Any, int, int]]:
         """Yield the batches of an epoch, up to ``steps`` of one size together.
 
-        Each time their row numbers (steps, batch) on the device (None: all rows), the rows of a batch, and how
-        many batches.
+        Each time their row numbers (steps, batch) on the device (None: all rows), the rows of a batch, and
+        how many batches.
         """
         if self.size is None:
             yield None, self.rows, 1

@@ -1,4 +1,4 @@
-"""Which values share memory: views with what they look at, in-place results with an operand, others by turns."""
+"""Which values share memory: views with what they look at, results with an operand, others by turns."""
 
 from __future__ import annotations
 
