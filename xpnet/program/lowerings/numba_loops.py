@@ -18,7 +18,7 @@ from xpnet.program.lowerings.numba_schedule import Schedule
 from xpnet.program.passes.groups import REDUCTIONS, Group, domain, essential
 from xpnet.program.program import Operation, Ref, Value
 
-__all__ = ["GroupWriter", "Place", "Surroundings", "indented"]
+__all__ = ["GroupWriter", "Place", "Surroundings", "indented", "reading"]
 
 _BLOCK = 4096  # entries that are added up in their own precision; the sums of blocks are in float64
 
@@ -65,6 +65,8 @@ def indented(lines: list[str], by: int = 1) -> list[str]:
 
 class GroupWriter:
     """Writes one group; see the module."""
+
+    _rows_outside = True
 
     def __init__(self, group: Group, around: Surroundings):
         self._group, self._around, self._values = group, around, around.values
@@ -182,11 +184,12 @@ class GroupWriter:
             name = f"a{self._group.results[0]}_{self._count}"
             inner = [run for run in self._runs[self._outer :] if strides[run[-1]]]
             outer = [run for run in self._runs[: self._outer] if strides[run[-1]]]
+            inner = inner or (outer if not self._rows_outside else [])
             known = self._loaded if inner else self._loaded_rows if outer else self._loaded_once
             known[text] = name
             self._loaded[text] = name
             (lines if inner else self._of_rows if outer else self._once).append(
-                f"{name} = {_read(text, self._values[x.number].dtype if type(x) is Ref else x.dtype.name)}"
+                f"{name} = {reading(text, self._values[x.number].dtype if type(x) is Ref else x.dtype.name)}"
             )
         return self._loaded[text]
 
@@ -294,7 +297,7 @@ class GroupWriter:
         """Have an entry of a member's value at hand: load it, or compute it, again if that is cheap."""
         made = self._plan.time[n]
         if n in self._stored and made < time:
-            lines.append(f"x{n} = {_read(self._stored[n], self._values[n].dtype)}")
+            lines.append(f"x{n} = {reading(self._stored[n], self._values[n].dtype)}")
             return
         lines.append(f"x{n} = {self._computed(self._plan.made[n], name, lines)}")
         if made == time and n in self._group.results:
@@ -353,7 +356,8 @@ class GroupWriter:
         return text if self._values[x.number].dtype == dtype.name else f"np.{dtype.name}({text})"
 
 
-def _read(entry: str, dtype: str) -> str:
+def reading(entry: str, dtype: str) -> str:
+    """Return the expression of a stored entry; bytes hold 0 and 1 for False and True."""
     return f"{entry} != 0" if dtype == "bool" else entry
 
 

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from xpnet.program.lowerings.numba_elements import literal
-from xpnet.program.lowerings.numba_loops import GroupWriter, Place, Surroundings
+from xpnet.program.lowerings.numba_lanes import writer_of
+from xpnet.program.lowerings.numba_loops import Place, Surroundings
 from xpnet.program.lowerings.numba_sharing import share
 from xpnet.program.lowerings.numpy_layout import Layout
 from xpnet.program.passes.groups import Group
@@ -158,7 +159,7 @@ class Native:
         around = Surroundings(self.program.values, self.place, self._scratch, self._constant)
         for operation in self.program.operations:
             if isinstance(operation, Group):
-                self.code[id(operation)] = GroupWriter(operation, around).lines()
+                self.code[id(operation)] = writer_of(operation, around).lines()
             elif operation.name in ("matmul", "take", "concat"):
                 lines = getattr(self, f"_{operation.name}")(operation)
                 if lines is not None:
