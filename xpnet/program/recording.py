@@ -1,4 +1,4 @@
-"""Recording: a function runs once on real arrays, and all operations that it comes down to are written down."""
+"""Recording: a function runs once on real arrays, and the operations it comes down to are written down."""
 
 from __future__ import annotations
 

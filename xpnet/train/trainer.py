@@ -321,7 +321,7 @@ class Trainer:
         self._objective = self._make_objective()
 
     def _compile_for(self, train: Rows) -> None:
-        """Have steps on these rows compiled, or not; those of an earlier fit with the same settings are kept."""
+        """Have steps on these rows compiled, or not; those of a fit with the same settings are kept."""
         if self.compile == "off" or not can_compile(self):
             self._compiled = None
             return
