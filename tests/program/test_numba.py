@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import array_api_compat.numpy as xp
@@ -280,6 +281,7 @@ def test_loops_over_steps(loss: str, activation: str, dtype: str) -> None:
 def test_matrix_products_of_any_layout() -> None:
     draw = np.random.default_rng(0)
     arrays = [draw.normal(size=(n, k)) for n, k in [(40, 30), (30, 20), (20, 40), (30, 40)]]
+    arrays += [draw.normal(size=30), draw.normal(size=(3, 4, 5)), draw.normal(size=(5, 2))]
     builder = Builder(*arrays)
     turned = [builder.apply("matrix_transpose", Ref(i)) for i in range(4)]
     part = builder.apply("getitem", Ref(3), slice(0, 20))
@@ -289,6 +291,11 @@ def test_matrix_products_of_any_layout() -> None:
         builder.apply("matmul", Ref(2), turned[3]),
         builder.apply("matmul", part, Ref(0)),
         builder.apply("matmul", builder.apply("getitem", turned[0], slice(0, 9)), turned[2]),
+        builder.apply("matmul", Ref(0), Ref(4)),
+        builder.apply("matmul", Ref(4), Ref(1)),
+        builder.apply("matmul", builder.apply("getitem", Ref(4), slice(0, 20, 1)), Ref(2)),
+        builder.apply("matmul", builder.apply("getitem", Ref(0), slice(0, 5)), Ref(4)),
+        builder.apply("matmul", Ref(5), Ref(6)),
     ]
     program = builder.program(*outputs)
     for a, b in zip(generic.lower(program)(arrays), numba.lower(program)(arrays), strict=True):
@@ -323,6 +330,32 @@ def test_results_are_not_overwritten_by_the_next_call() -> None:
 def test_other_arrays_are_refused(other: np.ndarray) -> None:
     with pytest.raises(RecordError, match="record the function anew"):
         numba.lower(_doubled())([np.ones((3, 4)), other])
+
+
+@settings(max_examples=12, deadline=None, derandomize=True)
+@given(st.integers(0, 2**32))
+def test_random_programs_that_write_over_their_inputs(seed: int) -> None:
+    """Each input gets some value of its shape: donated to one call, and as the state of a loop."""
+    program, inputs = random_program(seed, 15)
+    draw = np.random.default_rng(seed)
+    new = [
+        Ref(int(draw.choice([n for n, v in program.values.items() if v == program.values[given_]])))
+        for given_ in program.inputs
+    ]
+    once = dataclasses.replace(program, outputs=(*new, *program.outputs))
+    run = numba.lower(once, {i: i for i in range(len(new)) if draw.random() < 0.7})
+    for a, b in zip(generic.lower(once)(inputs), run([x.copy() for x in inputs]), strict=True):
+        np.testing.assert_array_equal(a, b)
+    carried = len(inputs) - 2
+    step = dataclasses.replace(program, outputs=(*new[:carried], *program.outputs))
+    sequence = np.stack([np.roll(inputs[-1], i) for i in range(3)])
+    state, results = numba.lower_loop(step, carried, 1)(inputs[:carried], [inputs[-2]], [sequence])
+    now, seen = inputs[:carried], []
+    for row in sequence:
+        out = [np.array(x) for x in generic.lower(step)([*now, inputs[-2], row])]
+        now, seen = out[:carried], [*seen, out[carried:]]
+    for a, b in zip([*now, *map(np.stack, zip(*seen, strict=True))], [*state, *results], strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 def test_rows_out_of_bounds() -> None:

@@ -49,7 +49,7 @@ class _Plan:
         grouped = group_operations(program, lambda op: can_be_grouped(op, program.values))
         can = plannable(grouped)
         for operation in grouped.operations:
-            if isinstance(operation, Group) or operation.name == "take":
+            if isinstance(operation, Group) or operation.name in ("take", "matmul"):
                 can.update(operation.results)
         safe = {p: s for p, s in donated.items() if _can_overwrite(grouped, p, s)}
         self.layout: Layout = lay_out(grouped, safe, can)

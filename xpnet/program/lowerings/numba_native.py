@@ -171,7 +171,7 @@ class Native:
         n = operation.results[0]
         if any(type(x) is not Ref for x in operation.operands):
             return None
-        a, b, c = (self.place(x) for x in (*operation.operands, Ref(n)))
+        a, b, c = _matrices(*(self.place(x) for x in (*operation.operands, Ref(n))))
         dtypes = {self.program.values[m].dtype for m in (*operation.reads(), n)}
         if (
             any(len(x.shape) != 2 for x in (a, b, c))
@@ -311,6 +311,22 @@ def _nested(shape: tuple[int, ...], line: str, by: int = 0) -> list[str]:
             lines.append("    " * by + f"for j{k} in range({n}):")
             by += 1
     return [*lines, "    " * by + line]
+
+
+def _matrices(a: Place, b: Place, c: Place) -> tuple[Place, Place, Place]:
+    """Return the factors and the result of a product with vectors as rows and columns."""
+    if len(a.shape) == 1:
+        a, c = _with_axis(a, 0), _with_axis(c, 0)
+    if len(b.shape) == 1:
+        b, c = _with_axis(b, 1), _with_axis(c, 1)
+    return a, b, c
+
+
+def _with_axis(x: Place, axis: int) -> Place:
+    shape, strides = list(x.shape), list(x.strides)
+    shape.insert(axis, 1)
+    strides.insert(axis, 1 if axis else x.shape[0])
+    return Place(x.pointer, x.offset, tuple(shape), tuple(strides))
 
 
 def _lead(x: Place) -> tuple[int, int] | None:
