@@ -30,26 +30,26 @@ class CompiledSteps:
 
     Args:
         trainer: whose variables are drawn.
+        train: rows like those to train on.
 
     Attributes:
         loop: the compiled programs, one for each size of batch.
         settings: what they depend on beside shapes.
     """
 
-    def __init__(self, trainer: Trainer):
+    def __init__(self, trainer: Trainer, train: Rows):
         self._trainer = trainer
         self.settings = settings_of(trainer)
         self._params, self._state = trainer.variables  # type: ignore[misc]
         self._slots = list(trainer.optimizer.slots)
         self._constants: list[Any] = []
-        self._paths: list[tuple[int | str, ...]] = []
+        self._paths = _paths_of_draws(trainer, train)
         self._ahead: list[Any] = []  # one array for each scalar and each draw, over the epoch's steps
         self._taken = 0
         self.loop = Loop(self._step)
 
     def begin(self, train: Rows) -> None:
         """Train on these rows from here on."""
-        self._paths = _paths_of_draws(self._trainer, train)
         self._constants = [x for x in (train.X, train.y, train.weight) if x is not None]
 
     def begin_epoch(self, steps: int) -> None:

@@ -326,7 +326,7 @@ class Trainer:
             self._compiled = None
             return
         if self._compiled is None or self._compiled.settings != settings_of(self):
-            self._compiled = CompiledSteps(self)
+            self._compiled = CompiledSteps(self, train)
         self._compiled.begin(train)
 
     def _mask_weights(self) -> Any:
