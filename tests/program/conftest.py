@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _compiled_code(request: pytest.FixtureRequest) -> object:
+def _compiled_code(request: pytest.FixtureRequest) -> Iterator[None]:
+    cache = getattr(request.config, "cache", None)  # None under -p no:cacheprovider
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XPNET_CACHE_DIR", str(request.config.cache.mkdir("xpnet")))
+        patch.setenv("XPNET_CACHE_DIR", "" if cache is None else str(cache.mkdir("xpnet")))
         yield

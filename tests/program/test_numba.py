@@ -246,6 +246,24 @@ def test_steps_of_every_optimizer(optimizer: str) -> None:
             np.testing.assert_allclose(b, a, rtol=1e-11, atol=1e-13)
 
 
+def test_steps_without_a_blas_to_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where NumPy's BLAS is not found, products are NumPy calls between compiled functions."""
+    monkeypatch.setattr(numba, "blas", lambda: (0, 0))
+    loss, X, y = _work("softmax_cross_entropy")
+    program, inputs, carried = _step(optim.Adam(0.01), nn.MLP([300], 3), loss, X, y, 16)
+    loop = numba.lower_loop(program, carried, 2)
+    assert not isinstance(loop, numba.CompiledLoop)
+    sequences = [np.stack([x] * 3) for x in inputs[carried + 2 :]]
+    state, (found,) = loop(inputs[:carried], inputs[carried : carried + 2], sequences)
+    plain, now = generic.lower(program), list(inputs)
+    for i in range(3):
+        out = plain(now)
+        now[:carried] = out[:carried]
+        np.testing.assert_allclose(found[i], out[carried], rtol=1e-11)
+    for a, b in zip(now, state, strict=False):
+        np.testing.assert_allclose(b, a, rtol=1e-10, atol=1e-13)
+
+
 @pytest.mark.parametrize(
     ("loss", "activation", "dtype"),
     [

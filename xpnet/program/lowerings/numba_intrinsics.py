@@ -10,7 +10,8 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 __all__ = [
-    "bits_of", "float_of", "gemm", "in_memory", "largest", "moved", "of_array", "select", "smallest", "sum2",
+    "bits_of", "float_of", "gemm", "hidden", "in_memory", "largest", "moved", "of_array", "select", "smallest",
+    "sum2",
 ]  # fmt: skip
 
 
@@ -89,6 +90,17 @@ def float_of(context: Any, n: Any) -> Any:
     return real(n), lambda context, builder, signature, args: builder.bitcast(
         args[0], context.get_value_type(real)
     )
+
+
+@intrinsic
+def hidden(context: Any, n: Any) -> Any:
+    """Return the whole number ``n`` such that LLVM does not know it: loops up to it are not unrolled."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind = ir.IntType(64)
+        return builder.asm(ir.FunctionType(kind, [kind]), "", "=r,0", [args[0]], False)
+
+    return types.int64(types.int64), generate
 
 
 @intrinsic

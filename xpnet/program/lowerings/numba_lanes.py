@@ -145,5 +145,8 @@ class LaneWriter(GroupWriter):
                     after.append(f"{entry} = {self._combined(op, entry, f'x{n}', 'column')}")
         if not body:
             return []
-        loop = [f"for i1 in range({self._sizes[1]}):", *indented([*before, *self._over_lanes(body), *after])]
+        loop = [
+            f"for i1 in range(hidden({self._sizes[1]})):",
+            *indented([*before, *self._over_lanes(body), *after]),
+        ]
         return [*start, *self._over_lanes(first), *loop, *done]
