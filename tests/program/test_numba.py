@@ -168,9 +168,9 @@ def test_reductions(dtype: str) -> None:
         if dtype == "int32":
             _close(a, b, 0)
             continue
-        # 20,000 is about the size of partial sums of the 9000 entries.
+        # 1e5 is about the size of sums of thousands of entries without their signs.
         np.testing.assert_allclose(
-            b, a, rtol=1e-6 if dtype == "float32" else 1e-15, atol=2e4 * np.finfo(dtype).eps
+            b, a, rtol=1e-6 if dtype == "float32" else 1e-15, atol=1e5 * np.finfo(dtype).eps
         )
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from llvmlite import ir
+from llvmlite.binding import llvm_version_info
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
 __all__ = [
-    "bits_of", "float_of", "gemm", "hidden", "in_memory", "largest", "moved", "of_array", "select", "smallest",
-    "sum2",
+    "bits_of", "float_of", "gemm", "hidden", "in_memory", "largest", "moved", "of_array", "select",
+    "smallest", "sum2",
 ]  # fmt: skip
 
 
@@ -57,11 +58,20 @@ def sum2(context: Any, a: Any, b: Any) -> Any:
     return a(a, a), generate
 
 
-def _llvm(name: str) -> Any:
+def _extreme(name: str, sign: str) -> Any:
+    """Return the larger or smaller of two numbers, NaN if one of them is.
+
+    From LLVM 18 on that is an instruction that loops become vector code with; before, x86 does not have it.
+    """
+
     def made(context: Any, a: Any, b: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            if llvm_version_info < (18,):
+                chosen = builder.fcmp_ordered(sign, *args)
+                broken = builder.fcmp_unordered("uno", args[0], args[0])
+                return builder.select(builder.or_(chosen, broken), *args)
             kind = args[0].type
-            full = f"{name}.{'f32' if a == types.float32 else 'f64'}"
+            full = f"llvm.{name}.{'f32' if a == types.float32 else 'f64'}"
             function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(kind, [kind] * 2), full)
             return builder.call(function, args)
 
@@ -70,8 +80,8 @@ def _llvm(name: str) -> Any:
     return intrinsic(made)
 
 
-largest = _llvm("llvm.maximum")  # NaN if one of the two is
-smallest = _llvm("llvm.minimum")
+largest = _extreme("maximum", ">")
+smallest = _extreme("minimum", "<")
 
 
 @intrinsic
