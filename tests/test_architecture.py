@@ -152,7 +152,9 @@ def test_no_file_loads_code_from_data(module: str) -> None:
             assert isinstance(node.value, ast.Constant)
             assert node.value.value is False
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-            assert node.func.id not in ("eval", "exec")
+            # Lowerings run code that they have just written from a program in memory.
+            assert node.func.id != "eval"
+            assert node.func.id != "exec" or module.startswith("program.lowerings.")
 
 
 @pytest.mark.parametrize("module", MODULES)

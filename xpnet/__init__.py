@@ -13,9 +13,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from xpnet import autodiff, data, errors, losses, nn, optim, rng, train
+    from xpnet import autodiff, data, errors, losses, nn, optim, program, rng, train
     from xpnet.backends import Backend, backend
     from xpnet.parameters import Parameters
+    from xpnet.program import compile, record
     from xpnet.train import Trainer
 
 __version__ = "0.1.0"
@@ -27,11 +28,14 @@ __all__ = [
     "__version__",
     "autodiff",
     "backend",
+    "compile",
     "data",
     "errors",
     "losses",
     "nn",
     "optim",
+    "program",
+    "record",
     "rng",
     "train",
 ]
@@ -41,6 +45,8 @@ _HOMES = {
     "Parameters": "xpnet.parameters",
     "Trainer": "xpnet.train",
     "backend": "xpnet.backends",
+    "compile": "xpnet.program",
+    "record": "xpnet.program",
 }
 
 

@@ -19,10 +19,21 @@ from typing import Any
 
 import numpy as np
 
+from xpnet.backends import array_namespace
 from xpnet.backends.lacking import word_dtype
 from xpnet.errors import ConfigError
 
-__all__ = ["Key", "bernoulli", "bits", "key", "normal", "permutation", "threefry", "uniform"]
+__all__ = [
+    "Key",
+    "bernoulli",
+    "bits",
+    "key",
+    "normal",
+    "permutation",
+    "threefry",
+    "uniform",
+    "words_of_steps",
+]
 
 _WORD = 0xFFFFFFFF
 _PARITY = 0x1BD11BDA
@@ -49,16 +60,38 @@ class Key:
         return Key(self.seed, self.path + words)
 
     @property
-    def words(self) -> tuple[int, int]:
+    def words(self) -> tuple[Any, Any]:
         """The two words: the seed's, replaced by Threefry's output for each folded word in turn."""
         words = (self.seed & _WORD, self.seed >> 32)
         for word in self.path:
-            if isinstance(word, str):
-                counter = (zlib.crc32(word.encode()), _WORD)  # no whole number below 2**63 has this form
-            else:
-                counter = (word & _WORD, (word >> 32) & _WORD)
-            words = threefry(words, *counter)
+            words = threefry(words, *_counter(word))
         return words
+
+
+def _counter(word: int | str) -> tuple[int, int]:
+    if isinstance(word, str):
+        return zlib.crc32(word.encode()), _WORD  # no whole number below 2**63 has this form
+    return word & _WORD, (word >> 32) & _WORD
+
+
+def words_of_steps(key: Key, first: int, count: int, path: Sequence[int | str]) -> np.ndarray:
+    """Return the words of ``key.fold(step, *path)`` for ``count`` steps from ``first`` on, (count, 2) uint32.
+
+    >>> words_of_steps(key(0), 7, 1, ("dropout",)).tolist() == [list(key(0).fold(7, "dropout").words)]
+    True
+    """
+    steps = np.arange(first, first + count, dtype=np.uint64)
+    seed = _repeated(key.words, count)
+    words = threefry(seed, (steps & _WORD).astype(np.uint32), (steps >> 32).astype(np.uint32), _identity)
+    for word in path:
+        low, high = _repeated(_counter(word), count)
+        words = threefry(words, low, high, _identity)
+    return np.stack(words, axis=1)
+
+
+def _repeated(words: tuple[int, int], count: int) -> tuple[np.ndarray, np.ndarray]:
+    low, high = words
+    return np.full(count, low, dtype=np.uint32), np.full(count, high, dtype=np.uint32)
 
 
 def key(seed: int) -> Key:
@@ -100,7 +133,11 @@ def bits(key: Key, shape: Sequence[int], *, xp: Any, device: Any = None) -> Any:
     size = math.prod(shape)
     dtype = word_dtype(xp)
     # full and not asarray: it runs on the device, where asarray would send two numbers to it
-    words = tuple(xp.full((), word, dtype=dtype, device=device) for word in key.words)
+    words = key.words
+    if isinstance(words[0], int):
+        words = tuple(xp.full((), word, dtype=dtype, device=device) for word in words)
+    else:  # those of a compiled step, which come as arrays
+        xp = array_namespace(*words)
     counter = xp.arange((size + 1) // 2, dtype=dtype, device=device)
     wraps_itself = dtype == xp.uint32
     drawn = threefry(words, counter, counter * 0, *([_identity] if wraps_itself else []))

@@ -39,7 +39,7 @@ if where == "step":
     def on_step_end(self, *arguments):
         strike()
         step_end(self, *arguments)
-    keeping.Keeper.on_step_end = on_step_end
+    keeping.Keeper.on_step_end, keeping.Keeper.steps_apart = on_step_end, 1
 else:
     replace = os.replace
     def watched(source, target):

@@ -198,11 +198,12 @@ def test_gives_the_same_on_every_backend_and_keeps_the_dtype(optimizer, dtype, b
 
 
 @EVERY
-def test_the_step_may_be_an_array(optimizer, backend: Backend):
-    p, g, step = (backend.asarray(x, dtype="float32") for x in ([1.0, 2.0], [0.5, -3.0], 7.0))
+def test_scalars_may_be_arrays(optimizer, backend: Backend):
+    p, g = (backend.asarray(x, dtype="float32") for x in ([1.0, 2.0], [0.5, -3.0]))
     slots = [p * p for _ in optimizer.slots]
-    with_array, _ = optimizer.rule(g, slots, p, 0.1, step)
-    with_number, _ = optimizer.rule(g, slots, p, 0.1, 7)
+    scalars = optimizer.scalars(0.1, 7)
+    with_array, _ = optimizer.rule(g, slots, p, *(backend.asarray(x, dtype="float32") for x in scalars))
+    with_number, _ = optimizer.rule(g, slots, p, *scalars)
     assert with_array.dtype == p.dtype
     np.testing.assert_allclose(backend.to_host(with_array), backend.to_host(with_number), rtol=1e-5)
 

@@ -145,7 +145,7 @@ def interrupted_at(call, monkeypatch, owner, name):
 
 @pytest.mark.parametrize(
     "place",
-    ["Trainer._step", "Trainer._checked", "Trainer._measure", "Trainer._keep_best", "History.append",
+    ["Trainer._take_steps", "Trainer._checked", "Trainer._measure", "Trainer._keep_best", "History.append",
      "Trainer._loss_of"],
 )  # fmt: skip
 def test_ctrl_c_anywhere_in_an_epoch_leaves_the_last_whole_one(place, monkeypatch):

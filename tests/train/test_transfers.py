@@ -52,9 +52,11 @@ OPTIONS = {
 
 @pytest.mark.parametrize("name", sorted(OPTIONS))
 @pytest.mark.parametrize("size", [None, 1, 7, 30])
-def test_within_an_epoch_only_the_order_of_rows_is_sent(crossings, size, name):
+@pytest.mark.parametrize("compile", ["auto", "off"])
+def test_within_an_epoch_nothing_is_sent(crossings, size, name, compile):
+    """Before it the order of the rows, and for compiled steps the numbers of each step."""
     watcher = AtSteps(crossings)
-    trainer = make(callbacks=[watcher], **OPTIONS[name])
+    trainer = make(callbacks=[watcher], compile=compile, **OPTIONS[name])
     trainer.fit(X, Y, epochs=3, batch_size=size, validation=(X, Y), sample_weight=np.ones(60))
     steps = len(watcher.steps) // 3
     for epoch in range(3):
@@ -62,7 +64,8 @@ def test_within_an_epoch_only_the_order_of_rows_is_sent(crossings, size, name):
         assert first == last
     for before, after in zip(watcher.epochs, watcher.epochs[1:], strict=False):
         moved = after - before
-        assert moved["asarray"] == (0 if size is None else 1)  # the permutation
+        numbers = {"auto": 2 + (name == "everything"), "off": 0}[compile]  # rate, step; words of the dropout
+        assert moved["asarray"] == (0 if size is None else 1) + numbers
         assert moved["to_host"] <= 3  # losses, measures of training rows, measures of validation rows
         assert moved["synchronize"] == 0
 
@@ -78,7 +81,7 @@ def test_the_count_does_not_depend_on_the_number_of_steps(crossings):
 
 def test_fixed_batches_are_sent_once(crossings):
     watcher = AtSteps(crossings)
-    make(callbacks=[watcher], batches="fixed").fit(X, Y, epochs=3, batch_size=7)
+    make(callbacks=[watcher], batches="fixed", compile="off").fit(X, Y, epochs=3, batch_size=7)
     assert watcher.epochs[0]["asarray"] == watcher.epochs[2]["asarray"]
 
 
@@ -93,10 +96,10 @@ def test_no_number_is_asked_of_the_device_within_an_epoch(backend, monkeypatch):
         clip_norm=1.0, clip_value=1.0,
     )  # fmt: skip
     trainer.fit(X, Y, epochs=1, batch_size=20)
-    step = type(trainer)._step
+    step = type(trainer)._take_steps
     watched = ("__float__", "__bool__", "__int__", "item", "tolist")
 
-    def watching(self, batch):
+    def watching(self, *args):
         with monkeypatch.context() as patch:
             for name in watched:
                 original = getattr(kind, name, None)
@@ -108,8 +111,8 @@ def test_no_number_is_asked_of_the_device_within_an_epoch(backend, monkeypatch):
                     return _original(array, *args)
 
                 patch.setattr(kind, name, noted)
-            return step(self, batch)
+            return step(self, *args)
 
-    monkeypatch.setattr(type(trainer), "_step", watching)
+    monkeypatch.setattr(type(trainer), "_take_steps", watching)
     trainer.fit(X, Y, epochs=2, batch_size=20)
     assert asked == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import inspect
 import types
@@ -13,7 +14,7 @@ import array_api_compat
 
 from xpnet.autodiff.rules import RULES
 from xpnet.autodiff.rules.rule import Rule
-from xpnet.autodiff.tracer import Lifted, Tracer, dispatch, is_floating_dtype, like, lowered, plain_value
+from xpnet.autodiff.tracer import Lifted, Tracer, dispatch, is_floating_dtype, like, lowered
 from xpnet.backends.lacking import extended
 from xpnet.errors import RecordError
 
@@ -168,12 +169,12 @@ def _holds_traced(x: Any) -> bool:
 
 
 def _astype(space: Namespace, plain: Callable[..., Any]) -> Callable[..., Any]:
-    recorded = space._recorded(RULES["astype"], plain)
+    to_floating = space._recorded(RULES["astype"], plain)
+    to_whole = space._recorded(dataclasses.replace(RULES["astype"], constant=True), plain)
 
     def astype(x: Any, dtype: Any, /, **options: Any) -> Any:
-        if type(x) is not Tracer or is_floating_dtype(space._xp, dtype):
-            return recorded(x, dtype, **options)
-        return space.wrap(plain(plain_value(x), dtype, **options))  # whole numbers have no derivative
+        floating = is_floating_dtype(space._xp, dtype)
+        return (to_floating if floating else to_whole)(x, dtype, **options)
 
     return astype
 

@@ -37,6 +37,7 @@ __all__ = [
     "lowered",
     "plain_namespace",
     "plain_value",
+    "without_derivative",
 ]
 
 _levels = itertools.count(1)
@@ -54,6 +55,8 @@ class Trace:
 
     __slots__ = ("level", "open", "rule_space", "space")
 
+    records = False  # True for a recording, in which whole numbers and truth values are traced too
+
     def __init__(self, space: Any, rule_space: Any = None):
         self.level = next(_levels)
         self.space, self.rule_space = space, rule_space
@@ -62,6 +65,13 @@ class Trace:
     def record(self, rule: Rule, function: Callable[..., Any], args: tuple[Any, ...], options: Any) -> Any:
         """Apply ``function`` to the values of ``args`` and record it; returns tracers of this trace."""
         raise NotImplementedError
+
+    def check_number(self) -> None:
+        """Refuse to make a Python number of an array; truth values are allowed, but for recordings."""
+        raise RecordError(
+            "a traced array cannot become a Python number, for its derivative would be lost; keep it an "
+            "array, or take the number of xpnet.autodiff.stop_gradient(x)"
+        )
 
     def check_open(self, rule: Rule) -> None:
         """Refuse to record after the transform has finished."""
@@ -127,7 +137,7 @@ def dispatch(
                     trace = x.trace
         if trace is None:
             return function(*args, **options) if wrap is None else wrap(function(*args, **options))
-        if rule.composed and trace.level:
+        if rule.composed and trace.level and not trace.records:
             return _run_body(rule, trace.space, args, options)
         if options:
             options = {name: _without_derivative(rule, name, x) for name, x in options.items()}
@@ -138,6 +148,7 @@ def dispatch(
 
     call.__name__ = rule.name
     call.__doc__ = getattr(function, "__doc__", None)
+    call.applied = getattr(function, "applied", function)  # type: ignore[attr-defined]  # to plain arrays
     return call
 
 
@@ -149,7 +160,7 @@ def _run_body(rule: Rule, space: Any, args: tuple[Any, ...], options: dict[str, 
 
 def _without_derivative(rule: Rule, name: str, x: Any) -> Any:
     if rule.constant:
-        return plain_value(x)
+        return without_derivative(x)
     x = lowered(x)
     if type(x) is Tracer:
         raise RecordError(
@@ -238,6 +249,8 @@ class Tracer:
         return iter(self.trace.space.unstack(self))
 
     def __bool__(self) -> bool:
+        if self.trace.records:
+            self.trace.check_number()
         return bool(self.value)
 
     def __float__(self) -> float:
@@ -254,10 +267,7 @@ class Tracer:
 
     def _number(self) -> Any:
         if self.trace.level:
-            raise RecordError(
-                "a traced array cannot become a Python number, for its derivative would be lost; keep it an "
-                "array, or take the number of xpnet.autodiff.stop_gradient(x)"
-            )
+            self.trace.check_number()
         return self.value
 
     def __array_ufunc__(self, function: Any, method: str, *inputs: Any, **options: Any) -> Any:
@@ -316,7 +326,7 @@ class Tracer:
         Slices taken before are values of their own: they do not change with the array, nor it with them.
         """
         if not is_floating(self):
-            value = plain_value(value)  # whole numbers have no derivative
+            value = without_derivative(value)
         self._become(_assign(self, _plain_index(index), value))
 
     def _become(self, other: Tracer) -> Tracer:
@@ -341,12 +351,12 @@ def _plain_index(index: Any) -> Any:
         parts = (index.start, index.stop, index.step)
         return slice(*(operator.index(part) if type(part) is Tracer else part for part in parts))
     if kind is Tracer:
-        if index.trace.level:
+        if is_floating(index):
             raise RecordError(
                 f"getitem: expected integers, slices or integer or boolean arrays as the index, found a "
                 f"traced array of dtype {index.dtype}"
             )
-        return index.value
+        return lowered(index)
     return index
 
 
@@ -407,6 +417,13 @@ Tracer.__hash__ = object.__hash__  # type: ignore[method-assign]
 def plain_value(x: Any) -> Any:
     """Return the array inside ``x``, under all tracers."""
     while type(x) is Tracer:
+        x = x.value
+    return x
+
+
+def without_derivative(x: Any) -> Any:
+    """Return ``x`` as a constant: without the tracers of transforms, which may hold one of a recording."""
+    while type(x) is Tracer and not x.trace.records:
         x = x.value
     return x
 

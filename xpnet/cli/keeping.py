@@ -84,6 +84,8 @@ class Keeper(Callback):
         begin: called once everything is known to fit, before anything is trained; makes the folder.
     """
 
+    steps_apart = 50
+
     def __init__(self, run: RunFolder, log: RunLog, begin: Callable[[], None]):
         self.run, self.log, self.begin = run, log, begin
         self.interruption: Interruption | None = None

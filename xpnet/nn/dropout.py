@@ -7,6 +7,7 @@ from typing import Any
 
 from xpnet import checks, rng
 from xpnet.autodiff.tracer import device_of, plain_namespace
+from xpnet.backends import array_namespace
 from xpnet.errors import ConfigError
 from xpnet.nn.layer import Layer
 
@@ -41,4 +42,4 @@ class Dropout(Layer):
             )
         xp, probability = plain_namespace(x), 1 - self.rate
         kept = rng.bernoulli(key.fold("dropout"), probability, x.shape, xp=xp, device=device_of(x))
-        return x * (xp.astype(kept, x.dtype) * (1 / probability)), state
+        return x * (array_namespace(kept).astype(kept, x.dtype) * (1 / probability)), state

@@ -45,9 +45,8 @@ class AdaDelta(Optimizer, name="adadelta"):
     epsilon: float = field(default=1e-6, metadata=POSITIVE)
     slots = ("squares", "changes")
 
-    def rule(
-        self, g: Any, slots: Sequence[Any], p: Any, learning_rate: Any, step: Any
-    ) -> tuple[Any, Sequence[Any]]:
+    def rule(self, g: Any, slots: Sequence[Any], p: Any, *scalars: Any) -> tuple[Any, Sequence[Any]]:
+        learning_rate, _ = scalars
         squares, changes = slots
         squares = self.rho * squares + (1.0 - self.rho) * (g * g)
         change = array_namespace(g).sqrt((changes + self.epsilon) / (squares + self.epsilon)) * g

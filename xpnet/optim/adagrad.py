@@ -41,9 +41,8 @@ class AdaGrad(Optimizer, name="adagrad"):
     epsilon: float = field(default=1e-10, metadata=POSITIVE)
     slots = ("squares",)
 
-    def rule(
-        self, g: Any, slots: Sequence[Any], p: Any, learning_rate: Any, step: Any
-    ) -> tuple[Any, Sequence[Any]]:
+    def rule(self, g: Any, slots: Sequence[Any], p: Any, *scalars: Any) -> tuple[Any, Sequence[Any]]:
+        learning_rate, _ = scalars
         (squares,) = slots
         squares = squares + g * g
         return p - learning_rate * g / (array_namespace(g).sqrt(squares) + self.epsilon), (squares,)

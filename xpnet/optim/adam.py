@@ -11,7 +11,7 @@ from xpnet.optim.base import Optimizer
 from xpnet.optim.configured import FRACTION, POSITIVE
 from xpnet.optim.schedules import RATE
 
-__all__ = ["Adam", "adam_change"]
+__all__ = ["Adam", "adam_change", "adam_scalars"]
 
 
 @dataclass(frozen=True)
@@ -49,20 +49,28 @@ class Adam(Optimizer, name="adam"):
     epsilon: float = field(default=1e-8, metadata=POSITIVE)
     slots = ("m", "v")
 
-    def rule(
-        self, g: Any, slots: Sequence[Any], p: Any, learning_rate: Any, step: Any
-    ) -> tuple[Any, Sequence[Any]]:
-        change, slots = adam_change(g, slots, learning_rate, step, self.beta1, self.beta2, self.epsilon)
+    def scalars(self, learning_rate: float, step: int) -> tuple[float, ...]:
+        return adam_scalars(learning_rate, step, self.beta1, self.beta2, self.epsilon)
+
+    def rule(self, g: Any, slots: Sequence[Any], p: Any, *scalars: Any) -> tuple[Any, Sequence[Any]]:
+        rate, epsilon = scalars
+        change, slots = adam_change(g, slots, rate, epsilon, self.beta1, self.beta2)
         return p - change, slots
 
 
+def adam_scalars(
+    learning_rate: float, step: int, beta1: float, beta2: float, epsilon: float
+) -> tuple[float, float]:
+    r"""Return $\alpha_t$ and $\epsilon_t$."""
+    root = (1.0 - beta2**step) ** 0.5
+    return learning_rate * root / (1.0 - beta1**step), epsilon * root
+
+
 def adam_change(
-    g: Any, slots: Sequence[Any], learning_rate: Any, step: Any, beta1: float, beta2: float, epsilon: float
+    g: Any, slots: Sequence[Any], rate: Any, epsilon: Any, beta1: float, beta2: float
 ) -> tuple[Any, Sequence[Any]]:
-    """Return what Adam subtracts from the parameters, and the new moments ``(m, v)``."""
+    r"""Return what Adam subtracts from the parameters, and the new moments ``(m, v)``; see `adam_scalars`."""
     m, v = slots
     m = beta1 * m + (1.0 - beta1) * g
     v = beta2 * v + (1.0 - beta2) * (g * g)
-    root = (1.0 - beta2**step) ** 0.5
-    change = (learning_rate * root / (1.0 - beta1**step)) * m / (array_namespace(g).sqrt(v) + epsilon * root)
-    return change, (m, v)
+    return rate * m / (array_namespace(g).sqrt(v) + epsilon), (m, v)

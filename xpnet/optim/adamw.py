@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from xpnet.optim.adam import adam_change
+from xpnet.optim.adam import adam_change, adam_scalars
 from xpnet.optim.base import Optimizer
 from xpnet.optim.configured import FRACTION, NOT_NEGATIVE, POSITIVE
 from xpnet.optim.schedules import RATE
@@ -49,8 +49,11 @@ class AdamW(Optimizer, name="adamw"):
     weight_decay: float = field(default=0.01, metadata=NOT_NEGATIVE)
     slots = ("m", "v")
 
-    def rule(
-        self, g: Any, slots: Sequence[Any], p: Any, learning_rate: Any, step: Any
-    ) -> tuple[Any, Sequence[Any]]:
-        change, slots = adam_change(g, slots, learning_rate, step, self.beta1, self.beta2, self.epsilon)
-        return (1.0 - learning_rate * self.weight_decay) * p - change, slots
+    def scalars(self, learning_rate: float, step: int) -> tuple[float, ...]:
+        kept = 1.0 - learning_rate * self.weight_decay
+        return kept, *adam_scalars(learning_rate, step, self.beta1, self.beta2, self.epsilon)
+
+    def rule(self, g: Any, slots: Sequence[Any], p: Any, *scalars: Any) -> tuple[Any, Sequence[Any]]:
+        kept, rate, epsilon = scalars
+        change, slots = adam_change(g, slots, rate, epsilon, self.beta1, self.beta2)
+        return kept * p - change, slots

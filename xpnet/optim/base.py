@@ -58,19 +58,24 @@ class Optimizer(Configured, ABC):
     slots: ClassVar[Sequence[str]]
 
     @abstractmethod
-    def rule(
-        self, g: Any, slots: Sequence[Any], p: Any, learning_rate: Any, step: Any
-    ) -> tuple[Any, Sequence[Any]]:
+    def rule(self, g: Any, slots: Sequence[Any], p: Any, *scalars: Any) -> tuple[Any, Sequence[Any]]:
         """Return ``(new p, new slots)`` for one parameter array; nothing given is modified.
 
         Args:
             g: gradient, of the shape and dtype of ``p``.
             slots: the arrays named by ``self.slots``, in that order, each shaped like ``p``.
             p: parameters.
-            learning_rate: of this step, a Python float.
-            step: number of this step, from 1: a Python int (a 0-d float array will do as well, so
-                a rule uses operators on it and neither ``math`` functions nor ``if``).
+            *scalars: what `scalars` returned for this step: by default ``learning_rate`` and ``step``.
+                Python numbers, or 0-d arrays of the dtype of ``p`` where steps are compiled, so a rule uses
+                operators on them and neither ``math`` functions nor ``if``.
         """
+
+    def scalars(self, learning_rate: float, step: int) -> tuple[float, ...]:
+        """Return the numbers of a step, counted from 1, that `rule` is given: computed on the host.
+
+        What depends on the step alone, such as Adam's powers of β, is computed here in double precision.
+        """
+        return learning_rate, step
 
     def init(self, params: Any) -> dict[str, Any]:
         """Return the state before the first step: ``{"step": 0, slot: container of zeros like params}``."""
@@ -100,7 +105,7 @@ class Optimizer(Configured, ABC):
                 f"{type(self).__name__}: the state has no {missing}, found {sorted(state)}; "
                 "pass the state made by init() of the same optimizer"
             ) from None
-        rate = self.learning_rate_at(step)
+        scalars = self.scalars(self.learning_rate_at(step), step)
         rows: list[tuple[Any, Sequence[Any]]] = []
         for p, g, *slots in zip(arrays, _like(params, arrays, grads, "grads"), *columns, strict=True):
             if g is None:
@@ -115,7 +120,7 @@ class Optimizer(Configured, ABC):
                         f"state of shape {tuple(array.shape)}; take gradient and state of these same "
                         "parameters"
                     )
-            rows.append(self.rule(g, slots, p, rate, step))
+            rows.append(self.rule(g, slots, p, *scalars))
         after: dict[str, Any] = {"step": step}
         for i, name in enumerate(names):
             after[name] = rebuild(params, [slots[i] for _, slots in rows])

@@ -46,9 +46,8 @@ class RMSProp(Optimizer, name="rmsprop"):
     epsilon: float = field(default=1e-8, metadata=POSITIVE)
     slots = ("squares",)
 
-    def rule(
-        self, g: Any, slots: Sequence[Any], p: Any, learning_rate: Any, step: Any
-    ) -> tuple[Any, Sequence[Any]]:
+    def rule(self, g: Any, slots: Sequence[Any], p: Any, *scalars: Any) -> tuple[Any, Sequence[Any]]:
+        learning_rate, _ = scalars
         (squares,) = slots
         squares = self.rho * squares + (1.0 - self.rho) * (g * g)
         return p - learning_rate * g / (array_namespace(g).sqrt(squares) + self.epsilon), (squares,)

@@ -60,9 +60,8 @@ class SGD(Optimizer, name="sgd"):
     def slots(self) -> tuple[str, ...]:  # type: ignore[override]  # depends on the momentum
         return ("velocity",) if self.momentum else ()
 
-    def rule(
-        self, g: Any, slots: Sequence[Any], p: Any, learning_rate: Any, step: Any
-    ) -> tuple[Any, Sequence[Any]]:
+    def rule(self, g: Any, slots: Sequence[Any], p: Any, *scalars: Any) -> tuple[Any, Sequence[Any]]:
+        learning_rate, _ = scalars
         change = learning_rate * g
         if not self.momentum:
             return p - change, ()

@@ -53,6 +53,26 @@ class Batches:
             stop = min(start + self.size, self.rows)
             yield order[start:stop], stop - start
 
+    def chunks(self, number: int, steps: int) -> Iterator[tuple[Any, int, int]]:
+        """Yield the batches of an epoch, up to ``steps`` of one size together.
+
+        Each time their row numbers (steps, batch) on the device (None: all rows), the rows of a batch, and
+        how many batches.
+        """
+        if self.size is None:
+            yield None, self.rows, 1
+            return
+        xp = self.home.xp
+        order = self._permutation(0 if self.order == "fixed" else number)
+        whole = self.rows // self.size
+        for first in range(0, whole, steps):
+            count = min(steps, whole - first)
+            part = order[first * self.size : (first + count) * self.size]
+            yield xp.reshape(part, (count, self.size)), self.size, count
+        rest = self.rows - whole * self.size
+        if rest:
+            yield xp.reshape(order[whole * self.size :], (1, rest)), rest, 1
+
     def _permutation(self, draw: int) -> Any:
         if self._drawn is None or self._drawn[0] != draw:
             order = rng.permutation(self.key.fold(draw), self.rows)

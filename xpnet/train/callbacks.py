@@ -18,6 +18,10 @@ class Callback:
     began last ends first. An exception in a callback ends the training; the trainer is then as it was after
     the last whole epoch.
 
+    Attributes:
+        steps_apart: ``on_step_end`` is called after each so many steps, and after the last of a batch size in
+            an epoch. Compiled steps are taken together in between, so more than 1 makes training faster.
+
     Example:
         >>> class StopAt(Callback):
         ...     def __init__(self, loss):
@@ -26,11 +30,16 @@ class Callback:
         ...         return row["loss"] < self.loss
     """
 
+    steps_apart: int = 1
+
     def on_fit_begin(self, trainer: Trainer, epochs: int) -> None:
         """Called before the first epoch of a call of ``fit`` that trains up to ``epochs``."""
 
     def on_step_end(self, trainer: Trainer, step: int, steps: int) -> None:
-        """Called after step ``step`` (from 1) of the ``steps`` of an epoch; must not wait for the device."""
+        """Called after step ``step`` (from 1) of the ``steps`` of an epoch; must not wait for the device.
+
+        With ``steps_apart`` above 1 some steps are passed over.
+        """
 
     def on_epoch_end(self, trainer: Trainer, row: dict[str, Any]) -> bool | None:
         """Called with an epoch's row of the history; returning True stops the training after this epoch."""

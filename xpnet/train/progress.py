@@ -70,11 +70,14 @@ class ProgressBar(Callback):
         ConfigError: rich is not installed.
     """
 
+    steps_apart = 50
+
     def __init__(self) -> None:
         if importlib.util.find_spec("rich") is None:
             raise ConfigError("a progress bar needs rich: pip install 'xpnet[standard]'")
         self.bar: Any = None
         self.task: Any = None
+        self._next = self._last = 0
 
     def on_fit_begin(self, trainer: Trainer, epochs: int) -> None:
         from rich.console import Console
@@ -97,8 +100,10 @@ class ProgressBar(Callback):
         self.bar.start()
 
     def on_step_end(self, trainer: Trainer, step: int, steps: int) -> None:
-        if step % max(1, steps // 20) == 0:
+        if step >= self._next or step < self._last:  # twenty times an epoch
             self.bar.update(self.task, completed=trainer.epoch + step / steps)
+            self._next = step + max(1, steps // 20)
+        self._last = step
 
     def on_epoch_end(self, trainer: Trainer, row: dict[str, Any]) -> None:
         self.bar.update(self.task, completed=row["epoch"], epoch=row["epoch"], numbers=abridge(row))

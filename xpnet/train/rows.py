@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from xpnet import backends, checks
+from xpnet.backends import array_namespace
 from xpnet.data import check_arrays, split_rows
 from xpnet.errors import ConfigError, DataError, XpnetError
 from xpnet.train import targets
@@ -28,10 +29,11 @@ class Rows:
     y: Any
     weight: Any
 
-    def take(self, order: Any, xp: Any) -> Rows:
+    def take(self, order: Any) -> Rows:
         """Return the rows numbered by ``order``; None means all."""
         if order is None:
             return self
+        xp = array_namespace(self.X)
         weight = None if self.weight is None else xp.take(self.weight, order, axis=0)
         return Rows(xp.take(self.X, order, axis=0), xp.take(self.y, order, axis=0), weight)
 

@@ -23,6 +23,7 @@ from xpnet.train.divergence import first_nonfinite_layer, nonfinite_variable
 from xpnet.train.history import Best, History
 from xpnet.train.progress import for_terminal
 from xpnet.train.rows import Rows, check_inputs, prepare, split
+from xpnet.train.steps import CompiledSteps, can_compile, settings_of
 from xpnet.train.stopping import Patience
 
 __all__ = ["Trainer"]
@@ -45,7 +46,8 @@ class Trainer:
         backend: where to compute, as for :func:`xpnet.backend`.
         dtype: ``"float32"`` or ``"float64"``.
         seed: whole number, root of all draws.
-        compile: ``"auto"`` or ``"off"``; both run the recorded functions directly.
+        compile: ``"auto"`` records a step once for each size of batch and runs it as a compiled program;
+            ``"off"`` runs the functions one by one. What cannot be compiled runs uncompiled and says why.
         callbacks: :class:`~xpnet.train.Callback` objects.
         metrics: names (``"accuracy"``, ``"r2"``) or functions ``(outputs, targets) -> 0-d array``, computed
             after each epoch on the training and the validation rows.
@@ -129,6 +131,7 @@ class Trainer:
         self.best: Best | None = None
         self.newest: Variables | None = None
         self.input_shape: tuple[int, ...] | None = None
+        self._compiled: CompiledSteps | None = None
 
     # --- training ------------------------------------------------------------------------------------
 
@@ -176,6 +179,7 @@ class Trainer:
         patience = Patience(self.patience, self.min_delta).after(self.history)
         self._start(tuple(train.X.shape[1:]))
         with self.backend.activate(), contextlib.ExitStack() as ending:
+            self._compile_for(train)
             for callback in callbacks:
                 callback.on_fit_begin(self, epochs)
                 ending.callback(callback.on_fit_end, self, self.history)
@@ -200,12 +204,17 @@ class Trainer:
         counts: list[int] = []
         pending: list[Any] = []  # losses still on the device
         try:
-            for number, (order, count) in enumerate(plan.epoch(self.epoch + 1), start=1):
-                pending.append(self._step(train.take(order, self.backend.xp)))
-                counts.append(count)
+            if self._compiled is not None:
+                self._compiled.begin_epoch(len(plan))
+            for order, count, steps in plan.chunks(self.epoch + 1, self._chunk(watching)):
+                if self.max_steps is not None and steps > self.max_steps - self.step:
+                    steps = self.max_steps - self.step
+                    order = order[:steps, ...]
+                pending += self._take_steps(train, order, steps)
+                counts += [count] * steps
                 for callback in watching:
-                    callback.on_step_end(self, number, len(plan))
-                if len(pending) == _LOG_STEPS:
+                    callback.on_step_end(self, len(counts), len(plan))
+                if len(pending) >= _LOG_STEPS:
                     values += self._checked(pending, len(values), before, train, plan)
                     pending = []
                 if self._exhausted():
@@ -232,14 +241,24 @@ class Trainer:
             raise
         return row
 
+    def _chunk(self, watching: list[Callback]) -> int:
+        """Return how many steps are taken at a time: all that are looked at together."""
+        if self._compiled is None:
+            return 1
+        steps = min([callback.steps_apart for callback in watching], default=_LOG_STEPS)
+        return steps if self.max_steps is None else max(1, min(steps, self.max_steps - self.step))
+
+    def _take_steps(self, train: Rows, orders: Any, count: int) -> list[Any]:
+        """Take ``count`` steps on the rows ``orders`` (steps, batch); returns the losses, on the device."""
+        if self._compiled is not None:
+            return list(self._compiled.run(orders, count))
+        return [self._step(train.take(None if orders is None else orders[0, ...]))]
+
     def _step(self, batch: Rows) -> Any:
         """Take one step: forward, backward, clip, update. Returns the loss, still on the device."""
         params, state = self.variables  # type: ignore[misc]
-        (loss, new_state), gradient = self._objective(params, state, batch, self._step_key(self.step + 1))
-        if self.clip_value is not None:
-            gradient = optim.clip_by_value(gradient, self.clip_value)
-        if self.clip_norm is not None:
-            gradient = optim.clip_by_norm(gradient, self.clip_norm)
+        key = self._step_key(self.step + 1)
+        (loss, new_state), gradient = self.clipped_objective(params, state, batch, key)
         params, self.opt_state = self.optimizer.update(gradient, self.opt_state, params)  # type: ignore[arg-type]
         self.variables = Variables(params, new_state)
         self.step += 1
@@ -248,6 +267,15 @@ class Trainer:
     def _step_key(self, step: int) -> rng.Key:
         """Return the randomness of a step: it depends on the seed and the step's number alone."""
         return self.key.fold("step", step)
+
+    def clipped_objective(self, params: Any, state: Any, batch: Rows, key: rng.Key) -> tuple[Any, Any]:
+        """Return ``((loss, new state), gradient)`` of a batch, the gradient clipped as was asked for."""
+        done, gradient = self._objective(params, state, batch, key)
+        if self.clip_value is not None:
+            gradient = optim.clip_by_value(gradient, self.clip_value)
+        if self.clip_norm is not None:
+            gradient = optim.clip_by_norm(gradient, self.clip_norm)
+        return done, gradient
 
     def _make_objective(self) -> Callable[..., Any]:
         """Return the function ``(params, state, batch, key) -> ((loss, new state), gradient)``."""
@@ -291,6 +319,15 @@ class Trainer:
             self.opt_state = fresh
         self._weight_mask = self._mask_weights() if self.l2 else None
         self._objective = self._make_objective()
+
+    def _compile_for(self, train: Rows) -> None:
+        """Have steps on these rows compiled, or not; those of a fit with the same settings are kept."""
+        if self.compile == "off" or not can_compile(self):
+            self._compiled = None
+            return
+        if self._compiled is None or self._compiled.settings != settings_of(self):
+            self._compiled = CompiledSteps(self, train)
+        self._compiled.begin(train)
 
     def _mask_weights(self) -> Any:
         """Return a vector like the parameters: 1 at weights, 0 at biases, scales and shifts."""
@@ -343,7 +380,7 @@ class Trainer:
         self.variables, self.opt_state, self.step = before[:3]
         for order, _ in plan.epoch(self.epoch + 1):
             number -= 1
-            batch = train.take(order, self.backend.xp)
+            batch = train.take(order)
             if number == 0:
                 key = self._step_key(self.step + 1)
                 return first_nonfinite_layer(self.model, self.variables, batch.X, key), self.step + 1

@@ -1,0 +1,208 @@
+"""``compile``: a function that runs as a recorded, lowered program."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from typing import Any
+
+import array_api_compat
+
+from xpnet.autodiff.tracer import Tracer
+from xpnet.backends import Backend, array_namespace
+from xpnet.backends import backend as open_backend
+from xpnet.containers import leaves, map_leaves
+from xpnet.errors import ConfigError, suggest
+from xpnet.program.lowerings import generic
+from xpnet.program.passes.simplify import simplify
+from xpnet.program.program import Program, Ref
+from xpnet.program.recording import Recorded, record_call
+
+__all__ = ["LOWERINGS", "Compiled", "choose", "compile", "lowered_program"]
+
+_log = logging.getLogger("xpnet")
+_CACHE = 16  # programs that a compiled function keeps
+
+
+def _numpy(program: Program, donated: dict[int, int]) -> Callable[..., Any]:
+    from xpnet.program.lowerings import numpy
+
+    return numpy.lower(program, donated)
+
+
+LOWERINGS: dict[str, Callable[[Program, dict[int, int]], Callable[..., Any]]] = {
+    "generic": lambda program, donated: generic.lower(program),
+    "numpy": _numpy,
+}
+"""Each takes a simplified program and its donations, and returns a callable from inputs to outputs."""
+
+
+_NAMES = ("auto", "off", *LOWERINGS)
+
+
+def choose(lower: str, xp: Any) -> str:
+    """Return the name of the lowering for arrays of ``xp`` (``"auto"``: the fastest that is installed)."""
+    on_numpy = xp.__name__.endswith("numpy") and not xp.__name__.startswith("jax")
+    if lower == "auto":
+        return "numpy" if on_numpy else "generic"
+    if lower == "numpy" and not on_numpy:
+        raise ConfigError(f"compile: expected NumPy arrays for lower={lower!r}, found {xp.__name__}")
+    return lower
+
+
+def lowered_program(
+    program: Program, lower: str, donated: dict[int, int] | None = None
+) -> Callable[..., Any]:
+    """Return a program, which need not be simplified, as a callable from inputs to outputs."""
+    return LOWERINGS[lower](simplify(program), donated or {})
+
+
+def compile(
+    fn: Callable[..., Any],
+    *,
+    backend: str | Backend | None = None,
+    donate: int | tuple[int, ...] = (),
+    lower: str = "auto",
+) -> Compiled:
+    """Return ``fn`` as a function that is recorded once for each kind of arguments, and runs as a program.
+
+    Args:
+        fn: array code for the standard. Python's course may depend on shapes and on arguments that are no
+            arrays, not on values in arrays.
+        backend: where to compute, as for :func:`xpnet.backend`: arrays among the arguments are moved there.
+            None: where they are.
+        donate: positions of arguments whose arrays may be overwritten: results of the same shape and dtype
+            take their memory, as in a training step that gives new parameters for old ones.
+        lower: ``"generic"`` (any backend, call by call), ``"numpy"``, ``"auto"`` for the fastest that works
+            here, or ``"off"`` to call ``fn`` itself.
+
+    Returns:
+        A :class:`Compiled`. What cannot be compiled is said once, as a log message and in its ``reason``,
+        and runs uncompiled with the same results. Inside a transform (``grad`` of it) it runs as ``fn``.
+
+    Raises:
+        ConfigError: an unknown lowering, or one that does not fit the arrays.
+
+    Example:
+        >>> import numpy as np
+        >>> from xpnet.backends import array_namespace
+        >>> f = compile(lambda x: array_namespace(x).tanh(x) * 2.0)
+        >>> f(np.zeros(3)), f.recordings
+        (array([0., 0., 0.]), 1)
+    """
+    if lower not in _NAMES:
+        raise ConfigError(
+            f"compile: expected lower to be a known name, found {lower!r}{suggest(lower, _NAMES)}"
+        )
+    return Compiled(fn, None if backend is None else open_backend(backend), donate, lower)
+
+
+class Compiled:
+    """A function with the programs that were made of it.
+
+    Attributes:
+        recordings: how often it was recorded: once for each structure, shape and dtype of the arguments.
+        reason: why it runs uncompiled; empty if it does not.
+    """
+
+    def __init__(
+        self, fn: Callable[..., Any], backend: Backend | None, donate: int | tuple[int, ...], lower: str
+    ):
+        functools.update_wrapper(self, fn)
+        self._fn, self._backend, self._lower = fn, backend, lower
+        self._donate = (donate,) if isinstance(donate, int) else tuple(donate)
+        self._lock = threading.Lock()  # lowered programs have memory of their own
+        self._cache: OrderedDict[Hashable, tuple[Recorded, Callable[..., Any]]] = OrderedDict()
+        self.recordings = 0
+        self.reason = ""
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        home = self._backend
+        if home is None:
+            return self._call(*args, **options)
+        args, options = map_leaves(
+            lambda x: home.asarray(x) if array_api_compat.is_array_api_obj(x) else x, (args, options)
+        )
+        with home.activate():
+            return self._call(*args, **options)
+
+    def _call(self, *args: Any, **options: Any) -> Any:
+        given = leaves((args, options))
+        if self.reason or self._lower == "off" or any(type(x) is Tracer for x in given):
+            return self._fn(*args, **options)
+        key, arrays = _signature((args, options))
+        with self._lock:
+            known = self._cache.get(key)
+            if known is not None:
+                self._cache.move_to_end(key)
+                recorded, run = known
+                return recorded.result(run(arrays))
+            try:
+                recorded, run = self._cache[key] = self._record(args, options, arrays)
+            except ConfigError:
+                raise
+            except Exception as error:  # code that is no array code of the standard can fail in any way
+                done = self._fn(*args, **options)  # raises what is not compiling's fault
+                self.reason = str(error) or type(error).__name__
+                name = getattr(self._fn, "__name__", "a function")
+                _log.warning("%s runs uncompiled: %s", name, self.reason)
+                return done
+            if len(self._cache) > _CACHE:
+                self._cache.popitem(last=False)
+            # Donated arrays have to be overwritten already; else the values of the recording will do.
+            value, recorded.value = recorded.value, None
+            return recorded.result(run(arrays)) if self._donate else value
+
+    def lowered(self, *args: Any, **options: Any) -> Callable[..., Any]:
+        """Return what runs for these arguments, recording if need be."""
+        self(*args, **options)
+        return self._cache[_signature((args, options))[0]][1]
+
+    def _record(self, args: Any, options: Any, arrays: list[Any]) -> tuple[Recorded, Callable[..., Any]]:
+        lower = choose(self._lower, array_namespace(*arrays))
+        recorded = record_call(self._fn, args, options)
+        self.recordings += 1
+        return recorded, lowered_program(recorded.program, lower, self._donations(recorded.program, args))
+
+    def _donations(self, program: Program, args: tuple[Any, ...]) -> dict[int, int]:
+        """Match arrays of donated arguments with outputs of the same shape and dtype, in order."""
+        offered, position = [], 0
+        for i, value in enumerate(args):
+            for x in leaves(value):
+                if array_api_compat.is_array_api_obj(x):
+                    if i in self._donate:
+                        offered.append(position)
+                    position += 1
+        donated: dict[int, int] = {}
+        for number, output in enumerate(program.outputs):
+            for source in offered:
+                same = type(output) is Ref and (
+                    program.values[output.number] == program.values[program.inputs[source]]
+                )
+                if same and source not in donated.values():
+                    donated[number] = source
+                    break
+        return donated
+
+
+def _signature(tree: Any) -> tuple[Hashable, list[Any]]:
+    """Return what decides which program is run, and the arrays in ``tree``."""
+    arrays: list[Any] = []
+    return _kind_of(tree, arrays), arrays
+
+
+def _kind_of(tree: Any, arrays: list[Any]) -> Hashable:
+    if array_api_compat.is_array_api_obj(tree):
+        arrays.append(tree)
+        return type(tree), tuple(tree.shape), tree.dtype, str(array_api_compat.device(tree))
+    if isinstance(tree, dict):
+        return dict, tuple((key, _kind_of(value, arrays)) for key, value in tree.items())
+    if isinstance(tree, (list, tuple)):
+        return type(tree), tuple(_kind_of(value, arrays) for value in tree)
+    if hasattr(tree, "__leaves__"):
+        inside = tuple(_kind_of(x, arrays) for x in tree.__leaves__())
+        return type(tree), getattr(tree, "layout", None), inside
+    return type(tree), tree

@@ -1,0 +1,107 @@
+"""``Loop``: the same step many times, as one lowered program, with its state in place."""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any
+
+from xpnet.backends import array_namespace
+from xpnet.program.compiling import LOWERINGS, choose
+from xpnet.program.passes.simplify import simplify
+from xpnet.program.program import Program
+from xpnet.program.recording import record_call
+
+__all__ = ["Loop"]
+
+_log = logging.getLogger("xpnet")
+_CACHE = 8
+
+# Runs all steps: (carry, constants, sequences) -> (carry, results stacked over the steps).
+Runner = Callable[[Sequence[Any], Sequence[Any], Sequence[Any]], tuple[list[Any], list[Any]]]
+
+
+class Loop:
+    """A step that is repeated: ``step(carry, constants, row) -> (carry, results)``, all lists of arrays.
+
+    ``carry`` is handed from step to step, ``constants`` are the same for all, ``row`` has one entry of each
+    of the *sequences*, arrays with the steps along their first axis. (``jax.lax.scan`` is of this form.)
+
+    Args:
+        step: array code for the standard.
+        lower: as for :func:`xpnet.compile`.
+
+    Attributes:
+        recordings: how often the step was recorded: once for each kind of arguments.
+        reason: why it runs uncompiled; empty if it does not.
+
+    >>> import numpy as np
+    >>> halve = Loop(lambda carry, constants, row: ([carry[0] * 0.5 + row[0]], [carry[0]]), "numpy")
+    >>> carry, (seen,) = halve([np.asarray([8.0])], [], [np.asarray([0.0, 1.0])])
+    >>> carry, seen.tolist()
+    ([array([3.])], [[8.0], [4.0]])
+    """
+
+    def __init__(self, step: Callable[..., tuple[list[Any], list[Any]]], lower: str = "auto"):
+        self._step, self._lower = step, lower
+        self._runners: OrderedDict[Hashable, Runner] = OrderedDict()
+        self.recordings = 0
+        self.reason = ""
+
+    def __call__(
+        self, carry: Sequence[Any], constants: Sequence[Any], sequences: Sequence[Any]
+    ) -> tuple[list[Any], list[Any]]:
+        """Return the state after all steps, in arrays of its own, and the results of each step, stacked."""
+        if self._lower == "off" or self.reason:
+            return self._uncompiled(carry, constants, sequences)
+        groups = (carry, constants, [x[0, ...] for x in sequences])
+        key = tuple(tuple((tuple(x.shape), x.dtype) for x in group) for group in groups)
+        runner = self._runners.get(key)
+        if runner is None:
+            try:
+                runner = self._runners[key] = self._lowered(*groups)
+            except Exception as error:  # code that is no array code of the standard can fail in any way
+                self.reason = str(error) or type(error).__name__
+                done = self._uncompiled(carry, constants, sequences)  # raises what is not compiling's fault
+                _log.warning("steps run uncompiled: %s", self.reason)
+                return done
+            if len(self._runners) > _CACHE:
+                self._runners.popitem(last=False)
+        return runner(carry, constants, sequences)
+
+    def _uncompiled(self, carry: Any, constants: Any, sequences: Any) -> tuple[list[Any], list[Any]]:
+        seen = []
+        for i in range(sequences[0].shape[0]):
+            carry, results = self._step(list(carry), list(constants), [x[i, ...] for x in sequences])
+            seen.append(results)
+        return list(carry), _stacked(seen)
+
+    def _lowered(self, carry: Any, constants: Any, row: Any) -> Runner:
+        lower = choose(self._lower, array_namespace(*carry))
+        recorded = record_call(self._step, (list(carry), list(constants), list(row)), {})
+        self.recordings += 1
+        program = simplify(recorded.program)
+        return _python_loop(program, lower, len(carry))
+
+
+def _python_loop(program: Program, lower: str, carried: int) -> Runner:
+    """Return a loop in Python around a lowered step."""
+    run = LOWERINGS[lower](program, {i: i for i in range(carried)})
+
+    def loop(carry: Any, constants: Any, sequences: Any) -> tuple[list[Any], list[Any]]:
+        xp = array_namespace(*carry)
+        now = [xp.asarray(x, copy=True) for x in carry]
+        seen = []
+        for i in range(sequences[0].shape[0]):
+            outputs = run([*now, *constants, *(x[i, ...] for x in sequences)])
+            now = outputs[:carried]
+            seen.append(outputs[carried:])
+        return now, _stacked(seen)
+
+    return loop
+
+
+def _stacked(seen: list[list[Any]]) -> list[Any]:
+    xp = array_namespace(*seen[0]) if seen[0] else None
+    return [xp.stack(list(column)) for column in zip(*seen, strict=True)] if xp else []

@@ -1,0 +1,48 @@
+"""The lowering for any backend: the recorded functions, one after another; on JAX as one jitted function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from xpnet.program.program import Program, Ref
+
+__all__ = ["lower"]
+
+
+def lower(program: Program) -> Callable[[Sequence[Any]], list[Any]]:
+    """Return a function from the program's inputs to its outputs; values are let go after their last use."""
+    last: dict[int, int] = {}
+    for i, operation in enumerate(program.operations):
+        for n in operation.reads():
+            last[n] = i
+    kept = {x.number for x in program.outputs if type(x) is Ref}
+    dying: list[list[int]] = [[] for _ in program.operations]
+    for n, i in last.items():
+        if n not in kept:
+            dying[i].append(n)
+    steps = list(zip(program.operations, dying, strict=True))
+
+    def run(inputs: Sequence[Any]) -> list[Any]:
+        values = dict(zip(program.inputs, inputs, strict=True))
+        for operation, done in steps:
+            out = operation.function(*_read(operation.operands, values), **operation.options)
+            parts = out if operation.many else (out,)
+            values.update(zip(operation.results, parts, strict=True))
+            for n in done:
+                values.pop(n, None)
+        return [values[x.number] if type(x) is Ref else x for x in program.outputs]
+
+    if program.xp.__name__ == "jax.numpy":
+        import jax
+
+        return jax.jit(run)
+    return run
+
+
+def _read(tree: Any, values: dict[int, Any]) -> Any:
+    if type(tree) is Ref:
+        return values[tree.number]
+    if type(tree) in (list, tuple):
+        return type(tree)(_read(item, values) for item in tree)
+    return tree

@@ -1,0 +1,111 @@
+"""Passes that make a program shorter: the same outputs, bit for bit, from fewer operations."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+from xpnet.program.program import Operation, Program, Ref
+
+__all__ = ["drop_dead", "fold_constants", "merge_equal", "simplify"]
+
+
+def simplify(program: Program) -> Program:
+    """Apply the passes of this file."""
+    return drop_dead(merge_equal(fold_constants(program)))
+
+
+def drop_dead(program: Program) -> Program:
+    """Drop operations whose results nothing needs."""
+    needed = {x.number for x in program.outputs if type(x) is Ref}
+    kept = []
+    for operation in reversed(program.operations):
+        if needed.intersection(operation.results):
+            kept.append(operation)
+            needed.update(operation.reads())
+    return dataclasses.replace(program, operations=tuple(reversed(kept)))
+
+
+def merge_equal(program: Program) -> Program:
+    """Compute what is computed twice (common subexpressions) once."""
+    seen: dict[Any, tuple[int, ...]] = {}
+    same: dict[int, Any] = {}
+    kept = []
+    for operation in program.operations:
+        operation = _renamed(operation, same)
+        key = (operation.name, _key(operation.operands), _key(sorted(operation.options.items())))
+        known = seen.get(key)
+        if known is None:
+            seen[key] = operation.results
+            kept.append(operation)
+        else:
+            same.update({n: Ref(k) for n, k in zip(operation.results, known, strict=True)})
+    return _with(program, kept, same)
+
+
+def fold_constants(program: Program) -> Program:
+    """Do what depends on constants alone now, and drop operations that change nothing, such as x · 1."""
+    constants: dict[int, Any] = {}
+    kept = []
+    for operation in program.operations:
+        operation = _renamed(operation, constants)
+        same = _unchanged(operation, program)
+        if same is not None:
+            constants[operation.results[0]] = same
+        elif any(True for _ in operation.reads()):
+            kept.append(operation)
+        else:
+            out = operation.function(*operation.operands, **operation.options)
+            parts = out if operation.many else (out,)
+            constants.update(zip(operation.results, parts, strict=True))
+    return _with(program, kept, constants)
+
+
+def _unchanged(operation: Operation, program: Program) -> Ref | None:
+    """Return the operand that an operation hands on as it is, bit for bit; None if it does something."""
+    x = operation.operands[0]
+    if type(x) is not Ref:
+        return None
+    before, after = program.values[x.number], program.values[operation.results[0]]
+    if operation.name in ("positive", "astype", "reshape", "broadcast_to", "to_device"):
+        return x if before == after else None
+    if operation.name in ("multiply", "divide", "pow") and before == after:
+        other = operation.operands[1]
+        return x if type(other) in (int, float) and other == 1 else None
+    return None
+
+
+def _renamed(operation: Operation, names: dict[int, Any]) -> Operation:
+    """Return the operation with operands replaced by what ``names`` says of their numbers."""
+    if not any(n in names for n in operation.reads()):
+        return operation
+    return dataclasses.replace(operation, operands=_replaced(operation.operands, names))
+
+
+def _replaced(tree: Any, names: dict[int, Any]) -> Any:
+    if type(tree) is Ref:
+        return names.get(tree.number, tree)
+    if type(tree) in (list, tuple):
+        return type(tree)(_replaced(item, names) for item in tree)
+    return tree
+
+
+def _with(program: Program, operations: list[Operation], names: dict[int, Any]) -> Program:
+    outputs = tuple(_replaced(x, names) for x in program.outputs)
+    return dataclasses.replace(program, operations=tuple(operations), outputs=outputs)
+
+
+def _key(x: Any) -> Any:
+    """Return something hashable that is equal for equal operands only."""
+    if isinstance(x, (list, tuple)):
+        return type(x).__name__, tuple(map(_key, x))
+    if isinstance(x, slice):
+        return "slice", _key((x.start, x.stop, x.step))
+    if isinstance(x, float):  # 0.0 and -0.0 are equal, and NaN is not
+        return "float", x.hex() if not math.isnan(x) else "nan"
+    try:
+        hash(x)
+    except TypeError:
+        return "object", id(x)
+    return ("array", id(x)) if hasattr(x, "shape") else (type(x).__name__, x)

@@ -1,0 +1,153 @@
+"""A program: the straight line of operations that a function came down to, for given shapes and dtypes.
+
+Values are numbered. An operation takes values by number (:class:`Ref`) and literals (Python numbers, shapes,
+constant arrays), and makes one value or several. Nothing here knows how a program is run.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["Operation", "Program", "Ref", "Value", "refs"]
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """The value with a number, as an operand."""
+
+    number: int
+
+    def __repr__(self) -> str:
+        return f"%{self.number}"
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """What is known of a value before the program runs: its shape, and its dtype by name and object."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    library_dtype: Any = field(compare=False, repr=False)
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def bytes(self) -> int:
+        return self.size * _WIDTHS[self.dtype]
+
+    def __str__(self) -> str:
+        return f"{self.dtype}[{','.join(map(str, self.shape))}]"
+
+
+_WIDTHS = {
+    "bool": 1, "int8": 1, "uint8": 1, "int16": 2, "uint16": 2, "float16": 2, "bfloat16": 2, "int32": 4,
+    "uint32": 4, "float32": 4, "int64": 8, "uint64": 8, "float64": 8, "complex64": 8, "complex128": 16,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Operation:
+    """One function of the array namespace, applied.
+
+    Attributes:
+        name: the rule's name, such as ``"add"``, ``"linalg.solve"`` or ``"getitem"``.
+        operands: for each positional argument a :class:`Ref`, a literal, or a list or tuple with Refs in it.
+        options: keyword arguments; no Refs.
+        results: the numbers of the values it makes.
+        function: computes it from plain arrays.
+        many: the function returns a tuple.
+    """
+
+    name: str
+    operands: tuple[Any, ...]
+    options: dict[str, Any]
+    results: tuple[int, ...]
+    function: Callable[..., Any]
+    many: bool = False
+
+    def reads(self) -> Iterator[int]:
+        """Yield the numbers of the values that it takes."""
+        return refs(self.operands)
+
+
+def refs(tree: Any) -> Iterator[int]:
+    """Yield the numbers of all Refs inside lists and tuples."""
+    if type(tree) is Ref:
+        yield tree.number
+    elif isinstance(tree, (list, tuple)):
+        for item in tree:
+            yield from refs(item)
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """A recorded function.
+
+    Attributes:
+        inputs: numbers of the values that are given.
+        operations: in the order in which they run.
+        outputs: for each leaf of the result a :class:`Ref`, or the constant that it is.
+        values: what is known of each value, by number.
+        xp: the namespace that computes it.
+    """
+
+    inputs: tuple[int, ...]
+    operations: tuple[Operation, ...]
+    outputs: tuple[Any, ...]
+    values: dict[int, Value]
+    xp: Any = field(repr=False)
+
+    def __len__(self) -> int:
+        return len(self.operations)
+
+    def __str__(self) -> str:
+        """One line an operation: ``%5 float32[64,10] = add(%3, %4)``."""
+        lines = [f"%{n} {self.values[n]} = input {i}" for i, n in enumerate(self.inputs)]
+        for operation in self.operations:
+            made = ", ".join(f"%{n} {self.values[n]}" for n in operation.results)
+            given = [_text(x) for x in operation.operands]
+            given += [f"{name}={_text(x)}" for name, x in operation.options.items()]
+            lines.append(f"{made} = {operation.name}({', '.join(given)})")
+        return "\n".join([*lines, f"return {', '.join(_text(x) for x in self.outputs)}"])
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of all values that operations make, if each had memory of its own."""
+        return sum(self.values[n].bytes for operation in self.operations for n in operation.results)
+
+    @property
+    def flops(self) -> int:
+        """Floating-point operations: 2·m·k·n for a matrix product, else one an entry made or reduced."""
+        return sum(_flops(operation, self.values) for operation in self.operations)
+
+
+def _text(x: Any) -> str:
+    if hasattr(x, "shape") and hasattr(x, "dtype"):
+        return f"constant {str(x.dtype).rpartition('.')[2]}[{','.join(map(str, x.shape))}]"
+    if isinstance(x, (list, tuple)):
+        inside = ", ".join(map(_text, x))
+        return f"[{inside}]" if isinstance(x, list) else f"({inside}{',' if len(x) == 1 else ''})"
+    return repr(x)
+
+
+_MOVES = frozenset(
+    {"reshape", "matrix_transpose", "permute_dims", "moveaxis", "expand_dims", "squeeze", "broadcast_to",
+     "getitem", "take", "take_along_axis", "concat", "stack", "unstack", "flip", "roll", "astype", "place",
+     "take_transpose", "assign", "repeat", "tile", "keep", "where"}
+)  # fmt: skip
+
+
+def _flops(operation: Operation, values: dict[int, Value]) -> int:
+    if operation.name in _MOVES:
+        return 0
+    made = sum(values[n].size for n in operation.results)
+    if operation.name == "matmul":
+        left = operation.operands[0]
+        shape = values[left.number].shape if type(left) is Ref else left.shape
+        return 2 * made * shape[-1]
+    return max([made, *(values[n].size for n in operation.reads())])

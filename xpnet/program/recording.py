@@ -1,0 +1,158 @@
+"""Recording: a function runs once on real arrays, and the operations it comes down to are written down."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import array_api_compat
+
+from xpnet.autodiff.namespaces import namespace
+from xpnet.autodiff.rules import Rule
+from xpnet.autodiff.tracer import Trace, Tracer, like, lowered, plain_namespace
+from xpnet.containers import leaves, map_leaves, rebuild
+from xpnet.errors import RecordError
+from xpnet.program.program import Operation, Program, Ref, Value
+
+__all__ = ["RecordTrace", "Recorded", "record", "record_call"]
+
+_PACKAGE = str(Path(__file__).parents[1])
+# Their results depend on shapes and dtypes alone, which a program has fixed.
+_BY_SHAPE = frozenset(
+    {"ones_like", "zeros_like", "empty_like", "full_like", "result_type", "can_cast", "finfo"}
+)
+
+
+class RecordTrace(Trace):
+    """Writes down each operation on its arrays, in the order in which they happen.
+
+    Compound functions are written as what they are made of, so that lowerings know the functions of the
+    standard and the few that it lacks. Transforms inside have higher levels: what they do arrives here.
+    """
+
+    __slots__ = ("_inside", "operations", "values", "xp")
+
+    records = True
+
+    def __init__(self, xp: Any):
+        super().__init__(namespace(xp, lift=True), namespace(xp))
+        self.xp = xp
+        self.operations: list[Operation] = []
+        self.values: dict[int, Value] = {}
+        self._inside: list[Rule] = []
+
+    def input(self, value: Any) -> Tracer:
+        """Return a traced array for an argument."""
+        return self._made(lowered(value))
+
+    def record(self, rule: Rule, function: Callable[..., Any], args: tuple[Any, ...], options: Any) -> Any:
+        self.check_open(rule)
+        if rule.name == "stop_gradient":
+            return args[0]
+        if rule.name in _BY_SHAPE:
+            values = [x.value if type(x) is Tracer else x for x in args]
+            return self.space.wrap(function(*values, **options))
+        if rule.body is not None and not rule.composed and rule not in self._inside:
+            self._inside.append(rule)
+            try:
+                return rule.body(self.rule_space, *args, **options)
+            finally:
+                self._inside.pop()
+        values = [self._value(x) for x in args]
+        operands = tuple(self._operand(x) for x in args)
+        out = function(*values, **options)
+        many = isinstance(out, (list, tuple))
+        if not many and not array_api_compat.is_array_api_obj(out):
+            return out
+        traced = [self._made(item) for item in (out if many else (out,))]
+        results = tuple(x.slot for x in traced)
+        applied = getattr(function, "applied", function)
+        self.operations.append(Operation(rule.name, operands, options, results, applied, many))
+        return like(out, traced) if many else traced[0]
+
+    def check_number(self) -> None:
+        raise RecordError(
+            f"a recorded array cannot decide Python's course or become a number{_place()}: the program would "
+            "keep the decision of its first run; use xp.where, or leave that part uncompiled"
+        )
+
+    def _made(self, value: Any) -> Tracer:
+        number = len(self.values)
+        dtype = str(value.dtype).rpartition(".")[2]
+        self.values[number] = Value(tuple(value.shape), dtype, value.dtype)
+        return Tracer(value, self, number)
+
+    def _value(self, x: Any) -> Any:
+        if type(x) is Tracer:
+            return x.value
+        return type(x)(map(self._value, x)) if type(x) in (list, tuple) else x
+
+    def _operand(self, x: Any) -> Any:
+        if type(x) is Tracer:
+            return Ref(x.slot) if x.trace is self else x.value
+        return type(x)(map(self._operand, x)) if type(x) in (list, tuple) else x
+
+
+def _place() -> str:
+    """Return " (file.py:12)" for the innermost line that is not xpnet's own."""
+    frame = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        frame = frame.f_back  # type: ignore[assignment]
+    return "" if frame is None else f" ({Path(frame.f_code.co_filename).name}:{frame.f_lineno})"
+
+
+class Recorded:
+    """A program with the structure of its function's arguments and result."""
+
+    def __init__(self, program: Program, result: Any, value: Any):
+        self.program, self._result, self.value = program, result, value
+
+    def result(self, outputs: list[Any]) -> Any:
+        """Return the result's container around ``outputs``."""
+        return rebuild(self._result, outputs)
+
+
+def record_call(f: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]) -> Recorded:
+    """Run ``f`` once and return its program beside the values of this first run."""
+    given = [x for x in leaves([args, options]) if array_api_compat.is_array_api_obj(lowered(x))]
+    if not given:
+        raise RecordError("record: expected an array among the arguments, found none")
+    trace = RecordTrace(plain_namespace(*given))
+    traced_args, traced_options = map_leaves(
+        lambda x: trace.input(x) if array_api_compat.is_array_api_obj(lowered(x)) else x, (args, options)
+    )
+    inputs = tuple(range(len(trace.values)))
+    result = f(*traced_args, **traced_options)
+    trace.open = False
+    parts = leaves(result)
+    outputs = tuple(Ref(x.slot) if type(x) is Tracer and x.trace is trace else lowered(x) for x in parts)
+    program = Program(inputs, tuple(trace.operations), outputs, trace.values, trace.xp)
+    values = [x.value if type(x) is Tracer else x for x in parts]
+    return Recorded(program, result, rebuild(result, values))
+
+
+def record(f: Callable[..., Any]) -> Callable[..., Program]:
+    """Return a function that runs ``f`` once on real arrays and returns its :class:`Program`.
+
+    Arrays among the arguments (also inside containers) become the program's inputs; Python numbers and
+    everything else are fixed. Python's ``if`` may depend on shapes, not on values.
+
+    Raises:
+        RecordError: no array among the arguments, or Python's course depends on a value; the message names
+            the line.
+
+    >>> import numpy as np
+    >>> from xpnet.backends import array_namespace
+    >>> print(record(lambda x: array_namespace(x).exp(x) * 2.0)(np.ones(3)))
+    %0 float64[3] = input 0
+    %1 float64[3] = exp(%0)
+    %2 float64[3] = multiply(%1, 2.0)
+    return %2
+    """
+
+    def run(*args: Any, **options: Any) -> Program:
+        return record_call(f, args, options).program
+
+    return run

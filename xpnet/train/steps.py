@@ -1,0 +1,169 @@
+"""Training steps as one compiled program: gather, forward, backward, clip, update, for many steps a call."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from xpnet import rng
+from xpnet.backends.lacking import word_dtype
+from xpnet.containers import leaves, rebuild
+from xpnet.nn import Variables
+from xpnet.optim import Optimizer
+from xpnet.parameters import Parameters
+from xpnet.program.looping import Loop
+from xpnet.train.rows import Rows
+
+if TYPE_CHECKING:
+    from xpnet.train.trainer import Trainer
+
+__all__ = ["CompiledSteps", "can_compile", "settings_of"]
+
+
+class CompiledSteps:
+    """Runs steps of a trainer as compiled programs; the same numbers as its own steps, one by one.
+
+    A step's state is the flat vector of parameters, the model's state and the optimizer's slots. What changes
+    from step to step are the batch's row numbers, the optimizer's scalars, and the words of its random
+    keys; all of them are computed on the host for many steps at a time.
+
+    Args:
+        trainer: whose variables are drawn.
+        train: rows like those to train on.
+
+    Attributes:
+        loop: the compiled programs, one for each size of batch.
+        settings: what they depend on beside shapes.
+    """
+
+    def __init__(self, trainer: Trainer, train: Rows):
+        self._trainer = trainer
+        self.settings = settings_of(trainer)
+        self._params, self._state = trainer.variables  # type: ignore[misc]
+        self._slots = list(trainer.optimizer.slots)
+        self._constants: list[Any] = []
+        self._paths = _paths_of_draws(trainer, train)
+        self._ahead: list[Any] = []  # one array for each scalar and each draw, over the epoch's steps
+        self._taken = 0
+        self.loop = Loop(self._step)
+
+    def begin(self, train: Rows) -> None:
+        """Train on these rows from here on."""
+        self._constants = [x for x in (train.X, train.y, train.weight) if x is not None]
+
+    def begin_epoch(self, steps: int) -> None:
+        """Send what the next ``steps`` steps need to the device, at once."""
+        trainer = self._trainer
+        done = trainer.opt_state["step"]  # type: ignore[index]
+        self._ahead = [*self._scalars(done, steps), *self._words(trainer.step + 1, steps)]
+        self._taken = 0
+
+    def run(self, orders: Any, count: int) -> list[Any]:
+        """Take ``count`` steps of the epoch that was begun, and return their losses, still on the device.
+
+        Args:
+            orders: row numbers (steps, batch), or None for steps on all rows.
+            count: number of steps.
+        """
+        trainer = self._trainer
+        variables, opt_state = trainer.variables, trainer.opt_state
+        carry = [
+            variables.params.flat,  # type: ignore[union-attr]
+            *leaves(variables.state),  # type: ignore[union-attr]
+            *(opt_state[name].flat for name in self._slots),  # type: ignore[index]
+        ]
+        sequences = [x[self._taken : self._taken + count, ...] for x in self._ahead]
+        self._taken += count
+        if orders is not None:
+            sequences.insert(0, orders)
+        carry, (losses,) = self.loop(carry, self._constants, sequences)
+        params, state, slots = self._opened(carry)
+        trainer.variables = Variables(params, state)
+        trainer.opt_state = {"step": opt_state["step"] + count, **slots}  # type: ignore[index]
+        trainer.step += count
+        return losses
+
+    def _step(self, carry: list[Any], constants: list[Any], row: list[Any]) -> tuple[list[Any], list[Any]]:
+        trainer = self._trainer
+        params, state, slots = self._opened(carry)
+        X, y, *weight = constants
+        batch = Rows(X, y, weight[0] if weight else None)
+        drawn, scalars = len(self._paths), len(trainer.optimizer.scalars(0.1, 1))
+        if len(row) > drawn + scalars:
+            batch = batch.take(row[0])
+        words = row[len(row) - drawn :]
+        key = _StepKey(0, (), dict(zip(self._paths, words, strict=True)))
+        (loss, state), gradient = trainer.clipped_objective(params, state, batch, key)
+        flat, new_slots = trainer.optimizer.rule(
+            gradient.flat,
+            [slots[name].flat for name in self._slots],
+            params.flat,
+            *row[len(row) - drawn - scalars : len(row) - drawn],
+        )
+        return [flat, *leaves(state), *new_slots], [loss]
+
+    def _opened(self, carry: list[Any]) -> tuple[Parameters, Any, dict[str, Parameters]]:
+        """Return parameters, state and slots around the arrays of a step's state."""
+        flat, *rest = carry
+        state = rest[: len(rest) - len(self._slots)]
+        slots = rest[len(state) :]
+        layout = self._params.layout
+        named = {name: Parameters(x, layout) for name, x in zip(self._slots, slots, strict=True)}
+        return Parameters(flat, layout), rebuild(self._state, state), named
+
+    def _scalars(self, done: int, count: int) -> list[Any]:
+        """Return the optimizer's scalars of the next steps, each as an array over the steps."""
+        optimizer, backend = self._trainer.optimizer, self._trainer.backend
+        rows = [
+            optimizer.scalars(optimizer.learning_rate_at(n), n) for n in range(done + 1, done + count + 1)
+        ]
+        columns = np.asarray(rows, dtype=np.float64).T
+        return [backend.asarray(column, dtype=self._trainer.dtype) for column in columns]
+
+    def _words(self, first: int, count: int) -> list[Any]:
+        backend, key = self._trainer.backend, self._trainer.key.fold("step")
+        dtype = word_dtype(backend.xp)
+        return [
+            backend.asarray(rng.words_of_steps(key, first, count, path), dtype=dtype) for path in self._paths
+        ]
+
+
+def can_compile(trainer: Trainer) -> bool:
+    """False for optimizers whose step is more than their rule."""
+    optimizer = type(trainer.optimizer)
+    own_update = optimizer.update is not Optimizer.update or optimizer.init is not Optimizer.init
+    return not own_update
+
+
+def settings_of(trainer: Trainer) -> tuple[Any, ...]:
+    """Return what a step is made of: steps that were compiled for other settings have to go."""
+    return (
+        trainer.model, trainer.loss, trainer.optimizer, trainer.l2, trainer.clip_norm, trainer.clip_value,
+    )  # fmt: skip
+
+
+class _StepKey(rng.Key):
+    """A step's key: notes what is drawn from it, and has the words of those draws where they are given."""
+
+    def __init__(self, seed: int, path: tuple[int | str, ...], known: dict[Any, Any]):
+        super().__init__(seed, path)
+        object.__setattr__(self, "known", known)
+
+    known: dict[Any, Any]
+
+    def fold(self, *words: int | str) -> _StepKey:
+        return _StepKey(self.seed, self.path + words, self.known)
+
+    @property
+    def words(self) -> tuple[Any, Any]:
+        words = self.known.setdefault(self.path, None)
+        return (0, 0) if words is None else (words[0, ...], words[1, ...])
+
+
+def _paths_of_draws(trainer: Trainer, train: Rows) -> list[tuple[int | str, ...]]:
+    """Return what a step folds into its key before it draws, found out by applying the model to one row."""
+    known: dict[Any, Any] = {}
+    rows = train.X[:2, ...]
+    trainer.model.apply(trainer.variables, rows, training=True, key=_StepKey(0, (), known))  # type: ignore[arg-type]
+    return list(known)
