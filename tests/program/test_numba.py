@@ -397,6 +397,15 @@ def test_state_that_changes_places() -> None:
     np.testing.assert_array_equal(halves, [[1.5, 2], [1.5, 2], [3.5, 4]])
 
 
+def test_a_donated_input_that_is_read_after_its_heir_is_computed() -> None:
+    builder = Builder(np.arange(40.0), np.ones(40))
+    new = builder.apply("add", Ref(0), Ref(1))
+    program = builder.program(new, builder.apply("subtract", builder.apply("multiply", new, 2.0), Ref(0)))
+    a, b = numba.lower(program, {0: 0})([x.copy() for x in builder.arrays[:2]])
+    np.testing.assert_array_equal(a, np.arange(40.0) + 1)
+    np.testing.assert_array_equal(b, np.arange(40.0) + 2)
+
+
 def test_a_donated_input_that_is_read_across_rows() -> None:
     """Written over itself, a centred matrix must not be read after its rows are gone."""
     builder = Builder(np.arange(12.0).reshape(3, 4))

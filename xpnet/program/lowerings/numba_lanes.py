@@ -143,6 +143,8 @@ class LaneWriter(GroupWriter):
                     body.append(f"x{n} = {self._combined(op, f'x{n}', text, 'row')}")
                     entry = self._entry_of_result(n)
                     after.append(f"{entry} = {self._combined(op, entry, f'x{n}', 'column')}")
+        body += self._stores
+        self._stores = []
         if not body:
             return []
         loop = [

@@ -80,6 +80,8 @@ class GroupWriter:
         self._loaded: dict[str, str] = {}
         self._loaded_rows: dict[str, str] = {}
         self._loaded_once: dict[str, str] = {}
+        # Results are stored at the end: they may lie over an operand that is read after they are computed.
+        self._stores: list[str] = []
         self._once: list[str] = []
         self._of_rows: list[str] = []
         self._count = 0
@@ -290,6 +292,8 @@ class GroupWriter:
                     start.append(f"x{n} = {self._start(op)}")
                 if along == "all":
                     done.append(f"t{n} = {self._combined(op, f't{n}', f'x{n}', 'all')}")
+        body += self._stores
+        self._stores = []
         self._loaded = {**self._loaded_once, **self._loaded_rows}
         return [*start, *self._inner_loops(body, bounds), *done] if body else []
 
@@ -302,7 +306,7 @@ class GroupWriter:
         lines.append(f"x{n} = {self._computed(self._plan.made[n], name, lines)}")
         if made == time and n in self._group.results:
             self._stored[n] = self._entry_of_result(n)
-            lines.append(self._storing(n))
+            self._stores.append(self._storing(n))
         elif made == time and n in self._plan.spilled:
             self._stored[n] = self._entry_of_scratch(n)
             lines.append(self._storing(n, self._stored[n]))
