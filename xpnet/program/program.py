@@ -30,7 +30,7 @@ class Value:
 
     shape: tuple[int, ...]
     dtype: str
-    library_dtype: Any = field(compare=False, repr=False)
+    dtype_object: Any = field(compare=False, repr=False)
 
     @property
     def size(self) -> int:

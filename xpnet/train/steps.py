@@ -18,7 +18,7 @@ from xpnet.train.rows import Rows
 if TYPE_CHECKING:
     from xpnet.train.trainer import Trainer
 
-__all__ = ["CompiledSteps", "can_compile", "settings_of"]
+__all__ = ["CompiledSteps", "compiled_steps"]
 
 
 class CompiledSteps:
@@ -39,7 +39,7 @@ class CompiledSteps:
 
     def __init__(self, trainer: Trainer, train: Rows):
         self._trainer = trainer
-        self.settings = settings_of(trainer)
+        self.settings = _settings(trainer)
         self._params, self._state = trainer.variables  # type: ignore[misc]
         self._slots = list(trainer.optimizer.slots)
         self._constants: list[Any] = []
@@ -129,15 +129,23 @@ class CompiledSteps:
         ]
 
 
-def can_compile(trainer: Trainer) -> bool:
-    """False for optimizers whose step is more than their rule."""
+def compiled_steps(trainer: Trainer, train: Rows, known: CompiledSteps | None) -> CompiledSteps | None:
+    """Return the steps of ``trainer`` on these rows: the ``known`` ones if its settings are the same.
+
+    None with ``compile="off"``, and for optimizers whose step is more than their rule.
+    """
     optimizer = type(trainer.optimizer)
-    own_update = optimizer.update is not Optimizer.update or optimizer.init is not Optimizer.init
-    return not own_update
+    own = optimizer.update is not Optimizer.update or optimizer.init is not Optimizer.init
+    if trainer.compile == "off" or own:
+        return None
+    if known is None or known.settings != _settings(trainer):
+        known = CompiledSteps(trainer, train)
+    known.begin(train)
+    return known
 
 
-def settings_of(trainer: Trainer) -> tuple[Any, ...]:
-    """Return what a step is made of: steps that were compiled for other settings have to go."""
+def _settings(trainer: Trainer) -> tuple[Any, ...]:
+    """Return what a step is made of beside shapes."""
     return (
         trainer.model, trainer.loss, trainer.optimizer, trainer.l2, trainer.clip_norm, trainer.clip_value,
     )  # fmt: skip

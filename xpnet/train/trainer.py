@@ -23,7 +23,7 @@ from xpnet.train.divergence import first_nonfinite_layer, nonfinite_variable
 from xpnet.train.history import Best, History
 from xpnet.train.progress import for_terminal
 from xpnet.train.rows import Rows, check_inputs, prepare, split
-from xpnet.train.steps import CompiledSteps, can_compile, settings_of
+from xpnet.train.steps import CompiledSteps, compiled_steps
 from xpnet.train.stopping import Patience
 
 __all__ = ["Trainer"]
@@ -47,7 +47,8 @@ class Trainer:
         dtype: ``"float32"`` or ``"float64"``.
         seed: whole number, root of all draws.
         compile: ``"auto"`` records a step once for each size of batch and runs it as a compiled program;
-            ``"off"`` runs the functions one by one. What cannot be compiled runs uncompiled and says why.
+            what a layer or loss reads beside arrays is fixed then. ``"off"`` runs the functions one by one,
+            as does what cannot be compiled, which says why.
         callbacks: :class:`~xpnet.train.Callback` objects.
         metrics: names (``"accuracy"``, ``"r2"``) or functions ``(outputs, targets) -> 0-d array``, computed
             after each epoch on the training and the validation rows.
@@ -179,7 +180,7 @@ class Trainer:
         patience = Patience(self.patience, self.min_delta).after(self.history)
         self._start(tuple(train.X.shape[1:]))
         with self.backend.activate(), contextlib.ExitStack() as ending:
-            self._compile_for(train)
+            self._compiled = compiled_steps(self, train, self._compiled)
             for callback in callbacks:
                 callback.on_fit_begin(self, epochs)
                 ending.callback(callback.on_fit_end, self, self.history)
@@ -319,15 +320,6 @@ class Trainer:
             self.opt_state = fresh
         self._weight_mask = self._mask_weights() if self.l2 else None
         self._objective = self._make_objective()
-
-    def _compile_for(self, train: Rows) -> None:
-        """Have steps on these rows compiled, or not; those of a fit with the same settings are kept."""
-        if self.compile == "off" or not can_compile(self):
-            self._compiled = None
-            return
-        if self._compiled is None or self._compiled.settings != settings_of(self):
-            self._compiled = CompiledSteps(self, train)
-        self._compiled.begin(train)
 
     def _mask_weights(self) -> Any:
         """Return a vector like the parameters: 1 at weights, 0 at biases, scales and shifts."""

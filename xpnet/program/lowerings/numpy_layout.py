@@ -68,7 +68,7 @@ def lay_out(program: Program, donations: dict[int, int], plannable: Collection[i
 
 def _look(program: Program) -> tuple[dict[int, np.ndarray], dict[int, int]]:
     """Apply the functions that may return views to empty arrays, and see."""
-    dummies = {n: np.empty(v.shape, dtype=v.library_dtype) for n, v in program.values.items()}
+    dummies = {n: np.empty(v.shape, dtype=v.dtype_object) for n, v in program.values.items()}
     roots: dict[int, int] = {}
     for operation in program.operations:
         source = operation.operands[0] if operation.operands else None

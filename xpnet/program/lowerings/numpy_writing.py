@@ -65,7 +65,7 @@ class Writer:
         self._static: dict[int, np.ndarray] = {}
         for n, place in memory.slot_of.items():
             value = program.values[n]
-            self._static[n] = pieces[place][: value.bytes].view(value.library_dtype).reshape(value.shape)
+            self._static[n] = pieces[place][: value.bytes].view(value.dtype_object).reshape(value.shape)
         self._allocated: set[int] = set()
         for n, (joined, start, stop) in layout.pieces.items():
             if joined in self._static:
@@ -109,7 +109,7 @@ class Writer:
                 self._lines.append(f"v{n} = v{self._layout.donated[n]}")
             else:
                 value = self._program.values[n]
-                dtype = self._constant(value.library_dtype)
+                dtype = self._constant(value.dtype_object)
                 self._lines.append(f"v{n} = empty({value.shape!r}, {dtype})")
         out = self._text(Ref(n))
         operands = [self._text(x) for x in operation.operands]
