@@ -190,6 +190,15 @@ def test_accuracy_is_a_share_of_the_rows(xpnet, trained):
     assert share == pytest.approx(round(share), abs=1e-12)
 
 
+@pytest.fixture
+def _with_ctrl_c():
+    """Ctrl-C as in the foreground: a shell's background jobs are started with it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_with_ctrl_c")
 @pytest.mark.parametrize("raised", [KeyboardInterrupt, ImportError], ids=lambda kind: kind.__name__)
 def test_ctrl_c_is_never_silent(raised, xpnet, folder, monkeypatch):
     def interrupted(*_, **__):
