@@ -45,13 +45,8 @@ class Batches:
 
     def epoch(self, number: int) -> Iterator[tuple[Any, int]]:
         """Yield the batches of an epoch: their row numbers on the device (None: all rows), and how many."""
-        if self.size is None:
-            yield None, self.rows
-            return
-        order = self._permutation(0 if self.order == "fixed" else number)
-        for start in range(0, self.rows, self.size):
-            stop = min(start + self.size, self.rows)
-            yield order[start:stop], stop - start
+        for orders, count, _ in self.chunks(number, 1):
+            yield None if orders is None else orders[0, ...], count
 
     def chunks(self, number: int, steps: int) -> Iterator[tuple[Any, int, int]]:
         """Yield the batches of an epoch, up to ``steps`` of one size together.
