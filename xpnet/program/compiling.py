@@ -33,9 +33,16 @@ def _numpy(program: Program, donated: dict[int, int]) -> Callable[..., Any]:
     return numpy.lower(program, donated)
 
 
+def _numba(program: Program, donated: dict[int, int]) -> Callable[..., Any]:
+    from xpnet.program.lowerings import numba
+
+    return numba.lower(program, donated)
+
+
 LOWERINGS: dict[str, Callable[[Program, dict[int, int]], Callable[..., Any]]] = {
     "generic": lambda program, donated: generic.lower(program),
     "numpy": _numpy,
+    "numba": _numba,
 }
 """Each takes a simplified program and its donations, and returns a callable from inputs to outputs."""
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.program.lowerings.numpy_layout import Layout
+from xpnet.program.lowerings.numpy.layout import Layout
 from xpnet.program.passes.memory import Memory
 from xpnet.program.program import Operation, Program, Ref
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.program.lowerings.numpy_layout import Layout, lay_out
-from xpnet.program.lowerings.numpy_writing import UFUNCS, Writer, plannable
+from xpnet.program.lowerings.numpy.layout import Layout, lay_out
+from xpnet.program.lowerings.numpy.writing import UFUNCS, Writer, plannable
 from xpnet.program.passes.memory import Memory, plan_memory
 from xpnet.program.program import Program
 

@@ -1,0 +1,420 @@
+"""The numba lowering beside the plain functions."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import array_api_compat.numpy as xp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.program.random_programs import Builder, random_program
+from xpnet import losses, nn, optim
+from xpnet.autodiff import value_and_grad
+from xpnet.backends import array_namespace
+from xpnet.errors import RecordError
+from xpnet.program import record
+from xpnet.program.lowerings import generic
+from xpnet.program.passes.simplify import simplify
+from xpnet.program.program import Program, Ref
+
+pytest.importorskip("numba", reason="numba (extra jit) is not installed")
+
+from xpnet.program.lowerings import numba
+
+_UNARY = [
+    "abs", "acos", "acosh", "asin", "asinh", "atan", "atanh", "bitwise_invert", "ceil", "cos", "cosh", "exp",
+    "expm1", "floor", "isfinite", "isinf", "isnan", "log", "log10", "log1p", "log2", "logical_not",
+    "negative", "positive", "reciprocal", "sign", "signbit", "sin", "sinh", "sqrt", "square", "tan", "tanh",
+    "trunc",
+]  # fmt: skip
+_BINARY = [
+    "add", "atan2", "bitwise_and", "bitwise_left_shift", "bitwise_or", "bitwise_right_shift", "bitwise_xor",
+    "copysign", "divide", "equal", "floor_divide", "greater", "greater_equal", "hypot", "less", "less_equal",
+    "logaddexp", "logical_and", "logical_or", "logical_xor", "maximum", "minimum", "multiply", "nextafter",
+    "not_equal", "pow", "remainder", "subtract",
+]  # fmt: skip
+_NUMBERS = {"f": [2.0, 0.5, -1, 0, np.inf, np.nan], "i": [2, 1, 0, -1], "u": [2, 1, 0], "b": [True]}
+_DTYPES = ["float32", "float64", "int64", "int32", "int8", "uint32", "uint64", "bool"]
+
+
+def _entries(dtype: str) -> np.ndarray:
+    kind = np.dtype(dtype).kind
+    if kind == "f":
+        info = np.finfo(dtype)
+        special = [
+            0.0,
+            -0.0,
+            1,
+            -1,
+            np.inf,
+            -np.inf,
+            np.nan,
+            info.max,
+            info.tiny,
+            info.tiny / 4,
+            -info.tiny / 4,
+        ]
+        return np.array([*special, 2.5, -2.5, 0.3, -0.3, 100, -100, 1e-9, -1e-9], dtype=dtype)
+    if kind == "b":
+        return np.array([True, False])
+    info = np.iinfo(dtype)
+    return np.array([0, 1, 2, 3, 5, info.max, info.min, *([-1, -2, -3] if kind == "i" else [])], dtype=dtype)
+
+
+def _close(a: np.ndarray, b: np.ndarray, ulps: float) -> None:
+    """Check that ``b`` has the dtype, shape, NaN, signs and, within ``ulps``, the values of ``a``."""
+    a, b = np.asarray(a), np.asarray(b)
+    assert (a.dtype, a.shape) == (b.dtype, b.shape)
+    if a.dtype.kind != "f" or not a.size:
+        np.testing.assert_array_equal(a, b)
+        return
+    finite = np.isfinite(a)
+    np.testing.assert_array_equal(np.where(finite, 0, a), np.where(np.isfinite(b), 0, b))
+    np.testing.assert_array_equal(np.signbit(a) & ~np.isnan(a), np.signbit(b) & ~np.isnan(b))
+    size = np.spacing(np.abs(np.where(finite, a, 1)))
+    with np.errstate(all="ignore"):
+        assert (np.abs(np.where(finite, a, 0) - np.where(finite, b, 0)) <= ulps * size).all()
+
+
+def _applies(function: Any, *operands: Any) -> bool:
+    try:
+        function(*operands)
+    except (TypeError, OverflowError, ValueError):
+        return False
+    return True
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # NaN and infinities are what this is about
+@pytest.mark.filterwarnings("ignore:Bitwise inversion:DeprecationWarning")
+@pytest.mark.parametrize("dtype", _DTYPES)
+def test_elementwise_functions(dtype: str) -> None:
+    some = _entries(dtype)
+    x, y = np.repeat(some, len(some)), np.tile(some, len(some))
+    builder = Builder(x, y)
+    outputs = [builder.apply(name, Ref(0)) for name in _UNARY if _applies(getattr(xp, name), x)]
+    for name in _BINARY:
+        for other in (Ref(1), *_NUMBERS[np.dtype(dtype).kind]):
+            if "shift" in name and (type(other) is Ref or other < 0):
+                continue  # undefined by more bits than there are
+            if _applies(getattr(xp, name), x, y if type(other) is Ref else other):
+                outputs.append(builder.apply(name, Ref(0), other))
+    program = builder.program(*outputs)
+    run = numba.lower(program)
+    # Twice: memory must not remember.
+    for arrays in ([y, x], [x, y]):
+        expected, found = generic.lower(program)(arrays), run(arrays)
+        for ref, a, b in zip(outputs, expected, found, strict=True):
+            name = next(op.name for op in program.operations if op.results == (ref.number,))
+            try:
+                _close(a, b, 4)
+            except AssertionError as error:
+                raise AssertionError(name) from error
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("name", ["exp", "log", "log1p", "expm1", "tanh"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_own_functions_over_their_whole_range(name: str, dtype: str) -> None:
+    draw, far = np.random.default_rng(0), {"float32": 110, "float64": 760}[dtype]
+    parts = [draw.normal(size=9000), draw.normal(size=9000) * 1e-4, draw.uniform(-far, far, 9000)]
+    x = np.concatenate([*parts, np.exp(parts[2] * 0.75)]).astype(dtype)
+    builder = Builder(x)
+    program = builder.program(builder.apply(name, Ref(0)))
+    exact = getattr(np, name)(x.astype(np.longdouble)).astype(dtype)
+    _close(exact, numba.lower(program)([x])[0], 3)
+
+
+def test_casts() -> None:
+    arrays = [np.asarray([0, 1, 2, 250]).astype(d) for d in _DTYPES]
+    builder = Builder(*arrays, np.asarray([0.5, -0.0, np.nan, -np.inf]))
+    outputs = [
+        builder.apply("astype", Ref(i), np.dtype(d))
+        for i in range(len(arrays))
+        for d in _DTYPES
+        if not (np.dtype(_DTYPES[i]).kind == "f" and np.dtype(d).kind in "iu")
+    ]
+    outputs += [builder.apply("astype", Ref(len(arrays)), np.dtype(d)) for d in ("float32", "bool")]
+    given_ = builder.arrays[: len(arrays) + 1]
+    program = builder.program(*outputs)
+    for a, b in zip(generic.lower(program)(given_), numba.lower(program)(given_), strict=True):
+        _close(a, b, 0)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int32"])
+def test_reductions(dtype: str) -> None:
+    draw = np.random.default_rng(0)
+    shapes = [(), (7,), (5, 1), (2, 3, 4), (9000,), (300, 70), (300, 5)]
+    arrays = [np.asarray(draw.normal(size=shape) * 50).astype(dtype) for shape in shapes]
+    if dtype != "int32":
+        arrays[3][0, 1, 2], arrays[3][1, 1, 0] = np.nan, -np.inf
+    builder, outputs = Builder(*arrays), []
+    for i, array in enumerate(arrays):
+        axes = [None, *range(array.ndim), (0, 1), (1, 2)]
+        for name in ("sum", "max", "min"):
+            for axis in axes:
+                top = max(axis) if isinstance(axis, tuple) else -1 if axis is None else axis
+                if top < array.ndim:
+                    kept = builder.apply(name, Ref(i), axis=axis, keepdims=True)
+                    outputs += [builder.apply(name, Ref(i), axis=axis), builder.apply("add", Ref(i), kept)]
+    program = builder.program(*outputs)
+    exact = [x if dtype == "int32" else x.astype(np.longdouble) for x in arrays]
+    for a, b in zip(generic.lower(program)(exact), numba.lower(program)(arrays), strict=True):
+        a, b = np.asarray(a), np.asarray(b)
+        if dtype == "int32":
+            _close(a, b, 0)
+            continue
+        # 1e5 is about the size of sums of thousands of entries without their signs.
+        np.testing.assert_allclose(
+            b, a, rtol=1e-6 if dtype == "float32" else 1e-15, atol=1e5 * np.finfo(dtype).eps
+        )
+
+
+@settings(max_examples=30, deadline=None, derandomize=True)
+@given(st.integers(0, 2**32))
+def test_random_programs(seed: int) -> None:
+    program, inputs = random_program(seed)
+    before = [x.copy() for x in inputs]
+    run = numba.lower(program)
+    run([x + 1 for x in inputs])
+    for a, b in zip(generic.lower(program)(inputs), run(inputs), strict=True):
+        np.testing.assert_array_equal(a, b)
+        assert np.asarray(a).dtype == np.asarray(b).dtype
+    for a, b in zip(before, inputs, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+# --- training steps -------------------------------------------------------------------------------------
+
+
+def _step(
+    optimizer: optim.Optimizer, model: nn.MLP, loss: Any, X: np.ndarray, y: np.ndarray, batch: int
+) -> tuple[Program, list[np.ndarray], int]:
+    """Return a recorded step, its inputs (parameters, slots; X, y; rows, scalars), and the state's length."""
+    variables = model.init(0, X.shape[1:], backend="numpy", dtype=str(X.dtype))
+    state = optimizer.init(variables.params)
+    slots = [state[name].flat for name in optimizer.slots]
+    scalars = [np.asarray(s, dtype=X.dtype) for s in optimizer.scalars(0.01, 1)]
+
+    def step(params: Any, slots: Any, X: Any, y: Any, rows: Any, scalars: Any) -> Any:
+        space = array_namespace(X)
+        X, y = space.take(X, rows, axis=0), space.take(y, rows, axis=0)
+
+        def objective(params: Any) -> Any:
+            return loss(model.apply(nn.Variables(params, variables.state), X), y)
+
+        value, g = value_and_grad(objective)(params)
+        flat, slots = optimizer.rule(g.flat, slots, params.flat, *scalars)
+        return [flat, *slots, value]
+
+    rows = np.arange(batch) * 3 % len(X)
+    program = simplify(record(step)(variables.params, slots, X, y, rows, scalars))
+    inputs = [variables.params.flat, *slots, X, y, rows, *scalars]
+    return program, [np.array(x) for x in inputs], 1 + len(slots)
+
+
+def _work(loss: str, dtype: str = "float64") -> tuple[Any, np.ndarray, np.ndarray]:
+    draw = np.random.default_rng(0)
+    X = draw.normal(size=(40, 5)).astype(dtype)
+    targets: dict[str, Any] = {
+        "softmax_cross_entropy": draw.integers(3, size=40),
+        "squared_error": draw.normal(size=(40, 3)),
+        "huber": draw.normal(size=(40, 3)),
+        "binary_cross_entropy": draw.integers(2, size=(40, 3)).astype(dtype),
+    }
+    y = targets[loss]
+    return getattr(losses, loss), X, y.astype(dtype) if y.dtype.kind == "f" else y
+
+
+@pytest.mark.parametrize("optimizer", sorted(optim.OPTIMIZERS))
+def test_steps_of_every_optimizer(optimizer: str) -> None:
+    loss, X, y = _work("softmax_cross_entropy")
+    program, inputs, carried = _step(optim.get(optimizer), nn.MLP([7], 3), loss, X, y, 16)
+    run = numba.lower(program, {i: i for i in range(carried)})
+    plain = generic.lower(program)
+    ours, theirs = [x.copy() for x in inputs], list(inputs)
+    for _ in range(3):
+        expected, found = plain(theirs), run(ours)
+        for i in range(carried):
+            assert found[i] is ours[i]  # written in place
+        ours[:carried], theirs[:carried] = found[:carried], expected[:carried]
+        for a, b in zip(expected, found, strict=True):
+            np.testing.assert_allclose(b, a, rtol=1e-11, atol=1e-13)
+
+
+def test_steps_without_a_blas_to_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where NumPy's BLAS is not found, products are NumPy calls between compiled functions."""
+    monkeypatch.setattr(numba.lowering, "blas", lambda: (0, 0))
+    loss, X, y = _work("softmax_cross_entropy")
+    program, inputs, carried = _step(optim.Adam(0.01), nn.MLP([300], 3), loss, X, y, 16)
+    loop = numba.lower_loop(program, carried, 2)
+    assert not isinstance(loop, numba.CompiledLoop)
+    sequences = [np.stack([x] * 3) for x in inputs[carried + 2 :]]
+    state, (found,) = loop(inputs[:carried], inputs[carried : carried + 2], sequences)
+    plain, now = generic.lower(program), list(inputs)
+    for i in range(3):
+        out = plain(now)
+        now[:carried] = out[:carried]
+        np.testing.assert_allclose(found[i], out[carried], rtol=1e-11)
+    for a, b in zip(now, state, strict=False):
+        np.testing.assert_allclose(b, a, rtol=1e-10, atol=1e-13)
+
+
+@pytest.mark.parametrize(
+    ("loss", "activation", "dtype"),
+    [
+        ("squared_error", "sigmoid", "float32"),
+        ("squared_error", "tanh", "float64"),
+        ("binary_cross_entropy", "elu", "float32"),
+        ("softmax_cross_entropy", "gelu", "float32"),
+    ],
+)
+def test_loops_over_steps(loss: str, activation: str, dtype: str) -> None:
+    function, X, y = _work(loss, dtype)
+    model = nn.MLP([6, 40], 3, activation=activation)
+    program, inputs, carried = _step(optim.Adam(0.01), model, function, X, y, 8)
+    loop = numba.lower_loop(program, carried, 2)
+    assert isinstance(loop, numba.CompiledLoop)
+    rows = np.random.default_rng(1).integers(-40, 40, size=(20, 8))
+    sequences = [rows, *(np.full(20, s) for s in inputs[carried + 3 :])]
+    kept = [x.copy() for x in inputs]
+    state, (found,) = loop(inputs[:carried], inputs[carried : carried + 2], sequences)
+    plain, now, expected = generic.lower(program), inputs[:carried], []
+    for i in range(20):
+        out = plain([*now, *inputs[carried : carried + 2], *(x[i, ...] for x in sequences)])
+        now = out[:carried]
+        expected.append(out[carried])
+    tolerance = 2e-5 if dtype == "float32" else 1e-11
+    np.testing.assert_allclose(found, np.stack(expected), rtol=tolerance)
+    for a, b in zip(now, state, strict=True):
+        np.testing.assert_allclose(b, a, rtol=10 * tolerance, atol=tolerance)
+    for a, b in zip(kept, inputs, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_matrix_products_of_any_layout() -> None:
+    draw = np.random.default_rng(0)
+    arrays = [draw.normal(size=(n, k)) for n, k in [(40, 30), (30, 20), (20, 40), (30, 40)]]
+    arrays += [draw.normal(size=30), draw.normal(size=(3, 4, 5)), draw.normal(size=(5, 2))]
+    builder = Builder(*arrays)
+    turned = [builder.apply("matrix_transpose", Ref(i)) for i in range(4)]
+    part = builder.apply("getitem", Ref(3), slice(0, 20))
+    outputs = [
+        builder.apply("matmul", Ref(0), Ref(1)),
+        builder.apply("matmul", turned[1], turned[0]),
+        builder.apply("matmul", Ref(2), turned[3]),
+        builder.apply("matmul", part, Ref(0)),
+        builder.apply("matmul", builder.apply("getitem", turned[0], slice(0, 9)), turned[2]),
+        builder.apply("matmul", Ref(0), Ref(4)),
+        builder.apply("matmul", Ref(4), Ref(1)),
+        builder.apply("matmul", builder.apply("getitem", Ref(4), slice(0, 20, 1)), Ref(2)),
+        builder.apply("matmul", builder.apply("getitem", Ref(0), slice(0, 5)), Ref(4)),
+        builder.apply("matmul", Ref(5), Ref(6)),
+    ]
+    program = builder.program(*outputs)
+    for a, b in zip(generic.lower(program)(arrays), numba.lower(program)(arrays), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
+
+
+# --- what callers may do --------------------------------------------------------------------------------
+
+
+def _doubled() -> Program:
+    builder = Builder(np.ones((3, 4)), np.ones((3, 4)))
+    return builder.program(builder.apply("add", Ref(0), builder.apply("multiply", Ref(1), 2.0)))
+
+
+def test_arguments_of_any_layout() -> None:
+    run = numba.lower(_doubled())
+    x = np.arange(12.0)
+    locked = x.reshape(3, 4).copy()
+    locked.flags.writeable = False
+    for given_ in (x.reshape(4, 3).T, np.repeat(x, 2)[::2].reshape(3, 4), locked):
+        np.testing.assert_array_equal(run([given_, locked])[0], given_ + 2 * locked)
+
+
+def test_results_are_not_overwritten_by_the_next_call() -> None:
+    run = numba.lower(_doubled())
+    (first,) = run([np.ones((3, 4)), np.ones((3, 4))])
+    run([np.zeros((3, 4)), np.zeros((3, 4))])
+    assert (first == 3).all()
+
+
+@pytest.mark.parametrize("other", [np.ones((4, 3)), np.ones((3, 4), dtype=np.float32), np.ones(12)])
+def test_other_arrays_are_refused(other: np.ndarray) -> None:
+    with pytest.raises(RecordError, match="record the function anew"):
+        numba.lower(_doubled())([np.ones((3, 4)), other])
+
+
+@settings(max_examples=12, deadline=None, derandomize=True)
+@given(st.integers(0, 2**32))
+def test_random_programs_that_write_over_their_inputs(seed: int) -> None:
+    """Each input gets some value of its shape: donated to one call, and as the state of a loop."""
+    program, inputs = random_program(seed, 15)
+    draw = np.random.default_rng(seed)
+    new = [
+        Ref(int(draw.choice([n for n, v in program.values.items() if v == program.values[given_]])))
+        for given_ in program.inputs
+    ]
+    once = dataclasses.replace(program, outputs=(*new, *program.outputs))
+    run = numba.lower(once, {i: i for i in range(len(new)) if draw.random() < 0.7})
+    for a, b in zip(generic.lower(once)(inputs), run([x.copy() for x in inputs]), strict=True):
+        np.testing.assert_array_equal(a, b)
+    carried = len(inputs) - 2
+    step = dataclasses.replace(program, outputs=(*new[:carried], *program.outputs))
+    sequence = np.stack([np.roll(inputs[-1], i) for i in range(3)])
+    state, results = numba.lower_loop(step, carried, 1)(inputs[:carried], [inputs[-2]], [sequence])
+    now, seen = inputs[:carried], []
+    for row in sequence:
+        out = [np.array(x) for x in generic.lower(step)([*now, inputs[-2], row])]
+        now, seen = out[:carried], [*seen, out[carried:]]
+    for a, b in zip([*now, *map(np.stack, zip(*seen, strict=True))], [*state, *results], strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_rows_out_of_bounds() -> None:
+    builder = Builder(np.arange(10.0).reshape(5, 2), np.asarray([0, -1]))
+    run = numba.lower(builder.program(builder.apply("take", Ref(0), Ref(1), axis=0)))
+    np.testing.assert_array_equal(run([builder.arrays[0], np.asarray([-5, 4])])[0], [[0, 1], [8, 9]])
+    for bad in (5, -6):
+        with pytest.raises(IndexError, match="out of bounds"):
+            run([builder.arrays[0], np.asarray([0, bad])])
+
+
+def test_state_that_changes_places() -> None:
+    """Two arrays swapped at each step, one of them also seen as a result."""
+    builder = Builder(np.asarray([1.0, 2.0]), np.asarray([3.0, 4.0]), np.asarray(0.0))
+    half = builder.apply("multiply", Ref(1), 0.5)
+    program = builder.program(Ref(1), Ref(0), Ref(0), builder.apply("add", half, Ref(2)))
+    loop = numba.lower_loop(program, 2, 0)
+    (a, b), (seen, halves) = loop(builder.arrays[:2], [], [np.asarray([0.0, 1.0, 2.0])])
+    np.testing.assert_array_equal([a, b], [[3, 4], [1, 2]])
+    np.testing.assert_array_equal(seen, [[1, 2], [3, 4], [1, 2]])
+    np.testing.assert_array_equal(halves, [[1.5, 2], [1.5, 2], [3.5, 4]])
+
+
+def test_a_donated_input_that_is_read_after_its_heir_is_computed() -> None:
+    builder = Builder(np.arange(40.0), np.ones(40))
+    new = builder.apply("add", Ref(0), Ref(1))
+    program = builder.program(new, builder.apply("subtract", builder.apply("multiply", new, 2.0), Ref(0)))
+    a, b = numba.lower(program, {0: 0})([x.copy() for x in builder.arrays[:2]])
+    np.testing.assert_array_equal(a, np.arange(40.0) + 1)
+    np.testing.assert_array_equal(b, np.arange(40.0) + 2)
+
+
+def test_a_donated_input_that_is_read_across_rows() -> None:
+    """Written over itself, a centred matrix must not be read after its rows are gone."""
+    builder = Builder(np.arange(12.0).reshape(3, 4))
+    mean = builder.apply("sum", Ref(0), axis=1, keepdims=True)
+    turned = builder.apply("reshape", builder.apply("matrix_transpose", Ref(0)), (3, 4))
+    out = builder.apply("add", builder.apply("subtract", Ref(0), mean), turned)
+    program = builder.program(out)
+    x = builder.arrays[0].copy()
+    (expected,) = generic.lower(program)([x])
+    (found,) = numba.lower(program, {0: 0})([x])
+    np.testing.assert_array_equal(found, expected)
+    assert found is x

@@ -1,0 +1,144 @@
+"""What generated loops call that Python cannot say: pointers, and instructions of LLVM and of the BLAS."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from llvmlite.binding import llvm_version_info
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+__all__ = [
+    "bits_of", "float_of", "gemm", "hidden", "in_memory", "largest", "moved", "of_array", "select",
+    "smallest", "sum2",
+]  # fmt: skip
+
+
+@intrinsic
+def of_array(context: Any, array: Any) -> Any:
+    """Return a pointer to the first entry of an array."""
+    pointer = types.CPointer(array.dtype)
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return context.make_array(array)(context, builder, args[0]).data
+
+    return pointer(array), generate
+
+
+@intrinsic
+def in_memory(context: Any, address: Any, kind: Any) -> Any:
+    """Return a pointer to numbers of the dtype ``kind`` at an address."""
+    pointer = types.CPointer(kind.dtype)
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.inttoptr(args[0], context.get_value_type(pointer))
+
+    return pointer(address, kind), generate
+
+
+@intrinsic
+def moved(context: Any, pointer: Any, by: Any) -> Any:
+    """Return a pointer some entries further."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.gep(args[0], [args[1]])
+
+    return pointer(pointer, by), generate
+
+
+@intrinsic
+def sum2(context: Any, a: Any, b: Any) -> Any:
+    """Return ``a + b``, to be added up in any order: the terms of a sum in several lanes side by side."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.fadd(*args, flags=("reassoc",))
+
+    return a(a, a), generate
+
+
+def _extreme(name: str, sign: str) -> Any:
+    """Return the larger or smaller of two numbers, NaN if one of them is.
+
+    From LLVM 18 on that is an instruction that loops become vector code with; before, x86 does not have it.
+    """
+
+    def made(context: Any, a: Any, b: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            if llvm_version_info < (18,):
+                chosen = builder.fcmp_ordered(sign, *args)
+                broken = builder.fcmp_unordered("uno", args[0], args[0])
+                return builder.select(builder.or_(chosen, broken), *args)
+            kind = args[0].type
+            full = f"llvm.{name}.{'f32' if a == types.float32 else 'f64'}"
+            function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(kind, [kind] * 2), full)
+            return builder.call(function, args)
+
+        return a(a, a), generate
+
+    return intrinsic(made)
+
+
+largest = _extreme("maximum", ">")
+smallest = _extreme("minimum", "<")
+
+
+@intrinsic
+def bits_of(context: Any, x: Any) -> Any:
+    """Return the bits of a floating-point number as a whole number."""
+    whole = types.int32 if x == types.float32 else types.int64
+    return whole(x), lambda context, builder, signature, args: builder.bitcast(
+        args[0], context.get_value_type(whole)
+    )
+
+
+@intrinsic
+def float_of(context: Any, n: Any) -> Any:
+    """Return the floating-point number of these bits."""
+    real = types.float32 if n == types.int32 else types.float64
+    return real(n), lambda context, builder, signature, args: builder.bitcast(
+        args[0], context.get_value_type(real)
+    )
+
+
+@intrinsic
+def hidden(context: Any, n: Any) -> Any:
+    """Return the whole number ``n`` such that LLVM does not know it: loops up to it are not unrolled."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind = ir.IntType(64)
+        return builder.asm(ir.FunctionType(kind, [kind]), "", "=r,0", [args[0]], False)
+
+    return types.int64(types.int64), generate
+
+
+@intrinsic
+def gemm(
+    context: Any, function: Any, left: Any, right: Any, m: Any, n: Any, k: Any, alpha: Any,
+    a: Any, lda: Any, b: Any, ldb: Any, c: Any, ldc: Any,
+) -> Any:  # fmt: skip
+    """Call ``cblas_?gemm`` at an address: C = alpha · A B, row by row, 64-bit sizes."""
+    given = (function, left, right, m, n, k, alpha, a, lda, b, ldb, c, ldc)
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        flag, size = ir.IntType(32), ir.IntType(64)
+        real = args[6].type
+        pointer = real.as_pointer()
+        kinds = [flag, flag, flag, size, size, size, real, pointer, size, pointer, size, real, pointer, size]
+        called = builder.inttoptr(args[0], ir.FunctionType(ir.VoidType(), kinds).as_pointer())
+        left, right = (builder.trunc(x, flag) for x in args[1:3])
+        builder.call(called, [flag(101), left, right, *args[3:11], real(0.0), *args[11:]])
+        return context.get_dummy_value()
+
+    return types.void(*given), generate
+
+
+@intrinsic
+def select(context: Any, condition: Any, a: Any, b: Any) -> Any:
+    """Return ``a if condition else b``, both computed: branches keep loops from becoming vector code."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.select(*args)
+
+    return a(types.boolean, a, a), generate

@@ -1,0 +1,154 @@
+"""The writing of a group with short rows: many rows side by side, entry after entry.
+
+LLVM unrolls a loop over the 10 classes of a softmax and then computes one number at a time. With the loops
+the other way round, the inner one goes over rows, of which there are many. What a row has one number of has a
+number for each lane then, in scratch memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from xpnet.program.lowerings.numba.loops import GroupWriter, Surroundings, indented, reading
+from xpnet.program.passes.groups import Group, domain
+from xpnet.program.program import Operation, Ref
+
+__all__ = ["LaneWriter", "writer_of"]
+
+_SHORT = 32  # entries of a row, from which on LLVM's vector code is along the row
+_LANES = 128
+
+
+def writer_of(group: Group, around: Surroundings) -> GroupWriter:
+    """Return what writes the code of a group."""
+    lanes = LaneWriter(group, around)
+    return lanes if lanes.fits() else GroupWriter(group, around)
+
+
+class LaneWriter(GroupWriter):
+    """Writes a group with the loop over its rows inside."""
+
+    _rows_outside = False
+
+    def __init__(self, group: Group, around: Surroundings):
+        super().__init__(group, around)
+        self._numbers: dict[int, str] = {}
+
+    def fits(self) -> bool:
+        """True if rows are short, and there are sums over them."""
+        sums = any(self._plan.along(op) == "row" for op in self._plan.members)
+        return sums and self._outer == 1 and len(self._sizes) == 2 and self._sizes[1] < _SHORT
+
+    def _outer_loops(self, totals: bool) -> list[str]:
+        rows = self._sizes[0]
+        if rows <= _LANES:
+            return self._row_code()
+        head = [
+            f"for block in range({-(-rows // _LANES)}):",
+            f"    start = block * {_LANES}",
+            f"    stop = min(start + {_LANES}, {rows})",
+        ]
+        return [*head, *indented(self._row_code())]
+
+    def _over_lanes(self, body: list[str]) -> list[str]:
+        bounds = "start, stop" if self._sizes[0] > _LANES else str(self._sizes[0])
+        return [f"for i0 in range({bounds}):", *indented(body)] if body else []
+
+    def _lane(self, pointer: str, offset: int, step: int = 0) -> str:
+        """Return the text of a lane's number in scratch memory, with ``step`` of them for an entry."""
+        lane = "i0 - start" if self._sizes[0] > _LANES else "i0"
+        return f"{pointer}[{lane}{f' + i1 * {step}' if step else ''} + {offset}]"
+
+    def _number(self, n: int) -> str:
+        """Return the text of a row's number in scratch memory."""
+        if n not in self._numbers:
+            place = self._around.scratch(min(_LANES, self._sizes[0]), self._values[n].dtype)
+            self._numbers[n] = self._lane(place.pointer, place.offset)
+        return self._numbers[n]
+
+    def _entry_of_scratch(self, n: int) -> str:
+        lanes = min(_LANES, self._sizes[0])
+        place = self._around.scratch(lanes * self._sizes[1], self._values[n].dtype)
+        return self._lane(place.pointer, place.offset, lanes)
+
+    def _namer(self, time: int | None) -> Callable[[Any, tuple[int, ...], list[str]], str]:
+        """Return what gives operands names in a loop's body, where each is loaded or computed once."""
+        known: set[int] = set()
+        self._loaded = dict(self._loaded_once)
+
+        def name(x: Any, goes: tuple[int, ...], lines: list[str]) -> str:
+            n = self._plan.number(x)
+            if n is not None and n not in known and self._plan.level(n) != "one":
+                known.add(n)
+                if self._plan.level(n) == "row":
+                    op = self._plan.made[n]
+                    if time is None and not self._plan.along(op) and self._plan.time[n] == self._now:
+                        lines.append(f"x{n} = {self._computed(op, name, lines)}")
+                        lines.append(self._storing(n, self._number(n)))
+                    else:
+                        lines.append(f"x{n} = {reading(self._number(n), self._values[n].dtype)}")
+                else:
+                    self._compute(n, self._now, name, lines)
+            return self._name(x, goes, lines)
+
+        return name
+
+    def _row_numbers(self, time: int, lines: list[str]) -> None:
+        self._now = time
+        name, start, body, done = self._namer(None), [], [], []  # type: ignore[var-annotated]
+        for op in self._plan.members:
+            n, along = op.results[0], self._plan.along(op)
+            if along in ("all", "column"):
+                if self._plan.level(op.operands[0]) == "row" and self._plan.source_time(op) == time:
+                    self._total(op, self._operand(op, name, body), start, body, done)
+            elif self._plan.level(n) == "row" and self._plan.time[n] == time:
+                if n in self._group.results or not along:
+                    name(Ref(n), domain(op, self._values), body)
+                if n in self._group.results:
+                    body.append(self._storing(n))
+        lines += [*start, *self._over_lanes(body), *done]
+
+    def _total(self, op: Operation, term: str, start: list[str], body: list[str], done: list[str]) -> None:
+        n = op.results[0]
+        start.append(f"x{n} = {self._start(op)}")
+        body.append(f"x{n} = {self._combined(op, f'x{n}', term, 'row')}")
+        done.append(f"t{n} = {self._combined(op, f't{n}', f'x{n}', 'all')}")
+
+    def _phase(self, time: int, bounds: str) -> list[str]:
+        self._now = time
+        name = self._namer(time)
+        first: list[str] = []
+        start: list[str] = []
+        before: list[str] = []
+        body: list[str] = []
+        after: list[str] = []
+        done: list[str] = []
+        for op in self._plan.members:
+            n, along = op.results[0], self._plan.along(op)
+            if not along:
+                wanted = n in self._group.results or n in self._plan.spilled
+                if wanted and self._plan.time.get(n) == time and self._plan.level(n) == "entry":
+                    name(Ref(n), domain(op, self._values), body)
+            elif self._plan.level(op.operands[0]) == "entry" and self._plan.source_time(op) == time:
+                text = self._operand(op, name, body)
+                if along == "all":
+                    self._total(op, text, start, body, done)
+                elif along == "row":
+                    number = self._number(n)
+                    first.append(f"{number} = {self._start(op)}")
+                    body.append(f"{number} = {self._combined(op, number, text, 'column')}")
+                else:
+                    before.append(f"x{n} = {self._start(op)}")
+                    body.append(f"x{n} = {self._combined(op, f'x{n}', text, 'row')}")
+                    entry = self._entry_of_result(n)
+                    after.append(f"{entry} = {self._combined(op, entry, f'x{n}', 'column')}")
+        body += self._stores
+        self._stores = []
+        if not body:
+            return []
+        loop = [
+            f"for i1 in range(hidden({self._sizes[1]})):",
+            *indented([*before, *self._over_lanes(body), *after]),
+        ]
+        return [*start, *self._over_lanes(first), *loop, *done]

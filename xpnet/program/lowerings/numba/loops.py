@@ -1,0 +1,376 @@
+"""The writing of a group as nested loops of generated code.
+
+The group's loop becomes outer loops over rows and inner loops over their entries. What needs a row's sum
+waits for it: the inner loop is run once for each such *phase*. Dimensions that every access goes through in
+one stride become one, so that most groups are a single long loop, which LLVM turns into vector code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from xpnet.program.lowerings.numba.elements import expression, kinds
+from xpnet.program.lowerings.numba.schedule import Schedule
+from xpnet.program.passes.groups import REDUCTIONS, Group, domain, essential
+from xpnet.program.program import Operation, Ref, Value
+
+__all__ = ["GroupWriter", "Place", "Surroundings", "indented", "reading"]
+
+_BLOCK = 4096  # entries that are added up in their own precision; the sums of blocks are in float64
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an array's entries are: a pointer's name, and what to add to it, counted in entries."""
+
+    pointer: str
+    offset: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+
+    def along(self, goes: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the strides with which a loop over ``goes``, without its ones, walks through this array."""
+        missing = len(goes) - len(self.shape)
+        full = (0,) * missing + tuple(
+            0 if n == 1 else s for n, s in zip(self.shape, self.strides, strict=True)
+        )
+        return tuple(s for s, n in zip(full, goes, strict=True) if n != 1)
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a group's code stands in.
+
+    Attributes:
+        values: of the program.
+        place: where a value is that is made outside, or needed there; where a constant array is.
+        scratch: memory for some entries of a dtype.
+        constant: a name for a number of a dtype.
+    """
+
+    values: dict[int, Value]
+    place: Callable[[Any], Place]
+    scratch: Callable[[int, str], Place]
+    constant: Callable[[Any, np.dtype[Any]], str]
+
+
+def indented(lines: list[str], by: int = 1) -> list[str]:
+    """Return the lines further to the right."""
+    return ["    " * by + line for line in lines]
+
+
+class GroupWriter:
+    """Writes one group; see the module."""
+
+    _rows_outside = True
+
+    def __init__(self, group: Group, around: Surroundings):
+        self._group, self._around, self._values = group, around, around.values
+        self._shape, split = group.loop.shape, group.loop.split
+        self._split = len(self._shape) if split is None else split
+        self._rows = split is not None
+        self._plan = Schedule(group, around.values)
+        self._collapse()
+        self._stored: dict[int, str] = {}  # entries of what a later phase can load
+        # Names of what is loaded, by the text of the entry: in this phase, for each row, before the loops.
+        self._loaded: dict[str, str] = {}
+        self._loaded_rows: dict[str, str] = {}
+        self._loaded_once: dict[str, str] = {}
+        # Results are stored at the end: they may lie over an operand that is read after they are computed.
+        self._stores: list[str] = []
+        self._once: list[str] = []
+        self._of_rows: list[str] = []
+        self._count = 0
+
+    # --- places ---------------------------------------------------------------------------------------
+
+    def _accesses(self) -> Iterator[tuple[int, ...]]:
+        """Yield the strides along the loop's shape of what is loaded and stored."""
+        for op in self._plan.members:
+            goes = domain(op, self._values)
+            for x in op.operands if essential(goes) else ():
+                outside = type(x) is Ref and self._plan.number(x) is None
+                if outside or (getattr(x, "shape", None) and _single_entry(x) is None):
+                    yield self._full(self._around.place(x).along(goes))
+        for n in self._group.results:
+            yield self._strides_of_result(n)
+
+    def _full(self, strides: tuple[int, ...]) -> tuple[int, ...]:
+        return strides + (0,) * (len(self._shape) - len(strides))
+
+    def _strides_of_result(self, n: int) -> tuple[int, ...]:
+        own = self._around.place(Ref(n)).along(self._values[n].shape)
+        if self._plan.along(self._plan.made[n]) == "column":
+            return (0,) * (len(self._shape) - len(own)) + own
+        return self._full(own)
+
+    def _entry_of_result(self, n: int) -> str:
+        return self._at(self._around.place(Ref(n)), self._strides_of_result(n))
+
+    def _collapse(self) -> None:
+        """Join dimensions that all accesses go through in one stride."""
+        accesses = list(self._accesses())
+        kept: list[list[int]] = []  # runs of the loop's dimensions
+        for i in range(len(self._shape)):
+            joinable = kept and i != self._split
+            if joinable and all(s[i - 1] == s[i] * self._shape[i] for s in accesses):
+                kept[-1].append(i)
+            else:
+                kept.append([i])
+        self._runs = kept
+        self._sizes = [int(np.prod([self._shape[i] for i in run])) for run in kept]
+        if self._rows:
+            self._outer = sum(run[0] < self._split for run in kept)
+        else:
+            self._outer = max(len(kept) - 1, 0)
+
+    def _at(self, place: Place, strides: tuple[int, ...]) -> str:
+        """Return the text of an entry."""
+        terms = []
+        for k, run in enumerate(self._runs):
+            stride = strides[run[-1]]
+            if stride:
+                name = f"i{k}"
+                terms.append(name if stride == 1 else f"{name} * {stride}")
+        if place.offset or not terms:
+            terms.append(str(place.offset))
+        return f"{place.pointer}[{' + '.join(terms)}]"
+
+    # --- code -----------------------------------------------------------------------------------------
+
+    def lines(self) -> list[str]:
+        """Return the code of the group."""
+        before, after = self._alone()
+        if not self._shape:
+            return [*self._once, *before]
+        totals = [op for op in self._plan.members if self._plan.along(op) == "all"]
+        start = [f"t{op.results[0]} = {self._start(op, total=True)}" for op in totals]
+        for op in self._plan.members:
+            if self._plan.along(op) == "column":
+                start += self._inner_loops([f"{self._entry_of_result(op.results[0])} = {self._start(op)}"])
+        done = [f"x{op.results[0]} = np.{self._dtype(op).name}(t{op.results[0]})" for op in totals]
+        loops = self._outer_loops(bool(totals))
+        return [*self._once, *before, *start, *loops, *done, *after]
+
+    def _alone(self) -> tuple[list[str], list[str]]:
+        """Return the code of single numbers: before the loops, and after them."""
+        before: list[str] = []
+        after: list[str] = []
+        for op in self._plan.members:
+            n = op.results[0]
+            if self._plan.level(n) != "one":
+                continue
+            lines = after if n in self._plan.late else before
+            if not self._plan.along(op):
+                lines.append(f"x{n} = {self._computed(op, self._name, lines)}")
+            if n in self._group.results:
+                lines.append(self._storing(n))
+        return before, after
+
+    def _name(self, x: Any, goes: tuple[int, ...], lines: list[str]) -> str:
+        """Return the name of an operand that is at hand, or is loaded."""
+        n = self._plan.number(x)
+        return self._load(x, goes, lines) if n is None else f"x{n}"
+
+    def _load(self, x: Any, goes: tuple[int, ...], lines: list[str]) -> str:
+        """Return the name of an entry of what is made elsewhere, loaded as far outside as it can be."""
+        place = self._around.place(x)
+        strides = self._full(place.along(goes)) if self._shape else ()
+        text = self._at(place, strides)
+        if text not in self._loaded:
+            self._count += 1
+            name = f"a{self._group.results[0]}_{self._count}"
+            inner = [run for run in self._runs[self._outer :] if strides[run[-1]]]
+            outer = [run for run in self._runs[: self._outer] if strides[run[-1]]]
+            inner = inner or (outer if not self._rows_outside else [])
+            known = self._loaded if inner else self._loaded_rows if outer else self._loaded_once
+            known[text] = name
+            self._loaded[text] = name
+            (lines if inner else self._of_rows if outer else self._once).append(
+                f"{name} = {reading(text, self._values[x.number].dtype if type(x) is Ref else x.dtype.name)}"
+            )
+        return self._loaded[text]
+
+    def _computed(self, op: Operation, name: Callable[..., str], lines: list[str]) -> str:
+        """Return the expression of an elementwise member."""
+        goes = domain(op, self._values)
+        found = kinds(op, self._values)
+        assert found is not None
+        operands = op.operands if op.name not in ("astype", *REDUCTIONS) else op.operands[:1]
+        names = []
+        for x, kind in zip(operands, found[:-1], strict=True):
+            if type(x) in (bool, int, float):
+                names.append(self._around.constant(x, kind))
+                continue
+            single = _single_entry(x)
+            if single is not None:
+                names.append(self._around.constant(single.astype(kind), kind))
+                continue
+            text = name(x, goes, lines)
+            dtype = self._values[x.number].dtype if type(x) is Ref else x.dtype.name
+            names.append(text if dtype == kind.name else f"np.{kind.name.replace('bool', 'bool_')}({text})")
+        if op.name in REDUCTIONS:  # over nothing
+            return names[0]
+        expressed = expression(op, self._values, names, self._around.constant)
+        assert expressed is not None
+        return expressed
+
+    def _outer_loops(self, totals: bool) -> list[str]:
+        inner = self._sizes[self._outer :]
+        if not self._outer and totals and len(inner) == 1 and inner[0] > _BLOCK:
+            head = [
+                f"for block in range({-(-inner[0] // _BLOCK)}):",
+                f"    start = block * {_BLOCK}",
+                f"    stop = min(start + {_BLOCK}, {inner[0]})",
+            ]
+            return [*head, *indented(self._row_code("start, stop"))]
+        body = self._row_code()
+        for k in range(self._outer - 1, -1, -1):
+            body = [f"for i{k} in range({self._sizes[k]}):", *indented(body)]
+        return body
+
+    def _inner_loops(self, body: list[str], bounds: str = "") -> list[str]:
+        for k in range(len(self._sizes) - 1, self._outer - 1, -1):
+            body = [f"for i{k} in range({bounds or self._sizes[k]}):", *indented(body)]
+        return body
+
+    def _row_code(self, bounds: str = "") -> list[str]:
+        """Return the code of one row: its numbers and its phases by turns."""
+        lines: list[str] = []
+        for time in range(self._plan.last + 2):
+            self._row_numbers(time, lines)
+            if time <= self._plan.last:
+                lines += self._phase(time, bounds)
+        return [*self._of_rows, *lines]
+
+    def _row_numbers(self, time: int, lines: list[str]) -> None:
+        """Add the code of the numbers of a row that can be had before a phase."""
+        for op in self._plan.members:
+            n, along = op.results[0], self._plan.along(op)
+            if along in ("all", "column"):
+                if self._plan.level(op.operands[0]) == "row" and self._plan.source_time(op) == time:
+                    text = self._operand(op, self._name, lines)
+                    target = f"t{n}" if along == "all" else self._entry_of_result(n)
+                    lines.append(f"{target} = {self._combined(op, target, text, along)}")
+            elif self._plan.level(n) == "row" and self._plan.time[n] == time:
+                if not along:
+                    lines.append(f"x{n} = {self._computed(op, self._name, lines)}")
+                if n in self._group.results:
+                    lines.append(self._storing(n))
+
+    def _phase(self, time: int, bounds: str) -> list[str]:
+        """Return the inner loop of a phase, and what its sums come to."""
+        start: list[str] = []
+        body: list[str] = []
+        done: list[str] = []
+        computed: set[int] = set()
+
+        def name(x: Any, goes: tuple[int, ...], lines: list[str]) -> str:
+            n = self._plan.number(x)
+            if n is not None and self._plan.level(n) == "entry" and n not in computed:
+                computed.add(n)
+                self._compute(n, time, name, lines)
+            return self._name(x, goes, lines)
+
+        for op in self._plan.members:
+            n, along = op.results[0], self._plan.along(op)
+            if not along:
+                wanted = n in self._group.results or n in self._plan.spilled
+                if wanted and self._plan.time.get(n) == time and self._plan.level(n) == "entry":
+                    name(Ref(n), domain(op, self._values), body)
+            elif self._plan.level(op.operands[0]) == "entry" and self._plan.source_time(op) == time:
+                text = self._operand(op, name, body)
+                target = self._entry_of_result(n) if along == "column" else f"x{n}"
+                body.append(
+                    f"{target} = {self._combined(op, target, text, 'column' if along == 'column' else 'row')}"
+                )
+                if along != "column":
+                    start.append(f"x{n} = {self._start(op)}")
+                if along == "all":
+                    done.append(f"t{n} = {self._combined(op, f't{n}', f'x{n}', 'all')}")
+        body += self._stores
+        self._stores = []
+        self._loaded = {**self._loaded_once, **self._loaded_rows}
+        return [*start, *self._inner_loops(body, bounds), *done] if body else []
+
+    def _compute(self, n: int, time: int, name: Callable[..., str], lines: list[str]) -> None:
+        """Have an entry of a member's value at hand: load it, or compute it, again if that is cheap."""
+        made = self._plan.time[n]
+        if n in self._stored and made < time:
+            lines.append(f"x{n} = {reading(self._stored[n], self._values[n].dtype)}")
+            return
+        lines.append(f"x{n} = {self._computed(self._plan.made[n], name, lines)}")
+        if made == time and n in self._group.results:
+            self._stored[n] = self._entry_of_result(n)
+            self._stores.append(self._storing(n))
+        elif made == time and n in self._plan.spilled:
+            self._stored[n] = self._entry_of_scratch(n)
+            lines.append(self._storing(n, self._stored[n]))
+
+    def _entry_of_scratch(self, n: int) -> str:
+        strides, step = [0] * len(self._shape), 1
+        for k in range(len(self._runs) - 1, self._outer - 1, -1):
+            strides[self._runs[k][-1]] = step
+            step *= self._sizes[k]
+        return self._at(self._around.scratch(step, self._values[n].dtype), tuple(strides))
+
+    def _storing(self, n: int, entry: str = "") -> str:
+        """Return the line that stores a value; bytes hold 0 and 1 for False and True."""
+        text = f"np.uint8(x{n})" if self._values[n].dtype == "bool" else f"x{n}"
+        return f"{entry or self._entry_of_result(n)} = {text}"
+
+    # --- reductions -----------------------------------------------------------------------------------
+
+    def _dtype(self, op: Operation) -> np.dtype[Any]:
+        return np.dtype(self._values[op.results[0]].dtype)
+
+    def _start(self, op: Operation, total: bool = False) -> str:
+        dtype = self._dtype(op)
+        if op.name == "sum":
+            return self._around.constant(0, np.dtype("float64") if total and dtype.kind == "f" else dtype)
+        if dtype.kind == "f":
+            return self._around.constant(-np.inf if op.name == "max" else np.inf, dtype)
+        info = np.iinfo(dtype)
+        return self._around.constant(info.min if op.name == "max" else info.max, dtype)
+
+    def _combined(self, op: Operation, so_far: str, term: str, along: str) -> str:
+        """Return the expression of a reduction so far and a further term.
+
+        Terms of a row are added up side by side, rows of a column in order, and totals in float64.
+        """
+        dtype = self._dtype(op)
+        if op.name != "sum":
+            if dtype.kind == "f":
+                return f"{'largest' if op.name == 'max' else 'smallest'}({so_far}, {term})"
+            return f"select({so_far} {'>' if op.name == 'max' else '<'} {term}, {so_far}, {term})"
+        if dtype.kind != "f":
+            return f"np.{dtype.name}({so_far} + {term})"
+        if along == "all":
+            return f"{so_far} + np.float64({term})"
+        return f"{so_far} + {term}" if along == "column" else f"sum2({so_far}, {term})"
+
+    def _operand(self, op: Operation, name: Callable[..., str], lines: list[str]) -> str:
+        x = op.operands[0]
+        text = name(x, domain(op, self._values), lines)
+        dtype = self._dtype(op)
+        return text if self._values[x.number].dtype == dtype.name else f"np.{dtype.name}({text})"
+
+
+def reading(entry: str, dtype: str) -> str:
+    """Return the expression of a stored entry; bytes hold 0 and 1 for False and True."""
+    return f"{entry} != 0" if dtype == "bool" else entry
+
+
+def _single_entry(x: Any) -> Any:
+    """Return the number that all entries of a constant array are, bit for bit; None if they differ."""
+    if type(x) is Ref or not hasattr(x, "shape"):
+        return None
+    x = np.asarray(x)
+    first = x.reshape(-1)[:1]
+    if x.size and first.tobytes() * x.size == np.ascontiguousarray(x).tobytes():
+        return first[0]
+    return None

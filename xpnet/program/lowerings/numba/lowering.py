@@ -1,0 +1,316 @@
+"""The lowering for NumPy arrays with numba: groups as compiled loops, matrix products by NumPy's own BLAS.
+
+Memory is planned as for NumPy. Then runs of operations that compiled code can do become one function each:
+groups as nested loops, matrix products as calls of the BLAS that NumPy brings (or as loops, if tiny),
+gathers and copies. Most training steps are one such function altogether, and `lower_loop` is a loop over
+it that is compiled as well. What is left are NumPy calls, as in the lowering for NumPy.
+
+Everything runs in one thread, but for the BLAS, and without Python's lock.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from xpnet.errors import RecordError
+from xpnet.program.lowerings.numba.compiling import Function, blas, compiled
+from xpnet.program.lowerings.numba.elements import can_be_grouped
+from xpnet.program.lowerings.numba.native import Native
+from xpnet.program.lowerings.numpy.layout import Layout, lay_out
+from xpnet.program.lowerings.numpy.writing import UFUNCS, Writer, plannable
+from xpnet.program.passes.expand import expand
+from xpnet.program.passes.groups import Group, group_operations
+from xpnet.program.passes.memory import Memory, plan_memory
+from xpnet.program.passes.simplify import simplify
+from xpnet.program.program import Operation, Program, Ref
+
+__all__ = ["NumbaProgram", "lower", "lower_loop"]
+
+
+def lower(program: Program, donated: dict[int, int] | None = None) -> NumbaProgram:
+    """Return the program as a callable from inputs to outputs.
+
+    Args:
+        program: simplified; its values on NumPy.
+        donated: for some outputs (by position) the input (by position) whose memory they take over.
+    """
+    return NumbaProgram(program, donated or {})
+
+
+class _Plan:
+    """A program with its groups, and the place of every value."""
+
+    def __init__(self, program: Program, donated: dict[int, int]):
+        program = simplify(expand(program))
+        grouped = group_operations(program, lambda op: can_be_grouped(op, program.values))
+        can = plannable(grouped)
+        for operation in grouped.operations:
+            if isinstance(operation, Group) or operation.name in ("take", "matmul"):
+                can.update(operation.results)
+        safe = {p: s for p, s in donated.items() if _can_overwrite(grouped, p, s)}
+        self.layout: Layout = lay_out(grouped, safe, can)
+        returned = {self.layout.roots.get(n, n) for n in _numbers(grouped.outputs)}
+        copied = {p: grouped.inputs[s] for p, s in donated.items() if p not in safe}
+        copied = {p: n for p, n in copied.items() if n not in returned}
+        self.layout = dataclasses.replace(self.layout, copied={**self.layout.copied, **copied})
+        self.program = grouped
+        self.memory: Memory = plan_memory(
+            grouped, self.layout.roots, in_place=frozenset(UFUNCS) | {"keep"}, apart=self.layout.apart
+        )
+
+
+def _numbers(outputs: Sequence[Any]) -> set[int]:
+    return {x.number for x in outputs if type(x) is Ref}
+
+
+def _can_overwrite(program: Program, position: int, source: int) -> bool:
+    """True unless a group writes an output over an input of which it reads entries after that."""
+    x, given = program.outputs[position], program.inputs[source]
+    if type(x) is not Ref:
+        return True
+    for operation in program.operations:
+        if isinstance(operation, Group) and x.number in operation.results:
+            shape = program.values[given].shape
+            return operation.loop.split is None and all(
+                n == given and program.values[m.results[0]].shape == shape
+                for m in operation.members
+                for n in m.reads()
+                if _looks_at(program, n) == given
+            )
+    return True
+
+
+def _looks_at(program: Program, number: int) -> int:
+    """Return the input that a value may be a view of, else the number itself."""
+    made = {n: operation for operation in program.operations for n in operation.results}
+    while number in made and not isinstance(made[number], Group) and made[number].operands:
+        first = made[number].operands[0]
+        if type(first) is not Ref or made[number].name in ("matmul", "take"):
+            break
+        number = first.number
+    return number
+
+
+class NumbaProgram:
+    """A program with memory of its own; not for several threads at once.
+
+    Attributes:
+        memory: where the values lie.
+        source: the generated Python code, which calls the compiled functions.
+        compiled_source: the generated code of these.
+    """
+
+    def __init__(self, program: Program, donated: dict[int, int]):
+        plan = _Plan(program, donated)
+        self.program, self.memory = program, plan.memory
+        native = Native(plan.program, plan.layout, plan.memory, blas())
+        writing = _Segments(plan, native)
+        self.source, self.compiled_source, names = writing.write()
+        exec(compile(self.source, "<xpnet program>", "exec"), names)  # names of functions and values only
+        self._run: Callable[..., list[Any]] = names["run"]
+
+    def __call__(self, inputs: Sequence[Any]) -> list[Any]:
+        return self._run(*inputs)
+
+
+class _Segments(Writer):
+    """Writes the function ``run`` with calls of compiled functions in it."""
+
+    def __init__(self, plan: _Plan, native: Native):
+        self._native, self._plan = native, plan
+        native.write_all()
+        memory = native.memory()
+        super().__init__(plan.program, plan.layout, plan.memory, native.slots(memory))
+        self._names["contiguous"] = _contiguous
+        self._names["memory"] = memory.__array_interface__["data"][0]
+        self._names["keep_memory"] = memory
+
+    def write(self) -> tuple[str, str, dict[str, Any]]:  # type: ignore[override]
+        program, layout, native = self._plan.program, self._plan.layout, self._native
+        wanted = self._wanted()
+        external: dict[int, None] = {}
+        functions: list[Function] = []
+        run: list[Operation] = []
+
+        def flush() -> None:
+            code = [line for op in run for line in native.code[id(op)]]
+            run.clear()
+            self._flush(code, functions, external)
+
+        for operation in program.operations:
+            n = operation.results[0]
+            if n in layout.views:
+                if n in wanted:
+                    if run and layout.roots.get(n, n) not in self._static:
+                        flush()
+                    self._view(operation, n)
+            elif id(operation) in native.code:
+                for n in operation.results:
+                    self._allocate(n)
+                run.append(operation)
+            else:
+                flush()
+                self._operation(operation)
+                for n in operation.results:
+                    if n not in self._static and n not in layout.outputs:
+                        self._lines.append(f"v{n} = contiguous(v{n})")
+        code = [line for op in run for line in native.code[id(op)]]
+        self._flush([*code, *native.copies(layout.copied)], functions, external)
+        copied = {p: Ref(n) for p, n in layout.copied.items()}
+        results = [self._text(copied.get(i, x)) for i, x in enumerate(program.outputs)]
+        head = [f"def run({', '.join(f'v{n}' for n in program.inputs)}):", *self._checked(external)]
+        lines = [*head, *(f"    {line}" for line in self._lines), f"    return [{', '.join(results)}]"]
+        source, made = compiled(functions, native.functions, native.constants)
+        self._names.update(made)
+        return "\n".join(lines) + "\n", source, self._names
+
+    def _wanted(self) -> set[int]:
+        """Return the views that are needed outside compiled code."""
+        wanted = _numbers(self._program.outputs)
+        for operation in reversed(self._program.operations):
+            n = operation.results[0]
+            if (n in self._layout.views and n in wanted) or (
+                n not in self._layout.views and id(operation) not in self._native.code
+            ):
+                wanted.update(operation.reads())
+        return wanted
+
+    def _allocate(self, n: int) -> None:
+        if n in self._layout.outputs and n not in self._allocated:
+            self._allocated.add(n)
+            if n in self._layout.donated:
+                self._lines.append(f"v{n} = v{self._layout.donated[n]}")
+            else:
+                value = self._program.values[n]
+                dtype = self._constant(value.dtype_object)
+                self._lines.append(f"v{n} = empty({value.shape!r}, {dtype})")
+
+    def _flush(self, code: list[str], functions: list[Function], external: dict[int, None]) -> None:
+        if not code:
+            return
+        name = f"segment{len(functions)}"
+        arrays = self._native.pointers(code)
+        functions.append(Function(name, code, {n: self._native.kind(n) for n in arrays}))
+        external.update(dict.fromkeys(arrays))
+        self._names["gemm32"], self._names["gemm64"] = self._native.gemm
+        given = ", ".join(["memory", "gemm32", "gemm64", "1", *(f"v{n}" for n in arrays)])
+        self._lines.append(f"{name}({given})")
+
+    def _checked(self, external: dict[int, None]) -> list[str]:
+        """Return lines that refuse other arrays than the program's: compiled code would not notice."""
+        given = [n for n in self._program.inputs if n in external]
+        lines = [f"    v{n} = contiguous(v{n})" for n in given]
+        if given:
+            self._names["refuse"] = _refuse
+            self._names["kinds"] = tuple(
+                x
+                for n in given
+                for x in (self._program.values[n].shape, self._program.values[n].dtype_object)
+            )
+            found = ", ".join(f"v{n}.shape, v{n}.dtype" for n in given)
+            lines.append(f"    if ({found}) != kinds: refuse(({found}), kinds)")
+        return lines
+
+
+def _refuse(found: tuple[Any, ...], expected: tuple[Any, ...]) -> None:
+    raise RecordError(
+        f"compiled program: expected arrays of shapes and dtypes {expected}, found {found}; record the "
+        "function anew for other arrays"
+    )
+
+
+def lower_loop(
+    program: Program, carry: int, constants: int
+) -> Callable[[Sequence[Any], Sequence[Any], Sequence[Any]], tuple[list[Any], list[Any]]]:
+    """Return the program as a loop over many steps.
+
+    Args:
+        program: of one step, simplified. Its first ``carry`` inputs are the state, and its first ``carry``
+            outputs the state after the step; the next ``constants`` inputs are the same in all steps, and the
+            others are one row each of arrays with the steps along their first axis.
+        carry: number of arrays of the state.
+        constants: number of constant arrays.
+
+    Returns:
+        A function ``(carry, constants, sequences) -> (carry, results)``; the state it returns is in arrays of
+        its own, the results of the steps are stacked.
+    """
+    plan = _Plan(program, {i: i for i in range(carry)})
+    native = Native(plan.program, plan.layout, plan.memory, blas())
+    native.write_all()
+    if native.complete() and len(program.inputs) > carry + constants:
+        return CompiledLoop(plan, native, carry, constants)
+    once = lower(program, {i: i for i in range(carry)})
+
+    def loop(carried: Any, fixed: Any, sequences: Any) -> tuple[list[Any], list[Any]]:
+        now = [np.array(x, order="C") for x in carried]
+        seen: list[list[Any]] = []
+        for i in range(len(sequences[0])):
+            out = once([*now, *fixed, *(x[i, ...] for x in sequences)])
+            now = out[:carry]
+            seen.append(out[carry:])
+        return now, [np.stack(column) for column in zip(*seen, strict=True)]
+
+    return loop
+
+
+class CompiledLoop:
+    """A loop over the steps of a program, compiled as a whole; not for several threads at once.
+
+    Attributes:
+        compiled_source: the generated code.
+    """
+
+    def __init__(self, plan: _Plan, native: Native, carry: int, constants: int):
+        program, layout = plan.program, plan.layout
+        self._inputs = [program.values[n] for n in program.inputs]
+        self._results = [program.values[x.number] for x in program.outputs[carry:]]
+        self._carry, self._fixed = carry, carry + constants
+        # Results of a step that lie in their row of what is returned from the start.
+        direct: dict[int, int] = {}
+        for position, x in enumerate(program.outputs[carry:]):
+            if x.number in layout.outputs and x.number not in {*layout.donated, *direct.values()}:
+                direct[position] = x.number
+        native.keep_apart(layout.outputs - {*layout.donated, *direct.values()})
+        advancing = {n: program.values[n].size for n in program.inputs[self._fixed :]}
+        arrays = {n: native.kind(n, int(n in advancing)) for n in program.inputs}
+        code = [line for lines in native.code_in_order() for line in lines]
+        stacked = []
+        for position, x in enumerate(program.outputs[carry:]):
+            number = direct.get(position)
+            if number is None:
+                number = max(program.values) + 1 + position
+                code += native.copy_to_array(number, x)
+            stacked.append(number)
+            arrays[number] = native.kind(x.number, 1)
+            advancing[number] = program.values[x.number].size
+        code += native.carried(carry)
+        function = Function("loop", code, arrays, advancing)
+        self.compiled_source, names = compiled([function], native.functions, native.constants)
+        self._memory, self._gemm = native.memory(), native.gemm
+        self._address = self._memory.__array_interface__["data"][0]
+        self._call, self._owner = names["loop"], names["loop_of_numba"]
+
+    def __call__(
+        self, carried: Sequence[Any], fixed: Sequence[Any], sequences: Sequence[Any]
+    ) -> tuple[list[Any], list[Any]]:
+        steps = len(sequences[0])
+        given = [*(np.array(x, order="C") for x in carried), *map(_contiguous, (*fixed, *sequences))]
+        found = [(x.shape, x.dtype) for x in given]
+        rows = [() if i < self._fixed else (steps,) for i in range(len(given))]
+        expected = [
+            ((*row, *value.shape), value.dtype_object) for row, value in zip(rows, self._inputs, strict=True)
+        ]
+        if found != expected:
+            _refuse(tuple(found), tuple(expected))
+        results = [np.empty((steps, *value.shape), dtype=value.dtype_object) for value in self._results]
+        self._call(self._address, *self._gemm, steps, *given, *results)
+        return given[: self._carry], results
+
+
+def _contiguous(x: Any) -> np.ndarray:
+    return np.asarray(x, order="C")
