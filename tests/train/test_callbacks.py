@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from tests.train.support import assert_same_training, class_data, flat, make
-from xpnet import nn
-from xpnet.train import Callback
+from xpnet import Trainer, nn
+from xpnet.train import Callback, History
+from xpnet.train.evaluation import Evaluation
 
 X, Y = class_data(20)
 
@@ -145,20 +146,17 @@ def interrupted_at(call, monkeypatch, owner, name):
 
 @pytest.mark.parametrize(
     "place",
-    ["Trainer._take_steps", "Trainer._checked", "Trainer._measure", "Trainer._keep_best", "History.append",
-     "Trainer._loss_of"],
+    ["Trainer._take_steps", "Evaluation.measure", "Trainer._keep_best", "History.append", "Trainer.loss_of"],
 )  # fmt: skip
 def test_ctrl_c_anywhere_in_an_epoch_leaves_the_last_whole_one(place, monkeypatch):
-    from xpnet.train import history
-    from xpnet.train import trainer as module
-
     owner, name = place.split(".")
+    owners = {"Trainer": Trainer, "Evaluation": Evaluation, "History": History}
     straight, trainer = (make(model=nn.MLP([4], 3, dropout=0.2)) for _ in range(2))
     straight.fit(X, Y, epochs=4, batch_size=5, validation=(X, Y))
     trainer.fit(X, Y, epochs=1, batch_size=5, validation=(X, Y))
     before = flat(trainer)
     with monkeypatch.context() as patch:
-        interrupted_at(1, patch, {"Trainer": module.Trainer, "History": history.History}[owner], name)
+        interrupted_at(1, patch, owners[owner], name)
         with pytest.raises(KeyboardInterrupt):
             trainer.fit(X, Y, epochs=4, batch_size=5, validation=(X, Y))
     assert (trainer.epoch, trainer.step, len(trainer.history)) == (1, 4, 1)

@@ -181,6 +181,6 @@ def test_more_rows_than_are_evaluated_at_once(monkeypatch):
     trainer = make(metrics=["accuracy"])
     trainer.fit(X, Y, epochs=1)
     whole = trainer.predict_proba(X), trainer.evaluate(X, Y)
-    monkeypatch.setattr("xpnet.train.trainer._EVALUATION_ROWS", 7)
+    monkeypatch.setattr("xpnet.train.evaluation._ROWS", 7)
     np.testing.assert_allclose(trainer.predict_proba(X), whole[0], rtol=1e-12)
     assert trainer.evaluate(X, Y) == pytest.approx(whole[1])

@@ -10,6 +10,7 @@ import pytest
 from tests.train.support import assert_same_training, class_data, flat, make
 from xpnet import Trainer, nn, optim
 from xpnet.train import Callback
+from xpnet.train.evaluation import Evaluation
 from xpnet.train.stopping import Patience
 
 X, Y = class_data(24)
@@ -20,16 +21,14 @@ class Falling(Callback):
     """Replaces validation losses by given ones before anything sees them."""
 
     def __init__(self, monkeypatch, losses):
-        from xpnet.train.trainer import Trainer as Original
-
-        measure = Original._measure
+        measure = Evaluation.measure
         remaining = iter(losses)
 
-        def measured(trainer, rows, *, with_loss=True):
-            found = measure(trainer, rows, with_loss=with_loss)
+        def measured(evaluation, rows, *, with_loss=True):
+            found = measure(evaluation, rows, with_loss=with_loss)
             return found | {"loss": next(remaining)} if with_loss else found
 
-        monkeypatch.setattr(Original, "_measure", measured)
+        monkeypatch.setattr(Evaluation, "measure", measured)
 
 
 def train(monkeypatch, losses, **options):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import threading
+import time
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
+from importlib.util import find_spec
 from typing import Any
 
 import array_api_compat
@@ -21,7 +24,7 @@ from xpnet.program.passes.simplify import simplify
 from xpnet.program.program import Program, Ref
 from xpnet.program.recording import Recorded, record_call
 
-__all__ = ["LOWERINGS", "Compiled", "choose", "compile", "lowered_program"]
+__all__ = ["LOWERINGS", "Compiled", "choose", "compile", "compiling_time", "lowered_program"]
 
 _log = logging.getLogger("xpnet")
 _CACHE = 16  # programs that a compiled function keeps
@@ -51,13 +54,39 @@ _NAMES = ("auto", "off", *LOWERINGS)
 
 
 def choose(lower: str, xp: Any) -> str:
-    """Return the name of the lowering for arrays of ``xp`` (``"auto"``: the fastest that is installed)."""
-    on_numpy = xp.__name__.endswith("numpy") and not xp.__name__.startswith("jax")
+    """Return the name of the lowering for arrays of ``xp``.
+
+    ``"auto"`` is the fastest one that is ready at once. Numba's takes about a second to compile, so it is
+    for those who ask for it, and for long training, which the trainer knows of.
+
+    Raises:
+        ConfigError: an unknown name, a lowering for other arrays, or one whose package is not installed.
+    """
+    if lower not in _NAMES:
+        raise ConfigError(
+            f"compile: expected one of {', '.join(_NAMES)}, found {lower!r}{suggest(lower, _NAMES)}"
+        )
+    library = next((name for name in ("jax", "cupy", "numpy") if name in xp.__name__), "")
     if lower == "auto":
-        return "numpy" if on_numpy else "generic"
-    if lower == "numpy" and not on_numpy:
-        raise ConfigError(f"compile: expected NumPy arrays for lower={lower!r}, found {xp.__name__}")
+        return "numpy" if library == "numpy" else "generic"
+    needed = {"numpy": "numpy", "numba": "numpy"}.get(lower, library)
+    if library != needed:
+        raise ConfigError(
+            f"compile: expected arrays of {needed} for {lower!r}, found {xp.__name__}; choose 'auto'"
+        )
+    if lower == "numba" and find_spec("numba") is None:
+        raise ConfigError("compile: 'numba' is not installed; pip install 'xpnet[jit]', or choose 'auto'")
     return lower
+
+
+@contextlib.contextmanager
+def compiling_time(what: str) -> Iterator[None]:
+    """Say how long compiling took, if it took more than a second."""
+    begun = time.perf_counter()
+    yield
+    seconds = time.perf_counter() - begun
+    if seconds > 1:
+        _log.warning("compiling %s took %.1f s; what is compiled is used from here on", what, seconds)
 
 
 def lowered_program(
@@ -83,8 +112,9 @@ def compile(
             None: where they are.
         donate: positions of arguments whose arrays may be overwritten: results of the same shape and dtype
             take their memory, as in a training step that gives new parameters for old ones.
-        lower: ``"generic"`` (any backend, call by call), ``"numpy"``, ``"auto"`` for the fastest that works
-            here, or ``"off"`` to call ``fn`` itself.
+        lower: ``"generic"`` (any backend, call by call), ``"numpy"`` (straight-line code in planned memory),
+            ``"numba"`` (compiled loops, on NumPy arrays; extra ``jit``; the first call takes about a second),
+            ``"auto"`` for the fastest that is ready at once, or ``"off"`` to call ``fn`` itself.
 
     Returns:
         A :class:`Compiled`. What cannot be compiled is said once, as a log message and in its ``reason``,
@@ -101,9 +131,7 @@ def compile(
         (array([0., 0., 0.]), 1)
     """
     if lower not in _NAMES:
-        raise ConfigError(
-            f"compile: expected lower to be a known name, found {lower!r}{suggest(lower, _NAMES)}"
-        )
+        choose(lower, None)
     return Compiled(fn, None if backend is None else open_backend(backend), donate, lower)
 
 
@@ -147,14 +175,15 @@ class Compiled:
                 self._cache.move_to_end(key)
                 recorded, run = known
                 return recorded.result(run(arrays))
+            name = getattr(self._fn, "__name__", "a function")
             try:
-                recorded, run = self._cache[key] = self._record(args, options, arrays)
+                with compiling_time(name):
+                    recorded, run = self._cache[key] = self._record(args, options, arrays)
             except ConfigError:
                 raise
             except Exception as error:  # code that is no array code of the standard can fail in any way
                 done = self._fn(*args, **options)  # raises what is not compiling's fault
                 self.reason = str(error) or type(error).__name__
-                name = getattr(self._fn, "__name__", "a function")
                 _log.warning("%s runs uncompiled: %s", name, self.reason)
                 return done
             if len(self._cache) > _CACHE:

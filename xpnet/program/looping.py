@@ -8,7 +8,7 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 from xpnet.backends import array_namespace
-from xpnet.program.compiling import LOWERINGS, choose
+from xpnet.program.compiling import LOWERINGS, choose, compiling_time
 from xpnet.program.passes.simplify import simplify
 from xpnet.program.program import Program
 from xpnet.program.recording import record_call
@@ -60,7 +60,8 @@ class Loop:
         runner = self._runners.get(key)
         if runner is None:
             try:
-                runner = self._runners[key] = self._lowered(*groups)
+                with compiling_time("a step"):
+                    runner = self._runners[key] = self._lowered(*groups)
             except Exception as error:  # code that is no array code of the standard can fail in any way
                 self.reason = str(error) or type(error).__name__
                 done = self._uncompiled(carry, constants, sequences)  # raises what is not compiling's fault
@@ -82,6 +83,10 @@ class Loop:
         recorded = record_call(self._step, (list(carry), list(constants), list(row)), {})
         self.recordings += 1
         program = simplify(recorded.program)
+        if lower == "numba":
+            from xpnet.program.lowerings import numba
+
+            return numba.lower_loop(program, len(carry), len(constants))
         return _python_loop(program, lower, len(carry))
 
 

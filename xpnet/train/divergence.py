@@ -2,17 +2,80 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from xpnet import rng
 from xpnet.autodiff.functions import unpack
 from xpnet.backends import array_namespace
 from xpnet.containers import leaves
+from xpnet.errors import DivergedError
 from xpnet.nn import Layer, Sequential, Variables
 from xpnet.parameters import Parameters
+from xpnet.train.batches import Batches
 from xpnet.train.checkpoint import flatten
+from xpnet.train.rows import Rows
 
-__all__ = ["first_nonfinite_layer", "nonfinite_variable"]
+if TYPE_CHECKING:
+    from xpnet.train.trainer import Trainer
+
+__all__ = ["checked_losses", "first_nonfinite_layer", "nonfinite_variable"]
+
+
+def checked_losses(
+    trainer: Trainer, pending: list[Any], done: int, before: Any, train: Rows, plan: Batches
+) -> list[float]:
+    """Return losses as numbers (one transfer), or say where numbers stopped being finite.
+
+    Args:
+        trainer: after the steps of these losses.
+        pending: losses on the device.
+        done: how many losses of the epoch came before these.
+        before: variables, optimizer's state and step before the epoch.
+        train: training rows.
+        plan: their batches.
+
+    Raises:
+        DivergedError: a loss, a parameter, a statistic or the optimizer's state is not finite.
+    """
+    values = trainer.backend.to_host(trainer.backend.xp.stack(pending)).astype(np.float64)
+    epoch = trainer.epoch + 1
+    finite = np.isfinite(values)
+    if not finite.all():
+        number = int(np.argmin(finite))
+        layer, step = _find_divergence(trainer, done + number + 1, before, train, plan)
+        what = f"the loss is {values[number]}"
+    else:
+        found = nonfinite_variable(trainer.model, trainer.variables, trainer.opt_state)  # type: ignore[arg-type]
+        if found is None:
+            return values.tolist()
+        step, (layer, name) = trainer.step, found
+        what = f"{name} is not finite"
+    kept = f"after epoch {trainer.epoch}" if trainer.epoch else "before the first epoch"
+    raise DivergedError(
+        f"diverged in epoch {epoch}, step {step}: {what}, first not finite in {layer}. The state {kept} "
+        "is kept; lower the learning rate, set clip_norm, or check the data's scale",
+        epoch=epoch,
+        step=step,
+        layer=layer,
+    )
+
+
+def _find_divergence(
+    trainer: Trainer, number: int, before: Any, train: Rows, plan: Batches
+) -> tuple[str, int]:
+    """Repeat the epoch up to its bad step ``number`` (draws repeat exactly) and look into the layers."""
+    trainer.variables, trainer.opt_state, trainer.step = before[:3]
+    for order, _ in plan.epoch(trainer.epoch + 1):
+        number -= 1
+        batch = train.take(order)
+        if number == 0:
+            step = trainer.step + 1
+            key = trainer.step_key(step)
+            return first_nonfinite_layer(trainer.model, trainer.variables, batch.X, key), step
+        trainer.single_step(batch)
+    raise AssertionError("the bad step lies within the epoch")
 
 
 def first_nonfinite_layer(model: Layer, variables: Variables, x: Any, key: rng.Key) -> str:

@@ -11,6 +11,7 @@ from xpnet import backends, losses, nn, optim
 from xpnet.errors import CheckpointError, ConfigError
 from xpnet.nn import Variables
 from xpnet.parameters import Layout, Parameters
+from xpnet.program.compiling import choose
 from xpnet.train import checkpoint, metrics
 from xpnet.train.history import Best, History
 
@@ -103,10 +104,13 @@ def load(
         input_shape = tuple(description["input_shape"])
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"checkpoint {file}: is damaged ({error!r}); take another") from error
-    trainer = kind(*parts, backend=backends.backend(backend), **{**stored, **settings})
+    home = backends.backend(backend)
+    if not _compiles_here(stored.get("compile"), home):
+        stored["compile"] = "auto"
+    trainer = kind(*parts, backend=home, **{**stored, **settings})
     expected = trainer.model.init(trainer.seed, input_shape, "numpy", trainer.dtype)
     _check_fits(file, expected, layout, arrays)
-    home, dtype = trainer.backend, trainer.dtype
+    dtype = trainer.dtype
 
     def parameters(name: str) -> Parameters:
         return Parameters(home.asarray(arrays[name], dtype=dtype), layout)
@@ -132,6 +136,14 @@ def load(
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"checkpoint {file}: is damaged ({error!r}); take another") from error
     return trainer
+
+
+def _compiles_here(lower: Any, home: backends.Backend) -> bool:
+    """True unless steps were compiled by something that is not installed here, or for another backend."""
+    try:
+        return bool(choose(lower, home.xp))
+    except ConfigError:
+        return False
 
 
 def _arrays_of(prefix: str, variables: Variables) -> dict[str, Any]:

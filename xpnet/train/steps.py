@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 
 __all__ = ["CompiledSteps", "compiled_steps"]
 
+# What a step takes in NumPy, roughly, in seconds: for its calls, and for each parameter and row.
+_STEP, _PARAMETER, _PRODUCT = 60e-6, 1.5e-9, 2e-11
+_WORTH_COMPILING = 0.3
+
 
 class CompiledSteps:
     """Runs steps of a trainer as compiled programs; the same numbers as its own steps, one by one.
@@ -33,9 +38,11 @@ class CompiledSteps:
         train: rows like those to train on.
 
     Attributes:
-        loop: the compiled programs, one for each size of batch.
+        loop: the compiled programs of this epoch, one for each size of batch.
         settings: what they depend on beside shapes.
     """
+
+    loop: Loop
 
     def __init__(self, trainer: Trainer, train: Rows):
         self._trainer = trainer
@@ -46,7 +53,7 @@ class CompiledSteps:
         self._paths = _paths_of_draws(trainer, train)
         self._ahead: list[Any] = []  # one array for each scalar and each draw, over the epoch's steps
         self._taken = 0
-        self.loop = Loop(self._step)
+        self._loops: dict[str, Loop] = {}
 
     def begin(self, train: Rows) -> None:
         """Train on these rows from here on."""
@@ -56,6 +63,8 @@ class CompiledSteps:
         """Send what the next ``steps`` steps need to the device, at once."""
         trainer = self._trainer
         done = trainer.opt_state["step"]  # type: ignore[index]
+        lower = _lowering(trainer, steps, self._constants[0].shape[0])
+        self.loop = self._loops.setdefault(lower, Loop(self._step, lower))
         self._ahead = [*self._scalars(done, steps), *self._words(trainer.step + 1, steps)]
         self._taken = 0
 
@@ -142,6 +151,22 @@ def compiled_steps(trainer: Trainer, train: Rows, known: CompiledSteps | None) -
         known = CompiledSteps(trainer, train)
     known.begin(train)
     return known
+
+
+def _lowering(trainer: Trainer, steps: int, rows: int) -> str:
+    """Return the lowering of an epoch of so many steps on so many rows.
+
+    With ``"auto"``, numba is for training that has been long enough to be worth a second of compiling. How
+    long is estimated from sizes, not measured, so that the same run, or one that is resumed, always goes over
+    to it at the same epoch.
+    """
+    on_numpy = trainer.backend.name == "numpy"
+    if trainer.compile != "auto" or not on_numpy or find_spec("numba") is None:
+        return trainer.compile
+    size = trainer.variables.params.layout.size  # type: ignore[union-attr]
+    batch = rows / steps
+    seconds = _STEP + size * (_PARAMETER + batch * _PRODUCT)
+    return "numba" if (trainer.step + steps) * seconds > _WORTH_COMPILING else "numpy"
 
 
 def _settings(trainer: Trainer) -> tuple[Any, ...]:

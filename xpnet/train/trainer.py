@@ -13,13 +13,15 @@ import numpy as np
 from xpnet import backends, checks, losses, optim, rng
 from xpnet.autodiff import value_and_grad
 from xpnet.backends import Backend
-from xpnet.errors import ConfigError, DivergedError
+from xpnet.errors import ConfigError
 from xpnet.nn import Layer, Variables
+from xpnet.program.compiling import choose
 from xpnet.train import persistence, targets
 from xpnet.train.arguments import check_callbacks, check_model, named_metrics, one_of, unless_none
 from xpnet.train.batches import Batches
 from xpnet.train.callbacks import Callback
-from xpnet.train.divergence import first_nonfinite_layer, nonfinite_variable
+from xpnet.train.divergence import checked_losses
+from xpnet.train.evaluation import Evaluation
 from xpnet.train.history import Best, History
 from xpnet.train.progress import for_terminal
 from xpnet.train.rows import Rows, check_inputs, prepare, split
@@ -29,7 +31,6 @@ from xpnet.train.stopping import Patience
 __all__ = ["Trainer"]
 
 _LOG_STEPS = 1000  # within an epoch, losses are looked at this often
-_EVALUATION_ROWS = 4096
 
 
 class Trainer:
@@ -47,8 +48,9 @@ class Trainer:
         dtype: ``"float32"`` or ``"float64"``.
         seed: whole number, root of all draws.
         compile: ``"auto"`` records a step once for each size of batch and runs it as a compiled program;
-            what a layer or loss reads beside arrays is fixed then. ``"off"`` runs the functions one by one,
-            as does what cannot be compiled, which says why.
+            what a layer or loss reads beside arrays is fixed then. Where numba is installed, long training
+            goes over to it. The name of a lowering (:func:`xpnet.compile`) uses that one from the start;
+            ``"off"`` runs the functions one by one, as does what cannot be compiled, which says why.
         callbacks: :class:`~xpnet.train.Callback` objects.
         metrics: names (``"accuracy"``, ``"r2"``) or functions ``(outputs, targets) -> 0-d array``, computed
             after each epoch on the training and the validation rows.
@@ -108,11 +110,12 @@ class Trainer:
     ):
         check_model(model)
         self.dtype = one_of("dtype", dtype, "float32", "float64")
-        self.compile = one_of("compile", compile, "auto", "off")
         self.batches = one_of("batches", batches, "reshuffle", "fixed")
         self.model, self.loss, self.optimizer = model, losses.get(loss), optim.get(optimizer)
         self.backend = backends.backend(backend)
         self.backend.dtype(dtype)  # complains now if the device lacks it
+        choose(compile, self.backend.xp)  # likewise
+        self.compile = compile
         self.key, self.seed = rng.key(seed), int(seed)
         self.callbacks = check_callbacks(callbacks)
         self.metrics = named_metrics(metrics, targets.kind_of(self.loss))
@@ -133,6 +136,7 @@ class Trainer:
         self.newest: Variables | None = None
         self.input_shape: tuple[int, ...] | None = None
         self._compiled: CompiledSteps | None = None
+        self._evaluation = Evaluation(self)
 
     # --- training ------------------------------------------------------------------------------------
 
@@ -216,20 +220,20 @@ class Trainer:
                 for callback in watching:
                     callback.on_step_end(self, len(counts), len(plan))
                 if len(pending) >= _LOG_STEPS:
-                    values += self._checked(pending, len(values), before, train, plan)
+                    values += checked_losses(self, pending, len(values), before, train, plan)
                     pending = []
                 if self._exhausted():
                     break
             if pending:
-                values += self._checked(pending, len(values), before, train, plan)
+                values += checked_losses(self, pending, len(values), before, train, plan)
             row = {
                 "epoch": self.epoch + 1,
                 "step": self.step,
                 "loss": float(np.average(values, weights=counts)),
-                **self._measure(train, with_loss=False),
+                **self._evaluation.measure(train, with_loss=False),
             }
             if held_out is not None:
-                measured = self._measure(held_out)
+                measured = self._evaluation.measure(held_out)
                 row |= {f"validation_{name}": value for name, value in measured.items()}
             row["learning_rate"] = float(self.optimizer.learning_rate_at(self.opt_state["step"]))  # type: ignore[index]
             row["seconds"] = round(time.perf_counter() - begun, 6)
@@ -253,19 +257,19 @@ class Trainer:
         """Take ``count`` steps on the rows ``orders`` (steps, batch); returns the losses, on the device."""
         if self._compiled is not None:
             return list(self._compiled.run(orders, count))
-        return [self._step(train.take(None if orders is None else orders[0, ...]))]
+        return [self.single_step(train.take(None if orders is None else orders[0, ...]))]
 
-    def _step(self, batch: Rows) -> Any:
-        """Take one step: forward, backward, clip, update. Returns the loss, still on the device."""
+    def single_step(self, batch: Rows) -> Any:
+        """Take one step, uncompiled: forward, backward, clip, update. Returns its loss, on the device."""
         params, state = self.variables  # type: ignore[misc]
-        key = self._step_key(self.step + 1)
+        key = self.step_key(self.step + 1)
         (loss, new_state), gradient = self.clipped_objective(params, state, batch, key)
         params, self.opt_state = self.optimizer.update(gradient, self.opt_state, params)  # type: ignore[arg-type]
         self.variables = Variables(params, new_state)
         self.step += 1
         return loss
 
-    def _step_key(self, step: int) -> rng.Key:
+    def step_key(self, step: int) -> rng.Key:
         """Return the randomness of a step: it depends on the seed and the step's number alone."""
         return self.key.fold("step", step)
 
@@ -283,7 +287,7 @@ class Trainer:
 
         def objective(params: Any, state: Any, batch: Rows, key: rng.Key) -> tuple[Any, Any]:
             outputs, state = self.model.apply(Variables(params, state), batch.X, training=True, key=key)
-            loss = self._loss_of(outputs, batch)
+            loss = self.loss_of(outputs, batch)
             if self.l2:
                 weights = params.flat * self._weight_mask
                 loss = loss + self.l2 * (weights @ weights)
@@ -291,7 +295,8 @@ class Trainer:
 
         return value_and_grad(objective, has_aux=True)
 
-    def _loss_of(self, outputs: Any, rows: Rows) -> Any:
+    def loss_of(self, outputs: Any, rows: Rows) -> Any:
+        """Return the mean loss of outputs for rows."""
         if rows.weight is None:
             return self.loss(outputs, rows.y)
         return self.loss(outputs, rows.y, sample_weight=rows.weight)
@@ -340,45 +345,6 @@ class Trainer:
         if loss is not None and loss < (np.inf if self.best is None else self.best.loss):
             self.best = Best(self.variables, self.epoch, loss)  # type: ignore[arg-type]
 
-    def _checked(self, pending: list[Any], done: int, before: Any, train: Rows, plan: Batches) -> list[float]:
-        """Return losses as numbers (one transfer), or say where numbers stopped being finite.
-
-        ``done`` is how many losses of the epoch came before these.
-        """
-        values = self.backend.to_host(self.backend.xp.stack(pending)).astype(np.float64)
-        epoch = self.epoch + 1
-        finite = np.isfinite(values)
-        if not finite.all():
-            number = int(np.argmin(finite))
-            layer, step = self._find_divergence(done + number + 1, before, train, plan)
-            what = f"the loss is {values[number]}"
-        else:
-            found = nonfinite_variable(self.model, self.variables, self.opt_state)  # type: ignore[arg-type]
-            if found is None:
-                return values.tolist()
-            step, (layer, name) = self.step, found
-            what = f"{name} is not finite"
-        kept = f"after epoch {self.epoch}" if self.epoch else "before the first epoch"
-        raise DivergedError(
-            f"diverged in epoch {epoch}, step {step}: {what}, first not finite in {layer}. The state {kept} "
-            "is kept; lower the learning rate, set clip_norm, or check the data's scale",
-            epoch=epoch,
-            step=step,
-            layer=layer,
-        )
-
-    def _find_divergence(self, number: int, before: Any, train: Rows, plan: Batches) -> tuple[str, int]:
-        """Repeat the epoch up to its bad step ``number`` (draws repeat exactly) and look into the layers."""
-        self.variables, self.opt_state, self.step = before[:3]
-        for order, _ in plan.epoch(self.epoch + 1):
-            number -= 1
-            batch = train.take(order)
-            if number == 0:
-                key = self._step_key(self.step + 1)
-                return first_nonfinite_layer(self.model, self.variables, batch.X, key), self.step + 1
-            self._step(batch)
-        raise AssertionError("the bad step lies within the epoch")
-
     # --- use -----------------------------------------------------------------------------------------
 
     def outputs(self, X: Any) -> Any:
@@ -386,38 +352,7 @@ class Trainer:
         self._check_trained()
         X = check_inputs(self, X)
         with self.backend.activate():
-            return self._forward(self.backend.asarray(X, dtype=self.dtype))
-
-    def _forward(self, X: Any) -> Any:
-        n = X.shape[0]
-        parts = [
-            self.model.apply(self.variables, X[start : min(start + _EVALUATION_ROWS, n), ...])  # type: ignore[arg-type]
-            for start in range(0, n, _EVALUATION_ROWS)
-        ]
-        return parts[0] if len(parts) == 1 else self.backend.xp.concat(parts)
-
-    def _measure(self, rows: Rows, *, with_loss: bool = True) -> dict[str, float]:
-        """Return the loss and the metrics on ``rows``, outside training mode; one transfer in all."""
-        if not with_loss and not self.metrics:
-            return {}
-        outputs = self._forward(rows.X)
-        named = {"loss": self._loss_of(outputs, rows)} if with_loss else {}
-        predictions = outputs if targets.is_classifier(self.loss) else targets.link_of(self.loss)(outputs)
-        for name, metric in self.metrics.items():
-            named[name] = self._one_number(name, metric(predictions, rows.y))
-        values = self.backend.to_host(self.backend.xp.stack(list(named.values())))
-        return dict(zip(named, (float(v) for v in values), strict=True))
-
-    def _one_number(self, name: str, value: Any) -> Any:
-        """Return what a metric gave as a 0-d array of the training's dtype."""
-        if not hasattr(value, "shape") or (isinstance(value, np.generic) and self.backend.name != "numpy"):
-            return self.backend.asarray(value, dtype=self.dtype)
-        if tuple(value.shape) != ():
-            raise ConfigError(
-                f"metric {name}: expected a 0-d array, found shape {tuple(value.shape)}; take the mean over "
-                "rows"
-            )
-        return self.backend.xp.astype(value, self.backend.dtype(self.dtype))
+            return self._evaluation.outputs(self.backend.asarray(X, dtype=self.dtype))
 
     def predict(self, X: Any) -> np.ndarray:
         """Return predictions for ``X`` (batch, features) as a host array.
@@ -442,7 +377,7 @@ class Trainer:
         self._check_trained()
         rows = prepare(self, X, y, sample_weight)
         with self.backend.activate():
-            return self._measure(rows)
+            return self._evaluation.measure(rows)
 
     def _check_trained(self) -> None:
         if self.variables is None:
