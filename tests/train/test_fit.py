@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 
 import numpy as np
@@ -184,3 +185,14 @@ def test_more_rows_than_are_evaluated_at_once(monkeypatch):
     monkeypatch.setattr("xpnet.train.evaluation._ROWS", 7)
     np.testing.assert_allclose(trainer.predict_proba(X), whole[0], rtol=1e-12)
     assert trainer.evaluate(X, Y) == pytest.approx(whole[1])
+
+
+def test_a_copy_of_a_trainer_is_a_trainer_of_its_own():
+    trainer = make()
+    trainer.fit(X, Y, epochs=2, batch_size=5)
+    trainer.predict(X)
+    other, kept = copy.copy(trainer), flat(trainer)
+    other.fit(X, Y, epochs=5, batch_size=5)
+    assert np.array_equal(flat(trainer), kept)
+    assert not np.array_equal(flat(other), kept)
+    assert np.array_equal(other.outputs(X), other.model.apply(other.variables, X))

@@ -24,8 +24,8 @@ class Falling(Callback):
         measure = Evaluation.measure
         remaining = iter(losses)
 
-        def measured(evaluation, rows, *, with_loss=True):
-            found = measure(evaluation, rows, with_loss=with_loss)
+        def measured(evaluation, trainer, rows, *, with_loss=True):
+            found = measure(evaluation, trainer, rows, with_loss=with_loss)
             return found | {"loss": next(remaining)} if with_loss else found
 
         monkeypatch.setattr(Evaluation, "measure", measured)

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
 from xpnet import checks, rng
 from xpnet.backends import Backend
 from xpnet.errors import ConfigError
 
 __all__ = ["Batches"]
+
+_EPOCHS_AHEAD, _NUMBERS_AHEAD = 16, 2**15  # draws cost less an epoch when several are made together
 
 
 class Batches:
@@ -37,7 +41,8 @@ class Batches:
             )
         self.rows, self.size, self.order = rows, size, order
         self.key, self.home = key.fold("shuffle"), home
-        self._drawn: tuple[int, Any] | None = None
+        self._drawn: tuple[int, np.ndarray] = 0, np.empty((0, rows), dtype=np.int64)
+        self._sent: tuple[int, Any] = -1, None
 
     def __len__(self) -> int:
         """Return the number of steps of an epoch."""
@@ -69,7 +74,12 @@ class Batches:
             yield xp.reshape(order[whole * self.size :], (1, rest)), rest, 1
 
     def _permutation(self, draw: int) -> Any:
-        if self._drawn is None or self._drawn[0] != draw:
-            order = rng.permutation(self.key.fold(draw), self.rows)
-            self._drawn = draw, self.home.asarray(order)  # one transfer an epoch
-        return self._drawn[1]
+        """Return the rows in the order of an epoch, on the device; drawn for several epochs of few rows."""
+        first, orders = self._drawn
+        if not first <= draw < first + len(orders):
+            ahead = 1 if self.order == "fixed" else max(1, min(_EPOCHS_AHEAD, _NUMBERS_AHEAD // self.rows))
+            self._drawn = first, orders = draw, rng.permutations(self.key, draw, ahead, self.rows)
+            self._sent = -1, None
+        if self._sent[0] != draw:
+            self._sent = draw, self.home.asarray(orders[draw - first])  # one transfer an epoch
+        return self._sent[1]

@@ -30,7 +30,7 @@ def checked_losses(
 
     Args:
         trainer: after the steps of these losses.
-        pending: losses on the device.
+        pending: arrays of losses on the device.
         done: how many losses of the epoch came before these.
         before: variables, optimizer's state and step before the epoch.
         train: training rows.
@@ -39,7 +39,8 @@ def checked_losses(
     Raises:
         DivergedError: a loss, a parameter, a statistic or the optimizer's state is not finite.
     """
-    values = trainer.backend.to_host(trainer.backend.xp.stack(pending)).astype(np.float64)
+    losses = pending[0] if len(pending) == 1 else trainer.backend.xp.concat(pending)
+    values = trainer.backend.to_host(losses).astype(np.float64)
     epoch = trainer.epoch + 1
     finite = np.isfinite(values)
     if not finite.all():

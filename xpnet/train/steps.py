@@ -14,6 +14,7 @@ from xpnet.nn import Variables
 from xpnet.optim import Optimizer
 from xpnet.parameters import Parameters
 from xpnet.program.looping import Loop
+from xpnet.train.batches import Batches
 from xpnet.train.rows import Rows
 
 if TYPE_CHECKING:
@@ -38,14 +39,16 @@ class CompiledSteps:
         train: rows like those to train on.
 
     Attributes:
-        loop: the compiled programs of this epoch, one for each size of batch.
+        trainer: as given.
+        loop: what ran last: compiled programs, one for each size of batch.
         settings: what they depend on beside shapes.
     """
 
     loop: Loop
+    _plan: Batches
 
     def __init__(self, trainer: Trainer, train: Rows):
-        self._trainer = trainer
+        self.trainer = trainer
         self.settings = _settings(trainer)
         self._params, self._state = trainer.variables  # type: ignore[misc]
         self._slots = list(trainer.optimizer.slots)
@@ -59,23 +62,22 @@ class CompiledSteps:
         """Train on these rows from here on."""
         self._constants = [x for x in (train.X, train.y, train.weight) if x is not None]
 
-    def begin_epoch(self, steps: int) -> None:
-        """Send what the next ``steps`` steps need to the device, at once."""
-        trainer = self._trainer
+    def begin_epoch(self, plan: Batches) -> None:
+        """Send what the steps of the next epoch need to the device, at once."""
+        trainer, steps = self.trainer, len(plan)
         done = trainer.opt_state["step"]  # type: ignore[index]
-        lower = _lowering(trainer, steps, self._constants[0].shape[0])
-        self.loop = self._loops.setdefault(lower, Loop(self._step, lower))
+        self._plan, self._epoch_began = plan, trainer.step
         self._ahead = [*self._scalars(done, steps), *self._words(trainer.step + 1, steps)]
         self._taken = 0
 
-    def run(self, orders: Any, count: int) -> list[Any]:
-        """Take ``count`` steps of the epoch that was begun, and return their losses, still on the device.
+    def run(self, orders: Any, count: int) -> Any:
+        """Take ``count`` steps of the epoch that was begun; return their losses (count,), on the device.
 
         Args:
             orders: row numbers (steps, batch), or None for steps on all rows.
             count: number of steps.
         """
-        trainer = self._trainer
+        trainer = self.trainer
         variables, opt_state = trainer.variables, trainer.opt_state
         carry = [
             variables.params.flat,  # type: ignore[union-attr]
@@ -86,6 +88,7 @@ class CompiledSteps:
         self._taken += count
         if orders is not None:
             sequences.insert(0, orders)
+        self.loop = self._loop(self._plan.rows if orders is None else orders.shape[1])
         carry, (losses,) = self.loop(carry, self._constants, sequences)
         params, state, slots = self._opened(carry)
         trainer.variables = Variables(params, state)
@@ -93,8 +96,26 @@ class CompiledSteps:
         trainer.step += count
         return losses
 
+    def _loop(self, batch: int) -> Loop:
+        """Return the loop for steps on ``batch`` rows.
+
+        With ``"auto"``, numba is for steps that there will have been enough of by the end of this epoch to be
+        worth a second of compiling: not for the ragged last batches of a few epochs. How long a step takes is
+        estimated from sizes, not measured, so that the same run, or one that is resumed, always goes over at
+        the same epoch.
+        """
+        trainer, lower = self.trainer, self.trainer.compile
+        if lower == "auto" and trainer.backend.name == "numpy" and find_spec("numba") is not None:
+            ragged = self._plan.size not in (None, batch)
+            steps = trainer.epoch + 1 if ragged else self._epoch_began + len(self._plan)
+            seconds = _STEP + self._params.layout.size * (_PARAMETER + batch * _PRODUCT)
+            lower = "numba" if steps * seconds > _WORTH_COMPILING else "numpy"
+        if lower not in self._loops:
+            self._loops[lower] = Loop(self._step, lower)
+        return self._loops[lower]
+
     def _step(self, carry: list[Any], constants: list[Any], row: list[Any]) -> tuple[list[Any], list[Any]]:
-        trainer = self._trainer
+        trainer = self.trainer
         params, state, slots = self._opened(carry)
         X, y, *weight = constants
         batch = Rows(X, y, weight[0] if weight else None)
@@ -123,15 +144,15 @@ class CompiledSteps:
 
     def _scalars(self, done: int, count: int) -> list[Any]:
         """Return the optimizer's scalars of the next steps, each as an array over the steps."""
-        optimizer, backend = self._trainer.optimizer, self._trainer.backend
+        optimizer, backend = self.trainer.optimizer, self.trainer.backend
         rows = [
             optimizer.scalars(optimizer.learning_rate_at(n), n) for n in range(done + 1, done + count + 1)
         ]
         columns = np.asarray(rows, dtype=np.float64).T
-        return [backend.asarray(column, dtype=self._trainer.dtype) for column in columns]
+        return [backend.asarray(column, dtype=self.trainer.dtype) for column in columns]
 
     def _words(self, first: int, count: int) -> list[Any]:
-        backend, key = self._trainer.backend, self._trainer.key.fold("step")
+        backend, key = self.trainer.backend, self.trainer.key.fold("step")
         dtype = word_dtype(backend.xp)
         return [
             backend.asarray(rng.words_of_steps(key, first, count, path), dtype=dtype) for path in self._paths
@@ -147,26 +168,10 @@ def compiled_steps(trainer: Trainer, train: Rows, known: CompiledSteps | None) -
     own = optimizer.update is not Optimizer.update or optimizer.init is not Optimizer.init
     if trainer.compile == "off" or own:
         return None
-    if known is None or known.settings != _settings(trainer):
+    if known is None or known.trainer is not trainer or known.settings != _settings(trainer):
         known = CompiledSteps(trainer, train)
     known.begin(train)
     return known
-
-
-def _lowering(trainer: Trainer, steps: int, rows: int) -> str:
-    """Return the lowering of an epoch of so many steps on so many rows.
-
-    With ``"auto"``, numba is for training that has been long enough to be worth a second of compiling. How
-    long is estimated from sizes, not measured, so that the same run, or one that is resumed, always goes over
-    to it at the same epoch.
-    """
-    on_numpy = trainer.backend.name == "numpy"
-    if trainer.compile != "auto" or not on_numpy or find_spec("numba") is None:
-        return trainer.compile
-    size = trainer.variables.params.layout.size  # type: ignore[union-attr]
-    batch = rows / steps
-    seconds = _STEP + size * (_PARAMETER + batch * _PRODUCT)
-    return "numba" if (trainer.step + steps) * seconds > _WORTH_COMPILING else "numpy"
 
 
 def _settings(trainer: Trainer) -> tuple[Any, ...]:

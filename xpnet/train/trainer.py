@@ -136,7 +136,7 @@ class Trainer:
         self.newest: Variables | None = None
         self.input_shape: tuple[int, ...] | None = None
         self._compiled: CompiledSteps | None = None
-        self._evaluation = Evaluation(self)
+        self._evaluation = Evaluation()
 
     # --- training ------------------------------------------------------------------------------------
 
@@ -207,19 +207,19 @@ class Trainer:
         watching = [c for c in callbacks if type(c).on_step_end is not Callback.on_step_end]
         values: list[float] = []
         counts: list[int] = []
-        pending: list[Any] = []  # losses still on the device
+        pending: list[Any] = []  # arrays of losses still on the device
         try:
             if self._compiled is not None:
-                self._compiled.begin_epoch(len(plan))
+                self._compiled.begin_epoch(plan)
             for order, count, steps in plan.chunks(self.epoch + 1, self._chunk(watching)):
                 if self.max_steps is not None and steps > self.max_steps - self.step:
                     steps = self.max_steps - self.step
                     order = order[:steps, ...]
-                pending += self._take_steps(train, order, steps)
+                pending.append(self._take_steps(train, order, steps))
                 counts += [count] * steps
                 for callback in watching:
                     callback.on_step_end(self, len(counts), len(plan))
-                if len(pending) >= _LOG_STEPS:
+                if len(counts) - len(values) >= _LOG_STEPS:
                     values += checked_losses(self, pending, len(values), before, train, plan)
                     pending = []
                 if self._exhausted():
@@ -230,10 +230,10 @@ class Trainer:
                 "epoch": self.epoch + 1,
                 "step": self.step,
                 "loss": float(np.average(values, weights=counts)),
-                **self._evaluation.measure(train, with_loss=False),
+                **self._evaluation.measure(self, train, with_loss=False),
             }
             if held_out is not None:
-                measured = self._evaluation.measure(held_out)
+                measured = self._evaluation.measure(self, held_out)
                 row |= {f"validation_{name}": value for name, value in measured.items()}
             row["learning_rate"] = float(self.optimizer.learning_rate_at(self.opt_state["step"]))  # type: ignore[index]
             row["seconds"] = round(time.perf_counter() - begun, 6)
@@ -253,11 +253,12 @@ class Trainer:
         steps = min([callback.steps_apart for callback in watching], default=_LOG_STEPS)
         return steps if self.max_steps is None else max(1, min(steps, self.max_steps - self.step))
 
-    def _take_steps(self, train: Rows, orders: Any, count: int) -> list[Any]:
-        """Take ``count`` steps on the rows ``orders`` (steps, batch); returns the losses, on the device."""
+    def _take_steps(self, train: Rows, orders: Any, count: int) -> Any:
+        """Take ``count`` steps on the rows ``orders`` (steps, batch); returns their losses, on the device."""
         if self._compiled is not None:
-            return list(self._compiled.run(orders, count))
-        return [self.single_step(train.take(None if orders is None else orders[0, ...]))]
+            return self._compiled.run(orders, count)
+        loss = self.single_step(train.take(None if orders is None else orders[0, ...]))
+        return self.backend.xp.reshape(loss, (1,))
 
     def single_step(self, batch: Rows) -> Any:
         """Take one step, uncompiled: forward, backward, clip, update. Returns its loss, on the device."""
@@ -352,7 +353,7 @@ class Trainer:
         self._check_trained()
         X = check_inputs(self, X)
         with self.backend.activate():
-            return self._evaluation.outputs(self.backend.asarray(X, dtype=self.dtype))
+            return self._evaluation.outputs(self, self.backend.asarray(X, dtype=self.dtype))
 
     def predict(self, X: Any) -> np.ndarray:
         """Return predictions for ``X`` (batch, features) as a host array.
@@ -377,7 +378,7 @@ class Trainer:
         self._check_trained()
         rows = prepare(self, X, y, sample_weight)
         with self.backend.activate():
-            return self._evaluation.measure(rows)
+            return self._evaluation.measure(self, rows)
 
     def _check_trained(self) -> None:
         if self.variables is None:
