@@ -46,6 +46,7 @@ CASES = {
     "patience": ("3", 3, "3", "0"),
     "device": ("torch:cpu", "torch:cpu", 0, ""),
     "dtype": ("float64", "float64", 64, "float16"),
+    "compile": ("off", "off", 1, "jit"),
     "seed": ("12", 12, 1.5, "-1"),
     "out": ("folder", "folder", 1, ""),
 }

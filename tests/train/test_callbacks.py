@@ -146,7 +146,10 @@ def interrupted_at(call, monkeypatch, owner, name):
 
 @pytest.mark.parametrize(
     "place",
-    ["Trainer._take_steps", "Evaluation.measure", "Trainer._keep_best", "History.append", "Evaluation.outputs"],
+    [
+        "Trainer._take_steps", "Trainer._keep_best", "Evaluation.measure", "Evaluation.outputs",
+        "History.append",
+    ],
 )  # fmt: skip
 def test_ctrl_c_anywhere_in_an_epoch_leaves_the_last_whole_one(place, monkeypatch):
     owner, name = place.split(".")

@@ -96,6 +96,7 @@ def build_trainer(prepared: Prepared, backend: backends.Backend) -> Trainer:
         backend=backend,
         dtype=settings.dtype,
         seed=settings.seed,
+        compile=settings.compile,
         metrics=[metric_of(settings.task)],
         l2=settings.l2,
         clip_norm=settings.clip_norm,

@@ -41,6 +41,12 @@ def _losses() -> Iterable[str]:
     return LOSSES
 
 
+def _lowerings() -> Iterable[str]:
+    from xpnet.program.compiling import LOWERINGS
+
+    return ("auto", "off", *LOWERINGS)
+
+
 def _optimizers() -> Iterable[str]:
     from xpnet.optim import OPTIMIZERS
 
@@ -163,6 +169,13 @@ class Settings:
         "auto, cpu, cuda, numpy, cupy:0, torch:cpu, jax:cpu, array_api_strict ... (see xpnet env)",
     )
     dtype: str = _setting("float32", kinds.one_of("float32", "float64"), "Run", "floating type to compute in")
+    compile: str = _setting(
+        "auto",
+        kinds.name(_lowerings),
+        "Run",
+        "how steps are run: auto takes numba, if installed, for long training; or the name of a lowering; "
+        "off runs the functions one by one",
+    )
     seed: int = _setting(0, kinds.seed(), "Run", "seed of everything that is drawn")
     out: str | None = _setting(
         None, kinds.text("DIR", "a folder"), "Run", "run folder to make; not set: runs/<name>-<date>-<time>"

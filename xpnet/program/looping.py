@@ -9,6 +9,7 @@ from typing import Any
 
 from xpnet.backends import array_namespace
 from xpnet.program.compiling import LOWERINGS, choose, compiling_time
+from xpnet.program.lowerings import generic
 from xpnet.program.passes.simplify import simplify
 from xpnet.program.program import Program
 from xpnet.program.recording import record_call
@@ -87,6 +88,8 @@ class Loop:
             from xpnet.program.lowerings import numba
 
             return numba.lower_loop(program, len(carry), len(constants))
+        if generic.is_jax(program):
+            return generic.lower_loop_jax(program, len(carry))
         return _python_loop(program, lower, len(carry))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from xpnet.program.program import Program, Ref
 
-__all__ = ["lower"]
+__all__ = ["is_jax", "lower", "lower_loop_jax"]
 
 
 def lower(program: Program) -> Callable[[Sequence[Any]], list[Any]]:
@@ -33,11 +33,35 @@ def lower(program: Program) -> Callable[[Sequence[Any]], list[Any]]:
                 values.pop(n, None)
         return [values[x.number] if type(x) is Ref else x for x in program.outputs]
 
-    if program.xp.__name__ == "jax.numpy":
+    if is_jax(program):
         import jax
 
         return jax.jit(run)
     return run
+
+
+def is_jax(program: Program) -> bool:
+    """True if JAX computes the program."""
+    return program.xp.__name__ == "jax.numpy"
+
+
+def lower_loop_jax(program: Program, carry: int) -> Callable[..., tuple[list[Any], list[Any]]]:
+    """Return the program as a loop over many steps, compiled by JAX as a whole (``jax.lax.scan``).
+
+    The first ``carry`` inputs and outputs are the state; see :class:`xpnet.program.looping.Loop`.
+    """
+    import jax
+
+    run = lower(program)
+
+    def steps(carried: Any, constants: Any, sequences: Any) -> tuple[list[Any], list[Any]]:
+        def step(now: Any, row: Any) -> tuple[list[Any], list[Any]]:
+            outputs = run([*now, *constants, *row])
+            return outputs[:carry], outputs[carry:]
+
+        return jax.lax.scan(step, list(carried), list(sequences))
+
+    return jax.jit(steps)
 
 
 def _read(tree: Any, values: dict[int, Any]) -> Any:
