@@ -1,0 +1,114 @@
+"""Which steps are compiled, by what, and that evaluation is compiled as well."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+
+from tests.train.support import class_data, flat, make
+from xpnet import Trainer, nn
+from xpnet.program import compiling
+from xpnet.train import evaluation, steps
+
+X, Y = class_data(23)
+needs_numba = pytest.mark.skipif(not find_spec("numba"), reason="numba (extra jit) is not installed")
+
+
+@pytest.fixture
+def lowered(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
+    """Collects the lowering and the number of steps of each call; nothing is compiled."""
+    seen: list[tuple[str, int]] = []
+
+    class Watched(steps.Loop):
+        def __init__(self, step, lower):
+            super().__init__(step, "off")
+            self.chosen = lower
+
+        def __call__(self, carry, constants, sequences):
+            seen.append((self.chosen, len(sequences[0])))
+            return super().__call__(carry, constants, sequences)
+
+    monkeypatch.setattr(steps, "Loop", Watched)
+    return seen
+
+
+def _estimate(batch: int) -> float:
+    size = make().model.init(0, X.shape[1], "numpy").params.layout.size
+    return steps._STEP + size * (steps._PARAMETER + batch * steps._PRODUCT)
+
+
+@needs_numba
+def test_numba_is_for_steps_that_come_often_enough(lowered, monkeypatch) -> None:
+    monkeypatch.setattr(steps, "_WORTH_COMPILING", 6.5 * _estimate(10))
+    trainer = make()
+    trainer.fit(X, Y, epochs=8, batch_size=10)  # two steps and a ragged one
+    whole, ragged = ["numpy"] * 2 + ["numba"] * 6, ["numpy"] * 6 + ["numba"] * 2
+    assert lowered == [step for e in range(8) for step in ((whole[e], 2), (ragged[e], 1))]
+
+
+@needs_numba
+def test_a_resumed_run_goes_over_at_the_same_epoch(lowered, monkeypatch, tmp_path) -> None:
+    monkeypatch.setattr(steps, "_WORTH_COMPILING", 6.5 * _estimate(10))
+    make().fit(X, Y, epochs=8, batch_size=10)
+    straight = lowered.copy()
+    lowered.clear()
+    trainer = make()
+    for epochs in (1, 4, 8):
+        trainer.fit(X, Y, epochs=epochs, batch_size=10)
+        trainer.save(tmp_path)
+        trainer = Trainer.load(tmp_path, backend="numpy", progress=False)
+    assert lowered == straight
+
+
+@pytest.mark.parametrize("name", ["generic", "numpy", "numba"])
+def test_a_named_lowering_is_used_from_the_start(name, lowered) -> None:
+    if name == "numba":
+        pytest.importorskip("numba", reason="numba (extra jit) is not installed")
+    make(compile=name).fit(X, Y, epochs=1, batch_size=10)
+    assert {lower for lower, _ in lowered} == {name}
+
+
+@needs_numba
+def test_numba_trains_as_the_functions_do() -> None:
+    def trained(compile: str) -> Trainer:
+        trainer = make(model=nn.MLP([5], 3, dropout=0.2), compile=compile, dtype="float64")
+        trainer.fit(X, Y, epochs=6, batch_size=10, validation=0.2)
+        return trainer
+
+    one, other = trained("off"), trained("numba")
+    np.testing.assert_allclose(flat(other), flat(one), rtol=1e-12)
+    np.testing.assert_allclose(other.outputs(X), one.outputs(X), rtol=1e-10)
+
+
+def test_a_lowering_that_is_not_there_does_not_keep_from_loading(monkeypatch, tmp_path) -> None:
+    trainer = make(compile="numpy")
+    trainer.fit(X, Y, epochs=1)
+    trainer.save(tmp_path)
+    assert Trainer.load(tmp_path, backend="numpy").compile == "numpy"
+    assert Trainer.load(tmp_path, backend="array_api_strict").compile == "auto"
+
+
+def test_numba_that_is_not_installed_is_named(monkeypatch) -> None:
+    from xpnet.errors import ConfigError
+
+    monkeypatch.setattr(compiling, "find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"pip install 'xpnet\[jit\]'"):
+        make(compile="numba")
+
+
+def test_evaluation_is_compiled_for_numbers_of_rows_that_come_again(monkeypatch) -> None:
+    monkeypatch.setattr(evaluation, "_ROWS", 10)
+    trainer = make(metrics=["accuracy"])
+    trainer.fit(X, Y, epochs=1)
+    plain = trainer.model.apply(trainer.variables, X)
+    programs = trainer._evaluation._programs
+    counts = []
+    for _ in range(4):
+        np.testing.assert_allclose(trainer.outputs(X), plain, rtol=1e-12)
+        counts.append(programs["outputs"].recordings)
+    assert counts == [2, 2, 2, 2]  # 10 rows and 3, both seen in the metrics of the epoch
+    losses = [trainer.evaluate(X, Y)["loss"] for _ in range(4)]
+    assert len(set(losses)) == 1
+    assert programs["loss"].recordings == 1
