@@ -10,7 +10,7 @@ import pytest
 from tests.train.support import class_data, flat, make
 from xpnet import Trainer, nn
 from xpnet.program import compiling
-from xpnet.train import evaluation, steps
+from xpnet.train import Callback, evaluation, steps
 
 X, Y = class_data(23)
 needs_numba = pytest.mark.skipif(not find_spec("numba"), reason="numba (extra jit) is not installed")
@@ -26,9 +26,9 @@ def lowered(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
             super().__init__(step, "off")
             self.chosen = lower
 
-        def __call__(self, carry, constants, sequences):
+        def __call__(self, carry, constants, sequences, **options):
             seen.append((self.chosen, len(sequences[0])))
-            return super().__call__(carry, constants, sequences)
+            return super().__call__(carry, constants, sequences, **options)
 
     monkeypatch.setattr(steps, "Loop", Watched)
     return seen
@@ -36,7 +36,7 @@ def lowered(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
 
 def _estimate(batch: int) -> float:
     size = make().model.init(0, X.shape[1], "numpy").params.layout.size
-    return steps._STEP + size * (steps._PARAMETER + batch * steps._PRODUCT)
+    return steps._seconds(size, batch)
 
 
 @needs_numba
@@ -112,3 +112,30 @@ def test_evaluation_is_compiled_for_numbers_of_rows_that_come_again(monkeypatch)
     losses = [trainer.evaluate(X, Y)["loss"] for _ in range(4)]
     assert len(set(losses)) == 1
     assert programs["loss"].recordings == 1
+
+
+def test_what_others_may_have_seen_is_not_overwritten(monkeypatch) -> None:
+    donated = []
+
+    class Watched(steps.Loop):
+        def __call__(self, *args, donate):
+            donated.append(donate)
+            return super().__call__(*args, donate=donate)
+
+    class Keeper(Callback):
+        steps_apart = 2
+
+        def on_step_end(self, trainer, step, steps):
+            self.kept = trainer.variables.params.flat, flat(trainer)
+
+    monkeypatch.setattr(steps, "Loop", Watched)
+    monkeypatch.setattr(steps.CompiledSteps, "at_a_time", lambda self: 3)
+    for callbacks, expected in ((), [False, True, True, True] * 2), ([Keeper()], [False] * 10):
+        donated.clear()
+        trainer = make(callbacks=callbacks)
+        trainer.fit(X, Y, epochs=1, batch_size=3)
+        first, copied = trainer.variables.params.flat, flat(trainer)
+        trainer.fit(X, Y, epochs=2, batch_size=3)  # seven steps and a ragged one
+        np.testing.assert_array_equal(first, copied)
+        assert donated == expected
+    np.testing.assert_array_equal(*callbacks[0].kept)

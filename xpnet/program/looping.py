@@ -19,8 +19,8 @@ __all__ = ["Loop"]
 _log = logging.getLogger("xpnet")
 _CACHE = 8
 
-# Runs all steps: (carry, constants, sequences) -> (carry, results stacked over the steps).
-Runner = Callable[[Sequence[Any], Sequence[Any], Sequence[Any]], tuple[list[Any], list[Any]]]
+# Runs all steps: (carry, constants, sequences, donate) -> (carry, results stacked over the steps).
+Runner = Callable[..., tuple[list[Any], list[Any]]]
 
 
 class Loop:
@@ -51,9 +51,17 @@ class Loop:
         self.reason = ""
 
     def __call__(
-        self, carry: Sequence[Any], constants: Sequence[Any], sequences: Sequence[Any]
+        self,
+        carry: Sequence[Any],
+        constants: Sequence[Any],
+        sequences: Sequence[Any],
+        *,
+        donate: bool = False,
     ) -> tuple[list[Any], list[Any]]:
-        """Return the state after all steps, in arrays of its own, and the results of each step, stacked."""
+        """Return the state after all steps and the results of each step, stacked.
+
+        The state is in arrays of its own, or with ``donate`` perhaps in those of ``carry``, overwritten.
+        """
         if self._lower == "off" or self.reason:
             return self._uncompiled(carry, constants, sequences)
         groups = (carry, constants, [x[0, ...] for x in sequences])
@@ -70,7 +78,7 @@ class Loop:
                 return done
             if len(self._runners) > _CACHE:
                 self._runners.popitem(last=False)
-        return runner(carry, constants, sequences)
+        return runner(carry, constants, sequences, donate)
 
     def _uncompiled(self, carry: Any, constants: Any, sequences: Any) -> tuple[list[Any], list[Any]]:
         seen = []
@@ -96,10 +104,13 @@ class Loop:
 def _python_loop(program: Program, lower: str, carried: int) -> Runner:
     """Return a loop in Python around a lowered step."""
     run = LOWERINGS[lower](program, {i: i for i in range(carried)})
+    overwrites = lower != "generic"
 
-    def loop(carry: Any, constants: Any, sequences: Any) -> tuple[list[Any], list[Any]]:
-        xp = array_namespace(*carry)
-        now = [xp.asarray(x, copy=True) for x in carry]
+    def loop(carry: Any, constants: Any, sequences: Any, donate: bool) -> tuple[list[Any], list[Any]]:
+        now = list(carry)
+        if overwrites and not donate:
+            xp = array_namespace(*carry)
+            now = [xp.asarray(x, copy=True) for x in carry]
         seen = []
         for i in range(sequences[0].shape[0]):
             outputs = run([*now, *constants, *(x[i, ...] for x in sequences)])

@@ -70,12 +70,18 @@ class CompiledSteps:
         self._ahead = [*self._scalars(done, steps), *self._words(trainer.step + 1, steps)]
         self._taken = 0
 
-    def run(self, orders: Any, count: int) -> Any:
+    def at_a_time(self) -> int:
+        """Return how many steps are taken together: what lasts half a second, so that Ctrl-C is heard."""
+        batch = self._plan.size or self._plan.rows
+        return max(1, int(0.5 / _seconds(self._params.layout.size, batch)))
+
+    def run(self, orders: Any, count: int, *, donate: bool) -> Any:
         """Take ``count`` steps of the epoch that was begun; return their losses (count,), on the device.
 
         Args:
             orders: row numbers (steps, batch), or None for steps on all rows.
             count: number of steps.
+            donate: whether the state may be overwritten, as nobody has seen it.
         """
         trainer = self.trainer
         variables, opt_state = trainer.variables, trainer.opt_state
@@ -89,7 +95,7 @@ class CompiledSteps:
         if orders is not None:
             sequences.insert(0, orders)
         self.loop = self._loop(self._plan.rows if orders is None else orders.shape[1])
-        carry, (losses,) = self.loop(carry, self._constants, sequences)
+        carry, (losses,) = self.loop(carry, self._constants, sequences, donate=donate)
         params, state, slots = self._opened(carry)
         trainer.variables = Variables(params, state)
         trainer.opt_state = {"step": opt_state["step"] + count, **slots}  # type: ignore[index]
@@ -108,8 +114,8 @@ class CompiledSteps:
         if lower == "auto" and trainer.backend.name == "numpy" and find_spec("numba") is not None:
             ragged = self._plan.size not in (None, batch)
             steps = trainer.epoch + 1 if ragged else self._epoch_began + len(self._plan)
-            seconds = _STEP + self._params.layout.size * (_PARAMETER + batch * _PRODUCT)
-            lower = "numba" if steps * seconds > _WORTH_COMPILING else "numpy"
+            worth = steps * _seconds(self._params.layout.size, batch)
+            lower = "numba" if worth > _WORTH_COMPILING else "numpy"
         if lower not in self._loops:
             self._loops[lower] = Loop(self._step, lower)
         return self._loops[lower]
@@ -172,6 +178,11 @@ def compiled_steps(trainer: Trainer, train: Rows, known: CompiledSteps | None) -
         known = CompiledSteps(trainer, train)
     known.begin(train)
     return known
+
+
+def _seconds(size: int, batch: int) -> float:
+    """Return roughly how long NumPy takes for a step on a network of ``size`` parameters."""
+    return _STEP + size * (_PARAMETER + batch * _PRODUCT)
 
 
 def _settings(trainer: Trainer) -> tuple[Any, ...]:

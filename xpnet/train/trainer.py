@@ -215,7 +215,8 @@ class Trainer:
                 if self.max_steps is not None and steps > self.max_steps - self.step:
                     steps = self.max_steps - self.step
                     order = order[:steps, ...]
-                pending.append(self._take_steps(train, order, steps))
+                unseen = bool(counts) and not watching
+                pending.append(self._take_steps(train, order, steps, donate=unseen))
                 counts += [count] * steps
                 for callback in watching:
                     callback.on_step_end(self, len(counts), len(plan))
@@ -250,13 +251,13 @@ class Trainer:
         """Return how many steps are taken at a time: all that are looked at together."""
         if self._compiled is None:
             return 1
-        steps = min([callback.steps_apart for callback in watching], default=_LOG_STEPS)
+        steps = min(_LOG_STEPS, self._compiled.at_a_time(), *(c.steps_apart for c in watching))
         return steps if self.max_steps is None else max(1, min(steps, self.max_steps - self.step))
 
-    def _take_steps(self, train: Rows, orders: Any, count: int) -> Any:
+    def _take_steps(self, train: Rows, orders: Any, count: int, *, donate: bool) -> Any:
         """Take ``count`` steps on the rows ``orders`` (steps, batch); returns their losses, on the device."""
         if self._compiled is not None:
-            return self._compiled.run(orders, count)
+            return self._compiled.run(orders, count, donate=donate)
         loss = self.single_step(train.take(None if orders is None else orders[0, ...]))
         return self.backend.xp.reshape(loss, (1,))
 

@@ -61,7 +61,8 @@ def lower_loop_jax(program: Program, carry: int) -> Callable[..., tuple[list[Any
 
         return jax.lax.scan(step, list(carried), list(sequences))
 
-    return jax.jit(steps)
+    compiled = jax.jit(steps)
+    return lambda carried, constants, sequences, donate: compiled(carried, constants, sequences)
 
 
 def _read(tree: Any, values: dict[int, Any]) -> Any:

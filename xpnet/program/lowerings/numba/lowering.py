@@ -223,9 +223,7 @@ def _refuse(found: tuple[Any, ...], expected: tuple[Any, ...]) -> None:
     )
 
 
-def lower_loop(
-    program: Program, carry: int, constants: int
-) -> Callable[[Sequence[Any], Sequence[Any], Sequence[Any]], tuple[list[Any], list[Any]]]:
+def lower_loop(program: Program, carry: int, constants: int) -> Callable[..., tuple[list[Any], list[Any]]]:
     """Return the program as a loop over many steps.
 
     Args:
@@ -236,8 +234,8 @@ def lower_loop(
         constants: number of constant arrays.
 
     Returns:
-        A function ``(carry, constants, sequences) -> (carry, results)``; the state it returns is in arrays of
-        its own, the results of the steps are stacked.
+        A function ``(carry, constants, sequences, donate) -> (carry, results)``; the state it returns is in
+        arrays of its own, or in the given ones if they are donated; the results of the steps are stacked.
     """
     plan = _Plan(program, {i: i for i in range(carry)})
     native = Native(plan.program, plan.layout, plan.memory, blas())
@@ -246,8 +244,8 @@ def lower_loop(
         return CompiledLoop(plan, native, carry, constants)
     once = lower(program, {i: i for i in range(carry)})
 
-    def loop(carried: Any, fixed: Any, sequences: Any) -> tuple[list[Any], list[Any]]:
-        now = [np.array(x, order="C") for x in carried]
+    def loop(carried: Any, fixed: Any, sequences: Any, donate: bool = False) -> tuple[list[Any], list[Any]]:
+        now = [_contiguous(x) if donate else np.array(x, order="C") for x in carried]
         seen: list[list[Any]] = []
         for i in range(len(sequences[0])):
             out = once([*now, *fixed, *(x[i, ...] for x in sequences)])
@@ -296,10 +294,11 @@ class CompiledLoop:
         self._call, self._owner = names["loop"], names["loop_of_numba"]
 
     def __call__(
-        self, carried: Sequence[Any], fixed: Sequence[Any], sequences: Sequence[Any]
+        self, carried: Sequence[Any], fixed: Sequence[Any], sequences: Sequence[Any], donate: bool = False
     ) -> tuple[list[Any], list[Any]]:
         steps = len(sequences[0])
-        given = [*(np.array(x, order="C") for x in carried), *map(_contiguous, (*fixed, *sequences))]
+        state = carried if donate else [np.array(x, order="C") for x in carried]
+        given = list(map(_contiguous, (*state, *fixed, *sequences)))
         found = [(x.shape, x.dtype) for x in given]
         rows = [() if i < self._fixed else (steps,) for i in range(len(given))]
         expected = [
