@@ -1,116 +1,80 @@
-"""``scripts/bench``: time training steps in turn, in one process, and print ratios to xpnet.
-
-Only ratios taken in one run count: machines differ, and their speed drifts.
-"""
+"""``scripts/bench``: measure training in turn, in one process, and print ratios; ``--help`` tells more."""
 
 from __future__ import annotations
 
 import argparse
-import json
-import platform
-import statistics
-import subprocess
+import logging
 import sys
-import time
+from collections.abc import Sequence
 
+from benchmarks.measuring import measure
+from benchmarks.options import parse, use_threads
+from benchmarks.plot import draw
+from benchmarks.report import describe_machine, tables, verdict_table
+from benchmarks.results import ResultError, Run, machine
+from benchmarks.targets import verdicts
+from benchmarks.works import WORKS
 from xpnet import blas
 
-KERNEL = blas.prefer_faster_kernel()  # before NumPy loads
-
-import numpy as np  # noqa: E402
-
-from benchmarks.contestants import CONTESTANTS, missing  # noqa: E402
-from benchmarks.gradients import show_gradients, time_gradients  # noqa: E402
-from benchmarks.works import WORKS, Work  # noqa: E402
+__all__ = ["main"]
 
 
-def time_work(work: Work, names: list[str], rounds: int) -> dict[str, list[float]]:
-    """Return microseconds a step for each contestant, one number a round, taken in turn."""
-    epochs = {name: CONTESTANTS[name][1](work) for name in names}
-    for epoch in epochs.values():
-        for _ in range(3):
-            epoch()
-    times: dict[str, list[float]] = {name: [] for name in names}
-    for _ in range(rounds):
-        for name, epoch in epochs.items():
-            begun = time.perf_counter()
-            epoch()
-            times[name].append((time.perf_counter() - begun) / work.steps * 1e6)
-    return times
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run what the command line asks for, and return the exit code."""
+    options = parse(arguments)
+    try:
+        run = Run.load(options.saved) if options.saved else _measured(options)
+        return _show(run, options)
+    except (ResultError, OSError) as error:
+        print(f"scripts/bench: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
 
 
-def time_imports(rounds: int) -> dict[str, float]:
-    """Return the medians of milliseconds to start Python and import NumPy, and NumPy with xpnet."""
-    found = {}
-    for label, code in (("numpy", "import numpy"), ("numpy and xpnet", "import numpy, xpnet")):
-        times = []
-        for _ in range(rounds):
-            begun = time.perf_counter()
-            subprocess.run([sys.executable, "-c", code], check=True)
-            times.append((time.perf_counter() - begun) * 1e3)
-        found[label] = statistics.median(times)
-    return found
-
-
-def show(work: Work, times: dict[str, list[float]]) -> None:
-    """Print one work's table."""
-    print(f"\n{work}")
-    print(f"  {'':18}{'median µs':>11}{'min':>9}{'max':>9}{'/ products':>12}{'/ xpnet':>10}")
-    medians = {name: statistics.median(values) for name, values in times.items()}
-    for name, values in times.items():
-        to_floor = medians[name] / medians.get("matrix products", np.nan)
-        to_xpnet = medians[name] / medians.get("xpnet", np.nan)
-        spread = f"{medians[name]:11.0f}{min(values):9.0f}{max(values):9.0f}"
-        print(f"  {name:18}{spread}{to_floor:12.2f}{to_xpnet:10.2f}")
-
-
-def main() -> None:
-    """Run what the command line asks for."""
-    parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
-    parser.add_argument(
-        "--work", nargs="+", choices=WORKS, default=["T", "S", "M"], help="which works (default T S M)"
-    )
-    parser.add_argument("--rounds", type=int, default=15, help="timed epochs of each contestant")
-    parser.add_argument("--only", nargs="+", choices=CONTESTANTS, help="contestants (default: all installed)")
-    parser.add_argument("--imports", action="store_true", help="time imports too")
-    parser.add_argument(
-        "--gradients", action="store_true", help="time gradients and functions alone, not steps"
-    )
-    parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
-    options = parser.parse_args()
-    names, absent = [], {}
-    for name in options.only or CONTESTANTS:
-        reason = missing(name)
-        if reason:
-            absent[name] = reason
-        else:
-            names.append(name)
-    machine = {
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "blas": blas.active_kernels() or [f"OPENBLAS_CORETYPE={KERNEL}"],
-        "processor": platform.processor() or platform.machine(),
-    }
-    if options.gradients:
-        classifiers = [WORKS[name] for name in options.work if WORKS[name].loss != "squared_error"]
-        results = time_gradients(classifiers, options.rounds)
-    else:
-        results = {name: time_work(WORKS[name], names, options.rounds) for name in options.work}
-    imports = time_imports(options.rounds) if options.imports else {}
+def _measured(options: argparse.Namespace) -> Run:
+    # All of these are read when NumPy and the others load, which happens where they are used first.
+    blas.prefer_faster_kernel()
+    use_threads(options.threads)
+    if options.device == "cuda":
+        _need_cuda()
+    logging.getLogger("xpnet").setLevel(logging.ERROR)  # how long compiling took is what --first tells
+    run = Run({})
+    for text in measure(run, options):
+        print(f"... {text}", file=sys.stderr, flush=True)
+    run.machine = machine(options.threads, options.device)
     if options.json:
-        print(json.dumps({"machine": machine, "absent": absent, "microseconds": results, "imports": imports}))
-        return
-    print("  ".join(f"{key} {value}" for key, value in machine.items()))
-    if options.gradients:
-        show_gradients(classifiers, results)
-    else:
-        for name, reason in absent.items():
-            print(f"  not timed: {name} ({reason})")
-        for name, times in results.items():
-            show(WORKS[name], times)
-    for label, milliseconds in imports.items():
-        print(f"\nimport {label}: {milliseconds:.0f} ms")
+        run.save(options.json)
+    return run
+
+
+def _need_cuda() -> None:
+    from xpnet.backends import probe
+
+    state = probe("cupy")
+    if not state.usable:
+        raise ResultError(
+            f"--device cuda: expected a CUDA device that works, found none: {state.reason}; leave it out to "
+            "measure on the CPU"
+        )
+
+
+def _show(run: Run, options: argparse.Namespace) -> int:
+    found = verdicts(run) if options.check else []
+    made = tables(run, spread=not options.markdown)
+    if found:
+        made.append(verdict_table(found))
+    print(describe_machine(run))
+    for table in made:
+        print("\n" + (table.markdown() if options.markdown else table.plain()))
+    if run.gradients:
+        from benchmarks.gradients import show_gradients
+
+        show_gradients([WORKS[name] for name in run.gradients if name in WORKS], run.gradients)
+    if options.plot:
+        draw(run, options.plot)
+    return int(options.strict and any(verdict.met is False for verdict in found))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
