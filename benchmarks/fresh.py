@@ -1,7 +1,7 @@
 """What has to be measured in a fresh process for each contestant: peak memory, and the first call.
 
-``python -m benchmarks.fresh memory|first CONTESTANT WORK OPTIMIZER DEVICE`` is such a process; it ends with a line of
-JSON, and the functions of this file start it and read that line.
+``python -m benchmarks.fresh memory|first CONTESTANT WORK OPTIMIZER DEVICE`` is such a process; it ends with a
+line of JSON, and the functions of this file start it and read that line.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ def first_call(name: str, work: Work, optimizer: str, device: str, cache: str) -
 def _ask(
     what: str, name: str, work: Work, optimizer: str, device: str, environment: dict[str, str]
 ) -> dict[str, float]:
+    arguments = [what, name, json.dumps(dataclasses.asdict(work)), optimizer, device]
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-m", "benchmarks.fresh", what, name]
-        + [json.dumps(dataclasses.asdict(work)), optimizer, device],
+        [sys.executable, "-W", "ignore", "-m", "benchmarks.fresh", *arguments],
         env=os.environ | environment,
         capture_output=True,
         text=True,
@@ -67,7 +67,7 @@ def _time_first_call(name: str, work: Work, optimizer: str, device: str) -> dict
     training.run(1)
     ended = time.perf_counter()
     later: list[float] = []
-    while len(later) < 5 or sum(later) < 1.0:
+    while len(later) < 5 or time.perf_counter() - ended < 1.0:
         start = time.perf_counter()
         training.run(1)
         later.append(time.perf_counter() - start)

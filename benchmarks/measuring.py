@@ -15,7 +15,7 @@ from benchmarks.contestants import CONTESTANTS, Training
 from benchmarks.fresh import FreshError, first_call, peak_memory
 from benchmarks.memory import expected_bytes, unmeasurable
 from benchmarks.results import Result, Run
-from benchmarks.targets import FLOOR
+from benchmarks.targets import FLOORS
 from benchmarks.timing import in_turn
 from benchmarks.works import OPTIMIZERS, WORKS, Work
 
@@ -48,7 +48,7 @@ def measure(run: Run, options: argparse.Namespace) -> Iterator[str]:
 def _time_training(run: Run, what: str, work: Work, optimizer: str, options: argparse.Namespace) -> None:
     trainings: dict[str, Training] = {}
     for name in _taking_part(run, optimizer, options):
-        if what == "epochs" and name.startswith(FLOOR):
+        if what == "epochs" and name in FLOORS:
             continue  # has no data
         try:
             with warnings.catch_warnings():
@@ -75,7 +75,7 @@ def _ask_fresh_processes(
         run.absent["memory"] = reason
         return
     for name in _taking_part(run, optimizer, options):
-        if name.startswith(FLOOR):
+        if name in FLOORS:
             continue  # trains nothing
         try:
             ask = _memory if what == "memory" else _first

@@ -6,7 +6,7 @@ import gc
 import time
 from pathlib import Path
 
-from benchmarks.contestants import Contestant
+from benchmarks.contestants import Contestant, Training
 from benchmarks.works import OPTIMIZERS, Work
 
 __all__ = ["expected_bytes", "measure_memory", "unmeasurable"]
@@ -29,21 +29,18 @@ def measure_memory(contestant: Contestant, work: Work, optimizer: str) -> dict[s
     """Train a work in this process, which must be a fresh one, and return bytes.
 
     ``"before"`` is resident when the library is warm (it has trained the miniature of the work) and the data
-    are made, ``"built"`` when whatever is compiled is, some epochs on, and ``"peak"`` the most
-    during two further epochs. What a training step needs is the peak above ``"before"``: parameters, gradient,
-    the optimizer's slots, the batch, activations, a copy of the data if there is one, and the BLAS's buffers.
+    are made, ``"built"`` some epochs on, when whatever is compiled is, and ``"peak"`` is the most during two
+    further epochs. What a training step needs is the peak above ``"before"``: parameters, gradient, the
+    optimizer's slots, the batch, activations, a copy of the data if there is one, and the BLAS's buffers.
     """
     chosen = OPTIMIZERS[optimizer]
-    contestant.training(work.miniature(), chosen, "cpu").run(3)
+    _warm_up(contestant.training(work.miniature(), chosen, "cpu"))
     kept = work.data()
     gc.collect()
     before = _status("VmRSS")
     training = contestant.training(work, chosen, "cpu")
     del kept
-    begun, done = time.perf_counter(), 0
-    while done < 3 or time.perf_counter() - begun < _WARM_UP:
-        training.run(1)
-        done += 1
+    _warm_up(training)
     gc.collect()
     built = _status("VmRSS")
     _clear_peak()
@@ -57,6 +54,13 @@ def expected_bytes(work: Work, slots: int) -> float:
     That is: parameters, gradient and slots, each activation once, and half of them a second time.
     """
     return 4 * (work.parameters * (2 + slots) + 1.5 * work.activations)
+
+
+def _warm_up(training: Training) -> None:
+    begun, done = time.perf_counter(), 0
+    while done < 3 or time.perf_counter() - begun < _WARM_UP:
+        training.run(1)
+        done += 1
 
 
 def _clear_peak() -> None:

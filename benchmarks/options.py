@@ -97,7 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     how.add_argument("--rounds", type=int, default=15, help="turns of each contestant (default 15)")
     how.add_argument("--shortest", type=float, default=0.02, help="seconds of a turn at the least (0.02)")
-    how.add_argument("--warm-up", type=float, default=2.0, help="seconds of training before the turns (2)")
+    how.add_argument("--warm-up", type=float, default=3.0, help="seconds of training before the turns (3)")
     how.add_argument(
         "--threads", type=int, default=available_cores(), help="for everybody (default: all cores)"
     )

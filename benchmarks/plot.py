@@ -6,13 +6,13 @@ import os
 from typing import Any
 
 from benchmarks.results import Result, ResultError, Run
-from benchmarks.targets import FLOOR
+from benchmarks.targets import FLOORS
 from benchmarks.works import WORKS
 
-__all__ = ["draw"]
+__all__ = ["STYLES", "draw"]
 
 # Colours that people with any kind of colour vision tell apart (Okabe and Ito), and shapes beside them.
-_STYLES = {
+STYLES = {
     "xpnet": ("#D55E00", "D"),
     "xpnet numpy": ("#E69F00", "d"),
     "xpnet uncompiled": ("#E69F00", "o"),
@@ -43,14 +43,15 @@ def draw(run: Run, path: str | os.PathLike[str]) -> None:
     found = {work: row for work, row in run.of("steps", optimizer).items() if _floor(row)}
     if not found:
         raise ResultError(
-            f"--plot: expected steps of at least one work with its {FLOOR}, found none; measure with --steps"
+            f"--plot: expected steps of at least one work with its {FLOORS[0]}, found none; measure "
+            "them with --steps"
         )
     with matplotlib.rc_context({"svg.hashsalt": "xpnet", "svg.fonttype": "none", "font.size": 10}):
         figure = Figure(figsize=(8, 1.3 + 0.55 * len(found)), layout="constrained")
         axes = figure.add_subplot()
-        names = [name for name in _STYLES if any(name in row for row in found.values())]
-        for name in names:
-            _draw_contestant(axes, name, list(found.values()))
+        names = [name for name in STYLES if any(name in row for row in found.values())]
+        for number, name in enumerate(names):  # each in a lane of its own, so that none hides another
+            _draw_contestant(axes, name, list(found.values()), 0.5 * (number + 0.5) / len(names) - 0.25)
         axes.axvline(1, color="0.4", linewidth=1)
         axes.set_xscale("log")
         axes.set_yticks(range(len(found)), [_label(work) for work in found])
@@ -70,17 +71,17 @@ def draw(run: Run, path: str | os.PathLike[str]) -> None:
         figure.savefig(path, metadata={"Date": None} if str(path).endswith(".svg") else None, dpi=150)
 
 
-def _draw_contestant(axes: Any, name: str, rows: list[dict[str, Result]]) -> None:
-    colour, shape = _STYLES[name]
+def _draw_contestant(axes: Any, name: str, rows: list[dict[str, Result]], lane: float) -> None:
+    colour, shape = STYLES[name]
     ours = name == "xpnet"
     x, y = [], []
     for number, row in enumerate(rows):
         if name in row:
             floor = _floor(row)
             low, high = row[name].quartiles
-            axes.plot([low / floor, high / floor], [number, number], color=colour, linewidth=2, alpha=0.5)
+            axes.plot([low / floor, high / floor], [number + lane] * 2, color=colour, linewidth=2, alpha=0.5)
             x.append(row[name].median / floor)
-            y.append(number)
+            y.append(number + lane)
     axes.plot(
         x, y, shape, color=colour, label=name, markersize=9 if ours else 7, markeredgewidth=1.5,
         markerfacecolor=colour if ours or shape in "xP" else "white", zorder=4 if ours else 3,
@@ -88,7 +89,7 @@ def _draw_contestant(axes: Any, name: str, rows: list[dict[str, Result]]) -> Non
 
 
 def _floor(row: dict[str, Result]) -> float:
-    return next((result.median for name, result in row.items() if name.startswith(FLOOR)), 0.0)
+    return next((row[name].median for name in FLOORS if name in row), 0.0)
 
 
 def _label(work: str) -> str:

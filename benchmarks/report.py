@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable
 
 from benchmarks.results import MEASURES, Result, Run
-from benchmarks.targets import FLOOR, Verdict
+from benchmarks.targets import FLOORS, Verdict
 from benchmarks.works import WORKS
 
 __all__ = ["Table", "describe_machine", "tables", "verdict_table"]
@@ -45,20 +45,24 @@ def tables(run: Run, *, spread: bool) -> list[Table]:
         spread: a table for each work with all contestants' spread, in place of summaries over the works.
     """
     made = []
-    for measure in MEASURES:
-        for optimizer in run.optimizers(measure):
-            found = run.of(measure, optimizer)
-            title = f"{MEASURES[measure]}; {optimizer}"
+    for measure, title in MEASURES.items():
+        optimizers = run.optimizers(measure)
+        timed = measure in ("steps", "epochs")
+        if timed and not spread and len(optimizers) > 1:
+            for work in run.of(measure):
+                columns = {name: run.of(measure, name).get(work, {}) for name in optimizers}
+                made += _summaries(columns, f"{title}; {WORKS.get(work, work)}")
+            continue
+        for optimizer in optimizers:
+            found, named = run.of(measure, optimizer), f"{title}; {optimizer}"
             if measure == "first":
-                made.append(_first(found, title))
+                made.append(_first(found, named))
             elif measure == "memory":
-                made.append(_summary(found, title, lambda result: _figure(result.median)))
-                made[-1].rows.append(["formula", *(_formula(row) for row in found.values())])
+                made.append(_memory(found, named))
             elif spread:
-                made += [_spread(work, row, title) for work, row in found.items()]
+                made += [_spread(row, f"{WORKS.get(work, work)}: {named}") for work, row in found.items()]
             else:
-                made.append(_summary(found, f"{title}; median and quartiles", _median_and_quartiles))
-                made += _ratios(found, title)
+                made += _summaries(found, named)
     if run.imports:
         rows = [[what, _figure(milliseconds)] for what, milliseconds in run.imports.items()]
         made.append(Table("importing in a fresh process, with the start of Python", ["", "ms"], rows))
@@ -88,51 +92,53 @@ def describe_machine(run: Run) -> str:
     )
 
 
-def _summary(found: dict[str, dict[str, Result]], title: str, cell: Callable[[Result], str]) -> Table:
-    """Return contestants in rows and works in columns."""
-    names = list(dict.fromkeys(name for row in found.values() for name in row))
-    rows = [[name, *(cell(row[name]) if name in row else "–" for row in found.values())] for name in names]
-    return Table(title, ["", *found], rows)
+Columns = dict[str, dict[str, Result]]  # by what heads a column, and contestant
 
 
-def _ratios(found: dict[str, dict[str, Result]], title: str) -> list[Table]:
-    """Return medians in units of the floor's and of xpnet's."""
-    made = []
-    for base in (FLOOR, f"{FLOOR} (cuBLAS)", "xpnet"):
-        units = {work: row[base].median for work, row in found.items() if base in row and len(row) > 1}
-        if units:
+def _summary(columns: Columns, title: str, cell: Callable[[Result, dict[str, Result]], str]) -> Table:
+    """Return a row for each contestant, with cells made from its result and all of the column."""
+    names = list(dict.fromkeys(name for column in columns.values() for name in column))
+    rows = [
+        [name, *(cell(column[name], column) if name in column else "–" for column in columns.values())]
+        for name in names
+    ]
+    return Table(title, ["", *columns], rows)
 
-            def ratio(result: Result, units: dict[str, float] = units) -> str:
-                return f"{result.median / units[result.work]:.2f}"
 
-            rows = {work: row for work, row in found.items() if work in units}
-            made.append(_summary(rows, f"{title}; in units of {base}", ratio))
+def _summaries(columns: Columns, title: str) -> list[Table]:
+    """Return medians, and the same in units of the floor's and of xpnet's."""
+    made = [_summary(columns, f"{title}; median (quartiles)", lambda result, column: _spread_of(result))]
+    for base in (*FLOORS, "xpnet"):
+        based = {name: column for name, column in columns.items() if base in column and len(column) > 1}
+        if based:
+
+            def ratio(result: Result, column: dict[str, Result], base: str = base) -> str:
+                return f"{result.median / column[base].median:.2f}"
+
+            made.append(_summary(based, f"{title}; in units of {base}", ratio))
     return made
 
 
-def _spread(work: str, row: dict[str, Result], title: str) -> Table:
-    floor = next((row[name].median for name in row if name.startswith(FLOOR)), None)
-    ours = row["xpnet"].median if "xpnet" in row else None
+def _memory(columns: Columns, title: str) -> Table:
+    table = _summary(columns, title, lambda result, column: _figure(result.median))
+    formulas = [next(iter(column.values())).details["formula"] for column in columns.values()]
+    table.rows.append(["formula", *map(_figure, formulas)])
+    return table
+
+
+def _spread(row: dict[str, Result], title: str) -> Table:
+    bases = [name for name in (*FLOORS, "xpnet") if name in row]
     rows = []
     for name, result in row.items():
-        low, high = result.quartiles
-        figures = [result.median, low, high, min(result.values), max(result.values)]
-        ratios = ["–" if base is None else f"{result.median / base:.2f}" for base in (floor, ours)]
+        figures = [result.median, *result.quartiles, min(result.values), max(result.values)]
+        ratios = [f"{result.median / row[base].median:.2f}" for base in bases]
         rows.append([name, *map(_figure, figures), *ratios, result.note])
-    header = ["", "median", "quartile", "quartile", "min", "max", "/ products", "/ xpnet", ""]
-    return Table(f"{WORKS.get(work, work)}: {title}", header, rows)
+    header = ["", "median", "quartile", "quartile", "min", "max", *(f"/ {base}" for base in bases), ""]
+    return Table(title, header, rows)
 
 
 def _first(found: dict[str, dict[str, Result]], title: str) -> Table:
-    header = [
-        "",
-        "import, build",
-        "first epoch",
-        "later",
-        "first - later",
-        "worst later",
-        "first, filled cache",
-    ]
+    header = ["", "build", "first epoch", "later", "first - later", "worst later", "first, filled cache"]
     rows = []
     for work, row in found.items():
         for name, result in row.items():
@@ -143,11 +149,7 @@ def _first(found: dict[str, dict[str, Result]], title: str) -> Table:
     return Table(title, header, rows)
 
 
-def _formula(row: dict[str, Result]) -> str:
-    return _figure(next(iter(row.values())).details["formula"])
-
-
-def _median_and_quartiles(result: Result) -> str:
+def _spread_of(result: Result) -> str:
     low, high = result.quartiles
     return f"{_figure(result.median)} ({_figure(low)}–{_figure(high)})"
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 from benchmarks.results import Run
 
-__all__ = ["Verdict", "verdicts"]
+__all__ = ["FLOORS", "Verdict", "verdicts"]
 
-FLOOR = "matrix products"
+_FLOOR, _CUBLAS = FLOORS = "matrix products", "matrix products (cuBLAS)"
 # The most that a step may take, in units of the step's matrix products.
 _TO_PRODUCTS = {
     "xpnet": {"S": 1.8, "M": 1.2, "L": 1.08},
@@ -54,7 +54,7 @@ def _on_cpu(run: Run) -> Iterator[Verdict]:
     steps = _medians(run, "steps")
     for who, limits in _TO_PRODUCTS.items():
         for work, limit in limits.items():
-            yield _verdict(steps, work, who, FLOOR, "≤", limit)
+            yield _verdict(steps, work, who, _FLOOR, "≤", limit)
     for peer, limits in _TIMES_FASTER.items():
         for work, limit in limits.items():
             yield _verdict(steps, work, peer, "xpnet", "≥", limit)
@@ -72,7 +72,7 @@ def _on_cpu(run: Run) -> Iterator[Verdict]:
 def _on_cuda(run: Run) -> Iterator[Verdict]:
     steps = _medians(run, "steps")
     for work, limit in _TO_CUBLAS.items():
-        yield _verdict(steps, work, "xpnet", f"{FLOOR} (cuBLAS)", "≤", limit)
+        yield _verdict(steps, work, "xpnet", _CUBLAS, "≤", limit)
     for peer, limits in _ON_CUDA.items():
         for work, limit in limits.items():
             yield _verdict(steps, work, peer, "xpnet", "≥", limit)

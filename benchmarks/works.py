@@ -74,10 +74,9 @@ class Work:
         return layers
 
     def miniature(self) -> Work:
-        """Return a work of the same kind that needs next to no memory."""
-        hidden = [min(n, 8) for n in self.sizes[:-1]]
-        sizes = (*hidden, self.sizes[-1])
-        return dataclasses.replace(self, sizes=sizes, batch=min(self.batch, 8), steps=2)
+        """Return a work of the same kind that needs next to no memory, with long epochs."""
+        sizes = (*(min(n, 8) for n in self.sizes[:-1]), self.sizes[-1])
+        return dataclasses.replace(self, sizes=sizes, batch=min(self.batch, 8), steps=200)
 
     def __str__(self) -> str:
         widths = "-".join(str(n) for n in self.sizes)

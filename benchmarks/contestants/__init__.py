@@ -1,8 +1,8 @@
 """Who is timed: each contestant trains a work, beginning from the same weights, in the way of its users.
 
-A contestant is a function ``(work, optimizer, device, **options) -> Training`` in a file of this folder, which is
-imported only when the contestant takes part. All do the same work: an epoch goes over all rows once, in an
-order drawn anew, and each step gathers its batch from arrays that are on the device already.
+A contestant is a function ``(work, optimizer, device, **options) -> Training`` in a file of this folder,
+which is imported only when the contestant takes part. All do the same work: an epoch goes over all rows
+once, in an order drawn anew, and each step gathers its batch from arrays that are on the device already.
 """
 
 from __future__ import annotations

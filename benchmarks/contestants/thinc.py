@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from thinc.api import SGD as Descent
 from thinc.api import (
+    SGD,
     Adam,
     CategoricalCrossentropy,
     Linear,
@@ -26,7 +26,7 @@ __all__ = ["train"]
 
 
 def train(work: Work, optimizer: Optimizer, device: str) -> Training:
-    """``begin_update``, ``backprop``, ``finish_update``; without averages and clipping, which others do not do."""
+    """``begin_update``, ``backprop``, ``finish_update``; no averages and no clipping, as with all others."""
     with use_ops("numpy"):
         model = _model(work)
     ops = NumpyOps()
@@ -35,7 +35,7 @@ def train(work: Work, optimizer: Optimizer, device: str) -> Training:
     plain: dict[str, Any] = {"use_averages": False, "grad_clip": 0.0}
     rate = optimizer.learning_rate
     if optimizer.name == "sgd":
-        update = Descent(rate, **plain)
+        update = SGD(rate, **plain)
     else:
         update = Adam(rate, L2=0.01 if optimizer.name == "adamw" else 0.0, **plain)
 
@@ -63,6 +63,7 @@ def _model(work: Work) -> Model[Any, Any]:
     layers.append(Softmax(k, n) if work.classifies else Linear(k, n))
     model = chain(*layers).initialize()
     for layer, (weight, bias) in zip(layers, work.weights(), strict=True):
-        layer.set_param("W", np.ascontiguousarray(weight.T))
+        transposed: Any = np.ascontiguousarray(weight.T)
+        layer.set_param("W", transposed)
         layer.set_param("b", bias)
     return model

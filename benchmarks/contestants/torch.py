@@ -39,7 +39,7 @@ def eager(work: Work, optimizer: Optimizer, device: str) -> Training:
 
 
 def compiled(work: Work, optimizer: Optimizer, device: str, mode: str | None = None) -> Training:
-    """``torch.compile`` of everything up to the loss, with its backward pass; the optimizer is fused anyway."""
+    """``torch.compile`` of all up to the loss, with its backward pass; the optimizer is fused anyway."""
     model, loss, update, options = _begin(work, optimizer, device)
     X, y = _tensors(work, device)
 
