@@ -103,9 +103,9 @@ def test_all_learn_from_batches(name: str, handling: bool) -> None:
 
 
 def test_floor_has_each_product_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    training = begun("matrix products", WORKS["M"], "adam")
     shapes = []
     monkeypatch.setattr(np, "matmul", lambda a, b, out: shapes.append((a.shape, b.shape, out.shape)))
+    training = begun("matrix products", WORKS["M"], "adam")
     training.run(1)
     assert len(shapes) == 20 * 8
     assert ((128, 784), (784, 512), (128, 512)) in shapes
