@@ -40,11 +40,13 @@ def _measured(options: argparse.Namespace) -> Run:
         _need_cuda()
     logging.getLogger("xpnet").setLevel(logging.ERROR)  # how long compiling took is what --first tells
     run = Run({})
-    for text in measure(run, options):
-        print(f"... {text}", file=sys.stderr, flush=True)
-    run.machine = machine(options.threads, options.device)
-    if options.json:
-        run.save(options.json)
+    try:
+        for text in measure(run, options):
+            print(f"... {text}", file=sys.stderr, flush=True)
+    finally:  # what was found before Ctrl-C is kept
+        run.machine = machine(options.threads, options.device)
+        if options.json:
+            run.save(options.json)
     return run
 
 

@@ -24,8 +24,8 @@ def on_cpu(work: Work, optimizer: Optimizer, device: str) -> Training:
 def on_cuda(work: Work, optimizer: Optimizer, device: str) -> Training:
     """Products by CuPy, which is cuBLAS; all calls of the epochs are queued before anybody waits.
 
-    CuPy's ``dot`` has cuBLAS transpose its operands, and write to ``out``, without a copy. For small works the
-    calls take longer on the host than the products on the device.
+    CuPy's ``dot`` has cuBLAS transpose its operands, and write to ``out``, without a copy. For small works
+    the calls take longer on the host than the products on the device.
     """
     import cupy
 
