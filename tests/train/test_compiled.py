@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from tests.train.support import class_data, flat, make
-from xpnet import Trainer, nn
+from xpnet import Trainer, nn, optim
+from xpnet.errors import ConfigError, DivergedError
 from xpnet.program import compiling
 from xpnet.train import Callback, evaluation, steps
 
@@ -91,8 +92,6 @@ def test_a_lowering_that_is_not_there_does_not_keep_from_loading(monkeypatch, tm
 
 
 def test_numba_that_is_not_installed_is_named(monkeypatch) -> None:
-    from xpnet.errors import ConfigError
-
     monkeypatch.setattr(compiling, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"pip install 'xpnet\[jit\]'"):
         make(compile="numba")
@@ -139,3 +138,45 @@ def test_what_others_may_have_seen_is_not_overwritten(monkeypatch) -> None:
         np.testing.assert_array_equal(first, copied)
         assert donated == expected
     np.testing.assert_array_equal(*callbacks[0].kept)
+
+
+@pytest.mark.parametrize("compile", ["off", "auto"])
+def test_without_rollback_the_same_is_learnt(compile) -> None:
+    def trained(**options) -> Trainer:
+        trainer = make(compile=compile, restore_best=True, **options)
+        for epochs in (2, 5):
+            trainer.fit(X, Y, epochs=epochs, batch_size=10, validation=(X, (Y + 1) % 3))
+        return trainer
+
+    one, other = trained(), trained(rollback=False)
+    assert one.best.epoch < 5  # its copy outlives what the epochs after it write over
+    np.testing.assert_array_equal(flat(other), flat(one))
+    np.testing.assert_array_equal(other.newest.params.flat, one.newest.params.flat)
+
+
+def test_without_rollback_nothing_is_copied_and_interruptions_leave_things_as_they_are() -> None:
+    class Interrupt(Callback):
+        steps_apart = 1
+
+        def on_step_end(self, trainer, step, steps):
+            if trainer.epoch == 1 and step == 2:
+                raise KeyboardInterrupt
+
+    trainer = make(rollback=False)
+    trainer.fit(X, Y, epochs=1, batch_size=10)
+    first, before = trainer.variables.params.flat, flat(trainer)
+    trainer.fit(X, Y, epochs=2, batch_size=10)
+    assert trainer.variables.params.flat is first
+    assert not np.array_equal(first, before)
+    trainer = make(rollback=False, callbacks=[Interrupt()])
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit(X, Y, epochs=3, batch_size=10)
+    assert (trainer.epoch, trainer.step, len(trainer.history)) == (1, 5, 1)
+    trainer.callbacks = []
+    assert len(trainer.fit(X, Y, epochs=3, batch_size=10)) == 3
+
+
+def test_divergence_without_rollback_names_step_and_layer() -> None:
+    trainer = make(rollback=False, model=nn.MLP([5], 3), optimizer=optim.SGD(1e200))
+    with pytest.raises(DivergedError, match=r"epoch 1, step \d: .* first not finite in .*No earlier state"):
+        trainer.fit(X, Y, epochs=3, batch_size=10)

@@ -156,9 +156,9 @@ def test_a_long_epoch_is_looked_at_now_and_then(monkeypatch):
     model = nn.Sequential(nn.Dense(3), _Failing(1e9))
 
     class Counting(Trainer):
-        def _take_steps(self, *args):
+        def _take_steps(self, *args, **options):
             steps.append(self.step)
-            return super()._take_steps(*args)
+            return super()._take_steps(*args, **options)
 
     trainer = Counting(model, "softmax_cross_entropy", optim.SGD(1e30), backend="numpy", dtype="float64")
     error = diverged(trainer, X, Y, epochs=3, batch_size=1)

@@ -32,7 +32,7 @@ def checked_losses(
         trainer: after the steps of these losses.
         pending: arrays of losses on the device.
         done: how many losses of the epoch came before these.
-        before: variables, optimizer's state and step before the epoch.
+        before: variables, optimizer's state and step before the epoch; None if they were not kept.
         train: training rows.
         plan: their batches.
 
@@ -45,7 +45,8 @@ def checked_losses(
     finite = np.isfinite(values)
     if not finite.all():
         number = int(np.argmin(finite))
-        layer, step = _find_divergence(trainer, done + number + 1, before, train, plan)
+        step = trainer.step - len(values) + number + 1
+        layer = _first_layer(trainer, done + number + 1, before, train, plan)
         what = f"the loss is {values[number]}"
     else:
         found = nonfinite_variable(trainer.model, trainer.variables, trainer.opt_state)  # type: ignore[arg-type]
@@ -54,28 +55,32 @@ def checked_losses(
         step, (layer, name) = trainer.step, found
         what = f"{name} is not finite"
     kept = f"after epoch {trainer.epoch}" if trainer.epoch else "before the first epoch"
+    kept = f"The state {kept} is kept" if trainer.rollback else "No earlier state was kept (rollback=False)"
     raise DivergedError(
-        f"diverged in epoch {epoch}, step {step}: {what}, first not finite in {layer}. The state {kept} "
-        "is kept; lower the learning rate, set clip_norm, or check the data's scale",
+        f"diverged in epoch {epoch}, step {step}: {what}, first not finite in {layer}. {kept}; "
+        "lower the learning rate, set clip_norm, or check the data's scale",
         epoch=epoch,
         step=step,
         layer=layer,
     )
 
 
-def _find_divergence(
-    trainer: Trainer, number: int, before: Any, train: Rows, plan: Batches
-) -> tuple[str, int]:
-    """Repeat the epoch up to its bad step ``number`` (draws repeat exactly) and look into the layers."""
-    trainer.variables, trainer.opt_state, trainer.step = before[:3]
+def _first_layer(trainer: Trainer, number: int, before: Any, train: Rows, plan: Batches) -> str:
+    """Return the layer at fault in step ``number`` of the epoch.
+
+    The epoch is repeated up to that step, as draws repeat exactly; or if the state before it was not kept,
+    the layers are looked at as they are now.
+    """
+    if before is not None:
+        trainer.variables, trainer.opt_state, trainer.step = before
     for order, _ in plan.epoch(trainer.epoch + 1):
         number -= 1
         batch = train.take(order)
         if number == 0:
-            step = trainer.step + 1
-            key = trainer.step_key(step)
-            return first_nonfinite_layer(trainer.model, trainer.variables, batch.X, key), step
-        trainer.single_step(batch)
+            key = trainer.step_key(trainer.step + 1)
+            return first_nonfinite_layer(trainer.model, trainer.variables, batch.X, key)  # type: ignore[arg-type]
+        if before is not None:
+            trainer.single_step(batch)
     raise AssertionError("the bad step lies within the epoch")
 
 

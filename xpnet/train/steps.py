@@ -25,6 +25,7 @@ __all__ = ["CompiledSteps", "compiled_steps"]
 # What a step takes in NumPy, roughly, in seconds: for its calls, and for each parameter and row.
 _STEP, _PARAMETER, _PRODUCT = 60e-6, 1.5e-9, 2e-11
 _WORTH_COMPILING = 0.3
+_SIZES = 8  # of batches whose programs are kept
 
 
 class CompiledSteps:
@@ -56,7 +57,7 @@ class CompiledSteps:
         self._paths = _paths_of_draws(trainer, train)
         self._ahead: list[Any] = []  # one array for each scalar and each draw, over the epoch's steps
         self._taken = 0
-        self._loops: dict[str, Loop] = {}
+        self._loops: dict[int, tuple[str, Loop]] = {}
 
     def begin(self, train: Rows) -> None:
         """Train on these rows from here on."""
@@ -116,9 +117,13 @@ class CompiledSteps:
             steps = trainer.epoch + 1 if ragged else self._epoch_began + len(self._plan)
             worth = steps * _seconds(self._params.layout.size, batch)
             lower = "numba" if worth > _WORTH_COMPILING else "numpy"
-        if lower not in self._loops:
-            self._loops[lower] = Loop(self._step, lower)
-        return self._loops[lower]
+        known, loop = self._loops.pop(batch, ("", None))
+        if loop is None or known != lower:
+            loop = Loop(self._step, lower)  # the memory of the other one is free now
+        if len(self._loops) >= _SIZES:
+            self._loops.clear()
+        self._loops[batch] = lower, loop
+        return loop
 
     def _step(self, carry: list[Any], constants: list[Any], row: list[Any]) -> tuple[list[Any], list[Any]]:
         trainer = self.trainer

@@ -13,6 +13,7 @@ import numpy as np
 from xpnet import backends, checks, losses, optim, rng
 from xpnet.autodiff import value_and_grad
 from xpnet.backends import Backend
+from xpnet.containers import map_leaves
 from xpnet.errors import ConfigError
 from xpnet.nn import Layer, Variables
 from xpnet.program.compiling import choose
@@ -64,6 +65,10 @@ class Trainer:
         min_delta: by how much it must fall to count for ``patience``.
         restore_best: whether a fit with a validation set ends with the variables of the lowest validation
             loss; by default if ``patience`` is set. A later ``fit`` goes on from the last epoch all the same.
+        rollback: whether the state before an epoch is kept until its end, to return to if something ends it
+            early. That takes memory for parameters × (1 + the optimizer's slots). False does without: an
+            epoch cut short leaves the state as it is then, the next ``fit`` begins that epoch anew, and
+            arrays of ``variables`` from before a ``fit`` are overwritten by it.
         progress: None shows a bar on a terminal and nothing elsewhere; True lines elsewhere; False nothing.
 
     Attributes:
@@ -106,6 +111,7 @@ class Trainer:
         patience: int | None = None,
         min_delta: float = 0.0,
         restore_best: bool | None = None,
+        rollback: bool = True,
         progress: bool | None = None,
     ):
         check_model(model)
@@ -126,6 +132,7 @@ class Trainer:
         self.patience = unless_none(checks.count, "patience", patience)
         self.min_delta = checks.not_negative("min_delta", min_delta)
         self.restore_best = unless_none(checks.flag, "restore_best", restore_best)
+        self.rollback = checks.flag("rollback", rollback)
         self.progress = unless_none(checks.flag, "progress", progress)
 
         self.variables: Variables | None = None
@@ -172,8 +179,8 @@ class Trainer:
             DivergedError: the loss, a parameter, a statistic or the optimizer's state is NaN or infinite.
 
         Whatever ends an epoch early (divergence, Ctrl-C, an error in a callback), the trainer is left as it
-        was after the last whole epoch, and can be saved, used, or trained further. A changed ``optimizer``
-        whose state is of another form begins with a fresh one.
+        was after the last whole epoch (see ``rollback``), and can be saved, used, or trained further. A
+        changed ``optimizer`` whose state is of another form begins with a fresh one.
         """
         epochs = checks.count("epochs", epochs)
         train, held_out = split(self, X, y, sample_weight, class_weight, validation)
@@ -203,7 +210,8 @@ class Trainer:
     ) -> dict[str, Any]:
         """Train one epoch and return its row; on any exception everything is as it was before the epoch."""
         begun = time.perf_counter()
-        before = self.variables, self.opt_state, self.step, self.epoch, self.best, len(self.history)
+        before = (self.variables, self.opt_state, self.step) if self.rollback else None
+        counters = self.epoch, self.best, len(self.history)
         watching = [c for c in callbacks if type(c).on_step_end is not Callback.on_step_end]
         values: list[float] = []
         counts: list[int] = []
@@ -215,7 +223,7 @@ class Trainer:
                 if self.max_steps is not None and steps > self.max_steps - self.step:
                     steps = self.max_steps - self.step
                     order = order[:steps, ...]
-                unseen = bool(counts) and not watching
+                unseen = not watching and (bool(counts) or not self.rollback)
                 pending.append(self._take_steps(train, order, steps, donate=unseen))
                 counts += [count] * steps
                 for callback in watching:
@@ -242,7 +250,9 @@ class Trainer:
             self.history.append(row)
             self._keep_best(row)
         except BaseException:
-            self.variables, self.opt_state, self.step, self.epoch, self.best, rows = before
+            if before is not None:
+                self.variables, self.opt_state, self.step = before
+            self.epoch, self.best, rows = counters
             del self.history.rows[rows:]
             raise
         return row
@@ -345,7 +355,11 @@ class Trainer:
     def _keep_best(self, row: dict[str, Any]) -> None:
         loss = row.get("validation_loss")
         if loss is not None and loss < (np.inf if self.best is None else self.best.loss):
-            self.best = Best(self.variables, self.epoch, loss)  # type: ignore[arg-type]
+            variables: Any = self.variables
+            if not self.rollback:  # the next epoch writes over them
+                xp = self.backend.xp
+                variables = map_leaves(lambda x: xp.asarray(x, copy=True), variables)
+            self.best = Best(variables, self.epoch, loss)
 
     # --- use -----------------------------------------------------------------------------------------
 
