@@ -1,10 +1,14 @@
-"""Means and variances as sums."""
+"""Means, variances and narrow products as sums."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import pytest
 
 from tests.program.random_programs import Builder
+from xpnet.program import record
 from xpnet.program.lowerings import generic
 from xpnet.program.passes.expand import expand
 from xpnet.program.program import Ref
@@ -36,3 +40,28 @@ def test_the_rest_stays() -> None:
         builder.apply("matmul", Ref(0), Ref(0)), builder.apply("matmul", Ref(1), Ref(1))
     )
     assert expand(program).operations == program.operations
+
+
+@pytest.mark.parametrize(
+    "shapes", [((5, 4), (4, 1)), ((1, 4), (4, 5)), ((5, 1), (1, 4)), ((1, 4), (4, 1)), ((4,), (4,))]
+)
+@pytest.mark.parametrize("turned", [(False, False), (True, False), (False, True), (True, True)])
+def test_narrow_products(shapes: Any, turned: Any) -> None:
+    if len(shapes[0]) == 1 and any(turned):
+        pytest.skip("vectors are not transposed")
+    draw = np.random.default_rng(0)
+    a, b = (draw.normal(size=s[::-1] if t else s) for s, t in zip(shapes, turned, strict=True))
+
+    def product(a: Any, b: Any) -> Any:
+        return (a.mT if turned[0] else a) @ (b.mT if turned[1] else b)
+
+    program = expand(record(product)(a, b))
+    assert "matmul" not in {operation.name for operation in program.operations}
+    (found,) = generic.lower(program)([a, b])
+    np.testing.assert_allclose(found, product(a, b), rtol=1e-14)
+
+
+def test_wide_and_large_products_stay() -> None:
+    for a, b in (((3, 2), (2, 3)), ((2, 3, 1), (2, 1, 3)), ((2100, 2100), (2100, 1)), ((1, 5000), (5000, 2))):
+        program = record(lambda a, b: a @ b)(np.ones(a), np.ones(b))
+        assert [operation.name for operation in expand(program).operations] == ["matmul"]
