@@ -98,6 +98,12 @@ class Loop:
             return numba.lower_loop(program, len(carry), len(constants))
         if generic.is_jax(program):
             return generic.lower_loop_jax(program, len(carry))
+        if lower == "numpy":
+            from xpnet.program.lowerings import numpy
+
+            in_place = numpy.lower_loop(program, len(carry), len(constants))
+            if in_place is not None:
+                return in_place
         return _python_loop(program, lower, len(carry))
 
 

@@ -20,7 +20,9 @@ from typing import Any
 from xpnet.program.passes.simplify import drop_dead
 from xpnet.program.program import Operation, Program, Ref, Value, refs
 
-__all__ = ["Group", "Loop", "domain", "essential", "group_operations", "reduced", "same_entries"]
+__all__ = [
+    "Group", "Loop", "domain", "essential", "group_operations", "may_overwrite", "reduced", "same_entries",
+]  # fmt: skip
 
 REDUCTIONS = frozenset({"sum", "max", "min"})
 _RESHAPES = frozenset({"reshape", "expand_dims", "squeeze"})
@@ -84,6 +86,23 @@ def same_entries(operation: Operation, values: dict[int, Value]) -> bool:
         return False
     source, made = operation.operands[0].number, operation.results[0]
     return essential(values[source].shape) == essential(values[made].shape)
+
+
+def may_overwrite(group: Group, old: int, new: int, values: dict[int, Value]) -> bool:
+    """True if ``new`` may take the memory of ``old`` where members run one by one on some rows at a time.
+
+    That is, if the member that makes it, or an earlier one, is the last to read ``old``, and each reads the
+    same rows of it that are being made.
+    """
+    made = next(i for i, member in enumerate(group.members) if new in member.results)
+    if values[old] != values[new]:
+        return False
+    for i, member in enumerate(group.members):
+        if old in member.reads():
+            entry_by_entry = len(domain(member, values)) == len(values[old].shape)
+            if i > made or not entry_by_entry or (i == made and member.name == "where"):
+                return False
+    return True
 
 
 def group_operations(program: Program, can: Callable[[Operation], bool]) -> Program:

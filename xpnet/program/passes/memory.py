@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from xpnet.program.program import Program, Ref
+from xpnet.program.passes.groups import Group, may_overwrite
+from xpnet.program.program import Operation, Program, Ref
 
 __all__ = ["Memory", "plan_memory"]
 
@@ -63,7 +64,7 @@ def plan_memory(
             naive += size
             heir = None
             if operation.name in in_place and root == n:
-                heir = next((d for d in dying if _fits(program, reads, roots, d, n)), None)
+                heir = next((d for d in dying if _fits(program, operation, roots, d, n)), None)
             if heir is not None:
                 slot_of[n] = slot_of[heir]
                 dying.remove(heir)
@@ -94,9 +95,12 @@ def _last_reads(program: Program, roots: Mapping[int, int]) -> dict[int, int]:
     return last
 
 
-def _fits(program: Program, reads: list[int], roots: Mapping[int, int], old: int, new: int) -> bool:
+def _fits(program: Program, operation: Operation, roots: Mapping[int, int], old: int, new: int) -> bool:
     """True if ``old`` is read whole, through no view, and has the shape and dtype of the result ``new``."""
+    reads = list(operation.reads())
     views = any(n != old and roots.get(n) == old for n in reads)
+    if isinstance(operation, Group) and not may_overwrite(operation, old, new, program.values):
+        return False
     return old in reads and not views and program.values[old] == program.values[new]
 
 

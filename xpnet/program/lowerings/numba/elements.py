@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.program.lowerings.numpy.writing import UFUNCS
+from xpnet.program.lowerings.numpy.calls import UFUNCS
 from xpnet.program.passes.groups import REDUCTIONS
 from xpnet.program.program import Operation, Ref, Value
 

@@ -20,8 +20,9 @@ from xpnet.errors import RecordError
 from xpnet.program.lowerings.numba.compiling import Function, blas, compiled
 from xpnet.program.lowerings.numba.elements import can_be_grouped
 from xpnet.program.lowerings.numba.native import Native
+from xpnet.program.lowerings.numpy.calls import UFUNCS, plannable
 from xpnet.program.lowerings.numpy.layout import Layout, lay_out
-from xpnet.program.lowerings.numpy.writing import UFUNCS, Writer, plannable
+from xpnet.program.lowerings.numpy.writing import Writer
 from xpnet.program.passes.expand import expand
 from xpnet.program.passes.groups import Group, group_operations
 from xpnet.program.passes.memory import Memory, plan_memory
@@ -125,11 +126,11 @@ class _Segments(Writer):
         native.write_all()
         memory = native.memory()
         super().__init__(plan.program, plan.layout, plan.memory, native.slots(memory))
-        self._names["contiguous"] = _contiguous
-        self._names["memory"] = memory.__array_interface__["data"][0]
-        self._names["keep_memory"] = memory
+        self.names["contiguous"] = _contiguous
+        self.names["memory"] = memory.__array_interface__["data"][0]
+        self.names["keep_memory"] = memory
 
-    def write(self) -> tuple[str, str, dict[str, Any]]:  # type: ignore[override]
+    def write(self) -> tuple[str, str, dict[str, Any]]:
         program, layout, native = self._plan.program, self._plan.layout, self._native
         wanted = self._wanted()
         external: dict[int, None] = {}
@@ -147,47 +148,37 @@ class _Segments(Writer):
                 if n in wanted:
                     if run and layout.roots.get(n, n) not in self._static:
                         flush()
-                    self._view(operation, n)
+                    self.write_view(operation)
             elif id(operation) in native.code:
                 for n in operation.results:
-                    self._allocate(n)
+                    self.allocate(n)
                 run.append(operation)
             else:
                 flush()
-                self._operation(operation)
+                self.write_operation(operation)
                 for n in operation.results:
                     if n not in self._static and n not in layout.outputs:
-                        self._lines.append(f"v{n} = contiguous(v{n})")
+                        self.lines.append(f"v{n} = contiguous(v{n})")
         code = [line for op in run for line in native.code[id(op)]]
         self._flush([*code, *native.copies(layout.copied)], functions, external)
         copied = {p: Ref(n) for p, n in layout.copied.items()}
-        results = [self._text(copied.get(i, x)) for i, x in enumerate(program.outputs)]
+        results = [self.text(copied.get(i, x)) for i, x in enumerate(program.outputs)]
         head = [f"def run({', '.join(f'v{n}' for n in program.inputs)}):", *self._checked(external)]
-        lines = [*head, *(f"    {line}" for line in self._lines), f"    return [{', '.join(results)}]"]
+        lines = [*head, *(f"    {line}" for line in self.lines), f"    return [{', '.join(results)}]"]
         source, made = compiled(functions, native.functions, native.constants)
-        self._names.update(made)
-        return "\n".join(lines) + "\n", source, self._names
+        self.names.update(made)
+        return "\n".join(lines) + "\n", source, dict(self.names)
 
     def _wanted(self) -> set[int]:
         """Return the views that are needed outside compiled code."""
-        wanted = _numbers(self._program.outputs)
-        for operation in reversed(self._program.operations):
+        wanted = _numbers(self.program.outputs)
+        for operation in reversed(self.program.operations):
             n = operation.results[0]
             if (n in self._layout.views and n in wanted) or (
                 n not in self._layout.views and id(operation) not in self._native.code
             ):
                 wanted.update(operation.reads())
         return wanted
-
-    def _allocate(self, n: int) -> None:
-        if n in self._layout.outputs and n not in self._allocated:
-            self._allocated.add(n)
-            if n in self._layout.donated:
-                self._lines.append(f"v{n} = v{self._layout.donated[n]}")
-            else:
-                value = self._program.values[n]
-                dtype = self._constant(value.dtype_object)
-                self._lines.append(f"v{n} = empty({value.shape!r}, {dtype})")
 
     def _flush(self, code: list[str], functions: list[Function], external: dict[int, None]) -> None:
         if not code:
@@ -196,20 +187,18 @@ class _Segments(Writer):
         arrays = self._native.pointers(code)
         functions.append(Function(name, code, {n: self._native.kind(n) for n in arrays}))
         external.update(dict.fromkeys(arrays))
-        self._names["gemm32"], self._names["gemm64"] = self._native.gemm
+        self.names["gemm32"], self.names["gemm64"] = self._native.gemm
         given = ", ".join(["memory", "gemm32", "gemm64", "1", *(f"v{n}" for n in arrays)])
-        self._lines.append(f"{name}({given})")
+        self.lines.append(f"{name}({given})")
 
     def _checked(self, external: dict[int, None]) -> list[str]:
         """Return lines that refuse other arrays than the program's: compiled code would not notice."""
-        given = [n for n in self._program.inputs if n in external]
+        given = [n for n in self.program.inputs if n in external]
         lines = [f"    v{n} = contiguous(v{n})" for n in given]
         if given:
-            self._names["refuse"] = _refuse
-            self._names["kinds"] = tuple(
-                x
-                for n in given
-                for x in (self._program.values[n].shape, self._program.values[n].dtype_object)
+            self.names["refuse"] = _refuse
+            self.names["kinds"] = tuple(
+                x for n in given for x in (self.program.values[n].shape, self.program.values[n].dtype_object)
             )
             found = ", ".join(f"v{n}.shape, v{n}.dtype" for n in given)
             lines.append(f"    if ({found}) != kinds: refuse(({found}), kinds)")

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from xpnet.program.passes.groups import Group, may_overwrite
 from xpnet.program.program import Operation, Program, Ref
 
 __all__ = ["Layout", "lay_out"]
@@ -36,6 +37,8 @@ class Layout:
         donated: for roots of outputs that are written over an input: that input's number.
         copied: for output positions that are computed apart and copied over a donated input: its number.
         apart: roots that are not planned.
+        packed: values whose entries lie side by side, row by row or column by column, if those of the inputs
+            do.
     """
 
     views: frozenset[int]
@@ -45,6 +48,7 @@ class Layout:
     donated: dict[int, int]
     copied: dict[int, int]
     apart: frozenset[int]
+    packed: frozenset[int]
 
 
 def lay_out(program: Program, donations: dict[int, int], plannable: Collection[int]) -> Layout:
@@ -60,9 +64,10 @@ def lay_out(program: Program, donations: dict[int, int], plannable: Collection[i
     inputs = set(program.inputs)
     donated, copied = _place_donations(program, donations, roots, plannable)
     fresh = {n for op in program.operations for n in op.results if n not in plannable and n not in roots}
+    packed = frozenset(n for n, x in dummies.items() if x.flags.forc)
     return Layout(
         views, pieces, roots, frozenset(outputs - inputs - fresh), donated, copied,
-        frozenset(inputs | outputs | fresh),
+        frozenset(inputs | outputs | fresh), packed,
     )  # fmt: skip
 
 
@@ -146,7 +151,7 @@ def _place_donations(
         if (
             can
             and last_read.get(given, -1) <= made_at[n]
-            and _may_overwrite(program, made_at[n], given, roots)
+            and _may_overwrite(program, made_at[n], given, n, roots)
         ):
             donated[n] = given
         elif roots.get(n, n) != given:
@@ -154,9 +159,11 @@ def _place_donations(
     return donated, copied
 
 
-def _may_overwrite(program: Program, at: int, given: int, roots: dict[int, int]) -> bool:
+def _may_overwrite(program: Program, at: int, given: int, made: int, roots: dict[int, int]) -> bool:
     """True unless the operation could overwrite entries of the input that it still has to read."""
     operation = program.operations[at]
     reads = list(operation.reads())
     through_view = any(n != given and roots.get(n) == given for n in reads)
+    if isinstance(operation, Group) and not may_overwrite(operation, given, made, program.values):
+        return False
     return not through_view and (given not in reads or operation.name not in _NOT_ENTRY_BY_ENTRY)

@@ -2,23 +2,27 @@
 
 Every value gets its place when the program is lowered: views look into what they are views of, results are
 written with ``out=`` into memory that others have left, gradients straight into the flat vector that they
-would be copied to. What remains at run time is one line a computation. The functions are those of the
-recorded program, in its order, so the numbers are the same, bit for bit.
+would be copied to, elementwise work on large arrays goes by blocks of rows. What remains at run time is one
+line a computation. The functions are those of the recorded program, so the numbers are the same, bit for bit.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
+from xpnet.program.lowerings.numpy.blocks import can_be_cut
+from xpnet.program.lowerings.numpy.calls import UFUNCS, plannable
 from xpnet.program.lowerings.numpy.layout import Layout, lay_out
-from xpnet.program.lowerings.numpy.writing import UFUNCS, Writer, plannable
+from xpnet.program.lowerings.numpy.writing import Writer
+from xpnet.program.passes.groups import Group, group_operations
 from xpnet.program.passes.memory import Memory, plan_memory
-from xpnet.program.program import Program
+from xpnet.program.program import Program, Ref
 
-__all__ = ["NumpyProgram", "lower"]
+__all__ = ["NumpyLoop", "NumpyProgram", "lower", "lower_loop"]
 
 
 def lower(program: Program, donated: dict[int, int] | None = None) -> NumpyProgram:
@@ -31,6 +35,26 @@ def lower(program: Program, donated: dict[int, int] | None = None) -> NumpyProgr
     return NumpyProgram(program, donated or {})
 
 
+class _Plan:
+    """A program with its groups, and the place of every value."""
+
+    def __init__(self, program: Program, donated: dict[int, int]):
+        self.program = group_operations(program, lambda operation: can_be_cut(operation, program))
+        can = plannable(self.program)
+        for operation in self.program.operations:
+            if isinstance(operation, Group):
+                can.update(operation.results)
+        self.layout: Layout = lay_out(self.program, donated, can)
+        in_place = frozenset(UFUNCS) | {"keep", "group"}
+        self.memory: Memory = plan_memory(
+            self.program, self.layout.roots, in_place=in_place, apart=self.layout.apart
+        )
+
+    def writer(self, **options: Any) -> Writer:
+        pieces = [np.empty(max(size, 1), dtype=np.uint8) for size in self.memory.slots]
+        return Writer(self.program, self.layout, self.memory, pieces, **options)
+
+
 class NumpyProgram:
     """A program with memory of its own; not for several threads at once.
 
@@ -40,15 +64,92 @@ class NumpyProgram:
     """
 
     def __init__(self, program: Program, donated: dict[int, int]):
+        plan = _Plan(program, donated)
         self.program = program
-        layout: Layout = lay_out(program, donated, plannable(program))
-        self.memory: Memory = plan_memory(
-            program, layout.roots, in_place=frozenset(UFUNCS) | {"keep"}, apart=layout.apart
-        )
-        pieces = [np.empty(max(size, 1), dtype=np.uint8) for size in self.memory.slots]
-        self.source, names = Writer(program, layout, self.memory, pieces).write()
-        exec(compile(self.source, "<xpnet program>", "exec"), names)  # names of functions and values only
-        self._run: Callable[..., list[Any]] = names["run"]
+        writer = plan.writer()
+        writer.write_all()
+        arguments = ", ".join(f"v{n}" for n in program.inputs)
+        lines = [*writer.lines, f"return [{', '.join(writer.results())}]"]
+        self.source = "\n    ".join([f"def run({arguments}):", *lines]) + "\n"
+        self.memory = _with_scratch(plan.memory, writer)
+        self._run: Callable[..., list[Any]] = _made(self.source, writer)["run"]
 
     def __call__(self, inputs: Sequence[Any]) -> list[Any]:
         return self._run(*inputs)
+
+
+def lower_loop(program: Program, carry: int, constants: int) -> NumpyLoop | None:
+    """Return the program as a loop over many steps, None if its state cannot be kept in place.
+
+    Args:
+        program: of one step, simplified. Its first ``carry`` inputs are the state, and its first ``carry``
+            outputs the state after the step; the next ``constants`` inputs are the same in all steps, and the
+            others are one row each of arrays with the steps along their first axis.
+        carry: number of arrays of the state.
+        constants: number of constant arrays.
+    """
+    plan = _Plan(program, {i: i for i in range(carry)})
+    placed = {*plan.layout.donated.values(), *plan.layout.copied.values()}
+    for n, x in zip(program.inputs, program.outputs[:carry], strict=False):
+        if n not in placed and x != Ref(n):
+            return None
+    if any(type(x) is not Ref for x in program.outputs[carry:]):
+        return None
+    return NumpyLoop(plan, carry, constants)
+
+
+class NumpyLoop:
+    """A program as a loop over steps, with memory of its own; not for several threads at once.
+
+    Called with the state, the constants and the sequences, it returns the state after all steps, in arrays of
+    its own, and the results of each step, stacked.
+
+    Attributes:
+        memory: where the values lie.
+        source: the generated code.
+    """
+
+    def __init__(self, plan: _Plan, carry: int, constants: int):
+        program, layout = plan.program, plan.layout
+        self._carry = carry
+        self._results = [program.values[x.number] for x in program.outputs[carry:]]
+        lasting, changing = program.inputs[: carry + constants], program.inputs[carry + constants :]
+        writer = plan.writer(lasting=lasting, packed=(*program.inputs[:carry], *changing))
+        rows = [f"v{n}" for n in changing]
+        for position, x in enumerate(program.outputs[carry:]):
+            direct = x.number in layout.outputs - layout.donated.keys() - writer.allocated
+            if direct:  # computed in its row of what is returned
+                writer.allocated.add(x.number)
+            rows.append(f"v{x.number}" if direct else f"row{position}")
+        writer.write_all()
+        copyto = writer.names.called("copyto", np.copyto)
+        for name, text in zip(rows[len(changing) :], writer.results()[carry:], strict=True):
+            if name != text:
+                writer.lines.append(f"{copyto}({name}, {text})")
+        head = ["def loop(given, rows):", f"    {', '.join(f'v{n}' for n in lasting)}, = given"]
+        ahead = [f"    {line}" for line in writer.ahead]
+        each = [f"    for {', '.join(rows)}, in rows:", *(f"        {line}" for line in writer.lines)]
+        self.source = "\n".join([*head, *ahead, *each]) + "\n"
+        self.memory = _with_scratch(plan.memory, writer)
+        self._run: Callable[..., None] = _made(self.source, writer)["loop"]
+
+    def __call__(
+        self, carried: Sequence[Any], fixed: Sequence[Any], sequences: Sequence[Any]
+    ) -> tuple[list[Any], list[Any]]:
+        now = [np.array(x, order="C") for x in carried]
+        steps = len(sequences[0])
+        results = [np.empty((steps, *value.shape), dtype=value.dtype_object) for value in self._results]
+        rows = [np.asarray(x, order="C") for x in sequences] + results
+        self._run([*now, *fixed], zip(*([x[i, ...] for i in range(steps)] for x in rows), strict=True))
+        return now, results
+
+
+def _with_scratch(memory: Memory, writer: Writer) -> Memory:
+    return dataclasses.replace(memory, slots=(*memory.slots, *(len(x) for x in writer.scratch)))
+
+
+def _made(source: str, writer: Writer) -> dict[str, Any]:
+    """Return the globals of generated code; it has names of functions and values only."""
+    names = dict(writer.names)
+    exec(compile(source, "<xpnet program>", "exec"), names)
+    return names

@@ -3,149 +3,152 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
 
+from xpnet.program.lowerings.numpy.blocks import Blocks
+from xpnet.program.lowerings.numpy.calls import Names, Texts, written
 from xpnet.program.lowerings.numpy.layout import Layout
+from xpnet.program.passes.groups import Group
 from xpnet.program.passes.memory import Memory
 from xpnet.program.program import Operation, Program, Ref
 
-__all__ = ["UFUNCS", "Writer", "plannable"]
+__all__ = ["Writer"]
 
-# Functions that NumPy has as ufuncs: they write into out=, which may be an operand's memory.
-UFUNCS: dict[str, Any] = {
-    "abs": np.absolute, "acos": np.arccos, "acosh": np.arccosh, "add": np.add, "asin": np.arcsin,
-    "asinh": np.arcsinh, "atan": np.arctan, "atan2": np.arctan2, "atanh": np.arctanh,
-    "bitwise_and": np.bitwise_and, "bitwise_invert": np.invert, "bitwise_left_shift": np.left_shift,
-    "bitwise_or": np.bitwise_or, "bitwise_right_shift": np.right_shift, "bitwise_xor": np.bitwise_xor,
-    "conj": np.conjugate, "copysign": np.copysign, "cos": np.cos, "cosh": np.cosh, "divide": np.divide,
-    "equal": np.equal, "exp": np.exp, "expm1": np.expm1, "floor": np.floor,
-    "floor_divide": np.floor_divide, "greater": np.greater, "greater_equal": np.greater_equal,
-    "hypot": np.hypot, "isfinite": np.isfinite, "isinf": np.isinf, "isnan": np.isnan, "less": np.less,
-    "less_equal": np.less_equal, "log": np.log, "log10": np.log10, "log1p": np.log1p, "log2": np.log2,
-    "logaddexp": np.logaddexp, "logical_and": np.logical_and, "logical_not": np.logical_not,
-    "logical_or": np.logical_or, "logical_xor": np.logical_xor, "maximum": np.maximum,
-    "minimum": np.minimum, "multiply": np.multiply, "negative": np.negative, "nextafter": np.nextafter,
-    "not_equal": np.not_equal, "pow": np.power, "reciprocal": np.reciprocal, "remainder": np.remainder,
-    "sign": np.sign, "signbit": np.signbit, "sin": np.sin, "sinh": np.sinh, "sqrt": np.sqrt,
-    "square": np.square, "subtract": np.subtract, "tan": np.tan, "tanh": np.tanh,
-}  # fmt: skip
-_REDUCTIONS = {"sum": np.add.reduce, "max": np.maximum.reduce, "min": np.minimum.reduce}
-_BITS: dict[str, Any] = {"float32": np.int32, "float64": np.int64, "float16": np.int16}
+_FILLED = 1 << 16  # entries of an array that is full of one number, at the most
 
 
-def plannable(program: Program) -> set[int]:
-    """Return the results that can be written into memory of our choice."""
-    return {operation.results[0] for operation in program.operations if _writes(operation, program)}
+class Writer(Texts):
+    """Writes the lines of a program: values with a place are names in their globals, others are made there.
 
+    Args:
+        program: may have groups.
+        layout: what shares memory.
+        memory: planned places.
+        pieces: the memory itself.
+        lasting: inputs that are the same arrays in many runs, so that views of them are made once.
+        packed: inputs whose entries lie side by side, row by row.
 
-def _writes(operation: Operation, program: Program) -> bool:
-    made = program.values[operation.results[0]]
-    if operation.many or operation.name in ("where", "astype", "concat") or operation.name in UFUNCS:
-        return not operation.many and not operation.options.keys() - {"axis", "copy"}
-    if operation.name == "keep":
-        return made.dtype in _BITS
-    if operation.name == "matmul":
-        return len(made.shape) >= 2
-    if operation.name in _REDUCTIONS:
-        x = operation.operands[0]
-        known = program.values[x.number].dtype if type(x) is Ref else ""
-        return known == made.dtype and "dtype" not in operation.options and len(operation.operands) == 1
-    return False
+    Attributes:
+        ahead: lines to be run once.
+        lines: lines of each run.
+        scratch: memory for blocks.
+        allocated: outputs whose arrays are there already.
+    """
 
-
-class Writer:
-    """Writes the function ``run``: the inputs are its arguments, everything else is a name in its globals."""
-
-    def __init__(self, program: Program, layout: Layout, memory: Memory, pieces: list[np.ndarray]):
-        self._program, self._layout = program, layout
-        self._lines: list[str] = []
-        self._names: dict[str, Any] = {"empty": np.empty, "copyto": np.copyto}
+    def __init__(
+        self,
+        program: Program,
+        layout: Layout,
+        memory: Memory,
+        pieces: list[np.ndarray],
+        lasting: Collection[int] = (),
+        packed: Collection[int] = (),
+    ):
+        super().__init__(program, Names())
+        self.ahead: list[str] = []
+        self.lines: list[str] = []
+        self.scratch: list[np.ndarray] = []
+        self._layout, self._memory, self._lasting, self._packed = layout, memory, lasting, packed
+        self.allocated: set[int] = set()
         self._static: dict[int, np.ndarray] = {}
         for n, place in memory.slot_of.items():
             value = program.values[n]
             self._static[n] = pieces[place][: value.bytes].view(value.dtype_object).reshape(value.shape)
-        self._allocated: set[int] = set()
         for n, (joined, start, stop) in layout.pieces.items():
             if joined in self._static:
                 self._static[n] = self._static[joined][start:stop].reshape(program.values[n].shape)
+        self._full: list[np.ndarray] = []
 
-    def write(self) -> tuple[str, dict[str, Any]]:
-        """Return the source, and the names that it uses."""
-        for operation in self._program.operations:
-            self._operation(operation)
+    def write_all(self) -> None:
+        """Fill ``ahead`` and ``lines``, but for what is returned."""
+        for operation in self.program.operations:
+            self.write_operation(operation)
         for position, given in self._layout.copied.items():
-            self._lines.append(f"copyto(v{given}, {self._text(self._program.outputs[position])})")
-        copied = {p: Ref(n) for p, n in self._layout.copied.items()}
-        results = [self._text(copied.get(i, x)) for i, x in enumerate(self._program.outputs)]
-        head = f"def run({', '.join(f'v{n}' for n in self._program.inputs)}):"
-        lines = [head, *(f"    {line}" for line in self._lines), f"    return [{', '.join(results)}]"]
-        return "\n".join(lines) + "\n", self._names
+            copyto = self.names.called("copyto", np.copyto)
+            self.lines.append(f"{copyto}(v{given}, {self.text(self.program.outputs[position])})")
 
-    def _operation(self, operation: Operation) -> None:
+    def results(self) -> list[str]:
+        """Return the texts of what is returned."""
+        copied = {p: Ref(n) for p, n in self._layout.copied.items()}
+        return [self.text(copied.get(i, x)) for i, x in enumerate(self.program.outputs)]
+
+    def write_operation(self, operation: Operation) -> None:
+        """Add the lines of an operation."""
         n = operation.results[0]
         if n in self._layout.views:
-            self._view(operation, n)
+            self.write_view(operation)
         elif n in self._static or n in self._layout.outputs:
-            self._computed(operation, n)
+            for made in operation.results:
+                self.allocate(made)
+            if isinstance(operation, Group):
+                self._write_blocks(operation)
+            elif operation.name == "concat":
+                self._write_joined(operation)
+            elif operation.name == "matmul" and self._is_plain_product(operation):
+                # The same product as np.matmul's, called faster.
+                given = ", ".join(self.text(x) for x in (*operation.operands, Ref(n)))
+                self.lines.append(f"{self.names.called('dot', np.ndarray.dot)}({given})")
+            else:
+                self.lines += written(operation, self)
         else:
-            made = ", ".join(f"v{n}" for n in operation.results)
-            self._lines.append(f"{made} = {self._called(operation)}")
+            made_here = ", ".join(f"v{n}" for n in operation.results)
+            self.lines.append(f"{made_here} = {self._called(operation)}")
 
-    def _view(self, operation: Operation, n: int) -> None:
-        source = operation.operands[0].number
+    def write_view(self, operation: Operation) -> None:
+        """Add the line that makes a view, if it is not made beforehand."""
+        n, source = operation.results[0], operation.operands[0].number
         if source in self._static:
             self._static[n] = operation.function(
                 self._static[source], *operation.operands[1:], **operation.options
             )
         else:
-            self._lines.append(f"v{n} = {self._called(operation)}")
+            lines = self.ahead if self._lasts(n) else self.lines
+            lines.append(f"v{n} = {self._called(operation)}")
 
-    def _computed(self, operation: Operation, n: int) -> None:
-        if n in self._layout.outputs and n not in self._allocated:
-            self._allocated.add(n)
-            if n in self._layout.donated:
-                self._lines.append(f"v{n} = v{self._layout.donated[n]}")
-            else:
-                value = self._program.values[n]
-                dtype = self._constant(value.dtype_object)
-                self._lines.append(f"v{n} = empty({value.shape!r}, {dtype})")
-        out = self._text(Ref(n))
-        operands = [self._text(x) for x in operation.operands]
-        name, options = operation.name, operation.options
-        if name in UFUNCS:
-            self._lines.append(f"{self._constant(UFUNCS[name])}({', '.join(operands)}, out={out})")
-        elif name == "matmul":
-            self._lines.append(f"{self._constant(np.matmul)}({', '.join(operands)}, out={out})")
-        elif name in _REDUCTIONS:
-            axis, kept = options.get("axis"), bool(options.get("keepdims", False))
-            reduce = self._constant(_REDUCTIONS[name])
-            self._lines.append(f"{reduce}({operands[0]}, axis={axis!r}, keepdims={kept}, out={out})")
-        elif name == "keep":
-            bits, times = self._constant(_BITS[self._program.values[n].dtype]), self._constant(np.multiply)
-            whole, made = f"{operands[0]}.view({bits})", f"{out}.view({bits})"
-            self._lines.append(f"{times}({whole}, {operands[1]}, out={made})")
-        elif name == "astype":
-            self._lines.append(f"copyto({out}, {operands[0]}, 'unsafe')")
-        elif name == "where":
-            self._lines.append(f"copyto({out}, {operands[2]})")
-            self._lines.append(f"copyto({out}, {operands[1]}, where={operands[0]})")
-        else:
-            self._joined(operation, n, operands)
-
-    def _joined(self, operation: Operation, n: int, operands: list[str]) -> None:
-        """Copy those pieces that were not computed in their place."""
-        axis, stop = operation.options.get("axis", 0), 0
-        if axis != 0 or any(len(self._shape(x)) != 1 for x in operation.operands):
-            joined = self._constant(np.concatenate)
-            self._lines.append(f"{joined}([{', '.join(operands)}], axis={axis!r}, out={self._text(Ref(n))})")
+    def allocate(self, n: int) -> None:
+        """Add the line that makes an array for an output, unless it is written over an input."""
+        if n not in self._layout.outputs or n in self._layout.donated or n in self.allocated:
             return
+        self.allocated.add(n)
+        value = self.program.values[n]
+        empty = self.names.called("empty", np.empty)
+        self.lines.append(f"v{n} = {empty}({value.shape!r}, {self.names.of(value.dtype_object)})")
+
+    def _write_blocks(self, group: Group) -> None:
+        blocks = Blocks(group, self, self.scratch)
+        body = [f"    {line}" for line in blocks.lines()]
+        name = f"blocks{group.results[0]}"
+        made = f"{name} = {self.names.of(blocks.cut)}({', '.join(map(self.text, blocks.whole.values()))})"
+        if not blocks.whole:
+            self.names.called(name, blocks.cut())
+        elif all(self._lasts(x.number) for x in blocks.whole.values()):
+            self.ahead.append(made)
+        else:
+            self.lines.append(made)
+        self.lines += [f"for {', '.join(blocks.names_of_blocks())}, in {name}:", *body]
+
+    def _lasts(self, n: int) -> bool:
+        root = self._layout.roots.get(n, n)
+        return self._layout.donated.get(root, root) in self._lasting
+
+    def _write_joined(self, operation: Operation) -> None:
+        """Copy those pieces that were not computed in their place."""
+        n = operation.results[0]
+        axis, stop = operation.options.get("axis", 0), 0
+        operands = [self.text(x) for x in operation.operands]
+        if axis != 0 or any(len(self._shape(x)) != 1 for x in operation.operands):
+            join = self.names.called("concatenate", np.concatenate)
+            self.lines.append(f"{join}([{', '.join(operands)}], {axis!r}, {self.text(Ref(n))})")
+            return
+        copyto = self.names.called("copyto", np.copyto)
         for x, text in zip(operation.operands, operands, strict=True):
             start, stop = stop, stop + math.prod(self._shape(x))
             inside = type(x) is Ref and self._is_piece(x.number, n, start)
             if not inside and start < stop:
-                self._lines.append(f"copyto({self._text(Ref(n))}[{start}:{stop}], {text})")
+                self.lines.append(f"{copyto}({self.text(Ref(n))}[{start}:{stop}], {text})")
 
     def _is_piece(self, number: int, joined: int, start: int) -> bool:
         """True for a value that was computed in its place in the vector ``joined``."""
@@ -154,32 +157,92 @@ class Writer:
             return self._static[number].__array_interface__["data"][0] == place.__array_interface__["data"][0]
         return False
 
+    def _is_plain_product(self, operation: Operation) -> bool:
+        """True for a product of two matrices that the BLAS can read as they lie."""
+        numbers = [*operation.reads(), operation.results[0]]
+        values = [self.program.values[n] for n in numbers]
+        return (
+            len(numbers) == 3
+            and all(len(value.shape) == 2 and min(value.shape) > 1 for value in values)
+            and len({value.dtype for value in values}) == 1
+            and values[0].dtype in ("float32", "float64")
+            and all(self._lies_packed(n) for n in numbers)
+        )
+
+    def _lies_packed(self, n: int) -> bool:
+        root = self._layout.roots.get(n, n)
+        root = self._layout.donated.get(root, root)
+        known = root in self._static or root in self._packed or root in self._layout.outputs
+        return n in self._layout.packed and (known or self._is_gathered(root))
+
+    def _is_gathered(self, n: int) -> bool:
+        return any(op.results == (n,) and op.name == "take" for op in self.program.operations)
+
     def _called(self, operation: Operation) -> str:
-        options = [f", {name}={self._text(x)}" for name, x in operation.options.items()]
-        operands = ", ".join(self._text(x) for x in operation.operands)
-        return f"{self._constant(operation.function)}({operands}{''.join(options)})"
+        """Return a call of the operation's function, or of the array's method that does the same."""
+        operands, options = [self.text(x) for x in operation.operands], operation.options
+        x = operation.operands[0] if operation.operands else None
+        if type(x) is Ref:
+            if operation.name == "getitem" and len(operands) == 2:
+                return f"{operands[0]}[{operands[1]}]"
+            if operation.name == "matrix_transpose" and len(self._shape(x)) == 2:
+                return f"{operands[0]}.T"
+            if operation.name == "reshape" and len(operands) == 2 and not options:
+                return f"{operands[0]}.reshape({operands[1]})"
+            if operation.name == "take" and len(operands) == 2 and options.keys() <= {"axis"}:
+                return f"{operands[0]}.take({operands[1]}, {options.get('axis')!r})"
+        named = [f"{name}={self.text(x)}" for name, x in options.items()]
+        return f"{self.names.of(operation.function)}({', '.join([*operands, *named])})"
 
     def _shape(self, x: Any) -> tuple[int, ...]:
-        return self._program.values[x.number].shape if type(x) is Ref else tuple(x.shape)
+        return self.program.values[x.number].shape if type(x) is Ref else tuple(x.shape)
 
     # --- names -----------------------------------------------------------------------------------------
 
-    def _text(self, x: Any) -> str:
+    def text(self, x: Any) -> str:
         if type(x) is Ref:
-            if x.number in self._static:
-                self._names[f"v{x.number}"] = self._static[x.number]
-            return f"v{x.number}"
+            n = self._layout.donated.get(x.number, x.number)
+            if n in self._static:
+                self.names.called(f"v{n}", self._static[n])
+            return f"v{n}"
         if isinstance(x, (list, tuple)):
-            inside = ", ".join(self._text(item) for item in x)
+            inside = ", ".join(self.text(item) for item in x)
             return f"[{inside}]" if isinstance(x, list) else f"({inside}{',' if len(x) == 1 else ''})"
         if x is None or type(x) in (bool, int) or (type(x) is float and math.isfinite(x)):
             return repr(x)
-        return self._constant(x)
+        return self.names.of(x)
 
-    def _constant(self, x: Any) -> str:
-        for name, known in self._names.items():
-            if known is x:
-                return name
-        name = f"c{len(self._names)}"
-        self._names[name] = x
-        return name
+    def bits(self, x: Any, dtype: Any) -> str:
+        array = self.known(x.number) if type(x) is Ref else None
+        if array is None:
+            return f"{self.text(x)}.view({self.names.of(dtype)})"
+        return self.names.called(f"{self.text(x)}_bits", array.view(dtype))
+
+    def filled(self, number: Any, n: int) -> str:
+        value = self.program.values[n]
+        if value.size > _FILLED:
+            return self.names.number(number)
+        return self.names.of(self.full(number, value.shape))
+
+    def full(self, number: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+        """Return an array that is full of one number, one for all who ask for the same."""
+        for known in self._full:
+            same = known.shape == shape and known.dtype == number.dtype
+            if same and known[(0,) * known.ndim].tobytes() == number.tobytes():
+                return known
+        self._full.append(np.full(shape, number))
+        return self._full[-1]
+
+    def known(self, n: int) -> np.ndarray | None:
+        """Return the array that a value is in, if its place is planned."""
+        return self._static.get(n)
+
+    def overlap(self, a: int, b: int) -> bool:
+        """True if two values may lie in the same memory."""
+        return self._place(a) == self._place(b)
+
+    def _place(self, n: int) -> tuple[bool, int]:
+        root = self._layout.roots.get(n, n)
+        root = self._layout.donated.get(root, root)
+        slot = self._memory.slot_of.get(root)
+        return (False, root) if slot is None else (True, slot)

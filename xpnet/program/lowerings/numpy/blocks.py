@@ -1,0 +1,217 @@
+"""Elementwise operations on large arrays, some rows at a time.
+
+One operation after another on arrays of some megabytes waits for the memory. So a group of them works on
+blocks of rows that stay in the processor's cache from its first operation to its last. Values that are
+needed inside the group only exist for one block at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from xpnet.program.lowerings.numpy.calls import UFUNCS, Texts, written
+from xpnet.program.passes.groups import Group, domain
+from xpnet.program.program import Operation, Program, Ref, Value
+
+if TYPE_CHECKING:
+    from xpnet.program.lowerings.numpy.writing import Writer
+
+__all__ = ["BLOCK", "Blocks", "can_be_cut", "homes"]
+
+BLOCK = 3 << 15  # bytes of an array that are worked on at a time: several such arrays fit into the cache
+_ENTRIES = BLOCK // 4
+_RESHAPES = ("reshape", "expand_dims", "squeeze")
+_NOT_IN_PLACE = ("where", "astype")
+
+
+def can_be_cut(operation: Operation, program: Program) -> bool:
+    """True for elementwise operations on arrays that are worth cutting, and can be."""
+    if operation.many or operation.options.keys() - {"copy"}:
+        return False
+    if operation.name not in UFUNCS and operation.name not in ("keep", "astype", "where"):
+        return False
+    value = program.values[operation.results[0]]
+    if len(value.shape) == 0 or value.shape[0] == 1 or value.size < 2 * _ENTRIES:
+        return False
+    return value.size // value.shape[0] <= BLOCK // 16
+
+
+class Blocks(Texts):
+    """Writes a loop over blocks for one group.
+
+    Args:
+        group: made of operations of which `can_be_cut` is true.
+        around: writes the program's code around it.
+        scratch: memory for values of one block, enlarged here if need be.
+
+    Attributes:
+        whole: names of blocks of arrays that are not known before the program runs, and their numbers; as
+            the names of all blocks, complete after `lines`.
+    """
+
+    def __init__(self, group: Group, around: Writer, scratch: list[np.ndarray]):
+        super().__init__(around.program, around.names)
+        self._group, self._around, self._scratch = group, around, scratch
+        self._values = around.program.values
+        self._bounds = _bounds(group, self._values)
+        self._homes = homes(group, self._values, around.overlap)
+        while any(home < -len(scratch) for home in self._homes.values()):
+            scratch.append(np.empty(BLOCK, dtype=np.uint8))
+        self.whole: dict[str, Ref] = {}
+        self._known: dict[str, list[np.ndarray]] = {}
+        self._reshaped: dict[int, Ref] = {}
+        self._kinds: list[Any] = []
+        self._axes = 0
+
+    def lines(self) -> list[str]:
+        """Return the lines inside the loop."""
+        body: list[str] = []
+        for member in self._group.members:
+            if member.name in _RESHAPES:
+                self._reshaped[member.results[0]] = member.operands[0]
+            else:
+                self._axes = len(domain(member, self._values))
+                body += written(member, self)
+        return body
+
+    def names_of_blocks(self) -> list[str]:
+        """Return what the blocks are called that the loop goes through."""
+        return [*self._known, *self.whole]
+
+    def cut(self, *arrays: np.ndarray) -> list[tuple[np.ndarray, ...]]:
+        """Return the blocks of each turn, given the arrays of ``whole``."""
+        columns = [*self._known.values(), *([x[rows] for rows in self._bounds] for x in arrays)]
+        return list(zip(*columns, strict=True))
+
+    def text(self, x: Any) -> str:
+        """Return the name of a value's block, or of the whole, if each block needs it whole."""
+        name, blocks = self._place(x)
+        if blocks is not None:
+            self._known[name] = blocks
+        return name
+
+    def bits(self, x: Any, dtype: Any) -> str:
+        name, blocks = self._place(x)
+        if blocks is None:
+            return f"{name}.view({self.names.of(dtype)})"
+        name += "_bits"
+        self._known[name] = [block.view(dtype) for block in blocks]
+        return name
+
+    def filled(self, number: Any, n: int) -> str:
+        full = self._around.full(number, (self._bounds[0].stop, *self._values[n].shape[1:]))
+        name = f"{self.names.of(full)}_rows"
+        self._known[name] = [full[: rows.stop - rows.start] for rows in self._bounds]
+        return name
+
+    def _place(self, x: Any) -> tuple[str, list[np.ndarray] | None]:
+        """Return the name of an operand, and its blocks if they are known before the program runs."""
+        if type(x) is not Ref:
+            array, shape = x, getattr(x, "shape", ())
+        elif x.number in self._reshaped:
+            return self._place_reshaped(x.number)
+        elif x.number in self._homes:
+            return self._place_inside(x.number)
+        else:
+            array, shape = self._around.known(x.number), self._values[x.number].shape
+        text = self._around.text(x)
+        if len(shape) != self._axes or not shape or shape[0] == 1:
+            return text, None
+        if array is not None:
+            return f"{text}_rows", [array[rows] for rows in self._bounds]
+        self.whole[f"{text}_rows"] = x
+        return f"{text}_rows", None
+
+    def _place_inside(self, n: int) -> tuple[str, list[np.ndarray] | None]:
+        """Return the name and the blocks of a value that nothing outside needs."""
+        home, value = self._homes[n], self._values[n]
+        if home >= 0:
+            return self._place(Ref(home))
+        kind = home, value.dtype, value.shape[1:]
+        if kind not in self._kinds:
+            self._kinds.append(kind)
+        memory, row = self._scratch[-home - 1], value.bytes // value.shape[0]
+        return f"t{self._kinds.index(kind)}", [
+            memory[: (rows.stop - rows.start) * row].view(value.dtype_object).reshape(-1, *value.shape[1:])
+            for rows in self._bounds
+        ]
+
+    def _place_reshaped(self, n: int) -> tuple[str, list[np.ndarray] | None]:
+        """Return the text and the blocks of a value that has dimensions of one entry more or less."""
+        x, row = self._reshaped[n], self._values[n].shape[1:]
+        axes, self._axes = self._axes, len(self._values[x.number].shape)
+        name, blocks = self._place(x)
+        self._axes = axes
+        if blocks is None:
+            return f"{name}.reshape({(-1, *row)!r})", None
+        return f"{name}_{'_'.join(map(str, row))}", [block.reshape(-1, *row) for block in blocks]
+
+
+def _bounds(group: Group, values: dict[int, Value]) -> list[slice]:
+    """Cut the rows of a group's loop."""
+    rows = group.loop.shape[0]
+    widest = max(values[n].bytes // rows for member in group.members for n in member.results)
+    count = -(-rows // (BLOCK // widest))
+    length = -(-rows // count)
+    return [slice(i, min(i + length, rows)) for i in range(0, rows, length)]
+
+
+def homes(group: Group, values: dict[int, Value], overlap: Callable[[int, int], bool]) -> dict[int, int]:
+    """Say where the blocks of values lie that nothing outside the group needs.
+
+    Args:
+        group: what is computed, in order.
+        values: what is known of the values.
+        overlap: whether two values from outside (operands and results of the group) lie in the same memory.
+
+    Returns:
+        For each such value a result of the group in whose memory it lies, or a piece of scratch memory: -1,
+        -2 and so on. Those that are reshaped lie where they were before.
+    """
+    members, results = group.members, set(group.results)
+    source = {m.results[0]: m.operands[0].number for m in members if m.name in _RESHAPES}
+    made: dict[int, int] = {}
+    last: dict[int, int] = {}
+    for i, member in enumerate(members):
+        made[member.results[0]] = i
+        for n in member.reads():
+            while True:
+                last[n] = i
+                if n not in source:
+                    break
+                n = source[n]
+    # For each home what lies there, and the member that reads it last.
+    holds: dict[int, list[int]] = {}
+    ends: dict[int, int] = {}
+    for r in group.results:
+        holds[r] = [n for n in group.reads() if overlap(n, r)]
+        ends[r] = max((last[n] for n in holds[r]), default=-1)
+    found: dict[int, int] = {}
+    for i, member in enumerate(members):
+        n = member.results[0]
+        if n in source:
+            continue
+        if n in results:
+            ends[n] = len(members)
+            continue
+
+        def in_place(home: int, i: int = i, member: Operation = member, n: int = n) -> bool:
+            same = all(values[x] == values[n] for x in holds[home])
+            return same and member.name not in _NOT_IN_PLACE
+
+        def long_enough(home: int, n: int = n) -> bool:
+            if home < 0:
+                return True
+            into = members[made[home]]
+            written_over = last[n] == made[home] and into.name not in _NOT_IN_PLACE
+            return values[home] == values[n] and (last[n] < made[home] or written_over)
+
+        free = (home for home, end in ends.items() if end < i or (end == i and in_place(home)))
+        home = next(filter(long_enough, free), None)
+        if home is None:
+            home = min(0, *ends) - 1
+        found[n], holds[home], ends[home] = home, [n], last[n]
+    return found

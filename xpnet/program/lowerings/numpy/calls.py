@@ -1,0 +1,158 @@
+"""The text of single NumPy calls that write into memory of our choice."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from typing import Any
+
+import numpy as np
+
+from xpnet.program.program import Operation, Program, Ref
+
+__all__ = ["UFUNCS", "Names", "Texts", "plannable", "written"]
+
+# Functions that NumPy has as ufuncs: they write into out=, which may be an operand's memory.
+UFUNCS: dict[str, Any] = {
+    "abs": np.absolute, "acos": np.arccos, "acosh": np.arccosh, "add": np.add, "asin": np.arcsin,
+    "asinh": np.arcsinh, "atan": np.arctan, "atan2": np.arctan2, "atanh": np.arctanh,
+    "bitwise_and": np.bitwise_and, "bitwise_invert": np.invert, "bitwise_left_shift": np.left_shift,
+    "bitwise_or": np.bitwise_or, "bitwise_right_shift": np.right_shift, "bitwise_xor": np.bitwise_xor,
+    "conj": np.conjugate, "copysign": np.copysign, "cos": np.cos, "cosh": np.cosh, "divide": np.divide,
+    "equal": np.equal, "exp": np.exp, "expm1": np.expm1, "floor": np.floor,
+    "floor_divide": np.floor_divide, "greater": np.greater, "greater_equal": np.greater_equal,
+    "hypot": np.hypot, "isfinite": np.isfinite, "isinf": np.isinf, "isnan": np.isnan, "less": np.less,
+    "less_equal": np.less_equal, "log": np.log, "log10": np.log10, "log1p": np.log1p, "log2": np.log2,
+    "logaddexp": np.logaddexp, "logical_and": np.logical_and, "logical_not": np.logical_not,
+    "logical_or": np.logical_or, "logical_xor": np.logical_xor, "maximum": np.maximum,
+    "minimum": np.minimum, "multiply": np.multiply, "negative": np.negative, "nextafter": np.nextafter,
+    "not_equal": np.not_equal, "pow": np.power, "reciprocal": np.reciprocal, "remainder": np.remainder,
+    "sign": np.sign, "signbit": np.signbit, "sin": np.sin, "sinh": np.sinh, "sqrt": np.sqrt,
+    "square": np.square, "subtract": np.subtract, "tan": np.tan, "tanh": np.tanh,
+}  # fmt: skip
+_REDUCTIONS = {"sum": np.add.reduce, "max": np.maximum.reduce, "min": np.minimum.reduce}
+_BITS: dict[str, Any] = {"float32": np.int32, "float64": np.int64, "float16": np.int16}
+
+
+def plannable(program: Program) -> set[int]:
+    """Return the results that can be written into memory of our choice."""
+    return {operation.results[0] for operation in program.operations if _writes(operation, program)}
+
+
+def _writes(operation: Operation, program: Program) -> bool:
+    made = program.values[operation.results[0]]
+    if operation.many or operation.name in ("where", "astype", "concat") or operation.name in UFUNCS:
+        return not operation.many and not operation.options.keys() - {"axis", "copy"}
+    if operation.name == "keep":
+        return made.dtype in _BITS
+    if operation.name == "matmul":
+        return len(made.shape) >= 2
+    if operation.name in _REDUCTIONS:
+        x = operation.operands[0]
+        known = program.values[x.number].dtype if type(x) is Ref else ""
+        return known == made.dtype and "dtype" not in operation.options and len(operation.operands) == 1
+    return False
+
+
+class Names(dict[str, Any]):
+    """The names that generated code uses, with what they stand for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._numbers: dict[tuple[Any, bytes], str] = {}
+
+    def of(self, x: Any) -> str:
+        """Return the name of an object."""
+        for name, known in self.items():
+            if known is x:
+                return name
+        return self.called(f"c{len(self)}", x)
+
+    def number(self, x: np.ndarray) -> str:
+        """Return the name of a constant 0-d array, the same for equal ones."""
+        key = x.dtype, x.tobytes()
+        if key not in self._numbers:
+            self._numbers[key] = self.of(x)
+        return self._numbers[key]
+
+    def called(self, name: str, x: Any) -> str:
+        """Give an object a name, and return that."""
+        self[name] = x
+        return name
+
+
+class Texts(ABC):
+    """What the operands and the result of a call are called where it stands."""
+
+    def __init__(self, program: Program, names: Names):
+        self.program, self.names = program, names
+
+    @abstractmethod
+    def text(self, x: Any) -> str:
+        """Return the text of a value, a literal or a container of them."""
+
+    @abstractmethod
+    def bits(self, x: Any, dtype: Any) -> str:
+        """Return the text of a value's entries read as whole numbers."""
+
+    @abstractmethod
+    def filled(self, number: Any, n: int) -> str:
+        """Return the text of an array that is like the value ``n`` in shape and full of ``number``."""
+
+
+def written(operation: Operation, texts: Texts) -> list[str]:
+    """Return the lines that compute an operation's result in its place; the operation is `plannable`."""
+    n = operation.results[0]
+    out, names, name = texts.text(Ref(n)), texts.names, operation.name
+    if name in UFUNCS:
+        function = names.called(UFUNCS[name].__name__, UFUNCS[name])
+        operands = ", ".join(_operands(operation, texts))
+        # By position, which is faster; as third argument of these two it is deprecated.
+        return [f"{function}({operands}, {'out=' if name in ('maximum', 'minimum') else ''}{out})"]
+    if name == "keep":
+        bits = _BITS[texts.program.values[n].dtype]
+        x, mask = operation.operands
+        times = names.called("multiply", np.multiply)
+        return [f"{times}({texts.bits(x, bits)}, {texts.text(mask)}, {texts.bits(Ref(n), bits)})"]
+    given = [texts.text(x) for x in operation.operands]
+    copyto = names.called("copyto", np.copyto)
+    if name == "astype":
+        return [f"{copyto}({out}, {given[0]}, 'unsafe')"]
+    if name == "where":
+        return [f"{copyto}({out}, {given[2]})", f"{copyto}({out}, {given[1]}, where={given[0]})"]
+    if name in _REDUCTIONS:
+        axis, kept = operation.options.get("axis"), bool(operation.options.get("keepdims", False))
+        reduce = names.called(f"{name}_along", _REDUCTIONS[name])
+        return [f"{reduce}({given[0]}, {axis!r}, None, {out}, {kept})"]
+    return [f"{names.called('matmul', np.matmul)}({', '.join(given)}, {out})"]
+
+
+def _operands(operation: Operation, texts: Texts) -> list[str]:
+    """Return the texts of a ufunc's operands.
+
+    NumPy makes an array of a Python number in each call. Here it is made beforehand, of the dtype that
+    NumPy would choose. The loops for larger and smaller are vectorized for whole arrays only.
+    """
+    dtypes = {texts.program.values[x.number].dtype_object if type(x) is Ref else getattr(x, "dtype", None)
+              for x in operation.operands}  # fmt: skip
+    dtypes.discard(None)
+    dtype = dtypes.pop() if len(dtypes) == 1 else None
+    found = []
+    for x in operation.operands:
+        number = _number(x, dtype)
+        if number is None:
+            found.append(texts.text(x))
+        elif operation.name in ("maximum", "minimum"):
+            found.append(texts.filled(number, operation.results[0]))
+        else:
+            found.append(texts.names.number(number))
+    return found
+
+
+def _number(x: Any, dtype: Any) -> np.ndarray | None:
+    """Return a Python number as a 0-d array of a floating dtype, if it is one that the dtype can hold."""
+    if type(x) not in (int, float) or dtype not in (np.float32, np.float64):
+        return None
+    if abs(x) > 2.0**24 and math.isfinite(x):
+        return None
+    return np.asarray(x, dtype=dtype)
