@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BLOCK", "Blocks", "can_be_cut", "homes"]
 
-BLOCK = 3 << 15  # bytes of an array that are worked on at a time: several such arrays fit into the cache
-_ENTRIES = BLOCK // 4
+BLOCK = 1 << 17  # bytes of an array that are worked on at a time: several such arrays fit into the cache
 _RESHAPES = ("reshape", "expand_dims", "squeeze")
 _NOT_IN_PLACE = ("where", "astype")
 
@@ -34,8 +33,8 @@ def can_be_cut(operation: Operation, program: Program) -> bool:
     if operation.name not in UFUNCS and operation.name not in ("keep", "astype", "where"):
         return False
     value = program.values[operation.results[0]]
-    if len(value.shape) == 0 or value.shape[0] == 1 or value.size < 2 * _ENTRIES:
-        return False
+    if len(value.shape) == 0 or value.shape[0] == 1 or value.size < BLOCK // 2:
+        return False  # less than two blocks of float32
     return value.size // value.shape[0] <= BLOCK // 16
 
 
@@ -168,50 +167,51 @@ def homes(group: Group, values: dict[int, Value], overlap: Callable[[int, int], 
         overlap: whether two values from outside (operands and results of the group) lie in the same memory.
 
     Returns:
-        For each such value a result of the group in whose memory it lies, or a piece of scratch memory: -1,
-        -2 and so on. Those that are reshaped lie where they were before.
+        For each such value a result of the group in whose memory it lies before that is made, or a piece of
+        scratch memory: -1, -2 and so on. What is reshaped stays where it was.
     """
-    members, results = group.members, set(group.results)
-    source = {m.results[0]: m.operands[0].number for m in members if m.name in _RESHAPES}
-    made: dict[int, int] = {}
-    last: dict[int, int] = {}
-    for i, member in enumerate(members):
-        made[member.results[0]] = i
-        for n in member.reads():
-            while True:
-                last[n] = i
-                if n not in source:
-                    break
-                n = source[n]
-    # For each home what lies there, and the member that reads it last.
-    holds: dict[int, list[int]] = {}
-    ends: dict[int, int] = {}
-    for r in group.results:
-        holds[r] = [n for n in group.reads() if overlap(n, r)]
-        ends[r] = max((last[n] for n in holds[r]), default=-1)
-    found: dict[int, int] = {}
-    for i, member in enumerate(members):
-        n = member.results[0]
-        if n in source:
-            continue
-        if n in results:
-            ends[n] = len(members)
-            continue
+    return _Homes(group, values, overlap).found
 
-        def in_place(home: int, i: int = i, member: Operation = member, n: int = n) -> bool:
-            same = all(values[x] == values[n] for x in holds[home])
-            return same and member.name not in _NOT_IN_PLACE
 
-        def long_enough(home: int, n: int = n) -> bool:
-            if home < 0:
-                return True
-            into = members[made[home]]
-            written_over = last[n] == made[home] and into.name not in _NOT_IN_PLACE
-            return values[home] == values[n] and (last[n] < made[home] or written_over)
+class _Homes:
+    def __init__(self, group: Group, values: dict[int, Value], overlap: Callable[[int, int], bool]):
+        self._members, self._values = group.members, values
+        same = {m.results[0]: m.operands[0].number for m in group.members if m.name in _RESHAPES}
+        self._made = {member.results[0]: i for i, member in enumerate(group.members)}
+        self._last: dict[int, int] = {}
+        for i, member in enumerate(group.members):
+            for n in member.reads():
+                while n in same:
+                    n = same[n]
+                self._last[n] = i
+        # For each home what lies there, and which member reads it last.
+        self._holds = {r: [n for n in group.reads() if overlap(n, r)] for r in group.results}
+        self._ends = {r: max((self._last[n] for n in self._holds[r]), default=-1) for r in group.results}
+        self.found: dict[int, int] = {}
+        for i, member in enumerate(group.members):
+            n = member.results[0]
+            if n in group.results:
+                self._ends[n] = len(group.members)
+            elif n not in same:
+                free = (home for home in self._ends if self._is_free(home, i) and self._is_good(home, n))
+                home = next(free, min(0, *self._ends) - 1)
+                self.found[n], self._holds[home], self._ends[home] = home, [n], self._last[n]
 
-        free = (home for home, end in ends.items() if end < i or (end == i and in_place(home)))
-        home = next(filter(long_enough, free), None)
-        if home is None:
-            home = min(0, *ends) - 1
-        found[n], holds[home], ends[home] = home, [n], last[n]
-    return found
+    def _is_free(self, home: int, i: int) -> bool:
+        """True if what lies in a home is not needed when a member has run, which may write over it."""
+        if self._ends[home] < i:
+            return True
+        made = self._values[self._members[i].results[0]]
+        same = all(self._values[n] == made for n in self._holds[home])
+        return self._ends[home] == i and same and self._in_place(i)
+
+    def _is_good(self, home: int, n: int) -> bool:
+        """True if a value can lie in a home until it is read for the last time."""
+        if home < 0:
+            return True
+        made, last = self._made[home], self._last[n]
+        same = self._values[home] == self._values[n]
+        return same and (last < made or (last == made and self._in_place(made)))
+
+    def _in_place(self, i: int) -> bool:
+        return self._members[i].name not in _NOT_IN_PLACE
