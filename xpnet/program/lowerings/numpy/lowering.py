@@ -102,7 +102,7 @@ class NumpyLoop:
     """A program as a loop over steps, with memory of its own; not for several threads at once.
 
     Called with the state, the constants and the sequences, it returns the state after all steps, in arrays of
-    its own, and the results of each step, stacked.
+    its own or in the given ones if they are donated, and the results of each step, stacked.
 
     Attributes:
         memory: where the values lie.
@@ -134,9 +134,9 @@ class NumpyLoop:
         self._run: Callable[..., None] = _made(self.source, writer)["loop"]
 
     def __call__(
-        self, carried: Sequence[Any], fixed: Sequence[Any], sequences: Sequence[Any]
+        self, carried: Sequence[Any], fixed: Sequence[Any], sequences: Sequence[Any], donate: bool = False
     ) -> tuple[list[Any], list[Any]]:
-        now = [np.array(x, order="C") for x in carried]
+        now = [np.asarray(x, order="C") if donate else np.array(x, order="C") for x in carried]
         steps = len(sequences[0])
         results = [np.empty((steps, *value.shape), dtype=value.dtype_object) for value in self._results]
         rows = [np.asarray(x, order="C") for x in sequences] + results
