@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import array_api_compat.numpy as xp
@@ -40,15 +41,17 @@ class Builder:
         return Program(self._inputs, tuple(self._operations), outputs, values, xp)
 
 
-def inputs_of(draw: np.random.Generator) -> list[np.ndarray]:
+def inputs_of(draw: np.random.Generator, shapes: Sequence[tuple[int, ...]] = _SHAPES) -> list[np.ndarray]:
     """Return arrays for `random_program`."""
-    return [draw.integers(-4, 5, size=shape).astype(np.float64) for shape in _SHAPES]
+    return [draw.integers(-4, 5, size=shape).astype(np.float64) for shape in shapes]
 
 
-def random_program(seed: int, length: int = 25) -> tuple[Program, list[np.ndarray]]:
+def random_program(
+    seed: int, length: int = 25, shapes: Sequence[tuple[int, ...]] = _SHAPES
+) -> tuple[Program, list[np.ndarray]]:
     """Return a program and arrays for it."""
     draw = np.random.default_rng(seed)
-    given = inputs_of(draw)
+    given = inputs_of(draw, shapes)
     builder = Builder(*given)
     for _ in range(length):
         n = int(draw.integers(max(0, len(builder.arrays) - 12), len(builder.arrays)))
