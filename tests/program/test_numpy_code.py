@@ -93,7 +93,8 @@ def test_reshapes_inside_blocks(returned: bool) -> None:
     x = Builder(np.arange(80.0), np.linspace(-1, 1, 240).reshape(80, 3))
     power = x.apply("multiply", Ref(0), 0.5)
     column = x.apply("reshape", power, (80, 1))
-    out = x.apply("add", Ref(1), column)
+    other = x.apply("square", Ref(0))  # must lie elsewhere
+    out = x.apply("add", x.apply("add", Ref(1), x.apply("reshape", other, (80, 1))), column)
     program = x.program(out, *([power] if returned else []))
     run = lowering.lower(program)
     assert run.source.count("for ") == 1
@@ -142,11 +143,19 @@ def test_what_is_read_later_is_not_overwritten() -> None:
         assert may_overwrite(group, old, new.number, program.values) is expected
 
 
+def test_what_each_block_needs_whole_is_not_overwritten() -> None:
+    x = Builder(np.arange(9.0).reshape(3, 3), np.ones((3, 3, 3)))
+    spread = x.apply("add", Ref(0), Ref(1))
+    new = x.apply("multiply", Ref(0), 2.0)
+    program = x.program(spread, new)
+    assert not may_overwrite(_group(program), 0, new.number, program.values)
+
+
 # --- The same calls, faster ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["maximum", "minimum", "multiply", "add", "greater", "pow"])
-@pytest.mark.parametrize("number", [0, -0.0, 1, 0.1, float("nan"), float("inf"), 3e38, 1e-50, 2**24 + 1])
+@pytest.mark.parametrize("number", [0, -0.0, 1, 0.1, float("nan"), float("inf"), 1e300, 1e-50, 2**24 + 1])
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_numbers(name: str, number: float) -> None:
     x = np.asarray([0.0, -0.0, np.nan, -np.nan, np.inf, -np.inf, 1.5, -2.5, 1e-40] * 9, dtype=np.float32)
@@ -157,12 +166,22 @@ def test_numbers(name: str, number: float) -> None:
         _same_bits(got, builder.arrays[-1])
 
 
-@pytest.mark.parametrize("layout", ["rows", "columns", "every second row", "every second column", "reversed"])
+def test_numbers_that_are_almost_the_same() -> None:
+    x = np.asarray([1.0, 2.0])
+    builder = Builder(x, x.astype(np.float32))
+    outputs = [builder.apply("multiply", Ref(n), number) for n in (0, 1) for number in (0.0, -0.0, 0.1)]
+    run = lowering.lower(builder.program(*outputs))
+    for got, ref in zip(run([x, builder.arrays[1]]), outputs, strict=True):
+        _same_bits(got, builder.arrays[ref.number])
+
+
+@pytest.mark.parametrize("layout", ["rows", "columns", "every second row", "every second column", "reversed", "one row"])
 def test_products_of_matrices_that_lie_in_any_way(layout: str) -> None:
     draw = np.random.default_rng(0)
     x = draw.normal(size=(12, 14)).astype(np.float32)
     x = {"rows": x, "columns": np.asfortranarray(x), "every second row": draw.normal(size=(24, 14))[::2],
-         "every second column": draw.normal(size=(12, 28))[:, ::2], "reversed": x[::-1]}[layout]  # fmt: skip
+         "every second column": draw.normal(size=(12, 28))[:, ::2], "reversed": x[::-1],
+         "one row": np.broadcast_to(x[0], (12, 14))}[layout]  # fmt: skip
 
     def f(x: Any) -> list[Any]:
         xp = x.__array_namespace__()
@@ -207,7 +226,8 @@ def _sort(carry: list[Any], constants: list[Any], row: list[Any]) -> tuple[list[
 def _both(carry: list[Any], constants: list[Any], row: list[Any]) -> tuple[list[Any], list[Any]]:
     a, b = carry
     new = a + b * row[0]
-    return [new, new], [new, new[0]]
+    total = a.__array_namespace__().sum(new)
+    return [new, new], [new, total, total, new[0]]
 
 
 def _constant(carry: list[Any], constants: list[Any], row: list[Any]) -> tuple[list[Any], list[Any]]:

@@ -190,9 +190,7 @@ class _Homes:
         self.found: dict[int, int] = {}
         for i, member in enumerate(group.members):
             n = member.results[0]
-            if n in group.results:
-                self._ends[n] = len(group.members)
-            elif n not in same:
+            if n not in group.results and n not in same:
                 free = (home for home in self._ends if self._is_free(home, i) and self._is_good(home, n))
                 home = next(free, min(0, *self._ends) - 1)
                 self.found[n], self._holds[home], self._ends[home] = home, [n], self._last[n]

@@ -153,6 +153,6 @@ def _number(x: Any, dtype: Any) -> np.ndarray | None:
     """Return a Python number as a 0-d array of a floating dtype, if it is one that the dtype can hold."""
     if type(x) not in (int, float) or dtype not in (np.float32, np.float64):
         return None
-    if abs(x) > 2.0**24 and math.isfinite(x):
-        return None
-    return np.asarray(x, dtype=dtype)
+    with np.errstate(over="ignore"):
+        made = np.asarray(x, dtype=dtype)
+    return made if np.isfinite(made) or not math.isfinite(x) else None

@@ -117,7 +117,7 @@ class NumpyLoop:
         writer = plan.writer(lasting=lasting, packed=(*program.inputs[:carry], *changing))
         rows = [f"v{n}" for n in changing]
         for position, x in enumerate(program.outputs[carry:]):
-            direct = x.number in layout.outputs - layout.donated.keys() - writer.allocated
+            direct = x.number in layout.outputs - writer.allocated
             if direct:  # computed in its row of what is returned
                 writer.allocated.add(x.number)
             rows.append(f"v{x.number}" if direct else f"row{position}")
