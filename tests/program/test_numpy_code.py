@@ -93,8 +93,10 @@ def test_reshapes_inside_blocks(returned: bool) -> None:
     x = Builder(np.arange(80.0), np.linspace(-1, 1, 240).reshape(80, 3))
     power = x.apply("multiply", Ref(0), 0.5)
     column = x.apply("reshape", power, (80, 1))
-    other = x.apply("square", Ref(0))  # must lie elsewhere
-    out = x.apply("add", x.apply("add", Ref(1), x.apply("reshape", other, (80, 1))), column)
+    part = x.apply("add", Ref(1), column)
+    square = x.apply("square", Ref(0))  # must not lie where the column still is
+    part = x.apply("multiply", part, x.apply("reshape", square, (80, 1)))
+    out = x.apply("add", part, column)
     program = x.program(out, *([power] if returned else []))
     run = lowering.lower(program)
     assert run.source.count("for ") == 1
@@ -175,23 +177,25 @@ def test_numbers_that_are_almost_the_same() -> None:
         _same_bits(got, builder.arrays[ref.number])
 
 
-@pytest.mark.parametrize("layout", ["rows", "columns", "every second row", "every second column", "reversed", "one row"])
+@pytest.mark.parametrize(
+    "layout", ["rows", "columns", "every second row", "every second column", "reversed", "one row"]
+)
 def test_products_of_matrices_that_lie_in_any_way(layout: str) -> None:
     draw = np.random.default_rng(0)
-    x = draw.normal(size=(12, 14)).astype(np.float32)
-    x = {"rows": x, "columns": np.asfortranarray(x), "every second row": draw.normal(size=(24, 14))[::2],
-         "every second column": draw.normal(size=(12, 28))[:, ::2], "reversed": x[::-1],
-         "one row": np.broadcast_to(x[0], (12, 14))}[layout]  # fmt: skip
+    x = draw.normal(size=(40, 33)).astype(np.float32)
+    x = {"rows": x, "columns": np.asfortranarray(x), "every second row": draw.normal(size=(80, 33))[::2],
+         "every second column": draw.normal(size=(40, 66))[:, ::2], "reversed": x[::-1],
+         "one row": np.broadcast_to(x[0], (40, 33))}[layout]  # fmt: skip
 
     def f(x: Any) -> list[Any]:
         xp = x.__array_namespace__()
         y = xp.tanh(x)
-        odd, even = y[:, 1::2], y[:, ::2]
+        odd, even = y[:, 1::2], y[:, 0:-1:2]
         return [x @ x.mT, x.mT @ x, y @ y.mT, y.mT @ x, x[:5, :] @ y[:5, :].mT, even @ odd.mT, x @ y[0, :]]
 
     for got, want in zip(lowering.lower(simplify(record(f)(x)))([x]), f(x), strict=True):
         if layout == "columns":  # uncompiled, what is made of it lies by columns, too
-            np.testing.assert_allclose(got, want, rtol=1e-5)
+            np.testing.assert_allclose(got, want, atol=1e-4)
         else:
             _same_bits(got, want)
 

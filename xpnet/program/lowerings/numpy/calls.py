@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from typing import Any
 
@@ -59,7 +58,7 @@ class Names(dict[str, Any]):
 
     def __init__(self) -> None:
         super().__init__()
-        self._numbers: dict[tuple[Any, bytes], str] = {}
+        self._numbers: dict[bytes, str] = {}
 
     def of(self, x: Any) -> str:
         """Return the name of an object."""
@@ -70,7 +69,7 @@ class Names(dict[str, Any]):
 
     def number(self, x: np.ndarray) -> str:
         """Return the name of a constant 0-d array, the same for equal ones."""
-        key = x.dtype, x.tobytes()
+        key = x.tobytes()  # 0.0 and -0.0 are equal
         if key not in self._numbers:
             self._numbers[key] = self.of(x)
         return self._numbers[key]
@@ -150,9 +149,8 @@ def _operands(operation: Operation, texts: Texts) -> list[str]:
 
 
 def _number(x: Any, dtype: Any) -> np.ndarray | None:
-    """Return a Python number as a 0-d array of a floating dtype, if it is one that the dtype can hold."""
+    """Return a Python number as a 0-d array of a floating dtype; None for what is no number."""
     if type(x) not in (int, float) or dtype not in (np.float32, np.float64):
         return None
     with np.errstate(over="ignore"):
-        made = np.asarray(x, dtype=dtype)
-    return made if np.isfinite(made) or not math.isfinite(x) else None
+        return np.asarray(x, dtype=dtype)
