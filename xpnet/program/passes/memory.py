@@ -45,7 +45,7 @@ def plan_memory(
         roots: for each value that lies in another's memory (a view, a piece of what is joined later) that
             other, which then gets its place when the first of them is made.
         in_place: names of operations that may write into an operand of the same shape and dtype, if that is
-            read for the last time.
+            read for the last time (``"group"``: if the group's members run one by one).
         apart: roots that get no place: inputs, outputs, and what is allocated otherwise.
     """
     last = _last_reads(program, roots)

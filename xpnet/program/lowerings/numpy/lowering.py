@@ -9,7 +9,8 @@ line a computation. The functions are those of the recorded program, so the numb
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -71,7 +72,7 @@ class NumpyProgram:
         arguments = ", ".join(f"v{n}" for n in program.inputs)
         lines = [*writer.lines, f"return [{', '.join(writer.results())}]"]
         self.source = "\n    ".join([f"def run({arguments}):", *lines]) + "\n"
-        self.memory = _with_scratch(plan.memory, writer)
+        self.memory = _all_memory(plan.memory, writer)
         self._run: Callable[..., list[Any]] = _made(self.source, writer)["run"]
 
     def __call__(self, inputs: Sequence[Any]) -> list[Any]:
@@ -111,7 +112,6 @@ class NumpyLoop:
 
     def __init__(self, plan: _Plan, carry: int, constants: int):
         program, layout = plan.program, plan.layout
-        self._carry = carry
         self._results = [program.values[x.number] for x in program.outputs[carry:]]
         lasting, changing = program.inputs[: carry + constants], program.inputs[carry + constants :]
         writer = plan.writer(lasting=lasting, packed=(*program.inputs[:carry], *changing))
@@ -130,7 +130,7 @@ class NumpyLoop:
         ahead = [f"    {line}" for line in writer.ahead]
         each = [f"    for {', '.join(rows)}, in rows:", *(f"        {line}" for line in writer.lines)]
         self.source = "\n".join([*head, *ahead, *each]) + "\n"
-        self.memory = _with_scratch(plan.memory, writer)
+        self.memory = _all_memory(plan.memory, writer)
         self._run: Callable[..., None] = _made(self.source, writer)["loop"]
 
     def __call__(
@@ -140,12 +140,19 @@ class NumpyLoop:
         steps = len(sequences[0])
         results = [np.empty((steps, *value.shape), dtype=value.dtype_object) for value in self._results]
         rows = [np.asarray(x, order="C") for x in sequences] + results
-        self._run([*now, *fixed], zip(*([x[i, ...] for i in range(steps)] for x in rows), strict=True))
+        self._run([*now, *fixed], zip(*map(_rows, rows), strict=True))
         return now, results
 
 
-def _with_scratch(memory: Memory, writer: Writer) -> Memory:
-    return dataclasses.replace(memory, slots=(*memory.slots, *(len(x) for x in writer.scratch)))
+def _rows(x: np.ndarray) -> Iterator[np.ndarray]:
+    """Return an iterator over the rows, which are arrays even if they are single numbers."""
+    return map(x.__getitem__, zip(range(len(x)), itertools.repeat(...)))
+
+
+def _all_memory(memory: Memory, writer: Writer) -> Memory:
+    """Return the plan with the memory that the generated code needs beside it."""
+    more = (x.nbytes for x in (*writer.scratch, *writer.constants))
+    return dataclasses.replace(memory, slots=(*memory.slots, *more))
 
 
 def _made(source: str, writer: Writer) -> dict[str, Any]:
