@@ -14,7 +14,7 @@ from xpnet.program.passes.simplify import simplify
 from xpnet.program.program import Program
 from xpnet.program.recording import record_call
 
-__all__ = ["Loop"]
+__all__ = ["Loop", "lowered_loop"]
 
 _log = logging.getLogger("xpnet")
 _CACHE = 8
@@ -91,20 +91,32 @@ class Loop:
         lower = choose(self._lower, array_namespace(*carry))
         recorded = record_call(self._step, (list(carry), list(constants), list(row)), {})
         self.recordings += 1
-        program = simplify(recorded.program)
-        if lower == "numba":
-            from xpnet.program.lowerings import numba
+        return lowered_loop(recorded.program, lower, len(carry), len(constants))
 
-            return numba.lower_loop(program, len(carry), len(constants))
-        if generic.is_jax(program):
-            return generic.lower_loop_jax(program, len(carry))
-        if lower == "numpy":
-            from xpnet.program.lowerings import numpy
 
-            in_place = numpy.lower_loop(program, len(carry), len(constants))
-            if in_place is not None:
-                return in_place
-        return _python_loop(program, lower, len(carry))
+def lowered_loop(program: Program, lower: str, carried: int, constants: int) -> Runner:
+    """Return the program of a step, which need not be simplified, as a loop over steps.
+
+    Args:
+        program: its inputs are the state, the constants and the rows, its outputs the state and the results.
+        lower: name of a lowering.
+        carried: number of arrays of the state.
+        constants: number of constant arrays.
+    """
+    program = simplify(program)
+    if lower == "numba":
+        from xpnet.program.lowerings import numba
+
+        return numba.lower_loop(program, carried, constants)
+    if generic.is_jax(program):
+        return generic.lower_loop_jax(program, carried)
+    if lower == "numpy":
+        from xpnet.program.lowerings import numpy
+
+        in_place = numpy.lower_loop(program, carried, constants)
+        if in_place is not None:
+            return in_place
+    return _python_loop(program, lower, carried)
 
 
 def _python_loop(program: Program, lower: str, carried: int) -> Runner:
@@ -113,15 +125,14 @@ def _python_loop(program: Program, lower: str, carried: int) -> Runner:
     overwrites = lower != "generic"
 
     def loop(carry: Any, constants: Any, sequences: Any, donate: bool) -> tuple[list[Any], list[Any]]:
-        now = list(carry)
+        xp, now, seen = array_namespace(*carry), list(carry), []
         if overwrites and not donate:
-            xp = array_namespace(*carry)
             now = [xp.asarray(x, copy=True) for x in carry]
-        seen = []
         for i in range(sequences[0].shape[0]):
             outputs = run([*now, *constants, *(x[i, ...] for x in sequences)])
-            now = outputs[:carried]
-            seen.append(outputs[carried:])
+            now, results = outputs[:carried], outputs[carried:]
+            # What is also part of the state is overwritten by the next step.
+            seen.append([xp.asarray(x, copy=True) for x in results] if overwrites else results)
         return now, _stacked(seen)
 
     return loop

@@ -26,11 +26,30 @@ class Ref:
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """What is known of a value before the program runs: its shape, and its dtype by name and object."""
+    """What is known of a value before the program runs.
+
+    Attributes:
+        shape: of the array.
+        dtype: by its name.
+        dtype_object: the library's own.
+        order: the axes as NumPy laid them out in memory, the fastest one last; empty: in their own order.
+    """
 
     shape: tuple[int, ...]
     dtype: str
     dtype_object: Any = field(compare=False, repr=False)
+    order: tuple[int, ...] = field(default=(), repr=False)
+
+    @classmethod
+    def of(cls, array: Any) -> Value:
+        """Return what is known of an array."""
+        shape: tuple[int, ...] = tuple(array.shape)
+        order: tuple[int, ...] = ()
+        strides = getattr(array, "strides", None)
+        if strides is not None and len(shape) > 1:
+            found = tuple(sorted(range(len(shape)), key=lambda axis: -abs(strides[axis])))
+            order = () if found == tuple(range(len(shape))) else found
+        return cls(shape, str(array.dtype).rpartition(".")[2], array.dtype, order)
 
     @property
     def size(self) -> int:
@@ -106,14 +125,24 @@ class Program:
         return len(self.operations)
 
     def __str__(self) -> str:
-        """One line an operation: ``%5 float32[64,10] = add(%3, %4)``."""
+        """One line an operation: ``%5 float32[64,10] = add(%3, %4)``; those of a group below it."""
         lines = [f"%{n} {self.values[n]} = input {i}" for i, n in enumerate(self.inputs)]
         for operation in self.operations:
-            made = ", ".join(f"%{n} {self.values[n]}" for n in operation.results)
-            given = [_text(x) for x in operation.operands]
-            given += [f"{name}={_text(x)}" for name, x in operation.options.items()]
-            lines.append(f"{made} = {operation.name}({', '.join(given)})")
+            lines.append(_line(operation, self.values))
+            lines += [f"    {_line(member, self.values)}" for member in getattr(operation, "members", ())]
         return "\n".join([*lines, f"return {', '.join(_text(x) for x in self.outputs)}"])
+
+    def to_dot(self) -> str:
+        """Return a picture in Graphviz's language, with frames around what is computed in one loop."""
+        from xpnet.program import drawing
+
+        return drawing.to_dot(self)
+
+    def to_mermaid(self) -> str:
+        """Return a picture as a Mermaid flowchart, with frames around what is computed in one loop."""
+        from xpnet.program import drawing
+
+        return drawing.to_mermaid(self)
 
     @property
     def bytes(self) -> int:
@@ -126,7 +155,16 @@ class Program:
         return sum(_flops(operation, self.values) for operation in self.operations)
 
 
+def _line(operation: Operation, values: dict[int, Value]) -> str:
+    made = ", ".join(f"%{n} {values[n]}" for n in operation.results)
+    given = [_text(x) for x in operation.operands]
+    given += [f"{name}={_text(x)}" for name, x in operation.options.items()]
+    return f"{made} = {operation.name}({', '.join(given)})"
+
+
 def _text(x: Any) -> str:
+    if isinstance(x, type):  # a dtype of NumPy
+        return x.__name__
     if hasattr(x, "shape") and hasattr(x, "dtype"):
         return f"constant {str(x.dtype).rpartition('.')[2]}[{','.join(map(str, x.shape))}]"
     if isinstance(x, (list, tuple)):
@@ -145,6 +183,9 @@ _MOVES = frozenset(
 def _flops(operation: Operation, values: dict[int, Value]) -> int:
     if operation.name in _MOVES:
         return 0
+    members = getattr(operation, "members", ())
+    if members:
+        return sum(_flops(member, values) for member in members)
     made = sum(values[n].size for n in operation.results)
     if operation.name == "matmul":
         left = operation.operands[0]

@@ -23,6 +23,7 @@ _PACKAGE = str(Path(__file__).parents[1])
 _BY_SHAPE = frozenset(
     {"ones_like", "zeros_like", "empty_like", "full_like", "result_type", "can_cast", "finfo"}
 )
+_SHAPED_BY_VALUES = frozenset({"nonzero", "unique_all", "unique_counts", "unique_inverse", "unique_values"})
 
 
 class RecordTrace(Trace):
@@ -49,6 +50,7 @@ class RecordTrace(Trace):
 
     def record(self, rule: Rule, function: Callable[..., Any], args: tuple[Any, ...], options: Any) -> Any:
         self.check_open(rule)
+        _check_shape(rule.name, args)
         if rule.name == "stop_gradient":
             return args[0]
         if rule.name in _BY_SHAPE:
@@ -80,8 +82,7 @@ class RecordTrace(Trace):
 
     def _made(self, value: Any) -> Tracer:
         number = len(self.values)
-        dtype = str(value.dtype).rpartition(".")[2]
-        self.values[number] = Value(tuple(value.shape), dtype, value.dtype)
+        self.values[number] = Value.of(value)
         return Tracer(value, self, number)
 
     def _value(self, x: Any) -> Any:
@@ -93,6 +94,21 @@ class RecordTrace(Trace):
         if type(x) is Tracer:
             return Ref(x.slot) if x.trace is self else x.value
         return type(x)(map(self._operand, x)) if type(x) in (list, tuple) else x
+
+
+def _check_shape(name: str, args: tuple[Any, ...]) -> None:
+    """Refuse what makes arrays of as many entries as there are values of some kind."""
+    counted = name in _SHAPED_BY_VALUES or (name == "repeat" and type(args[1]) is Tracer)
+    if counted or (name == "getitem" and any(_is_mask(x) for x in leaves(args[1]))):
+        what = "an index by a recorded mask" if name == "getitem" else name
+        raise RecordError(
+            f"{what} gives as many entries as the values of an array say{_place()}, and a program has fixed "
+            "shapes; use xp.where or sums of products with the mask, or leave that part uncompiled"
+        )
+
+
+def _is_mask(x: Any) -> bool:
+    return type(x) is Tracer and str(x.dtype).rpartition(".")[2] == "bool"
 
 
 def _place() -> str:

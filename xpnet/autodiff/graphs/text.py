@@ -7,18 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from xpnet.autodiff.graphs import pictures
 from xpnet.backends import backend_of
 
 if TYPE_CHECKING:
     from xpnet.autodiff.graphs.recording import Node
 
-__all__ = ["describe", "kind_of", "lines", "settings", "to_dot", "to_mermaid", "to_table"]
+__all__ = ["describe", "kind_of", "lines", "literal", "settings", "to_dot", "to_mermaid", "to_table"]
 
 _MOST_ENTRIES = 6  # of an array that is written out
 _MOST_ROWS = 60  # of a table
-
-# Inputs blue, constants grey, operations white, results green: light, so that text can be read on them.
-_FILL = {"input": "#DCEBF7", "constant": "#EEEEEE", "operation": "#FFFFFF", "result": "#DFF2E1"}
 
 
 def describe(value: Any) -> str:
@@ -56,20 +54,21 @@ def _number(x: Any) -> str:
 def settings(literals: Sequence[Any], sources: Sequence[int], options: dict[str, Any]) -> str:
     """Return the arguments of an operation that are no nodes, as text: ``axis=0``."""
     given = [x for x, source in zip(literals, sources, strict=True) if source < 0]
-    shown = [_literal(x) for x in given] + [
-        f"{name}={text}" for name, x in options.items() if x is not None and (text := _literal(x))
+    shown = [literal(x) for x in given] + [
+        f"{name}={text}" for name, x in options.items() if x is not None and (text := literal(x))
     ]
     return ", ".join(text for text in shown if text)
 
 
-def _literal(x: Any) -> str:
+def literal(x: Any) -> str:
+    """Return an argument that is no array as text, "" for what is left out of pictures."""
     if x is Ellipsis:
         return "..."
     if isinstance(x, slice):
         parts = ["" if part is None else str(part) for part in (x.start, x.stop, x.step)]
         return ":".join(parts[:2] if x.step is None else parts)
     if isinstance(x, (tuple, list)):
-        text = ", ".join(_literal(item) or "·" for item in x)
+        text = ", ".join(literal(item) or "·" for item in x)
         return f"[{text}]" if any(item is Ellipsis or isinstance(item, slice) for item in x) else f"({text})"
     return str(x) if x is None or isinstance(x, (bool, int, float, complex, str)) else ""
 
@@ -120,39 +119,22 @@ def kind_of(node: Node, outputs: Sequence[int | None]) -> str:
 
 def to_dot(nodes: Sequence[Node], outputs: Sequence[int | None]) -> str:
     """Return the graph in Graphviz's language."""
-    text = [
-        "digraph {",
-        "  rankdir=LR;",
-        '  node [shape=box, style="rounded,filled", fontname="Helvetica", fontsize=11];',
-        '  edge [color="#6F6F6F"];',
-    ]
-    for node in nodes:
-        title, shape, value, cotangent = lines(node)
-        parts = [title, shape, value, f"cotangent {cotangent}" if cotangent else ""]
-        label = "\\n".join(_quoted(part) for part in parts if part)
-        fill = _FILL[kind_of(node, outputs)]
-        text.append(f'  n{node.number} [label="{label}", fillcolor="{fill}"];')
-    text += [f"  n{i} -> n{node.number};" for node in nodes for i in node.parents]
-    return "\n".join([*text, "}\n"])
-
-
-def _quoted(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ")
+    return pictures.to_dot(_boxes(nodes, outputs), _arrows(nodes))
 
 
 def to_mermaid(nodes: Sequence[Node], outputs: Sequence[int | None]) -> str:
     """Return the graph as a Mermaid flowchart."""
-    text = ["flowchart LR"]
+    return pictures.to_mermaid(_boxes(nodes, outputs), _arrows(nodes))
+
+
+def _boxes(nodes: Sequence[Node], outputs: Sequence[int | None]) -> list[pictures.Box]:
+    boxes = []
     for node in nodes:
         title, shape, value, cotangent = lines(node)
-        parts = [title, shape, value, f"cotangent {cotangent}" if cotangent else ""]
-        label = "<br/>".join(_entities(part) for part in parts if part)
-        text.append(f'  n{node.number}["{label}"]:::{kind_of(node, outputs)}')
-    text += [f"  n{i} --> n{node.number}" for node in nodes for i in node.parents]
-    text += [f"  classDef {kind} fill:{fill},stroke:#6F6F6F,color:#000" for kind, fill in _FILL.items()]
-    return "\n".join(text) + "\n"
+        said = (title, shape, value, f"cotangent {cotangent}" if cotangent else "")
+        boxes.append(pictures.Box(f"n{node.number}", said, kind_of(node, outputs)))
+    return boxes
 
 
-def _entities(text: str) -> str:
-    """Write what Mermaid or HTML would take for its own as character codes, ``#34;`` for a quotation mark."""
-    return "".join(f"#{ord(c)};" if c in '"#&;<>`\\*_~|{}\n' else c for c in text)
+def _arrows(nodes: Sequence[Node]) -> list[tuple[str, str]]:
+    return [(f"n{i}", f"n{node.number}") for node in nodes for i in node.parents]

@@ -1,14 +1,17 @@
-"""Which values share memory: views with what they look at, results with an operand, others by turns."""
+"""Which values share memory: views with what they look at, results with an operand, others by turns.
+
+And in which order operations run, so that little memory is taken at a time.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import dataclasses
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
-from xpnet.program.passes.groups import Group, may_overwrite
 from xpnet.program.program import Operation, Program, Ref
 
-__all__ = ["Memory", "plan_memory"]
+__all__ = ["Memory", "idle_slots", "order_for_memory", "plan_memory"]
 
 
 @dataclass(frozen=True)
@@ -30,12 +33,57 @@ class Memory:
         """Peak memory of the planned values."""
         return sum(self.slots)
 
+    def __str__(self) -> str:
+        """In words: ``6.96 MB in 12 pieces; 39.90 MB without sharing``."""
+        planned, naive = (
+            f"{count / 1e6:.2f} MB" if count >= 1e6 else f"{count / 1e3:.2f} kB"
+            for count in (self.bytes, self.naive)
+        )
+        return f"{planned} in {len(self.slots)} pieces; {naive} without sharing"
+
+
+def order_for_memory(
+    program: Program, roots: Mapping[int, int], views: Collection[int], apart: Collection[int]
+) -> Program:
+    """Return the program with operations that free more memory than they take as early as they can be.
+
+    In a backward pass, the product that reads a layer's input for the last time comes before the one that
+    makes the cotangent of that input, which so can take its place.
+
+    Args:
+        program: whose operations run in order.
+        roots: as for `plan_memory`.
+        views: values that are looks at their root, and cost nothing.
+        apart: as for `plan_memory`.
+    """
+    last = _last_reads(program, roots)
+    made_at = {n: i for i, operation in enumerate(program.operations) for n in operation.results}
+    read_at: dict[int, set[int]] = {}
+    order: list[int] = []
+    for i, operation in enumerate(program.operations):
+        sources = {roots.get(n, n) for n in operation.reads()}
+        needed = {made_at[n] for n in operation.reads() if n in made_at}
+        freed = {n for n in sources if last[n] == i and n not in apart}
+        taken = sum(program.values[n].bytes for n in operation.results if n not in roots and n not in apart)
+        at = len(order)
+        while at and order[at - 1] not in needed:
+            # Before another operation that reads it, a value is not freed.
+            freed = {n for n in freed if order[at - 1] not in read_at.get(n, ())}
+            gain = sum(program.values[n].bytes for n in freed) - taken
+            if gain <= 0 and operation.results[0] not in views:
+                break
+            at -= 1
+        order.insert(at, i)
+        for n in sources:
+            read_at.setdefault(n, set()).add(i)
+    return dataclasses.replace(program, operations=tuple(program.operations[i] for i in order))
+
 
 def plan_memory(
     program: Program,
     roots: Mapping[int, int],
     *,
-    in_place: Collection[str] = (),
+    in_place: Callable[[Operation, int, int], bool] = lambda operation, old, new: False,
     apart: Collection[int] = (),
 ) -> Memory:
     """Plan memory by liveness: a value's place is free again after the last operation that reads it.
@@ -44,8 +92,8 @@ def plan_memory(
         program: whose operations run in order.
         roots: for each value that lies in another's memory (a view, a piece of what is joined later) that
             other, which then gets its place when the first of them is made.
-        in_place: names of operations that may write into an operand of the same shape and dtype, if that is
-            read for the last time (``"group"``: if the group's members run one by one).
+        in_place: says of an operation and the numbers of an operand, of the shape and dtype of a result and
+            read for the last time, and of that result, if this may be written over the operand.
         apart: roots that get no place: inputs, outputs, and what is allocated otherwise.
     """
     last = _last_reads(program, roots)
@@ -63,8 +111,9 @@ def plan_memory(
             size = program.values[root].bytes
             naive += size
             heir = None
-            if operation.name in in_place and root == n:
-                heir = next((d for d in dying if _fits(program, operation, roots, d, n)), None)
+            if root == n:
+                fitting = (d for d in dying if _fits(program, reads, roots, d, n))
+                heir = next((d for d in fitting if in_place(operation, d, n)), None)
             if heir is not None:
                 slot_of[n] = slot_of[heir]
                 dying.remove(heir)
@@ -83,6 +132,20 @@ def plan_memory(
     return Memory(tuple(slots), slot_of, naive)
 
 
+def idle_slots(program: Program, roots: Mapping[int, int], memory: Memory) -> list[set[int]]:
+    """Return for each operation the pieces of memory that hold nothing needed while it runs."""
+    last = _last_reads(program, roots)
+    first: dict[int, int] = {}
+    for i, operation in enumerate(program.operations):
+        for n in operation.results:
+            first.setdefault(roots.get(n, n), i)
+    idle = [set(range(len(memory.slots))) for _ in program.operations]
+    for root, slot in memory.slot_of.items():
+        for i in range(first[root], last.get(root, first[root]) + 1):
+            idle[i].discard(slot)
+    return idle
+
+
 def _last_reads(program: Program, roots: Mapping[int, int]) -> dict[int, int]:
     """Return for each root the number of the last operation that reads it or a view of it."""
     last: dict[int, int] = {}
@@ -95,12 +158,9 @@ def _last_reads(program: Program, roots: Mapping[int, int]) -> dict[int, int]:
     return last
 
 
-def _fits(program: Program, operation: Operation, roots: Mapping[int, int], old: int, new: int) -> bool:
+def _fits(program: Program, reads: list[int], roots: Mapping[int, int], old: int, new: int) -> bool:
     """True if ``old`` is read whole, through no view, and has the shape and dtype of the result ``new``."""
-    reads = list(operation.reads())
     views = any(n != old and roots.get(n) == old for n in reads)
-    if isinstance(operation, Group) and not may_overwrite(operation, old, new, program.values):
-        return False
     return old in reads and not views and program.values[old] == program.values[new]
 
 

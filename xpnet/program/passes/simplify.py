@@ -4,16 +4,41 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import operator
 from typing import Any
 
 from xpnet.program.program import Operation, Program, Ref
 
-__all__ = ["drop_dead", "fold_constants", "merge_equal", "simplify"]
+__all__ = ["drop_dead", "fold_constants", "merge_equal", "separate", "simplify"]
 
 
 def simplify(program: Program) -> Program:
     """Apply the passes of this file."""
-    return drop_dead(merge_equal(fold_constants(program)))
+    return drop_dead(merge_equal(fold_constants(separate(program))))
+
+
+def separate(program: Program) -> Program:
+    """Have an operation for each result of ``unstack`` and ``broadcast_arrays``, which are views."""
+    kept: list[Operation] = []
+    for operation in program.operations:
+        if operation.name in ("unstack", "broadcast_arrays"):
+            kept += [_one(operation, i, program) for i in range(len(operation.results))]
+        else:
+            kept.append(operation)
+    return dataclasses.replace(program, operations=tuple(kept))
+
+
+def _one(operation: Operation, i: int, program: Program) -> Operation:
+    """Return what makes result ``i`` alone."""
+    made = operation.results[i : i + 1]
+    if operation.name == "broadcast_arrays":
+        shape = program.values[made[0]].shape
+        return Operation("broadcast_to", (operation.operands[i], shape), {}, made, program.xp.broadcast_to)
+    x, *axis = operation.operands
+    axis = operation.options.get("axis", axis[0] if axis else 0)
+    rank = len(program.values[made[0]].shape) + 1
+    index = (*(slice(None),) * (axis % rank), i, Ellipsis)
+    return Operation("getitem", (x, index), {}, made, operator.getitem)
 
 
 def drop_dead(program: Program) -> Program:

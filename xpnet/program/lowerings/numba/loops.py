@@ -213,8 +213,9 @@ class GroupWriter:
             text = name(x, goes, lines)
             dtype = self._values[x.number].dtype if type(x) is Ref else x.dtype.name
             names.append(text if dtype == kind.name else f"np.{kind.name.replace('bool', 'bool_')}({text})")
-        if op.name in REDUCTIONS:  # over nothing
-            return names[0]
+        if op.name in REDUCTIONS:  # over nothing; a sum begins with 0.0, so that it is never -0.0
+            signed = op.name == "sum" and found[0].kind == "f"
+            return f"{names[0]} + {self._around.constant(0, found[0])}" if signed else names[0]
         expressed = expression(op, self._values, names, self._around.constant)
         assert expressed is not None
         return expressed

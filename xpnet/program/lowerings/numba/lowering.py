@@ -19,9 +19,10 @@ import numpy as np
 from xpnet.errors import RecordError
 from xpnet.program.lowerings.numba.compiling import Function, blas, compiled
 from xpnet.program.lowerings.numba.elements import can_be_grouped
-from xpnet.program.lowerings.numba.native import Native
-from xpnet.program.lowerings.numpy.calls import UFUNCS, plannable
-from xpnet.program.lowerings.numpy.layout import Layout, lay_out
+from xpnet.program.lowerings.numba.native import Native, gathers_rows
+from xpnet.program.lowerings.numba.schedule import Schedule
+from xpnet.program.lowerings.numpy.calls import plannable, writes_in_place
+from xpnet.program.lowerings.numpy.layout import lay_out
 from xpnet.program.lowerings.numpy.writing import Writer
 from xpnet.program.passes.expand import expand
 from xpnet.program.passes.groups import Group, group_operations
@@ -46,22 +47,34 @@ class _Plan:
     """A program with its groups, and the place of every value."""
 
     def __init__(self, program: Program, donated: dict[int, int]):
-        program = simplify(expand(program))
+        program = simplify(expand(_in_order(program)))
         grouped = group_operations(program, lambda op: can_be_grouped(op, program.values))
         can = plannable(grouped)
         for operation in grouped.operations:
-            if isinstance(operation, Group) or operation.name in ("take", "matmul"):
+            if isinstance(operation, Group) or operation.name == "matmul" or gathers_rows(operation, grouped):
                 can.update(operation.results)
         safe = {p: s for p, s in donated.items() if _can_overwrite(grouped, p, s)}
-        self.layout: Layout = lay_out(grouped, safe, can)
+        grouped, self.layout = lay_out(grouped, safe, can)
         returned = {self.layout.roots.get(n, n) for n in _numbers(grouped.outputs)}
         copied = {p: grouped.inputs[s] for p, s in donated.items() if p not in safe}
         copied = {p: n for p, n in copied.items() if n not in returned}
         self.layout = dataclasses.replace(self.layout, copied={**self.layout.copied, **copied})
         self.program = grouped
+
+        def in_place(operation: Operation, old: int, new: int) -> bool:
+            if isinstance(operation, Group):
+                return _entry_by_entry(grouped, operation, old)
+            return writes_in_place(operation)
+
         self.memory: Memory = plan_memory(
-            grouped, self.layout.roots, in_place=frozenset(UFUNCS) | {"keep"}, apart=self.layout.apart
+            grouped, self.layout.roots, in_place=in_place, apart=self.layout.apart
         )
+
+
+def _in_order(program: Program) -> Program:
+    """Return the program with the axes of all values in their own order: compiled code has its own sums."""
+    values = {n: dataclasses.replace(value, order=()) for n, value in program.values.items()}
+    return dataclasses.replace(program, values=values)
 
 
 def _numbers(outputs: Sequence[Any]) -> set[int]:
@@ -75,14 +88,21 @@ def _can_overwrite(program: Program, position: int, source: int) -> bool:
         return True
     for operation in program.operations:
         if isinstance(operation, Group) and x.number in operation.results:
-            shape = program.values[given].shape
-            return operation.loop.split is None and all(
-                n == given and program.values[m.results[0]].shape == shape
-                for m in operation.members
-                for n in m.reads()
-                if _looks_at(program, n) == given
-            )
+            return _entry_by_entry(program, operation, given)
     return True
+
+
+def _entry_by_entry(program: Program, group: Group, given: int) -> bool:
+    """True if a group has read an entry of ``given`` for the last time when it stores one of a result."""
+    shape = program.values[given].shape
+    # One that has to wait for sums over rows goes through these several times.
+    once = group.loop.split is None or not Schedule(group, program.values).last
+    return once and all(
+        n == given and program.values[m.results[0]].shape == shape
+        for m in group.members
+        for n in m.reads()
+        if _looks_at(program, n) == given
+    )
 
 
 def _looks_at(program: Program, number: int) -> int:
@@ -100,6 +120,7 @@ class NumbaProgram:
     """A program with memory of its own; not for several threads at once.
 
     Attributes:
+        program: as it is run, with groups.
         memory: where the values lie.
         source: the generated Python code, which calls the compiled functions.
         compiled_source: the generated code of these.
@@ -107,7 +128,7 @@ class NumbaProgram:
 
     def __init__(self, program: Program, donated: dict[int, int]):
         plan = _Plan(program, donated)
-        self.program, self.memory = program, plan.memory
+        self.program, self.memory = plan.program, plan.memory
         native = Native(plan.program, plan.layout, plan.memory, blas())
         writing = _Segments(plan, native)
         self.source, self.compiled_source, names = writing.write()
@@ -239,7 +260,7 @@ def lower_loop(program: Program, carry: int, constants: int) -> Callable[..., tu
         for i in range(len(sequences[0])):
             out = once([*now, *fixed, *(x[i, ...] for x in sequences)])
             now = out[:carry]
-            seen.append(out[carry:])
+            seen.append([np.array(x) for x in out[carry:]])  # the next step may overwrite them
         return now, [np.stack(column) for column in zip(*seen, strict=True)]
 
     return loop

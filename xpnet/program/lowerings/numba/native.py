@@ -18,7 +18,7 @@ from xpnet.program.passes.groups import Group
 from xpnet.program.passes.memory import Memory
 from xpnet.program.program import Operation, Program, Ref
 
-__all__ = ["Native"]
+__all__ = ["Native", "gathers_rows"]
 
 _ALIGNED = 64  # bytes: a line of the cache, and the longest vector
 _TINY = 512  # products of two numbers in a matrix product, up to which loops are faster than the BLAS
@@ -171,13 +171,12 @@ class Native:
         n = operation.results[0]
         if any(type(x) is not Ref for x in operation.operands):
             return None
-        a, b, c = _matrices(*(self.place(x) for x in (*operation.operands, Ref(n))))
         dtypes = {self.program.values[m].dtype for m in (*operation.reads(), n)}
-        if (
-            any(len(x.shape) != 2 for x in (a, b, c))
-            or len(dtypes) > 1
-            or not dtypes <= {"float32", "float64"}
-        ):
+        known = len(dtypes) == 1 and dtypes <= {"float32", "float64"}
+        if not known or not self.program.values[n].shape:
+            return None
+        a, b, c = _matrices(*(self.place(x) for x in (*operation.operands, Ref(n))))
+        if any(len(x.shape) != 2 for x in (a, b, c)):
             return None
         dtype = dtypes.pop()
         (rows, inner), columns = a.shape, b.shape[1]
@@ -197,17 +196,9 @@ class Native:
         ]
 
     def _take(self, operation: Operation) -> list[str] | None:
-        if len(operation.operands) != 2 or any(type(x) is not Ref for x in operation.operands):
+        if not gathers_rows(operation, self.program):
             return None
         x, rows = (self.place(v) for v in operation.operands)
-        values = self.program.values
-        axis = operation.options.get("axis")
-        kind = values[operation.operands[1].number].dtype
-        whole = len(rows.shape) == 1 and kind in ("int32", "int64") and len(x.shape) >= 1 and x.shape[0]
-        if not whole or (axis != 0 and not (axis is None and len(x.shape) == 1)):
-            return None
-        if values[operation.results[0]].dtype not in _GATHERED:
-            return None
         out = self.place(Ref(operation.results[0]))
         n = operation.results[0]
         row = Place(x.pointer, x.offset, x.shape[1:], x.strides[1:])
@@ -285,6 +276,18 @@ class Native:
 
 _GATHERED = frozenset({"bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
                        "float32", "float64"})  # fmt: skip
+
+
+def gathers_rows(operation: Operation, program: Program) -> bool:
+    """True for a ``take`` of rows, which compiled code can do."""
+    if operation.name != "take" or len(operation.operands) != 2:
+        return False
+    if any(type(x) is not Ref for x in operation.operands):
+        return False
+    x, rows = (program.values[v.number] for v in operation.operands)
+    axis = operation.options.get("axis")
+    along = bool(x.shape) and x.shape[0] > 0 and (axis == 0 or (axis is None and len(x.shape) == 1))
+    return along and len(rows.shape) == 1 and rows.dtype in ("int32", "int64") and x.dtype in _GATHERED
 
 
 def _whole(pointer: str, offset: int, shape: tuple[int, ...]) -> Place:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from abc import ABC, abstractmethod
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from xpnet.program.program import Operation, Program, Ref
 
-__all__ = ["UFUNCS", "Names", "Texts", "plannable", "written"]
+__all__ = ["UFUNCS", "Names", "Texts", "plannable", "writes_in_place", "written"]
 
 # Functions that NumPy has as ufuncs: they write into out=, which may be an operand's memory.
 UFUNCS: dict[str, Any] = {
@@ -30,6 +31,8 @@ UFUNCS: dict[str, Any] = {
     "square": np.square, "subtract": np.subtract, "tan": np.tan, "tanh": np.tanh,
 }  # fmt: skip
 _REDUCTIONS = {"sum": np.add.reduce, "max": np.maximum.reduce, "min": np.minimum.reduce}
+# What the operator ** is for some numbers; of complex arrays, np.power rounds otherwise.
+_POWERS = {2: np.square, 0.5: np.sqrt, -1: np.reciprocal}
 _BITS: dict[str, Any] = {"float32": np.int32, "float64": np.int64, "float16": np.int16}
 
 
@@ -38,8 +41,15 @@ def plannable(program: Program) -> set[int]:
     return {operation.results[0] for operation in program.operations if _writes(operation, program)}
 
 
+def writes_in_place(operation: Operation) -> bool:
+    """True if the result may be written over an operand of its shape and dtype."""
+    return operation.name in UFUNCS or operation.name == "keep"
+
+
 def _writes(operation: Operation, program: Program) -> bool:
     made = program.values[operation.results[0]]
+    if operation.name == "sign" and made.dtype.startswith("complex"):
+        return False  # NumPy's own rounds otherwise
     if operation.many or operation.name in ("where", "astype", "concat") or operation.name in UFUNCS:
         return not operation.many and not operation.options.keys() - {"axis", "copy"}
     if operation.name == "keep":
@@ -103,6 +113,10 @@ def written(operation: Operation, texts: Texts) -> list[str]:
     """Return the lines that compute an operation's result in its place; the operation is `plannable`."""
     n = operation.results[0]
     out, names, name = texts.text(Ref(n)), texts.names, operation.name
+    power = operation.operands[1] if operation.function is operator.pow else None
+    if type(power) in (int, float) and power in _POWERS:
+        function = names.called(_POWERS[power].__name__, _POWERS[power])
+        return [f"{function}({texts.text(operation.operands[0])}, {out})"]
     if name in UFUNCS:
         function = names.called(UFUNCS[name].__name__, UFUNCS[name])
         operands = ", ".join(_operands(operation, texts))

@@ -11,17 +11,18 @@ from typing import Any
 import numpy as np
 
 from xpnet.program.passes.groups import Group, may_overwrite
-from xpnet.program.program import Operation, Program, Ref
+from xpnet.program.passes.memory import order_for_memory
+from xpnet.program.program import Operation, Program, Ref, Value
 
-__all__ = ["Layout", "lay_out"]
+__all__ = ["Layout", "laid_out", "lay_out"]
 
 # These may return a look at their operand's memory.
 _VIEWS = frozenset(
     {"getitem", "reshape", "matrix_transpose", "permute_dims", "moveaxis", "expand_dims", "squeeze",
-     "broadcast_to", "flip"}
+     "broadcast_to", "flip", "real", "imag", "linalg.diagonal"}
 )  # fmt: skip
 
-_NOT_ENTRY_BY_ENTRY = frozenset({"matmul", "where", "concat", "sum", "max", "min"})
+_NOT_ENTRY_BY_ENTRY = frozenset({"matmul", "where", "concat", "sum", "max", "min", "take"})
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,22 @@ class Layout:
     packed: frozenset[int]
 
 
-def lay_out(program: Program, donations: dict[int, int], plannable: Collection[int]) -> Layout:
-    """Return the layout; ``plannable`` are the results that can be written where we want them."""
+def lay_out(
+    program: Program, donations: dict[int, int], plannable: Collection[int]
+) -> tuple[Program, Layout]:
+    """Return the program in an order that takes little memory, and its layout.
+
+    Args:
+        program: simplified.
+        donations: for some outputs (by position) the input (by position) whose memory they take over.
+        plannable: results that can be written where we want them.
+    """
+    layout = _layout(program, donations, plannable)
+    ordered = order_for_memory(program, layout.roots, layout.views, layout.apart)
+    return ordered, _layout(ordered, donations, plannable)
+
+
+def _layout(program: Program, donations: dict[int, int], plannable: Collection[int]) -> Layout:
     dummies, roots = _look(program)
     views = frozenset(roots)
     outputs = {roots.get(x.number, x.number) for x in program.outputs if type(x) is Ref}
@@ -73,7 +88,7 @@ def lay_out(program: Program, donations: dict[int, int], plannable: Collection[i
 
 def _look(program: Program) -> tuple[dict[int, np.ndarray], dict[int, int]]:
     """Apply the functions that may return views to empty arrays, and see."""
-    dummies = {n: np.empty(v.shape, dtype=v.dtype_object) for n, v in program.values.items()}
+    dummies = {n: laid_out(np.empty(v.size, v.dtype_object), v) for n, v in program.values.items()}
     roots: dict[int, int] = {}
     for operation in program.operations:
         source = operation.operands[0] if operation.operands else None
@@ -86,6 +101,17 @@ def _look(program: Program) -> tuple[dict[int, np.ndarray], dict[int, int]]:
             dummies[n] = out
             roots[n] = roots.get(source.number, source.number)
     return dummies, roots
+
+
+def laid_out(entries: np.ndarray, value: Value) -> np.ndarray:
+    """Return a vector of entries as the array ``value``, with its axes in memory as NumPy has them there.
+
+    Sums go through memory, so that another order would not give the same bits.
+    """
+    if not value.order:
+        return entries.reshape(value.shape)
+    turned = entries.reshape([value.shape[axis] for axis in value.order])
+    return turned.transpose(np.argsort(value.order))
 
 
 def _find_pieces(
@@ -107,12 +133,19 @@ def _find_pieces(
             if type(x) is not Ref or not size:
                 continue
             n = roots.get(x.number, x.number)
-            whole = dummies[n].size == size and dummies[n].flags.c_contiguous
+            whole = _is_whole(dummies[x.number], dummies[n])
             own = n in made_by and n in plannable and n not in outputs and n not in pieces
             same = program.values[n].dtype == program.values[joined].dtype
             if whole and own and same and made_by[n].name != "concat":
                 pieces[n] = (joined, stop - size, stop)
     return pieces
+
+
+def _is_whole(look: np.ndarray, array: np.ndarray) -> bool:
+    """True for a look at all entries of an array, in their order in memory."""
+    places = [x.__array_interface__["data"][0] for x in (look, array)]
+    orderly = look.flags.c_contiguous and array.flags.c_contiguous
+    return orderly and look.size == array.size and places[0] == places[1]
 
 
 def _joins_vectors(operation: Operation, program: Program) -> bool:

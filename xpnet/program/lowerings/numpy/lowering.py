@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 
 from xpnet.program.lowerings.numpy.blocks import can_be_cut
-from xpnet.program.lowerings.numpy.calls import UFUNCS, plannable
-from xpnet.program.lowerings.numpy.layout import Layout, lay_out
+from xpnet.program.lowerings.numpy.calls import plannable, writes_in_place
+from xpnet.program.lowerings.numpy.layout import lay_out
 from xpnet.program.lowerings.numpy.writing import Writer
-from xpnet.program.passes.groups import Group, group_operations
+from xpnet.program.passes.groups import Group, group_operations, may_overwrite
 from xpnet.program.passes.memory import Memory, plan_memory
-from xpnet.program.program import Program, Ref
+from xpnet.program.program import Operation, Program, Ref
 
 __all__ = ["NumpyLoop", "NumpyProgram", "lower", "lower_loop"]
 
@@ -40,13 +40,18 @@ class _Plan:
     """A program with its groups, and the place of every value."""
 
     def __init__(self, program: Program, donated: dict[int, int]):
-        self.program = group_operations(program, lambda operation: can_be_cut(operation, program))
-        can = plannable(self.program)
-        for operation in self.program.operations:
+        grouped = group_operations(program, lambda operation: can_be_cut(operation, program))
+        can = plannable(grouped)
+        for operation in grouped.operations:
             if isinstance(operation, Group):
                 can.update(operation.results)
-        self.layout: Layout = lay_out(self.program, donated, can)
-        in_place = frozenset(UFUNCS) | {"keep", "group"}
+        self.program, self.layout = lay_out(grouped, donated, can)
+
+        def in_place(operation: Operation, old: int, new: int) -> bool:
+            if isinstance(operation, Group):
+                return may_overwrite(operation, old, new, program.values)
+            return writes_in_place(operation)
+
         self.memory: Memory = plan_memory(
             self.program, self.layout.roots, in_place=in_place, apart=self.layout.apart
         )
@@ -60,13 +65,14 @@ class NumpyProgram:
     """A program with memory of its own; not for several threads at once.
 
     Attributes:
+        program: as it is run, with groups.
         memory: where the values lie.
         source: the generated code.
     """
 
     def __init__(self, program: Program, donated: dict[int, int]):
         plan = _Plan(program, donated)
-        self.program = program
+        self.program = plan.program
         writer = plan.writer()
         writer.write_all()
         arguments = ", ".join(f"v{n}" for n in program.inputs)

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.program.lowerings.numpy.blocks import Blocks
+from xpnet.program.lowerings.numpy import blocks
 from xpnet.program.lowerings.numpy.calls import Names, Texts, written
-from xpnet.program.lowerings.numpy.layout import Layout
+from xpnet.program.lowerings.numpy.layout import Layout, laid_out
 from xpnet.program.passes.groups import Group
-from xpnet.program.passes.memory import Memory
+from xpnet.program.passes.memory import Memory, idle_slots
 from xpnet.program.program import Operation, Program, Ref
 
 __all__ = ["Writer"]
@@ -35,7 +35,7 @@ class Writer(Texts):
         ahead: lines to be run once.
         lines: lines of each run.
         scratch: memory for blocks.
-        constants: arrays that are full of one number.
+        constants: vectors that are full of one number.
         allocated: outputs whose arrays are there already.
     """
 
@@ -53,12 +53,18 @@ class Writer(Texts):
         self.lines: list[str] = []
         self.scratch: list[np.ndarray] = []
         self.constants: list[np.ndarray] = []
+        self._full: dict[tuple[int, tuple[int, ...]], np.ndarray] = {}
         self._layout, self._memory, self._lasting, self._packed = layout, memory, lasting, packed
         self.allocated: set[int] = set()
         self._static: dict[int, np.ndarray] = {}
         for n, place in memory.slot_of.items():
             value = program.values[n]
-            self._static[n] = pieces[place][: value.bytes].view(value.dtype_object).reshape(value.shape)
+            self._static[n] = laid_out(pieces[place][: value.bytes].view(value.dtype_object), value)
+        idle = idle_slots(program, layout.roots, memory)
+        self._idle = {
+            id(op): sorted((pieces[k] for k in slots), key=len)
+            for op, slots in zip(program.operations, idle, strict=True)
+        }
         for n, (joined, start, stop) in layout.pieces.items():
             if joined in self._static:
                 self._static[n] = self._static[joined][start:stop].reshape(program.values[n].shape)
@@ -95,7 +101,7 @@ class Writer(Texts):
             else:
                 self.lines += written(operation, self)
         else:
-            made_here = ", ".join(f"v{n}" for n in operation.results)
+            made_here = ", ".join(f"v{n}" for n in operation.results) + ("," if operation.many else "")
             self.lines.append(f"{made_here} = {self._called(operation)}")
 
     def write_view(self, operation: Operation) -> None:
@@ -116,20 +122,25 @@ class Writer(Texts):
         self.allocated.add(n)
         value = self.program.values[n]
         empty = self.names.called("empty", np.empty)
-        self.lines.append(f"v{n} = {empty}({value.shape!r}, {self.names.of(value.dtype_object)})")
+        turned = f".transpose({tuple(map(int, np.argsort(value.order)))})" if value.order else ""
+        shape = tuple(value.shape[axis] for axis in value.order) or value.shape
+        self.lines.append(f"v{n} = {empty}({shape!r}, {self.names.of(value.dtype_object)}){turned}")
 
     def _write_blocks(self, group: Group) -> None:
-        blocks = Blocks(group, self, self.scratch)
-        body = [f"    {line}" for line in blocks.lines()]
+        idle = [piece for piece in self._idle[id(group)] if len(piece) >= blocks.BLOCK]
+        scratch = [*idle, *self.scratch]
+        loop = blocks.Blocks(group, self, scratch)
+        self.scratch = scratch[len(idle) :]
+        body = [f"    {line}" for line in loop.lines()]
         name = f"blocks{group.results[0]}"
-        made = f"{name} = {self.names.of(blocks.cut)}({', '.join(map(self.text, blocks.whole.values()))})"
-        if not blocks.whole:
-            self.names.called(name, blocks.cut())
-        elif all(self._lasts(x.number) for x in blocks.whole.values()):
+        made = f"{name} = {self.names.of(loop.cut)}({', '.join(map(self.text, loop.whole.values()))})"
+        if not loop.whole:
+            self.names.called(name, loop.cut())
+        elif all(self._lasts(x.number) for x in loop.whole.values()):
             self.ahead.append(made)
         else:
             self.lines.append(made)
-        self.lines += [f"for {', '.join(blocks.names_of_blocks())}, in {name}:", *body]
+        self.lines += [f"for {', '.join(loop.names_of_blocks())}, in {name}:", *body]
 
     def _lasts(self, n: int) -> bool:
         root = self._layout.roots.get(n, n)
@@ -227,12 +238,15 @@ class Writer(Texts):
 
     def full(self, number: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
         """Return an array that is full of one number, one for all who ask for the same."""
-        for known in self.constants:
-            same = known.shape == shape and known.dtype == number.dtype
-            if same and known[(0,) * known.ndim].tobytes() == number.tobytes():
-                return known
-        self.constants.append(np.full(shape, number))
-        return self.constants[-1]
+        size = math.prod(shape)
+        for entries in self.constants:
+            alike = entries.dtype == number.dtype and entries[:1].tobytes() == number.tobytes()
+            if alike and len(entries) >= size:
+                break
+        else:
+            entries = np.full(max(size, 1), number)
+            self.constants.append(entries)
+        return self._full.setdefault((id(entries), shape), entries[:size].reshape(shape))
 
     def known(self, n: int) -> np.ndarray | None:
         """Return the array that a value is in, if its place is planned."""
