@@ -77,6 +77,25 @@ def _reduced(x: Any) -> Any:
     return [function(x, axis=axis) for function in functions for axis in (None, 0, (0, 1))]
 
 
+def _apart(x: Any) -> Any:
+    xp = array_namespace(x)
+    rows, columns, single = xp.unstack(x * 2), xp.unstack(x + 1, axis=1), xp.unstack(x[:1] - 1)
+    return [rows[1], rows[3], *columns, *single, *xp.broadcast_arrays(x * 3, x[0] * 4)]
+
+
+def _joined_turned(x: Any) -> Any:
+    xp = array_namespace(x)
+    a, b = x[0] * 2, x[1] * 3
+    return xp.concat([xp.flip(a), b[::-1], xp.reshape(x * 4, (-1,))])
+
+
+def _summed_turned(x: Any) -> Any:
+    """Sums through arrays that NumPy lays out column by column, since what they were made of is."""
+    xp = array_namespace(x)
+    turned = x.mT * 2 + 0.1
+    return [xp.sum(turned, axis=1), xp.sum(turned), xp.sum(xp.exp(turned), axis=0), turned[3] @ x]
+
+
 def _sorted(x: Any) -> Any:
     xp = array_namespace(x)
     return [xp.sort(x), xp.argsort(x), xp.cumulative_sum(x)]
@@ -121,6 +140,17 @@ FUNCTIONS: dict[str, tuple[Callable[..., Any], list[Any]]] = {
     "assigned": (_assigned, [_some(14, 4)]),
     "curvature": (lambda x: hvp(_cubes, x, x), [_some(15, 4)]),
     "scalars": (lambda x: x[0] * x[1] + array_namespace(x).maximum(x[2], 0.5), [_some(16, 3)]),
-    "empty": (lambda x: [x * 2, array_namespace(x).sum(x), x @ x.mT], [np.zeros((0, 3))]),
+    "empty": (
+        lambda x: [x * 2, array_namespace(x).sum(x), x @ x.mT, x.mT @ x, x[:, 0] @ x[:, 1]],
+        [np.zeros((0, 3))],
+    ),
+    "columns gathered": (
+        lambda x, i: array_namespace(x).take(x * 1.5, i, axis=1),
+        [_some(17, 3, 5), np.asarray([4, 0, 4])],
+    ),
+    "taken apart": (_apart, [_some(18, 4, 3)]),
+    "joined in another order": (_joined_turned, [_some(19, 2, 5)]),
+    "summed in another order": (_summed_turned, [_some(20, 20, 9)]),
+    "products of integers": (lambda n: [n @ n, n[:1] @ n[:1]], [np.arange(7)]),
     "integers": (lambda n: [n // 2, n % 3, n & 1, n > 2, ~n], [np.arange(7)]),
 }

@@ -2,127 +2,81 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 import pytest
 
+from tests.loss_cases import CASES as LOSS_CASES
+from tests.nn.layer_cases import CASES as LAYER_CASES
+from tests.optim.optimizer_cases import TABLE as OPTIMIZERS
+from tests.program.cases import KINDS, joined, transforms
+from tests.program.lowerings import TABLE, assert_as_uncompiled, assert_same, every_lowering
 from tests.program.steps import FUNCTIONS, training_step
-from xpnet import losses, optim
+from xpnet import autodiff, losses, nn, optim
 from xpnet.containers import leaves
+from xpnet.errors import RecordError
 from xpnet.program import record
 from xpnet.program.compiling import LOWERINGS, lowered_program
-from xpnet.program.passes.simplify import simplify
+from xpnet.program.lowerings import generic
 
-_NUMBA = pytest.mark.skipif(not find_spec("numba"), reason="numba (extra jit) is not installed")
-ON_NUMPY = ["generic", "numpy", pytest.param("numba", marks=_NUMBA)]
-every_lowering = pytest.mark.parametrize("lower", ON_NUMPY)
+every_dtype = pytest.mark.parametrize("dtype", ["float32", "float64"])
 
 
-def test_every_lowering_is_tested() -> None:
-    assert {"generic", "numpy", "numba"} == set(LOWERINGS)
+# --- What is in the tables --------------------------------------------------------------------------------
 
 
-def _same(got: Any, want: Any, lower: str = "numpy") -> None:
-    """Compare bits, or with numba, which adds up in another order, within some units in the last place."""
-    got, want = np.asarray(got), np.asarray(want)
-    assert got.dtype == want.dtype
-    assert got.shape == want.shape
-    if lower == "numba" and got.dtype.kind in "fc":
-        ulps = 64 * np.finfo(got.dtype).eps
-        np.testing.assert_allclose(
-            got, want, rtol=ulps, atol=ulps * max(1.0, np.max(np.abs(want), initial=0))
-        )
-    else:
-        np.testing.assert_array_equal(got, want)
+def test_every_lowering_is_in_the_table() -> None:
+    assert set(TABLE) == set(LOWERINGS)
+
+
+def test_everything_registered_is_in_the_tables() -> None:
+    own = {name for name, kind in nn.LAYERS.items() if kind.__module__.startswith("xpnet.")}
+    assert {case.name for case in LAYER_CASES} == own
+    assert {case.name for case in LOSS_CASES} == set(losses.LOSSES)
+    assert {type(row[0]) for row in OPTIMIZERS} == set(optim.OPTIMIZERS.values())
+    no_transforms = {"Graph", "Node", "Tracer", "check_grads", "graph", "namespace"}
+    names = {name.partition(" ")[0] for name in transforms("float32")}
+    assert names == set(autodiff.__all__) - no_transforms
+
+
+# --- The same results -------------------------------------------------------------------------------------
+
+
+@every_dtype
+@pytest.mark.parametrize("kind", KINDS)
+def test_programs_are_what_was_recorded(kind: str, dtype: str) -> None:
+    f, args, names = joined(KINDS[kind](dtype))
+    program = record(f)(*args)
+    for name, one, other in zip(names, generic.lower(program)(args), f(*args), strict=True):
+        try:
+            assert_same(one, other)
+        except AssertionError as error:
+            raise AssertionError(name) from error
+
+
+@every_lowering
+@every_dtype
+@pytest.mark.parametrize("kind", KINDS)
+def test_layers_losses_optimizers_transforms_and_rules(kind: str, dtype: str, lower: str) -> None:
+    cases = KINDS[kind](dtype)
+    if TABLE[lower].compiles:  # each case in one of the dtypes, and a few of the rules
+        every = 30 if kind == "rules" else 2
+        cases = {
+            name: c for i, (name, c) in enumerate(cases.items()) if i // 3 % every == (dtype == "float64")
+        }
+    f, args, names = joined(cases)
+    assert_as_uncompiled(record(f)(*args), args, lower, names=names)
 
 
 @every_lowering
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_functions(name: str, lower: str) -> None:
     f, args = FUNCTIONS[name]
-    want = leaves(f(*args))
-    before = [x.copy() for x in args]
-    run = lowered_program(record(f)(*args), lower)
-    for _ in range(3):  # the second and third time in memory that was used before
-        got = run(args)
-        for one, other in zip(got, want, strict=True):
-            _same(one, other, lower)
-    for x, kept in zip(args, before, strict=True):
-        np.testing.assert_array_equal(x, kept)
-
-
-@every_lowering
-def test_results_of_two_calls_are_apart(lower: str) -> None:
-    f, args = FUNCTIONS["chain"]
-    run = lowered_program(record(f)(*args), lower)
-    (first,) = run(args)
-    kept = first.copy()
-    run([x + 1 for x in args])
-    np.testing.assert_array_equal(first, kept)
-
-
-OPTIMIZERS = [
-    optim.SGD(0.1), optim.SGD(0.1, momentum=0.9), optim.SGD(0.1, momentum=0.9, nesterov=True),
-    optim.AdaGrad(), optim.AdaDelta(), optim.RMSProp(), optim.Adam(), optim.AdamW(),
-]  # fmt: skip
-
-
-@every_lowering
-@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=str)
-def test_training_steps(optimizer: optim.Optimizer, lower: str) -> None:
-    step, args = training_step(optimizer)
-    carried = 1 + len(optimizer.slots)
-    program = record(step)(*args)
-    run = lowered_program(program, lower, {i: i for i in range(carried)})
-    mine, theirs = [x.copy() for x in args], list(args)
-    for _ in range(5):
-        results = run(mine)
-        mine[:carried] = results[:carried]
-        expected = step(*theirs)
-        theirs[:carried] = expected[:carried]
-        for one, other in zip(results, expected, strict=True):
-            _same(one, other, lower)
-
-
-@pytest.mark.parametrize("loss", losses.LOSSES)
-@pytest.mark.parametrize("activation", ["relu", "sigmoid", "gelu", "elu"])
-def test_losses_and_activations(loss: str, activation: str) -> None:
-    if loss in (
-        "hinge",
-        "binary_cross_entropy",
-        "poisson",
-        "kl_divergence",
-        "symmetric_kl",
-        "multiclass_hinge",
-    ):
-        pytest.skip("targets of another kind: covered by the trainer's tests")
-    step, args = training_step(optim.SGD(0.1), activation=activation, loss=loss, dtype="float32")
-    run = lowered_program(record(step)(*args), "numpy")
-    for one, other in zip(run(args), step(*args), strict=True):
-        _same(one, other)
-
-
-def test_donated_memory_is_used_and_the_rest_left_alone() -> None:
-    step, args = training_step(optim.Adam())
-    program = simplify(record(step)(*args))
-    args = [x.copy() for x in args]
-    kept = [x.copy() for x in args]
-    run = lowered_program(program, "numpy", {0: 0, 1: 1, 2: 2})
-    results = run(args)
-    for i in range(3):
-        assert results[i] is args[i]
-        assert not np.array_equal(results[i], kept[i])
-    for x, known in zip(args[3:], kept[3:], strict=True):
-        np.testing.assert_array_equal(x, known)
-
-
-def test_an_argument_that_is_a_result_is_not_donated() -> None:
-    run = lowered_program(record(lambda x: [x * 2, x])(np.ones(3)), "numpy", {0: 0})
-    doubled, same = run([np.ones(3)])
-    np.testing.assert_array_equal(doubled, 2.0)
-    np.testing.assert_array_equal(same, 1.0)
+    program = record(f)(*args)
+    assert_as_uncompiled(program, args, lower)
+    for one, other in zip(generic.lower(program)(args), leaves(f(*args)), strict=True):
+        assert_same(one, other)
 
 
 @every_lowering
@@ -139,19 +93,71 @@ def test_nan_infinities_and_signed_zeros_stay(lower: str) -> None:
             xp.sqrt(x),
             xp.where(x > 0, x, -x),
             xp.sign(x),
+            xp.sum(xp.reshape(x[4:5] * 1.0, (1, 1)), axis=0),
+            xp.sum(x[3:]),
         ]
 
     with np.errstate(all="ignore"):
-        for one, other in zip(lowered_program(record(f)(x), lower)([x]), f(x), strict=True):
-            np.testing.assert_array_equal(one, other)
-            np.testing.assert_array_equal(np.signbit(one), np.signbit(other))
+        assert_as_uncompiled(record(f)(x), [x], lower, ulps=0)
 
 
-def test_selections_do_not_overwrite_what_they_still_read() -> None:
-    def f(x: Any) -> Any:
-        xp = x.__array_namespace__()
-        return xp.where(x > 1, x, xp.flip(x * 10))
+# --- Donated arguments ------------------------------------------------------------------------------------
 
-    x = np.asarray([0.0, 2.0, 3.0])
-    (got,) = lowered_program(record(f)(x), "numpy", {0: 0})([x.copy()])
-    np.testing.assert_array_equal(got, f(x))
+
+@every_lowering
+def test_donated_memory_is_used_and_the_rest_left_alone(lower: str) -> None:
+    step, args = training_step(optim.Adam())
+    program, donated = record(step)(*args), {0: 0, 1: 1, 2: 2}
+    assert_as_uncompiled(program, args, lower, donated)
+    if lower == "generic":
+        return
+    args = [x.copy() for x in args]
+    kept = [x.copy() for x in args]
+    results = lowered_program(program, lower, donated)(args)
+    for i in range(3):
+        assert results[i] is args[i]
+        assert not np.array_equal(results[i], kept[i])
+
+
+@every_lowering
+def test_an_argument_that_is_a_result_is_not_donated(lower: str) -> None:
+    program = record(lambda x: [x * 2, x])(np.ones(3))
+    doubled, same = lowered_program(program, lower, {0: 0})([np.ones(3)])
+    np.testing.assert_array_equal(doubled, 2.0)
+    np.testing.assert_array_equal(same, 1.0)
+
+
+@every_lowering
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda xp, x, i: xp.where(x > 1, x, xp.flip(x * 10)),
+        lambda xp, x, i: xp.take(x, i, axis=0),
+        lambda xp, x, i: xp.concat([x[1:], x[:1]]),
+        lambda xp, x, i: x + xp.flip(x),
+        lambda xp, x, i: x - xp.sum(x, axis=0),
+    ],
+    ids=["selected", "gathered", "joined", "turned", "centred"],
+)
+def test_results_are_not_written_over_what_is_still_to_be_read(function: Any, lower: str) -> None:
+    args = [np.asarray([0.0, 2.0, 3.0]), np.asarray([2, 0, 0])]
+    program = record(lambda x, i: function(x.__array_namespace__(), x, i))(*args)
+    assert_as_uncompiled(program, args, lower, {0: 0})
+
+
+# --- What has no fixed shape ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "function"),
+    {
+        "an index by a recorded mask": lambda xp, x: x[x > 0],
+        "nonzero": lambda xp, x: xp.nonzero(x)[0],
+        "unique_values": lambda xp, x: xp.unique_values(x),
+        "repeat": lambda xp, x: xp.repeat(x, xp.astype(xp.abs(x), xp.int64)),
+    }.items(),
+    ids=lambda x: x if isinstance(x, str) else "",
+)
+def test_shapes_that_depend_on_values_are_refused(name: str, function: Any) -> None:
+    with pytest.raises(RecordError, match=rf"{name} gives as many entries .*\(test_lowerings.py:\d+\)"):
+        record(lambda x: function(x.__array_namespace__(), x))(np.asarray([1.0, -1.0]))

@@ -1,0 +1,146 @@
+"""Memory: how much a step takes, as it is planned and as it is; and that it stays flat over many steps."""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import tracemalloc
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import xpnet
+from tests.program.lowerings import TABLE, every_lowering
+from tests.program.random_programs import Builder
+from tests.program.steps import training_step
+from xpnet import optim
+from xpnet.backends import array_namespace
+from xpnet.program import record
+from xpnet.program.compiling import lowered_program
+from xpnet.program.looping import Loop
+from xpnet.program.lowerings import generic
+from xpnet.program.passes.memory import order_for_memory
+from xpnet.program.program import Ref
+
+WORKS = {"M": ((784, 512, 256, 10), 128), "L": ((1024, 2048, 2048, 10), 512)}
+PLANNED = [
+    pytest.param(name, marks=pytest.mark.skipif(bool(TABLE[name].missing), reason=TABLE[name].missing))
+    for name in TABLE
+    if name != "generic"  # which gives values back as soon as they are not needed, to NumPy
+]
+
+
+def _work(name: str) -> tuple[Any, list[np.ndarray], float]:
+    """Return a step's program, arrays for it, and the bytes that it may take."""
+    sizes, batch = WORKS[name]
+    optimizer = optim.Adam()
+    step, args = training_step(optimizer, sizes=sizes, activation="relu", dtype="float32", batch=batch)
+    parameters, activations = args[0].nbytes, sum(4 * batch * width for width in sizes[:-1])
+    return record(step)(*args), args, parameters * (2 + len(optimizer.slots)) + 1.5 * activations
+
+
+@pytest.mark.parametrize("lower", PLANNED)
+@pytest.mark.parametrize("work", WORKS)
+def test_peak_memory_of_a_step(work: str, lower: str) -> None:
+    """No more than parameters, gradient, slots, and one and a half times the inputs of all layers."""
+    program, args, bound = _work(work)
+    run = lowered_program(program, lower, {0: 0, 1: 1, 2: 2})
+    mine = [x.copy() for x in args]
+    assert run.memory.bytes + sum(x.nbytes for x in mine) <= bound
+    run(mine)
+    tracemalloc.start()
+    try:
+        run(mine)
+        assert tracemalloc.get_traced_memory()[1] < 200_000  # nothing but what was planned, and a few words
+    finally:
+        tracemalloc.stop()
+
+
+def test_memory_is_shared_by_turns() -> None:
+    step, args = training_step(optim.Adam(), sizes=(20, 30, 30, 5), batch=16)
+    compiled = xpnet.compile(lambda *args: step(*args), lower="numpy", donate=(0, 1, 2))
+    compiled(*[x.copy() for x in args])
+    memory = compiled.lowered(*args).memory
+    assert memory.bytes < memory.naive / 2
+    assert str(memory) == (
+        f"{memory.bytes / 1e3:.2f} kB in {len(memory.slots)} pieces; "
+        f"{memory.naive / 1e3:.2f} kB without sharing"
+    )
+
+
+def test_what_frees_memory_comes_early() -> None:
+    """In a backward pass: the weights' gradient before the cotangent that can take the input's place."""
+    x = Builder(np.ones((50, 40)), np.ones((40, 30)), np.ones((50, 30)))
+    hidden = x.apply("tanh", Ref(0))
+    backward = x.apply("matmul", Ref(2), x.apply("matrix_transpose", Ref(1)))
+    turned = x.apply("matrix_transpose", hidden)
+    weights = x.apply("matmul", turned, Ref(2))
+    program = x.program(x.apply("sum", x.apply("exp", backward)), weights)
+    apart = {*program.inputs, *(ref.number for ref in program.outputs)}
+    ordered = order_for_memory(program, {turned.number: hidden.number}, {turned.number}, apart)
+    names = [operation.name for operation in ordered.operations]
+    assert names == ["tanh", "matrix_transpose", "matmul", "matrix_transpose", "matmul", "exp", "sum"]
+    assert ordered.operations[2].results == (weights.number,)
+    given = x.arrays[:3]
+    for one, other in zip(generic.lower(ordered)(given), generic.lower(program)(given), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+# --- 10,000 steps -----------------------------------------------------------------------------------------
+
+
+def _assert_flat(run: Callable[[], Any], times: int) -> None:
+    """Check that memory does not grow from the first half of ``times`` runs to the second."""
+    seen = []
+    tracemalloc.start()
+    try:
+        for _ in range(2):
+            for _ in range(times // 2):
+                run()
+            gc.collect()
+            seen.append(tracemalloc.get_traced_memory()[0])
+    finally:
+        tracemalloc.stop()
+    assert seen[1] - seen[0] < 20_000  # 4 bytes a step
+
+
+@every_lowering
+def test_steps_leak_nothing(lower: str) -> None:
+    step, args = training_step(optim.Adam())
+    compiled = xpnet.compile(lambda *args: step(*args), lower=lower, donate=(0, 1, 2))
+    state = [x.copy() for x in args]
+
+    def run() -> None:
+        state[:3] = compiled(*state)[:3]
+
+    _assert_flat(run, 1_000 if lower == "generic" else 10_000)
+    assert compiled.recordings == 1
+
+
+@every_lowering
+def test_loops_leak_nothing(lower: str) -> None:
+    step, args = training_step(optim.Adam())
+
+    def one(carry: list[Any], constants: list[Any], row: list[Any]) -> tuple[list[Any], list[Any]]:
+        *carry, loss = step(*carry, *constants, *row)
+        return carry, [loss]
+
+    loop, state = Loop(one, lower), args[:3]
+    sequences = [np.stack([x] * 100) for x in args[5:]]
+
+    def run() -> None:
+        state[:] = loop(state, args[3:5], sequences)[0]
+
+    _assert_flat(run, 10 if lower == "generic" else 100)  # of 100 steps
+    assert loop.recordings == 1
+
+
+def test_changing_shapes_leak_nothing() -> None:
+    """Sixteen programs are kept; with these shapes one is made at every tenth call, and one forgotten."""
+    compiled = xpnet.compile(lambda x: array_namespace(x).sum(x * 2.0 + x), lower="numpy")
+    shapes = itertools.chain.from_iterable([n % 17 + 1] * 10 for n in itertools.count())
+    arrays = {n: np.ones(n) for n in range(1, 18)}
+    _assert_flat(lambda: compiled(arrays[next(shapes)]), 10_000)
+    assert compiled.recordings == 1_000
