@@ -6,10 +6,9 @@ What needs a sum over a row has to wait for it, so the entries of a row are gone
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from xpnet.program.lowerings.numba.elements import cheap
 from xpnet.program.passes.groups import REDUCTIONS, Group, essential, reduced
 from xpnet.program.program import Operation, Ref, Value
 
@@ -21,6 +20,11 @@ _RESHAPES = frozenset({"reshape", "expand_dims", "squeeze"})
 class Schedule:
     """The order of a group's work.
 
+    Args:
+        group: to be computed.
+        values: of its program.
+        cheap: says of an operation that computing it again costs no more than storing and loading it.
+
     Attributes:
         members: the operations that compute something, in order; by result, ``made``.
         time: for values of entries the phase in which they are computed, for values of rows the phase before
@@ -30,8 +34,8 @@ class Schedule:
         spilled: values that must be stored for a later phase.
     """
 
-    def __init__(self, group: Group, values: dict[int, Value]):
-        self._group, self._values = group, values
+    def __init__(self, group: Group, values: dict[int, Value], cheap: Callable[[Operation], bool]):
+        self._group, self._values, self._cheap = group, values, cheap
         results = {op.results[0] for op in group.members}
         self._same: dict[int, int] = {}
         for op in group.members:
@@ -108,7 +112,7 @@ class Schedule:
         if (n, time) in seen or self.level(n) != "entry":
             return
         seen.add((n, time))
-        if self.time[n] < time and (n in self._group.results or not cheap(self.made[n])):
+        if self.time[n] < time and (n in self._group.results or not self._cheap(self.made[n])):
             if n not in self._group.results:
                 self.spilled.add(n)
             time = self.time[n]
