@@ -20,7 +20,7 @@ _VIEWS = frozenset(
      "broadcast_to", "flip"}
 )  # fmt: skip
 
-_NOT_ENTRY_BY_ENTRY = frozenset({"matmul", "where", "concat", "sum", "max", "min"})
+_NOT_ENTRY_BY_ENTRY = frozenset({"matmul", "where", "concat", "stack", "take", "sum", "max", "min"})
 
 
 @dataclass(frozen=True)

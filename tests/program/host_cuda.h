@@ -1,0 +1,112 @@
+// CUDA on the host: enough of it to run generated kernels. Blocks run one after another, the threads of a
+// block by turns, each until it has to wait for others.
+#include <cmath>
+#include <cstring>
+#include <functional>
+#include <vector>
+#include <ucontext.h>
+
+using std::exp;
+using std::log1p;
+using std::signbit;
+
+#define __global__
+#define __device__
+#define __shared__ static
+#define __launch_bounds__(n)
+
+struct Dim { unsigned int x; };
+static Dim threadIdx, blockIdx, blockDim, gridDim;
+
+struct Barrier { unsigned int arrived = 0, generation = 0; };
+static Barrier of_all, of_warp[32];
+static unsigned char handed[1024][8];
+static ucontext_t scheduler, fibers[1024];
+static bool done[1024];
+static unsigned int progress;
+static const std::function<void()>* body;
+
+static void wait_at(Barrier& barrier, unsigned int threads) {
+    const unsigned int mine = threadIdx.x, generation = barrier.generation;
+    if (++barrier.arrived == threads) {
+        barrier.arrived = 0;
+        ++barrier.generation;
+        ++progress;
+        return;
+    }
+    while (barrier.generation == generation) swapcontext(&fibers[mine], &scheduler);
+}
+
+static void __syncthreads() { wait_at(of_all, blockDim.x); }
+static void __threadfence() {}
+
+template <class T> T __shfl_xor_sync(unsigned int, T x, int distance) {
+    Barrier& warp = of_warp[threadIdx.x / 32];
+    std::memcpy(handed[threadIdx.x], &x, sizeof(T));
+    wait_at(warp, 32);
+    std::memcpy(&x, handed[threadIdx.x ^ distance], sizeof(T));
+    wait_at(warp, 32);
+    return x;
+}
+
+static unsigned int atomicInc(unsigned int* p, unsigned int most) {
+    const unsigned int old = *p;
+    *p = old >= most ? 0 : old + 1;
+    return old;
+}
+
+static float __int_as_float(int bits) { float x; std::memcpy(&x, &bits, 4); return x; }
+static double __longlong_as_double(long long bits) { double x; std::memcpy(&x, &bits, 8); return x; }
+
+static void fiber() {
+    (*body)();
+    done[threadIdx.x] = true;
+    ++progress;
+}
+
+// Runs one block; false if threads wait for each other in vain.
+static bool run_block(bool backwards) {
+    static std::vector<char> stacks(1024 * 65536);
+    const unsigned int n = blockDim.x;
+    of_all = Barrier();
+    for (Barrier& warp : of_warp) warp = Barrier();
+    for (unsigned int t = 0; t < n; ++t) {
+        done[t] = false;
+        getcontext(&fibers[t]);
+        fibers[t].uc_stack.ss_sp = &stacks[t * 65536];
+        fibers[t].uc_stack.ss_size = 65536;
+        fibers[t].uc_link = &scheduler;
+        makecontext(&fibers[t], fiber, 0);
+    }
+    for (unsigned int before = progress - 1, left = n; left; before = before) {
+        if (progress == before) return false;
+        before = progress;
+        left = 0;
+        for (unsigned int k = 0; k < n; ++k) {
+            const unsigned int t = backwards ? n - 1 - k : k;
+            if (done[t]) continue;
+            threadIdx.x = t;
+            swapcontext(&scheduler, &fibers[t]);
+            left += !done[t];
+        }
+    }
+    return true;
+}
+
+// Runs a kernel; every other time the last block and the last thread come first.
+static bool launch(unsigned int blocks, unsigned int threads, bool waits, const std::function<void()>& kernel) {
+    static unsigned int launches = 0;
+    const bool backwards = launches++ % 2;
+    gridDim.x = blocks;
+    blockDim.x = threads;
+    body = &kernel;
+    for (unsigned int b = 0; b < blocks; ++b) {
+        blockIdx.x = backwards ? blocks - 1 - b : b;
+        if (waits) {
+            if (!run_block(backwards)) return false;
+            continue;
+        }
+        for (threadIdx.x = 0; threadIdx.x < threads; ++threadIdx.x) kernel();
+    }
+    return true;
+}
