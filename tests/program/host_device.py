@@ -144,6 +144,8 @@ def _built(source: str) -> Path:
     written = path.with_suffix(".cpp")
     written.write_text("\n".join(text))
     assert COMPILER is not None
-    done = subprocess.run([COMPILER, *_OPTIONS, str(written), "-o", str(path)], capture_output=True, text=True)
+    done = subprocess.run(
+        [COMPILER, *_OPTIONS, str(written), "-o", str(path)], capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr[:4000] + source
     return path

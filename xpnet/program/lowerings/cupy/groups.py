@@ -134,9 +134,7 @@ class _Writer:
         found = kinds(op, self._values)
         assert found is not None
         operands = op.operands[:1] if op.name in ("astype", *REDUCTIONS) else op.operands
-        names = [
-            self._operand(x, kind, goes, lines) for x, kind in zip(operands, found[:-1], strict=True)
-        ]
+        names = [self._operand(x, kind, goes, lines) for x, kind in zip(operands, found[:-1], strict=True)]
         text = names[0] if op.name in REDUCTIONS else expression(op, self._values, names)
         lines.append(f"const {TYPES[self._values[n].dtype]} {self._names[n]} = {text};")
 
@@ -327,7 +325,9 @@ class _Writer:
             *indented([*self._walk.indices("r", 0, outer), *body, *joined, *stores]),
             "}",
         ]
-        return self._kernel([*head, *self._summed(sums, width, lanes, tiles, chunks)], tiles * chunks, _THREADS)
+        return self._kernel(
+            [*head, *self._summed(sums, width, lanes, tiles, chunks)], tiles * chunks, _THREADS
+        )
 
     def _summed(self, sums: list[Operation], width: int, lanes: int, tiles: int, chunks: int) -> list[str]:
         """Return the code that adds up what threads, and then chunks, have of columns."""

@@ -106,7 +106,9 @@ class GraphLoop:
         if self._graph is not None and places == list(map(self._device.address, self._constants)):
             self._graph()
             return
-        self._runner.run(dict(arrays))  # what is done the first time, such as loading, is done outside a graph
+        self._runner.run(
+            dict(arrays)
+        )  # what is done the first time, such as loading, is done outside a graph
         if self._runner.capturable:
             self._constants = fixed
             self._graph = self._device.capture(lambda: self._runner.run(dict(arrays)))

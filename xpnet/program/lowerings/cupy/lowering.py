@@ -196,9 +196,7 @@ class Runner:
         given = {n: self.array(place, arrays) for n, place in step.places.items()}
         out = operation.function(*_read(operation.operands, given), **operation.options)
         parts = out if operation.many else (out,)
-        return {
-            n: self._device.contiguous(x) for n, x in zip(operation.results, parts, strict=True)
-        }
+        return {n: self._device.contiguous(x) for n, x in zip(operation.results, parts, strict=True)}
 
 
 def _read(tree: Any, values: dict[int, Any]) -> Any:

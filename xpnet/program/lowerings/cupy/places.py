@@ -167,7 +167,10 @@ class Places:
     def memory(self) -> dict[int, Any]:
         """Allocate, and return the arrays of all roots but inputs and outputs."""
         device = self._device
-        pieces = {n: device.empty((size,), "uint8") for n, size in ((ARENA, self._size), (SCRATCH, self._scratch_size))}
+        pieces = {
+            n: device.empty((size,), "uint8")
+            for n, size in ((ARENA, self._size), (SCRATCH, self._scratch_size))
+        }
         return {**pieces, TICKETS: device.zeros(4 * self._tickets), **self.constants}
 
 
