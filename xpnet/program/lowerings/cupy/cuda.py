@@ -32,6 +32,7 @@ class CupyDevice:
 
         self._cupy = cupy
         self._blas: _Blas | None = None
+        self._apart: Any = None
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Any:
         return self._cupy.empty(shape, dtype=dtype)
@@ -68,13 +69,14 @@ class CupyDevice:
         self._blas.gemm(self._cupy.cuda.get_current_stream().ptr, dtype, turned, sizes, a, b, c)
 
     def capture(self, run: Callable[[], None]) -> Callable[[], None]:
-        stream = self._cupy.cuda.Stream(non_blocking=True)
-        with stream:
-            stream.begin_capture()
+        if self._apart is None:  # the default stream cannot be captured
+            self._apart = self._cupy.cuda.Stream(non_blocking=True)
+        with self._apart:
+            self._apart.begin_capture()
             try:
                 run()
             finally:
-                graph = stream.end_capture()
+                graph = self._apart.end_capture()
         return graph.launch  # on the stream that is current then
 
 

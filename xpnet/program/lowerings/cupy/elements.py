@@ -88,16 +88,16 @@ def literal(value: Any, dtype: np.dtype[Any]) -> str | None:
             return f"{number!s}f" if dtype.itemsize == 4 else f"{number!s}"
         bits = int(number.view(f"int{8 * dtype.itemsize}"))
         return f"__int_as_float({bits})" if dtype.itemsize == 4 else f"__longlong_as_double({bits}LL)"
-    number = int(number)
+    return _whole(int(number), dtype)
+
+
+def _whole(number: int, dtype: np.dtype[Any]) -> str:
     if dtype.itemsize < 4:
         return f"({TYPES[dtype.name]})({number})"
-    if number == -(2**63):
-        return "(-9223372036854775807LL - 1)"
-    if dtype.itemsize == 8:
-        return f"{number}ULL" if dtype.kind == "u" else f"{number}LL"
-    if number == -(2**31):
-        return "(-2147483647 - 1)"
-    return f"{number}u" if dtype.name == "uint32" else f"{number}"
+    ending = {"int32": "", "uint32": "u", "int64": "LL", "uint64": "ULL"}[dtype.name]
+    if number == np.iinfo(dtype).min and dtype.kind == "i":  # C++ has no literals below zero
+        return f"({number + 1}{ending} - 1)"
+    return f"{number}{ending}"
 
 
 def identity(name: str, dtype: np.dtype[Any]) -> str:

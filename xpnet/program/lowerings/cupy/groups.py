@@ -196,7 +196,7 @@ class _Writer:
         return body, stores, terms
 
     def _first_of_row(self) -> str:
-        """Return the condition under which an entry stands for its row, where there is one thread an entry."""
+        """Return the condition under which an entry stands for its row."""
         return f"if ({' && '.join(f'i{k} == 0' for k in range(self._outer, len(self._walk.runs)))}) "
 
     def _term(self, op: Operation, lines: list[str]) -> str:
@@ -290,8 +290,9 @@ class _Writer:
         entries = self._walk.entries
         threads = min(_THREADS, max(32, 1 << (entries - 1).bit_length()))
         blocks = blocks_for(entries, threads)
+        step = blocks * threads
         loop = [
-            f"for (index i = blockIdx.x * {threads} + threadIdx.x; i < {entries}; i += {blocks * threads}) {{",
+            f"for (index i = blockIdx.x * {threads} + threadIdx.x; i < {entries}; i += {step}) {{",
             *indented([*self._walk.indices("i", 0, len(self._walk.runs)), *body, *joined, *stores]),
             "}",
         ]

@@ -73,7 +73,7 @@ class GraphLoop:
         self.source = self._runner.source
         self.captures = 0
         self._graph: Callable[[], None] | None = None
-        self._constants: list[Any] = []
+        self._places_of_constants: dict[int, int] = {}
 
     def __call__(
         self, carry: Sequence[Any], constants: Sequence[Any], sequences: Sequence[Any]
@@ -93,26 +93,28 @@ class GraphLoop:
         table = device.address(runner.array(self._table, {}))
         runner.launch(self._start, [table, count, *moving])
         runner.launch(self._turn, [runner.address(place) for place in self._turn.places])
-        for _ in range(count):
-            self._step(arrays, fixed)
+        for _ in range(self._first_steps(arrays, count), count):
+            self._graph()  # type: ignore[misc]
         ends = [device.empty(place.shape, place.dtype) for place in self._state]
         for end, mine in zip(ends, state, strict=True):
             end[...] = mine
         return ends, results
 
-    def _step(self, arrays: dict[int, Any], fixed: list[Any]) -> None:
-        """Do one step: by the graph, once there is one for these constants."""
-        places = list(map(self._device.address, fixed))
-        if self._graph is not None and places == list(map(self._device.address, self._constants)):
-            self._graph()
-            return
-        self._runner.run(
-            dict(arrays)
-        )  # what is done the first time, such as loading, is done outside a graph
-        if self._runner.capturable:
-            self._constants = fixed
+    def _first_steps(self, arrays: dict[int, Any], count: int) -> int:
+        """Do the steps for which there is no graph yet; return how many they are."""
+        places = {n: self._device.address(x) for n, x in arrays.items()}
+        if self._graph is not None and places == self._places_of_constants:
+            return 0
+        if not self._runner.capturable:
+            for _ in range(count):
+                self._runner.run(dict(arrays))
+            return count
+        if count:
+            self._runner.run(dict(arrays))  # what is done the first time, such as loading, is not captured
             self._graph = self._device.capture(lambda: self._runner.run(dict(arrays)))
+            self._places_of_constants = places
             self.captures += 1
+        return min(count, 1)
 
 
 def _carried(plan: Plan, places: Places, count: int) -> list[Kernel]:

@@ -126,13 +126,13 @@ def steps_of(plan: Plan, places: Places) -> list[Step]:
 def _product(operation: Operation, places: Places) -> list[Step]:
     """Return a product; factors without neighbouring entries are copied first."""
     copies: list[Step] = []
-    factors = [places(x) for x in operation.operands]
+    a, b = (places(x) for x in operation.operands)
     out = places(Ref(operation.results[0]))
-    found = product(*factors, out)
+    found = product(a, b, out)
     if found is None:
-        made = [places.own(x.shape, x.dtype) for x in factors]
-        copies = [copy_kernel(to, x) for to, x in zip(made, factors, strict=True)]
-        found = product(*made, out)
+        whole_a, whole_b = (places.own(x.shape, x.dtype) for x in (a, b))
+        copies = [copy_kernel(whole_a, a), copy_kernel(whole_b, b)]
+        found = product(whole_a, whole_b, out)
     assert found is not None
     return [*copies, found]
 

@@ -166,12 +166,9 @@ class Places:
 
     def memory(self) -> dict[int, Any]:
         """Allocate, and return the arrays of all roots but inputs and outputs."""
-        device = self._device
-        pieces = {
-            n: device.empty((size,), "uint8")
-            for n, size in ((ARENA, self._size), (SCRATCH, self._scratch_size))
-        }
-        return {**pieces, TICKETS: device.zeros(4 * self._tickets), **self.constants}
+        sizes = {ARENA: self._size, SCRATCH: self._scratch_size}
+        pieces = {n: self._device.empty((size,), "uint8") for n, size in sizes.items()}
+        return {**pieces, TICKETS: self._device.zeros(4 * self._tickets), **self.constants}
 
 
 def _looks(program: Program, layout: Layout) -> dict[int, np.ndarray]:

@@ -92,7 +92,7 @@ _VIEWS = ("reshape", "matrix_transpose", "permute_dims", "moveaxis", "expand_dim
 
 
 def _on_host(program: Program) -> Program:
-    """Return the program with NumPy's functions for views, and names that mean no view for everything else."""
+    """Return the program with NumPy's functions for views."""
     return dataclasses.replace(program, operations=tuple(map(_view_on_host, program.operations)))
 
 
