@@ -286,7 +286,7 @@ def _group(members: Sequence[Operation], results: tuple[int, ...], loop: Loop) -
 
 
 def split_group(group: Group, later: Callable[[Operation], bool]) -> list[Group]:
-    """Return a group as two: after the others, those members that are to come ``later``, and what needs them."""
+    """Return a group as two: members that are to come ``later``, and what needs them, after the others."""
     taken: list[Operation] = []
     names: set[int] = set()
     for operation in group.members:
