@@ -4,6 +4,7 @@
 #include <cstring>
 #include <functional>
 #include <vector>
+#include <setjmp.h>
 #include <ucontext.h>
 
 using std::exp;
@@ -21,8 +22,9 @@ static Dim threadIdx, blockIdx, blockDim, gridDim;
 struct Barrier { unsigned int arrived = 0, generation = 0; };
 static Barrier of_all, of_warp[32];
 static unsigned char handed[1024][8];
-static ucontext_t scheduler, fibers[1024];
-static bool done[1024];
+static ucontext_t fibers[1024];  // to begin with: going to and fro by jumps is much faster
+static jmp_buf scheduler, places[1024];
+static bool begun[1024], done[1024];
 static unsigned int progress;
 static const std::function<void()>* body;
 
@@ -34,7 +36,8 @@ static void wait_at(Barrier& barrier, unsigned int threads) {
         ++progress;
         return;
     }
-    while (barrier.generation == generation) swapcontext(&fibers[mine], &scheduler);
+    while (barrier.generation == generation)
+        if (!_setjmp(places[mine])) _longjmp(scheduler, 1);
 }
 
 static void __syncthreads() { wait_at(of_all, blockDim.x); }
@@ -62,6 +65,15 @@ static void fiber() {
     (*body)();
     done[threadIdx.x] = true;
     ++progress;
+    _longjmp(scheduler, 1);
+}
+
+static void resume(unsigned int t) {
+    threadIdx.x = t;
+    if (_setjmp(scheduler)) return;
+    if (begun[t]) _longjmp(places[t], 1);
+    begun[t] = true;
+    setcontext(&fibers[t]);
 }
 
 // Runs one block; false if threads wait for each other in vain.
@@ -71,11 +83,11 @@ static bool run_block(bool backwards) {
     of_all = Barrier();
     for (Barrier& warp : of_warp) warp = Barrier();
     for (unsigned int t = 0; t < n; ++t) {
-        done[t] = false;
+        begun[t] = done[t] = false;
         getcontext(&fibers[t]);
         fibers[t].uc_stack.ss_sp = &stacks[t * 65536];
         fibers[t].uc_stack.ss_size = 65536;
-        fibers[t].uc_link = &scheduler;
+        fibers[t].uc_link = nullptr;
         makecontext(&fibers[t], fiber, 0);
     }
     for (unsigned int before = progress - 1, left = n; left; before = before) {
@@ -85,8 +97,7 @@ static bool run_block(bool backwards) {
         for (unsigned int k = 0; k < n; ++k) {
             const unsigned int t = backwards ? n - 1 - k : k;
             if (done[t]) continue;
-            threadIdx.x = t;
-            swapcontext(&scheduler, &fibers[t]);
+            resume(t);
             left += !done[t];
         }
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import hashlib
 import re
 import shutil
@@ -18,7 +19,7 @@ __all__ = ["COMPILER", "HostDevice"]
 
 COMPILER = shutil.which("g++")
 _HEADER = Path(__file__).with_name("host_cuda.h")
-_OPTIONS = ["-std=c++17", "-O1", "-shared", "-fPIC", "-ffp-contract=off", "-w"]
+_OPTIONS = ["-std=c++17", "-O1", "-fPIC", "-ffp-contract=off", "-w"]
 _KERNEL = re.compile(r'extern "C" __global__ void (?:__launch_bounds__\(\d+\) )?(\w+)\(([^)]*)\)')
 _CANARY = 64  # bytes around each piece of memory that nothing may write to
 
@@ -124,12 +125,27 @@ def _by_columns(at: tuple[int, int], rows: int, columns: int, dtype: str) -> np.
 _folder = tempfile.TemporaryDirectory(prefix="xpnet-kernels-")
 
 
+@functools.cache
+def _header() -> Path:
+    """Return the header, which is compiled once for all kernels."""
+    path = Path(_folder.name, _HEADER.name)
+    shutil.copy(_HEADER, path)
+    _compile([*_OPTIONS, "-x", "c++-header", str(path)])
+    return path
+
+
+def _compile(options: list[str]) -> None:
+    assert COMPILER is not None
+    done = subprocess.run([COMPILER, *options], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[:4000]
+
+
 def _built(source: str) -> Path:
     digest = hashlib.sha256(source.encode()).hexdigest()[:20]
     path = Path(_folder.name, f"{digest}.so")
     if path.exists():
         return path
-    text = [f'#include "{_HEADER}"', source]
+    text = [f'#include "{_header()}"', source]
     for match in _KERNEL.finditer(source):
         name, parameters = match.groups()
         types = [p.rpartition(" ")[0] for p in parameters.split(", ") if p]
@@ -143,9 +159,5 @@ def _built(source: str) -> Path:
         )
     written = path.with_suffix(".cpp")
     written.write_text("\n".join(text))
-    assert COMPILER is not None
-    done = subprocess.run(
-        [COMPILER, *_OPTIONS, str(written), "-o", str(path)], capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr[:4000] + source
+    _compile([*_OPTIONS, "-shared", str(written), "-o", str(path)])
     return path

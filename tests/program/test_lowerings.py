@@ -21,7 +21,7 @@ every_lowering = pytest.mark.parametrize("lower", ON_NUMPY)
 
 
 def test_every_lowering_is_tested() -> None:
-    assert {"generic", "numpy", "numba"} == set(LOWERINGS)
+    assert {"generic", "numpy", "numba", "cupy"} == set(LOWERINGS)  # cupy: test_cupy.py
 
 
 def _same(got: Any, want: Any, lower: str = "numpy") -> None:

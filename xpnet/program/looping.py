@@ -96,6 +96,10 @@ class Loop:
             from xpnet.program.lowerings import numba
 
             return numba.lower_loop(program, len(carry), len(constants))
+        if lower == "cupy":
+            from xpnet.program.lowerings import cupy
+
+            return cupy.lower_loop(program, len(carry), len(constants))
         if generic.is_jax(program):
             return generic.lower_loop_jax(program, len(carry))
         return _python_loop(program, lower, len(carry))

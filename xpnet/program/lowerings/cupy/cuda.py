@@ -31,6 +31,7 @@ class CupyDevice:
         import cupy
 
         self._cupy = cupy
+        _library()  # where there is none, that is to be noticed before anything is computed
         self._blas: _Blas | None = None
         self._apart: Any = None
 

@@ -62,7 +62,7 @@ template <class F, int threads, int width, class T> __device__ T of_column(T x) 
 
 // True in the last of `blocks` blocks that come here: it sees what the others have written. The ticket is
 // zero again after that.
-static __device__ bool is_last(unsigned int* ticket, unsigned int blocks) {
+inline __device__ bool is_last(unsigned int* ticket, unsigned int blocks) {
     __shared__ bool last;
     __threadfence();
     __syncthreads();

@@ -16,7 +16,7 @@ from xpnet.program.lowerings.cupy.elements import TYPES
 from xpnet.program.lowerings.cupy.kernels import Arguments, Kernel, Walk, blocks_for, indented
 from xpnet.program.lowerings.cupy.lowering import Runner, Step, default_device, refuse_others, steps_of
 from xpnet.program.lowerings.cupy.moves import copy_kernel
-from xpnet.program.lowerings.cupy.places import Place, Places
+from xpnet.program.lowerings.cupy.places import ARENA, Place, Places
 from xpnet.program.lowerings.cupy.plan import Plan
 from xpnet.program.program import Program, Ref
 
@@ -51,6 +51,7 @@ class GraphLoop:
 
     Attributes:
         source: the generated code.
+        calls: names of the operations that the array library does.
         captures: how often a graph was made: once for each place of the constants.
     """
 
@@ -62,15 +63,15 @@ class GraphLoop:
         inside = {*inputs[:carry], *inputs[self._fixed :], *(layout.outputs - layout.donated.keys())}
         self._places = places = Places(plan.on_host, layout, plan.memory, device, inside)
         self._state = [places(Ref(n)) for n in inputs[:carry]]
-        self._results = [places(x) for x in plan.program.outputs[carry:]]
+        self._results, kept = _results(plan, places, carry)
         rows = [places(Ref(n)) for n in inputs[self._fixed :]]
         self._table = places.own((2 + len(rows) + len(self._results),), "int64")
         turning = _Turn(self._table, rows, self._results)
-        steps: list[Step] = [*turning.fetched(), *steps_of(plan, places), *_carried(plan, places, carry)]
-        steps += turning.stored()
+        steps: list[Step] = [*turning.fetched(), *steps_of(plan, places)]
+        steps += [*kept, *_carried(plan, places, carry), *turning.stored()]
         self._start, self._turn = turning.start(), turning.turn()
         self._runner = Runner([*steps, self._turn], places, device, [self._start])
-        self.source = self._runner.source
+        self.source, self.calls = self._runner.source, self._runner.calls
         self.captures = 0
         self._graph: Callable[[], None] | None = None
         self._places_of_constants: dict[int, int] = {}
@@ -105,16 +106,32 @@ class GraphLoop:
         places = {n: self._device.address(x) for n, x in arrays.items()}
         if self._graph is not None and places == self._places_of_constants:
             return 0
-        if not self._runner.capturable:
+        if self.calls:
             for _ in range(count):
                 self._runner.run(dict(arrays))
             return count
         if count:
-            self._runner.run(dict(arrays))  # what is done the first time, such as loading, is not captured
+            self._runner.run(arrays)  # what is done the first time, such as loading, is not captured
+        if count > 1:
             self._graph = self._device.capture(lambda: self._runner.run(dict(arrays)))
             self._places_of_constants = places
             self.captures += 1
         return min(count, 1)
+
+
+def _results(plan: Plan, places: Places, carry: int) -> tuple[list[Place], list[Kernel]]:
+    """Return where the results of a step lie at its end, and copies of those that lie elsewhere before."""
+    found, copies = [], []
+    state = plan.program.inputs[:carry]
+    for x in plan.program.outputs[carry:]:
+        place = places(x)
+        passing = type(x) is Ref and plan.layout.roots.get(x.number, x.number) in state
+        if passing or place.root != ARENA:
+            kept = places.own(place.shape, place.dtype)
+            copies += [copy_kernel(kept, place)] if place.size else []
+            place = kept
+        found.append(place)
+    return found, copies
 
 
 def _carried(plan: Plan, places: Places, count: int) -> list[Kernel]:
@@ -123,14 +140,14 @@ def _carried(plan: Plan, places: Places, count: int) -> list[Kernel]:
     program, roots = plan.program, plan.layout.roots
     for n, x in zip(program.inputs[:count], program.outputs[:count], strict=True):
         given, target = places(x), places(Ref(n))
-        if given.is_at(target):
+        if given.is_at(target) or not given.size:
             continue
         if type(x) is Ref and roots.get(x.number, x.number) in program.inputs:  # perhaps overwritten itself
             kept = places.own(given.shape, given.dtype)
             first.append(copy_kernel(kept, given))
             given = kept
         then.append(copy_kernel(target, given))
-    return [kernel for kernel in first + then if 0 not in kernel.places[0].shape]
+    return [*first, *then]
 
 
 class _Turn:

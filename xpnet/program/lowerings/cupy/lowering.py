@@ -66,6 +66,8 @@ class CudaProgram:
     Attributes:
         memory: where the values lie.
         source: the generated code.
+        kernels: in the order in which they run.
+        calls: names of the operations that the array library does.
     """
 
     def __init__(self, program: Program, donated: dict[int, int], device: Device):
@@ -77,7 +79,8 @@ class CudaProgram:
         for position, given in plan.layout.copied.items():
             steps.append(copy_kernel(self._places(Ref(given)), self._places(plan.program.outputs[position])))
         self._runner = Runner(steps, self._places, device)
-        self.source = self._runner.source
+        self.source, self.calls = self._runner.source, self._runner.calls
+        self.kernels = [step for step in steps if isinstance(step, Kernel)]
 
     def __call__(self, inputs: Sequence[Any]) -> list[Any]:
         program, device = self.program, self._device
@@ -108,7 +111,8 @@ def steps_of(plan: Plan, places: Places) -> list[Step]:
     steps: list[Step] = []
     values = plan.program.values
     for operation in plan.program.operations:
-        if operation.results[0] in plan.layout.views:
+        empty = not any(values[n].size for n in operation.results)
+        if empty or operation.results[0] in plan.layout.views:
             continue
         if isinstance(operation, Group):
             steps.append(write_group(operation, values, places))
@@ -142,7 +146,7 @@ class Runner:
 
     Attributes:
         source: of the kernels.
-        capturable: nothing but kernels and products.
+        calls: names of the operations that the array library does.
     """
 
     def __init__(self, steps: Sequence[Step], places: Places, device: Device, more: Sequence[Kernel] = ()):
@@ -153,7 +157,7 @@ class Runner:
         self._functions = dict(zip(names, loaded, strict=True))
         self._arrays = places.memory()
         self._addresses = {n: device.address(x) for n, x in self._arrays.items()}
-        self.capturable = not any(isinstance(step, Call) for step in steps)
+        self.calls = [step.operation.name for step in steps if isinstance(step, Call)]
         self._steps = steps
 
     def run(self, arrays: dict[int, Any]) -> None:

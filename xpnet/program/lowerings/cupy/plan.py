@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import operator
 from collections.abc import Iterator
 
 import array_api_compat.numpy
@@ -61,8 +62,10 @@ class Plan:
     def is_written(self, operation: Operation) -> bool:
         """True for an operation that kernels or the BLAS do, writing where they are told to."""
         values = self.program.values
-        return isinstance(operation, Group) or any(
-            is_one(operation, values) for is_one in (is_product, is_gather, is_joining)
+        return (
+            isinstance(operation, Group)
+            or any(is_one(operation, values) for is_one in (is_product, is_gather, is_joining))
+            or not any(values[n].size for n in operation.results)
         )
 
 
@@ -89,6 +92,7 @@ def _is_of_columns(flags: list[bool]) -> bool:
 
 _VIEWS = ("reshape", "matrix_transpose", "permute_dims", "moveaxis", "expand_dims", "squeeze", "broadcast_to",
           "flip")  # fmt: skip
+_WRITTEN = ("group", "matmul", "take", "concat", "stack")
 
 
 def _on_host(program: Program) -> Program:
@@ -99,13 +103,14 @@ def _on_host(program: Program) -> Program:
 def _view_on_host(operation: Operation) -> Operation:
     if operation.name in _VIEWS:
         return dataclasses.replace(operation, function=getattr(array_api_compat.numpy, operation.name))
-    if operation.name != "getitem":
+    if operation.name == "getitem":
+        index = operation.operands[1]
+        parts = index if isinstance(index, tuple) else (index,)
+        if all(part is None or part is Ellipsis or isinstance(part, (int, slice)) for part in parts):
+            return dataclasses.replace(operation, function=operator.getitem)
+    if operation.name in _WRITTEN:
         return operation
-    index = operation.operands[1]
-    parts = index if isinstance(index, tuple) else (index,)
-    if all(part is None or part is Ellipsis or isinstance(part, (int, slice)) for part in parts):
-        return dataclasses.replace(operation, function=lambda x, index: x[index])
-    return dataclasses.replace(operation, name="getitem by arrays")
+    return dataclasses.replace(operation, name=f"{operation.name} by the library")  # and so no view
 
 
 def _can_overwrite(program: Program, roots: dict[int, int], position: int, source: int) -> bool:
