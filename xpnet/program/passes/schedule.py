@@ -12,9 +12,20 @@ from typing import Any
 from xpnet.program.passes.groups import REDUCTIONS, Group, essential, reduced
 from xpnet.program.program import Operation, Ref, Value
 
-__all__ = ["Schedule"]
+__all__ = ["Schedule", "along"]
 
 _RESHAPES = frozenset({"reshape", "expand_dims", "squeeze"})
+
+
+def along(op: Operation, values: dict[int, Value]) -> str:
+    """Return what a reduction goes along: ``"row"``, ``"column"`` or ``"all"``; ``""`` if it is none."""
+    if op.name not in REDUCTIONS:
+        return ""
+    shape = values[op.operands[0].number].shape
+    flags = [flag for flag, n in zip(reduced(op, values), shape, strict=True) if n != 1]
+    if not any(flags):
+        return ""
+    return "all" if all(flags) else "column" if flags[0] else "row"
 
 
 class Schedule:
@@ -68,13 +79,7 @@ class Schedule:
 
     def along(self, op: Operation) -> str:
         """Return what a reduction goes along: ``"row"``, ``"column"`` or ``"all"``; ``""`` if it is none."""
-        if op.name not in REDUCTIONS:
-            return ""
-        shape = self._values[op.operands[0].number].shape
-        flags = [flag for flag, n in zip(reduced(op, self._values), shape, strict=True) if n != 1]
-        if not any(flags):
-            return ""
-        return "all" if all(flags) else "column" if flags[0] else "row"
+        return along(op, self._values)
 
     def source_time(self, op: Operation) -> int:
         """Return when a reduction's operand is at hand."""

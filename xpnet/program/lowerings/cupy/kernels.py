@@ -6,8 +6,6 @@ import math
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from xpnet.program.lowerings.cupy.elements import TYPES
 from xpnet.program.lowerings.cupy.places import Place
 
@@ -153,7 +151,7 @@ class Walk:
     Attributes:
         runs: the dimensions that are joined, for each index ``i0``, ``i1`` ... in the code.
         sizes: how far each index goes.
-        outer: number of indices for dimensions before the split.
+        entries: of the shape.
     """
 
     def __init__(
@@ -163,7 +161,7 @@ class Walk:
         self.runs: list[list[int]] = []
         for i in range(len(shape)):
             same = all(s[i - 1] == s[i] * shape[i] for s in accesses)
-            if self.runs and same and i not in apart:
+            if i and same and i not in apart:
                 self.runs[-1].append(i)
             else:
                 self.runs.append([i])
@@ -191,8 +189,3 @@ class Walk:
             if stride:
                 terms.append(f"i{k}" if stride == 1 else f"i{k} * {stride}")
         return f"{pointer}[{' + '.join(terms) or '0'}]"
-
-
-def itemsize(dtype: str) -> int:
-    """Return the bytes of an entry."""
-    return np.dtype(dtype).itemsize

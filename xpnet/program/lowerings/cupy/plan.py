@@ -13,16 +13,9 @@ from xpnet.program.lowerings.cupy.moves import is_gather, is_joining
 from xpnet.program.lowerings.cupy.products import is_product
 from xpnet.program.lowerings.numpy.layout import Layout, lay_out
 from xpnet.program.passes.expand import expand
-from xpnet.program.passes.groups import (
-    REDUCTIONS,
-    Group,
-    domain,
-    essential,
-    group_operations,
-    reduced,
-    split_group,
-)
+from xpnet.program.passes.groups import Group, domain, essential, group_operations, split_group
 from xpnet.program.passes.memory import Memory, plan_memory
+from xpnet.program.passes.schedule import along
 from xpnet.program.passes.simplify import simplify
 from xpnet.program.program import Operation, Program, Ref, Value
 
@@ -69,25 +62,11 @@ class Plan:
         )
 
 
-def _parts(operation: Operation, values: dict[int, Value]) -> list[Operation]:
+def _parts(operation: Operation, values: dict[int, Value]) -> list[Group] | list[Operation]:
     """Return a group with both sums of rows and sums of columns as two: they go different ways."""
-    if not isinstance(operation, Group):
+    if not isinstance(operation, Group) or not any(along(op, values) == "row" for op in operation.members):
         return [operation]
-    flags = {op.results[0]: _essential_flags(op, values) for op in operation.members}
-    if not any(f and f[-1] and not f[0] for f in flags.values()):
-        return [operation]
-    return list(split_group(operation, lambda op: _is_of_columns(flags[op.results[0]])))
-
-
-def _essential_flags(op: Operation, values: dict[int, Value]) -> list[bool]:
-    if op.name not in REDUCTIONS:
-        return []
-    shape = values[op.operands[0].number].shape
-    return [flag for flag, n in zip(reduced(op, values), shape, strict=True) if n != 1]
-
-
-def _is_of_columns(flags: list[bool]) -> bool:
-    return bool(flags) and flags[0] and not flags[-1]
+    return split_group(operation, lambda op: along(op, values) == "column")
 
 
 _VIEWS = ("reshape", "matrix_transpose", "permute_dims", "moveaxis", "expand_dims", "squeeze", "broadcast_to",
