@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.program.host_device import COMPILER
 from tests.program.steps import FUNCTIONS, training_step
 from xpnet import losses, optim
 from xpnet.containers import leaves
@@ -16,20 +17,22 @@ from xpnet.program.compiling import LOWERINGS, lowered_program
 from xpnet.program.passes.simplify import simplify
 
 _NUMBA = pytest.mark.skipif(not find_spec("numba"), reason="numba (extra jit) is not installed")
-ON_NUMPY = ["generic", "numpy", pytest.param("numba", marks=_NUMBA)]
+_CUPY = pytest.mark.skipif(COMPILER is None, reason="g++ is not installed")
+ON_NUMPY = ["generic", "numpy", pytest.param("numba", marks=_NUMBA), pytest.param("cupy", marks=_CUPY)]
 every_lowering = pytest.mark.parametrize("lower", ON_NUMPY)
+pytestmark = pytest.mark.usefixtures("cuda_on_host")
 
 
 def test_every_lowering_is_tested() -> None:
-    assert {"generic", "numpy", "numba", "cupy"} == set(LOWERINGS)  # cupy: test_cupy.py
+    assert {"generic", "numpy", "numba", "cupy"} == set(LOWERINGS)
 
 
 def _same(got: Any, want: Any, lower: str = "numpy") -> None:
-    """Compare bits, or with numba, which adds up in another order, within some units in the last place."""
+    """Compare bits; compiled code adds up in another order, within some units in the last place."""
     got, want = np.asarray(got), np.asarray(want)
     assert got.dtype == want.dtype
     assert got.shape == want.shape
-    if lower == "numba" and got.dtype.kind in "fc":
+    if lower in ("numba", "cupy") and got.dtype.kind in "fc":
         ulps = 64 * np.finfo(got.dtype).eps
         np.testing.assert_allclose(
             got, want, rtol=ulps, atol=ulps * max(1.0, np.max(np.abs(want), initial=0))

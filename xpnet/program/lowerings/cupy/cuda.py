@@ -16,7 +16,7 @@ import numpy as np
 
 from xpnet.errors import BackendError
 
-__all__ = ["CupyDevice"]
+__all__ = ["Blas", "CupyDevice"]
 
 _WORKSPACE = 32 << 20  # bytes; what NVIDIA advises for Hopper, and more than enough for older GPUs
 _TF32 = 3  # CUBLAS_TF32_TENSOR_OP_MATH
@@ -32,7 +32,7 @@ class CupyDevice:
 
         self._cupy = cupy
         _library()  # where there is none, that is to be noticed before anything is computed
-        self._blas: _Blas | None = None
+        self._blas: Blas | None = None
         self._apart: Any = None
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Any:
@@ -66,7 +66,7 @@ class CupyDevice:
         a: tuple[int, int], b: tuple[int, int], c: tuple[int, int],
     ) -> None:  # fmt: skip
         if self._blas is None:
-            self._blas = _Blas(self._cupy.empty(_WORKSPACE, dtype="uint8"))
+            self._blas = Blas(self._cupy.empty(_WORKSPACE, dtype="uint8"))
         self._blas.gemm(self._cupy.cuda.get_current_stream().ptr, dtype, turned, sizes, a, b, c)
 
     def capture(self, run: Callable[[], None]) -> Callable[[], None]:
@@ -81,7 +81,7 @@ class CupyDevice:
         return graph.launch  # on the stream that is current then
 
 
-class _Blas:
+class Blas:
     """A handle of cuBLAS with a workspace that lives as long as it does."""
 
     def __init__(self, workspace: Any):
@@ -99,6 +99,7 @@ class _Blas:
         self, stream: int, dtype: str, turned: tuple[bool, bool], sizes: tuple[int, int, int],
         a: tuple[int, int], b: tuple[int, int], c: tuple[int, int],
     ) -> None:  # fmt: skip
+        """Compute a product in a stream, as `Device.gemm` says."""
         if stream != self._stream:
             self._call("cublasSetStream_v2", self._handle, ctypes.c_void_p(stream))
             # A new stream takes the workspace away.

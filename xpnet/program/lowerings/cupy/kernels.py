@@ -119,30 +119,24 @@ class Arguments:
     def __init__(self) -> None:
         self._names: dict[tuple[int, int, str], str] = {}
         self._places: list[Place] = []
+        self._reach = 0
 
     def name(self, place: Place) -> str:
         """Return the name of the pointer to a place's first entry."""
         key = place.root, place.offset, place.dtype
         if key not in self._names:
             self._names[key] = f"a{len(self._names)}"
-        self._places.append(place)
+            self._places.append(place)
+        self._reach = max(self._reach, place.reach)
         return self._names[key]
 
     def kernel(self, lines: Sequence[str], blocks: int, threads: int, entries: int = 1) -> Kernel:
         """Return the kernel of these lines; ``entries`` is how many it goes through."""
-        seen: dict[str, Place] = {}
-        for place in self._places:
-            seen.setdefault(self.name_of(place), place)
-        given = ", ".join(f"{TYPES[place.dtype]}* {name}" for name, place in seen.items())
-        farthest = max([entries + blocks * threads, *(place.reach for place in self._places)])
-        index = "int" if farthest < 2**31 else "long long"
+        given = ", ".join(f"{TYPES[place.dtype]}* a{i}" for i, place in enumerate(self._places))
+        index = "int" if max(entries + blocks * threads, self._reach) < 2**31 else "long long"
         body = [f'extern "C" __global__ void __launch_bounds__({threads}) NAME({given}) {{',
                 f"    typedef {index} index;", *indented(lines), "}"]  # fmt: skip
-        return Kernel("\n".join(body) + "\n", tuple(seen.values()), blocks, threads)
-
-    def name_of(self, place: Place) -> str:
-        """Return the name of a place that has one."""
-        return self._names[place.root, place.offset, place.dtype]
+        return Kernel("\n".join(body) + "\n", tuple(self._places), blocks, threads)
 
 
 class Walk:

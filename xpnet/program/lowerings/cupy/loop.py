@@ -38,8 +38,8 @@ def lower_loop(program: Program, carry: int, constants: int, device: Device | No
         device: where to run; None for the current CUDA device.
 
     Returns:
-        A function ``(carry, constants, sequences) -> (carry, results)``; the state it returns is in arrays of
-        its own, the results of the steps are stacked.
+        A function ``(carry, constants, sequences, donate) -> (carry, results)``; the state it returns is in
+        arrays of its own, or with ``donate`` in those given; the results of the steps are stacked.
     """
     return GraphLoop(program, carry, constants, device or default_device())
 
@@ -77,7 +77,11 @@ class GraphLoop:
         self._places_of_constants: dict[int, int] = {}
 
     def __call__(
-        self, carry: Sequence[Any], constants: Sequence[Any], sequences: Sequence[Any]
+        self,
+        carry: Sequence[Any],
+        constants: Sequence[Any],
+        sequences: Sequence[Any],
+        donate: bool = False,
     ) -> tuple[list[Any], list[Any]]:
         device, runner = self._device, self._runner
         given = [device.contiguous(x) for x in (*carry, *constants, *sequences)]
@@ -96,7 +100,9 @@ class GraphLoop:
         runner.launch(self._turn, [runner.address(place) for place in self._turn.places])
         for _ in range(self._first_steps(arrays, count), count):
             self._graph()  # type: ignore[misc]
-        ends = [device.empty(place.shape, place.dtype) for place in self._state]
+        ends = given[: self._carried]
+        if not donate:
+            ends = [device.empty(place.shape, place.dtype) for place in self._state]
         for end, mine in zip(ends, state, strict=True):
             end[...] = mine
         return ends, results
