@@ -76,6 +76,24 @@ static void resume(unsigned int t) {
     setcontext(&fibers[t]);
 }
 
+// Lets the threads of a warp run until all of them wait for other warps, so that nobody waits by chance for
+// what a missing barrier should wait for; returns how many are not done.
+static unsigned int run_warp(unsigned int warp, bool backwards) {
+    const unsigned int first = warp * 32, count = blockDim.x - first < 32 ? blockDim.x - first : 32;
+    unsigned int before, left;
+    do {
+        before = progress;
+        left = 0;
+        for (unsigned int k = 0; k < count; ++k) {
+            const unsigned int t = first + (backwards ? count - 1 - k : k);
+            if (done[t]) continue;
+            resume(t);
+            left += !done[t];
+        }
+    } while (left && progress != before);
+    return left;
+}
+
 // Runs one block; false if threads wait for each other in vain.
 static bool run_block(bool backwards) {
     static std::vector<char> stacks(1024 * 65536);
@@ -90,18 +108,14 @@ static bool run_block(bool backwards) {
         fibers[t].uc_link = nullptr;
         makecontext(&fibers[t], fiber, 0);
     }
-    for (unsigned int before = progress - 1, left = n; left; before = before) {
-        if (progress == before) return false;
+    const unsigned int warps = (n + 31) / 32;
+    unsigned int before, left;
+    do {
         before = progress;
         left = 0;
-        for (unsigned int k = 0; k < n; ++k) {
-            const unsigned int t = backwards ? n - 1 - k : k;
-            if (done[t]) continue;
-            resume(t);
-            left += !done[t];
-        }
-    }
-    return true;
+        for (unsigned int w = 0; w < warps; ++w) left += run_warp(backwards ? warps - 1 - w : w, backwards);
+    } while (left && progress != before);
+    return !left;
 }
 
 // Runs a kernel; every other time the last block and the last thread come first.

@@ -288,6 +288,18 @@ def test_donated_inputs_are_overwritten_when_nobody_reads_them(name: str, device
     assert found[0] is inputs[0]
 
 
+def test_a_donated_input_that_is_read_again_in_a_later_phase(device: HostDevice) -> None:
+    """Of a long row, entries are loaded anew once its sum is known."""
+    builder = Builder(np.random.default_rng(0).normal(size=(3, 1500)))
+    doubled = builder.apply("multiply", Ref(0), 2.0)
+    less = builder.apply("subtract", Ref(0), builder.apply("sum", Ref(0), axis=1, keepdims=True))
+    program = builder.program(doubled, less)
+    expected = generic.lower(program)(builder.arrays[:1])
+    found = cupy.lower(program, {0: 0}, device)([builder.arrays[0].copy()])
+    for a, b in zip(expected, found, strict=True):
+        assert_same(a, b, 64)
+
+
 def test_numbers_that_many_threads_read_are_not_overwritten_by_one(device: HostDevice) -> None:
     builder = Builder(np.asarray(2.0), np.ones(3000))
     doubled = builder.apply("multiply", Ref(0), 2.0)

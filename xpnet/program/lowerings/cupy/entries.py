@@ -246,10 +246,8 @@ class Entries:
         terms = [(op, self.term(op, body)) for op in reductions]
         stores = []
         for n in results:
-            of_row = self.plan.level(n) == "row"
-            stores.append(self.if_first(of_row) + self.stored(n))
-            if not of_row:
-                self._stored[n] = self._entry(n)
+            stores.append(self.if_first(self.plan.level(n) == "row") + self.stored(n))
+            self._stored[n] = self._entry(n)
         return Phase(body, terms, stores)
 
     def _needed(self, wanted: list[Any], known: set[int]) -> list[Operation]:

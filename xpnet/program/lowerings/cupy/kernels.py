@@ -45,7 +45,7 @@ template <class F, int threads, class T> __device__ T of_block(T x) {
     return x;
 }
 
-// Joins what threads have whose numbers differ by multiples of `width`.
+// Joins what threads have whose numbers differ by multiples of `width`; the first of them get the results.
 template <class F, int threads, int width, class T> __device__ T of_column(T x) {
     __shared__ T shared[threads];
     __syncthreads();
@@ -54,8 +54,7 @@ template <class F, int threads, int width, class T> __device__ T of_column(T x) 
         __syncthreads();
         if (threadIdx.x < k) shared[threadIdx.x] = F::join(shared[threadIdx.x], shared[threadIdx.x + k]);
     }
-    __syncthreads();
-    return shared[threadIdx.x % width];
+    return shared[threadIdx.x];
 }
 
 // True in the last of `blocks` blocks that come here: it sees what the others have written. The ticket is

@@ -57,11 +57,10 @@ def gather_kernel(operation: Operation, places: Places) -> Kernel:
     arguments = Arguments()
     fixed = tuple(0 if k == axis else s for k, s in enumerate(x.strides))
     along = tuple(rows.strides[0] if k == axis else 0 for k in range(len(x.shape)))
-    walk = Walk(out.shape, [out.strides, fixed, along], apart=(axis, axis + 1))
+    walk = Walk(out.shape, [out.strides, fixed, along])
     size = x.shape[axis]
     body = [
         f"long long row = {walk.entry(arguments.name(rows), along)};",
-        f"if (row < 0) row += {size};",
         f"if (row < 0 || row >= {size}) row = (row % {size} + {size}) % {size};",
         f"{walk.entry(arguments.name(out), out.strides)} = "
         f"{walk.entry(arguments.name(x), fixed, f'row * {x.strides[axis]}')};",
