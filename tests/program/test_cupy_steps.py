@@ -97,6 +97,21 @@ def test_a_loop_is_captured_once_for_the_same_constants(device: HostDevice) -> N
         assert loop.captures == captures
 
 
+def test_a_device_that_cannot_capture(device: HostDevice, caplog: pytest.LogCaptureFixture) -> None:
+    def capture(run: Any) -> Any:
+        raise RuntimeError("no graphs here")
+
+    device.capture = capture  # type: ignore[method-assign]
+    builder = Builder(np.ones(3), np.zeros(3))
+    loop = cupy.lower_loop(builder.program(builder.apply("add", Ref(0), Ref(1))), 1, 0, device)
+    for _ in range(2):
+        (state,), _ = loop([np.ones(3)], [], [np.ones((5, 3))])
+        np.testing.assert_array_equal(state, 6)
+    assert [record.getMessage() for record in caplog.records] == [
+        "steps run kernel by kernel, not as a CUDA graph: no graphs here"
+    ]
+
+
 def test_loops_with_large_rows_and_results(device: HostDevice) -> None:
     builder = Builder(np.ones((3, 5)), np.zeros((70, 80)), np.zeros(()))
     step = builder.apply("add", builder.apply("matrix_transpose", Ref(1)), Ref(2))

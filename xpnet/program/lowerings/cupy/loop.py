@@ -8,6 +8,7 @@ counts up, and fetches the next row of each sequence. Steps follow each other wi
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -21,6 +22,8 @@ from xpnet.program.lowerings.cupy.plan import Plan
 from xpnet.program.program import Program, Ref
 
 __all__ = ["GraphLoop", "lower_loop"]
+
+_log = logging.getLogger("xpnet")
 
 _THREADS = 256
 _SMALL = 4096  # entries up to which one block copies a row
@@ -119,10 +122,18 @@ class GraphLoop:
         if count:
             self._runner.run(arrays)  # what is done the first time, such as loading, is not captured
         if count > 1:
-            self._graph = self._device.capture(lambda: self._runner.run(dict(arrays)))
-            self._places_of_constants = places
-            self.captures += 1
+            self._capture(arrays, places)
         return min(count, 1)
+
+    def _capture(self, arrays: dict[int, Any], places: dict[int, int]) -> None:
+        """Make the graph of a step; where that fails, steps go on kernel by kernel."""
+        try:
+            self._graph = self._device.capture(lambda: self._runner.run(dict(arrays)))
+        except Exception as error:  # whatever driver and libraries come up with
+            _log.warning("steps run kernel by kernel, not as a CUDA graph: %s", error)
+            self._graph = lambda: self._runner.run(dict(arrays))
+        self._places_of_constants = places
+        self.captures += 1
 
 
 def _results(plan: Plan, places: Places, carry: int) -> tuple[list[Place], list[Kernel]]:
