@@ -121,7 +121,8 @@ def compile(
             take their memory, as in a training step that gives new parameters for old ones.
         lower: ``"generic"`` (any backend, call by call), ``"numpy"`` (straight-line code in planned memory),
             ``"numba"`` (compiled loops, on NumPy arrays; extra ``jit``; the first call takes about a second),
-            ``"cupy"`` (generated CUDA kernels, on CuPy arrays), ``"auto"`` for the fastest that is ready at once, or ``"off"`` to call ``fn`` itself.
+            ``"cupy"`` (generated CUDA kernels, on CuPy arrays), ``"auto"`` for the fastest that is ready at
+            once, or ``"off"`` to call ``fn`` itself.
 
     Returns:
         A :class:`Compiled`. What cannot be compiled is said once, as a log message and in its ``reason``,
