@@ -19,12 +19,13 @@ from tests.nn.layer_cases import CASES as LAYERS
 from tests.program.comparisons import checked
 from tests.program.host_device import COMPILER, HostDevice
 from tests.program.steps import gathering_step, work
-from tests.support import draw
+from tests.support import draw, host
 from xpnet import losses, nn, optim, rng
 from xpnet.autodiff import value_and_grad, vjp
-from xpnet.backends import backend
+from xpnet.backends import Backend, array_namespace
+from xpnet.backends import backend as open_backend
 from xpnet.errors import BackendError
-from xpnet.program import record
+from xpnet.program import looping, record
 from xpnet.program.lowerings import cupy
 from xpnet.program.lowerings.cupy import cuda, kernels
 from xpnet.program.lowerings.cupy.device import Device
@@ -47,7 +48,7 @@ _TARGETS = {
 
 
 def _layer(case: Any) -> tuple[Program, list[Any]]:
-    variables = variables_on(backend("numpy"), case.layer, "float32")
+    variables = variables_on(open_backend("numpy"), case.layer, "float32")
 
     def f(flat: Any, x: Any) -> Any:
         def outputs(flat: Any, x: Any) -> Any:
@@ -106,6 +107,41 @@ def test_nvcc_compiles_all_kernels_without_warnings(tmp_path: Path, device: Host
 # --- devices
 
 
+@pytest.mark.parametrize("backend", ["numpy", "cupy:0"], indirect=True)
+def test_loops_on_a_device(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network trained on the CUDA device, as a graph, and on the host, beside the plain functions."""
+    if backend.name == "numpy":
+        monkeypatch.setattr(cuda, "CupyDevice", HostDevice)
+        monkeypatch.setattr(looping, "choose", lambda lower, xp: lower)
+
+    def step(carry: Any, constants: Any, row: Any) -> Any:
+        X, y = constants
+        xp = array_namespace(X)
+        x, labels = xp.take(X, row[0], axis=0), xp.take(y, row[0], axis=0)
+
+        def loss(weights: Any) -> Any:
+            hidden, bias, out = weights
+            tanh = array_namespace(hidden).tanh
+            return losses.softmax_cross_entropy(tanh(x @ hidden + bias) @ out, labels)
+
+        value, gradient = value_and_grad(loss)(carry)
+        return [w - row[1] * g for w, g in zip(carry, gradient, strict=True)], [value]
+
+    drawn = np.random.default_rng(0)
+    carry = [drawn.normal(size=shape) for shape in [(20, 40), (40,), (40, 5)]]
+    constants = [drawn.normal(size=(300, 20)), drawn.integers(5, size=300)]
+    rows = [drawn.integers(300, size=(30, 64)), np.full(30, 0.1)]
+    given_ = [[backend.asarray(x) for x in group] for group in (carry, constants, rows)]
+    compiled, plain = looping.Loop(step, "cupy"), looping.Loop(step, "off")
+    for _ in range(2):
+        found, (values,) = compiled(*given_)
+        expected, (wanted,) = plain(*given_)
+        for a, b in zip([*found, values], [*expected, wanted], strict=True):
+            np.testing.assert_allclose(host(a), host(b), rtol=1e-10, atol=1e-12)
+    (runner,) = compiled._runners.values()
+    assert (compiled.reason, runner.calls, runner.captures) == ("", [], 1)
+
+
 @pytest.mark.parametrize("made", [cuda.CupyDevice, HostDevice])
 def test_devices_have_the_methods_of_a_device(made: type) -> None:
     methods = [name for name in vars(Device) if not name.startswith("_")]
@@ -126,14 +162,14 @@ def test_calls_of_cublas(dtype: str, tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("CUPY_TF32", "0")
     memory = SimpleNamespace(data=SimpleNamespace(ptr=4096))
     blas = cuda.Blas(memory)
-    host = HostDevice()
+    by_columns = HostDevice()
     drawn = np.random.default_rng(0)
     for turned in ((False, False), (True, False), (False, True), (True, True)):
         a, b = drawn.normal(size=(2, 60)).astype(dtype)
         ours, theirs = np.zeros((2, 30), dtype=dtype)
-        given_ = (dtype, turned, (4, 5, 6), (host.address(a), 7), (host.address(b), 8))
-        host.gemm(*given_, (host.address(theirs), 5))
-        blas.gemm(77, *given_, (host.address(ours), 5))
+        given_ = (dtype, turned, (4, 5, 6), (by_columns.address(a), 7), (by_columns.address(b), 8))
+        by_columns.gemm(*given_, (by_columns.address(theirs), 5))
+        blas.gemm(77, *given_, (by_columns.address(ours), 5))
         np.testing.assert_allclose(ours, theirs, rtol=1e-5)
         assert ours.any()
     assert stub.living() == 1
@@ -141,7 +177,7 @@ def test_calls_of_cublas(dtype: str, tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert stub.living() == 0
     monkeypatch.setenv("CUPY_TF32", "1")
     blas = cuda.Blas(memory)
-    blas.gemm(77, *given_, (host.address(ours), 5))
+    blas.gemm(77, *given_, (by_columns.address(ours), 5))
     assert abs(ours[0] - theirs[0] - 3) < 1e-4  # the stub adds its mode
     with pytest.raises(BackendError, match=f"cublas{'S' if dtype == 'float32' else 'D'}gemm_v2"):
-        blas.gemm(77, *given_, (host.address(ours), 3))
+        blas.gemm(77, *given_, (by_columns.address(ours), 3))

@@ -11,6 +11,7 @@ from xpnet.program.lowerings.cupy.places import Place
 
 __all__ = ["PRELUDE", "Arguments", "Kernel", "Walk", "blocks_for", "indented", "module_source"]
 
+_NARROW = 2**31  # numbers of entries below this are counted in 32 bits
 _MOST_BLOCKS = 1024  # the same on every GPU, so that sums are added up in the same order
 
 PRELUDE = """\
@@ -132,7 +133,7 @@ class Arguments:
     def kernel(self, lines: Sequence[str], blocks: int, threads: int, entries: int = 1) -> Kernel:
         """Return the kernel of these lines; ``entries`` is how many it goes through."""
         given = ", ".join(f"{TYPES[place.dtype]}* a{i}" for i, place in enumerate(self._places))
-        index = "int" if max(entries + blocks * threads, self._reach) < 2**31 else "long long"
+        index = "int" if max(entries + blocks * threads, self._reach) < _NARROW else "long long"
         body = [f'extern "C" __global__ void __launch_bounds__({threads}) NAME({given}) {{',
                 f"    typedef {index} index;", *indented(lines), "}"]  # fmt: skip
         return Kernel("\n".join(body) + "\n", tuple(self._places), blocks, threads)

@@ -18,6 +18,7 @@ from xpnet.program.program import Program, Ref
 __all__ = ["ARENA", "SCRATCH", "TICKETS", "Place", "Places", "c_order"]
 
 _ALIGNED = 256  # bytes, as CUDA's own allocations
+_LOOKED_THROUGH = 2**20  # entries of a constant array, up to which it may turn out to be one number
 ARENA, SCRATCH, TICKETS = -1, -2, -3  # memory of the program; constants have the numbers below
 
 
@@ -132,7 +133,7 @@ class Places:
 
     def number(self, x: Any) -> Any:
         """Return the number that all entries of a constant array are, bit for bit; None if they differ."""
-        if type(x) is Ref or not hasattr(x, "shape"):
+        if type(x) is Ref or not hasattr(x, "shape") or math.prod(x.shape) > _LOOKED_THROUGH:
             return None
         if id(x) not in self._numbers:
             host = np.ascontiguousarray(self._device.to_host(x)).reshape(-1)
