@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.program.host_device import COMPILER
 from xpnet.program.compiling import lowered_program
 from xpnet.program.lowerings import generic
 from xpnet.program.program import Program, Ref
@@ -26,6 +27,7 @@ __all__ = [
     "assert_same",
     "every_lowering",
     "longest_sum",
+    "lowerings_of_numpy",
     "quick_lowerings",
     "slow_lowerings",
 ]
@@ -39,11 +41,13 @@ class Lowering:
         same_bits: it calls the functions of the program in their order; others add up in another order.
         missing: why it cannot be tested here; empty if it can.
         compiles: it takes a while to compile, so that fewer programs are tried.
+        library: whose arrays it is for; those of another are stood in for by NumPy's.
     """
 
     same_bits: bool
     missing: str = ""
     compiles: bool = False
+    library: str = "numpy"
 
 
 TABLE = {
@@ -53,6 +57,13 @@ TABLE = {
         same_bits=False,
         missing="" if find_spec("numba") else "numba (extra jit) is not installed",
         compiles=True,
+    ),
+    # With the host in place of a CUDA device, by the fixture cuda_on_host.
+    "cupy": Lowering(
+        same_bits=False,
+        missing="" if COMPILER else "g++ is not installed",
+        compiles=True,
+        library="cupy",
     ),
 }
 
@@ -67,6 +78,7 @@ def _those(wanted: Callable[[Lowering], bool]) -> pytest.MarkDecorator:
 
 
 every_lowering = _those(lambda row: True)
+lowerings_of_numpy = _those(lambda row: row.library == "numpy")
 quick_lowerings = _those(lambda row: not row.compiles)
 slow_lowerings = _those(lambda row: row.compiles)
 

@@ -11,8 +11,10 @@ from tests.support import draw
 from xpnet import losses, nn, optim
 from xpnet.autodiff import hvp, value_and_grad
 from xpnet.backends import array_namespace
+from xpnet.program import Program, record
+from xpnet.program.passes.simplify import simplify
 
-__all__ = ["FUNCTIONS", "training_step"]
+__all__ = ["FUNCTIONS", "gathering_step", "training_step", "work"]
 
 
 def training_step(
@@ -46,6 +48,46 @@ def training_step(
         return [flat, *slots, value]
 
     return step, [params.flat, *slots, X, y, *scalars]
+
+
+def gathering_step(
+    optimizer: optim.Optimizer, model: nn.MLP, loss: Any, X: np.ndarray, y: np.ndarray, batch: int
+) -> tuple[Program, list[np.ndarray], int]:
+    """Return a recorded step, its inputs (parameters, slots; X, y; rows, scalars), and the state's length."""
+    variables = model.init(0, X.shape[1:], backend="numpy", dtype=str(X.dtype))
+    state = optimizer.init(variables.params)
+    slots = [state[name].flat for name in optimizer.slots]
+    scalars = [np.asarray(s, dtype=X.dtype) for s in optimizer.scalars(0.01, 1)]
+
+    def step(params: Any, slots: Any, X: Any, y: Any, rows: Any, scalars: Any) -> Any:
+        space = array_namespace(X)
+        X, y = space.take(X, rows, axis=0), space.take(y, rows, axis=0)
+
+        def objective(params: Any) -> Any:
+            return loss(model.apply(nn.Variables(params, variables.state), X), y)
+
+        value, g = value_and_grad(objective)(params)
+        flat, slots = optimizer.rule(g.flat, slots, params.flat, *scalars)
+        return [flat, *slots, value]
+
+    rows = np.arange(batch) * 3 % len(X)
+    program = simplify(record(step)(variables.params, slots, X, y, rows, scalars))
+    inputs = [variables.params.flat, *slots, X, y, rows, *scalars]
+    return program, [np.array(x) for x in inputs], 1 + len(slots)
+
+
+def work(loss: str, dtype: str = "float64") -> tuple[Any, np.ndarray, np.ndarray]:
+    """Return a loss by its name, with inputs and targets for it."""
+    draw = np.random.default_rng(0)
+    X = draw.normal(size=(40, 5)).astype(dtype)
+    targets: dict[str, Any] = {
+        "softmax_cross_entropy": draw.integers(3, size=40),
+        "squared_error": draw.normal(size=(40, 3)),
+        "huber": draw.normal(size=(40, 3)),
+        "binary_cross_entropy": draw.integers(2, size=(40, 3)).astype(dtype),
+    }
+    y = targets[loss]
+    return getattr(losses, loss), X, y.astype(dtype) if y.dtype.kind == "f" else y
 
 
 # --- Array code by name -----------------------------------------------------------------------------------

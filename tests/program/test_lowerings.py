@@ -20,6 +20,7 @@ from xpnet.program import record
 from xpnet.program.compiling import LOWERINGS, lowered_program
 from xpnet.program.lowerings import generic
 
+pytestmark = pytest.mark.usefixtures("cuda_on_host")
 every_dtype = pytest.mark.parametrize("dtype", ["float32", "float64"])
 
 

@@ -2,102 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import array_api_compat.numpy as xp
 import numpy as np
 import pytest
 
+from tests.program.entries import BINARY, DTYPES, NUMBERS, UNARY, applies, assert_close, entries
 from tests.program.random_programs import Builder
-from xpnet import losses, nn, optim
-from xpnet.autodiff import value_and_grad
-from xpnet.backends import array_namespace
+from tests.program.steps import gathering_step, work
+from xpnet import nn, optim
 from xpnet.errors import RecordError
-from xpnet.program import record
 from xpnet.program.lowerings import generic
-from xpnet.program.passes.simplify import simplify
 from xpnet.program.program import Program, Ref
 
 pytest.importorskip("numba", reason="numba (extra jit) is not installed")
 
 from xpnet.program.lowerings import numba
 
-_UNARY = [
-    "abs", "acos", "acosh", "asin", "asinh", "atan", "atanh", "bitwise_invert", "ceil", "cos", "cosh", "exp",
-    "expm1", "floor", "isfinite", "isinf", "isnan", "log", "log10", "log1p", "log2", "logical_not",
-    "negative", "positive", "reciprocal", "sign", "signbit", "sin", "sinh", "sqrt", "square", "tan", "tanh",
-    "trunc",
-]  # fmt: skip
-_BINARY = [
-    "add", "atan2", "bitwise_and", "bitwise_left_shift", "bitwise_or", "bitwise_right_shift", "bitwise_xor",
-    "copysign", "divide", "equal", "floor_divide", "greater", "greater_equal", "hypot", "less", "less_equal",
-    "logaddexp", "logical_and", "logical_or", "logical_xor", "maximum", "minimum", "multiply", "nextafter",
-    "not_equal", "pow", "remainder", "subtract",
-]  # fmt: skip
-_NUMBERS = {"f": [2.0, 0.5, -1, 0, np.inf, np.nan], "i": [2, 1, 0, -1], "u": [2, 1, 0], "b": [True]}
-_DTYPES = ["float32", "float64", "int64", "int32", "int8", "uint32", "uint64", "bool"]
-
-
-def _entries(dtype: str) -> np.ndarray:
-    kind = np.dtype(dtype).kind
-    if kind == "f":
-        info = np.finfo(dtype)
-        special = [
-            0.0,
-            -0.0,
-            1,
-            -1,
-            np.inf,
-            -np.inf,
-            np.nan,
-            info.max,
-            info.tiny,
-            info.tiny / 4,
-            -info.tiny / 4,
-        ]
-        return np.array([*special, 2.5, -2.5, 0.3, -0.3, 100, -100, 1e-9, -1e-9], dtype=dtype)
-    if kind == "b":
-        return np.array([True, False])
-    info = np.iinfo(dtype)
-    return np.array([0, 1, 2, 3, 5, info.max, info.min, *([-1, -2, -3] if kind == "i" else [])], dtype=dtype)
-
-
-def _close(a: np.ndarray, b: np.ndarray, ulps: float) -> None:
-    """Check that ``b`` has the dtype, shape, NaN, signs and, within ``ulps``, the values of ``a``."""
-    a, b = np.asarray(a), np.asarray(b)
-    assert (a.dtype, a.shape) == (b.dtype, b.shape)
-    if a.dtype.kind != "f" or not a.size:
-        np.testing.assert_array_equal(a, b)
-        return
-    finite = np.isfinite(a)
-    np.testing.assert_array_equal(np.where(finite, 0, a), np.where(np.isfinite(b), 0, b))
-    np.testing.assert_array_equal(np.signbit(a) & ~np.isnan(a), np.signbit(b) & ~np.isnan(b))
-    size = np.spacing(np.abs(np.where(finite, a, 1)))
-    with np.errstate(all="ignore"):
-        assert (np.abs(np.where(finite, a, 0) - np.where(finite, b, 0)) <= ulps * size).all()
-
-
-def _applies(function: Any, *operands: Any) -> bool:
-    try:
-        function(*operands)
-    except (TypeError, OverflowError, ValueError):
-        return False
-    return True
-
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # NaN and infinities are what this is about
 @pytest.mark.filterwarnings("ignore:Bitwise inversion:DeprecationWarning")
-@pytest.mark.parametrize("dtype", _DTYPES)
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_elementwise_functions(dtype: str) -> None:
-    some = _entries(dtype)
+    some = entries(dtype)
     x, y = np.repeat(some, len(some)), np.tile(some, len(some))
     builder = Builder(x, y)
-    outputs = [builder.apply(name, Ref(0)) for name in _UNARY if _applies(getattr(xp, name), x)]
-    for name in _BINARY:
-        for other in (Ref(1), *_NUMBERS[np.dtype(dtype).kind]):
+    outputs = [builder.apply(name, Ref(0)) for name in UNARY if applies(getattr(xp, name), x)]
+    for name in BINARY:
+        for other in (Ref(1), *NUMBERS[np.dtype(dtype).kind]):
             if "shift" in name and (type(other) is Ref or other < 0):
                 continue  # undefined by more bits than there are
-            if _applies(getattr(xp, name), x, y if type(other) is Ref else other):
+            if applies(getattr(xp, name), x, y if type(other) is Ref else other):
                 outputs.append(builder.apply(name, Ref(0), other))
     program = builder.program(*outputs)
     run = numba.lower(program)
@@ -107,7 +41,7 @@ def test_elementwise_functions(dtype: str) -> None:
         for ref, a, b in zip(outputs, expected, found, strict=True):
             name = next(op.name for op in program.operations if op.results == (ref.number,))
             try:
-                _close(a, b, 4)
+                assert_close(a, b, 4)
             except AssertionError as error:
                 raise AssertionError(name) from error
 
@@ -122,23 +56,23 @@ def test_own_functions_over_their_whole_range(name: str, dtype: str) -> None:
     builder = Builder(x)
     program = builder.program(builder.apply(name, Ref(0)))
     exact = getattr(np, name)(x.astype(np.longdouble)).astype(dtype)
-    _close(exact, numba.lower(program)([x])[0], 3)
+    assert_close(exact, numba.lower(program)([x])[0], 3)
 
 
 def test_casts() -> None:
-    arrays = [np.asarray([0, 1, 2, 250]).astype(d) for d in _DTYPES]
+    arrays = [np.asarray([0, 1, 2, 250]).astype(d) for d in DTYPES]
     builder = Builder(*arrays, np.asarray([0.5, -0.0, np.nan, -np.inf]))
     outputs = [
         builder.apply("astype", Ref(i), np.dtype(d))
         for i in range(len(arrays))
-        for d in _DTYPES
-        if not (np.dtype(_DTYPES[i]).kind == "f" and np.dtype(d).kind in "iu")
+        for d in DTYPES
+        if not (np.dtype(DTYPES[i]).kind == "f" and np.dtype(d).kind in "iu")
     ]
     outputs += [builder.apply("astype", Ref(len(arrays)), np.dtype(d)) for d in ("float32", "bool")]
     given_ = builder.arrays[: len(arrays) + 1]
     program = builder.program(*outputs)
     for a, b in zip(generic.lower(program)(given_), numba.lower(program)(given_), strict=True):
-        _close(a, b, 0)
+        assert_close(a, b, 0)
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
@@ -171,50 +105,11 @@ def test_reductions() -> None:
 # --- training steps -------------------------------------------------------------------------------------
 
 
-def _step(
-    optimizer: optim.Optimizer, model: nn.MLP, loss: Any, X: np.ndarray, y: np.ndarray, batch: int
-) -> tuple[Program, list[np.ndarray], int]:
-    """Return a recorded step, its inputs (parameters, slots; X, y; rows, scalars), and the state's length."""
-    variables = model.init(0, X.shape[1:], backend="numpy", dtype=str(X.dtype))
-    state = optimizer.init(variables.params)
-    slots = [state[name].flat for name in optimizer.slots]
-    scalars = [np.asarray(s, dtype=X.dtype) for s in optimizer.scalars(0.01, 1)]
-
-    def step(params: Any, slots: Any, X: Any, y: Any, rows: Any, scalars: Any) -> Any:
-        space = array_namespace(X)
-        X, y = space.take(X, rows, axis=0), space.take(y, rows, axis=0)
-
-        def objective(params: Any) -> Any:
-            return loss(model.apply(nn.Variables(params, variables.state), X), y)
-
-        value, g = value_and_grad(objective)(params)
-        flat, slots = optimizer.rule(g.flat, slots, params.flat, *scalars)
-        return [flat, *slots, value]
-
-    rows = np.arange(batch) * 3 % len(X)
-    program = simplify(record(step)(variables.params, slots, X, y, rows, scalars))
-    inputs = [variables.params.flat, *slots, X, y, rows, *scalars]
-    return program, [np.array(x) for x in inputs], 1 + len(slots)
-
-
-def _work(loss: str, dtype: str = "float64") -> tuple[Any, np.ndarray, np.ndarray]:
-    draw = np.random.default_rng(0)
-    X = draw.normal(size=(40, 5)).astype(dtype)
-    targets: dict[str, Any] = {
-        "softmax_cross_entropy": draw.integers(3, size=40),
-        "squared_error": draw.normal(size=(40, 3)),
-        "huber": draw.normal(size=(40, 3)),
-        "binary_cross_entropy": draw.integers(2, size=(40, 3)).astype(dtype),
-    }
-    y = targets[loss]
-    return getattr(losses, loss), X, y.astype(dtype) if y.dtype.kind == "f" else y
-
-
 def test_steps_without_a_blas_to_call(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where NumPy's BLAS is not found, products are NumPy calls between compiled functions."""
     monkeypatch.setattr(numba.lowering, "blas", lambda: (0, 0))
-    loss, X, y = _work("softmax_cross_entropy")
-    program, inputs, carried = _step(optim.Adam(0.01), nn.MLP([300], 3), loss, X, y, 16)
+    loss, X, y = work("softmax_cross_entropy")
+    program, inputs, carried = gathering_step(optim.Adam(0.01), nn.MLP([300], 3), loss, X, y, 16)
     loop = numba.lower_loop(program, carried, 2)
     assert not isinstance(loop, numba.CompiledLoop)
     sequences = [np.stack([x] * 3) for x in inputs[carried + 2 :]]
@@ -238,9 +133,9 @@ def test_steps_without_a_blas_to_call(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_loops_over_steps(loss: str, activation: str, dtype: str) -> None:
-    function, X, y = _work(loss, dtype)
+    function, X, y = work(loss, dtype)
     model = nn.MLP([6, 40], 3, activation=activation)
-    program, inputs, carried = _step(optim.Adam(0.01), model, function, X, y, 8)
+    program, inputs, carried = gathering_step(optim.Adam(0.01), model, function, X, y, 8)
     loop = numba.lower_loop(program, carried, 2)
     assert isinstance(loop, numba.CompiledLoop)
     rows = np.random.default_rng(1).integers(-40, 40, size=(20, 8))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -12,6 +13,8 @@ from xpnet.program.looping import lowered_loop
 from xpnet.program.lowerings import generic
 
 # Always the same programs, so that a test that fails fails again.
+pytestmark = pytest.mark.usefixtures("cuda_on_host")
+
 _some = settings(max_examples=300, deadline=None, derandomize=True, database=None)
 _few = settings(max_examples=16, deadline=None, derandomize=True, database=None)
 _seeds = given(st.integers(0, 2**32))

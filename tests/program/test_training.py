@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.program.lowerings import every_lowering
+from tests.program.lowerings import lowerings_of_numpy
 from tests.train.support import class_data, flat, make
 from xpnet import Trainer, nn, optim
 
@@ -44,13 +44,13 @@ def test_every_registered_optimizer_is_here() -> None:
     assert {type(optimizer) for optimizer in OPTIMIZERS} == set(optim.OPTIMIZERS.values())
 
 
-@every_lowering
+@lowerings_of_numpy
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=repr)
 def test_optimizers(optimizer: optim.Optimizer, lower: str) -> None:
     _assert_close(_train(lower, batch=7, optimizer=optimizer), _uncompiled(optimizer))
 
 
-@every_lowering
+@lowerings_of_numpy
 def test_a_net_with_everything_in_it(lower: str) -> None:
     """Dropout, batch norm, layer norm, clipping, decay of weights, and a last batch of four rows."""
     # No bias before a batch norm: its derivative is nothing but rounding, which Adam divides by itself.

@@ -42,10 +42,17 @@ def _numba(program: Program, donated: dict[int, int]) -> Callable[..., Any]:
     return numba.lower(program, donated)
 
 
+def _cupy(program: Program, donated: dict[int, int]) -> Callable[..., Any]:
+    from xpnet.program.lowerings import cupy
+
+    return cupy.lower(program, donated)
+
+
 LOWERINGS: dict[str, Callable[[Program, dict[int, int]], Callable[..., Any]]] = {
     "generic": lambda program, donated: generic.lower(program),
     "numpy": _numpy,
     "numba": _numba,
+    "cupy": _cupy,
 }
 """Each takes a simplified program and its donations, and returns a callable from inputs to outputs."""
 
@@ -68,8 +75,8 @@ def choose(lower: str, xp: Any) -> str:
         )
     library = next((name for name in ("jax", "cupy", "numpy") if name in xp.__name__), "")
     if lower == "auto":
-        return "numpy" if library == "numpy" else "generic"
-    needed = {"numpy": "numpy", "numba": "numpy"}.get(lower, library)
+        return library if library in ("numpy", "cupy") else "generic"
+    needed = {"numpy": "numpy", "numba": "numpy", "cupy": "cupy"}.get(lower, library)
     if library != needed:
         raise ConfigError(
             f"compile: expected arrays of {needed} for {lower!r}, found {xp.__name__}; choose 'auto'"
@@ -114,7 +121,8 @@ def compile(
             take their memory, as in a training step that gives new parameters for old ones.
         lower: ``"generic"`` (any backend, call by call), ``"numpy"`` (straight-line code in planned memory),
             ``"numba"`` (compiled loops, on NumPy arrays; extra ``jit``; the first call takes about a second),
-            ``"auto"`` for the fastest that is ready at once, or ``"off"`` to call ``fn`` itself.
+            ``"cupy"`` (generated CUDA kernels, on CuPy arrays), ``"auto"`` for the fastest that is ready at
+            once, or ``"off"`` to call ``fn`` itself.
 
     Returns:
         A :class:`Compiled`. What cannot be compiled is said once, as a log message and in its ``reason``,

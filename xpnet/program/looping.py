@@ -108,6 +108,10 @@ def lowered_loop(program: Program, lower: str, carried: int, constants: int) -> 
         from xpnet.program.lowerings import numba
 
         return numba.lower_loop(program, carried, constants)
+    if lower == "cupy":
+        from xpnet.program.lowerings import cupy
+
+        return cupy.lower_loop(program, carried, constants)
     if generic.is_jax(program):
         return generic.lower_loop_jax(program, carried)
     if lower == "numpy":

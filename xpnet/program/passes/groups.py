@@ -22,6 +22,7 @@ from xpnet.program.program import Operation, Program, Ref, Value, refs
 
 __all__ = [
     "Group", "Loop", "domain", "essential", "group_operations", "may_overwrite", "reduced", "same_entries",
+    "split_group",
 ]  # fmt: skip
 
 REDUCTIONS = frozenset({"sum", "max", "min"})
@@ -265,10 +266,8 @@ class _Joining:
                     members += chain
                     made.update(reshape.results[0] for reshape in chain)
             members.append(operation)
-        reads = dict.fromkeys(n for operation in members for n in operation.reads() if n not in made)
         results = tuple(n for operation in inside for n in operation.results if n in outside)
-        return Group("group", tuple(map(Ref, reads)), {}, results, _Run(members, tuple(reads), results),
-                     True, tuple(members), loop)  # fmt: skip
+        return _group(members, results, loop)
 
     def _reshapes(self, n: int, made: set[int]) -> list[Operation]:
         chain: list[Operation] = []
@@ -295,6 +294,30 @@ class _Joining:
                 waits[b].discard(a)
                 if not waits[b]:
                     heapq.heappush(ready, (self._members[b].bit_length(), b))
+
+
+def _group(members: Sequence[Operation], results: tuple[int, ...], loop: Loop) -> Group:
+    made = {n for operation in members for n in operation.results}
+    reads = tuple(dict.fromkeys(n for operation in members for n in operation.reads() if n not in made))
+    run = _Run(members, reads, results)
+    return Group("group", tuple(map(Ref, reads)), {}, results, run, True, tuple(members), loop)
+
+
+def split_group(group: Group, later: Callable[[Operation], bool]) -> list[Group]:
+    """Return a group as two: members that are to come ``later``, and what needs them, after the others."""
+    taken: list[Operation] = []
+    names: set[int] = set()
+    for operation in group.members:
+        if later(operation) or names.intersection(operation.reads()):
+            taken.append(operation)
+            names.update(operation.results)
+    first = [operation for operation in group.members if operation not in taken]
+    if not taken or not first:
+        return [group]
+    second = _group(taken, tuple(n for n in group.results if n in names), group.loop)
+    made = {n for operation in first for n in operation.results}
+    wanted = dict.fromkeys(n for n in (*group.results, *second.reads()) if n in made)
+    return [_group(first, tuple(wanted), group.loop), second]
 
 
 class _Run:

@@ -1,6 +1,6 @@
 """What is computed at one entry: for each elementwise function its expression in generated code.
 
-Dtypes are NumPy's, asked of NumPy. Functions and dtypes that have no expression here stay NumPy calls.
+Functions and dtypes that have no expression here stay NumPy calls.
 """
 
 from __future__ import annotations
@@ -11,15 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.program.lowerings.numpy.calls import UFUNCS
+from xpnet.program.lowerings.kinds import KNOWN, can_reduce, kinds
 from xpnet.program.passes.groups import REDUCTIONS
-from xpnet.program.program import Operation, Ref, Value
+from xpnet.program.program import Operation, Value
 
-__all__ = ["can_be_grouped", "cheap", "expression", "kinds", "literal"]
+__all__ = ["can_be_grouped", "cheap", "expression", "literal"]
 
-_KNOWN = frozenset(
-    {"bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float32", "float64"}
-)
 # For each function: the kinds of its operands' common dtype (b, i, u, f) and its expression of them. In it
 # {t} is the dtype, {zero} and {one} are numbers of it.
 _BASIC: dict[str, tuple[str, str]] = {
@@ -71,62 +68,19 @@ _EXPENSIVE = _OWN | _SLOW | {"divide", "sqrt", "pow", "erf", "reciprocal", "floo
 def can_be_grouped(operation: Operation, values: dict[int, Value]) -> bool:
     """True if an operation can be a member of a group in compiled code."""
     operands = operation.operands
-    if operation.many or any(values[n].dtype not in _KNOWN for n in (*operation.reads(), *operation.results)):
+    if operation.many or any(values[n].dtype not in KNOWN for n in (*operation.reads(), *operation.results)):
         return False
     if operation.name in REDUCTIONS:
-        return _can_reduce(operation, values)
+        return can_reduce(operation, values)
     names = [f"x{i}" for i in range(len(operands))]
     if any(isinstance(x, (list, tuple)) for x in operands):
         return False
     return expression(operation, values, names, lambda value, dtype: repr(value)) is not None
 
 
-def _can_reduce(operation: Operation, values: dict[int, Value]) -> bool:
-    x = operation.operands[0]
-    if (
-        type(x) is not Ref
-        or len(operation.operands) > 1
-        or operation.options.keys() - {"axis", "keepdims", "dtype"}
-    ):
-        return False
-    given, made = values[x.number].dtype, values[operation.results[0]].dtype
-    return made != "bool" and (operation.name == "sum" or given == made)
-
-
 def cheap(operation: Operation) -> bool:
     """True if computing it again costs no more than storing and loading it."""
     return operation.name not in _EXPENSIVE
-
-
-def kinds(operation: Operation, values: dict[int, Value]) -> list[np.dtype[Any]] | None:
-    """Return the dtypes to which operands are cast, and then that of the result; None if there are none."""
-    made = np.dtype(values[operation.results[0]].dtype)
-    name = operation.name
-    if name in REDUCTIONS:
-        return [made, made]
-    given = [_dtype(x, values) for x in operation.operands]
-    if name == "where" and len(given) == 3:
-        return [np.dtype(bool), made, made, made] if given[0] == np.dtype(bool) else None
-    if name == "keep":
-        return [made, np.dtype(bool), made] if given == [made, np.dtype(bool)] else None
-    if name in ("astype", "erf"):
-        source = given[0]
-        return [source, made] if isinstance(source, np.dtype) else None
-    try:
-        ufunc = UFUNCS.get(name) or getattr(np, name)
-        found = list(ufunc.resolve_dtypes((*given, None)))
-    except (TypeError, AttributeError, ValueError):
-        return None
-    return found if found[-1] == made and len(set(found[:-1])) == 1 else None
-
-
-def _dtype(x: Any, values: dict[int, Value]) -> Any:
-    """Return an operand's dtype, Python's type for a number of Python."""
-    if type(x) is Ref:
-        return np.dtype(values[x.number].dtype)
-    if type(x) in (int, float):
-        return type(x)
-    return np.dtype(bool) if type(x) is bool else getattr(x, "dtype", None)
 
 
 def literal(value: Any, dtype: np.dtype[Any]) -> str | None:
@@ -159,7 +113,7 @@ def expression(
         constant: gives the name of a number of a dtype.
     """
     found = kinds(operation, values)
-    if found is None or any(kind.name not in _KNOWN for kind in found):
+    if found is None or any(kind.name not in KNOWN for kind in found):
         return None
     for x, kind in zip(operation.operands, found[:-1], strict=False):
         if type(x) in (bool, int, float) and literal(x, kind) is None:

@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.program.lowerings.numba.elements import expression, kinds
-from xpnet.program.lowerings.numba.schedule import Schedule
+from xpnet.program.lowerings.kinds import kinds
+from xpnet.program.lowerings.numba.elements import cheap, expression
 from xpnet.program.passes.groups import REDUCTIONS, Group, domain, essential
+from xpnet.program.passes.schedule import Schedule
 from xpnet.program.program import Operation, Ref, Value
 
 __all__ = ["GroupWriter", "Place", "Surroundings", "indented", "reading"]
@@ -73,7 +74,7 @@ class GroupWriter:
         self._shape, split = group.loop.shape, group.loop.split
         self._split = len(self._shape) if split is None else split
         self._rows = split is not None
-        self._plan = Schedule(group, around.values)
+        self._plan = Schedule(group, around.values, cheap)
         self._collapse()
         self._stored: dict[int, str] = {}  # entries of what a later phase can load
         # Names of what is loaded, by the text of the entry: in this phase, for each row, before the loops.

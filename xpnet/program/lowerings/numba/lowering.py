@@ -18,15 +18,15 @@ import numpy as np
 
 from xpnet.errors import RecordError
 from xpnet.program.lowerings.numba.compiling import Function, blas, compiled
-from xpnet.program.lowerings.numba.elements import can_be_grouped
+from xpnet.program.lowerings.numba.elements import can_be_grouped, cheap
 from xpnet.program.lowerings.numba.native import Native, gathers_rows
-from xpnet.program.lowerings.numba.schedule import Schedule
 from xpnet.program.lowerings.numpy.calls import plannable, writes_in_place
-from xpnet.program.lowerings.numpy.layout import lay_out
+from xpnet.program.lowerings.numpy.layout import in_order, lay_out
 from xpnet.program.lowerings.numpy.writing import Writer
 from xpnet.program.passes.expand import expand
 from xpnet.program.passes.groups import Group, group_operations
 from xpnet.program.passes.memory import Memory, plan_memory
+from xpnet.program.passes.schedule import Schedule
 from xpnet.program.passes.simplify import simplify
 from xpnet.program.program import Operation, Program, Ref
 
@@ -47,7 +47,7 @@ class _Plan:
     """A program with its groups, and the place of every value."""
 
     def __init__(self, program: Program, donated: dict[int, int]):
-        program = simplify(expand(_in_order(program)))
+        program = simplify(expand(in_order(program)))
         grouped = group_operations(program, lambda op: can_be_grouped(op, program.values))
         can = plannable(grouped)
         for operation in grouped.operations:
@@ -71,12 +71,6 @@ class _Plan:
         )
 
 
-def _in_order(program: Program) -> Program:
-    """Return the program with the axes of all values in their own order: compiled code has its own sums."""
-    values = {n: dataclasses.replace(value, order=()) for n, value in program.values.items()}
-    return dataclasses.replace(program, values=values)
-
-
 def _numbers(outputs: Sequence[Any]) -> set[int]:
     return {x.number for x in outputs if type(x) is Ref}
 
@@ -96,7 +90,7 @@ def _entry_by_entry(program: Program, group: Group, given: int) -> bool:
     """True if a group has read an entry of ``given`` for the last time when it stores one of a result."""
     shape = program.values[given].shape
     # One that has to wait for sums over rows goes through these several times.
-    once = group.loop.split is None or not Schedule(group, program.values).last
+    once = group.loop.split is None or not Schedule(group, program.values, cheap).last
     return once and all(
         n == given and program.values[m.results[0]].shape == shape
         for m in group.members

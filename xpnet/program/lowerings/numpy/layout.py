@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 from collections.abc import Collection
@@ -14,7 +15,7 @@ from xpnet.program.passes.groups import Group, may_overwrite
 from xpnet.program.passes.memory import order_for_memory
 from xpnet.program.program import Operation, Program, Ref, Value
 
-__all__ = ["Layout", "laid_out", "lay_out"]
+__all__ = ["Layout", "in_order", "laid_out", "lay_out"]
 
 # These may return a look at their operand's memory.
 _VIEWS = frozenset(
@@ -22,7 +23,7 @@ _VIEWS = frozenset(
      "broadcast_to", "flip", "real", "imag", "linalg.diagonal"}
 )  # fmt: skip
 
-_NOT_ENTRY_BY_ENTRY = frozenset({"matmul", "where", "concat", "sum", "max", "min", "take"})
+_NOT_ENTRY_BY_ENTRY = frozenset({"matmul", "where", "concat", "stack", "take", "sum", "max", "min"})
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,12 @@ def _look(program: Program) -> tuple[dict[int, np.ndarray], dict[int, int]]:
             dummies[n] = out
             roots[n] = roots.get(source.number, source.number)
     return dummies, roots
+
+
+def in_order(program: Program) -> Program:
+    """Return the program with the axes of all values in their own order: for code that has its own sums."""
+    values = {n: dataclasses.replace(value, order=()) for n, value in program.values.items()}
+    return dataclasses.replace(program, values=values)
 
 
 def laid_out(entries: np.ndarray, value: Value) -> np.ndarray:

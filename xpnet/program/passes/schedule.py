@@ -6,20 +6,35 @@ What needs a sum over a row has to wait for it, so the entries of a row are gone
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from xpnet.program.lowerings.numba.elements import cheap
 from xpnet.program.passes.groups import REDUCTIONS, Group, essential, reduced
 from xpnet.program.program import Operation, Ref, Value
 
-__all__ = ["Schedule"]
+__all__ = ["Schedule", "along"]
 
 _RESHAPES = frozenset({"reshape", "expand_dims", "squeeze"})
 
 
+def along(op: Operation, values: dict[int, Value]) -> str:
+    """Return what a reduction goes along: ``"row"``, ``"column"`` or ``"all"``; ``""`` if it is none."""
+    if op.name not in REDUCTIONS:
+        return ""
+    shape = values[op.operands[0].number].shape
+    flags = [flag for flag, n in zip(reduced(op, values), shape, strict=True) if n != 1]
+    if not any(flags):
+        return ""
+    return "all" if all(flags) else "column" if flags[0] else "row"
+
+
 class Schedule:
     """The order of a group's work.
+
+    Args:
+        group: to be computed.
+        values: of its program.
+        cheap: says of an operation that computing it again costs no more than storing and loading it.
 
     Attributes:
         members: the operations that compute something, in order; by result, ``made``.
@@ -30,8 +45,8 @@ class Schedule:
         spilled: values that must be stored for a later phase.
     """
 
-    def __init__(self, group: Group, values: dict[int, Value]):
-        self._group, self._values = group, values
+    def __init__(self, group: Group, values: dict[int, Value], cheap: Callable[[Operation], bool]):
+        self._group, self._values, self._cheap = group, values, cheap
         results = {op.results[0] for op in group.members}
         self._same: dict[int, int] = {}
         for op in group.members:
@@ -64,13 +79,7 @@ class Schedule:
 
     def along(self, op: Operation) -> str:
         """Return what a reduction goes along: ``"row"``, ``"column"`` or ``"all"``; ``""`` if it is none."""
-        if op.name not in REDUCTIONS:
-            return ""
-        shape = self._values[op.operands[0].number].shape
-        flags = [flag for flag, n in zip(reduced(op, self._values), shape, strict=True) if n != 1]
-        if not any(flags):
-            return ""
-        return "all" if all(flags) else "column" if flags[0] else "row"
+        return along(op, self._values)
 
     def source_time(self, op: Operation) -> int:
         """Return when a reduction's operand is at hand."""
@@ -108,7 +117,7 @@ class Schedule:
         if (n, time) in seen or self.level(n) != "entry":
             return
         seen.add((n, time))
-        if self.time[n] < time and (n in self._group.results or not cheap(self.made[n])):
+        if self.time[n] < time and (n in self._group.results or not self._cheap(self.made[n])):
             if n not in self._group.results:
                 self.spilled.add(n)
             time = self.time[n]

@@ -1,0 +1,185 @@
+"""Kernels: their text, what they are called with, and what all of them are made of."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+
+from xpnet.program.lowerings.cupy.elements import TYPES
+from xpnet.program.lowerings.cupy.places import Place
+
+__all__ = ["PRELUDE", "Arguments", "Kernel", "Walk", "blocks_for", "indented", "module_source"]
+
+_NARROW = 2**31  # numbers of entries below this are counted in 32 bits
+_MOST_BLOCKS = 1024  # the same on every GPU, so that sums are added up in the same order
+
+PRELUDE = """\
+struct Sum {
+    template <class T> static __device__ T join(T a, T b) { return a + b; }
+};
+struct Largest {  // NaN wins
+    template <class T> static __device__ T join(T a, T b) { return a > b || a != a ? a : b; }
+};
+struct Smallest {
+    template <class T> static __device__ T join(T a, T b) { return a < b || a != a ? a : b; }
+};
+
+// Joins what `width` neighbouring threads of a warp have, in the same order for each of them.
+template <class F, int width, class T> __device__ T of_lanes(T x) {
+    for (int k = width / 2; k > 0; k /= 2) {
+        const T other = __shfl_xor_sync(0xffffffffu, x, k);
+        x = threadIdx.x & k ? F::join(other, x) : F::join(x, other);
+    }
+    return x;
+}
+
+// Joins what the threads of a block have; each of them gets the result.
+template <class F, int threads, class T> __device__ T of_block(T x) {
+    __shared__ T shared[threads / 32];
+    x = of_lanes<F, 32>(x);
+    __syncthreads();
+    if (threadIdx.x % 32 == 0) shared[threadIdx.x / 32] = x;
+    __syncthreads();
+    x = shared[0];
+    for (int k = 1; k < threads / 32; ++k) x = F::join(x, shared[k]);
+    return x;
+}
+
+// Joins what threads have whose numbers differ by multiples of `width`; the first of them get the results.
+template <class F, int threads, int width, class T> __device__ T of_column(T x) {
+    __shared__ T shared[threads];
+    __syncthreads();
+    shared[threadIdx.x] = x;
+    for (int k = threads / 2; k >= width; k /= 2) {
+        __syncthreads();
+        if (threadIdx.x < k) shared[threadIdx.x] = F::join(shared[threadIdx.x], shared[threadIdx.x + k]);
+    }
+    return shared[threadIdx.x];
+}
+
+// True in the last of `blocks` blocks that come here: it sees what the others have written. The ticket is
+// zero again after that.
+inline __device__ bool is_last(unsigned int* ticket, unsigned int blocks) {
+    __shared__ bool last;
+    __threadfence();
+    __syncthreads();
+    if (threadIdx.x == 0) last = atomicInc(ticket, blocks - 1) == blocks - 1;
+    __syncthreads();
+    __threadfence();
+    return last;
+}
+
+template <class T> __device__ T log_add_exp(T a, T b) {
+    if (a == b) return a + (T)0.693147180559945309417232121458;
+    const T less = a - b;
+    return less > 0 ? a + log1p(exp(-less)) : less <= 0 ? b + log1p(exp(less)) : less;
+}
+"""
+
+
+@dataclass(frozen=True, eq=False)
+class Kernel:
+    """A kernel and what it is called with.
+
+    Attributes:
+        text: of the function, whose name is ``NAME``. Equal texts are compiled once.
+        places: of its arguments.
+        blocks: number of blocks.
+        threads: of a block.
+    """
+
+    text: str
+    places: tuple[Place, ...]
+    blocks: int
+    threads: int
+
+
+def module_source(kernels: Iterable[Kernel]) -> tuple[str, dict[str, str]]:
+    """Return the source of one module with all kernels, and the names of functions by their text."""
+    names: dict[str, str] = {}
+    for kernel in kernels:
+        names.setdefault(kernel.text, f"kernel{len(names)}")
+    return "\n".join([PRELUDE, *(text.replace("NAME", name) for text, name in names.items())]), names
+
+
+def indented(lines: Iterable[str]) -> list[str]:
+    """Return the lines further to the right."""
+    return ["    " + line for line in lines]
+
+
+def blocks_for(threads_in_all: int, threads: int) -> int:
+    """Return how many blocks there are, each of whose threads does more if that were too many."""
+    return max(1, min(-(-threads_in_all // threads), _MOST_BLOCKS))
+
+
+class Arguments:
+    """The arguments of a kernel: a pointer to each place, typed."""
+
+    def __init__(self) -> None:
+        self._names: dict[tuple[int, int, str], str] = {}
+        self._places: list[Place] = []
+        self._reach = 0
+
+    def name(self, place: Place) -> str:
+        """Return the name of the pointer to a place's first entry."""
+        key = place.root, place.offset, place.dtype
+        if key not in self._names:
+            self._names[key] = f"a{len(self._names)}"
+            self._places.append(place)
+        self._reach = max(self._reach, place.reach)
+        return self._names[key]
+
+    def kernel(self, lines: Sequence[str], blocks: int, threads: int, entries: int = 1) -> Kernel:
+        """Return the kernel of these lines; ``entries`` is how many it goes through."""
+        given = ", ".join(f"{TYPES[place.dtype]}* a{i}" for i, place in enumerate(self._places))
+        index = "int" if max(entries + blocks * threads, self._reach) < _NARROW else "long long"
+        body = [f'extern "C" __global__ void __launch_bounds__({threads}) NAME({given}) {{',
+                f"    typedef {index} index;", *indented(lines), "}"]  # fmt: skip
+        return Kernel("\n".join(body) + "\n", tuple(self._places), blocks, threads)
+
+
+class Walk:
+    """A way through a shape, with those dimensions joined that every access goes through in one stride.
+
+    Attributes:
+        runs: the dimensions that are joined, for each index ``i0``, ``i1`` ... in the code.
+        sizes: how far each index goes.
+        entries: of the shape.
+    """
+
+    def __init__(
+        self, shape: tuple[int, ...], accesses: Iterable[tuple[int, ...]], apart: Collection[int] = ()
+    ):
+        accesses = list(accesses)
+        self.runs: list[list[int]] = []
+        for i in range(len(shape)):
+            same = all(s[i - 1] == s[i] * shape[i] for s in accesses)
+            if i and same and i not in apart:
+                self.runs[-1].append(i)
+            else:
+                self.runs.append([i])
+        self.sizes = [math.prod(shape[i] for i in run) for run in self.runs]
+        self.entries = math.prod(shape)
+
+    def before(self, split: int) -> int:
+        """Return the number of indices for dimensions before ``split``, which is kept apart."""
+        return sum(run[0] < split for run in self.runs)
+
+    def indices(self, linear: str, first: int, last: int) -> list[str]:
+        """Return lines that take a number in C order apart into the indices from ``first`` to ``last``."""
+        lines = []
+        for k in range(last - 1, first - 1, -1):
+            whole = k == first
+            lines.append(f"const index i{k} = {linear if whole else f'{linear} % {self.sizes[k]}'};")
+            linear = f"({linear} / {self.sizes[k]})"
+        return lines
+
+    def entry(self, pointer: str, strides: tuple[int, ...], extra: str = "") -> str:
+        """Return the text of an entry, reached with a stride for each dimension."""
+        terms = [extra] if extra else []
+        for k, run in enumerate(self.runs):
+            stride = strides[run[-1]]
+            if stride:
+                terms.append(f"i{k}" if stride == 1 else f"i{k} * {stride}")
+        return f"{pointer}[{' + '.join(terms) or '0'}]"

@@ -1,0 +1,242 @@
+"""Many steps of a program as launches of one CUDA graph.
+
+A graph has its addresses in it, so state and rows lie in the program's own memory. What changes from call
+to call, where the sequences and the results are, is in a *table* on the device, and so is the number of the
+step. At the end of each step one small kernel, the *turn*, puts the results of the step in their rows,
+counts up, and fetches the next row of each sequence. Steps follow each other without the host.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from xpnet.program.lowerings.cupy.device import Device
+from xpnet.program.lowerings.cupy.elements import TYPES
+from xpnet.program.lowerings.cupy.kernels import Arguments, Kernel, Walk, blocks_for, indented
+from xpnet.program.lowerings.cupy.lowering import Runner, Step, default_device, refuse_others, steps_of
+from xpnet.program.lowerings.cupy.moves import copy_kernel
+from xpnet.program.lowerings.cupy.places import ARENA, Place, Places
+from xpnet.program.lowerings.cupy.plan import Plan
+from xpnet.program.program import Program, Ref
+
+__all__ = ["GraphLoop", "lower_loop"]
+
+_log = logging.getLogger("xpnet")
+
+_THREADS = 256
+_SMALL = 4096  # entries up to which one block copies a row
+
+
+def lower_loop(program: Program, carry: int, constants: int, device: Device | None = None) -> GraphLoop:
+    """Return the program as a loop over many steps.
+
+    Args:
+        program: of one step, simplified. Its first ``carry`` inputs are the state, and its first ``carry``
+            outputs the state after the step; the next ``constants`` inputs are the same in all steps, and the
+            others are one row each of arrays with the steps along their first axis.
+        carry: number of arrays of the state.
+        constants: number of constant arrays.
+        device: where to run; None for the current CUDA device.
+
+    Returns:
+        A function ``(carry, constants, sequences, donate) -> (carry, results)``; the state it returns is in
+        arrays of its own, or with ``donate`` in those given; the results of the steps are stacked.
+    """
+    return GraphLoop(program, carry, constants, device or default_device())
+
+
+class GraphLoop:
+    """A loop over the steps of a program; for one thread and one stream at a time.
+
+    Its first step, and all of them if the array library has to do a part, run kernel by kernel.
+
+    Attributes:
+        source: the generated code.
+        calls: names of the operations that the array library does.
+        captures: how often a graph was made: once for each place of the constants.
+    """
+
+    def __init__(self, program: Program, carry: int, constants: int, device: Device):
+        plan = Plan(program, {i: i for i in range(carry)})
+        self._device, self._program = device, plan.program
+        self._carried, self._fixed = carry, carry + constants
+        inputs, layout = plan.program.inputs, plan.layout
+        inside = {*inputs[:carry], *inputs[self._fixed :], *(layout.outputs - layout.donated.keys())}
+        self._places = places = Places(plan.on_host, layout, plan.memory, device, inside)
+        self._state = [places(Ref(n)) for n in inputs[:carry]]
+        self._results, kept = _results(plan, places, carry)
+        rows = [places(Ref(n)) for n in inputs[self._fixed :]]
+        self._table = places.own((2 + len(rows) + len(self._results),), "int64")
+        turning = _Turn(self._table, rows, self._results)
+        steps: list[Step] = [*turning.fetched(), *steps_of(plan, places)]
+        steps += [*kept, *_carried(plan, places, carry), *turning.stored()]
+        self._start, self._turn = turning.start(), turning.turn()
+        self._runner = Runner([*steps, self._turn], places, device, [self._start])
+        self.source, self.calls = self._runner.source, self._runner.calls
+        self.captures = 0
+        self._graph: Callable[[], None] | None = None
+        self._places_of_constants: dict[int, int] = {}
+
+    def __call__(
+        self,
+        carry: Sequence[Any],
+        constants: Sequence[Any],
+        sequences: Sequence[Any],
+        donate: bool = False,
+    ) -> tuple[list[Any], list[Any]]:
+        device, runner = self._device, self._runner
+        given = [device.contiguous(x) for x in (*carry, *constants, *sequences)]
+        count = sequences[0].shape[0]
+        values = [self._program.values[n] for n in self._program.inputs]
+        refuse_others(given, values, [() if i < self._fixed else (count,) for i in range(len(given))])
+        results = [device.empty((count, *place.shape), place.dtype) for place in self._results]
+        state = [runner.array(place, {}) for place in self._state]
+        for mine, x in zip(state, given, strict=False):
+            mine[...] = x
+        fixed = given[self._carried : self._fixed]
+        arrays = dict(zip(self._program.inputs[self._carried : self._fixed], fixed, strict=True))
+        moving = [device.address(x) for x in (*given[self._fixed :], *results)]
+        table = device.address(runner.array(self._table, {}))
+        runner.launch(self._start, [table, count, *moving])
+        runner.launch(self._turn, [runner.address(place) for place in self._turn.places])
+        for _ in range(self._first_steps(arrays, count), count):
+            self._graph()  # type: ignore[misc]
+        ends = given[: self._carried]
+        if not donate:
+            ends = [device.empty(place.shape, place.dtype) for place in self._state]
+        for end, mine in zip(ends, state, strict=True):
+            end[...] = mine
+        return ends, results
+
+    def _first_steps(self, arrays: dict[int, Any], count: int) -> int:
+        """Do the steps for which there is no graph yet; return how many they are."""
+        places = {n: self._device.address(x) for n, x in arrays.items()}
+        if self._graph is not None and places == self._places_of_constants:
+            return 0
+        if self.calls:
+            for _ in range(count):
+                self._runner.run(dict(arrays))
+            return count
+        if count:
+            self._runner.run(arrays)  # what is done the first time, such as loading, is not captured
+        if count > 1:
+            self._capture(arrays, places)
+        return min(count, 1)
+
+    def _capture(self, arrays: dict[int, Any], places: dict[int, int]) -> None:
+        """Make the graph of a step; where that fails, steps go on kernel by kernel."""
+        try:
+            self._graph = self._device.capture(lambda: self._runner.run(dict(arrays)))
+        except Exception as error:  # whatever driver and libraries come up with
+            _log.warning("steps run kernel by kernel, not as a CUDA graph: %s", error)
+            self._graph = lambda: self._runner.run(dict(arrays))
+        self._places_of_constants = places
+        self.captures += 1
+
+
+def _results(plan: Plan, places: Places, carry: int) -> tuple[list[Place], list[Kernel]]:
+    """Return where the results of a step lie at its end, and copies of those that lie elsewhere before."""
+    found, copies = [], []
+    state = plan.program.inputs[:carry]
+    for x in plan.program.outputs[carry:]:
+        place = places(x)
+        passing = type(x) is Ref and plan.layout.roots.get(x.number, x.number) in state
+        if passing or place.root != ARENA:
+            kept = places.own(place.shape, place.dtype)
+            copies += [copy_kernel(kept, place)] if place.size else []
+            place = kept
+        found.append(place)
+    return found, copies
+
+
+def _carried(plan: Plan, places: Places, count: int) -> list[Kernel]:
+    """Return copies of the new state to where it is read, all at once."""
+    first, then = [], []
+    program, roots = plan.program, plan.layout.roots
+    for n, x in zip(program.inputs[:count], program.outputs[:count], strict=True):
+        given, target = places(x), places(Ref(n))
+        if given.is_at(target) or not given.size:
+            continue
+        if type(x) is Ref and roots.get(x.number, x.number) in program.inputs:  # perhaps overwritten itself
+            kept = places.own(given.shape, given.dtype)
+            first.append(copy_kernel(kept, given))
+            given = kept
+        then.append(copy_kernel(target, given))
+    return [*first, *then]
+
+
+class _Turn:
+    """The kernels between steps.
+
+    The table holds the number of the step (-1 before the first), how many there are, and the addresses of the
+    sequences and of the results.
+    """
+
+    def __init__(self, table: Place, rows: list[Place], results: list[Place]):
+        self._table = table
+        addressed = enumerate([*rows, *results], start=2)
+        entries = [(slot, place) for slot, place in addressed if 0 not in place.shape]
+        self._rows = [(slot, place) for slot, place in entries if slot < 2 + len(rows)]
+        self._results = [(slot, place) for slot, place in entries if slot >= 2 + len(rows)]
+
+    def start(self) -> Kernel:
+        """Return the kernel that fills the table: all but the step's number are its arguments."""
+        count = self._table.shape[0]
+        given = ", ".join(f"long long v{i}" for i in range(1, count))
+        lines = ["table[0] = -1;", *(f"table[{i}] = v{i};" for i in range(1, count))]
+        text = [f'extern "C" __global__ void NAME(long long* table, {given}) {{', *indented(lines), "}"]
+        return Kernel("\n".join(text) + "\n", (self._table,), 1, 1)
+
+    def turn(self) -> Kernel:
+        """Return the kernel of one block that ends a step and begins the next one."""
+        arguments = Arguments()
+        table = arguments.name(self._table)
+        stored: list[str] = []
+        for slot, place in self._results:
+            if place.size <= _SMALL:
+                stored += self._copied(arguments, slot, place, False, "")
+        fetched: list[str] = []
+        for slot, place in self._rows:
+            if place.size <= _SMALL:
+                fetched += self._copied(arguments, slot, place, True, " + 1")
+        lines = [
+            f"const long long step = {table}[0];",
+            "if (step >= 0) {", *indented(stored), "}",
+            "__syncthreads();",
+            f"if (threadIdx.x == 0) {table}[0] = step + 1;",
+            f"if (step + 1 < {table}[1]) {{", *indented(fetched), "}",
+        ]  # fmt: skip
+        return arguments.kernel(lines, 1, _THREADS, _SMALL)
+
+    def fetched(self) -> list[Kernel]:
+        """Return kernels for rows that are too large for the turn."""
+        return [self._alone(slot, place, True) for slot, place in self._rows if place.size > _SMALL]
+
+    def stored(self) -> list[Kernel]:
+        """Return kernels for results that are too large for the turn."""
+        return [self._alone(slot, place, False) for slot, place in self._results if place.size > _SMALL]
+
+    def _alone(self, slot: int, place: Place, fetch: bool) -> Kernel:
+        arguments = Arguments()
+        head = [f"const long long step = {arguments.name(self._table)}[0];"]
+        blocks = blocks_for(place.size, _THREADS)
+        lines = self._copied(arguments, slot, place, fetch, "", blocks)
+        return arguments.kernel([*head, *lines], blocks, _THREADS, place.size)
+
+    def _copied(
+        self, arguments: Arguments, slot: int, place: Place, fetch: bool, later: str, blocks: int = 1
+    ) -> list[str]:
+        """Return the code that copies a place from, or to, its row of the array in a slot of the table."""
+        walk = Walk(place.shape, [place.strides])
+        here = walk.entry(arguments.name(place), place.strides)
+        row = f"(({TYPES[place.dtype]}*){arguments.name(self._table)}[{slot}])"
+        there = f"{row}[(step{later}) * {walk.entries} + i]"
+        line = f"{here} = {there};" if fetch else f"{there} = {here};"
+        first = "threadIdx.x" if blocks == 1 else f"blockIdx.x * {_THREADS} + threadIdx.x"
+        return [
+            f"for (index i = {first}; i < {walk.entries}; i += {blocks * _THREADS}) {{",
+            *indented([*walk.indices("i", 0, len(walk.runs)), line]),
+            "}",
+        ]

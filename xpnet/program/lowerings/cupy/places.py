@@ -1,0 +1,195 @@
+"""Where values lie: in memory of the program, in arrays that are handed over, in constants."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from xpnet.program.lowerings.cupy.device import Device
+from xpnet.program.lowerings.numpy.layout import Layout
+from xpnet.program.passes.memory import Memory
+from xpnet.program.program import Program, Ref
+
+__all__ = ["ARENA", "SCRATCH", "TICKETS", "Place", "Places", "c_order"]
+
+_ALIGNED = 256  # bytes, as CUDA's own allocations
+_LOOKED_THROUGH = 2**20  # entries of a constant array, up to which it may turn out to be one number
+ARENA, SCRATCH, TICKETS = -1, -2, -3  # memory of the program; constants have the numbers below
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an array's entries are.
+
+    Attributes:
+        root: whose memory: the number of a value, or one of the program's own pieces.
+        offset: of the first entry, in bytes.
+        dtype: of the entries.
+        shape: of the array.
+        strides: counted in entries.
+    """
+
+    root: int
+    offset: int
+    dtype: str
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+
+    def along(self, goes: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the strides with which a loop over ``goes``, without its ones, walks through this array."""
+        missing = len(goes) - len(self.shape)
+        full = (0,) * missing + tuple(
+            0 if n == 1 else s for n, s in zip(self.shape, self.strides, strict=True)
+        )
+        return tuple(s for s, n in zip(full, goes, strict=True) if n != 1)
+
+    @property
+    def size(self) -> int:
+        """Number of entries."""
+        return math.prod(self.shape)
+
+    @property
+    def reach(self) -> int:
+        """How far entries lie from the first one, at most."""
+        return sum((n - 1) * abs(s) for n, s in zip(self.shape, self.strides, strict=True) if n)
+
+    def part(self, axis: int, start: int, size: int) -> Place:
+        """Return the place of ``size`` entries along an axis."""
+        shape = (*self.shape[:axis], size, *self.shape[axis + 1 :])
+        offset = self.offset + start * self.strides[axis] * np.dtype(self.dtype).itemsize
+        return dataclasses.replace(self, shape=shape, offset=offset)
+
+    def is_at(self, other: Place) -> bool:
+        """True if both are the same entries in the same order."""
+        ones = [(n, s) for n, s in zip(self.shape, self.strides, strict=True) if n != 1]
+        others = [(n, s) for n, s in zip(other.shape, other.strides, strict=True) if n != 1]
+        return (self.root, self.offset, ones) == (other.root, other.offset, others)
+
+
+def c_order(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the strides of an array of its own, counted in entries."""
+    return tuple(math.prod(shape[k + 1 :]) for k in range(len(shape)))
+
+
+class Places:
+    """The places of a program's values.
+
+    Args:
+        program: with groups.
+        layout: what shares memory.
+        memory: planned places.
+        device: of the constants.
+        inside: inputs and outputs that lie in the program's memory, too.
+
+    Attributes:
+        constants: arrays by the numbers of their places.
+    """
+
+    def __init__(
+        self, program: Program, layout: Layout, memory: Memory, device: Device, inside: Collection[int] = ()
+    ):
+        self._program, self._layout, self._planned, self._device = program, layout, memory, device
+        self._size = self._scratch_size = self._tickets = 0
+        self._offsets = [self._reserved(size) for size in memory.slots]
+        self._own = {n: self._reserved(program.values[n].bytes) for n in inside}
+        self._arrays = _looks(program, layout)
+        self._known: dict[int, tuple[Any, Place]] = {}
+        self._numbers: dict[int, tuple[Any, Any]] = {}
+        self.constants: dict[int, Any] = {}
+
+    def _reserved(self, size: int) -> int:
+        at = self._size
+        self._size += -(-max(size, 1) // _ALIGNED) * _ALIGNED
+        return at
+
+    def __call__(self, x: Any) -> Place:
+        """Return where a value or a constant array is."""
+        if type(x) is not Ref:
+            return self._constant(x)
+        n = x.number
+        root = self._layout.roots.get(n, n)
+        array, whole = self._arrays[n], self._arrays[root]
+        offset = array.__array_interface__["data"][0] - whole.__array_interface__["data"][0]
+        strides = tuple(s // array.itemsize for s in array.strides)
+        root = self._layout.donated.get(root, root)
+        if root in self._own:
+            root, offset = ARENA, offset + self._own[root]
+        elif root in self._planned.slot_of:
+            root, offset = ARENA, offset + self._offsets[self._planned.slot_of[root]]
+        return Place(root, offset, array.dtype.name, array.shape, strides)
+
+    def _constant(self, x: Any) -> Place:
+        if id(x) not in self._known:
+            number = TICKETS - 1 - len(self.constants)
+            self.constants[number] = self._device.contiguous(x)
+            place = Place(number, 0, x.dtype.name, tuple(x.shape), c_order(x.shape))
+            self._known[id(x)] = x, place
+        return self._known[id(x)][1]
+
+    def number(self, x: Any) -> Any:
+        """Return the number that all entries of a constant array are, bit for bit; None if they differ."""
+        if type(x) is Ref or not hasattr(x, "shape") or math.prod(x.shape) > _LOOKED_THROUGH:
+            return None
+        if id(x) not in self._numbers:
+            host = np.ascontiguousarray(self._device.to_host(x)).reshape(-1)
+            same = host.size and host[:1].tobytes() * host.size == host.tobytes()
+            self._numbers[id(x)] = x, host[0] if same else None
+        return self._numbers[id(x)][1]
+
+    def own(self, shape: tuple[int, ...], dtype: str) -> Place:
+        """Return a new place in the program's memory."""
+        size = math.prod(shape) * np.dtype(dtype).itemsize
+        return Place(ARENA, self._reserved(size), dtype, shape, c_order(shape))
+
+    def scratch(self, sizes: list[int], dtypes: list[str]) -> list[Place]:
+        """Return places that one kernel writes and reads; the next one may have them, too."""
+        places, at = [], 0
+        for size, dtype in zip(sizes, dtypes, strict=True):
+            places.append(Place(SCRATCH, at, dtype, (size,), (1,)))
+            at += -(-size * np.dtype(dtype).itemsize // _ALIGNED) * _ALIGNED
+        self._scratch_size = max(self._scratch_size, at)
+        return places
+
+    def tickets(self, count: int) -> Place:
+        """Return the place of counters that are zero before and after each kernel."""
+        self._tickets = max(self._tickets, count)
+        return Place(TICKETS, 0, "uint32", (count,), (1,))
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of the program's memory so far, without constants."""
+        return self._size + self._scratch_size + 4 * self._tickets
+
+    def memory(self) -> dict[int, Any]:
+        """Allocate, and return the arrays of all roots but inputs and outputs."""
+        sizes = {ARENA: self._size, SCRATCH: self._scratch_size}
+        pieces = {n: self._device.empty((size,), "uint8") for n, size in sizes.items()}
+        return {**pieces, TICKETS: self._device.zeros(4 * self._tickets), **self.constants}
+
+
+def _looks(program: Program, layout: Layout) -> dict[int, np.ndarray]:
+    """Return arrays that lie in each other as the program's values do; nobody reads their entries."""
+    arrays: dict[int, np.ndarray] = {}
+
+    def root(n: int) -> np.ndarray:
+        if n not in arrays:
+            arrays[n] = np.empty(program.values[n].shape, dtype=program.values[n].dtype_object)
+        return arrays[n]
+
+    for n, (joined, start, stop) in layout.pieces.items():
+        arrays[n] = root(joined)[start:stop].reshape(program.values[n].shape)
+    for n in program.inputs:
+        root(n)
+    for operation in program.operations:
+        for n in operation.results:
+            if n in layout.views:
+                source = root(operation.operands[0].number)
+                arrays[n] = operation.function(source, *operation.operands[1:], **operation.options)
+            else:
+                root(n)
+    return arrays

@@ -1,0 +1,62 @@
+"""The dtypes of elementwise functions and reductions in generated code: NumPy's, asked of NumPy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from xpnet.program.lowerings.numpy.calls import UFUNCS
+from xpnet.program.passes.groups import REDUCTIONS
+from xpnet.program.program import Operation, Ref, Value
+
+__all__ = ["KNOWN", "can_reduce", "kinds"]
+
+KNOWN = frozenset(
+    {"bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float32", "float64"}
+)
+"""Dtypes that generated code has."""
+
+
+def can_reduce(operation: Operation, values: dict[int, Value]) -> bool:
+    """True for a sum, maximum or minimum that generated code can compute."""
+    x = operation.operands[0]
+    if (
+        type(x) is not Ref
+        or len(operation.operands) > 1
+        or operation.options.keys() - {"axis", "keepdims", "dtype"}
+    ):
+        return False
+    given, made = values[x.number].dtype, values[operation.results[0]].dtype
+    return made != "bool" and (operation.name == "sum" or given == made)
+
+
+def kinds(operation: Operation, values: dict[int, Value]) -> list[np.dtype[Any]] | None:
+    """Return the dtypes to which operands are cast, and then that of the result; None if there are none."""
+    made = np.dtype(values[operation.results[0]].dtype)
+    name = operation.name
+    if name in REDUCTIONS:
+        return [made, made]
+    given = [_dtype(x, values) for x in operation.operands]
+    if name == "where" and len(given) == 3:
+        return [np.dtype(bool), made, made, made] if given[0] == np.dtype(bool) else None
+    if name == "keep":
+        return [made, np.dtype(bool), made] if given == [made, np.dtype(bool)] else None
+    if name in ("astype", "erf"):
+        source = given[0]
+        return [source, made] if isinstance(source, np.dtype) else None
+    try:
+        ufunc = UFUNCS.get(name) or getattr(np, name)
+        found = list(ufunc.resolve_dtypes((*given, None)))
+    except (TypeError, AttributeError, ValueError):
+        return None
+    return found if found[-1] == made and len(set(found[:-1])) == 1 else None
+
+
+def _dtype(x: Any, values: dict[int, Value]) -> Any:
+    """Return an operand's dtype, Python's type for a number of Python."""
+    if type(x) is Ref:
+        return np.dtype(values[x.number].dtype)
+    if type(x) in (int, float):
+        return type(x)
+    return np.dtype(bool) if type(x) is bool else getattr(x, "dtype", None)
