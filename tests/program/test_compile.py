@@ -181,6 +181,14 @@ def test_loops_on_every_backend(lower: str, backend: Backend) -> None:
         np.testing.assert_array_equal(host(start), [8.0, 4.0])
 
 
+@pytest.mark.parametrize("lower", ["generic", "numpy"])
+def test_scalars_of_numpy_cannot_be_overwritten(lower: str) -> None:
+    compiled = xpnet.compile(lambda x: x * 2.0, lower=lower, donate=0)
+    x = np.float64(1.5)
+    assert [float(compiled(x)), float(compiled(x)), float(x)] == [3.0, 3.0, 1.5]
+    assert not compiled.reason
+
+
 def test_errors_of_the_function_itself_come_through() -> None:
     compiled = xpnet.compile(lambda x: x @ x)
     with pytest.raises(ValueError, match="matmul"):

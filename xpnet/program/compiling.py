@@ -17,6 +17,7 @@ import array_api_compat
 from xpnet.autodiff.tracer import Tracer
 from xpnet.backends import Backend, array_namespace
 from xpnet.backends import backend as open_backend
+from xpnet.backends.lacking import is_writeable
 from xpnet.containers import leaves, map_leaves
 from xpnet.errors import ConfigError, suggest
 from xpnet.program.lowerings import generic
@@ -217,7 +218,7 @@ class Compiled:
         for i, value in enumerate(args):
             for x in leaves(value):
                 if array_api_compat.is_array_api_obj(x):
-                    if i in self._donate:
+                    if i in self._donate and is_writeable(x):  # NumPy's scalars are not
                         offered.append(position)
                     position += 1
         donated: dict[int, int] = {}
