@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.program.host_device import HostDevice
+from xpnet.program import compiling, looping
 from xpnet.program.lowerings.cupy import cuda
 
 
@@ -18,10 +19,15 @@ def _compiled_code(request: pytest.FixtureRequest) -> Iterator[None]:
         yield
 
 
-@pytest.fixture
-def cuda_on_host(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="module")
+def cuda_on_host() -> Iterator[None]:
     """Have the lowering for CuPy run NumPy arrays on the host."""
-    monkeypatch.setattr(cuda, "CupyDevice", HostDevice)
+    choose = compiling.choose
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cuda, "CupyDevice", HostDevice)
+        for module in (compiling, looping):
+            patch.setattr(module, "choose", lambda lower, xp: lower if lower == "cupy" else choose(lower, xp))
+        yield
 
 
 @pytest.fixture

@@ -27,7 +27,6 @@ __all__ = [
     "assert_same",
     "every_lowering",
     "longest_sum",
-    "lowerings_of_numpy",
     "quick_lowerings",
     "slow_lowerings",
 ]
@@ -41,13 +40,11 @@ class Lowering:
         same_bits: it calls the functions of the program in their order; others add up in another order.
         missing: why it cannot be tested here; empty if it can.
         compiles: it takes a while to compile, so that fewer programs are tried.
-        library: whose arrays it is for; those of another are stood in for by NumPy's.
     """
 
     same_bits: bool
     missing: str = ""
     compiles: bool = False
-    library: str = "numpy"
 
 
 TABLE = {
@@ -58,13 +55,8 @@ TABLE = {
         missing="" if find_spec("numba") else "numba (extra jit) is not installed",
         compiles=True,
     ),
-    # With the host in place of a CUDA device, by the fixture cuda_on_host.
-    "cupy": Lowering(
-        same_bits=False,
-        missing="" if COMPILER else "g++ is not installed",
-        compiles=True,
-        library="cupy",
-    ),
+    # Its kernels are run on the host.
+    "cupy": Lowering(same_bits=False, missing="" if COMPILER else "g++ is not installed", compiles=True),
 }
 
 
@@ -78,7 +70,6 @@ def _those(wanted: Callable[[Lowering], bool]) -> pytest.MarkDecorator:
 
 
 every_lowering = _those(lambda row: True)
-lowerings_of_numpy = _those(lambda row: row.library == "numpy")
 quick_lowerings = _those(lambda row: not row.compiles)
 slow_lowerings = _those(lambda row: row.compiles)
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import xpnet
-from tests.program.lowerings import TABLE, lowerings_of_numpy
+from tests.program.lowerings import TABLE, every_lowering
 from tests.program.random_programs import Builder
 from tests.program.steps import training_step
 from xpnet import optim
@@ -24,12 +24,13 @@ from xpnet.program.lowerings import generic
 from xpnet.program.passes.memory import order_for_memory
 from xpnet.program.program import Ref
 
+pytestmark = pytest.mark.usefixtures("cuda_on_host")
+
 WORKS = {"M": ((784, 512, 256, 10), 128), "L": ((1024, 2048, 2048, 10), 512)}
 PLANNED = [
-    pytest.param(name, marks=pytest.mark.skipif(bool(row.missing), reason=row.missing))
-    for name, row in TABLE.items()
-    # generic gives values back as soon as they are not needed, to NumPy
-    if row.library == "numpy" and name != "generic"
+    pytest.param(name, marks=pytest.mark.skipif(bool(TABLE[name].missing), reason=TABLE[name].missing))
+    for name in TABLE
+    if name != "generic"  # which gives values back as soon as they are not needed, to NumPy
 ]
 
 
@@ -107,7 +108,7 @@ def _assert_flat(run: Callable[[], Any], times: int) -> None:
     assert seen[1] - seen[0] < 20_000  # 4 bytes a step
 
 
-@lowerings_of_numpy
+@every_lowering
 def test_steps_leak_nothing(lower: str) -> None:
     step, args = training_step(optim.Adam())
     compiled = xpnet.compile(lambda *args: step(*args), lower=lower, donate=(0, 1, 2))
@@ -116,11 +117,11 @@ def test_steps_leak_nothing(lower: str) -> None:
     def run() -> None:
         state[:3] = compiled(*state)[:3]
 
-    _assert_flat(run, 1_000 if lower == "generic" else 10_000)
+    _assert_flat(run, 1_000 if lower in ("generic", "cupy") else 10_000)
     assert compiled.recordings == 1
 
 
-@lowerings_of_numpy
+@every_lowering
 def test_loops_leak_nothing(lower: str) -> None:
     step, args = training_step(optim.Adam())
 
@@ -134,7 +135,7 @@ def test_loops_leak_nothing(lower: str) -> None:
     def run() -> None:
         state[:] = loop(state, args[3:5], sequences)[0]
 
-    _assert_flat(run, 10 if lower == "generic" else 100)  # of 100 steps
+    _assert_flat(run, 10 if lower in ("generic", "cupy") else 100)  # of 100 steps
     assert loop.recordings == 1
 
 

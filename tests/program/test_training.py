@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.program.lowerings import lowerings_of_numpy
+from tests.program.lowerings import every_lowering
 from tests.train.support import class_data, flat, make
 from xpnet import Trainer, nn, optim
 
 X, LABELS = class_data(28)
+pytestmark = pytest.mark.usefixtures("cuda_on_host")
 
 # One of each that is registered, and what their settings turn on.
 OPTIMIZERS = [
@@ -44,13 +45,13 @@ def test_every_registered_optimizer_is_here() -> None:
     assert {type(optimizer) for optimizer in OPTIMIZERS} == set(optim.OPTIMIZERS.values())
 
 
-@lowerings_of_numpy
+@every_lowering
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=repr)
 def test_optimizers(optimizer: optim.Optimizer, lower: str) -> None:
     _assert_close(_train(lower, batch=7, optimizer=optimizer), _uncompiled(optimizer))
 
 
-@lowerings_of_numpy
+@every_lowering
 def test_a_net_with_everything_in_it(lower: str) -> None:
     """Dropout, batch norm, layer norm, clipping, decay of weights, and a last batch of four rows."""
     # No bias before a batch norm: its derivative is nothing but rounding, which Adam divides by itself.

@@ -99,7 +99,7 @@ def test_no_number_is_asked_of_the_device_within_an_epoch(backend, monkeypatch):
     step = type(trainer)._take_steps
     watched = ("__float__", "__bool__", "__int__", "item", "tolist")
 
-    def watching(self, *args):
+    def watching(self, *args, **options):
         with monkeypatch.context() as patch:
             for name in watched:
                 original = getattr(kind, name, None)
@@ -111,7 +111,7 @@ def test_no_number_is_asked_of_the_device_within_an_epoch(backend, monkeypatch):
                     return _original(array, *args)
 
                 patch.setattr(kind, name, noted)
-            return step(self, *args)
+            return step(self, *args, **options)
 
     monkeypatch.setattr(type(trainer), "_take_steps", watching)
     trainer.fit(X, Y, epochs=2, batch_size=20)

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import operator
-from collections.abc import Iterator
 
 import array_api_compat.numpy
 
 from xpnet.program.lowerings.cupy.elements import can_be_grouped
 from xpnet.program.lowerings.cupy.moves import is_gather, is_joining
 from xpnet.program.lowerings.cupy.products import is_product
-from xpnet.program.lowerings.numpy.layout import in_order, lay_out
+from xpnet.program.lowerings.numpy.layout import Layout, in_order, lay_out
 from xpnet.program.passes.expand import expand
 from xpnet.program.passes.groups import Group, domain, essential, group_operations, split_group
 from xpnet.program.passes.memory import Memory, plan_memory
-from xpnet.program.passes.schedule import along
+from xpnet.program.passes.schedule import Schedule, along
 from xpnet.program.passes.simplify import simplify
 from xpnet.program.program import Operation, Program, Ref, Value
 
@@ -40,20 +39,25 @@ class Plan:
         program = simplify(expand(in_order(program)))
         grouped = group_operations(program, lambda op: can_be_grouped(op, program.values))
         operations = tuple(part for op in grouped.operations for part in _parts(op, grouped.values))
-        self.program = dataclasses.replace(grouped, operations=operations)
-        self.on_host = _on_host(self.program)
+        self.program = program = dataclasses.replace(grouped, operations=operations)
         can = {n for op in operations if self.is_written(op) for n in op.results}
-        roots = lay_out(self.on_host, {}, can)[1].roots
-        safe = {p: s for p, s in donated.items() if _can_overwrite(self.program, roots, p, s)}
-        self.on_host, layout = lay_out(self.on_host, safe, can)
-        made_by = {op.results: op for op in operations}
-        operations = tuple(made_by[op.results] for op in self.on_host.operations)
-        self.program = dataclasses.replace(self.program, operations=operations)
+        roots = lay_out(_on_host(program), {}, can)[1].roots
+        safe = {p: s for p, s in donated.items() if _can_overwrite(program, roots, p, s)}
+        layout: Layout
+        self.on_host, layout = lay_out(_on_host(program), safe, can)
+        own = {op.results: op for op in operations}
+        ordered = tuple(own[op.results] for op in self.on_host.operations)
+        self.program = program = dataclasses.replace(program, operations=ordered)
         returned = {layout.roots.get(x.number, x.number) for x in program.outputs if type(x) is Ref}
         copied = {p: program.inputs[s] for p, s in donated.items() if p not in safe}
         copied = {p: n for p, n in copied.items() if n not in returned}
         self.layout = dataclasses.replace(layout, copied={**layout.copied, **copied})
-        self.memory: Memory = plan_memory(self.program, layout.roots, apart=layout.apart)
+        self.memory: Memory = plan_memory(
+            program,
+            layout.roots,
+            in_place=lambda op, old, new: _entry_by_entry(op, old, new, program.values, layout.roots),
+            apart=layout.apart,
+        )
 
     def is_written(self, operation: Operation) -> bool:
         """True for an operation that kernels or the BLAS do, writing where they are told to."""
@@ -96,22 +100,31 @@ def _view_on_host(operation: Operation) -> Operation:
 
 
 def _can_overwrite(program: Program, roots: dict[int, int], position: int, source: int) -> bool:
-    """True unless a thread could write an output over entries of an input that others still read."""
+    """True unless an output would be written over an input of which entries are still to be read."""
     x, given = program.outputs[position], program.inputs[source]
-    if type(x) is not Ref:
+    made = next((op for op in program.operations if type(x) is Ref and x.number in op.results), None)
+    if made is None or given not in {roots.get(n, n) for n in made.reads()}:
         return True
-    for operation in program.operations:
-        if x.number in operation.results:
-            shape = essential(program.values[x.number].shape)
-            return all(
-                n == given and isinstance(operation, Group) and operation.loop.split is None
-                and shape == operation.loop.shape == essential(domain(member, program.values))
-                for member, n in _reads(operation)
-                if roots.get(n, n) == given
-            )  # fmt: skip
-    return True
+    return type(x) is Ref and _entry_by_entry(made, given, x.number, program.values, roots)
 
 
-def _reads(operation: Operation) -> Iterator[tuple[Operation, int]]:
-    members = operation.members if isinstance(operation, Group) else (operation,)
-    yield from ((member, n) for member in members for n in member.reads())
+def _entry_by_entry(
+    operation: Operation, old: int, new: int, values: dict[int, Value], roots: dict[int, int]
+) -> bool:
+    """True for a group where only the thread that stores an entry of ``new`` reads that of ``old``, before.
+
+    Not if rows are gone through several times, nor for a single number that many threads read.
+    """
+    if not isinstance(operation, Group):
+        return False
+    shape = operation.loop.shape
+    once = operation.loop.split is None or not Schedule(operation, values, lambda op: True).last
+    return (
+        once and essential(values[new].shape) == shape
+        and all(
+            n == old and essential(domain(member, values)) == shape
+            for member in operation.members
+            for n in member.reads()
+            if roots.get(n, n) == old
+        )
+    )  # fmt: skip
