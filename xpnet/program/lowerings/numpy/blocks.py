@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BLOCK", "Blocks", "can_be_cut", "homes"]
 
-BLOCK = 1 << 17  # bytes of an array that are worked on at a time: several such arrays fit into the cache
+BLOCK = 3 << 16  # bytes of an array that are worked on at a time: several such arrays fit into the cache
 _RESHAPES = ("reshape", "expand_dims", "squeeze")
 _NOT_IN_PLACE = ("where", "astype")
 
@@ -33,8 +33,8 @@ def can_be_cut(operation: Operation, program: Program) -> bool:
     if operation.name not in UFUNCS and operation.name not in ("keep", "astype", "where"):
         return False
     value = program.values[operation.results[0]]
-    if len(value.shape) == 0 or value.shape[0] == 1 or value.size < BLOCK // 2:
-        return False  # less than two blocks of float32
+    if len(value.shape) == 0 or value.shape[0] == 1 or value.size <= BLOCK // 4:
+        return False  # no more than a block of float32
     return value.size // value.shape[0] <= BLOCK // 16
 
 
