@@ -9,6 +9,7 @@ import pytest
 from tests.program.host_device import HostDevice
 from xpnet.program import compiling, looping
 from xpnet.program.lowerings.cupy import cuda
+from xpnet.train import trainer
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -25,7 +26,7 @@ def cuda_on_host() -> Iterator[None]:
     choose = compiling.choose
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cuda, "CupyDevice", HostDevice)
-        for module in (compiling, looping):
+        for module in (compiling, looping, trainer):
             patch.setattr(module, "choose", lambda lower, xp: lower if lower == "cupy" else choose(lower, xp))
         yield
 

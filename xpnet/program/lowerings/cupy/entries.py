@@ -81,7 +81,7 @@ class Entries:
         """Yield the strides along the loop's shape of what is loaded and stored."""
         for op in self.plan.members:
             goes = domain(op, self._values)
-            for x in op.operands if essential(goes) else ():
+            for x in _operands(op) if essential(goes) else ():
                 if self._is_outside(x):
                     yield self._full(self._places(x).along(goes))
         for n in self._group.results:

@@ -24,9 +24,9 @@ class Product:
 
 def is_product(operation: Operation, values: dict[int, Value]) -> bool:
     """True for a product of two matrices or vectors that the BLAS has."""
-    if operation.name != "matmul" or any(type(x) is not Ref for x in operation.operands):
+    if operation.name != "matmul":
         return False
-    given = [values[x.number] for x in operation.operands]
+    given = [values[x.number] if type(x) is Ref else Value.of(x) for x in operation.operands]
     dtypes = {v.dtype for v in (*given, values[operation.results[0]])}
     return (
         len(dtypes) == 1 and dtypes <= {"float32", "float64"}
