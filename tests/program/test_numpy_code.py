@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -143,10 +144,11 @@ def test_what_each_block_needs_whole_is_not_overwritten() -> None:
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_numbers(name: str, number: float) -> None:
     x = np.asarray([0.0, -0.0, np.nan, -np.nan, np.inf, -np.inf, 1.5, -2.5, 1e-40] * 9, dtype=np.float32)
-    for operands in ((Ref(0), number), (number, Ref(0))):
-        builder = Builder(x)
+    wide = np.resize(x, (70, 300))
+    for array, operands in itertools.product((x, wide, wide[:2, :]), ((Ref(0), number), (number, Ref(0)))):
+        builder = Builder(array)
         program = builder.program(builder.apply(name, *operands))
-        (got,) = lowering.lower(program)([x])
+        (got,) = lowering.lower(program)([array])
         _same_bits(got, builder.arrays[-1])
 
 
