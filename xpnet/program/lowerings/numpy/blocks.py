@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BLOCK", "Blocks", "can_be_cut", "homes"]
 
-BLOCK = 3 << 16  # bytes of an array that are worked on at a time: several such arrays fit into the cache
+BLOCK = 1 << 17  # bytes of an array that are worked on at a time: several such arrays fit into the cache
 _RESHAPES = ("reshape", "expand_dims", "squeeze")
 _NOT_IN_PLACE = ("where", "astype")
 
