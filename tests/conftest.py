@@ -7,6 +7,7 @@ CUDA device into a failure, so that a run meant for a GPU cannot pass without on
 from __future__ import annotations
 
 import os
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -45,6 +46,15 @@ def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
     made = open_backend(request.param)
     with made.activate():
         yield made
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _forgotten() -> Iterator[None]:
+    """Lets go of what JAX compiled for the tests of a file: it adds up to gigabytes."""
+    yield
+    jax = sys.modules.get("jax")
+    if jax is not None:
+        jax.clear_caches()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -1,9 +1,9 @@
 // CUDA on the host: enough of it to run generated kernels. Blocks run one after another, the threads of a
 // block by turns, each until it has to wait for others.
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 #include <functional>
-#include <vector>
 #include <setjmp.h>
 #include <ucontext.h>
 
@@ -96,7 +96,7 @@ static unsigned int run_warp(unsigned int warp, bool backwards) {
 
 // Runs one block; false if threads wait for each other in vain.
 static bool run_block(bool backwards) {
-    static std::vector<char> stacks(1024 * 65536);
+    static char* stacks = static_cast<char*>(std::malloc(1024 * 65536));  // of which few pages are ever touched
     const unsigned int n = blockDim.x;
     of_all = Barrier();
     for (Barrier& warp : of_warp) warp = Barrier();
