@@ -61,7 +61,7 @@ def bad_settings() -> list[Bad]:
         row("float16", ConfigError, "dtype: .*found 'float16'; did you mean 'float64'", dtype="float16"),
         row("a dtype object", ConfigError, "dtype: expected 'float32' or 'float64', found <class", dtype=np.float32),
         row("compile unknown", ConfigError, "compile: expected one of auto, off, generic", compile="jit"),
-        row("compile flag", ConfigError, "numba, found True", compile=True),
+        row("compile flag", ConfigError, "cupy, found True", compile=True),
         row("compile for others", ConfigError, "choose 'auto'", compile="numpy", backend="array_api_strict"),
         row("batches unknown", ConfigError, "batches: .*'fix'; did you mean 'fixed'", batches="fix"),
         row("seed negative", ConfigError, r"seed: expected a whole number from 0 .* found -1", seed=-1),
