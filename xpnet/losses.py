@@ -123,7 +123,9 @@ def softmax_cross_entropy(predictions: Any, targets: Any) -> Any:
     Targets are class indices (batch,), or one-hot rows or probabilities (batch, classes).
     Source: note 000, section 3.2, and note 003.
     """
-    return cross_entropy(predictions, _distributions("softmax_cross_entropy", predictions, targets))
+    indices = tuple(targets.shape) != tuple(predictions.shape)
+    distributions = _distributions("softmax_cross_entropy", predictions, targets)
+    return cross_entropy(predictions, distributions, normalized=indices)
 
 
 @_loss(targets="signs")

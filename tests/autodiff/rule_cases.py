@@ -163,6 +163,14 @@ _case(
     (4,),
     ranges=(0.1, 0.9),
 )
+_case(
+    "cross_entropy",
+    "rows-that-sum-to-1",
+    lambda xp, z, t: _f.cross_entropy(z, t / xp.sum(t, axis=-1, keepdims=True), normalized=True),
+    (3, 4),
+    (3, 4),
+    ranges=(0.1, 0.9),
+)
 
 # --- Reductions --------------------------------------------------------------------------------------
 

@@ -148,22 +148,27 @@ elementwise(
 )
 
 
-def _pull_logits(xp: Any, g: Any, out: Any, logits: Any, targets: Any) -> Any:
+def _pull_logits(xp: Any, g: Any, out: Any, logits: Any, targets: Any, normalized: bool = False) -> Any:
     """softmax(z) Σt - t: the predicted probabilities minus the targets."""
-    total = xp.sum(targets, axis=-1, keepdims=True)
-    slope = xp.subtract(xp.multiply(_softmax(xp, logits), total), targets)
+    predicted = _softmax(xp, logits)
+    if not normalized:
+        predicted = xp.multiply(predicted, xp.sum(targets, axis=-1, keepdims=True))
+    slope = xp.subtract(predicted, targets)
     return fit(xp, xp.multiply(_column(xp, g), slope), logits)
 
 
 @compound(
     "cross_entropy",
     _pull_logits,
-    lambda xp, g, out, logits, targets: fit(
+    lambda xp, g, out, logits, targets, normalized=False: fit(
         xp, xp.multiply(_column(xp, -g), _log_softmax(xp, logits)), targets
     ),
 )
-def _cross_entropy(xp: Any, logits: Any, targets: Any) -> Any:
-    """-Σ t log softmax(z) along the last axis, for target probabilities t of the logits' shape."""
+def _cross_entropy(xp: Any, logits: Any, targets: Any, normalized: bool = False) -> Any:
+    """-Σ t log softmax(z) along the last axis, for target probabilities t of the logits' shape.
+
+    ``normalized`` says that each row of t sums to 1, as one-hot rows do, which spares the sum in derivatives.
+    """
     return -xp.sum(xp.multiply(_log_softmax(xp, logits), targets), axis=-1)
 
 
