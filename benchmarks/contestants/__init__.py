@@ -80,6 +80,10 @@ CONTESTANTS = {
         Contestant("matrix products", "numpy", "products.on_cpu"),
         Contestant("matrix products (cuBLAS)", "cupy", "products.on_cuda", devices=("cuda",)),
         Contestant("xpnet", "xpnet", "xpnet.train", {"lower": "auto"}, devices=_BOTH, caches=True),
+        Contestant(
+            "xpnet no rollback", "xpnet", "xpnet.train", {"lower": "auto", "rollback": False}, devices=_BOTH,
+            caches=True,
+        ),
         Contestant("xpnet uncompiled", "xpnet", "xpnet.train", {"lower": "off"}, devices=_BOTH),
         Contestant("xpnet generic", "xpnet", "xpnet.train", {"lower": "generic"}, devices=_BOTH),
         Contestant("xpnet numpy", "xpnet", "xpnet.train", {"lower": "numpy"}),

@@ -13,12 +13,18 @@ from xpnet.parameters import Parameters
 __all__ = ["train"]
 
 
-def train(work: Work, optimizer: Optimizer, device: str, lower: str) -> Training:
+def train(work: Work, optimizer: Optimizer, device: str, lower: str, *, rollback: bool = True) -> Training:
     """``Trainer.fit``, which checks its data in each call and the losses in each epoch."""
     backend = xpnet.backend("cuda" if device == "cuda" else "numpy")
     model = nn.MLP(work.sizes[1:-1], work.sizes[-1], activation=work.activation)
     trainer = xpnet.Trainer(
-        model, work.loss, _optimizer(optimizer), backend=backend, compile=lower, progress=False
+        model,
+        work.loss,
+        _optimizer(optimizer),
+        backend=backend,
+        compile=lower,
+        rollback=rollback,
+        progress=False,
     )
     variables = model.init(0, work.sizes[:1], backend)
     flat = np.concatenate([array.ravel() for pair in work.weights() for array in pair])

@@ -19,7 +19,7 @@ from xpnet import optim
 from xpnet.backends import array_namespace
 from xpnet.program import record
 from xpnet.program.compiling import lowered_program
-from xpnet.program.looping import Loop
+from xpnet.program.looping import Loop, lowered_loop
 from xpnet.program.lowerings import generic
 from xpnet.program.passes.memory import order_for_memory
 from xpnet.program.program import Ref
@@ -137,6 +137,30 @@ def test_loops_leak_nothing(lower: str) -> None:
 
     _assert_flat(run, 10 if lower in ("generic", "cupy") else 100)  # of 100 steps
     assert loop.recordings == 1
+
+
+@pytest.mark.parametrize("lower", PLANNED)
+@pytest.mark.parametrize("loop", [False, True])
+def test_what_is_not_used_any_more_is_given_back_at_once(lower: str, loop: bool) -> None:
+    step, args = training_step(optim.Adam(), sizes=(300, 400, 10), dtype="float32")  # large enough for blocks
+    program = record(step)(*args)
+
+    def make() -> None:
+        if loop:
+            lowered_loop(program, lower, 3, 2)
+        else:
+            lowered_program(program, lower, {0: 0, 1: 1, 2: 2})
+
+    make()
+    gc.collect()
+    gc.disable()
+    tracemalloc.start()
+    try:
+        make()
+        assert tracemalloc.get_traced_memory()[0] < 400_000 < args[0].nbytes
+    finally:
+        tracemalloc.stop()
+        gc.enable()
 
 
 def test_changing_shapes_leak_nothing() -> None:

@@ -126,8 +126,9 @@ class NumbaProgram:
         native = Native(plan.program, plan.layout, plan.memory, blas())
         writing = _Segments(plan, native)
         self.source, self.compiled_source, names = writing.write()
+        native.forget()
         exec(compile(self.source, "<xpnet program>", "exec"), names)  # names of functions and values only
-        self._run: Callable[..., list[Any]] = names["run"]
+        self._run: Callable[..., list[Any]] = names.pop("run")  # else they keep each other
 
     def __call__(self, inputs: Sequence[Any]) -> list[Any]:
         return self._run(*inputs)
@@ -296,6 +297,7 @@ class CompiledLoop:
         self._memory, self._gemm = native.memory(), native.gemm
         self._address = self._memory.__array_interface__["data"][0]
         self._call, self._owner = names["loop"], names["loop_of_numba"]
+        native.forget()
 
     def __call__(
         self, carried: Sequence[Any], fixed: Sequence[Any], sequences: Sequence[Any], donate: bool = False

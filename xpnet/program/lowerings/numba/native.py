@@ -71,6 +71,10 @@ class Native:
             memory[at : at + array.nbytes] = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
         return memory
 
+    def forget(self) -> None:
+        """Let go of what was needed to write code only: arrays as large as all values together."""
+        self._arrays.clear()
+
     def slots(self, memory: np.ndarray) -> list[np.ndarray]:
         """Return the pieces of memory of the plan."""
         sizes = self._planned.slots

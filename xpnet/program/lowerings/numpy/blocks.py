@@ -80,10 +80,14 @@ class Blocks(Texts):
         """Return what the blocks are called that the loop goes through."""
         return [*self._known, *self.whole]
 
-    def cut(self, *arrays: np.ndarray) -> list[tuple[np.ndarray, ...]]:
-        """Return the blocks of each turn, given the arrays of ``whole``."""
-        columns = [*self._known.values(), *([x[rows] for rows in self._bounds] for x in arrays)]
-        return list(zip(*columns, strict=True))
+    def cut(self) -> Callable[..., list[tuple[np.ndarray, ...]]]:
+        """Return a function from the arrays of ``whole`` to the blocks of each turn, after `lines`."""
+        known, bounds = list(self._known.values()), self._bounds
+
+        def blocks(*arrays: np.ndarray) -> list[tuple[np.ndarray, ...]]:
+            return list(zip(*known, *([x[rows] for rows in bounds] for x in arrays), strict=True))
+
+        return blocks
 
     def text(self, x: Any) -> str:
         """Return the name of a value's block, or of the whole, if each block needs it whole."""

@@ -79,7 +79,7 @@ class NumpyProgram:
         lines = [*writer.lines, f"return [{', '.join(writer.results())}]"]
         self.source = "\n    ".join([f"def run({arguments}):", *lines]) + "\n"
         self.memory = _all_memory(plan.memory, writer)
-        self._run: Callable[..., list[Any]] = _made(self.source, writer)["run"]
+        self._run: Callable[..., list[Any]] = _made("run", self.source, writer)
 
     def __call__(self, inputs: Sequence[Any]) -> list[Any]:
         return self._run(*inputs)
@@ -137,7 +137,7 @@ class NumpyLoop:
         each = [f"    for {', '.join(rows)}, in rows:", *(f"        {line}" for line in writer.lines)]
         self.source = "\n".join([*head, *ahead, *each]) + "\n"
         self.memory = _all_memory(plan.memory, writer)
-        self._run: Callable[..., None] = _made(self.source, writer)["loop"]
+        self._run: Callable[..., None] = _made("loop", self.source, writer)
 
     def __call__(
         self, carried: Sequence[Any], fixed: Sequence[Any], sequences: Sequence[Any], donate: bool = False
@@ -161,8 +161,8 @@ def _all_memory(memory: Memory, writer: Writer) -> Memory:
     return dataclasses.replace(memory, slots=(*memory.slots, *more))
 
 
-def _made(source: str, writer: Writer) -> dict[str, Any]:
-    """Return the globals of generated code; it has names of functions and values only."""
+def _made(name: str, source: str, writer: Writer) -> Callable[..., Any]:
+    """Return the function of generated code; its globals are names of functions and values only."""
     names = dict(writer.names)
     exec(compile(source, "<xpnet program>", "exec"), names)
-    return names
+    return names.pop(name)  # or the function and its globals would keep each other's memory

@@ -134,9 +134,9 @@ class Writer(Texts):
         self.scratch = scratch[len(idle) :]
         body = [f"    {line}" for line in loop.lines()]
         name = f"blocks{group.results[0]}"
-        made = f"{name} = {self.names.of(loop.cut)}({', '.join(map(self.text, loop.whole.values()))})"
+        made = f"{name} = {self.names.of(loop.cut())}({', '.join(map(self.text, loop.whole.values()))})"
         if not loop.whole:
-            self.names.called(name, loop.cut())
+            self.names.called(name, loop.cut()())
         elif all(self._lasts(x.number) for x in loop.whole.values()):
             self.ahead.append(made)
         else:
