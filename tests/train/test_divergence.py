@@ -11,6 +11,9 @@ import pytest
 from tests.train.support import class_data, flat, make, value_data
 from xpnet import Trainer, autodiff, losses, nn, optim
 from xpnet.errors import DivergedError
+from xpnet.nn import Variables
+from xpnet.parameters import Parameters
+from xpnet.train.divergence import nonfinite_variable
 
 X, Y = class_data(20)
 
@@ -185,3 +188,18 @@ def test_a_gradient_that_is_not_finite_is_told_too():
         assert np.isnan(autodiff.grad(lambda x: rooted(x, None))(np.ones(2))).all()
     error = diverged(make(loss=rooted, optimizer=optim.SGD(0.1)), X, Y, epochs=1)
     assert "parameter 0.weight is not finite" in str(error)
+
+
+def test_one_number_in_a_long_vector(monkeypatch):
+    monkeypatch.setattr("xpnet.train.divergence._LONG", 5)
+    trainer = make()
+    trainer.fit(X, Y, epochs=1, batch_size=10)
+    params, state = trainer.variables
+    for i in (0, 4, 5, len(params.flat) - 1):
+        flat = np.array(params.flat)
+        flat[i] = np.inf
+        assert (
+            nonfinite_variable(trainer.model, Variables(Parameters(flat, params.layout), state), {})
+            is not None
+        )
+    assert nonfinite_variable(trainer.model, trainer.variables, trainer.opt_state) is None

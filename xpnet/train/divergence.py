@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from xpnet.train.trainer import Trainer
 
 __all__ = ["checked_losses", "first_nonfinite_layer", "nonfinite_variable"]
+
+_LONG = 2**20
 
 
 def checked_losses(
@@ -148,4 +151,13 @@ def _label(layer: Layer, path: tuple[str, ...]) -> str:
 def _all_finite(*arrays: Any) -> bool:
     """True if every entry of the arrays is finite (waits for the device)."""
     xp = array_namespace(*arrays)
-    return bool(xp.all(xp.stack([xp.all(xp.isfinite(array)) for array in arrays])))
+    return bool(xp.all(xp.stack([xp.all(xp.isfinite(part)) for x in arrays for part in _parts(x)])))
+
+
+def _parts(x: Any) -> Iterator[Any]:
+    """Yield a long vector in parts, for each of which memory is needed; other arrays as they are."""
+    if len(x.shape) != 1 or x.shape[0] <= _LONG:
+        yield x
+        return
+    for start in range(0, x.shape[0], _LONG):
+        yield x[start : min(start + _LONG, x.shape[0])]

@@ -331,12 +331,18 @@ class Trainer:
             self.input_shape = input_shape
         if self.newest is not None:
             self.variables, self.newest = self.newest, None
-        with self.backend.activate():
-            fresh = self.optimizer.init(self.variables.params)
-        if self.opt_state is None or self.opt_state.keys() != fresh.keys():
-            self.opt_state = fresh
+        if not self._has_state_of(self.optimizer):
+            with self.backend.activate():
+                fresh = self.optimizer.init(self.variables.params)
+            if self.opt_state is None or self.opt_state.keys() != fresh.keys():
+                self.opt_state = fresh
         self._weight_mask = self._mask_weights() if self.l2 else None
         self._objective = self._make_objective()
+
+    def _has_state_of(self, optimizer: optim.Optimizer) -> bool:
+        """True if the state is known to be of the optimizer's form, without making one for comparison."""
+        usual = type(optimizer).init is optim.Optimizer.init
+        return usual and self.opt_state is not None and self.opt_state.keys() == {"step", *optimizer.slots}
 
     def _mask_weights(self) -> Any:
         """Return a vector like the parameters: 1 at weights, 0 at biases, scales and shifts."""
