@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from xpnet.program.lowerings.numpy.calls import UFUNCS
 from xpnet.program.passes.groups import REDUCTIONS
 from xpnet.program.program import Operation, Ref, Value
 
-__all__ = ["KNOWN", "can_reduce", "kinds"]
+__all__ = ["KNOWN", "groupable", "kinds"]
 
 KNOWN = frozenset(
     {"bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float32", "float64"}
@@ -18,7 +19,27 @@ KNOWN = frozenset(
 """Dtypes that generated code has."""
 
 
-def can_reduce(operation: Operation, values: dict[int, Value]) -> bool:
+def groupable(
+    operation: Operation, values: dict[int, Value], expressed: Callable[[list[str]], str | None]
+) -> bool:
+    """True if an operation can be a member of a group in generated code.
+
+    Args:
+        operation: any.
+        values: of its program.
+        expressed: gives the expression of an entry, for names of the operands' entries; or None.
+    """
+    operands = operation.operands
+    if operation.many or any(values[n].dtype not in KNOWN for n in (*operation.reads(), *operation.results)):
+        return False
+    if operation.name in REDUCTIONS:
+        return _can_reduce(operation, values)
+    if any(isinstance(x, (list, tuple)) for x in operands):
+        return False
+    return expressed([f"x{i}" for i in range(len(operands))]) is not None
+
+
+def _can_reduce(operation: Operation, values: dict[int, Value]) -> bool:
     """True for a sum, maximum or minimum that generated code can compute."""
     x = operation.operands[0]
     if (

@@ -22,7 +22,7 @@ from xpnet.program.program import Operation, Program, Ref, Value, refs
 
 __all__ = [
     "Group", "Loop", "domain", "essential", "group_operations", "may_overwrite", "reduced", "same_entries",
-    "split_group",
+    "split_group", "strides_along",
 ]  # fmt: skip
 
 REDUCTIONS = frozenset({"sum", "max", "min"})
@@ -63,6 +63,14 @@ class Group(Operation):
 def essential(shape: Sequence[int]) -> tuple[int, ...]:
     """Return ``shape`` without its ones."""
     return tuple(n for n in shape if n != 1)
+
+
+def strides_along(shape: tuple[int, ...], strides: tuple[int, ...], goes: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the strides with which a loop over ``goes``, without its ones, walks through an array."""
+    full = (0,) * (len(goes) - len(shape)) + tuple(
+        0 if n == 1 else s for n, s in zip(shape, strides, strict=True)
+    )
+    return tuple(s for s, n in zip(full, goes, strict=True) if n != 1)
 
 
 def reduced(operation: Operation, values: dict[int, Value]) -> tuple[bool, ...]:

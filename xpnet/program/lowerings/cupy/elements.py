@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.program.lowerings.kinds import KNOWN, can_reduce, kinds
-from xpnet.program.passes.groups import REDUCTIONS
+from xpnet.program.lowerings.kinds import KNOWN, groupable, kinds
 from xpnet.program.program import Operation, Value
 
 __all__ = ["TYPES", "can_be_grouped", "expression", "identity", "literal"]
@@ -64,14 +63,7 @@ _LIBRARY = {
 
 def can_be_grouped(operation: Operation, values: dict[int, Value]) -> bool:
     """True if an operation can be a member of a group in a generated kernel."""
-    operands = operation.operands
-    if operation.many or any(values[n].dtype not in KNOWN for n in (*operation.reads(), *operation.results)):
-        return False
-    if operation.name in REDUCTIONS:
-        return can_reduce(operation, values)
-    if any(isinstance(x, (list, tuple)) for x in operands):
-        return False
-    return expression(operation, values, [f"x{i}" for i in range(len(operands))]) is not None
+    return groupable(operation, values, lambda names: expression(operation, values, names))
 
 
 def literal(value: Any, dtype: np.dtype[Any]) -> str | None:

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from xpnet.program.lowerings.cupy.device import Device
-from xpnet.program.lowerings.numpy.layout import Layout
+from xpnet.program.lowerings.numpy.layout import Layout, looks
+from xpnet.program.passes.groups import strides_along
 from xpnet.program.passes.memory import Memory
 from xpnet.program.program import Program, Ref
 
@@ -42,11 +43,7 @@ class Place:
 
     def along(self, goes: tuple[int, ...]) -> tuple[int, ...]:
         """Return the strides with which a loop over ``goes``, without its ones, walks through this array."""
-        missing = len(goes) - len(self.shape)
-        full = (0,) * missing + tuple(
-            0 if n == 1 else s for n, s in zip(self.shape, self.strides, strict=True)
-        )
-        return tuple(s for s, n in zip(full, goes, strict=True) if n != 1)
+        return strides_along(self.shape, self.strides, goes)
 
     @property
     def size(self) -> int:
@@ -97,7 +94,7 @@ class Places:
         self._size = self._scratch_size = self._tickets = 0
         self._offsets = [self._reserved(size) for size in memory.slots]
         self._own = {n: self._reserved(program.values[n].bytes) for n in inside}
-        self._arrays = _looks(program, layout)
+        self._arrays = looks(program, layout)
         self._known: dict[int, tuple[Any, Place]] = {}
         self._numbers: dict[int, tuple[Any, Any]] = {}
         self.constants: dict[int, Any] = {}
@@ -170,26 +167,3 @@ class Places:
         sizes = {ARENA: self._size, SCRATCH: self._scratch_size}
         pieces = {n: self._device.empty((size,), "uint8") for n, size in sizes.items()}
         return {**pieces, TICKETS: self._device.zeros(4 * self._tickets), **self.constants}
-
-
-def _looks(program: Program, layout: Layout) -> dict[int, np.ndarray]:
-    """Return arrays that lie in each other as the program's values do; nobody reads their entries."""
-    arrays: dict[int, np.ndarray] = {}
-
-    def root(n: int) -> np.ndarray:
-        if n not in arrays:
-            arrays[n] = np.empty(program.values[n].shape, dtype=program.values[n].dtype_object)
-        return arrays[n]
-
-    for n, (joined, start, stop) in layout.pieces.items():
-        arrays[n] = root(joined)[start:stop].reshape(program.values[n].shape)
-    for n in program.inputs:
-        root(n)
-    for operation in program.operations:
-        for n in operation.results:
-            if n in layout.views:
-                source = root(operation.operands[0].number)
-                arrays[n] = operation.function(source, *operation.operands[1:], **operation.options)
-            else:
-                root(n)
-    return arrays

@@ -11,8 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.program.lowerings.kinds import KNOWN, can_reduce, kinds
-from xpnet.program.passes.groups import REDUCTIONS
+from xpnet.program.lowerings.kinds import KNOWN, groupable, kinds
 from xpnet.program.program import Operation, Value
 
 __all__ = ["can_be_grouped", "cheap", "expression", "literal"]
@@ -67,15 +66,9 @@ _EXPENSIVE = _OWN | _SLOW | {"divide", "sqrt", "pow", "erf", "reciprocal", "floo
 
 def can_be_grouped(operation: Operation, values: dict[int, Value]) -> bool:
     """True if an operation can be a member of a group in compiled code."""
-    operands = operation.operands
-    if operation.many or any(values[n].dtype not in KNOWN for n in (*operation.reads(), *operation.results)):
-        return False
-    if operation.name in REDUCTIONS:
-        return can_reduce(operation, values)
-    names = [f"x{i}" for i in range(len(operands))]
-    if any(isinstance(x, (list, tuple)) for x in operands):
-        return False
-    return expression(operation, values, names, lambda value, dtype: repr(value)) is not None
+    return groupable(
+        operation, values, lambda names: expression(operation, values, names, lambda x, dtype: repr(x))
+    )
 
 
 def cheap(operation: Operation) -> bool:

@@ -15,7 +15,7 @@ import numpy as np
 
 from xpnet.program.lowerings.kinds import kinds
 from xpnet.program.lowerings.numba.elements import cheap, expression
-from xpnet.program.passes.groups import REDUCTIONS, Group, domain, essential
+from xpnet.program.passes.groups import REDUCTIONS, Group, domain, essential, strides_along
 from xpnet.program.passes.schedule import Schedule
 from xpnet.program.program import Operation, Ref, Value
 
@@ -35,11 +35,7 @@ class Place:
 
     def along(self, goes: tuple[int, ...]) -> tuple[int, ...]:
         """Return the strides with which a loop over ``goes``, without its ones, walks through this array."""
-        missing = len(goes) - len(self.shape)
-        full = (0,) * missing + tuple(
-            0 if n == 1 else s for n, s in zip(self.shape, self.strides, strict=True)
-        )
-        return tuple(s for s, n in zip(full, goes, strict=True) if n != 1)
+        return strides_along(self.shape, self.strides, goes)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from xpnet.program.lowerings.numba.elements import literal
 from xpnet.program.lowerings.numba.lanes import writer_of
 from xpnet.program.lowerings.numba.loops import Place, Surroundings
 from xpnet.program.lowerings.numba.sharing import share
-from xpnet.program.lowerings.numpy.layout import Layout
+from xpnet.program.lowerings.numpy.layout import Layout, looks
 from xpnet.program.passes.groups import Group
 from xpnet.program.passes.memory import Memory
 from xpnet.program.program import Operation, Program, Ref
@@ -53,7 +53,7 @@ class Native:
             self._offsets.append(self._reserved(size))
         self._filled: dict[int, tuple[int, np.ndarray]] = {}
         self._own: dict[int, int] = {}
-        self._arrays = self._looks()
+        self._arrays = looks(program, layout)
 
     # --- memory ---------------------------------------------------------------------------------------
 
@@ -79,29 +79,6 @@ class Native:
         """Return the pieces of memory of the plan."""
         sizes = self._planned.slots
         return [memory[at : at + max(size, 1)] for at, size in zip(self._offsets, sizes, strict=True)]
-
-    def _looks(self) -> dict[int, np.ndarray]:
-        """Return arrays that lie in each other as the program's values do; nobody reads their entries."""
-        arrays: dict[int, np.ndarray] = {}
-        values, layout = self.program.values, self.layout
-
-        def root(n: int) -> np.ndarray:
-            if n not in arrays:
-                arrays[n] = np.empty(values[n].shape, dtype=values[n].dtype)
-            return arrays[n]
-
-        for n, (joined, start, stop) in layout.pieces.items():
-            arrays[n] = root(joined)[start:stop].reshape(values[n].shape)
-        for n in self.program.inputs:
-            root(n)
-        for operation in self.program.operations:
-            for n in operation.results:
-                if n in layout.views:
-                    source = root(operation.operands[0].number)
-                    arrays[n] = operation.function(source, *operation.operands[1:], **operation.options)
-                else:
-                    root(n)
-        return arrays
 
     def place(self, x: Any) -> Place:
         """Return where a value or a constant array is."""

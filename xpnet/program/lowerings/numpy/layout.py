@@ -15,7 +15,7 @@ from xpnet.program.passes.groups import Group, may_overwrite
 from xpnet.program.passes.memory import order_for_memory
 from xpnet.program.program import Operation, Program, Ref, Value
 
-__all__ = ["Layout", "in_order", "laid_out", "lay_out"]
+__all__ = ["Layout", "in_order", "laid_out", "lay_out", "looks"]
 
 # These may return a look at their operand's memory.
 _VIEWS = frozenset(
@@ -102,6 +102,29 @@ def _look(program: Program) -> tuple[dict[int, np.ndarray], dict[int, int]]:
             dummies[n] = out
             roots[n] = roots.get(source.number, source.number)
     return dummies, roots
+
+
+def looks(program: Program, layout: Layout) -> dict[int, np.ndarray]:
+    """Return arrays that lie in each other as the program's values do; nobody reads their entries."""
+    arrays: dict[int, np.ndarray] = {}
+
+    def root(n: int) -> np.ndarray:
+        if n not in arrays:
+            arrays[n] = np.empty(program.values[n].shape, dtype=program.values[n].dtype_object)
+        return arrays[n]
+
+    for n, (joined, start, stop) in layout.pieces.items():
+        arrays[n] = root(joined)[start:stop].reshape(program.values[n].shape)
+    for n in program.inputs:
+        root(n)
+    for operation in program.operations:
+        for n in operation.results:
+            if n in layout.views:
+                source = root(operation.operands[0].number)
+                arrays[n] = operation.function(source, *operation.operands[1:], **operation.options)
+            else:
+                root(n)
+    return arrays
 
 
 def in_order(program: Program) -> Program:
