@@ -163,6 +163,18 @@ def test_what_is_not_used_any_more_is_given_back_at_once(lower: str, loop: bool)
         gc.enable()
 
 
+@pytest.mark.parametrize("lower", ["generic", "numpy"])
+def test_results_are_not_kept(lower: str) -> None:
+    compiled = xpnet.compile(lambda x: {"twice": x * 2.0, "more": [x + 1.0]}, lower=lower)
+    tracemalloc.start()
+    try:
+        for _ in range(2):
+            assert compiled(np.ones(100_000))["more"][0][0] == 2.0
+        assert tracemalloc.get_traced_memory()[0] < 300_000
+    finally:
+        tracemalloc.stop()
+
+
 def test_changing_shapes_leak_nothing() -> None:
     """Sixteen programs are kept; with these shapes one is made at every tenth call, and one forgotten."""
     compiled = xpnet.compile(lambda x: array_namespace(x).sum(x * 2.0 + x), lower="numpy")

@@ -145,8 +145,11 @@ def record_call(f: Callable[..., Any], args: tuple[Any, ...], options: dict[str,
     parts = leaves(result)
     outputs = tuple(Ref(x.slot) if type(x) is Tracer and x.trace is trace else lowered(x) for x in parts)
     program = Program(inputs, tuple(trace.operations), outputs, trace.values, trace.xp)
-    values = [x.value if type(x) is Tracer else x for x in parts]
-    return Recorded(program, result, rebuild(result, values))
+    value = rebuild(result, [x.value if type(x) is Tracer else x for x in parts])
+    for x in parts:
+        if type(x) is Tracer and x.trace is trace:
+            x.value = None  # the containers are kept, not what was in them
+    return Recorded(program, result, value)
 
 
 def record(f: Callable[..., Any]) -> Callable[..., Program]:
