@@ -206,7 +206,7 @@ def test_a_model_that_is_not_yet_trained(xpnet: Command) -> None:
     assert outcome.code == 0, outcome.err
     found = rows(outcome.out)
     assert list(found)[:4] == ["0.weight", "0.bias", "2.weight", "2.bias"]
-    assert {"x", "affine", "tanh", "cross_entropy"} <= set(found)
+    assert {"x", "affine", "tanh", "cross_entropy normalized=True"} <= set(found)
     assert xpnet("graph", *arguments, "--version", "2").out == outcome.out
     by_x = xpnet("graph", *arguments, "--wrt", "x")
     assert next(iter(rows(by_x.out))) == "x"
