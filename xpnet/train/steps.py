@@ -51,7 +51,8 @@ class CompiledSteps:
     def __init__(self, trainer: Trainer, train: Rows):
         self.trainer = trainer
         self.settings = _settings(trainer)
-        self._params, self._state = trainer.variables  # type: ignore[misc]
+        params, self._state = trainer.variables  # type: ignore[misc]
+        self._layout = params.layout
         self._slots = list(trainer.optimizer.slots)
         self._constants: list[Any] = []
         self._paths = _paths_of_draws(trainer, train)
@@ -74,7 +75,7 @@ class CompiledSteps:
     def at_a_time(self) -> int:
         """Return how many steps are taken together: what lasts half a second, so that Ctrl-C is heard."""
         batch = self._plan.size or self._plan.rows
-        return max(1, int(0.5 / _seconds(self._params.layout.size, batch)))
+        return max(1, int(0.5 / _seconds(self._layout.size, batch)))
 
     def run(self, orders: Any, count: int, *, donate: bool) -> Any:
         """Take ``count`` steps of the epoch that was begun; return their losses (count,), on the device.
@@ -115,7 +116,7 @@ class CompiledSteps:
         if lower == "auto" and trainer.backend.name == "numpy" and find_spec("numba") is not None:
             ragged = self._plan.size not in (None, batch)
             steps = trainer.epoch + 1 if ragged else self._epoch_began + len(self._plan)
-            worth = steps * _seconds(self._params.layout.size, batch)
+            worth = steps * _seconds(self._layout.size, batch)
             lower = "numba" if worth > _WORTH_COMPILING else "numpy"
         known, loop = self._loops.pop(batch, ("", None))
         if loop is None or known != lower:
@@ -149,7 +150,7 @@ class CompiledSteps:
         flat, *rest = carry
         state = rest[: len(rest) - len(self._slots)]
         slots = rest[len(state) :]
-        layout = self._params.layout
+        layout = self._layout
         named = {name: Parameters(x, layout) for name, x in zip(self._slots, slots, strict=True)}
         return Parameters(flat, layout), rebuild(self._state, state), named
 
