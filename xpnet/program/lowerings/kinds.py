@@ -11,7 +11,7 @@ from xpnet.program.lowerings.numpy.calls import UFUNCS
 from xpnet.program.passes.groups import REDUCTIONS
 from xpnet.program.program import Operation, Ref, Value
 
-__all__ = ["KNOWN", "groupable", "kinds"]
+__all__ = ["KNOWN", "generated_kinds", "groupable", "kinds", "number"]
 
 KNOWN = frozenset(
     {"bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float32", "float64"}
@@ -72,6 +72,26 @@ def kinds(operation: Operation, values: dict[int, Value]) -> list[np.dtype[Any]]
     except (TypeError, AttributeError, ValueError):
         return None
     return found if found[-1] == made and len(set(found[:-1])) == 1 else None
+
+
+def generated_kinds(operation: Operation, values: dict[int, Value]) -> list[np.dtype[Any]] | None:
+    """Return `kinds` if generated code has these dtypes, and exactly the numbers among the operands."""
+    found = kinds(operation, values)
+    if found is None or any(kind.name not in KNOWN for kind in found):
+        return None
+    for x, kind in zip(operation.operands, found[:-1], strict=False):
+        if type(x) in (bool, int, float) and number(x, kind) is None:
+            return None
+    return found
+
+
+def number(value: Any, dtype: np.dtype[Any]) -> Any:
+    """Return a value as a number of a dtype; None if it is not exact there, as NumPy would refuse it."""
+    try:
+        with np.errstate(all="ignore"):
+            return np.asarray(value, dtype=dtype)[()]
+    except (OverflowError, TypeError, ValueError):
+        return None
 
 
 def _dtype(x: Any, values: dict[int, Value]) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.program.lowerings.kinds import KNOWN, groupable, kinds
+from xpnet.program.lowerings import kinds
 from xpnet.program.program import Operation, Value
 
 __all__ = ["TYPES", "can_be_grouped", "expression", "identity", "literal"]
@@ -63,15 +63,13 @@ _LIBRARY = {
 
 def can_be_grouped(operation: Operation, values: dict[int, Value]) -> bool:
     """True if an operation can be a member of a group in a generated kernel."""
-    return groupable(operation, values, lambda names: expression(operation, values, names))
+    return kinds.groupable(operation, values, lambda names: expression(operation, values, names))
 
 
 def literal(value: Any, dtype: np.dtype[Any]) -> str | None:
     """Return the text of a number of a dtype; None if it is not exact there, as NumPy would refuse it."""
-    try:
-        with np.errstate(all="ignore"):
-            number = np.asarray(value, dtype=dtype)[()]
-    except (OverflowError, TypeError, ValueError):
+    number = kinds.number(value, dtype)
+    if number is None:
         return None
     if dtype.kind == "b":
         return "true" if number else "false"
@@ -111,14 +109,11 @@ def expression(operation: Operation, values: dict[int, Value], names: list[str])
     Args:
         operation: elementwise.
         values: of its program.
-        names: of the operands' entries, in the dtypes of `kinds`.
+        names: of the operands' entries, in the dtypes of `kinds.kinds`.
     """
-    found = kinds(operation, values)
-    if found is None or any(kind.name not in KNOWN for kind in found):
+    found = kinds.generated_kinds(operation, values)
+    if found is None:
         return None
-    for x, kind in zip(operation.operands, found[:-1], strict=False):
-        if type(x) in (bool, int, float) and literal(x, kind) is None:
-            return None
     text = _text(operation, found, names)
     made = found[-1]
     if text is not None and made.kind in "iu" and made.itemsize < 4:  # C computes in 32 bits at least

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.program.lowerings.kinds import KNOWN, groupable, kinds
+from xpnet.program.lowerings import kinds
 from xpnet.program.program import Operation, Value
 
 __all__ = ["can_be_grouped", "cheap", "expression", "literal"]
@@ -66,7 +66,7 @@ _EXPENSIVE = _OWN | _SLOW | {"divide", "sqrt", "pow", "erf", "reciprocal", "floo
 
 def can_be_grouped(operation: Operation, values: dict[int, Value]) -> bool:
     """True if an operation can be a member of a group in compiled code."""
-    return groupable(
+    return kinds.groupable(
         operation, values, lambda names: expression(operation, values, names, lambda x, dtype: repr(x))
     )
 
@@ -78,10 +78,8 @@ def cheap(operation: Operation) -> bool:
 
 def literal(value: Any, dtype: np.dtype[Any]) -> str | None:
     """Return the text of a number of a dtype; None if it is not exact there, as NumPy would refuse it."""
-    try:
-        with np.errstate(all="ignore"):
-            number = np.asarray(value, dtype=dtype)[()]
-    except (OverflowError, TypeError, ValueError):
+    number = kinds.number(value, dtype)
+    if number is None:
         return None
     if dtype == np.dtype(bool):
         return repr(bool(number))
@@ -102,15 +100,12 @@ def expression(
     Args:
         operation: elementwise.
         values: of its program.
-        names: of the operands' entries, in the dtypes of `kinds`.
+        names: of the operands' entries, in the dtypes of `kinds.kinds`.
         constant: gives the name of a number of a dtype.
     """
-    found = kinds(operation, values)
-    if found is None or any(kind.name not in KNOWN for kind in found):
+    found = kinds.generated_kinds(operation, values)
+    if found is None:
         return None
-    for x, kind in zip(operation.operands, found[:-1], strict=False):
-        if type(x) in (bool, int, float) and literal(x, kind) is None:
-            return None
     text = _text(operation, values, found, names, constant)
     if text is None:
         return None
