@@ -24,7 +24,7 @@ import llvmlite
 import numba
 import numpy as np
 
-from xpnet.program.lowerings.numba import functions, intrinsics
+from xpnet.program.lowerings.numba import barrier, functions, intrinsics
 
 __all__ = ["cache_folder", "digest_of", "kept_source"]
 
@@ -66,7 +66,7 @@ def _is_ours(folder: Path) -> bool:
 @functools.cache
 def _depends_on() -> str:
     versions = (sys.version, numba.__version__, llvmlite.__version__, np.__version__)
-    modules: tuple[Any, ...] = (functions, intrinsics)
+    modules: tuple[Any, ...] = (barrier, functions, intrinsics)
     return "\n".join([*versions, *(Path(m.__file__).read_text(encoding="utf-8") for m in modules)])
 
 

@@ -1,67 +1,49 @@
-"""The compiling of generated functions, and where NumPy's BLAS is."""
+"""The compiling of generated functions."""
 
 from __future__ import annotations
 
-import ctypes
-import functools
 import math
 import re
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numba import njit, types
 
 from xpnet.program.lowerings.numba import functions, intrinsics
+from xpnet.program.lowerings.numba.barrier import barrier
 from xpnet.program.lowerings.numba.cache import digest_of, kept_source
 
-__all__ = ["Function", "blas", "compiled"]
+__all__ = ["Function", "compiled"]
 
 _OPTIONS: dict[str, Any] = {"error_model": "numpy", "nogil": True}
+_GIVEN = ("gate", "thread", "threads", "memory", "gemm32", "gemm64", "steps")
 _POINTERS = (
     "float32", "float64", "int64", "int32", "int16", "int8", "uint64", "uint32", "uint16", "uint8", "bool",
 )  # fmt: skip
 
 
-@functools.cache
-def blas() -> tuple[int, int]:
-    """Return the addresses of the 64-bit cblas_sgemm and cblas_dgemm that NumPy itself calls, or zeros.
-
-    NumPy's wheels bring an OpenBLAS of their own, whose names end in ``64_``.
-    """
-    base = Path(np.__file__).parent
-    for folder in (base.parent / "numpy.libs", base / ".dylibs"):
-        for path in sorted(folder.glob("*openblas64_*")):
-            try:
-                library = ctypes.CDLL(str(path))
-                found = [getattr(library, f"scipy_cblas_{kind}gemm64_") for kind in "sd"]
-            except (OSError, AttributeError):
-                continue
-            single, double = (ctypes.cast(f, ctypes.c_void_p).value or 0 for f in found)
-            return single, double
-    return 0, 0
-
-
 @dataclass(frozen=True)
 class Function:
-    """A function to be compiled: ``name(memory, gemm32, gemm64, steps, *arrays)``.
+    """A function to be compiled: ``name(gate, thread, threads, memory, gemm32, gemm64, steps, *arrays)``.
 
     Attributes:
         name: of the function.
         code: lines that have a pointer ``p5`` to the array ``v5``, and ``m_float32`` to floats in the memory.
         arrays: numbers of the arrays, with dtype and number of dimensions.
         advancing: of those that hold one row a step, the entries of a row; the code is a step.
+        shares: that the work is cut into; the code knows a thread's ``first`` and ``last``.
     """
 
     name: str
     code: list[str]
     arrays: dict[int, tuple[str, int]]
     advancing: dict[int, int] = field(default_factory=dict)
+    shares: int = 1
 
     def lines(self) -> list[str]:
         """Return the source."""
-        given = ", ".join(["memory", "gemm32", "gemm64", "steps", *(f"v{n}" for n in self.arrays)])
+        given = ", ".join([*_GIVEN, *(f"v{n}" for n in self.arrays)])
         lines = [f"def {self.name}({given}):"]
         body = "\n".join(self.code)
         for dtype in _POINTERS:
@@ -69,6 +51,10 @@ class Function:
                 kind = "uint8" if dtype == "bool" else dtype
                 lines.append(f"    m_{dtype} = in_memory(memory, np.{kind})")
         lines += [f"    {'q' if n in self.advancing else 'p'}{n} = of_array(v{n})" for n in self.arrays]
+        if self.shares > 1:
+            lines.append(f"    first = thread * {self.shares} // threads")
+            lines.append(f"    last = (thread + 1) * {self.shares} // threads")
+            lines.append("    passed = 0")
         lines.append("    for step in range(steps):")
         lines += [f"        p{n} = moved(q{n}, step * {size})" for n, size in self.advancing.items()]
         return lines + [f"        {line}" for line in self.code]
@@ -79,7 +65,7 @@ class Function:
             types.Array(getattr(types, "uint8" if dtype == "bool" else dtype), k, "C")
             for dtype, k in self.arrays.values()
         ]
-        return types.void(types.int64, types.int64, types.int64, types.int64, *arrays)
+        return types.void(*[types.int64] * len(_GIVEN), *arrays)
 
 
 def compiled(
@@ -126,7 +112,7 @@ def _jitted(function: Any, signature: Any, cached: bool) -> Any:
 
 
 def _names() -> dict[str, Any]:
-    names: dict[str, Any] = {"np": np, "math": math, "__name__": functions.__name__}
+    names: dict[str, Any] = {"np": np, "math": math, "barrier": barrier, "__name__": functions.__name__}
     for name in intrinsics.__all__:
         names[name] = getattr(intrinsics, name)
     for name in functions.__all__:

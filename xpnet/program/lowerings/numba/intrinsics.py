@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from typing import Any
 
 from llvmlite import ir
@@ -11,8 +12,8 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 __all__ = [
-    "bits_of", "float_of", "gemm", "hidden", "in_memory", "largest", "moved", "of_array", "select",
-    "smallest", "sum2",
+    "arrive", "bits_of", "call_at", "float_of", "gemm", "hidden", "in_memory", "largest", "moved", "number_at",
+    "of_array", "pause", "select", "smallest", "sum2",
 ]  # fmt: skip
 
 
@@ -142,3 +143,63 @@ def select(context: Any, condition: Any, a: Any, b: Any) -> Any:
         return builder.select(*args)
 
     return a(types.boolean, a, a), generate
+
+
+# --- between threads ------------------------------------------------------------------------------------
+
+
+def _word(builder: Any, address: Any) -> Any:
+    return builder.inttoptr(address, ir.IntType(64).as_pointer())
+
+
+@intrinsic
+def arrive(context: Any, address: Any) -> Any:
+    """Add 1 to the number at an address; what this thread wrote before is then seen by the others."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.atomic_rmw("add", _word(builder, args[0]), ir.IntType(64)(1), "seq_cst")
+
+    return types.int64(types.int64), generate
+
+
+@intrinsic
+def number_at(context: Any, address: Any) -> Any:
+    """Return the number at an address, as another thread left it."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.load_atomic(_word(builder, args[0]), "seq_cst", 8)
+
+    return types.int64(types.int64), generate
+
+
+@intrinsic
+def call_at(context: Any, address: Any) -> Any:
+    """Call the C function without arguments at an address."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind = ir.FunctionType(ir.IntType(32), [])
+        builder.call(builder.inttoptr(args[0], kind.as_pointer()), [])
+        return context.get_dummy_value()
+
+    return types.void(types.int64), generate
+
+
+@intrinsic
+def pause(context: Any) -> Any:
+    """Tell the processor that this thread waits in a loop."""
+    machine, whole = platform.machine().lower(), ir.IntType(32)
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        known: dict[str, tuple[str, list[Any]]] = {
+            "x86_64": ("llvm.x86.sse2.pause", []),
+            "amd64": ("llvm.x86.sse2.pause", []),
+            "aarch64": ("llvm.aarch64.hint", [whole(1)]),
+            "arm64": ("llvm.aarch64.hint", [whole(1)]),
+        }
+        if machine in known:
+            name, given = known[machine]
+            kind = ir.FunctionType(ir.VoidType(), [x.type for x in given])
+            builder.call(cgutils.get_or_insert_function(builder.module, kind, name), given)
+        return context.get_dummy_value()
+
+    return types.void(), generate

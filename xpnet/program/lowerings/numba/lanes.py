@@ -40,37 +40,42 @@ class LaneWriter(GroupWriter):
         sums = any(self._plan.along(op) == "row" for op in self._plan.members)
         return sums and self._outer == 1 and len(self._sizes) == 2 and self._sizes[1] < _SHORT
 
+    @property
+    def _rows_at_once(self) -> int:
+        """Rows that there are, or that a part has."""
+        return self._each if self._parts > 1 else self._sizes[0]
+
+    @property
+    def _lanes(self) -> int:
+        return min(_LANES, self._rows_at_once)
+
     def _outer_loops(self, totals: bool) -> list[str]:
-        rows = self._sizes[0]
-        if rows <= _LANES:
+        if self._rows_at_once <= _LANES:
             return self._row_code()
-        head = [
-            f"for block in range({-(-rows // _LANES)}):",
-            f"    start = block * {_LANES}",
-            f"    stop = min(start + {_LANES}, {rows})",
-        ]
-        return [*head, *indented(self._row_code())]
+        return [*self._blocks(_LANES), *indented(self._row_code())]
 
     def _over_lanes(self, body: list[str]) -> list[str]:
-        bounds = "start, stop" if self._sizes[0] > _LANES else str(self._sizes[0])
+        bounds = "start, stop" if self._rows_at_once > _LANES else self._range(0)
         return [f"for i0 in range({bounds}):", *indented(body)] if body else []
 
-    def _lane(self, pointer: str, offset: int, step: int = 0) -> str:
-        """Return the text of a lane's number in scratch memory, with ``step`` of them for an entry."""
-        lane = "i0 - start" if self._sizes[0] > _LANES else "i0"
-        return f"{pointer}[{lane}{f' + i1 * {step}' if step else ''} + {offset}]"
+    def _lane(self, n: int, entries: int = 1) -> str:
+        """Return the text of a lane's number in new scratch memory, of one for a row or for an entry of it."""
+        size = self._lanes * entries
+        place = self._around.scratch(size * self._parts, self._values[n].dtype)
+        terms = [f"share * {size}"] if self._parts > 1 else []
+        begin = "start" if self._rows_at_once > _LANES else "low" if self._parts > 1 else ""
+        terms.append(f"i0 - {begin}" if begin else "i0")
+        terms += [f"i1 * {self._lanes}"] if entries > 1 else []
+        return f"{place.pointer}[{' + '.join(terms)} + {place.offset}]"
 
     def _number(self, n: int) -> str:
         """Return the text of a row's number in scratch memory."""
         if n not in self._numbers:
-            place = self._around.scratch(min(_LANES, self._sizes[0]), self._values[n].dtype)
-            self._numbers[n] = self._lane(place.pointer, place.offset)
+            self._numbers[n] = self._lane(n)
         return self._numbers[n]
 
     def _entry_of_scratch(self, n: int) -> str:
-        lanes = min(_LANES, self._sizes[0])
-        place = self._around.scratch(lanes * self._sizes[1], self._values[n].dtype)
-        return self._lane(place.pointer, place.offset, lanes)
+        return self._lane(n, self._sizes[1])
 
     def _namer(self, time: int | None) -> Callable[[Any, tuple[int, ...], list[str]], str]:
         """Return what gives operands names in a loop's body, where each is loaded or computed once."""
@@ -141,7 +146,7 @@ class LaneWriter(GroupWriter):
                 else:
                     before.append(f"x{n} = {self._start(op)}")
                     body.append(f"x{n} = {self._combined(op, f'x{n}', text, 'row')}")
-                    entry = self._entry_of_result(n)
+                    entry = self._column(op)
                     after.append(f"{entry} = {self._combined(op, entry, f'x{n}', 'column')}")
         body += self._stores
         self._stores = []

@@ -3,6 +3,9 @@
 The group's loop becomes outer loops over rows and inner loops over their entries. What needs a row's sum
 waits for it: the inner loop is run once for each such *phase*. Dimensions that every access goes through in
 one stride become one, so that most groups are a single long loop, which LLVM turns into vector code.
+
+For several threads, the first or the last loop is cut into parts. Sums that go across the cut are added up for
+each part, and then over the parts, together with everything that there is one number of.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import numpy as np
 
 from xpnet.program.lowerings.kinds import kinds
 from xpnet.program.lowerings.numba.elements import cheap, expression
+from xpnet.program.lowerings.numba.shares import Code, cut
 from xpnet.program.passes.groups import REDUCTIONS, Group, domain, essential, strides_along
 from xpnet.program.passes.schedule import Schedule
 from xpnet.program.program import Operation, Ref, Value
@@ -22,6 +26,7 @@ from xpnet.program.program import Operation, Ref, Value
 __all__ = ["GroupWriter", "Place", "Surroundings", "indented", "reading"]
 
 _BLOCK = 4096  # entries that are added up in their own precision; the sums of blocks are in float64
+_LINE = 16  # entries that a part of a row has at the least: a line of the cache, or two
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +52,14 @@ class Surroundings:
         place: where a value is that is made outside, or needed there; where a constant array is.
         scratch: memory for some entries of a dtype.
         constant: a name for a number of a dtype.
+        parts: into how many parts a group is cut.
     """
 
     values: dict[int, Value]
     place: Callable[[Any], Place]
     scratch: Callable[[int, str], Place]
     constant: Callable[[Any, np.dtype[Any]], str]
+    parts: Callable[[Group], int] = lambda group: 1
 
 
 def indented(lines: list[str], by: int = 1) -> list[str]:
@@ -72,6 +79,7 @@ class GroupWriter:
         self._rows = split is not None
         self._plan = Schedule(group, around.values, cheap)
         self._collapse()
+        self._cut()
         self._stored: dict[int, str] = {}  # entries of what a later phase can load
         # Names of what is loaded, by the text of the entry: in this phase, for each row, before the loops.
         self._loaded: dict[str, str] = {}
@@ -82,6 +90,7 @@ class GroupWriter:
         self._once: list[str] = []
         self._of_rows: list[str] = []
         self._count = 0
+        self._columns: dict[int, str] = {}
 
     # --- places ---------------------------------------------------------------------------------------
 
@@ -125,9 +134,37 @@ class GroupWriter:
         else:
             self._outer = max(len(kept) - 1, 0)
 
-    def _at(self, place: Place, strides: tuple[int, ...]) -> str:
+    def _cut(self) -> None:
+        """Find into how many parts which of the loops is cut."""
+        self._parts, self._across, self._partial = 1, 0, False
+        wanted = self._around.parts(self._group)
+        if wanted == 1 or not self._shape or (self._rows and not self._outer):
+            return
+        columns = [op for op in self._plan.members if self._plan.along(op) == "column"]
+        last = len(self._sizes) - 1
+        if columns and self._sizes[last] >= wanted * _LINE and not self._has_rows():
+            self._across, unit = last, _LINE
+        else:
+            self._across, unit, self._partial = 0, 1 if self._outer else _LINE, bool(columns)
+        size = self._sizes[self._across]
+        self._each = cut(size, wanted, unit)
+        self._parts = -(-size // self._each)
+
+    def _has_rows(self) -> bool:
+        """True if a row has numbers of its own, beside sums over columns."""
+        for op in self._plan.members:
+            along = self._plan.along(op)
+            if along == "row" or self._plan.level(op.operands[0] if along else op.results[0]) == "row":
+                return True
+        return False
+
+    def _range(self, k: int) -> str:
+        """Return what a loop goes over: all of a dimension, or this part of it."""
+        return "low, high" if self._parts > 1 and k == self._across else str(self._sizes[k])
+
+    def _at(self, place: Place, strides: tuple[int, ...], first: str = "") -> str:
         """Return the text of an entry."""
-        terms = []
+        terms = [first] if first else []
         for k, run in enumerate(self._runs):
             stride = strides[run[-1]]
             if stride:
@@ -139,34 +176,82 @@ class GroupWriter:
 
     # --- code -----------------------------------------------------------------------------------------
 
-    def lines(self) -> list[str]:
-        """Return the code of the group."""
-        before, after = self._alone()
+    def code(self) -> Code:
+        """Return the code of the group: what is done in parts, with their number, and then by one thread."""
+        before, stores, after = self._alone()
         if not self._shape:
-            return [*self._once, *before]
-        totals = [op for op in self._plan.members if self._plan.along(op) == "all"]
+            return [([*self._once, *before, *stores], 1)]
+        members = self._plan.members
+        totals = [op for op in members if self._plan.along(op) == "all"]
+        columns = [op for op in members if self._plan.along(op) == "column"]
         start = [f"t{op.results[0]} = {self._start(op, total=True)}" for op in totals]
-        for op in self._plan.members:
-            if self._plan.along(op) == "column":
-                start += self._inner_loops([f"{self._entry_of_result(op.results[0])} = {self._start(op)}"])
-        done = [f"x{op.results[0]} = np.{self._dtype(op).name}(t{op.results[0]})" for op in totals]
+        for op in columns:
+            start += self._inner_loops([f"{self._column(op)} = {self._start(op)}"])
         loops = self._outer_loops(bool(totals))
-        return [*self._once, *before, *start, *loops, *done, *after]
+        done = [f"x{op.results[0]} = np.{self._dtype(op).name}(t{op.results[0]})" for op in totals]
+        if self._parts == 1:
+            return [([*self._once, *before, *stores, *start, *loops, *done, *after], 1)]
+        bounds = [
+            f"low = share * {self._each}",
+            f"high = min(low + {self._each}, {self._sizes[self._across]})",
+        ]
+        kept = {op.results[0]: self._kept_total(op) for op in totals}
+        loops += [f"{kept[n]} = t{n}" for n in kept]
+        together = [line for op in totals for line in self._total_of_parts(op, kept[op.results[0]])]
+        if self._partial:
+            together += [line for op in columns for line in self._column_of_parts(op)]
+        in_parts = [*bounds, *self._once, *before, *start, *loops], self._parts
+        if not (stores or together):
+            return [in_parts]
+        return [in_parts, ([*self._once, *before, *stores, *together, *done, *after], 1)]
 
-    def _alone(self) -> tuple[list[str], list[str]]:
-        """Return the code of single numbers: before the loops, and after them."""
+    def _kept_total(self, op: Operation) -> str:
+        wide = op.name == "sum" and self._dtype(op).kind == "f"
+        place = self._around.scratch(self._parts, "float64" if wide else self._dtype(op).name)
+        return f"{place.pointer}[share + {place.offset}]"
+
+    def _total_of_parts(self, op: Operation, kept: str) -> list[str]:
+        name = f"t{op.results[0]}"
+        return [
+            f"{name} = {self._start(op, total=True)}",
+            f"for share in range({self._parts}):",
+            f"    {name} = {self._combined(op, name, kept, 'all')}",
+        ]
+
+    def _column_of_parts(self, op: Operation) -> list[str]:
+        entry = self._entry_of_result(op.results[0])
+        added = f"{entry} = {self._combined(op, entry, self._column(op), 'column')}"
+        return [
+            *self._inner_loops([f"{entry} = {self._start(op)}"]),
+            f"for share in range({self._parts}):",
+            *indented(self._inner_loops([added])),
+        ]
+
+    def _column(self, op: Operation) -> str:
+        """Return the entry where a sum over columns is added up."""
+        n = op.results[0]
+        if not self._partial:
+            return self._entry_of_result(n)
+        if n not in self._columns:
+            self._columns[n] = self._in_scratch_of_row(n)
+        return self._columns[n]
+
+    def _alone(self) -> tuple[list[str], list[str], list[str]]:
+        """Return the code of single numbers: before the loops, what stores these, and after the loops."""
         before: list[str] = []
+        stores: list[str] = []
         after: list[str] = []
         for op in self._plan.members:
             n = op.results[0]
             if self._plan.level(n) != "one":
                 continue
-            lines = after if n in self._plan.late else before
+            late = n in self._plan.late
             if not self._plan.along(op):
+                lines = after if late else before
                 lines.append(f"x{n} = {self._computed(op, self._name, lines)}")
             if n in self._group.results:
-                lines.append(self._storing(n))
-        return before, after
+                (after if late else stores).append(self._storing(n))
+        return before, stores, after
 
     def _name(self, x: Any, goes: tuple[int, ...], lines: list[str]) -> str:
         """Return the name of an operand that is at hand, or is loaded."""
@@ -218,22 +303,28 @@ class GroupWriter:
         return expressed
 
     def _outer_loops(self, totals: bool) -> list[str]:
-        inner = self._sizes[self._outer :]
-        if not self._outer and totals and len(inner) == 1 and inner[0] > _BLOCK:
-            head = [
-                f"for block in range({-(-inner[0] // _BLOCK)}):",
-                f"    start = block * {_BLOCK}",
-                f"    stop = min(start + {_BLOCK}, {inner[0]})",
-            ]
-            return [*head, *indented(self._row_code("start, stop"))]
+        if not self._outer and totals and len(self._sizes) == 1 and self._sizes[0] > _BLOCK:
+            return [*self._blocks(_BLOCK), *indented(self._row_code("start, stop"))]
         body = self._row_code()
         for k in range(self._outer - 1, -1, -1):
-            body = [f"for i{k} in range({self._sizes[k]}):", *indented(body)]
+            body = [f"for i{k} in range({self._range(k)}):", *indented(body)]
         return body
+
+    def _blocks(self, size: int) -> list[str]:
+        """Return the head of a loop over pieces of the first dimension, from ``start`` to ``stop``."""
+        if self._parts == 1:
+            low, high, count = "", str(self._sizes[0]), str(-(-self._sizes[0] // size))
+        else:
+            low, high, count = "low + ", "high", f"(high - low + {size - 1}) // {size}"
+        return [
+            f"for block in range({count}):",
+            f"    start = {low}block * {size}",
+            f"    stop = min(start + {size}, {high})",
+        ]
 
     def _inner_loops(self, body: list[str], bounds: str = "") -> list[str]:
         for k in range(len(self._sizes) - 1, self._outer - 1, -1):
-            body = [f"for i{k} in range({bounds or self._sizes[k]}):", *indented(body)]
+            body = [f"for i{k} in range({bounds or self._range(k)}):", *indented(body)]
         return body
 
     def _row_code(self, bounds: str = "") -> list[str]:
@@ -252,7 +343,7 @@ class GroupWriter:
             if along in ("all", "column"):
                 if self._plan.level(op.operands[0]) == "row" and self._plan.source_time(op) == time:
                     text = self._operand(op, self._name, lines)
-                    target = f"t{n}" if along == "all" else self._entry_of_result(n)
+                    target = f"t{n}" if along == "all" else self._column(op)
                     lines.append(f"{target} = {self._combined(op, target, text, along)}")
             elif self._plan.level(n) == "row" and self._plan.time[n] == time:
                 if not along:
@@ -282,7 +373,7 @@ class GroupWriter:
                     name(Ref(n), domain(op, self._values), body)
             elif self._plan.level(op.operands[0]) == "entry" and self._plan.source_time(op) == time:
                 text = self._operand(op, name, body)
-                target = self._entry_of_result(n) if along == "column" else f"x{n}"
+                target = self._column(op) if along == "column" else f"x{n}"
                 body.append(
                     f"{target} = {self._combined(op, target, text, 'column' if along == 'column' else 'row')}"
                 )
@@ -310,11 +401,16 @@ class GroupWriter:
             lines.append(self._storing(n, self._stored[n]))
 
     def _entry_of_scratch(self, n: int) -> str:
+        """Return the text of an entry that is kept from phase to phase."""
+        return self._in_scratch_of_row(n)
+
+    def _in_scratch_of_row(self, n: int) -> str:
         strides, step = [0] * len(self._shape), 1
         for k in range(len(self._runs) - 1, self._outer - 1, -1):
             strides[self._runs[k][-1]] = step
             step *= self._sizes[k]
-        return self._at(self._around.scratch(step, self._values[n].dtype), tuple(strides))
+        place = self._around.scratch(step * self._parts, self._values[n].dtype)
+        return self._at(place, tuple(strides), f"share * {step}" if self._parts > 1 else "")
 
     def _storing(self, n: int, entry: str = "") -> str:
         """Return the line that stores a value; bytes hold 0 and 1 for False and True."""

@@ -5,7 +5,8 @@ groups as nested loops, matrix products as calls of the BLAS that NumPy brings (
 gathers and copies. Most training steps are one such function altogether, and `lower_loop` is a loop over
 it that is compiled as well. What is left are NumPy calls, as in the lowering for NumPy.
 
-Everything runs in one thread, but for the BLAS, and without Python's lock.
+Everything runs without Python's lock; what is worth it in several threads, each with its shares of every
+operation, and the rest in one, but for the BLAS.
 """
 
 from __future__ import annotations
@@ -17,11 +18,15 @@ from typing import Any
 import numpy as np
 
 from xpnet.errors import RecordError
-from xpnet.program.lowerings.numba.compiling import Function, blas, compiled
+from xpnet.program.lowerings.numba import openblas
+from xpnet.program.lowerings.numba.compiling import Function, compiled
 from xpnet.program.lowerings.numba.elements import can_be_grouped, cheap
 from xpnet.program.lowerings.numba.native import Native, gathers_rows
+from xpnet.program.lowerings.numba.shares import Piece, in_order, shares_of
+from xpnet.program.lowerings.numba.team import run_together
 from xpnet.program.lowerings.numpy.calls import plannable, writes_in_place
-from xpnet.program.lowerings.numpy.layout import in_order, lay_out
+from xpnet.program.lowerings.numpy.layout import in_order as in_c_order
+from xpnet.program.lowerings.numpy.layout import lay_out
 from xpnet.program.lowerings.numpy.writing import Writer
 from xpnet.program.passes.expand import expand
 from xpnet.program.passes.groups import Group, group_operations
@@ -47,7 +52,7 @@ class _Plan:
     """A program with its groups, and the place of every value."""
 
     def __init__(self, program: Program, donated: dict[int, int]):
-        program = simplify(expand(in_order(program)))
+        program = simplify(expand(in_c_order(program)))
         grouped = group_operations(program, lambda op: can_be_grouped(op, program.values))
         can = plannable(grouped)
         for operation in grouped.operations:
@@ -69,6 +74,12 @@ class _Plan:
         self.memory: Memory = plan_memory(
             grouped, self.layout.roots, in_place=in_place, apart=self.layout.apart
         )
+
+    def native(self, *, once: bool) -> Native:
+        """Return its compiled code: of a program that a call runs ``once``, or many times."""
+        gemm = openblas.gemm_addresses()
+        shares = shares_of(self.program, openblas.threads(), once=once)
+        return Native(self.program, self.layout, self.memory, gemm, shares)
 
 
 def _numbers(outputs: Sequence[Any]) -> set[int]:
@@ -123,7 +134,7 @@ class NumbaProgram:
     def __init__(self, program: Program, donated: dict[int, int]):
         plan = _Plan(program, donated)
         self.program, self.memory = plan.program, plan.memory
-        native = Native(plan.program, plan.layout, plan.memory, blas())
+        native = plan.native(once=True)
         writing = _Segments(plan, native)
         self.source, self.compiled_source, names = writing.write()
         native.forget()
@@ -154,9 +165,9 @@ class _Segments(Writer):
         run: list[Operation] = []
 
         def flush() -> None:
-            code = [line for op in run for line in native.code[id(op)]]
+            pieces = [piece for op in run for piece in native.code[id(op)]]
             run.clear()
-            self._flush(code, functions, external)
+            self._flush(pieces, functions, external)
 
         for operation in program.operations:
             n = operation.results[0]
@@ -175,8 +186,8 @@ class _Segments(Writer):
                 for n in operation.results:
                     if n not in self._static and n not in layout.outputs:
                         self.lines.append(f"v{n} = contiguous(v{n})")
-        code = [line for op in run for line in native.code[id(op)]]
-        self._flush([*code, *native.copies(layout.copied)], functions, external)
+        pieces = [piece for op in run for piece in native.code[id(op)]]
+        self._flush([*pieces, *native.copies(layout.copied)], functions, external)
         copied = {p: Ref(n) for p, n in layout.copied.items()}
         results = [self.text(copied.get(i, x)) for i, x in enumerate(program.outputs)]
         head = [f"def run({', '.join(f'v{n}' for n in program.inputs)}):", *self._checked(external)]
@@ -196,16 +207,21 @@ class _Segments(Writer):
                 wanted.update(operation.reads())
         return wanted
 
-    def _flush(self, code: list[str], functions: list[Function], external: dict[int, None]) -> None:
-        if not code:
+    def _flush(self, pieces: list[Piece], functions: list[Function], external: dict[int, None]) -> None:
+        if not any(piece.lines for piece in pieces):
             return
+        shares = max(piece.parts for piece in pieces)
+        code = in_order(pieces, shares)
         name = f"segment{len(functions)}"
         arrays = self._native.pointers(code)
-        functions.append(Function(name, code, {n: self._native.kind(n) for n in arrays}))
+        functions.append(Function(name, code, {n: self._native.kind(n) for n in arrays}, shares=shares))
         external.update(dict.fromkeys(arrays))
         self.names["gemm32"], self.names["gemm64"] = self._native.gemm
+        self.names["run_together"] = run_together
         given = ", ".join(["memory", "gemm32", "gemm64", "1", *(f"v{n}" for n in arrays)])
-        self.lines.append(f"{name}({given})")
+        self.lines.append(
+            f"{name}(0, 0, 1, {given})" if shares == 1 else f"run_together({name}, {shares}, {given})"
+        )
 
     def _checked(self, external: dict[int, None]) -> list[str]:
         """Return lines that refuse other arrays than the program's: compiled code would not notice."""
@@ -243,7 +259,7 @@ def lower_loop(program: Program, carry: int, constants: int) -> Callable[..., tu
         arrays of its own, or in the given ones if they are donated; the results of the steps are stacked.
     """
     plan = _Plan(program, {i: i for i in range(carry)})
-    native = Native(plan.program, plan.layout, plan.memory, blas())
+    native = plan.native(once=False)
     native.write_all()
     if native.complete() and len(program.inputs) > carry + constants:
         return CompiledLoop(plan, native, carry, constants)
@@ -281,18 +297,19 @@ class CompiledLoop:
         native.keep_apart(layout.outputs - {*layout.donated, *direct.values()})
         advancing = {n: program.values[n].size for n in program.inputs[self._fixed :]}
         arrays = {n: native.kind(n, int(n in advancing)) for n in program.inputs}
-        code = [line for lines in native.code_in_order() for line in lines]
+        pieces = list(native.pieces_in_order())
         stacked = []
         for position, x in enumerate(program.outputs[carry:]):
             number = direct.get(position)
             if number is None:
                 number = max(program.values) + 1 + position
-                code += native.copy_to_array(number, x)
+                pieces.append(native.copy_to_array(number, x))
             stacked.append(number)
             arrays[number] = native.kind(x.number, 1)
             advancing[number] = program.values[x.number].size
-        code += native.carried(carry)
-        function = Function("loop", code, arrays, advancing)
+        pieces += native.carried(carry)
+        self._shares = max((piece.parts for piece in pieces), default=1)
+        function = Function("loop", in_order(pieces, self._shares), arrays, advancing, self._shares)
         self.compiled_source, names = compiled([function], native.functions, native.constants)
         self._memory, self._gemm = native.memory(), native.gemm
         self._address = self._memory.__array_interface__["data"][0]
@@ -313,7 +330,7 @@ class CompiledLoop:
         if found != expected:
             _refuse(tuple(found), tuple(expected))
         results = [np.empty((steps, *value.shape), dtype=value.dtype_object) for value in self._results]
-        self._call(self._address, *self._gemm, steps, *given, *results)
+        run_together(self._call, self._shares, self._address, *self._gemm, steps, *given, *results)
         return given[: self._carry], results
 
 

@@ -1,8 +1,8 @@
-"""The writing of what compiled code can do, besides groups: matrix products, gathers, copies; and places."""
+"""What compiled code does of a program, and where its values lie."""
 
 from __future__ import annotations
 
-import math
+import dataclasses
 import re
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -12,6 +12,9 @@ import numpy as np
 from xpnet.program.lowerings.numba.elements import literal
 from xpnet.program.lowerings.numba.lanes import writer_of
 from xpnet.program.lowerings.numba.loops import Place, Surroundings
+from xpnet.program.lowerings.numba.moves import copied, gathered, whole
+from xpnet.program.lowerings.numba.products import product
+from xpnet.program.lowerings.numba.shares import Code, Piece, Region, parts_of, time_of
 from xpnet.program.lowerings.numba.sharing import share
 from xpnet.program.lowerings.numpy.layout import Layout, looks
 from xpnet.program.passes.groups import Group
@@ -21,7 +24,8 @@ from xpnet.program.program import Operation, Program, Ref
 __all__ = ["Native", "gathers_rows"]
 
 _ALIGNED = 64  # bytes: a line of the cache, and the longest vector
-_TINY = 512  # products of two numbers in a matrix product, up to which loops are faster than the BLAS
+_GATHERED = frozenset({"bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
+                       "float32", "float64"})  # fmt: skip
 
 
 class Native:
@@ -34,16 +38,19 @@ class Native:
         layout: what shares memory.
         memory: planned places.
         gemm: addresses of the BLAS's matrix products of float32 and float64, 0 if there are none.
+        shares: the most parts that an operation is cut into.
 
     Attributes:
-        code: lines for each operation, by its ``id``; operations that are not here are left to Python.
+        code: pieces for each operation, by its ``id``; operations that are not here are left to Python.
         functions: lines of functions that the code calls.
         constants: names and texts of numbers in the code.
     """
 
-    def __init__(self, program: Program, layout: Layout, memory: Memory, gemm: tuple[int, int]):
-        self.program, self.layout, self.gemm = program, layout, gemm
-        self.code: dict[int, list[str]] = {}
+    def __init__(
+        self, program: Program, layout: Layout, memory: Memory, gemm: tuple[int, int], shares: int = 1
+    ):
+        self.program, self.layout, self.gemm, self.shares = program, layout, gemm, shares
+        self.code: dict[int, list[Piece]] = {}
         self.functions: dict[str, list[str]] = {}
         self.constants: dict[str, str] = {}
         self._planned = memory
@@ -137,82 +144,65 @@ class Native:
     def write_all(self) -> None:
         """Fill ``code`` and ``functions``."""
         self.code.clear()
-        around = Surroundings(self.program.values, self.place, self._scratch, self._constant)
+        around = Surroundings(self.program.values, self.place, self._scratch, self._constant, self._parts)
         for operation in self.program.operations:
+            code: Code | None = None
             if isinstance(operation, Group):
-                self.code[id(operation)] = writer_of(operation, around).lines()
+                code = writer_of(operation, around).code()
             elif operation.name in ("matmul", "take", "concat"):
-                lines = getattr(self, f"_{operation.name}")(operation)
-                if lines is not None:
-                    self.code[id(operation)] = lines
-        blocks, self.functions = share(list(self.code.values()))
-        self.code = dict(zip(self.code, blocks, strict=True))
+                code = getattr(self, f"_{operation.name}")(operation)
+            if code is not None:
+                reads, writes = self._regions(operation.reads()), self._regions(operation.results)
+                self.code[id(operation)] = [Piece(tuple(x), parts, reads, writes) for x, parts in code]
+        known = [piece for pieces in self.code.values() for piece in pieces]
+        blocks, self.functions = share([list(piece.lines) for piece in known])
+        lines = iter(blocks)
+        for pieces in self.code.values():
+            pieces[:] = [dataclasses.replace(piece, lines=tuple(next(lines))) for piece in pieces]
 
-    def _matmul(self, operation: Operation) -> list[str] | None:
+    def _parts(self, operation: Operation) -> int:
+        return parts_of(time_of(operation, self.program.values), self.shares)
+
+    def _matmul(self, operation: Operation) -> Code | None:
         n = operation.results[0]
         if any(type(x) is not Ref for x in operation.operands):
             return None
         dtypes = {self.program.values[m].dtype for m in (*operation.reads(), n)}
-        known = len(dtypes) == 1 and dtypes <= {"float32", "float64"}
-        if not known or not self.program.values[n].shape:
-            return None
-        a, b, c = _matrices(*(self.place(x) for x in (*operation.operands, Ref(n))))
-        if any(len(x.shape) != 2 for x in (a, b, c)):
+        if len(dtypes) != 1 or not dtypes <= {"float32", "float64"} or not self.program.values[n].shape:
             return None
         dtype = dtypes.pop()
-        (rows, inner), columns = a.shape, b.shape[1]
-        if not rows * inner * columns:
-            return None
-        gemm = self.gemm[dtype == "float64"]
-        if rows * inner * columns <= (_TINY if gemm else 8 * _TINY):
-            return _loops(a, b, c, self._constant(0, np.dtype(dtype)))
-        left, right = _lead(a), _lead(b)
-        if not gemm or left is None or right is None:
-            return None
-        one = self._constant(1, np.dtype(dtype))
-        pointers = [f"moved({x.pointer}, {x.offset})" for x in (a, b, c)]
-        return [
-            f"gemm(gemm{dtype[-2:]}, {left[0]}, {right[0]}, {rows}, {columns}, {inner}, {one}, "
-            f"{pointers[0]}, {left[1]}, {pointers[1]}, {right[1]}, {pointers[2]}, {columns})"
-        ]
+        zero, one = (self._constant(x, np.dtype(dtype)) for x in (0, 1))
+        return product(
+            *(self.place(x) for x in (*operation.operands, Ref(n))),
+            dtype,
+            gemm=bool(self.gemm[dtype == "float64"]),
+            zero=zero,
+            one=one,
+            parts=self._parts(operation),
+        )
 
-    def _take(self, operation: Operation) -> list[str] | None:
+    def _take(self, operation: Operation) -> Code | None:
         if not gathers_rows(operation, self.program):
             return None
-        x, rows = (self.place(v) for v in operation.operands)
-        out = self.place(Ref(operation.results[0]))
         n = operation.results[0]
-        row = Place(x.pointer, x.offset, x.shape[1:], x.strides[1:])
-        given = _entry(row, f"r{n} * {x.strides[0]}")
-        written = _entry(
-            Place(out.pointer, out.offset, out.shape[1:], out.strides[1:]), f"i * {out.strides[0]}"
-        )
-        return [
-            f"for i in range({rows.shape[0]}):",
-            f"    r{n} = np.int64({rows.pointer}[i * {rows.strides[0]} + {rows.offset}])",
-            f"    if r{n} < 0:",
-            f"        r{n} += {x.shape[0]}",
-            f"    if r{n} < 0 or r{n} >= {x.shape[0]}:",
-            '        raise IndexError("take: an index is out of bounds")',
-            *_nested(x.shape[1:], f"{written} = {given}", 1),
-        ]
+        x, rows = (self.place(v) for v in operation.operands)
+        return gathered(self.place(Ref(n)), x, rows, f"r{n}", self._parts(operation))
 
-    def _concat(self, operation: Operation) -> list[str] | None:
+    def _concat(self, operation: Operation) -> Code | None:
         """Copy those pieces that were not computed in their place."""
-        whole = self.place(Ref(operation.results[0]))
+        place = self.place(Ref(operation.results[0]))
         dtype = self.program.values[operation.results[0]].dtype
-        if operation.options.get("axis", 0) != 0 or len(whole.shape) != 1 or dtype not in _GATHERED:
+        if operation.options.get("axis", 0) != 0 or len(place.shape) != 1 or dtype not in _GATHERED:
             return None
         lines: list[str] = []
-        start = whole.offset
+        start = place.offset
         for x in operation.operands:
             if (self.program.values[x.number].dtype if type(x) is Ref else x.dtype.name) != dtype:
                 return None
             given = self.place(x)
-            target = Place(whole.pointer, start, given.shape, (1,))
-            lines += _copied(target, given)
+            lines += copied(Place(place.pointer, start, given.shape, (1,)), given)
             start += given.shape[0]
-        return lines
+        return [(lines, 1)]
 
     def complete(self) -> bool:
         """True if compiled code does everything; known after `write_all`."""
@@ -220,18 +210,33 @@ class Native:
             id(op) in self.code or op.results[0] in self.layout.views for op in self.program.operations
         )
 
-    def code_in_order(self) -> Iterator[list[str]]:
-        """Write all code anew, and yield that of each operation."""
+    def pieces_in_order(self) -> Iterator[Piece]:
+        """Write all code anew, and yield it."""
         self.write_all()
         for operation in self.program.operations:
-            yield self.code.get(id(operation), [])
+            yield from self.code.get(id(operation), [])
 
-    def copy_to_array(self, number: int, x: Ref) -> list[str]:
+    # --- copies ---------------------------------------------------------------------------------------
+
+    def _region(self, place: Place, dtype: str) -> Region:
+        width = np.dtype(dtype).itemsize
+        reach = sum((n - 1) * s for n, s in zip(place.shape, place.strides, strict=True))
+        base = place.pointer if place.pointer.startswith("p") else "memory"
+        return Region(base, place.offset * width, (place.offset + reach + 1) * width)
+
+    def _regions(self, numbers: Iterable[int]) -> tuple[Region, ...]:
+        return tuple(self._region(self.place(Ref(n)), self.program.values[n].dtype) for n in numbers)
+
+    def _copy(self, target: Place, given: Place, dtype: str) -> Piece:
+        lines = tuple(copied(target, given))
+        return Piece(lines, 1, (self._region(given, dtype),), (self._region(target, dtype),))
+
+    def copy_to_array(self, number: int, x: Ref) -> Piece:
         """Return code that copies a value to the array with a number."""
-        shape = self.program.values[x.number].shape
-        return _copied(_whole(f"p{number}", 0, shape), self.place(x))
+        value = self.program.values[x.number]
+        return self._copy(whole(f"p{number}", 0, value.shape), self.place(x), value.dtype)
 
-    def carried(self, count: int) -> list[str]:
+    def carried(self, count: int) -> list[Piece]:
         """Return code that copies the first outputs over the inputs of the same positions, all at once."""
         first, then = [], []
         for n, x in zip(self.program.inputs[:count], self.program.outputs[:count], strict=True):
@@ -241,22 +246,18 @@ class Native:
                 continue
             if given.pointer.startswith("p"):  # perhaps overwritten itself
                 kept = self._scratch(value.size, value.dtype)
-                kept = _whole(kept.pointer, kept.offset, value.shape)
-                first += _copied(kept, given)
+                kept = whole(kept.pointer, kept.offset, value.shape)
+                first.append(self._copy(kept, given, value.dtype))
                 given = kept
-            then += _copied(target, given)
+            then.append(self._copy(target, given, value.dtype))
         return first + then
 
-    def copies(self, copied: dict[int, int]) -> list[str]:
+    def copies(self, wanted: dict[int, int]) -> list[Piece]:
         """Return code that copies outputs (by position) over inputs (by number)."""
-        lines = []
-        for position, given in copied.items():
-            lines += _copied(self.place(Ref(given)), self.place(self.program.outputs[position]))
-        return lines
-
-
-_GATHERED = frozenset({"bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
-                       "float32", "float64"})  # fmt: skip
+        return [
+            self._copy(self.place(Ref(n)), self.place(x), self.program.values[n].dtype)
+            for x, n in ((self.program.outputs[position], n) for position, n in wanted.items())
+        ]
 
 
 def gathers_rows(operation: Operation, program: Program) -> bool:
@@ -269,69 +270,3 @@ def gathers_rows(operation: Operation, program: Program) -> bool:
     axis = operation.options.get("axis")
     along = bool(x.shape) and x.shape[0] > 0 and (axis == 0 or (axis is None and len(x.shape) == 1))
     return along and len(rows.shape) == 1 and rows.dtype in ("int32", "int64") and x.dtype in _GATHERED
-
-
-def _whole(pointer: str, offset: int, shape: tuple[int, ...]) -> Place:
-    strides = [math.prod(shape[k + 1 :]) for k in range(len(shape))]
-    return Place(pointer, offset, shape, tuple(strides))
-
-
-def _copied(target: Place, given: Place) -> list[str]:
-    if target == given or 0 in given.shape:
-        return []
-    return _nested(given.shape, f"{_entry(target)} = {_entry(given)}")
-
-
-def _entry(place: Place, first: str = "") -> str:
-    terms = [f"j{k} * {s}" for k, (n, s) in enumerate(zip(place.shape, place.strides, strict=True)) if n != 1]
-    terms = [t.removesuffix(" * 1") for t in terms] + [str(place.offset)]
-    return f"{place.pointer}[{' + '.join([first, *terms] if first else terms)}]"
-
-
-def _nested(shape: tuple[int, ...], line: str, by: int = 0) -> list[str]:
-    lines = []
-    for k, n in enumerate(shape):
-        if n != 1:
-            lines.append("    " * by + f"for j{k} in range({n}):")
-            by += 1
-    return [*lines, "    " * by + line]
-
-
-def _matrices(a: Place, b: Place, c: Place) -> tuple[Place, Place, Place]:
-    """Return the factors and the result of a product with vectors as rows and columns."""
-    if len(a.shape) == 1:
-        a, c = _with_axis(a, 0), _with_axis(c, 0)
-    if len(b.shape) == 1:
-        b, c = _with_axis(b, 1), _with_axis(c, 1)
-    return a, b, c
-
-
-def _with_axis(x: Place, axis: int) -> Place:
-    shape, strides = list(x.shape), list(x.strides)
-    shape.insert(axis, 1)
-    strides.insert(axis, 1 if axis else x.shape[0])
-    return Place(x.pointer, x.offset, tuple(shape), tuple(strides))
-
-
-def _lead(x: Place) -> tuple[int, int] | None:
-    """Return the BLAS's flag for a matrix (111: as it is, 112: transposed) and its leading dimension."""
-    (rows, columns), (s, t) = x.shape, x.strides
-    if (t == 1 or columns == 1) and (s >= columns or rows == 1):
-        return 111, max(s, columns)
-    if (s == 1 or rows == 1) and (t >= rows or columns == 1):
-        return 112, max(t, rows)
-    return None
-
-
-def _loops(a: Place, b: Place, c: Place, zero: str) -> list[str]:
-    def at(x: Place, i: str, j: str) -> str:
-        return f"{x.pointer}[{i} * {x.strides[0]} + {j} * {x.strides[1]} + {x.offset}]"
-
-    return [
-        f"for i in range({a.shape[0]}):",
-        f"    for j in range({b.shape[1]}):",
-        f"        s = {zero}",
-        f"        for k in range({a.shape[1]}):",
-        f"            s = s + {at(a, 'i', 'k')} * {at(b, 'k', 'j')}",
-        f"        {at(c, 'i', 'j')} = s",
-    ]

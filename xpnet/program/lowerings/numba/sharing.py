@@ -10,6 +10,7 @@ import re
 __all__ = ["share"]
 
 _ENTRY = re.compile(r"\b(m_\w+|p\d+)\[([^\]]*)\]")
+_SHARE = re.compile(r"\bshare\b")
 _NAME = re.compile(r"\b[rtx]\d+\b|\ba\d+_\d+\b")
 
 
@@ -33,9 +34,10 @@ def share(blocks: list[list[str]]) -> tuple[list[list[str]], dict[str, list[str]
             done.append(block)
             continue
         given = [f"moved({pointer}, {offset})" if offset else pointer for pointer, offset in places]
-        done.append([f"{shared[text]}({', '.join(given)})"])
+        of_share = ["share"] if _SHARE.search(text) else []
+        done.append([f"{shared[text]}({', '.join([*given, *of_share])})"])
         functions[shared[text]] = [
-            f"def {shared[text]}({', '.join(f'q{i}' for i in range(len(places)))}):",
+            f"def {shared[text]}({', '.join([*(f'q{i}' for i in range(len(places))), *of_share])}):",
             *(f"    {line}" for line in lines),
         ]
     return done, functions

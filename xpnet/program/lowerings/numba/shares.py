@@ -1,0 +1,145 @@
+"""How a program is cut into shares for several threads, and where these wait for each other.
+
+The code of an operation consists of *pieces*. A piece with several parts has code for one of them, named
+``share``; other pieces are done by the first thread alone. Before a piece that reads or writes what another
+thread may have written, or writes what another may have read, all threads wait for each other.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from xpnet.program.lowerings.numba.elements import cheap
+from xpnet.program.passes.groups import REDUCTIONS, Group
+from xpnet.program.program import Operation, Program, Value
+
+__all__ = ["Code", "Piece", "Region", "cut", "in_order", "parts_of", "shares_of", "time_of"]
+
+Code = list[tuple[list[str], int]]  # of an operation: lines, and into how many parts their work is cut
+
+# Nanoseconds, roughly and on one core, for an entry that is loaded or stored, cheap work on it, other work, and
+# for a product of two numbers in a matrix product.
+_ENTRY, _CHEAP, _DEAR, _PRODUCT = 0.1, 0.03, 0.4, 0.01
+_BARRIER = 100.0  # for each thread there is
+_PART = 400.0  # of an operation is worth a thread
+_WAKING = 300e3  # of a call is worth waking threads for
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """Bytes from ``start`` to ``stop`` of the memory or of an array."""
+
+    base: str
+    start: int
+    stop: int
+
+    def meets(self, other: Region) -> bool:
+        """True if the regions have bytes in common."""
+        return self.base == other.base and self.start < other.stop and other.start < self.stop
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Lines of code, into how many parts their work is cut, and what they read and write."""
+
+    lines: tuple[str, ...]
+    parts: int = 1
+    reads: tuple[Region, ...] = ()
+    writes: tuple[Region, ...] = ()
+
+    def waits_for(self, other: Piece) -> bool:
+        """True if the work of an earlier piece must be over before this one's begins."""
+        if self.parts == 1 and other.parts == 1:
+            return False  # the same thread does both
+        return (
+            _meet(self.reads, other.writes)
+            or _meet(self.writes, other.reads)
+            or _meet(self.writes, other.writes)
+        )
+
+
+def _meet(some: tuple[Region, ...], others: tuple[Region, ...]) -> bool:
+    return any(x.meets(y) for x in some for y in others)
+
+
+def in_order(pieces: Iterable[Piece], shares: int) -> list[str]:
+    """Return the code of pieces one after another, with barriers between them where they are needed.
+
+    It knows ``thread`` and ``threads``, and the shares of this thread from ``first`` up to ``last``.
+    """
+    if shares == 1:
+        return [line for piece in pieces for line in piece.lines]
+    lines: list[str] = []
+    since: list[Piece] = []
+    for piece in pieces:
+        if not piece.lines:
+            continue
+        if any(piece.waits_for(other) for other in since):
+            lines += _BARRIER_LINES
+            since = []
+        if piece.parts == 1:
+            lines.append("if thread == 0:")
+        else:
+            lines.append(
+                f"for share in range(first, {'last' if piece.parts == shares else f'min(last, {piece.parts})'}):"
+            )
+        lines += [f"    {line}" for line in piece.lines]
+        since.append(piece)
+    return [*lines, *_BARRIER_LINES]  # before the next step
+
+
+_BARRIER_LINES = ["passed += 1", "if barrier(gate, threads, passed):", "    return"]
+
+
+def cut(size: int, parts: int, unit: int = 1) -> int:
+    """Return how many of ``size`` entries a part has: a multiple of ``unit``; the last may have fewer."""
+    return -(-size // (parts * unit)) * unit
+
+
+# --- how many -------------------------------------------------------------------------------------------
+
+
+def time_of(operation: Operation, values: dict[int, Value]) -> float:
+    """Return roughly how many nanoseconds one core takes."""
+    made = [values[n] for n in operation.results]
+    if isinstance(operation, Group):
+        entries = math.prod(operation.loop.shape)
+        inside = {n for member in operation.members for n in member.results}
+        outside = {n for member in operation.members for n in member.reads()} - inside
+        moved = sum(min(values[n].size, entries) for n in (*outside, *operation.results))
+        work = sum(_CHEAP if cheap(m) or m.name in REDUCTIONS else _DEAR for m in operation.members)
+        return moved * _ENTRY + entries * work
+    if operation.name == "matmul":
+        given = [values[n].shape for n in operation.reads()]
+        inner = given[0][-1] if given and given[0] else 1
+        wide = 2 if made[0].dtype == "float64" else 1
+        return sum(v.size for v in made) * inner * _PRODUCT * wide
+    return 2 * sum(v.size for v in made) * _ENTRY
+
+
+def parts_of(nanoseconds: float, shares: int) -> int:
+    """Return into how many parts work is cut that takes so long."""
+    return max(1, min(shares, int(nanoseconds / _PART)))
+
+
+def shares_of(program: Program, threads: int, *, once: bool) -> int:
+    """Return how many shares a program is cut into.
+
+    With n threads it takes about its time / n + barriers · n; more threads than the least of that are of no use.
+
+    Args:
+        program: with groups.
+        threads: at hand.
+        once: a call runs it once, not many times.
+    """
+    if threads == 1:
+        return 1
+    times = [time_of(op, program.values) for op in program.operations]
+    if once and sum(times) < _WAKING:
+        return 1
+    cuttable = [t for t in times if parts_of(t, threads) > 1]
+    if not cuttable:
+        return 1
+    return max(1, min(threads, round(math.sqrt(sum(cuttable) / (_BARRIER * len(times))))))

@@ -1,0 +1,128 @@
+"""A team of threads that run the same compiled code, each with its shares of the operations.
+
+The BLAS has one thread meanwhile: a second pool of threads beside the team would fight with it for the cores.
+One team is at work at a time; whoever comes meanwhile does all shares alone. How many threads there are only
+says who does which share, so that the numbers do not depend on it.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import Any
+
+from xpnet.program.lowerings.numba import barrier, cores, openblas
+
+__all__ = ["run_together"]
+
+_at_work = threading.Lock()
+_helpers: list[_Helper] = []
+
+
+def run_together(function: Callable[..., None], shares: int, *arguments: Any) -> None:
+    """Call ``function(gate, thread, threads, *arguments)`` in as many threads as the BLAS has.
+
+    Args:
+        function: compiled; does not hold Python's lock; its threads meet at a barrier at its end.
+        shares: that its work is cut into, so the most threads there can be.
+        arguments: for the function.
+
+    Raises:
+        Exception: what one of the threads raises, when all of them have returned.
+    """
+    if not _at_work.acquire(blocking=False):
+        function(0, 0, 1, *arguments)
+        return
+    try:
+        threads = min(shares, openblas.threads())
+        with openblas.one_thread():
+            if threads == 1:
+                function(0, 0, 1, *arguments)
+            else:
+                _run(function, threads, arguments)
+    finally:
+        _at_work.release()
+
+
+def _run(function: Callable[..., None], threads: int, arguments: tuple[Any, ...]) -> None:
+    gate = barrier.gate()
+    taken = [cores.core()]
+    parts = [_Part(function, gate, taken, thread, threads, arguments) for thread in range(threads)]
+    while len(_helpers) < threads - 1:
+        _helpers.append(_Helper())
+    called: list[_Part] = []
+    try:
+        for helper, part in zip(_helpers, parts[1:], strict=False):
+            called.append(part)
+            helper.call(part)
+        parts[0].run()
+    except BaseException:  # Ctrl-C among them
+        gate[barrier.ABANDONED] = 1
+        raise
+    finally:
+        if gate[barrier.ABANDONED]:
+            while not all(part.done for part in called):
+                time.sleep(1e-4)
+    for part in parts:
+        if part.error is not None:
+            raise part.error
+
+
+class _Part:
+    """A call of a function by one of the threads."""
+
+    def __init__(self, function: Callable[..., None], gate: Any, taken: list[int], *arguments: Any):
+        thread, threads, rest = arguments
+        self._function, self._gate, self.cores = function, gate, taken
+        self._arguments = (gate.__array_interface__["data"][0], thread, threads, *rest)
+        self.done = False
+        self.error: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            self._function(*self._arguments)
+        except Exception as error:
+            self.error = error
+            self._gate[barrier.ABANDONED] = 1  # the others would wait for this one
+        finally:
+            self.done = True
+
+
+class _Helper:
+    """A thread that waits for calls: for a moment awake, then asleep."""
+
+    def __init__(self) -> None:
+        self._calls = barrier.gate()
+        self._queue: SimpleQueue[_Part] = SimpleQueue()
+        threading.Thread(target=self._serve, name="xpnet", daemon=True).start()
+
+    def call(self, part: _Part) -> None:
+        """Have the part run."""
+        self._calls[0] += 1
+        self._queue.put(part)
+
+    def _serve(self) -> None:
+        served, address = 0, self._calls.__array_interface__["data"][0]
+        while True:
+            barrier.await_more(address, served)
+            part = self._queue.get()
+            served += 1
+            if part.cores and cores.core() in part.cores:
+                cores.leave(part.cores)
+            part.cores.append(cores.core())
+            part.run()
+            del part  # and with it all arrays
+
+
+def _begin_anew() -> None:
+    """Forget the threads, which a forked process has not got."""
+    global _at_work
+    _at_work = threading.Lock()
+    _helpers.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_anew)
