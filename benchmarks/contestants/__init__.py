@@ -93,7 +93,10 @@ CONTESTANTS = {
             "scikit-learn", "sklearn", "sklearn.fit", handling="sklearn.partial_fit",
             optimizers=("sgd", "momentum", "nesterov", "adam"),
         ),
-        Contestant("PyTorch eager", "torch", "torch.eager", handling="torch.loaded", devices=_BOTH),
+        Contestant(
+            "PyTorch eager", "torch", "torch.eager", {"ways": ()}, handling="torch.loaded", devices=_BOTH
+        ),
+        Contestant("PyTorch fused", "torch", "torch.eager", handling="torch.loaded", devices=_BOTH),
         Contestant(
             "PyTorch compiled", "torch", "torch.compiled", handling="torch.loaded_compiled", devices=_BOTH,
             caches=True,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from benchmarks.works import Optimizer, Work
 
 __all__ = ["compiled", "eager", "graphed", "loaded", "loaded_compiled"]
 
+_FASTEST = ("fused", "foreach")  # where there is a fused rule it is the fastest way, on both devices
 _OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "sgd": torch.optim.SGD,
     "momentum": torch.optim.SGD,
@@ -26,9 +27,9 @@ _OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
 }
 
 
-def eager(work: Work, optimizer: Optimizer, device: str) -> Training:
-    """Call by call."""
-    model, loss, update, options = _begin(work, optimizer, device)
+def eager(work: Work, optimizer: Optimizer, device: str, ways: Sequence[str] = _FASTEST) -> Training:
+    """Call by call; ``ways`` in which the optimizer may run, the first of them that it has."""
+    model, loss, update, options = _begin(work, optimizer, device, ways)
     X, y = _tensors(work, device)
 
     # index_select gathers faster than X[rows]
@@ -82,9 +83,9 @@ def graphed(work: Work, optimizer: Optimizer, device: str) -> Training:
     return Training(run, lambda: _weights(model), options)
 
 
-def loaded(work: Work, optimizer: Optimizer, device: str) -> Training:
+def loaded(work: Work, optimizer: Optimizer, device: str, ways: Sequence[str] = _FASTEST) -> Training:
     """Eager, with batches from a ``DataLoader``."""
-    return _loaded(work, optimizer, device, lambda objective: objective)
+    return _loaded(work, optimizer, device, lambda objective: objective, ways)
 
 
 def loaded_compiled(work: Work, optimizer: Optimizer, device: str, mode: str | None = None) -> Training:
@@ -92,10 +93,16 @@ def loaded_compiled(work: Work, optimizer: Optimizer, device: str, mode: str | N
     return _loaded(work, optimizer, device, lambda objective: torch.compile(objective, mode=mode))
 
 
-def _loaded(work: Work, optimizer: Optimizer, device: str, compile: Callable[[Any], Any]) -> Training:
+def _loaded(
+    work: Work,
+    optimizer: Optimizer,
+    device: str,
+    compile: Callable[[Any], Any],
+    ways: Sequence[str] = _FASTEST,
+) -> Training:
     from torch.utils.data import DataLoader, TensorDataset
 
-    model, loss, update, options = _begin(work, optimizer, device)
+    model, loss, update, options = _begin(work, optimizer, device, ways)
     objective = compile(lambda x, targets: loss(model(x), targets))
     inputs, targets = (torch.from_numpy(array) for array in work.data())
     loader = DataLoader(TensorDataset(inputs, targets), work.batch, shuffle=True)
@@ -112,7 +119,9 @@ def _loaded(work: Work, optimizer: Optimizer, device: str, compile: Callable[[An
     return Training(run, lambda: _weights(model), options)
 
 
-def _begin(work: Work, optimizer: Optimizer, device: str, **further: Any) -> tuple[Any, Any, Any, str]:
+def _begin(
+    work: Work, optimizer: Optimizer, device: str, ways: Sequence[str] = _FASTEST, **further: Any
+) -> tuple[Any, Any, Any, str]:
     """Return model, loss, optimizer, and the way in which the optimizer runs."""
     activation = {"relu": torch.nn.ReLU, "sigmoid": torch.nn.Sigmoid}[work.activation]
     layers: list[torch.nn.Module] = []
@@ -127,12 +136,11 @@ def _begin(work: Work, optimizer: Optimizer, device: str, **further: Any) -> tup
     options: dict[str, Any] = {"lr": optimizer.learning_rate, **further}
     if optimizer.momentum:
         options |= {"momentum": optimizer.momentum, "nesterov": optimizer.nesterov}
-    # Where there is a fused rule it is the fastest way, on both devices; next comes foreach.
-    for way in ("fused", "foreach"):
+    for way in ways:
         with contextlib.suppress(RuntimeError, TypeError):
             made = _OPTIMIZERS[optimizer.name](model.parameters(), **options, **{way: True})
             return model, loss, made, f"{way}=True"
-    raise AssertionError("every optimizer of PyTorch's has foreach")
+    return model, loss, _OPTIMIZERS[optimizer.name](model.parameters(), **options), ""
 
 
 def _tensors(work: Work, device: str) -> Iterator[torch.Tensor]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.program.host_device import HostDevice
+from tests.program.lowerings import InThreads
 from xpnet.program import compiling, looping
 from xpnet.program.lowerings.cupy import cuda
 from xpnet.train import trainer
@@ -29,6 +30,29 @@ def cuda_on_host() -> Iterator[None]:
         for module in (compiling, looping, trainer):
             patch.setattr(module, "choose", lambda lower, xp: lower if lower == "cupy" else choose(lower, xp))
         yield
+
+
+@pytest.fixture(autouse=True)
+def _in_threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the lowering by numba cut whatever can be cut, where a test asks for `InThreads`."""
+    parameters = getattr(getattr(request.node, "callspec", None), "params", {})
+    if isinstance(parameters.get("lower"), InThreads):
+        cut_everything(monkeypatch)
+
+
+def cut_everything(patch: pytest.MonkeyPatch) -> None:
+    """Have numba's programs run in three threads, in parts as small as can be."""
+    from xpnet.program.lowerings.numba import lanes, loops, openblas, products, shares
+
+    patch.setattr(openblas, "threads", lambda: 3)
+    patch.setattr(shares, "_PART", 1e-6)
+    patch.setattr(shares, "_BARRIER", 1e-6)
+    patch.setattr(shares, "_WAKING", 0.0)
+    patch.setattr(loops, "_LINE", 1)
+    patch.setattr(loops, "_BLOCK", 8)
+    patch.setattr(lanes, "_LANES", 2)
+    patch.setattr(products, "_TINY", 0)
+    patch.setattr(products, "_TILE", (1, 1))
 
 
 @pytest.fixture

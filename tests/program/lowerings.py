@@ -22,6 +22,7 @@ from xpnet.program.program import Program, Ref
 
 __all__ = [
     "TABLE",
+    "InThreads",
     "Lowering",
     "assert_as_uncompiled",
     "assert_same",
@@ -60,11 +61,20 @@ TABLE = {
 }
 
 
+class InThreads(str):
+    """The name of a lowering that is to run in three threads, however small the arrays; see conftest.py."""
+
+
 def _those(wanted: Callable[[Lowering], bool]) -> pytest.MarkDecorator:
+    names = [*TABLE, InThreads("numba")]
     found = [
-        pytest.param(name, marks=pytest.mark.skipif(bool(row.missing), reason=row.missing))
-        for name, row in TABLE.items()
-        if wanted(row)
+        pytest.param(
+            name,
+            marks=pytest.mark.skipif(bool(TABLE[name].missing), reason=TABLE[name].missing),
+            id=f"{name}{' in threads' * isinstance(name, InThreads)}",
+        )
+        for name in names
+        if wanted(TABLE[name])
     ]
     return pytest.mark.parametrize("lower", found)
 

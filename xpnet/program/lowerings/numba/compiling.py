@@ -80,6 +80,8 @@ def compiled(
         called: lines of functions that they call.
         constants: names and texts of numbers in their code.
     """
+    if not wanted:
+        return "", {}
     text = [f"{name} = {value}" for name, value in constants.items()]
     for lines in (*called.values(), *(function.lines() for function in wanted)):
         text += ["", "", *lines]

@@ -36,6 +36,6 @@ def _getcpu() -> Callable[[], int]:
     if sys.platform != "linux":
         return lambda: -1
     try:
-        return ctypes.PyDLL(None).sched_getcpu  # type: ignore[no-any-return]
+        return ctypes.PyDLL(None).sched_getcpu
     except (OSError, AttributeError):
         return lambda: -1

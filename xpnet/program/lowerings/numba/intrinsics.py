@@ -12,8 +12,8 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 __all__ = [
-    "arrive", "bits_of", "call_at", "float_of", "gemm", "hidden", "in_memory", "largest", "moved", "number_at",
-    "of_array", "pause", "select", "smallest", "sum2",
+    "arrive", "bits_of", "call_at", "float_of", "gemm", "hidden", "in_memory", "largest", "moved",
+    "number_at", "of_array", "pause", "select", "smallest", "sum2",
 ]  # fmt: skip
 
 

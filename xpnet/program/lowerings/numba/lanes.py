@@ -59,7 +59,7 @@ class LaneWriter(GroupWriter):
         return [f"for i0 in range({bounds}):", *indented(body)] if body else []
 
     def _lane(self, n: int, entries: int = 1) -> str:
-        """Return the text of a lane's number in new scratch memory, of one for a row or for an entry of it."""
+        """Return the text of a lane's number in new scratch memory: one for a row, or for an entry of it."""
         size = self._lanes * entries
         place = self._around.scratch(size * self._parts, self._values[n].dtype)
         terms = [f"share * {size}"] if self._parts > 1 else []

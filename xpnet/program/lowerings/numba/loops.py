@@ -4,8 +4,8 @@ The group's loop becomes outer loops over rows and inner loops over their entrie
 waits for it: the inner loop is run once for each such *phase*. Dimensions that every access goes through in
 one stride become one, so that most groups are a single long loop, which LLVM turns into vector code.
 
-For several threads, the first or the last loop is cut into parts. Sums that go across the cut are added up for
-each part, and then over the parts, together with everything that there is one number of.
+For several threads, the first or the last loop is cut into parts. Sums that go across the cut are added up
+for each part, and then over the parts, together with everything that there is one number of.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 
 from xpnet.program.lowerings.kinds import kinds
 from xpnet.program.lowerings.numba.elements import cheap, expression
-from xpnet.program.lowerings.numba.shares import Code, cut
+from xpnet.program.lowerings.numba.shares import Section, cut
 from xpnet.program.passes.groups import REDUCTIONS, Group, domain, essential, strides_along
 from xpnet.program.passes.schedule import Schedule
 from xpnet.program.program import Operation, Ref, Value
@@ -176,11 +176,11 @@ class GroupWriter:
 
     # --- code -----------------------------------------------------------------------------------------
 
-    def code(self) -> Code:
-        """Return the code of the group: what is done in parts, with their number, and then by one thread."""
+    def sections(self) -> list[Section]:
+        """Return the code of the group: what is done in parts, and then by one thread."""
         before, stores, after = self._alone()
         if not self._shape:
-            return [([*self._once, *before, *stores], 1)]
+            return [Section([*self._once, *before, *stores])]
         members = self._plan.members
         totals = [op for op in members if self._plan.along(op) == "all"]
         columns = [op for op in members if self._plan.along(op) == "column"]
@@ -190,7 +190,7 @@ class GroupWriter:
         loops = self._outer_loops(bool(totals))
         done = [f"x{op.results[0]} = np.{self._dtype(op).name}(t{op.results[0]})" for op in totals]
         if self._parts == 1:
-            return [([*self._once, *before, *stores, *start, *loops, *done, *after], 1)]
+            return [Section([*self._once, *before, *stores, *start, *loops, *done, *after])]
         bounds = [
             f"low = share * {self._each}",
             f"high = min(low + {self._each}, {self._sizes[self._across]})",
@@ -200,10 +200,14 @@ class GroupWriter:
         together = [line for op in totals for line in self._total_of_parts(op, kept[op.results[0]])]
         if self._partial:
             together += [line for op in columns for line in self._column_of_parts(op)]
-        in_parts = [*bounds, *self._once, *before, *start, *loops], self._parts
-        if not (stores or together):
+        summed = {op.results[0] for op in columns} if self._partial else set()
+        late = tuple(n for n in self._group.results if self._plan.level(n) == "one" or n in summed)
+        early = tuple(n for n in self._group.results if n not in late)
+        in_parts = Section([*bounds, *self._once, *before, *start, *loops], self._parts, early)
+        if not late:
             return [in_parts]
-        return [in_parts, ([*self._once, *before, *stores, *together, *done, *after], 1)]
+        ending = [*self._once, *before, *stores, *together, *done, *after]
+        return [in_parts, Section(ending, 1, late, ends=True)]
 
     def _kept_total(self, op: Operation) -> str:
         wide = op.name == "sum" and self._dtype(op).kind == "f"

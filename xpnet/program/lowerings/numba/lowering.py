@@ -22,7 +22,7 @@ from xpnet.program.lowerings.numba import openblas
 from xpnet.program.lowerings.numba.compiling import Function, compiled
 from xpnet.program.lowerings.numba.elements import can_be_grouped, cheap
 from xpnet.program.lowerings.numba.native import Native, gathers_rows
-from xpnet.program.lowerings.numba.shares import Piece, in_order, shares_of
+from xpnet.program.lowerings.numba.shares import Piece, in_order, shares_of, wakes_the_blas
 from xpnet.program.lowerings.numba.team import run_together
 from xpnet.program.lowerings.numpy.calls import plannable, writes_in_place
 from xpnet.program.lowerings.numpy.layout import in_order as in_c_order
@@ -217,11 +217,12 @@ class _Segments(Writer):
         functions.append(Function(name, code, {n: self._native.kind(n) for n in arrays}, shares=shares))
         external.update(dict.fromkeys(arrays))
         self.names["gemm32"], self.names["gemm64"] = self._native.gemm
-        self.names["run_together"] = run_together
         given = ", ".join(["memory", "gemm32", "gemm64", "1", *(f"v{n}" for n in arrays)])
-        self.lines.append(
-            f"{name}(0, 0, 1, {given})" if shares == 1 else f"run_together({name}, {shares}, {given})"
-        )
+        if shares > 1 or wakes_the_blas(self.program):
+            self.names["run_together"] = run_together
+            self.lines.append(f"run_together({name}, {shares}, {given})")
+        else:
+            self.lines.append(f"{name}(0, 0, 1, {given})")
 
     def _checked(self, external: dict[int, None]) -> list[str]:
         """Return lines that refuse other arrays than the program's: compiled code would not notice."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from xpnet.program.lowerings.numba.loops import Place
-from xpnet.program.lowerings.numba.shares import Code, cut
+from xpnet.program.lowerings.numba.shares import Section, cut
 
 __all__ = ["copied", "gathered", "whole"]
 
@@ -23,7 +23,7 @@ def copied(target: Place, given: Place) -> list[str]:
     return _nested(given.shape, f"{_entry(target)} = {_entry(given)}")
 
 
-def gathered(target: Place, given: Place, rows: Place, name: str, parts: int) -> Code:
+def gathered(target: Place, given: Place, rows: Place, name: str, parts: int) -> Section:
     """Return code that copies the rows with some numbers; ``name`` is for a row's number."""
 
     def row(x: Place, first: str) -> str:
@@ -42,7 +42,7 @@ def gathered(target: Place, given: Place, rows: Place, name: str, parts: int) ->
         '        raise IndexError("take: an index is out of bounds")',
         *_nested(given.shape[1:], f"{row(target, 'i')} = {row(given, name)}", 1),
     ]
-    return [(lines, parts)]
+    return Section(lines, parts)
 
 
 def _entry(place: Place, first: str = "") -> str:

@@ -14,7 +14,7 @@ from xpnet.program.lowerings.numba.lanes import writer_of
 from xpnet.program.lowerings.numba.loops import Place, Surroundings
 from xpnet.program.lowerings.numba.moves import copied, gathered, whole
 from xpnet.program.lowerings.numba.products import product
-from xpnet.program.lowerings.numba.shares import Code, Piece, Region, parts_of, time_of
+from xpnet.program.lowerings.numba.shares import Piece, Region, Section, parts_of, time_of
 from xpnet.program.lowerings.numba.sharing import share
 from xpnet.program.lowerings.numpy.layout import Layout, looks
 from xpnet.program.passes.groups import Group
@@ -146,24 +146,37 @@ class Native:
         self.code.clear()
         around = Surroundings(self.program.values, self.place, self._scratch, self._constant, self._parts)
         for operation in self.program.operations:
-            code: Code | None = None
             if isinstance(operation, Group):
-                code = writer_of(operation, around).code()
+                sections = writer_of(operation, around).sections()
             elif operation.name in ("matmul", "take", "concat"):
-                code = getattr(self, f"_{operation.name}")(operation)
-            if code is not None:
-                reads, writes = self._regions(operation.reads()), self._regions(operation.results)
-                self.code[id(operation)] = [Piece(tuple(x), parts, reads, writes) for x, parts in code]
+                section = getattr(self, f"_{operation.name}")(operation)
+                if section is None:
+                    continue
+                sections = [section]
+            else:
+                continue
+            self.code[id(operation)] = [self._piece(operation, section) for section in sections]
         known = [piece for pieces in self.code.values() for piece in pieces]
         blocks, self.functions = share([list(piece.lines) for piece in known])
         lines = iter(blocks)
         for pieces in self.code.values():
             pieces[:] = [dataclasses.replace(piece, lines=tuple(next(lines))) for piece in pieces]
 
+    def _piece(self, operation: Operation, section: Section) -> Piece:
+        values = self.program.values
+        reads = self._regions(n for n in operation.reads() if values[n].size == 1 or not section.ends)
+        writes = self._regions(operation.results if section.results is None else section.results)
+        left = (Region(f"parts of {operation.results[0]}", 0, 1),)
+        if section.ends:
+            reads += left
+        else:
+            writes += left
+        return Piece(tuple(section.lines), section.parts, reads, writes)
+
     def _parts(self, operation: Operation) -> int:
         return parts_of(time_of(operation, self.program.values), self.shares)
 
-    def _matmul(self, operation: Operation) -> Code | None:
+    def _matmul(self, operation: Operation) -> Section | None:
         n = operation.results[0]
         if any(type(x) is not Ref for x in operation.operands):
             return None
@@ -172,8 +185,11 @@ class Native:
             return None
         dtype = dtypes.pop()
         zero, one = (self._constant(x, np.dtype(dtype)) for x in (0, 1))
+        a, b, c = (self.place(x) for x in (*operation.operands, Ref(n)))
         return product(
-            *(self.place(x) for x in (*operation.operands, Ref(n))),
+            a,
+            b,
+            c,
             dtype,
             gemm=bool(self.gemm[dtype == "float64"]),
             zero=zero,
@@ -181,14 +197,14 @@ class Native:
             parts=self._parts(operation),
         )
 
-    def _take(self, operation: Operation) -> Code | None:
+    def _take(self, operation: Operation) -> Section | None:
         if not gathers_rows(operation, self.program):
             return None
         n = operation.results[0]
         x, rows = (self.place(v) for v in operation.operands)
         return gathered(self.place(Ref(n)), x, rows, f"r{n}", self._parts(operation))
 
-    def _concat(self, operation: Operation) -> Code | None:
+    def _concat(self, operation: Operation) -> Section | None:
         """Copy those pieces that were not computed in their place."""
         place = self.place(Ref(operation.results[0]))
         dtype = self.program.values[operation.results[0]].dtype
@@ -202,7 +218,7 @@ class Native:
             given = self.place(x)
             lines += copied(Place(place.pointer, start, given.shape, (1,)), given)
             start += given.shape[0]
-        return [(lines, 1)]
+        return Section(lines)
 
     def complete(self) -> bool:
         """True if compiled code does everything; known after `write_all`."""

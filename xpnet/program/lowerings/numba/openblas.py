@@ -58,7 +58,8 @@ def threads() -> int:
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
     """Keep the BLAS to one thread."""
-    library, before = _openblas(), threads()
+    library = _openblas()
+    before = 1 if library is None else library.get_threads()
     if library is None or before == 1:
         yield
         return

@@ -6,7 +6,7 @@ import itertools
 from typing import Any
 
 from xpnet.program.lowerings.numba.loops import Place
-from xpnet.program.lowerings.numba.shares import Code, cut
+from xpnet.program.lowerings.numba.shares import Section, cut
 
 __all__ = ["product"]
 
@@ -16,7 +16,7 @@ _TILE = 4, 16  # rows and columns of the result that the BLAS's kernels compute 
 
 def product(
     a: Place, b: Place, c: Place, dtype: str, *, gemm: bool, zero: str, one: str, parts: int
-) -> Code | None:
+) -> Section | None:
     """Return the code of C = A B; None if it can be neither a call nor a loop.
 
     Args:
@@ -37,7 +37,7 @@ def product(
     if not size:
         return None
     if size <= (_TINY if gemm else 8 * _TINY):
-        return [(_loops(a, b, c, zero), 1)]
+        return Section(_loops(a, b, c, zero))
     left, right = _lead(a), _lead(b)
     if not gemm or left is None or right is None:
         return None
@@ -52,7 +52,7 @@ def product(
     height, width = _tiles(rows, columns, parts)
     down, across = -(-rows // height), -(-columns // width)
     if down * across == 1:
-        return [([call(rows, columns, "", "", "")], 1)]
+        return Section([call(rows, columns, "", "", "")])
     lines = [
         f"top = share // {across} * {height}",
         f"left = share % {across} * {width}",
@@ -66,7 +66,7 @@ def product(
             f"top * {columns} + left + ",
         ),
     ]
-    return [(lines, down * across)]
+    return Section(lines, down * across)
 
 
 def _tiles(rows: int, columns: int, parts: int) -> tuple[int, int]:

@@ -1,8 +1,9 @@
 """How a program is cut into shares for several threads, and where these wait for each other.
 
-The code of an operation consists of *pieces*. A piece with several parts has code for one of them, named
-``share``; other pieces are done by the first thread alone. Before a piece that reads or writes what another
-thread may have written, or writes what another may have read, all threads wait for each other.
+The code of an operation consists of *sections*. One with several parts has code for the part with the number
+``share``; others are done by the first thread alone. With what they read and write they are *pieces* of a
+program: before a piece that reads or writes what another thread may have written, or writes what another may
+have read, all threads wait for each other.
 """
 
 from __future__ import annotations
@@ -10,21 +11,40 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from xpnet.program.lowerings.numba.elements import cheap
 from xpnet.program.passes.groups import REDUCTIONS, Group
 from xpnet.program.program import Operation, Program, Value
 
-__all__ = ["Code", "Piece", "Region", "cut", "in_order", "parts_of", "shares_of", "time_of"]
+__all__ = [
+    "Piece", "Region", "Section", "cut", "in_order", "parts_of", "shares_of", "time_of", "wakes_the_blas",
+]  # fmt: skip
 
-Code = list[tuple[list[str], int]]  # of an operation: lines, and into how many parts their work is cut
-
-# Nanoseconds, roughly and on one core, for an entry that is loaded or stored, cheap work on it, other work, and
-# for a product of two numbers in a matrix product.
+# Nanoseconds, roughly and on one core, for an entry that is loaded or stored, cheap work on it, other work,
+# and for a product of two numbers in a matrix product.
 _ENTRY, _CHEAP, _DEAR, _PRODUCT = 0.1, 0.03, 0.4, 0.01
 _BARRIER = 100.0  # for each thread there is
 _PART = 400.0  # of an operation is worth a thread
-_WAKING = 300e3  # of a call is worth waking threads for
+_WAKING = 150e3  # of a call is worth waking threads for
+_THREADED = 2600.0  # of a matrix product, from which on the BLAS would cut it itself
+
+
+class Section(NamedTuple):
+    """Some of an operation's code.
+
+    Attributes:
+        lines: the code.
+        parts: into how many parts the work is cut.
+        results: which of the operation's results it stores; None: all.
+        ends: it takes up what the parts of the section before left in scratch memory, and otherwise reads
+            single numbers only.
+    """
+
+    lines: list[str]
+    parts: int = 1
+    results: tuple[int, ...] | None = None
+    ends: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +102,8 @@ def in_order(pieces: Iterable[Piece], shares: int) -> list[str]:
         if piece.parts == 1:
             lines.append("if thread == 0:")
         else:
-            lines.append(
-                f"for share in range(first, {'last' if piece.parts == shares else f'min(last, {piece.parts})'}):"
-            )
+            last = "last" if piece.parts == shares else f"min(last, {piece.parts})"
+            lines.append(f"for share in range(first, {last}):")
         lines += [f"    {line}" for line in piece.lines]
         since.append(piece)
     return [*lines, *_BARRIER_LINES]  # before the next step
@@ -127,7 +146,7 @@ def parts_of(nanoseconds: float, shares: int) -> int:
 def shares_of(program: Program, threads: int, *, once: bool) -> int:
     """Return how many shares a program is cut into.
 
-    With n threads it takes about its time / n + barriers · n; more threads than the least of that are of no use.
+    With n threads it takes about its time / n + barriers · n, which more threads do not always make less.
 
     Args:
         program: with groups.
@@ -143,3 +162,9 @@ def shares_of(program: Program, threads: int, *, once: bool) -> int:
     if not cuttable:
         return 1
     return max(1, min(threads, round(math.sqrt(sum(cuttable) / (_BARRIER * len(times))))))
+
+
+def wakes_the_blas(program: Program) -> bool:
+    """True if the BLAS would use threads of its own, which then are awake for tens of milliseconds."""
+    products = (op for op in program.operations if op.name == "matmul")
+    return any(time_of(op, program.values) > _THREADED for op in products)

@@ -1,0 +1,290 @@
+"""Compiled code in several threads: how work is cut, who waits for whom, and what is left behind."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from tests.program.conftest import cut_everything
+from tests.program.steps import gathering_step, training_step, work
+from xpnet import nn, optim
+from xpnet.program import record
+from xpnet.program.program import Program
+
+pytest.importorskip("numba", reason="numba (extra jit) is not installed")
+
+from xpnet.program.lowerings import numba
+from xpnet.program.lowerings.numba import cores, openblas, products, team
+from xpnet.program.lowerings.numba.barrier import barrier
+from xpnet.program.lowerings.numba.elements import can_be_grouped
+from xpnet.program.lowerings.numba.shares import Piece, Region, cut, in_order, shares_of
+from xpnet.program.passes.groups import group_operations
+from xpnet.program.passes.simplify import simplify
+
+
+@pytest.fixture
+def everything_cut(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    cut_everything(monkeypatch)
+    return monkeypatch
+
+
+# --- What is cut ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [0, 1, 2, 7, 16, 100])
+@pytest.mark.parametrize("parts", [1, 2, 3, 8])
+@pytest.mark.parametrize("unit", [1, 4, 16])
+def test_cuts(size: int, parts: int, unit: int) -> None:
+    each = cut(size, parts, unit)
+    assert each % unit == 0
+    assert each * parts >= size
+    assert not size or each - unit < -(-size // parts) <= each
+
+
+@pytest.mark.parametrize("shape", list(itertools.product([1, 5, 64, 100], [1, 10, 128], [1, 2, 3, 5, 8, 16])))
+def test_tiles_of_a_product_cover_it(shape: tuple[int, int, int]) -> None:
+    rows, columns, parts = shape
+    height, width = products._tiles(rows, columns, parts)
+    assert 1 <= -(-rows // height) * -(-columns // width) <= parts
+    if rows * columns >= 64 * 128 and parts in (2, 8, 16):
+        assert -(-rows // height) * -(-columns // width) == parts
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    {"few rows": ((128, 512), "columns"), "few columns": ((784, 256), "rows")}.values(),
+    ids=["few rows", "few columns"],
+)
+def test_a_product_is_cut_along_its_longer_side(shape: tuple[int, int], expected: str) -> None:
+    height, width = products._tiles(*shape, 2)
+    assert (height, width) == (
+        (shape[0], shape[1] // 2) if expected == "columns" else (shape[0] // 2, shape[1])
+    )
+
+
+_TINY, _SMALL, _MIDDLE = (2, 3, 5, 3, 1), (64, 128, 10), (784, 512, 256, 10)
+
+
+def _step(sizes: tuple[int, ...]) -> Program:
+    step, args = training_step(optim.Adam(), sizes=sizes, dtype="float32", batch=64, loss="squared_error")
+    program = simplify(record(step)(*args))
+    return group_operations(program, lambda operation: can_be_grouped(operation, program.values))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "threads", "once", "expected"),
+    [
+        (_TINY, 2, False, 1),  # nothing in it is worth a barrier
+        (_SMALL, 2, False, 2),
+        (_SMALL, 2, True, 1),  # nor is one step worth waking a thread
+        (_MIDDLE, 2, False, 2),
+        (_MIDDLE, 2, True, 2),
+        (_MIDDLE, 1, False, 1),
+    ],
+)
+def test_how_many_shares(sizes: tuple[int, ...], threads: int, once: bool, expected: int) -> None:
+    assert shares_of(_step(sizes), threads, once=once) == expected
+
+
+def test_more_threads_than_are_of_use() -> None:
+    assert 2 < shares_of(_step(_SMALL), 64, once=False) < 16 < shares_of(_step(_MIDDLE), 64, once=False) < 64
+
+
+# --- Who waits for whom -----------------------------------------------------------------------------------
+
+_A, _B = Region("memory", 0, 8), Region("memory", 8, 16)
+_MEETING = ["passed += 1", "if barrier(gate, threads, passed):", "    return"]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "waits"),
+    [
+        (Piece(("a",), 2, (), (_A,)), Piece(("b",), 2, (_A,), (_B,)), True),  # read after written
+        (Piece(("a",), 2, (_A,), ()), Piece(("b",), 2, (), (_A,)), True),  # written after read
+        (Piece(("a",), 2, (), (_A,)), Piece(("b",), 2, (), (_A,)), True),  # written twice
+        (Piece(("a",), 2, (_A,), ()), Piece(("b",), 2, (_A,), ()), False),  # read twice
+        (Piece(("a",), 2, (), (_A,)), Piece(("b",), 2, (_B,), ()), False),  # other bytes
+        (Piece(("a",), 2, (), (_A,)), Piece(("b",), 2, (Region("p1", 0, 8),), ()), False),
+        (Piece(("a",), 1, (), (_A,)), Piece(("b",), 1, (_A,), ()), False),  # the same thread
+        (Piece(("a",), 1, (), (_A,)), Piece(("b",), 2, (_A,), ()), True),
+    ],
+)
+def test_barriers_are_where_pieces_meet(one: Piece, other: Piece, waits: bool) -> None:
+    lines = in_order([one, other], 2)
+    begin = lines.index("    b") - 1
+    assert (lines[begin - 3 : begin] == _MEETING) is waits
+    assert lines[-3:] == _MEETING
+    assert lines.count(_MEETING[0]) == 1 + waits
+
+
+def test_a_piece_waits_for_all_since_the_last_barrier() -> None:
+    first = Piece(("a",), 2, (), (_A,))
+    between = Piece(("b",), 2, (), (_B,))
+    lines = in_order([first, between, Piece(("c",), 2, (_A,), ()), Piece(("d",), 2, (_B,), ())], 2)
+    assert [line.strip() for line in lines if len(line.strip()) == 1] == ["a", "b", "c", "d"]
+    assert lines.count(_MEETING[0]) == 2
+
+
+def test_one_share_needs_no_barrier() -> None:
+    assert in_order([Piece(("a",)), Piece(("b",), 1, (_A,), (_A,))], 1) == ["a", "b"]
+
+
+# --- The numbers ------------------------------------------------------------------------------------------
+
+
+def _trained(threads: int, patch: pytest.MonkeyPatch, steps: int = 5) -> list[np.ndarray]:
+    """Train a net whose program is cut into three shares, in so many threads."""
+    step, args = training_step(optim.Adam(), sizes=(20, 33, 10), dtype="float32")
+    program = record(step)(*args)
+    loop = numba.lower_loop(program, 3, 2)
+    assert "range(first, last)" in loop.compiled_source
+    assert loop.compiled_source.count("if barrier(") > 5
+    patch.setattr(openblas, "threads", lambda: threads)
+    state, results = loop(args[:3], args[3:5], [np.stack([x] * steps) for x in args[5:]])
+    return [*state, *results]
+
+
+def test_numbers_do_not_depend_on_who_does_which_share(everything_cut: pytest.MonkeyPatch) -> None:
+    want = _trained(3, everything_cut)
+    for threads in (1, 2, 3):
+        everything_cut.setattr(openblas, "threads", lambda: 3)
+        for one, other in zip(_trained(threads, everything_cut), want, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_a_team_at_work_leaves_others_to_themselves(everything_cut: pytest.MonkeyPatch) -> None:
+    want = _trained(3, everything_cut)
+    everything_cut.setattr(openblas, "threads", lambda: 3)
+    with team._at_work:
+        got = _trained(3, everything_cut)
+    for one, other in zip(got, want, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+# --- The team ---------------------------------------------------------------------------------------------
+
+
+def _meeting(gate: int, thread: int, threads: int, fails: Callable[[int], None], seen: list[int]) -> None:
+    fails(thread)
+    if not barrier(gate, threads, 1):
+        seen.append(thread)
+
+
+@pytest.fixture
+def three_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openblas, "threads", lambda: 3)
+
+
+@pytest.mark.usefixtures("three_threads")
+def test_all_are_called_and_meet() -> None:
+    for shares, expected in ((3, [0, 1, 2]), (2, [0, 1]), (8, [0, 1, 2])):
+        seen: list[int] = []
+        team.run_together(_meeting, shares, lambda thread: None, seen)
+        assert _settled(seen, len(expected)) == expected
+
+
+def _settled(seen: list[int], count: int) -> list[int]:
+    """Return who has been seen, when all have come out of the barrier."""
+    deadline = threading.Event()
+    while len(seen) < count and not deadline.wait(0.001):
+        pass
+    return sorted(seen)
+
+
+@pytest.mark.usefixtures("three_threads")
+@pytest.mark.parametrize("who", [0, 1, 2])
+@pytest.mark.parametrize("error", [IndexError, KeyboardInterrupt])
+def test_an_error_in_one_thread_ends_all(who: int, error: type[BaseException]) -> None:
+    if who and error is KeyboardInterrupt:
+        pytest.skip("Python interrupts the main thread only")
+
+    def fails(thread: int) -> None:
+        if thread == who:
+            raise error("take: an index is out of bounds")
+
+    seen: list[int] = []
+    with pytest.raises(error, match="out of bounds"):
+        team.run_together(_meeting, 3, fails, seen)
+    assert seen == []
+    assert not team._at_work.locked()
+    team.run_together(_meeting, 3, lambda thread: None, seen)  # goes on
+    assert _settled(seen, 3) == [0, 1, 2]
+
+
+def test_wrong_row_numbers_in_one_share(everything_cut: pytest.MonkeyPatch) -> None:
+    program, inputs, kept = gathering_step(optim.Adam(), nn.MLP([7], 3), *work("softmax_cross_entropy"), 10)
+    run = numba.lower(program)
+    assert "range(first, last)" in run.compiled_source
+    for row in (0, -1):
+        given = [x.copy() for x in inputs]
+        given[kept + 2][row] = len(given[kept])
+        with pytest.raises(IndexError, match="out of bounds"):
+            run(given)
+    run(inputs)
+
+
+def test_the_blas_has_one_thread_meanwhile() -> None:
+    library = openblas._openblas()
+    if library is None:
+        pytest.skip("NumPy does not call an OpenBLAS of its own here")
+    before = library.get_threads()
+    library.set_threads(2)
+    try:
+        during: list[int] = []
+
+        def look(gate: int, thread: int, threads: int) -> None:
+            during.append(library.get_threads())
+            barrier(gate, threads, 1)
+
+        team.run_together(look, 2)
+        assert during == [1, 1]
+        assert library.get_threads() == 2
+        with pytest.raises(ZeroDivisionError):
+            team.run_together(lambda *args: 1 // 0, 2)
+        assert library.get_threads() == 2
+    finally:
+        library.set_threads(before)
+
+
+_FORKING = """
+import multiprocessing
+from xpnet.program.lowerings.numba import openblas, team
+from xpnet.program.lowerings.numba.barrier import barrier
+
+def work(gate, thread, threads):
+    assert threads == 2 and not barrier(gate, threads, 1)
+
+openblas.threads = lambda: 2
+team.run_together(work, 2)
+child = multiprocessing.get_context("fork").Process(target=team.run_together, args=(work, 2))
+child.start()
+child.join(60)
+print(child.exitcode)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork processes")
+def test_a_forked_process_has_a_team_of_its_own() -> None:
+    run = subprocess.run([sys.executable, "-c", _FORKING], capture_output=True, text=True, timeout=120)
+    assert run.stdout.strip() == "0", run.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="cores are known on Linux only")
+def test_a_thread_can_leave_its_core() -> None:
+    allowed = os.sched_getaffinity(0)
+    try:
+        for core in allowed:
+            cores.leave([core])
+            assert os.sched_getaffinity(0) == allowed
+            assert cores.core() in allowed
+        cores.leave(allowed)  # there is no other
+        assert os.sched_getaffinity(0) == allowed
+    finally:
+        os.sched_setaffinity(0, allowed)
