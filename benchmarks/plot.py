@@ -21,6 +21,7 @@ STYLES = {
     "PyTorch CUDA graph": ("#009E73", "X"),
     "PyTorch reduce-overhead": ("#009E73", "h"),
     "PyTorch compiled": ("#009E73", "P"),
+    "PyTorch fused": ("#009E73", "p"),
     "PyTorch eager": ("#009E73", "s"),
     "scikit-learn": ("#56B4E9", "o"),
     "thinc": ("#CC79A7", "<"),

@@ -53,7 +53,7 @@ def compiled(work: Work, optimizer: Optimizer, device: str, mode: str | None = N
 def graphed(work: Work, optimizer: Optimizer, device: str) -> Training:
     """The whole step captured as one CUDA graph by hand; each replay gets its row numbers copied in."""
     capturable = {} if optimizer.name in ("sgd", "momentum", "nesterov", "adagrad") else {"capturable": True}
-    model, loss, update, options = _begin(work, optimizer, device, **capturable)
+    model, loss, update, options = _begin(work, optimizer, device, _FASTEST, **capturable)
     X, y = _tensors(work, device)
     batch = torch.arange(work.batch, device=device)
 

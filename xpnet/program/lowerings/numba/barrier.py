@@ -1,7 +1,7 @@
 """Where the threads of a team wait for each other, within compiled code.
 
-A gate is an array of whole numbers: how many arrivals there have been, whether the work has been abandoned, and
-the address of a function that gives another thread of the processor a turn; each on a cache line of its own.
+A gate is an array of whole numbers: how many arrivals there have been, whether the work has been abandoned,
+and the address of a function that gives another thread a turn; each on a cache line of its own.
 """
 
 from __future__ import annotations
