@@ -42,7 +42,8 @@ def _in_threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
 
 def cut_everything(patch: pytest.MonkeyPatch) -> None:
     """Have numba's programs run in three threads, in parts as small as can be."""
-    from xpnet.program.lowerings.numba import lanes, loops, openblas, products, shares
+    from xpnet.program.lowerings import openblas
+    from xpnet.program.lowerings.numba import lanes, loops, products, shares
 
     patch.setattr(openblas, "threads", lambda: 3)
     patch.setattr(shares, "_PART", 1e-6)

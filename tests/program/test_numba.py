@@ -16,8 +16,7 @@ from xpnet.program.program import Program, Ref
 
 pytest.importorskip("numba", reason="numba (extra jit) is not installed")
 
-from xpnet.program.lowerings import numba
-from xpnet.program.lowerings.numba import openblas
+from xpnet.program.lowerings import numba, openblas
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # NaN and infinities are what this is about

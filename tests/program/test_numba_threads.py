@@ -20,8 +20,8 @@ from xpnet.program.program import Program
 
 pytest.importorskip("numba", reason="numba (extra jit) is not installed")
 
-from xpnet.program.lowerings import numba
-from xpnet.program.lowerings.numba import cores, openblas, products, team
+from xpnet.program.lowerings import numba, openblas
+from xpnet.program.lowerings.numba import cores, products, team
 from xpnet.program.lowerings.numba.barrier import barrier
 from xpnet.program.lowerings.numba.elements import can_be_grouped
 from xpnet.program.lowerings.numba.shares import Piece, Region, cut, in_order, shares_of
@@ -165,7 +165,9 @@ def test_a_team_at_work_leaves_others_to_themselves(everything_cut: pytest.Monke
 # --- The team ---------------------------------------------------------------------------------------------
 
 
-def _meeting(gate: int, thread: int, threads: int, fails: Callable[[int], None], seen: list[int]) -> None:
+def _meeting(
+    gate: int, thread: int, threads: int, steps: int, fails: Callable[[int], None], seen: list[int]
+) -> None:
     fails(thread)
     if not barrier(gate, threads, 1):
         seen.append(thread)
@@ -180,7 +182,7 @@ def three_threads(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_all_are_called_and_meet() -> None:
     for shares, expected in ((3, [0, 1, 2]), (2, [0, 1]), (8, [0, 1, 2])):
         seen: list[int] = []
-        team.run_together(_meeting, shares, lambda thread: None, seen)
+        team.Together(_meeting, shares)(1, lambda thread: None, seen)
         assert _settled(seen, len(expected)) == expected
 
 
@@ -204,10 +206,10 @@ def test_an_error_in_one_thread_ends_all(who: int, error: type[BaseException]) -
 
     seen: list[int] = []
     with pytest.raises(error, match="out of bounds"):
-        team.run_together(_meeting, 3, fails, seen)
+        team.Together(_meeting, 3)(1, fails, seen)
     assert seen == []
     assert not team._at_work.locked()
-    team.run_together(_meeting, 3, lambda thread: None, seen)  # goes on
+    team.Together(_meeting, 3)(1, lambda thread: None, seen)  # goes on
     assert _settled(seen, 3) == [0, 1, 2]
 
 
@@ -232,15 +234,15 @@ def test_the_blas_has_one_thread_meanwhile() -> None:
     try:
         during: list[int] = []
 
-        def look(gate: int, thread: int, threads: int) -> None:
+        def look(gate: int, thread: int, threads: int, steps: int) -> None:
             during.append(library.get_threads())
             barrier(gate, threads, 1)
 
-        team.run_together(look, 2)
+        team.Together(look, 2)(1)
         assert during == [1, 1]
         assert library.get_threads() == 2
         with pytest.raises(ZeroDivisionError):
-            team.run_together(lambda *args: 1 // 0, 2)
+            team.Together(lambda *args: 1 // 0, 2)(1)
         assert library.get_threads() == 2
     finally:
         library.set_threads(before)
@@ -248,15 +250,17 @@ def test_the_blas_has_one_thread_meanwhile() -> None:
 
 _FORKING = """
 import multiprocessing
-from xpnet.program.lowerings.numba import openblas, team
+from xpnet.program.lowerings import openblas
+from xpnet.program.lowerings.numba import team
 from xpnet.program.lowerings.numba.barrier import barrier
 
-def work(gate, thread, threads):
+def work(gate, thread, threads, steps):
     assert threads == 2 and not barrier(gate, threads, 1)
 
 openblas.threads = lambda: 2
-team.run_together(work, 2)
-child = multiprocessing.get_context("fork").Process(target=team.run_together, args=(work, 2))
+together = team.Together(work, 2)
+together(1)
+child = multiprocessing.get_context("fork").Process(target=together, args=(1,))
 child.start()
 child.join(60)
 print(child.exitcode)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from xpnet.nn import Variables
 from xpnet.optim import Optimizer
 from xpnet.parameters import Parameters
 from xpnet.program.looping import Loop
+from xpnet.program.lowerings import openblas
 from xpnet.train.batches import Batches
 from xpnet.train.rows import Rows
 
@@ -25,6 +27,7 @@ __all__ = ["CompiledSteps", "compiled_steps"]
 # What a step takes in NumPy, roughly, in seconds: for its calls, and for each parameter and row.
 _STEP, _PARAMETER, _PRODUCT = 60e-6, 1.5e-9, 2e-11
 _WORTH_COMPILING = 0.3
+_BLAS_AWAKE = 0.03
 _SIZES = 8  # of batches whose programs are kept
 
 
@@ -43,6 +46,7 @@ class CompiledSteps:
         trainer: as given.
         loop: what ran last: compiled programs, one for each size of batch.
         settings: what they depend on beside shapes.
+        lowering: what runs the steps, once they have run.
     """
 
     loop: Loop
@@ -59,6 +63,7 @@ class CompiledSteps:
         self._ahead: list[Any] = []  # one array for each scalar and each draw, over the epoch's steps
         self._taken = 0
         self._loops: dict[int, tuple[str, Loop]] = {}
+        self.lowering = ""
 
     def begin(self, train: Rows) -> None:
         """Train on these rows from here on."""
@@ -124,7 +129,17 @@ class CompiledSteps:
         if len(self._loops) >= _SIZES:
             self._loops.clear()
         self._loops[batch] = lower, loop
+        self.lowering = lower
         return loop
+
+    def between_epochs(self, rows: int) -> contextlib.AbstractContextManager[None]:
+        """Return what goes around the outputs for so many rows between two epochs.
+
+        NumPy's BLAS keeps its threads awake for some 30 milliseconds after a product, on the very cores of
+        the threads that take the next steps; so what takes no longer than that has one of them.
+        """
+        short = rows * self._layout.size * _PRODUCT < _BLAS_AWAKE
+        return openblas.one_thread() if short and self.lowering == "numba" else contextlib.nullcontext()
 
     def _step(self, carry: list[Any], constants: list[Any], row: list[Any]) -> tuple[list[Any], list[Any]]:
         trainer = self.trainer

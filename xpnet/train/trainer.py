@@ -239,10 +239,10 @@ class Trainer:
                 "epoch": self.epoch + 1,
                 "step": self.step,
                 "loss": float(np.average(values, weights=counts)),
-                **self._evaluation.measure(self, train, with_loss=False),
+                **self._measured(train, with_loss=False),
             }
             if held_out is not None:
-                measured = self._evaluation.measure(self, held_out)
+                measured = self._measured(held_out)
                 row |= {f"validation_{name}": value for name, value in measured.items()}
             row["learning_rate"] = float(self.optimizer.learning_rate_at(self.opt_state["step"]))  # type: ignore[index]
             row["seconds"] = round(time.perf_counter() - begun, 6)
@@ -256,6 +256,11 @@ class Trainer:
             del self.history.rows[rows:]
             raise
         return row
+
+    def _measured(self, rows: Rows, *, with_loss: bool = True) -> dict[str, float]:
+        steps = self._compiled
+        with contextlib.nullcontext() if steps is None else steps.between_epochs(rows.X.shape[0]):
+            return self._evaluation.measure(self, rows, with_loss=with_loss)
 
     def _chunk(self, watching: list[Callback]) -> int:
         """Return how many steps are taken at a time: all that are looked at together."""

@@ -17,7 +17,7 @@ from xpnet.program.lowerings.numba.cache import digest_of, kept_source
 __all__ = ["Function", "compiled"]
 
 _OPTIONS: dict[str, Any] = {"error_model": "numpy", "nogil": True}
-_GIVEN = ("gate", "thread", "threads", "memory", "gemm32", "gemm64", "steps")
+_GIVEN = ("gate", "thread", "threads", "steps", "memory", "gemm32", "gemm64")
 _POINTERS = (
     "float32", "float64", "int64", "int32", "int16", "int8", "uint64", "uint32", "uint16", "uint8", "bool",
 )  # fmt: skip
@@ -25,7 +25,7 @@ _POINTERS = (
 
 @dataclass(frozen=True)
 class Function:
-    """A function to be compiled: ``name(gate, thread, threads, memory, gemm32, gemm64, steps, *arrays)``.
+    """A function to be compiled: ``name(gate, thread, threads, steps, memory, gemm32, gemm64, *arrays)``.
 
     Attributes:
         name: of the function.

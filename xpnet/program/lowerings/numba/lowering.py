@@ -18,12 +18,12 @@ from typing import Any
 import numpy as np
 
 from xpnet.errors import RecordError
-from xpnet.program.lowerings.numba import openblas
+from xpnet.program.lowerings import openblas
 from xpnet.program.lowerings.numba.compiling import Function, compiled
 from xpnet.program.lowerings.numba.elements import can_be_grouped, cheap
 from xpnet.program.lowerings.numba.native import Native, gathers_rows
 from xpnet.program.lowerings.numba.shares import Piece, in_order, shares_of, wakes_the_blas
-from xpnet.program.lowerings.numba.team import run_together
+from xpnet.program.lowerings.numba.team import Together
 from xpnet.program.lowerings.numpy.calls import plannable, writes_in_place
 from xpnet.program.lowerings.numpy.layout import in_order as in_c_order
 from xpnet.program.lowerings.numpy.layout import lay_out
@@ -194,6 +194,9 @@ class _Segments(Writer):
         lines = [*head, *(f"    {line}" for line in self.lines), f"    return [{', '.join(results)}]"]
         source, made = compiled(functions, native.functions, native.constants)
         self.names.update(made)
+        for function in functions:
+            if function.shares > 1 or wakes_the_blas(program):
+                self.names[function.name] = Together(made[function.name], function.shares)
         return "\n".join(lines) + "\n", source, dict(self.names)
 
     def _wanted(self) -> set[int]:
@@ -217,12 +220,9 @@ class _Segments(Writer):
         functions.append(Function(name, code, {n: self._native.kind(n) for n in arrays}, shares=shares))
         external.update(dict.fromkeys(arrays))
         self.names["gemm32"], self.names["gemm64"] = self._native.gemm
-        given = ", ".join(["memory", "gemm32", "gemm64", "1", *(f"v{n}" for n in arrays)])
-        if shares > 1 or wakes_the_blas(self.program):
-            self.names["run_together"] = run_together
-            self.lines.append(f"run_together({name}, {shares}, {given})")
-        else:
-            self.lines.append(f"{name}(0, 0, 1, {given})")
+        given = ", ".join(["1", "memory", "gemm32", "gemm64", *(f"v{n}" for n in arrays)])
+        alone = shares == 1 and not wakes_the_blas(self.program)
+        self.lines.append(f"{name}({'0, 0, 1, ' if alone else ''}{given})")
 
     def _checked(self, external: dict[int, None]) -> list[str]:
         """Return lines that refuse other arrays than the program's: compiled code would not notice."""
@@ -314,7 +314,8 @@ class CompiledLoop:
         self.compiled_source, names = compiled([function], native.functions, native.constants)
         self._memory, self._gemm = native.memory(), native.gemm
         self._address = self._memory.__array_interface__["data"][0]
-        self._call, self._owner = names["loop"], names["loop_of_numba"]
+        self._call = Together(names["loop"], self._shares)
+        self._owner = names["loop_of_numba"]
         native.forget()
 
     def __call__(
@@ -331,7 +332,7 @@ class CompiledLoop:
         if found != expected:
             _refuse(tuple(found), tuple(expected))
         results = [np.empty((steps, *value.shape), dtype=value.dtype_object) for value in self._results]
-        run_together(self._call, self._shares, self._address, *self._gemm, steps, *given, *results)
+        self._call(steps, self._address, *self._gemm, *given, *results)
         return given[: self._carry], results
 
 

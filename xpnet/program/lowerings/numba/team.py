@@ -14,43 +14,77 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any
 
-from xpnet.program.lowerings.numba import barrier, cores, openblas
+from xpnet.program.lowerings import openblas
+from xpnet.program.lowerings.numba import barrier, cores
 
-__all__ = ["run_together"]
+__all__ = ["Together"]
+
+_FEW, _MANY = 8, 1024  # calls that are run alone after one in which the team was slower
 
 _at_work = threading.Lock()
 _helpers: list[_Helper] = []
 
 
-def run_together(function: Callable[..., None], shares: int, *arguments: Any) -> None:
-    """Call ``function(gate, thread, threads, *arguments)`` in as many threads as the BLAS has.
+class Together:
+    """A function that is run by as many threads as the BLAS has, as long as that is faster than alone.
+
+    Threads that meet at every barrier are as slow as the slowest of them: where other programs use the same
+    cores, one thread may be faster.
 
     Args:
-        function: compiled; does not hold Python's lock; its threads meet at a barrier at its end.
+        function: compiled: ``(gate, thread, threads, steps, *arguments)``; does not hold Python's lock; its
+            threads meet at a barrier at the end of each step.
         shares: that its work is cut into, so the most threads there can be.
-        arguments: for the function.
-
-    Raises:
-        Exception: what one of the threads raises, when all of them have returned.
     """
-    if not _at_work.acquire(blocking=False):
-        function(0, 0, 1, *arguments)
-        return
-    try:
-        threads = min(shares, openblas.threads())
-        with openblas.one_thread():
-            if threads == 1:
-                function(0, 0, 1, *arguments)
-            else:
-                _run(function, threads, arguments)
-    finally:
-        _at_work.release()
+
+    def __init__(self, function: Callable[..., None], shares: int):
+        self._function, self._shares = function, shares
+        self._calls = 0
+        self._alone = 0  # calls to come that are run alone
+        self._pause = _FEW
+        self._step_alone = float("inf")  # seconds
+
+    def __call__(self, steps: int, *arguments: Any) -> None:
+        """Call the function.
+
+        Raises:
+            Exception: what one of the threads raises, when all of them have returned.
+        """
+        if not _at_work.acquire(blocking=False):
+            self._function(0, 0, 1, steps, *arguments)
+            return
+        try:
+            threads = min(self._shares, openblas.threads())
+            with openblas.one_thread():
+                if threads == 1:
+                    self._function(0, 0, 1, steps, *arguments)
+                else:
+                    self._timed(threads, steps, arguments)
+        finally:
+            _at_work.release()
+
+    def _timed(self, threads: int, steps: int, arguments: tuple[Any, ...]) -> None:
+        self._calls += 1
+        alone = self._alone > 0 or self._calls == 3  # once early, to have something to compare with
+        begun = time.perf_counter()
+        if alone:
+            self._function(0, 0, 1, steps, *arguments)
+        else:
+            _run(self._function, threads, (steps, *arguments))
+        took = (time.perf_counter() - begun) / max(steps, 1)
+        if alone:
+            self._alone = max(self._alone - 1, 0)
+            self._step_alone = took
+        elif took > self._step_alone:
+            self._alone, self._pause = self._pause, min(2 * self._pause, _MANY)
+        else:
+            self._pause = _FEW
 
 
 def _run(function: Callable[..., None], threads: int, arguments: tuple[Any, ...]) -> None:
     gate = barrier.gate()
     taken = [cores.core()]
-    parts = [_Part(function, gate, taken, thread, threads, arguments) for thread in range(threads)]
+    parts = [_Part(function, gate, taken, (thread, threads, *arguments)) for thread in range(threads)]
     while len(_helpers) < threads - 1:
         _helpers.append(_Helper())
     called: list[_Part] = []
@@ -72,16 +106,24 @@ def _run(function: Callable[..., None], threads: int, arguments: tuple[Any, ...]
 
 
 class _Part:
-    """A call of a function by one of the threads."""
+    """A call of a function by one of the threads.
 
-    def __init__(self, function: Callable[..., None], gate: Any, taken: list[int], *arguments: Any):
-        thread, threads, rest = arguments
-        self._function, self._gate, self.cores = function, gate, taken
-        self._arguments = (gate.__array_interface__["data"][0], thread, threads, *rest)
+    Attributes:
+        cores: that the team's threads were on when they began.
+        done: the call is over; without an error its work is over before, at the last barrier.
+        error: what it raised.
+    """
+
+    def __init__(
+        self, function: Callable[..., None], gate: Any, cores: list[int], arguments: tuple[Any, ...]
+    ):
+        self._function, self._gate, self.cores = function, gate, cores
+        self._arguments = (gate.__array_interface__["data"][0], *arguments)
         self.done = False
         self.error: BaseException | None = None
 
     def run(self) -> None:
+        """Call it."""
         try:
             self._function(*self._arguments)
         except Exception as error:
@@ -110,7 +152,7 @@ class _Helper:
             barrier.await_more(address, served)
             part = self._queue.get()
             served += 1
-            if part.cores and cores.core() in part.cores:
+            if cores.core() in part.cores:
                 cores.leave(part.cores)
             part.cores.append(cores.core())
             part.run()
