@@ -8,7 +8,7 @@ from benchmarks.contestants import Training
 
 __all__ = ["in_turn", "settle"]
 
-_PAUSE = 0.06  # seconds; BLAS threads go on spinning for so long, and would take part in the next one's turn
+_PAUSE = 0.15  # seconds; OpenBLAS's threads spin for 0.1, and would take part in the next one's turn
 
 
 def in_turn(

@@ -27,7 +27,7 @@ __all__ = ["CompiledSteps", "compiled_steps"]
 # What a step takes in NumPy, roughly, in seconds: for its calls, and for each parameter and row.
 _STEP, _PARAMETER, _PRODUCT = 60e-6, 1.5e-9, 2e-11
 _WORTH_COMPILING = 0.3
-_BLAS_AWAKE = 0.03
+_BLAS_AWAKE = 0.1
 _SIZES = 8  # of batches whose programs are kept
 
 
@@ -135,7 +135,7 @@ class CompiledSteps:
     def between_epochs(self, rows: int) -> contextlib.AbstractContextManager[None]:
         """Return what goes around the outputs for so many rows between two epochs.
 
-        NumPy's BLAS keeps its threads awake for some 30 milliseconds after a product, on the very cores of
+        NumPy's BLAS keeps its threads awake for some 100 milliseconds after a product, on the very cores of
         the threads that take the next steps; so what takes no longer than that has one of them.
         """
         short = rows * self._layout.size * _PRODUCT < _BLAS_AWAKE

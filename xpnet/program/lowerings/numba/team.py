@@ -19,7 +19,7 @@ from xpnet.program.lowerings.numba import barrier, cores
 
 __all__ = ["Together"]
 
-_FEW, _MANY = 8, 1024  # calls that are run alone after one in which the team was slower
+_FEW, _MANY = 8, 1024  # calls that are run alone after two in which the team was slower
 
 _at_work = threading.Lock()
 _helpers: list[_Helper] = []
@@ -42,6 +42,7 @@ class Together:
         self._calls = 0
         self._alone = 0  # calls to come that are run alone
         self._pause = _FEW
+        self._slow = 0  # calls of the team, up to now
         self._step_alone = float("inf")  # seconds
 
     def __call__(self, steps: int, *arguments: Any) -> None:
@@ -75,10 +76,12 @@ class Together:
         if alone:
             self._alone = max(self._alone - 1, 0)
             self._step_alone = took
-        elif took > self._step_alone:
-            self._alone, self._pause = self._pause, min(2 * self._pause, _MANY)
+        elif took <= self._step_alone:
+            self._slow, self._pause = 0, _FEW
+        elif self._slow:
+            self._slow, self._alone, self._pause = 0, self._pause, min(2 * self._pause, _MANY)
         else:
-            self._pause = _FEW
+            self._slow = 1
 
 
 def _run(function: Callable[..., None], threads: int, arguments: tuple[Any, ...]) -> None:
