@@ -172,11 +172,10 @@ class CompiledSteps:
     def _scalars(self, done: int, count: int) -> list[Any]:
         """Return the optimizer's scalars of the next steps, each as an array over the steps."""
         optimizer, backend = self.trainer.optimizer, self.trainer.backend
-        rows = [
-            optimizer.scalars(optimizer.learning_rate_at(n), n) for n in range(done + 1, done + count + 1)
-        ]
-        columns = np.asarray(rows, dtype=np.float64).T
-        return [backend.asarray(column, dtype=self.trainer.dtype) for column in columns]
+        at, rate = optimizer.scalars, optimizer.learning_rate_at
+        rows = np.asarray([at(rate(n), n) for n in range(done + 1, done + count + 1)], dtype=np.float64)
+        columns = backend.asarray(np.ascontiguousarray(rows.T), dtype=self.trainer.dtype)  # one transfer
+        return [columns[i, ...] for i in range(columns.shape[0])]
 
     def _words(self, first: int, count: int) -> list[Any]:
         backend, key = self.trainer.backend, self.trainer.key.fold("step")

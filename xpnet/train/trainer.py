@@ -238,7 +238,7 @@ class Trainer:
             row = {
                 "epoch": self.epoch + 1,
                 "step": self.step,
-                "loss": float(np.average(values, weights=counts)),
+                "loss": float(np.dot(values, counts) / sum(counts)),
                 **self._measured(train, with_loss=False),
             }
             if held_out is not None:
