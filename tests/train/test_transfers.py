@@ -64,7 +64,7 @@ def test_within_an_epoch_nothing_is_sent(crossings, size, name, compile):
         assert first == last
     for before, after in zip(watcher.epochs, watcher.epochs[1:], strict=False):
         moved = after - before
-        numbers = {"auto": 2 + (name == "everything"), "off": 0}[compile]  # rate, step; words of the dropout
+        numbers = {"auto": 1 + (name == "everything"), "off": 0}[compile]  # rates and steps; dropout's words
         assert moved["asarray"] == (0 if size is None else 1) + numbers
         assert moved["to_host"] <= 3  # losses, measures of training rows, measures of validation rows
         assert moved["synchronize"] == 0

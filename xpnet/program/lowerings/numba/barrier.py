@@ -16,7 +16,7 @@ from numba import njit
 
 from xpnet.program.lowerings.numba import intrinsics
 
-__all__ = ["ABANDONED", "await_more", "barrier", "gate"]
+__all__ = ["ABANDONED", "barrier", "gate"]
 
 _ARRIVALS, ABANDONED, _GIVE_WAY, _SIZE = 0, 8, 16, 24
 _SPINS = 4096  # about 50 microseconds; a thread that waits longer may be waiting for the core it has
@@ -44,15 +44,6 @@ def barrier(gate, threads, passed):  # type: ignore[no-untyped-def]
         else:
             call_at(number_at(gate + 8 * _GIVE_WAY))
     return False
-
-
-@_compiled
-def await_more(address, count):  # type: ignore[no-untyped-def]
-    """Wait for the number at an address to be more than ``count``, but no longer than a moment."""
-    for _ in range(4 * _SPINS):
-        if number_at(address) > count:
-            break
-        pause()
 
 
 def gate() -> np.ndarray:

@@ -7,6 +7,7 @@ says who does which share, so that the numbers do not depend on it.
 
 from __future__ import annotations
 
+import functools
 import os
 import threading
 import time
@@ -16,10 +17,13 @@ from typing import Any
 
 from xpnet.program.lowerings import openblas
 from xpnet.program.lowerings.numba import barrier, cores
+from xpnet.program.lowerings.numba.compiling import Function, compiled
 
 __all__ = ["Together"]
 
 _FEW, _MANY = 8, 1024  # calls that are run alone after two in which the team was slower
+
+_MOMENT = 16384  # turns of waiting, about 200 microseconds
 
 _at_work = threading.Lock()
 _helpers: list[_Helper] = []
@@ -140,6 +144,7 @@ class _Helper:
     """A thread that waits for calls: for a moment awake, then asleep."""
 
     def __init__(self) -> None:
+        self._await = _awaiting()
         self._calls = barrier.gate()
         self._queue: SimpleQueue[_Part] = SimpleQueue()
         threading.Thread(target=self._serve, name="xpnet", daemon=True).start()
@@ -152,7 +157,7 @@ class _Helper:
     def _serve(self) -> None:
         served, address = 0, self._calls.__array_interface__["data"][0]
         while True:
-            barrier.await_more(address, served)
+            self._await["awaited"](address, served, 1, _MOMENT, 0, 0, 0)
             part = self._queue.get()
             served += 1
             if cores.core() in part.cores:
@@ -160,6 +165,13 @@ class _Helper:
             part.cores.append(cores.core())
             part.run()
             del part  # and with it all arrays
+
+
+@functools.cache
+def _awaiting() -> dict[str, Any]:
+    """Return compiled code that waits, for so many turns at the most, for the number at ``gate`` to grow."""
+    code = ["if number_at(gate) > thread:", "    return", "pause()"]
+    return compiled([Function("awaited", code, {})], {}, {})[1]
 
 
 def _begin_anew() -> None:
