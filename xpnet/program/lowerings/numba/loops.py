@@ -18,7 +18,7 @@ import numpy as np
 
 from xpnet.program.lowerings.kinds import kinds
 from xpnet.program.lowerings.numba.elements import cheap, expression
-from xpnet.program.lowerings.numba.shares import Section, cut
+from xpnet.program.lowerings.numba.shares import Section, cut, most
 from xpnet.program.passes.groups import REDUCTIONS, Group, domain, essential, strides_along
 from xpnet.program.passes.schedule import Schedule
 from xpnet.program.program import Operation, Ref, Value
@@ -191,10 +191,8 @@ class GroupWriter:
         done = [f"x{op.results[0]} = np.{self._dtype(op).name}(t{op.results[0]})" for op in totals]
         if self._parts == 1:
             return [Section([*self._once, *before, *stores, *start, *loops, *done, *after])]
-        bounds = [
-            f"low = share * {self._each}",
-            f"high = min(low + {self._each}, {self._sizes[self._across]})",
-        ]
+        size = most(self._each, self._sizes[self._across], "low")
+        bounds = [f"low = share * {self._each}", f"high = low + {size}"]
         kept = {op.results[0]: self._kept_total(op) for op in totals}
         loops += [f"{kept[n]} = t{n}" for n in kept]
         together = [line for op in totals for line in self._total_of_parts(op, kept[op.results[0]])]

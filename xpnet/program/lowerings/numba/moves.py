@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from xpnet.program.lowerings.numba.loops import Place
-from xpnet.program.lowerings.numba.shares import Section, cut
+from xpnet.program.lowerings.numba.shares import Section, cut, most
 
 __all__ = ["copied", "gathered", "whole"]
 
@@ -32,8 +32,10 @@ def gathered(target: Place, given: Place, rows: Place, name: str, parts: int) ->
     count = rows.shape[0]
     each = max(1, cut(count, parts))
     parts = max(1, -(-count // each))
-    goes = f"share * {each}, min(share * {each} + {each}, {count})" if parts > 1 else str(count)
-    lines = [
+    lines, goes = [], str(count)
+    if parts > 1:
+        lines, goes = [f"low = share * {each}"], f"low, low + {most(each, count, 'low')}"
+    lines += [
         f"for i in range({goes}):",
         f"    {name} = np.int64({rows.pointer}[i * {rows.strides[0]} + {rows.offset}])",
         f"    if {name} < 0:",

@@ -6,7 +6,7 @@ import itertools
 from typing import Any
 
 from xpnet.program.lowerings.numba.loops import Place
-from xpnet.program.lowerings.numba.shares import Section, cut
+from xpnet.program.lowerings.numba.shares import Section, cut, most
 
 __all__ = ["product"]
 
@@ -53,20 +53,17 @@ def product(
     down, across = -(-rows // height), -(-columns // width)
     if down * across == 1:
         return Section([call(rows, columns, "", "", "")])
-    lines = [
-        f"top = share // {across} * {height}",
-        f"left = share % {across} * {width}",
-        f"height = min({height}, {rows} - top)",
-        f"width = min({width}, {columns} - left)",
-        call(
-            "height",
-            "width",
-            f"top * {a.strides[0]} + ",
-            f"left * {b.strides[1]} + ",
-            f"top * {columns} + left + ",
-        ),
-    ]
-    return Section(lines, down * across)
+    lines: list[str] = []
+    moves, sizes = ["", "", ""], [str(rows), str(columns)]
+    if down > 1:
+        lines.append(f"top = share{f' // {across}' * (across > 1)} * {height}")
+        sizes[0] = most(height, rows, "top")
+        moves = [f"top * {a.strides[0]} + ", "", f"top * {columns} + "]
+    if across > 1:
+        lines.append(f"left = share{f' % {across}' * (down > 1)} * {width}")
+        sizes[1] = most(width, columns, "left")
+        moves = [moves[0], f"left * {b.strides[1]} + ", f"{moves[2]}left + "]
+    return Section([*lines, call(*sizes, *moves)], down * across)
 
 
 def _tiles(rows: int, columns: int, parts: int) -> tuple[int, int]:

@@ -18,7 +18,8 @@ from xpnet.program.passes.groups import REDUCTIONS, Group
 from xpnet.program.program import Operation, Program, Value
 
 __all__ = [
-    "Piece", "Region", "Section", "cut", "in_order", "parts_of", "shares_of", "time_of", "wakes_the_blas",
+    "Piece", "Region", "Section", "cut", "in_order", "most", "parts_of", "shares_of", "time_of",
+    "wakes_the_blas",
 ]  # fmt: skip
 
 # Nanoseconds, roughly and on one core, for an entry that is loaded or stored, cheap work on it, other work,
@@ -115,6 +116,11 @@ _BARRIER_LINES = ["passed += 1", "if barrier(gate, threads, passed):", "    retu
 def cut(size: int, parts: int, unit: int = 1) -> int:
     """Return how many of ``size`` entries a part has: a multiple of ``unit``; the last may have fewer."""
     return -(-size // (parts * unit)) * unit
+
+
+def most(each: int, size: int, start: str) -> str:
+    """Return how many of ``each`` entries from ``start`` on there are among ``size``."""
+    return f"min({each}, {size} - {start})" if size % each else str(each)
 
 
 # --- how many -------------------------------------------------------------------------------------------
