@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -211,6 +212,31 @@ def test_an_error_in_one_thread_ends_all(who: int, error: type[BaseException]) -
     assert not team._at_work.locked()
     team.Together(_meeting, 3)(1, lambda thread: None, seen)  # goes on
     assert _settled(seen, 3) == [0, 1, 2]
+
+
+@pytest.mark.usefixtures("three_threads")
+def test_one_thread_does_it_alone_where_that_is_faster(monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = {1: 2.0, 3: 3.0}  # by number of threads
+    seen: list[int] = []
+    clock = SimpleNamespace(now=0.0, perf_counter=lambda: clock.now)
+    monkeypatch.setattr(team, "time", clock)
+
+    def work(gate: int, thread: int, threads: int, steps: int) -> None:
+        if thread == 0:
+            seen.append(threads)
+            clock.now += seconds[threads]
+        if threads > 1:
+            barrier(gate, threads, 1)
+
+    together = team.Together(work, 3)
+    for _ in range(5 + 8 + 2 + 16 + 2):
+        together(1)
+    assert seen == [3, 3, 1, 3, 3, *[1] * 8, 3, 3, *[1] * 16, 3, 3]
+    seconds[3] = 1.0
+    seen.clear()
+    for _ in range(32 + 20):
+        together(1)
+    assert seen == [1] * 32 + [3] * 20
 
 
 def test_wrong_row_numbers_in_one_share(everything_cut: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ from tests.train.support import class_data, flat, make
 from xpnet import Trainer, nn, optim
 from xpnet.errors import ConfigError, DivergedError
 from xpnet.program import compiling
+from xpnet.program.lowerings import openblas
 from xpnet.train import Callback, evaluation, steps
 
 X, Y = class_data(23)
@@ -180,3 +181,39 @@ def test_divergence_without_rollback_names_step_and_layer() -> None:
     trainer = make(rollback=False, model=nn.MLP([5], 3), optimizer=optim.SGD(1e200))
     with pytest.raises(DivergedError, match=r"epoch 1, step \d: .* first not finite in .*No earlier state"):
         trainer.fit(X, Y, epochs=3, batch_size=10)
+
+
+class BlasThreads(Callback):
+    """Notes how many threads the BLAS has while a metric is computed, and at the end of epochs."""
+
+    def __init__(self) -> None:
+        self.measuring: list[int] = []
+        self.after: list[int] = []
+
+    def metric(self, outputs, targets):
+        self.measuring.append(openblas.threads())
+        return np.asarray(0.0)
+
+    def on_epoch_end(self, trainer, row):
+        self.after.append(openblas.threads())
+
+
+@needs_numba
+@pytest.mark.parametrize(
+    ("name", "awake", "expected"), [("numba", 9.0, 1), ("numba", 0.0, 2), ("numpy", 9.0, 2)]
+)
+def test_the_blas_is_kept_quiet_between_epochs(name, awake, expected, monkeypatch) -> None:
+    """During what is over sooner than its threads would be asleep again."""
+    library = openblas._openblas()
+    if library is None:
+        pytest.skip("NumPy does not call an OpenBLAS of its own here")
+    monkeypatch.setattr(steps, "_BLAS_AWAKE", awake)
+    before, watcher = library.get_threads(), BlasThreads()
+    library.set_threads(2)
+    try:
+        trainer = make(compile=name, metrics=[watcher.metric], callbacks=[watcher])
+        trainer.fit(X, Y, epochs=3, batch_size=10, validation=(X, Y))
+    finally:
+        library.set_threads(before)
+    assert set(watcher.measuring) == {expected}
+    assert watcher.after == [2, 2, 2]

@@ -26,7 +26,7 @@ __all__ = ["CompiledSteps", "compiled_steps"]
 
 # What a step takes in NumPy, roughly, in seconds: for its calls, and for each parameter and row.
 _STEP, _PARAMETER, _PRODUCT = 60e-6, 1.5e-9, 2e-11
-_WORTH_COMPILING = 0.3
+_WORTH_COMPILING = 1.0
 _BLAS_AWAKE = 0.1
 _SIZES = 8  # of batches whose programs are kept
 
