@@ -239,6 +239,18 @@ def test_one_thread_does_it_alone_where_that_is_faster(monkeypatch: pytest.Monke
     assert seen == [1] * 32 + [3] * 20
 
 
+@pytest.mark.usefixtures("three_threads")
+def test_a_system_that_gives_no_more_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(team, "_helpers", [])
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    seen: list[int] = []
+    team.Together(_meeting, 3)(1, lambda thread: None, seen)
+    assert seen == [0]
+
+
 def test_wrong_row_numbers_in_one_share(everything_cut: pytest.MonkeyPatch) -> None:
     program, inputs, kept = gathering_step(optim.Adam(), nn.MLP([7], 3), *work("softmax_cross_entropy"), 10)
     run = numba.lower(program)

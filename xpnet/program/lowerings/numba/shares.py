@@ -171,6 +171,6 @@ def shares_of(program: Program, threads: int, *, once: bool) -> int:
 
 
 def wakes_the_blas(program: Program) -> bool:
-    """True if the BLAS would use threads of its own, which then are awake for tens of milliseconds."""
+    """True if the BLAS would use threads of its own, which then are awake for a tenth of a second."""
     products = (op for op in program.operations if op.name == "matmul")
     return any(time_of(op, program.values) > _THREADED for op in products)

@@ -89,16 +89,19 @@ class Together:
 
 
 def _run(function: Callable[..., None], threads: int, arguments: tuple[Any, ...]) -> None:
+    try:
+        while len(_helpers) < threads - 1:
+            _helpers.append(_Helper())
+    except RuntimeError:  # the system gives no more threads
+        threads = 1 + len(_helpers)
     gate = barrier.gate()
     taken = [cores.core()]
     parts = [_Part(function, gate, taken, (thread, threads, *arguments)) for thread in range(threads)]
-    while len(_helpers) < threads - 1:
-        _helpers.append(_Helper())
     called: list[_Part] = []
     try:
         for helper, part in zip(_helpers, parts[1:], strict=False):
-            called.append(part)
             helper.call(part)
+            called.append(part)
         parts[0].run()
     except BaseException:  # Ctrl-C among them
         gate[barrier.ABANDONED] = 1
@@ -122,9 +125,9 @@ class _Part:
     """
 
     def __init__(
-        self, function: Callable[..., None], gate: Any, cores: list[int], arguments: tuple[Any, ...]
+        self, function: Callable[..., None], gate: Any, taken: list[int], arguments: tuple[Any, ...]
     ):
-        self._function, self._gate, self.cores = function, gate, cores
+        self._function, self._gate, self.cores = function, gate, taken
         self._arguments = (gate.__array_interface__["data"][0], *arguments)
         self.done = False
         self.error: BaseException | None = None
