@@ -11,7 +11,7 @@ from tests.loss_cases import CASES as LOSS_CASES
 from tests.nn.layer_cases import CASES as LAYER_CASES
 from tests.optim.optimizer_cases import TABLE as OPTIMIZERS
 from tests.program.cases import KINDS, joined, transforms
-from tests.program.lowerings import TABLE, assert_as_uncompiled, assert_same, every_lowering
+from tests.program.lowerings import TABLE, InThreads, assert_as_uncompiled, assert_same, every_lowering
 from tests.program.steps import FUNCTIONS, training_step
 from xpnet import autodiff, losses, nn, optim
 from xpnet.containers import leaves
@@ -61,11 +61,12 @@ def test_programs_are_what_was_recorded(kind: str, dtype: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_layers_losses_optimizers_transforms_and_rules(kind: str, dtype: str, lower: str) -> None:
     cases = KINDS[kind](dtype)
-    if TABLE[lower].compiles:  # each case in one of the dtypes, and a few of the rules
-        every = 30 if kind == "rules" else 2
-        cases = {
-            name: c for i, (name, c) in enumerate(cases.items()) if i // 3 % every == (dtype == "float64")
-        }
+    if TABLE[
+        lower
+    ].compiles:  # each case in one of the dtypes, by numba in one or three threads, and a few rules
+        turn = (dtype == "float64") + 2 * isinstance(lower, InThreads)
+        every = (2 if lower != "numba" else 4) * (15 if kind == "rules" else 1)
+        cases = {name: c for i, (name, c) in enumerate(cases.items()) if i // 3 % every == turn}
     f, args, names = joined(cases)
     assert_as_uncompiled(record(f)(*args), args, lower, names=names)
 

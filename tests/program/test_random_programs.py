@@ -16,7 +16,7 @@ from xpnet.program.lowerings import generic
 pytestmark = pytest.mark.usefixtures("cuda_on_host")
 
 _some = settings(max_examples=300, deadline=None, derandomize=True, database=None)
-_few = settings(max_examples=16, deadline=None, derandomize=True, database=None)
+_few = settings(max_examples=12, deadline=None, derandomize=True, database=None)
 _seeds = given(st.integers(0, 2**32))
 
 
@@ -70,7 +70,7 @@ def test_whole_numbers(lower: str, seed: int) -> None:
 
 
 @slow_lowerings
-@settings(_few, max_examples=10)
+@settings(_few, max_examples=8)
 @_seeds
 def test_loops_on_whole_numbers(lower: str, seed: int) -> None:
     _check_loop(seed, lower, whole=True)
