@@ -49,7 +49,7 @@ def cut_everything(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(shares, "_PART", 1e-6)
     patch.setattr(shares, "_BARRIER", 1e-6)
     patch.setattr(shares, "_WAKING", 0.0)
-    patch.setattr(loops, "_LINE", 1)
+    patch.setattr(shares, "_LINE", 1)
     patch.setattr(loops, "_BLOCK", 8)
     patch.setattr(lanes, "_LANES", 2)
     patch.setattr(products, "_TINY", 0)

@@ -43,7 +43,7 @@ class LaneWriter(GroupWriter):
     @property
     def _rows_at_once(self) -> int:
         """Rows that there are, or that a part has."""
-        return self._each if self._parts > 1 else self._sizes[0]
+        return self._cut.each if self._cut.parts > 1 else self._sizes[0]
 
     @property
     def _lanes(self) -> int:
@@ -61,9 +61,9 @@ class LaneWriter(GroupWriter):
     def _lane(self, n: int, entries: int = 1) -> str:
         """Return the text of a lane's number in new scratch memory: one for a row, or for an entry of it."""
         size = self._lanes * entries
-        place = self._around.scratch(size * self._parts, self._values[n].dtype)
-        terms = [f"share * {size}"] if self._parts > 1 else []
-        begin = "start" if self._rows_at_once > _LANES else "low" if self._parts > 1 else ""
+        place = self._around.scratch(size * self._cut.parts, self._values[n].dtype)
+        terms = [f"share * {size}"] if self._cut.parts > 1 else []
+        begin = "start" if self._rows_at_once > _LANES else "low" if self._cut.parts > 1 else ""
         terms.append(f"i0 - {begin}" if begin else "i0")
         terms += [f"i1 * {self._lanes}"] if entries > 1 else []
         return f"{place.pointer}[{' + '.join(terms)} + {place.offset}]"

@@ -18,7 +18,7 @@ import numpy as np
 
 from xpnet.program.lowerings.kinds import kinds
 from xpnet.program.lowerings.numba.elements import cheap, expression
-from xpnet.program.lowerings.numba.shares import Section, cut, most
+from xpnet.program.lowerings.numba.shares import Section, cut_of, most
 from xpnet.program.passes.groups import REDUCTIONS, Group, domain, essential, strides_along
 from xpnet.program.passes.schedule import Schedule
 from xpnet.program.program import Operation, Ref, Value
@@ -26,7 +26,6 @@ from xpnet.program.program import Operation, Ref, Value
 __all__ = ["GroupWriter", "Place", "Surroundings", "indented", "reading"]
 
 _BLOCK = 4096  # entries that are added up in their own precision; the sums of blocks are in float64
-_LINE = 16  # entries that a part of a row has at the least: a line of the cache, or two
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +78,7 @@ class GroupWriter:
         self._rows = split is not None
         self._plan = Schedule(group, around.values, cheap)
         self._collapse()
-        self._cut()
+        self._cut = cut_of(self._plan, self._sizes, self._outer, self._rows, around.parts(group))
         self._stored: dict[int, str] = {}  # entries of what a later phase can load
         # Names of what is loaded, by the text of the entry: in this phase, for each row, before the loops.
         self._loaded: dict[str, str] = {}
@@ -134,33 +133,9 @@ class GroupWriter:
         else:
             self._outer = max(len(kept) - 1, 0)
 
-    def _cut(self) -> None:
-        """Find into how many parts which of the loops is cut."""
-        self._parts, self._across, self._partial = 1, 0, False
-        wanted = self._around.parts(self._group)
-        if wanted == 1 or not self._shape or (self._rows and not self._outer):
-            return
-        columns = [op for op in self._plan.members if self._plan.along(op) == "column"]
-        last = len(self._sizes) - 1
-        if columns and self._sizes[last] >= wanted * _LINE and not self._has_rows():
-            self._across, unit = last, _LINE
-        else:
-            self._across, unit, self._partial = 0, 1 if self._outer else _LINE, bool(columns)
-        size = self._sizes[self._across]
-        self._each = cut(size, wanted, unit)
-        self._parts = -(-size // self._each)
-
-    def _has_rows(self) -> bool:
-        """True if a row has numbers of its own, beside sums over columns."""
-        for op in self._plan.members:
-            along = self._plan.along(op)
-            if along == "row" or self._plan.level(op.operands[0] if along else op.results[0]) == "row":
-                return True
-        return False
-
     def _range(self, k: int) -> str:
         """Return what a loop goes over: all of a dimension, or this part of it."""
-        return "low, high" if self._parts > 1 and k == self._across else str(self._sizes[k])
+        return "low, high" if self._cut.parts > 1 and k == self._cut.across else str(self._sizes[k])
 
     def _at(self, place: Place, strides: tuple[int, ...], first: str = "") -> str:
         """Return the text of an entry."""
@@ -189,19 +164,19 @@ class GroupWriter:
             start += self._inner_loops([f"{self._column(op)} = {self._start(op)}"])
         loops = self._outer_loops(bool(totals))
         done = [f"x{op.results[0]} = np.{self._dtype(op).name}(t{op.results[0]})" for op in totals]
-        if self._parts == 1:
+        if self._cut.parts == 1:
             return [Section([*self._once, *before, *stores, *start, *loops, *done, *after])]
-        size = most(self._each, self._sizes[self._across], "low")
-        bounds = [f"low = share * {self._each}", f"high = low + {size}"]
+        size = most(self._cut.each, self._sizes[self._cut.across], "low")
+        bounds = [f"low = share * {self._cut.each}", f"high = low + {size}"]
         kept = {op.results[0]: self._kept_total(op) for op in totals}
         loops += [f"{kept[n]} = t{n}" for n in kept]
         together = [line for op in totals for line in self._total_of_parts(op, kept[op.results[0]])]
-        if self._partial:
+        if self._cut.partial:
             together += [line for op in columns for line in self._column_of_parts(op)]
-        summed = {op.results[0] for op in columns} if self._partial else set()
+        summed = {op.results[0] for op in columns} if self._cut.partial else set()
         late = tuple(n for n in self._group.results if self._plan.level(n) == "one" or n in summed)
         early = tuple(n for n in self._group.results if n not in late)
-        in_parts = Section([*bounds, *self._once, *before, *start, *loops], self._parts, early)
+        in_parts = Section([*bounds, *self._once, *before, *start, *loops], self._cut.parts, early)
         if not late:
             return [in_parts]
         ending = [*self._once, *before, *stores, *together, *done, *after]
@@ -209,14 +184,14 @@ class GroupWriter:
 
     def _kept_total(self, op: Operation) -> str:
         wide = op.name == "sum" and self._dtype(op).kind == "f"
-        place = self._around.scratch(self._parts, "float64" if wide else self._dtype(op).name)
+        place = self._around.scratch(self._cut.parts, "float64" if wide else self._dtype(op).name)
         return f"{place.pointer}[share + {place.offset}]"
 
     def _total_of_parts(self, op: Operation, kept: str) -> list[str]:
         name = f"t{op.results[0]}"
         return [
             f"{name} = {self._start(op, total=True)}",
-            f"for share in range({self._parts}):",
+            f"for share in range({self._cut.parts}):",
             f"    {name} = {self._combined(op, name, kept, 'all')}",
         ]
 
@@ -225,14 +200,14 @@ class GroupWriter:
         added = f"{entry} = {self._combined(op, entry, self._column(op), 'column')}"
         return [
             *self._inner_loops([f"{entry} = {self._start(op)}"]),
-            f"for share in range({self._parts}):",
+            f"for share in range({self._cut.parts}):",
             *indented(self._inner_loops([added])),
         ]
 
     def _column(self, op: Operation) -> str:
         """Return the entry where a sum over columns is added up."""
         n = op.results[0]
-        if not self._partial:
+        if not self._cut.partial:
             return self._entry_of_result(n)
         if n not in self._columns:
             self._columns[n] = self._in_scratch_of_row(n)
@@ -314,7 +289,7 @@ class GroupWriter:
 
     def _blocks(self, size: int) -> list[str]:
         """Return the head of a loop over pieces of the first dimension, from ``start`` to ``stop``."""
-        if self._parts == 1:
+        if self._cut.parts == 1:
             low, high, count = "", str(self._sizes[0]), str(-(-self._sizes[0] // size))
         else:
             low, high, count = "low + ", "high", f"(high - low + {size - 1}) // {size}"
@@ -411,8 +386,8 @@ class GroupWriter:
         for k in range(len(self._runs) - 1, self._outer - 1, -1):
             strides[self._runs[k][-1]] = step
             step *= self._sizes[k]
-        place = self._around.scratch(step * self._parts, self._values[n].dtype)
-        return self._at(place, tuple(strides), f"share * {step}" if self._parts > 1 else "")
+        place = self._around.scratch(step * self._cut.parts, self._values[n].dtype)
+        return self._at(place, tuple(strides), f"share * {step}" if self._cut.parts > 1 else "")
 
     def _storing(self, n: int, entry: str = "") -> str:
         """Return the line that stores a value; bytes hold 0 and 1 for False and True."""

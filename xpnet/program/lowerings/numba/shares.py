@@ -9,17 +9,18 @@ have read, all threads wait for each other.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from xpnet.program.lowerings.numba.elements import cheap
 from xpnet.program.passes.groups import REDUCTIONS, Group
+from xpnet.program.passes.schedule import Schedule
 from xpnet.program.program import Operation, Program, Value
 
 __all__ = [
-    "Piece", "Region", "Section", "cut", "in_order", "most", "parts_of", "shares_of", "time_of",
-    "wakes_the_blas",
+    "Cut", "Piece", "Region", "Section", "cut", "cut_of", "in_order", "most", "parts_of", "shares_of",
+    "time_of", "wakes_the_blas",
 ]  # fmt: skip
 
 # Nanoseconds, roughly and on one core, for an entry that is loaded or stored, cheap work on it, other work,
@@ -28,6 +29,7 @@ _ENTRY, _CHEAP, _DEAR, _PRODUCT = 0.1, 0.03, 0.4, 0.01
 _BARRIER = 100.0  # for each thread there is
 _PART = 400.0  # of an operation is worth a thread
 _WAKING = 150e3  # of a call is worth waking threads for
+_LINE = 16  # entries that a part of a row has at the least: a line of the cache, or two
 _THREADED = 2600.0  # of a matrix product, from which on the BLAS would cut it itself
 
 
@@ -116,6 +118,55 @@ _BARRIER_LINES = ["passed += 1", "if barrier(gate, threads, passed):", "    retu
 def cut(size: int, parts: int, unit: int = 1) -> int:
     """Return how many of ``size`` entries a part has: a multiple of ``unit``; the last may have fewer."""
     return -(-size // (parts * unit)) * unit
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """How the loops of a group are cut.
+
+    Attributes:
+        parts: into how many.
+        across: which of the loops.
+        each: how many of its turns a part has; the last may have fewer.
+        partial: sums over columns go across the cut.
+    """
+
+    parts: int = 1
+    across: int = 0
+    each: int = 0
+    partial: bool = False
+
+
+def cut_of(plan: Schedule, sizes: Sequence[int], outer: int, rows: bool, wanted: int) -> Cut:
+    """Return how a group is cut into at most ``wanted`` parts: by rows, or by columns if it only sums these.
+
+    Args:
+        plan: of the group's work.
+        sizes: of its loops.
+        outer: how many of them are outer ones.
+        rows: these go over rows, which have numbers of their own.
+        wanted: parts, at the most.
+    """
+    if wanted == 1 or not sizes or (rows and not outer):
+        return Cut()
+    columns = any(plan.along(op) == "column" for op in plan.members)
+    last = len(sizes) - 1
+    if columns and sizes[last] >= wanted * _LINE and not _has_rows(plan):
+        across, unit, partial = last, _LINE, False
+    else:
+        across, unit, partial = 0, 1 if outer else _LINE, columns
+    each = cut(sizes[across], wanted, unit)
+    parts = -(-sizes[across] // each)
+    return Cut(parts, across, each, partial) if parts > 1 else Cut()
+
+
+def _has_rows(plan: Schedule) -> bool:
+    """True if a row has numbers of its own, beside sums over columns."""
+    for op in plan.members:
+        along = plan.along(op)
+        if along == "row" or plan.level(op.operands[0] if along else op.results[0]) == "row":
+            return True
+    return False
 
 
 def most(each: int, size: int, start: str) -> str:
