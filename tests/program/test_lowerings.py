@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import xpnet
 from tests.loss_cases import CASES as LOSS_CASES
 from tests.nn.layer_cases import CASES as LAYER_CASES
 from tests.optim.optimizer_cases import TABLE as OPTIMIZERS
@@ -79,6 +80,20 @@ def test_functions(name: str, lower: str) -> None:
     assert_as_uncompiled(program, args, lower)
     for one, other in zip(generic.lower(program)(args), leaves(f(*args)), strict=True):
         assert_same(one, other)
+
+
+@every_lowering
+def test_the_first_call_gives_the_bits_of_all_others(lower: str) -> None:
+    def softmax(x: Any) -> Any:
+        xp = x.__array_namespace__()
+        e = xp.exp(x - xp.max(x, axis=-1, keepdims=True))
+        return e / xp.sum(e, axis=-1, keepdims=True)
+
+    compiled = xpnet.compile(softmax, lower=lower)
+    x = np.random.default_rng(0).normal(size=(40, 33))
+    first, later = compiled(x), compiled(x)
+    assert not compiled.reason
+    np.testing.assert_array_equal(first, later)
 
 
 @every_lowering

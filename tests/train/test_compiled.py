@@ -183,6 +183,22 @@ def test_divergence_without_rollback_names_step_and_layer() -> None:
         trainer.fit(X, Y, epochs=3, batch_size=10)
 
 
+@pytest.mark.parametrize("name", ["generic", "numpy", pytest.param("numba", marks=needs_numba)])
+def test_a_resumed_run_has_the_same_numbers(name, tmp_path) -> None:
+    runs = []
+    for stops in ((6,), (2, 6)):
+        trainer = make(compile=name, metrics=["accuracy"])
+        for epochs in stops:
+            trainer.fit(X, Y, epochs=epochs, batch_size=10, validation=(X[:7], Y[:7]))
+            trainer.save(tmp_path)
+            last, trainer = trainer, Trainer.load(tmp_path, backend="numpy", progress=False)
+        runs.append(last)
+    straight, resumed = runs
+    np.testing.assert_array_equal(flat(resumed), flat(straight))
+    for column in ("loss", "validation_loss", "accuracy", "validation_accuracy"):
+        assert resumed.history[column] == straight.history[column]
+
+
 class BlasThreads(Callback):
     """Notes how many threads the BLAS has while a metric is computed, and at the end of epochs."""
 

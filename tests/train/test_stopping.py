@@ -24,9 +24,9 @@ class Falling(Callback):
         measure = Evaluation.measure
         remaining = iter(losses)
 
-        def measured(evaluation, trainer, rows, *, with_loss=True):
-            found = measure(evaluation, trainer, rows, with_loss=with_loss)
-            return found | {"loss": next(remaining)} if with_loss else found
+        def measured(evaluation, trainer, rows, **options):
+            found = measure(evaluation, trainer, rows, **options)
+            return found | {"loss": next(remaining)} if options.get("with_loss", True) else found
 
         monkeypatch.setattr(Evaluation, "measure", measured)
 

@@ -197,9 +197,9 @@ class Compiled:
                 return done
             if len(self._cache) > _CACHE:
                 self._cache.popitem(last=False)
-            # Donated arrays have to be overwritten already; else the values of the recording will do.
-            value, recorded.value = recorded.value, None
-            return recorded.result(run(arrays)) if self._donate else value
+            # Not the values of the recording: the first call gives the bits of all others.
+            recorded.value = None
+            return recorded.result(run(arrays))
 
     def lowered(self, *args: Any, **options: Any) -> Callable[..., Any]:
         """Return what runs for these arguments, recording if need be."""

@@ -24,7 +24,8 @@ class Evaluation:
     """Computes outputs, loss and metrics of trainers, by compiled programs.
 
     Numbers of rows that are seen once, as when single requests are predicted, are not worth a program: one is
-    made when a number comes again.
+    made when a number comes again. Those of a run of training do, so they have one from the start; and a run
+    that is resumed then has the same numbers.
     """
 
     def __init__(self) -> None:
@@ -32,24 +33,28 @@ class Evaluation:
         self._made_of: tuple[Any, ...] = ()
         self._seen: set[tuple[str, int]] = set()
 
-    def outputs(self, trainer: Trainer, X: Any) -> Any:
-        """Return the model's raw outputs for rows on the device."""
+    def outputs(self, trainer: Trainer, X: Any, *, again: bool = False) -> Any:
+        """Return the model's raw outputs for rows on the device; ``again``: so many rows will come again."""
         n = X.shape[0]
         parts = []
         for start in range(0, n, _ROWS):
             rows = X[start : min(start + _ROWS, n), ...]
-            parts.append(self._function("outputs", trainer, rows.shape[0])(trainer.variables, rows))
+            apply = self._function("outputs", trainer, rows.shape[0], again)
+            parts.append(apply(trainer.variables, rows))
         return parts[0] if len(parts) == 1 else trainer.backend.xp.concat(parts)
 
-    def measure(self, trainer: Trainer, rows: Rows, *, with_loss: bool = True) -> dict[str, float]:
+    def measure(
+        self, trainer: Trainer, rows: Rows, *, with_loss: bool = True, again: bool = False
+    ) -> dict[str, float]:
         """Return the loss and the metrics on ``rows``, outside training mode; one transfer in all."""
         if not with_loss and not trainer.metrics:
             return {}
-        outputs = self.outputs(trainer, rows.X)
+        outputs = self.outputs(trainer, rows.X, again=again)
         named: dict[str, Any] = {}
         if with_loss:
             weighted = {} if rows.weight is None else {"sample_weight": rows.weight}
-            named["loss"] = self._function("loss", trainer, outputs.shape[0])(outputs, rows.y, **weighted)
+            loss = self._function("loss", trainer, outputs.shape[0], again)
+            named["loss"] = loss(outputs, rows.y, **weighted)
         classes = targets.is_classifier(trainer.loss)
         predictions = outputs if classes else targets.link_of(trainer.loss)(outputs)
         for name, metric in trainer.metrics.items():
@@ -57,14 +62,14 @@ class Evaluation:
         values = trainer.backend.to_host(trainer.backend.xp.stack(list(named.values())))
         return dict(zip(named, (float(v) for v in values), strict=True))
 
-    def _function(self, name: str, trainer: Trainer, rows: int) -> Any:
-        """Return the model or the loss, compiled if that number of rows was seen before."""
+    def _function(self, name: str, trainer: Trainer, rows: int, again: bool) -> Any:
+        """Return the model or the loss, compiled if that number of rows was seen before, or comes again."""
         made_of = trainer.model, trainer.loss, trainer.compile
         if made_of != self._made_of:
             self._made_of, self._seen = made_of, set()
             functions: dict[str, Any] = {"outputs": trainer.model.apply, "loss": trainer.loss}
             self._programs = {n: compile(f, lower=trainer.compile) for n, f in functions.items()}
-        if (name, rows) in self._seen:
+        if again or (name, rows) in self._seen:
             return self._programs[name]
         if len(self._seen) >= _SEEN:
             self._seen.clear()

@@ -260,7 +260,7 @@ class Trainer:
     def _measured(self, rows: Rows, *, with_loss: bool = True) -> dict[str, float]:
         steps = self._compiled
         with contextlib.nullcontext() if steps is None else steps.between_epochs(rows.X.shape[0]):
-            return self._evaluation.measure(self, rows, with_loss=with_loss)
+            return self._evaluation.measure(self, rows, with_loss=with_loss, again=True)
 
     def _chunk(self, watching: list[Callback]) -> int:
         """Return how many steps are taken at a time: all that are looked at together."""
