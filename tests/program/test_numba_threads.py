@@ -25,7 +25,7 @@ from xpnet.program.lowerings import numba, openblas
 from xpnet.program.lowerings.numba import cores, products, team
 from xpnet.program.lowerings.numba.barrier import barrier
 from xpnet.program.lowerings.numba.elements import can_be_grouped
-from xpnet.program.lowerings.numba.shares import Piece, Region, cut, in_order, shares_of
+from xpnet.program.lowerings.numba.shares import Piece, Region, cut, shares_of, with_barriers
 from xpnet.program.passes.groups import group_operations
 from xpnet.program.passes.simplify import simplify
 
@@ -112,7 +112,7 @@ _MEETING = ["passed += 1", "if barrier(gate, threads, passed):", "    return"]
     ],
 )
 def test_barriers_are_where_pieces_meet(one: Piece, other: Piece, waits: bool) -> None:
-    lines = in_order([one, other], 2)
+    lines = with_barriers([one, other], 2)
     begin = lines.index("    b") - 1
     assert (lines[begin - 3 : begin] == _MEETING) is waits
     assert lines[-3:] == _MEETING
@@ -122,13 +122,13 @@ def test_barriers_are_where_pieces_meet(one: Piece, other: Piece, waits: bool) -
 def test_a_piece_waits_for_all_since_the_last_barrier() -> None:
     first = Piece(("a",), 2, (), (_A,))
     between = Piece(("b",), 2, (), (_B,))
-    lines = in_order([first, between, Piece(("c",), 2, (_A,), ()), Piece(("d",), 2, (_B,), ())], 2)
+    lines = with_barriers([first, between, Piece(("c",), 2, (_A,), ()), Piece(("d",), 2, (_B,), ())], 2)
     assert [line.strip() for line in lines if len(line.strip()) == 1] == ["a", "b", "c", "d"]
     assert lines.count(_MEETING[0]) == 2
 
 
 def test_one_share_needs_no_barrier() -> None:
-    assert in_order([Piece(("a",)), Piece(("b",), 1, (_A,), (_A,))], 1) == ["a", "b"]
+    assert with_barriers([Piece(("a",)), Piece(("b",), 1, (_A,), (_A,))], 1) == ["a", "b"]
 
 
 # --- The numbers ------------------------------------------------------------------------------------------

@@ -198,7 +198,6 @@ class Compiled:
             if len(self._cache) > _CACHE:
                 self._cache.popitem(last=False)
             # Not the values of the recording: the first call gives the bits of all others.
-            recorded.value = None
             return recorded.result(run(arrays))
 
     def lowered(self, *args: Any, **options: Any) -> Callable[..., Any]:

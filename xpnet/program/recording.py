@@ -122,8 +122,8 @@ def _place() -> str:
 class Recorded:
     """A program with the structure of its function's arguments and result."""
 
-    def __init__(self, program: Program, result: Any, value: Any):
-        self.program, self._result, self.value = program, result, value
+    def __init__(self, program: Program, result: Any):
+        self.program, self._result = program, result
 
     def result(self, outputs: list[Any]) -> Any:
         """Return the result's container around ``outputs``."""
@@ -131,7 +131,7 @@ class Recorded:
 
 
 def record_call(f: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]) -> Recorded:
-    """Run ``f`` once and return its program beside the values of this first run."""
+    """Run ``f`` once and return its program."""
     given = [x for x in leaves([args, options]) if array_api_compat.is_array_api_obj(lowered(x))]
     if not given:
         raise RecordError("record: expected an array among the arguments, found none")
@@ -145,11 +145,10 @@ def record_call(f: Callable[..., Any], args: tuple[Any, ...], options: dict[str,
     parts = leaves(result)
     outputs = tuple(Ref(x.slot) if type(x) is Tracer and x.trace is trace else lowered(x) for x in parts)
     program = Program(inputs, tuple(trace.operations), outputs, trace.values, trace.xp)
-    value = rebuild(result, [x.value if type(x) is Tracer else x for x in parts])
     for x in parts:
         if type(x) is Tracer and x.trace is trace:
             x.value = None  # the containers are kept, not what was in them
-    return Recorded(program, result, value)
+    return Recorded(program, result)
 
 
 def record(f: Callable[..., Any]) -> Callable[..., Program]:

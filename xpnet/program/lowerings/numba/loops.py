@@ -58,7 +58,7 @@ class Surroundings:
     place: Callable[[Any], Place]
     scratch: Callable[[int, str], Place]
     constant: Callable[[Any, np.dtype[Any]], str]
-    parts: Callable[[Group], int] = lambda group: 1
+    parts: Callable[[Group], int]
 
 
 def indented(lines: list[str], by: int = 1) -> list[str]:

@@ -12,6 +12,7 @@ operation, and the rest in one, but for the BLAS.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -22,11 +23,10 @@ from xpnet.program.lowerings import openblas
 from xpnet.program.lowerings.numba.compiling import Function, compiled
 from xpnet.program.lowerings.numba.elements import can_be_grouped, cheap
 from xpnet.program.lowerings.numba.native import Native, gathers_rows
-from xpnet.program.lowerings.numba.shares import Piece, in_order, shares_of, wakes_the_blas
+from xpnet.program.lowerings.numba.shares import Piece, shares_of, wakes_the_blas, with_barriers
 from xpnet.program.lowerings.numba.team import Together
 from xpnet.program.lowerings.numpy.calls import plannable, writes_in_place
-from xpnet.program.lowerings.numpy.layout import in_order as in_c_order
-from xpnet.program.lowerings.numpy.layout import lay_out
+from xpnet.program.lowerings.numpy.layout import in_order, lay_out
 from xpnet.program.lowerings.numpy.writing import Writer
 from xpnet.program.passes.expand import expand
 from xpnet.program.passes.groups import Group, group_operations
@@ -52,7 +52,7 @@ class _Plan:
     """A program with its groups, and the place of every value."""
 
     def __init__(self, program: Program, donated: dict[int, int]):
-        program = simplify(expand(in_c_order(program)))
+        program = simplify(expand(in_order(program)))
         grouped = group_operations(program, lambda op: can_be_grouped(op, program.values))
         can = plannable(grouped)
         for operation in grouped.operations:
@@ -194,9 +194,12 @@ class _Segments(Writer):
         lines = [*head, *(f"    {line}" for line in self.lines), f"    return [{', '.join(results)}]"]
         source, made = compiled(functions, native.functions, native.constants)
         self.names.update(made)
+        wakes = wakes_the_blas(program)
         for function in functions:
-            if function.shares > 1 or wakes_the_blas(program):
-                self.names[function.name] = Together(made[function.name], function.shares)
+            one, together = made[function.name], wakes or function.shares > 1
+            self.names[function.name] = (
+                Together(one, function.shares) if together else functools.partial(one, 0, 0, 1)
+            )
         return "\n".join(lines) + "\n", source, dict(self.names)
 
     def _wanted(self) -> set[int]:
@@ -214,15 +217,14 @@ class _Segments(Writer):
         if not any(piece.lines for piece in pieces):
             return
         shares = max(piece.parts for piece in pieces)
-        code = in_order(pieces, shares)
+        code = with_barriers(pieces, shares)
         name = f"segment{len(functions)}"
         arrays = self._native.pointers(code)
         functions.append(Function(name, code, {n: self._native.kind(n) for n in arrays}, shares=shares))
         external.update(dict.fromkeys(arrays))
         self.names["gemm32"], self.names["gemm64"] = self._native.gemm
-        given = ", ".join(["1", "memory", "gemm32", "gemm64", *(f"v{n}" for n in arrays)])
-        alone = shares == 1 and not wakes_the_blas(self.program)
-        self.lines.append(f"{name}({'0, 0, 1, ' if alone else ''}{given})")
+        given = ", ".join(["memory", "gemm32", "gemm64", *(f"v{n}" for n in arrays)])
+        self.lines.append(f"{name}(1, {given})")
 
     def _checked(self, external: dict[int, None]) -> list[str]:
         """Return lines that refuse other arrays than the program's: compiled code would not notice."""
@@ -310,7 +312,7 @@ class CompiledLoop:
             advancing[number] = program.values[x.number].size
         pieces += native.carried(carry)
         self._shares = max((piece.parts for piece in pieces), default=1)
-        function = Function("loop", in_order(pieces, self._shares), arrays, advancing, self._shares)
+        function = Function("loop", with_barriers(pieces, self._shares), arrays, advancing, self._shares)
         self.compiled_source, names = compiled([function], native.functions, native.constants)
         self._memory, self._gemm = native.memory(), native.gemm
         self._address = self._memory.__array_interface__["data"][0]

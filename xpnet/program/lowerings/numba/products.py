@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any
 
 from xpnet.program.lowerings.numba.loops import Place
 from xpnet.program.lowerings.numba.shares import Section, cut, most
@@ -42,7 +41,7 @@ def product(
     if not gemm or left is None or right is None:
         return None
 
-    def call(m: Any, n: Any, *moves: str) -> str:
+    def call(m: str, n: str, *moves: str) -> str:
         moved = [f"moved({x.pointer}, {by}{x.offset})" for x, by in zip((a, b, c), moves, strict=True)]
         return (
             f"gemm(gemm{dtype[-2:]}, {left[0]}, {right[0]}, {m}, {n}, {inner}, {one}, "
@@ -51,8 +50,6 @@ def product(
 
     height, width = _tiles(rows, columns, parts)
     down, across = -(-rows // height), -(-columns // width)
-    if down * across == 1:
-        return Section([call(rows, columns, "", "", "")])
     lines: list[str] = []
     moves, sizes = ["", "", ""], [str(rows), str(columns)]
     if down > 1:

@@ -19,8 +19,8 @@ from xpnet.program.passes.schedule import Schedule
 from xpnet.program.program import Operation, Program, Value
 
 __all__ = [
-    "Cut", "Piece", "Region", "Section", "cut", "cut_of", "in_order", "most", "parts_of", "shares_of",
-    "time_of", "wakes_the_blas",
+    "Cut", "Piece", "Region", "Section", "cut", "cut_of", "most", "parts_of", "shares_of",
+    "time_of", "wakes_the_blas", "with_barriers",
 ]  # fmt: skip
 
 # Nanoseconds, roughly and on one core, for an entry that is loaded or stored, cheap work on it, other work,
@@ -87,7 +87,7 @@ def _meet(some: tuple[Region, ...], others: tuple[Region, ...]) -> bool:
     return any(x.meets(y) for x in some for y in others)
 
 
-def in_order(pieces: Iterable[Piece], shares: int) -> list[str]:
+def with_barriers(pieces: Iterable[Piece], shares: int) -> list[str]:
     """Return the code of pieces one after another, with barriers between them where they are needed.
 
     It knows ``thread`` and ``threads``, and the shares of this thread from ``first`` up to ``last``.
