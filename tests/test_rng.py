@@ -110,6 +110,15 @@ def test_permutations(n: int) -> None:
         assert not np.array_equal(drawn, np.arange(n))
 
 
+@pytest.mark.parametrize("n", [0, 1, 2, 255, 256, 1000])
+@pytest.mark.parametrize("kinds", [2, 2**40, 2**63])
+def test_words_are_ordered_as_by_a_stable_sort(n: int, kinds: int) -> None:
+    draw = np.random.default_rng(n)
+    words = draw.integers(0, kinds, size=n, dtype=np.uint64) * np.uint64(2**63 // kinds)
+    for given in (words, words // np.uint64(2**23), words | np.uint64(2**63), np.repeat(words, 2)):
+        np.testing.assert_array_equal(rng._order(given), np.argsort(given, kind="stable"), strict=True)
+
+
 def test_every_permutation_of_three_is_as_likely() -> None:
     drawn = [tuple(rng.permutation(rng.key(0).fold(i), 3).tolist()) for i in range(3000)]
     counts = np.asarray([drawn.count(p) for p in set(drawn)])

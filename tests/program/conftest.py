@@ -14,10 +14,13 @@ from xpnet.train import trainer
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _compiled_code(request: pytest.FixtureRequest) -> Iterator[None]:
+def _compiled_code(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[None]:
     cache = getattr(request.config, "cache", None)  # None under -p no:cacheprovider
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XPNET_CACHE_DIR", "" if cache is None else str(cache.mkdir("xpnet")))
+        folder = tmp_path_factory.mktemp("xpnet") if cache is None else cache.mkdir("xpnet")
+        patch.setenv("XPNET_CACHE_DIR", str(folder))
         yield
 
 

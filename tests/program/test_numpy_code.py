@@ -239,6 +239,29 @@ def test_loops(step: Any, donate: bool) -> None:
     assert not loop.reason
 
 
+@pytest.mark.parametrize("lengths", [(6, 6), (6, 5)], ids=["of one length", "of two"])
+@pytest.mark.parametrize("axis", [0, 1, -1])
+def test_loops_that_gather(lengths: tuple[int, int], axis: int) -> None:
+    def step(carry: list[Any], constants: list[Any], row: list[Any]) -> tuple[list[Any], list[Any]]:
+        xp = carry[0].__array_namespace__()
+        shape = (2, 3) if axis == 0 else (3, 2)
+        x, y = (xp.take(x, row[0], axis=axis) for x in constants)
+        return [carry[0] + xp.sum(x) * xp.sum(y)], [xp.reshape(x, shape), y]
+
+    shapes = [(n, 3) if axis == 0 else (3, n) for n in lengths]
+    constants = [np.arange(3.0 * n).reshape(shape) for n, shape in zip(lengths, shapes, strict=True)]
+    carry, plain, loop = [np.asarray(0.0)], Loop(step, "off"), Loop(step, "numpy")
+    for rows in ([[0, 4], [3, 3], [-1, -5]], [[4, 0], [1, 2], [2, 2]]):
+        given = [np.asarray(rows)]
+        (want, seen), (got, stacked) = plain(carry, constants, given), loop(carry, constants, given)
+        for a, b in zip([*got, *stacked], [*want, *seen], strict=True):
+            _same_bits(a, b)
+    for bad in (6, -7):
+        with pytest.raises(IndexError, match="out of bounds"):
+            loop(carry, constants, [np.asarray([[0, 4], [3, bad], [1, 2]])])
+    assert not loop.reason
+
+
 def test_views_of_the_state_are_made_once_and_results_lie_in_their_rows() -> None:
     step, args = training_step(optim.Adam(), dtype="float32")
     program = simplify(record(step)(*args))

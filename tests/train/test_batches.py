@@ -55,6 +55,28 @@ def test_an_epoch_can_be_drawn_without_those_before_it():
     assert [order.tolist() for order, _ in plan.epoch(3)] == third
 
 
+def test_a_plan_goes_on_with_the_draws_of_the_same_one_before():
+    from xpnet import backend
+
+    def made(rows=10, size=4, order="reshuffle", seed=0):
+        return Batches(rows, size, order, rng.key(seed), backend("numpy"))
+
+    known = made()
+    assert made().or_same(known) is known
+    for other in (made(rows=11), made(size=5), made(order="fixed"), made(seed=1)):
+        assert other.or_same(known) is other
+    assert known.or_same(None) is known
+    one_by_one = [
+        [b.tolist() for number in range(first, first + 2) for b, _ in made().or_same(known).epoch(number)]
+        for first in (1, 3, 2, 40, 41)
+    ]
+    afresh = [
+        [b.tolist() for number in range(first, first + 2) for b, _ in made().epoch(number)]
+        for first in (1, 3, 2, 40, 41)
+    ]
+    assert one_by_one == afresh
+
+
 class Seen(Callback):
     """Notes what it is told."""
 

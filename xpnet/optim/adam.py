@@ -71,6 +71,6 @@ def adam_change(
 ) -> tuple[Any, Sequence[Any]]:
     r"""Return what Adam subtracts from the parameters, and the new moments ``(m, v)``; see `adam_scalars`."""
     m, v = slots
-    m = beta1 * m + (1.0 - beta1) * g
+    m = m + (1.0 - beta1) * (g - m)
     v = beta2 * v + (1.0 - beta2) * (g * g)
-    return rate * m / (array_namespace(g).sqrt(v) + epsilon), (m, v)
+    return rate * (m / (array_namespace(g).sqrt(v) + epsilon)), (m, v)

@@ -13,7 +13,8 @@ from xpnet.errors import ConfigError
 
 __all__ = ["Batches"]
 
-_EPOCHS_AHEAD, _NUMBERS_AHEAD = 16, 2**15  # draws cost less an epoch when several are made together
+# Draws cost less an epoch when several are made together: each time twice as many, up to these.
+_EPOCHS_AHEAD, _NUMBERS_AHEAD = 16, 2**15
 
 
 class Batches:
@@ -43,6 +44,15 @@ class Batches:
         self.key, self.home = key.fold("shuffle"), home
         self._drawn: tuple[int, np.ndarray] = 0, np.empty((0, rows), dtype=np.int64)
         self._sent: tuple[int, Any] = -1, None
+
+    def or_same(self, other: Batches | None) -> Batches:
+        """Return the other plan if it is the same as this one: it has draws of the next epochs already."""
+        if other is None or self._settings() != other._settings():
+            return self
+        return other
+
+    def _settings(self) -> tuple[Any, ...]:
+        return self.rows, self.size, self.order, self.key, self.home
 
     def __len__(self) -> int:
         """Return the number of steps of an epoch."""
@@ -77,7 +87,9 @@ class Batches:
         """Return the rows in the order of an epoch, on the device; drawn for several epochs of few rows."""
         first, orders = self._drawn
         if not first <= draw < first + len(orders):
-            ahead = 1 if self.order == "fixed" else max(1, min(_EPOCHS_AHEAD, _NUMBERS_AHEAD // self.rows))
+            ahead = 1
+            if self.order == "reshuffle":
+                ahead = max(1, min(2 * len(orders), _EPOCHS_AHEAD, _NUMBERS_AHEAD // self.rows))
             self._drawn = first, orders = draw, rng.permutations(self.key, draw, ahead, self.rows)
             self._sent = -1, None
         if self._sent[0] != draw:

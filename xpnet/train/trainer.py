@@ -142,6 +142,7 @@ class Trainer:
         self.best: Best | None = None
         self.newest: Variables | None = None
         self.input_shape: tuple[int, ...] | None = None
+        self._plan: Batches | None = None
         self._compiled: CompiledSteps | None = None
         self._evaluation = Evaluation()
 
@@ -185,7 +186,8 @@ class Trainer:
         epochs = checks.count("epochs", epochs)
         train, held_out = split(self, X, y, sample_weight, class_weight, validation)
         self._check_validation(held_out)
-        plan = Batches(train.X.shape[0], batch_size, self.batches, self.key, self.backend)
+        plan = Batches(train.X.shape[0], batch_size, self.batches, self.key, self.backend).or_same(self._plan)
+        self._plan = plan
         bar = for_terminal(self.progress)
         callbacks = [*self.callbacks, *([bar] if bar else [])]
         patience = Patience(self.patience, self.min_delta).after(self.history)

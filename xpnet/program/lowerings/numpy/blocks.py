@@ -107,8 +107,6 @@ class Blocks(Texts):
     def filled(self, number: Any, n: int) -> str:
         shape = self._bounds[0].stop, *self._values[n].shape[1:]
         full = self._around.full(number, shape)
-        if full.ndim < len(shape):
-            return self.names.of(full)
         name = f"{self.names.of(full)}_rows"
         self._known[name] = [full[: rows.stop - rows.start] for rows in self._bounds]
         return name

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from xpnet.program.lowerings.numpy.blocks import can_be_cut
-from xpnet.program.lowerings.numpy.calls import plannable, writes_in_place
+from xpnet.program.lowerings.numpy.calls import plannable, rows_of, writes_in_place
 from xpnet.program.lowerings.numpy.layout import lay_out
 from xpnet.program.lowerings.numpy.writing import Writer
 from xpnet.program.passes.groups import Group, group_operations, may_overwrite
@@ -39,9 +39,9 @@ def lower(program: Program, donated: dict[int, int] | None = None) -> NumpyProgr
 class _Plan:
     """A program with its groups, and the place of every value."""
 
-    def __init__(self, program: Program, donated: dict[int, int]):
+    def __init__(self, program: Program, donated: dict[int, int], gathering: Collection[int] = ()):
         grouped = group_operations(program, lambda operation: can_be_cut(operation, program))
-        can = plannable(grouped)
+        can = plannable(grouped, gathering)
         for operation in grouped.operations:
             if isinstance(operation, Group):
                 can.update(operation.results)
@@ -95,31 +95,49 @@ def lower_loop(program: Program, carry: int, constants: int) -> NumpyLoop | None
         carry: number of arrays of the state.
         constants: number of constant arrays.
     """
-    plan = _Plan(program, {i: i for i in range(carry)})
+    gathering = _gathering(program, program.inputs[carry + constants :])
+    plan = _Plan(program, {i: i for i in range(carry)}, gathering)
     placed = {*plan.layout.donated.values(), *plan.layout.copied.values()}
     for n, x in zip(program.inputs, program.outputs[:carry], strict=False):
         if n not in placed and x != Ref(n):
             return None
     if any(type(x) is not Ref for x in program.outputs[carry:]):
         return None
-    return NumpyLoop(plan, carry, constants)
+    return NumpyLoop(plan, carry, constants, gathering)
+
+
+def _gathering(program: Program, changing: Sequence[int]) -> dict[int, int]:
+    """Return those of the values that only number rows of arrays of one length, with that."""
+    lengths: dict[int, set[int]] = {n: set() for n in changing}
+    for operation in program.operations:
+        rows = rows_of(operation)
+        if rows in lengths:
+            shape = program.values[operation.operands[0].number].shape
+            lengths[rows].add(shape[operation.options.get("axis") or 0])
+    return {n: found.pop() for n, found in lengths.items() if len(found) == 1}
 
 
 class NumpyLoop:
     """A program as a loop over steps, with memory of its own; not for several threads at once.
 
     Called with the state, the constants and the sequences, it returns the state after all steps, in arrays of
-    its own or in the given ones if they are donated, and the results of each step, stacked.
+    its own or in the given ones if they are donated, and the results of each step, stacked. The numbers of
+    the rows that are gathered are looked at once for all steps.
+
+    Raises:
+        IndexError: rows shall be gathered that there are not.
 
     Attributes:
         memory: where the values lie.
         source: the generated code.
     """
 
-    def __init__(self, plan: _Plan, carry: int, constants: int):
+    def __init__(self, plan: _Plan, carry: int, constants: int, gathering: dict[int, int]):
         program, layout = plan.program, plan.layout
+        first = carry + constants
+        self._gathering = [(program.inputs.index(n) - first, rows) for n, rows in gathering.items()]
         self._results = [program.values[x.number] for x in program.outputs[carry:]]
-        lasting, changing = program.inputs[: carry + constants], program.inputs[carry + constants :]
+        lasting, changing = program.inputs[:first], program.inputs[first:]
         writer = plan.writer(lasting=lasting, packed=(*program.inputs[:carry], *changing))
         rows = [f"v{n}" for n in changing]
         for position, x in enumerate(program.outputs[carry:]):
@@ -143,6 +161,10 @@ class NumpyLoop:
         self, carried: Sequence[Any], fixed: Sequence[Any], sequences: Sequence[Any], donate: bool = False
     ) -> tuple[list[Any], list[Any]]:
         now = [np.asarray(x, order="C") if donate else np.array(x, order="C") for x in carried]
+        for position, length in self._gathering:
+            numbers = sequences[position]
+            if numbers.size and not (numbers.min() >= -length and numbers.max() < length):
+                raise IndexError(f"take: an index is out of bounds for an axis of {length}")
         steps = len(sequences[0])
         results = [np.empty((steps, *value.shape), dtype=value.dtype_object) for value in self._results]
         rows = [np.asarray(x, order="C") for x in sequences] + results

@@ -18,7 +18,6 @@ from xpnet.program.program import Operation, Program, Ref
 __all__ = ["Writer"]
 
 _FILLED = 1 << 16  # entries of an array that is full of one number, at the most
-_WIDE = 256  # entries of a row that takes much longer than to go on to the next one
 
 
 class Writer(Texts):
@@ -238,11 +237,7 @@ class Writer(Texts):
         return self.names.of(self.full(number, value.shape))
 
     def full(self, number: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-        """Return an array that is full of one number, one for all who ask for the same.
-
-        For wide arrays it is a row, which takes less memory and is hardly slower.
-        """
-        shape = shape[-1:] if shape and shape[-1] >= _WIDE else shape
+        """Return an array that is full of one number, one for all who ask for the same."""
         size = math.prod(shape)
         for entries in self.constants:
             alike = entries.dtype == number.dtype and entries[:1].tobytes() == number.tobytes()
