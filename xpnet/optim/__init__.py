@@ -1,4 +1,6 @@
-"""First-order optimizers, learning-rate schedules and gradient clipping.
+"""Optimizers of first and second order, learning-rate schedules and gradient clipping.
+
+Those of first order take a step for each batch; `minimize` goes down a function of all data.
 
 >>> import numpy as np
 >>> from xpnet import optim
@@ -29,9 +31,25 @@ from xpnet.optim.schedules import (
     Step,
     WarmUp,
 )
+from xpnet.optim.second_order import (
+    BFGS,
+    LBFGS,
+    METHODS,
+    ConjugateGradients,
+    DampedNewton,
+    GradientDescent,
+    HessianFree,
+    Method,
+    Newton,
+    Result,
+    minimize,
+)
 from xpnet.optim.sgd import SGD
 
 __all__ = [
+    "BFGS",
+    "LBFGS",
+    "METHODS",
     "OPTIMIZERS",
     "SCHEDULES",
     "SGD",
@@ -39,12 +57,19 @@ __all__ = [
     "AdaGrad",
     "Adam",
     "AdamW",
+    "ConjugateGradients",
     "Constant",
     "Cosine",
+    "DampedNewton",
     "Exponential",
+    "GradientDescent",
+    "HessianFree",
     "Inverse",
+    "Method",
+    "Newton",
     "Optimizer",
     "RMSProp",
+    "Result",
     "Schedule",
     "Step",
     "WarmUp",
@@ -52,4 +77,5 @@ __all__ = [
     "clip_by_value",
     "get",
     "global_norm",
+    "minimize",
 ]

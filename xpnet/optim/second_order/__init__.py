@@ -1,0 +1,30 @@
+"""Methods that minimize a function by its derivatives over all data at once, and the ways they search.
+
+`minimizing` has :func:`minimize`; each method is a file; `line_search` says how far to go, `curvature` what a
+stationary point is.
+"""
+
+from xpnet.optim.second_order.base import METHODS, Method
+from xpnet.optim.second_order.bfgs import BFGS
+from xpnet.optim.second_order.conjugate_gradients import ConjugateGradients
+from xpnet.optim.second_order.curvature import extreme_eigenvalues
+from xpnet.optim.second_order.gradient_descent import GradientDescent
+from xpnet.optim.second_order.hessian_free import HessianFree
+from xpnet.optim.second_order.lbfgs import LBFGS
+from xpnet.optim.second_order.minimizing import Result, minimize
+from xpnet.optim.second_order.newton import DampedNewton, Newton
+
+__all__ = [
+    "BFGS",
+    "LBFGS",
+    "METHODS",
+    "ConjugateGradients",
+    "DampedNewton",
+    "GradientDescent",
+    "HessianFree",
+    "Method",
+    "Newton",
+    "Result",
+    "extreme_eigenvalues",
+    "minimize",
+]
