@@ -65,7 +65,7 @@ class ConjugateGradients(Directed, name="cg"):
     """
 
     formula: str = field(default="polak-ribiere", metadata={"check": _formula})
-    c2: float = field(default=0.4, metadata=BETWEEN)
+    c2: float = field(default=0.1, metadata=BETWEEN)
 
     def direction(self, objective: Objective, state: State) -> Any:
         g = state["gradient"]
@@ -81,14 +81,9 @@ class ConjugateGradients(Directed, name="cg"):
         return new if float(new @ g) < 0.0 else -g
 
     def first_step(self, state: State, slope: float) -> float:
-        if "slope" not in state:
+        if not state.get("change", 0.0) < 0.0:
             return super().first_step({}, slope)
-        return min(state["step"] * state["slope"] / slope, 1e3 * state["step"])
+        return 2.0 * state["change"] / slope
 
     def kept(self, state: State, direction: Any, found: Found) -> State:
-        return {
-            "direction": direction,
-            "gradient_before": state["gradient"],
-            "step": found.step,
-            "slope": float(direction @ state["gradient"]),
-        }
+        return {"direction": direction, "gradient_before": state["gradient"]}

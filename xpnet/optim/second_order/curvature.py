@@ -79,18 +79,19 @@ def _of_tridiagonal(xp: Any, like: Any, diagonal: list[float], beside: list[floa
     return values, vectors
 
 
-def nature_of(lowest: float, highest: float, precision: float) -> str:
-    """Return what a stationary point is by its extreme eigenvalues.
+def nature_of(lowest: float, highest: float, eps: float) -> str:
+    r"""Return what a stationary point is by its extreme eigenvalues.
 
-    ``"minimum"``, ``"maximum"``, ``"saddle"``, or ``"flat"`` where the lowest is zero within ``precision`` of
-    the largest.
+    ``"minimum"``, ``"maximum"``, ``"saddle"``, or ``"flat"`` where the lowest is as good as zero. Measured by
+    the largest one, a minimum's is above $\sqrt\epsilon$, and a saddle's below $-\sqrt[3]\epsilon$, as close
+    to a flat valley curvature is often a little negative.
 
-    >>> [nature_of(*pair, 1e-6) for pair in [(1.0, 2.0), (-1.0, 2.0), (-2.0, -1.0), (0.0, 1.0)]]
+    >>> [nature_of(*pair, 1e-16) for pair in [(1.0, 2.0), (-1.0, 2.0), (-2.0, -1.0), (0.0, 1.0)]]
     ['minimum', 'saddle', 'maximum', 'flat']
     """
-    zero = precision * max(abs(lowest), abs(highest))
-    if lowest > zero:
+    size = max(abs(lowest), abs(highest))
+    if lowest > eps ** (1 / 2) * size:
         return "minimum"
-    if lowest < -zero:
-        return "maximum" if highest < -zero else "saddle"
+    if lowest < -(eps ** (1 / 3)) * size:
+        return "maximum" if highest < 0.0 else "saddle"
     return "flat"

@@ -69,8 +69,8 @@ class _Line:
         return point.value <= self.value + self.c1 * point.step * self.slope
 
     def is_level(self, point: Found) -> bool:
-        """True for a value that is higher by no more than rounding errors."""
-        return point.value <= self.value + self.rounding
+        """True for a value that differs by no more than rounding errors."""
+        return abs(point.value - self.value) <= self.rounding
 
     def is_flat(self, point: Found) -> bool:
         return abs(point.slope) <= -self.c2 * self.slope

@@ -137,10 +137,8 @@ class _Search:
             nature = self._nature()
             if nature in ("minimum", "flat"):
                 return self._result(True, message)
-            beyond = self._beyond()
-            if beyond is None:
+            if not self._escape():
                 break
-            self.state = self.method.begin(self.objective, beyond)
             self._note()
         return self._result(False, f"a {nature} from which no way down was found")
 
@@ -168,11 +166,22 @@ class _Search:
     def _nature(self) -> str:
         assert self.extremes is not None
         x = self.state["x"]
-        precision = float(array_namespace(x).finfo(x.dtype).eps) ** 0.5
-        return nature_of(self.extremes.lowest, self.extremes.highest, precision)
+        eps = float(array_namespace(x).finfo(x.dtype).eps)
+        return nature_of(self.extremes.lowest, self.extremes.highest, eps)
+
+    def _escape(self) -> bool:
+        """Begin anew at a lower point along the eigenvector of the lowest eigenvalue, if there is one."""
+        found = self._beyond()
+        if found is None:
+            return False
+        try:
+            self.state = self.method.begin(self.objective, found)
+        except ConfigError:  # the gradient is not finite there
+            return False
+        return True
 
     def _beyond(self) -> Any:
-        """Return a lower point along the eigenvector of the lowest eigenvalue; None if there is none."""
+        """Return that point, or None."""
         assert self.extremes is not None
         x, value = self.state["x"], self.state["value"]
         vector = self.extremes.vector

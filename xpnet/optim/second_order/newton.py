@@ -70,7 +70,7 @@ class DampedNewton(Method, name="damped-newton"):
         alpha = state.get("damping", self.damping * scale)
         inside = vectors.mT @ g
         for _ in range(_TRIALS):
-            shift = max(alpha, alpha - lowest)
+            shift = max(alpha, max(alpha, 1e-10 * scale) - lowest)
             part = -inside / (values + shift)
             change = vectors @ part
             predicted = float(inside @ part) + 0.5 * float(part @ (values * part))
