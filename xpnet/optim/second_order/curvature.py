@@ -47,7 +47,8 @@ def extreme_eigenvalues(product: Callable[[Any], Any], like: Any, steps: int = _
     sizes = xp.linspace(1.0, 2.0, n, dtype=like.dtype, device=like.device)
     start = xp.where(up, sizes, -sizes)
     q = start / xp.linalg.vector_norm(start)
-    basis, diagonal, beside = [q], [], []
+    basis, diagonal = [q], []
+    beside: list[float] = []
     while True:
         w = product(q)
         diagonal.append(float(q @ w))
