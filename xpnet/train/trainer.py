@@ -343,7 +343,7 @@ class Trainer:
         Training goes on from ``variables``; what was kept of other ones, ``best`` and ``newest``, is dropped.
 
         Args:
-        mask: a vector of 0 and 1 like ``variables.params.flat``, on the host or the device; None lets all
+            mask: a vector of 0 and 1 like ``variables.params.flat``, on the host or the device; None lets all
                 parameters be trained again.
 
         Raises:
