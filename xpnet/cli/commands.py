@@ -10,7 +10,7 @@ from typing import Any
 from xpnet.cli import kinds
 from xpnet.cli.console import INTERRUPTED, count, facts, message, print_environment, print_results
 from xpnet.cli.extras import require
-from xpnet.cli.settings import SettingField, resolve, setting_fields, to_toml
+from xpnet.cli.settings import SettingField, changed_settings, resolve, setting_fields, to_toml
 from xpnet.errors import ConfigError
 
 __all__ = ["env", "evaluate", "graph", "predict", "resume", "train"]
@@ -54,21 +54,20 @@ def train(
 def resume(
     *,
     run: str,
-    epochs: str | None,
-    lr: str | None,
-    device: str | None,
+    from_: str | None,
     json: bool,
     quiet: bool,
     debug: bool,
+    **flags: Any,
 ) -> int | None:
-    """Continue a run that was interrupted, exactly where it stood."""
-    fields = setting_fields()
-    number, rate = _checked(fields["epochs"], epochs), _checked(fields["lr"], lr)
+    """Continue a run that was interrupted, exactly where it stood, or with other settings from there on."""
+    changed = changed_settings(flags)
     require(*_PACKAGES)
-    from xpnet.cli.training import Interrupted, resume_run
+    from xpnet.cli.resuming import resume_run
+    from xpnet.cli.training import Interrupted
 
     try:
-        results = resume_run(run, epochs=number, lr=rate, device=device, quiet=quiet)
+        results = resume_run(run, changed, start=from_, quiet=quiet)
     except Interrupted as interrupted:
         message(str(interrupted))
         return INTERRUPTED

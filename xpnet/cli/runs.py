@@ -16,6 +16,7 @@ from xpnet.cli.settings import Settings, resolve, to_toml
 from xpnet.data import Encoder
 from xpnet.errors import CheckpointError, ConfigError
 from xpnet.files import write_atomically
+from xpnet.train.checkpoints import checkpoint_name, numbered
 
 __all__ = ["CHECKPOINTS", "RunFolder", "to_json"]
 
@@ -27,7 +28,7 @@ class RunFolder:
 
     ``config.toml`` holds the settings with everything resolved; ``environment.json`` versions, machine,
     device and the table's fingerprint; ``encoder.json`` how the table becomes arrays; ``history.csv`` a row
-    for each epoch; ``checkpoints/`` the last and the best weights; ``train.log`` what was said;
+    for each epoch; ``checkpoints/`` the last and the best weights, and numbered ones; ``train.log`` what was said;
     ``results.json`` the results, once the training has finished; ``figures/`` the pictures.
     """
 
@@ -43,9 +44,10 @@ class RunFolder:
         self.checkpoints = path / "checkpoints"
         self.made = False  # by this process
 
-    def checkpoint(self, name: str) -> Path:
-        """Return the path of the checkpoint ``best`` or ``last``."""
-        return self.checkpoints / f"{name}.safetensors"
+    def checkpoint(self, name: str | int) -> Path:
+        """Return the path of the checkpoint ``best`` or ``last``, or of a numbered one."""
+        file = checkpoint_name(name) if isinstance(name, int) else f"{name}.safetensors"
+        return self.checkpoints / file
 
     @classmethod
     def plan(cls, out: str | None, data: str) -> RunFolder:
@@ -164,6 +166,13 @@ class RunFolder:
                 with contextlib.suppress(OSError):
                     path.unlink()
 
+    def give_up_after(self, epoch: int) -> None:
+        """Remove the numbered checkpoints of later epochs: the training has gone back to ``epoch``."""
+        for later in numbered(self.checkpoints):
+            if later > epoch:
+                with contextlib.suppress(OSError):
+                    self.checkpoint(later).unlink()
+
     def has_begun(self) -> bool:
         """Whether anything has been trained, or at least saved."""
         return self.history.exists() or any(self.checkpoint(name).exists() for name in CHECKPOINTS)
@@ -201,19 +210,35 @@ class RunFolder:
             raise CheckpointError(f"'{path}' is damaged: {error}") from error
 
     def find_checkpoint(self, name: str | None) -> Path:
-        """Return the path of the checkpoint called ``name``; None takes the best one, or else the last.
+        """Return the path of a checkpoint.
+
+        Args:
+            name: best, last, or an epoch such as ``epoch-50`` or ``50``; None takes the best one, or else
+                the last.
 
         Raises:
             ConfigError: no such name.
             CheckpointError: the run has no such checkpoint.
         """
-        if name is not None and name not in CHECKPOINTS:
-            raise ConfigError(f"--checkpoint: expected best or last, found {name!r}")
-        for wanted in (name,) if name else CHECKPOINTS:
-            if self.checkpoint(wanted).is_file():
-                return self.checkpoint(wanted)
+        wanted: list[str | int] = list(CHECKPOINTS)
+        if name is not None:
+            match = re.fullmatch(r"(?:epoch-)?(\d+)", name)
+            if match is None and name not in CHECKPOINTS:
+                raise ConfigError(
+                    f"checkpoint: expected best, last or an epoch such as epoch-50, found {name!r}"
+                )
+            wanted = [int(match[1]) if match else name]
+        for one in wanted:
+            if self.checkpoint(one).is_file():
+                return self.checkpoint(one)
+        kept = [f"epoch-{epoch}" for epoch in numbered(self.checkpoints)]
+        if isinstance(wanted[-1], int) and self.checkpoint("last").is_file():
+            raise CheckpointError(
+                f"the run '{self.path}' has no checkpoint of epoch {wanted[-1]}; there are: "
+                f"{', '.join([*CHECKPOINTS, *kept])} (train with --save-every to keep more)"
+            )
         raise CheckpointError(
-            f"the run '{self.path}' has no checkpoint '{name or 'last'}': it ended before one was saved, "
+            f"the run '{self.path}' has no checkpoint '{wanted[-1]}': it ended before one was saved, "
             "or the file is gone; train anew"
         )
 

@@ -1,4 +1,4 @@
-"""``xpnet train`` and ``xpnet resume``: from a plan to a finished run folder."""
+"""``xpnet train``: from a plan to a finished run folder."""
 
 from __future__ import annotations
 
@@ -10,19 +10,16 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from xpnet import backends
-from xpnet.cli.building import build_optimizer, build_trainer
 from xpnet.cli.console import message, reason
 from xpnet.cli.finishing import finish
 from xpnet.cli.keeping import Interruption, Keeper, RunLog
-from xpnet.cli.planning import Plan, circumstances
-from xpnet.cli.preparing import Prepared, check_unchanged, prepare
+from xpnet.cli.planning import Plan
 from xpnet.cli.runs import RunFolder, to_json
-from xpnet.errors import CheckpointError, ConfigError, DivergedError
+from xpnet.errors import CheckpointError, DivergedError
 from xpnet.files import write_atomically
-from xpnet.train import Callback, ProgressBar, ProgressLines, Trainer
+from xpnet.train import Callback, ProgressBar, ProgressLines
 
-__all__ = ["Interrupted", "resume_run", "train_run"]
+__all__ = ["Interrupted", "run_training", "train_run"]
 
 
 class Interrupted(Exception):  # noqa: N818  # no error: the user wished it
@@ -40,7 +37,7 @@ def train_run(plan: Plan, *, quiet: bool = False) -> dict[str, Any]:
     run, settings = plan.run, plan.settings
     log = RunLog(run.log)
 
-    def begin() -> None:
+    def begin() -> RunFolder:
         run.make(chosen=settings.out is not None)
         held.enter_context(run.hold())
         log.path = run.log
@@ -50,98 +47,18 @@ def train_run(plan: Plan, *, quiet: bool = False) -> dict[str, Any]:
         run.write_settings(dataclasses.replace(settings, out=None))
         told = plan.describe()
         log.write(f"training begins: {told['layers']} on {told['data']}, device {told['device']}")
+        return run
 
     if not quiet:
         plan.announce()
     with contextlib.ExitStack() as held:
-        return _train(plan, log, begin, quiet=quiet)
+        return run_training(plan, log, begin, quiet=quiet)
 
 
-def resume_run(
-    path: str,
-    *,
-    epochs: int | None = None,
-    lr: float | None = None,
-    device: str | None = None,
-    quiet: bool = False,
-) -> dict[str, Any]:
-    """Continue a run from its last checkpoint, bit-identically on the same backend.
-
-    A run that was killed before its first checkpoint begins anew. A schedule spans all epochs: raising their
-    number stretches it from here on.
-
-    Args:
-        path: the run folder.
-        epochs: a higher number of epochs in all.
-        lr: another learning rate.
-        device: another device than the run's.
-        quiet: show no progress.
-
-    Returns:
-        The results, with ``"resumed"``: False if there was nothing left to do.
-
-    Raises:
-        Interrupted, DivergedError: as for `train_run`.
-        CheckpointError: no run folder, damaged, or trained by another process.
-        DataError: the table has changed.
-        ConfigError: ``epochs`` is below the run's own.
-    """
-    run = RunFolder.open(path)
-    with run.hold():
-        return _resume(run, epochs, lr, device, quiet=quiet)
-
-
-def _resume(
-    run: RunFolder, epochs: int | None, lr: float | None, device: str | None, *, quiet: bool
-) -> dict[str, Any]:
-    settings = run.read_settings()
-    if epochs is not None and epochs < settings.epochs:
-        raise ConfigError(f"--epochs: expected at least the run's own {settings.epochs}, found {epochs}")
-    if run.results.exists() and epochs in (None, settings.epochs):
-        return {**run.read_json(run.results), "resumed": False}
-    backend = backends.backend(device or settings.device)
-    settings = dataclasses.replace(
-        settings, epochs=epochs or settings.epochs, lr=lr or settings.lr, device=backend.spec
-    )
-    environment = run.read_json(run.environment)
-    check_unchanged(environment, settings)
-    prepared = prepare(settings, run.read_encoder())
-    trainer = _load(run, prepared, backend) if run.has_begun() else build_trainer(prepared, backend)
-    plan = Plan(prepared, backend, trainer, run)
-    log = RunLog(run.log)
-
-    def begin() -> None:
-        run.sweep()
-        run.results.unlink(missing_ok=True)  # of a run that is trained further: it is unfinished again
-        run.write_settings(settings)
-        environment.setdefault("resumed", []).append({"epoch": trainer.epoch, **circumstances(backend)})
-        write_atomically(run.environment, to_json(environment))
-        log.write(f"training continues after epoch {trainer.epoch} on {backend.spec}")
-
-    if not quiet:
-        plan.announce()
-        message(f"continuing after epoch {trainer.epoch} of {settings.epochs}")
-    return {**_train(plan, log, begin, quiet=quiet), "resumed": True}
-
-
-def _load(run: RunFolder, prepared: Prepared, backend: backends.Backend) -> Trainer:
-    """Return the trainer of the last checkpoint."""
-    optimizer = build_optimizer(prepared.settings, len(prepared.parts["train"]))
-    try:
-        return Trainer.load(run.find_checkpoint("last"), backend, optimizer=optimizer, progress=False)
-    except CheckpointError as error:
-        if run.checkpoint("best").is_file():
-            raise CheckpointError(
-                f"{error}. The best weights may still serve: xpnet predict {run.path} FILE "
-                "--checkpoint best; training cannot continue from them"
-            ) from error
-        raise
-
-
-def _train(plan: Plan, log: RunLog, begin: Callable[[], None], *, quiet: bool) -> dict[str, Any]:
+def run_training(plan: Plan, log: RunLog, begin: Callable[[], RunFolder], *, quiet: bool) -> dict[str, Any]:
     """Train to the end and finish; whatever happens, the state is saved and the log says so."""
     trainer, run = plan.trainer, plan.run
-    keeper = Keeper(run, log, begin)
+    keeper = Keeper(log, begin, plan.settings.save_every, plan.settings.keep_last)
     trainer.callbacks = [*([] if quiet else [_progress()]), keeper]
     earlier, begun = sum(row["seconds"] for row in trainer.history), time.monotonic()
     with _logged(log):

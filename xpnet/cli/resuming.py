@@ -1,0 +1,162 @@
+"""``xpnet resume``: a run taken up where it stood, or at an earlier checkpoint, with other settings if asked."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from xpnet import backends
+from xpnet.cli.building import build_optimizer, build_trainer, trainer_settings, with_dropout, with_rate
+from xpnet.cli.console import message
+from xpnet.cli.finishing import why_stopped
+from xpnet.cli.keeping import RunLog
+from xpnet.cli.planning import Plan, check_contradictions, circumstances
+from xpnet.cli.preparing import Prepared, check_unchanged, prepare
+from xpnet.cli.runs import RunFolder, to_json
+from xpnet.cli.settings import FIXED, Settings, setting_fields
+from xpnet.cli.training import run_training
+from xpnet.errors import CheckpointError, ConfigError
+from xpnet.files import write_atomically
+from xpnet.train import Trainer
+from xpnet.train.changes import Change, find_changes
+
+__all__ = ["resume_run"]
+
+
+def resume_run(
+    path: str, changed: Mapping[str, Any] | None = None, *, start: str | None = None, quiet: bool = False
+) -> dict[str, Any]:
+    """Continue a run from a checkpoint, bit-identically on the same backend if nothing is changed.
+
+    A run that was killed before its first checkpoint begins anew. A schedule spans all epochs: another number
+    of them stretches it from here on. Every change is told, and recorded with the epoch from which it holds.
+
+    Args:
+        path: the run folder.
+        changed: settings that shall have other values from here on, by attribute.
+        start: the checkpoint to go on from, such as ``"epoch-50"``; None takes the last. What was trained
+            after it is given up, and its settings are those from which changes are counted.
+        quiet: show no progress.
+
+    Returns:
+        The results, with ``"resumed"``: False if there was nothing left to do.
+
+    Raises:
+        Interrupted, DivergedError: as for `train_run`.
+        CheckpointError: no run folder, no such checkpoint, damaged, or trained by another process.
+        DataError: the table has changed.
+        ConfigError: a setting that a run cannot change, or changes that leave nothing to train.
+    """
+    for name in changed or {}:
+        if name in FIXED:
+            raise ConfigError(f"--{name.replace('_', '-')}: {FIXED[name]}, and stays as it is; train anew")
+    run = RunFolder.open(path)
+    with run.hold():
+        return _resume(run, dict(changed or {}), start, quiet=quiet)
+
+
+def _resume(run: RunFolder, changed: dict[str, Any], start: str | None, *, quiet: bool) -> dict[str, Any]:
+    former = run.read_settings()
+    same = all(getattr(former, name) == value for name, value in changed.items() if name != "device")
+    if run.results.exists() and start is None and same:
+        return {**run.read_json(run.results), "resumed": False}
+    backend = backends.backend(changed.get("device", former.device))
+    settings = with_rate(dataclasses.replace(former, **{**changed, "device": backend.spec}))
+    environment = run.read_json(run.environment)
+    check_unchanged(environment, settings)
+    prepared = prepare(settings, run.read_encoder())
+    settings = prepared.settings
+    check_contradictions(prepared)
+    begun = run.has_begun() or start is not None
+    trainer = _load(run, prepared, backend, start, former) if begun else build_trainer(prepared, backend)
+    earlier = [Change(**change) for change in environment.get("changes", [])]
+    kept = [change for change in earlier if change.epoch <= trainer.epoch + 1]
+    now = _undone(former, earlier[len(kept) :])
+    made = find_changes(_values(now), _values(settings), trainer.epoch + 1)
+    _check_changes(run, trainer, settings, made, start)
+    plan = Plan(prepared, backend, trainer, run, changes=[*kept, *made])
+    log = RunLog(run.log)
+    told = [f"continuing after epoch {trainer.epoch} of {settings.epochs}", *map(str, made)]
+    if start is not None:
+        told[0] += f", from '{start}'; what was trained after it is given up"
+
+    def begin() -> RunFolder:
+        run.sweep()
+        run.results.unlink(missing_ok=True)  # of a run that is trained further: it is unfinished again
+        run.write_settings(settings)
+        environment["changes"] = [dataclasses.asdict(change) for change in plan.changes]
+        environment.setdefault("resumed", []).append({"epoch": trainer.epoch, **circumstances(backend)})
+        write_atomically(run.environment, to_json(environment))
+        for line in [*told, f"device {backend.spec}"]:
+            log.write(line)
+        return run
+
+    if not quiet:
+        plan.announce()
+        for line in told:
+            message(line)
+    return {**run_training(plan, log, begin, quiet=quiet), "resumed": True}
+
+
+def _values(settings: Settings) -> dict[str, Any]:
+    """Return what may change, by the names that flags have."""
+    fields = setting_fields().values()
+    return {f.key: getattr(settings, f.attribute) for f in fields if f.attribute not in FIXED}
+
+
+def _undone(settings: Settings, changes: list[Change]) -> Settings:
+    """Return the settings before the changes, of which the last was made last."""
+    fields = {field.key: field for field in setting_fields().values()}
+    for change in reversed(changes):
+        if change.setting in fields:
+            value, field = change.before, fields[change.setting]
+            value = None if value is None else field.check(value, f"the record of changes, {field.key}")
+            settings = dataclasses.replace(settings, **{field.attribute: value})
+    return settings
+
+
+def _check_changes(
+    run: RunFolder, trainer: Trainer, settings: Settings, made: list[Change], start: str | None
+) -> None:
+    """Refuse fewer epochs or steps than are done, and changes where nothing is left to train."""
+    for name, done in (("epochs", trainer.epoch), ("max_steps", trainer.step)):
+        wanted = getattr(settings, name)
+        if wanted is not None and wanted < done:
+            thing = "epochs" if name == "epochs" else "steps"
+            raise ConfigError(
+                f"--{name.replace('_', '-')}: expected at least the {done} {thing} that are done, found "
+                f"{wanted}; raise it, or go on from an earlier checkpoint with --from"
+            )
+    asked = [change for change in made if change.setting != "device"]
+    reason = why_stopped(trainer, settings)
+    if reason is not None and (asked or start is not None):
+        what = f"--{asked[0].setting}" if asked else f"--from {start}"
+        raise ConfigError(
+            f"{what}: nothing is left to train after epoch {trainer.epoch} ({reason}); raise --epochs, "
+            "--max-steps or --patience, or go on from an earlier checkpoint with --from"
+        )
+
+
+def _load(
+    run: RunFolder, prepared: Prepared, backend: backends.Backend, start: str | None, former: Settings
+) -> Trainer:
+    """Return the trainer of a checkpoint, with the settings as they are from here on."""
+    settings = prepared.settings
+    options = trainer_settings(settings)
+    if settings.compile == former.compile:
+        del options["compile"]  # the trainer finds another way where that one is not installed
+    file = run.find_checkpoint(start or "last")
+    optimizer = build_optimizer(settings, len(prepared.parts["train"]))
+    try:
+        trainer = Trainer.load(file, backend, optimizer=optimizer, **options)
+    except CheckpointError as error:
+        if start is None and run.checkpoint("best").is_file():
+            raise CheckpointError(
+                f"{error}. The best weights may still serve: xpnet predict {run.path} FILE "
+                "--checkpoint best; training cannot continue from them"
+            ) from error
+        raise
+    trainer.model = with_dropout(trainer.model, settings.dropout)
+    return trainer
