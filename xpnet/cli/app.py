@@ -86,12 +86,12 @@ def _resume_parameters(with_choices: bool) -> tuple[Parameter, ...]:
     start = Parameter(
         "from",
         "go on from this checkpoint; what was trained after it is given up",
-        metavar="epoch-N|best|last",
+        metavar="epoch-N",
     )
     changed = []
     for field in setting_fields().values():
         if field.attribute != "data":  # those that are fixed are taken to be refused with the reason
-            help = f"{field.help}; none for none" if field.default is None else field.help
+            help = f"{field.help}; none takes it back" if field.default is None else field.help
             asked = dataclasses.replace(field, help=help, default=False if field.default is False else None)
             hidden = field.attribute in FIXED
             changed.append(dataclasses.replace(_parameter(asked, with_choices), hidden=hidden))

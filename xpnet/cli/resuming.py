@@ -1,10 +1,9 @@
-"""``xpnet resume``: a run taken up where it stood, or at an earlier checkpoint, with other settings if asked."""
+"""``xpnet resume``: a run taken up where it stood or at an earlier checkpoint, with settings changed if asked."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from xpnet import backends
@@ -52,6 +51,11 @@ def resume_run(
     for name in changed or {}:
         if name in FIXED:
             raise ConfigError(f"--{name.replace('_', '-')}: {FIXED[name]}, and stays as it is; train anew")
+    if start == "best":
+        raise ConfigError(
+            "--from: expected last or an epoch such as epoch-50, found best, which holds weights to predict "
+            "with and no state to train on from; see --save-every"
+        )
     run = RunFolder.open(path)
     with run.hold():
         return _resume(run, dict(changed or {}), start, quiet=quiet)
@@ -63,7 +67,8 @@ def _resume(run: RunFolder, changed: dict[str, Any], start: str | None, *, quiet
     if run.results.exists() and start is None and same:
         return {**run.read_json(run.results), "resumed": False}
     backend = backends.backend(changed.get("device", former.device))
-    settings = with_rate(dataclasses.replace(former, **{**changed, "device": backend.spec}))
+    changed["device"] = backend.spec
+    settings = with_rate(dataclasses.replace(former, **changed))
     environment = run.read_json(run.environment)
     check_unchanged(environment, settings)
     prepared = prepare(settings, run.read_encoder())

@@ -28,8 +28,8 @@ class RunFolder:
 
     ``config.toml`` holds the settings with everything resolved; ``environment.json`` versions, machine,
     device and the table's fingerprint; ``encoder.json`` how the table becomes arrays; ``history.csv`` a row
-    for each epoch; ``checkpoints/`` the last and the best weights, and numbered ones; ``train.log`` what was said;
-    ``results.json`` the results, once the training has finished; ``figures/`` the pictures.
+    for each epoch; ``checkpoints/`` the last and the best weights, and numbered ones; ``train.log`` what was
+    said; ``results.json`` the results, once the training has finished; ``figures/`` the pictures.
     """
 
     def __init__(self, path: Path):

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from xpnet.cli.console import message, reason
+from xpnet.cli.console import reason
 from xpnet.cli.finishing import finish
 from xpnet.cli.keeping import Interruption, Keeper, RunLog
 from xpnet.cli.planning import Plan

@@ -5,6 +5,7 @@ from xpnet.train.checkpoints import Checkpoints
 from xpnet.train.history import Best, History
 from xpnet.train.metrics import METRICS, accuracy, r2
 from xpnet.train.progress import ProgressBar, ProgressLines
+from xpnet.train.restarting import Restarts, Spread, restarts
 from xpnet.train.trainer import Trainer
 
 __all__ = [
@@ -15,7 +16,10 @@ __all__ = [
     "History",
     "ProgressBar",
     "ProgressLines",
+    "Restarts",
+    "Spread",
     "Trainer",
     "accuracy",
     "r2",
+    "restarts",
 ]

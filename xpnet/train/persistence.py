@@ -24,8 +24,8 @@ __all__ = ["load", "save"]
 
 _log = logging.getLogger("xpnet")
 
-_SETTINGS = ("dtype", "seed", "compile", "l2", "clip_norm", "clip_value", "batches", "max_steps", "patience",
-             "min_delta", "restore_best")  # fmt: skip
+_SETTINGS = ("dtype", "seed", "split_seed", "compile", "l2", "clip_norm", "clip_value", "batches",
+             "max_steps", "patience", "min_delta", "restore_best")  # fmt: skip
 
 
 def _file(path: str | os.PathLike[str]) -> Path:
@@ -144,14 +144,15 @@ def load(
 
 def _check_changes(file: Path, description: dict[str, Any], settings: dict[str, Any]) -> None:
     """Refuse settings with which a training that has begun cannot go on."""
-    seed, steps = settings.get("seed"), settings.get("max_steps")
-    stored = description["settings"].get("seed")
-    if seed is not None and seed != stored:
-        raise ConfigError(
-            f"seed: expected the {stored} of the checkpoint {file}, found {seed!r}; all draws of a training "
-            "follow from one seed, the split into training and validation rows among them: leave it out, or "
-            "train anew"
-        )
+    for name in ("seed", "split_seed"):
+        stored = description["settings"].get(name)
+        if name in settings and settings[name] != stored:
+            raise ConfigError(
+                f"{name}: expected the {stored} of the checkpoint {file}, found {settings[name]!r}; the draws "
+                "of a training follow from one seed, the split into training and validation rows among them: "
+                "leave it out, or train anew"
+            )
+    steps = settings.get("max_steps")
     if isinstance(steps, int) and steps < description["step"]:
         raise ConfigError(
             f"max_steps: expected at least the {description['step']} steps that the checkpoint {file} has "

@@ -28,6 +28,7 @@ from xpnet.train.progress import for_terminal
 from xpnet.train.rows import Rows, check_inputs, prepare, split
 from xpnet.train.steps import CompiledSteps, compiled_steps
 from xpnet.train.stopping import Patience
+from xpnet.train.symmetry import warn_of_identical_units
 
 __all__ = ["Trainer"]
 
@@ -48,6 +49,8 @@ class Trainer:
         backend: where to compute, as for :func:`xpnet.backend`.
         dtype: ``"float32"`` or ``"float64"``.
         seed: whole number, root of all draws.
+        split_seed: root of the draw that splits validation rows off; None: ``seed``. With one for several
+            trainers of different seeds, all of them have the same validation rows.
         compile: ``"auto"`` records a step once for each size of batch and runs it as a compiled program;
             what a layer or loss reads beside arrays is fixed then. Where numba is installed, long training
             goes over to it. The name of a lowering (:func:`xpnet.compile`) uses that one from the start;
@@ -100,6 +103,7 @@ class Trainer:
         backend: str | Backend = "auto",
         dtype: str = "float32",
         seed: int = 0,
+        split_seed: int | None = None,
         compile: str = "auto",
         callbacks: Sequence[Callback] = (),
         metrics: Sequence[str | Callable[..., Any]] = (),
@@ -123,6 +127,7 @@ class Trainer:
         choose(compile, self.backend.xp)  # likewise
         self.compile = compile
         self.key, self.seed = rng.key(seed), int(seed)
+        self.split_seed = None if split_seed is None else rng.key(split_seed).seed
         self.callbacks = check_callbacks(callbacks)
         self.metrics = named_metrics(metrics, targets.kind_of(self.loss))
         self.l2 = checks.not_negative("l2", l2, "pass 0 for no penalty")
@@ -336,6 +341,7 @@ class Trainer:
         if self.variables is None:
             self.variables = self.model.init(self.seed, input_shape, self.backend, self.dtype)
             self.input_shape = input_shape
+            warn_of_identical_units(self)
         if self.newest is not None:
             self.variables, self.newest = self.newest, None
         if not self._has_state_of(self.optimizer):
