@@ -8,8 +8,9 @@ from typing import Any
 
 from xpnet import backends, nn, optim
 from xpnet.cli.preparing import Prepared
+from xpnet.cli.runs import RunFolder
 from xpnet.cli.settings import Settings
-from xpnet.errors import ConfigError
+from xpnet.errors import CheckpointError, ConfigError
 from xpnet.losses import get as get_loss
 from xpnet.train import Trainer
 from xpnet.train.targets import outputs_for
@@ -18,6 +19,7 @@ __all__ = [
     "build_optimizer",
     "build_trainer",
     "layer_widths",
+    "load_trainer",
     "metric_of",
     "trainer_settings",
     "with_dropout",
@@ -110,6 +112,46 @@ def build_trainer(prepared: Prepared, backend: backends.Backend, seed: int | Non
         seed=settings.seed if seed is None else seed,
         **trainer_settings(settings),
     )
+
+
+def load_trainer(
+    run: RunFolder,
+    prepared: Prepared,
+    backend: backends.Backend,
+    start: str | None = None,
+    *,
+    recompile: bool = False,
+) -> Trainer:
+    """Return the trainer of a checkpoint, with the settings as they are from here on.
+
+    Args:
+        run: where it is.
+        prepared: the table and the settings.
+        backend: where to go on.
+        start: the checkpoint; None for the last.
+        recompile: whether ``compile`` is another setting now; one that is the same gives way where what it
+            needs is not installed.
+
+    Raises:
+        CheckpointError: there is none, or it is damaged.
+        ConfigError: settings that contradict each other or the model.
+    """
+    settings = prepared.settings
+    options = trainer_settings(settings)
+    if not recompile:
+        del options["compile"]
+    optimizer = build_optimizer(settings, len(prepared.parts["train"]))
+    try:
+        trainer = Trainer.load(run.find_checkpoint(start or "last"), backend, optimizer=optimizer, **options)
+    except CheckpointError as error:
+        if start is None and run.checkpoint("best").is_file():
+            raise CheckpointError(
+                f"{error}. The best weights may still serve: xpnet predict {run.path} FILE "
+                "--checkpoint best; training cannot continue from them"
+            ) from error
+        raise
+    trainer.model = with_dropout(trainer.model, settings.dropout)
+    return trainer
 
 
 def trainer_settings(settings: Settings) -> dict[str, Any]:

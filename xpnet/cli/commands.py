@@ -36,7 +36,8 @@ def train(
         return None
     require(*_PACKAGES)
     from xpnet.cli.planning import plan_training
-    from xpnet.cli.training import Interrupted, train_run
+    from xpnet.cli.starting import train_run
+    from xpnet.cli.training import Interrupted
 
     plan = plan_training(settings)
     if dry_run:
@@ -219,12 +220,24 @@ def _show_training(results: Mapping[str, Any], *, json: bool) -> None:
         _print_json(results)
         return
     weights = f"of epoch {results['best_epoch']}, that of the lowest validation loss"
+    told = results.get("restarts")
+    restarts = {} if told is None else {"restarts": _restarts_line(told)}
     print_results(
         results,
         {
+            **restarts,
             "weights": weights if results["best_epoch"] is not None else "of the last epoch",
             "training": f"{count(results['epochs_trained'], 'epoch')}, {count(results['steps'], 'step')}, "
             f"{results['seconds']:.1f} s on {results['device']}; {results['stopped']}",
             "run folder": results["run"],
         },
+    )
+
+
+def _restarts_line(told: Mapping[str, Any]) -> str:
+    lost = f"; {told['lost']} diverged" if told["lost"] else ""
+    return (
+        f"number {told['best']} of {told['n']} is the best, seed {told['seed']}; "
+        f"{told['measured_by'].replace('_', ' ')}: min {told['minimum']:.4g}, median {told['median']:.4g}, "
+        f"max {told['maximum']:.4g}, standard deviation {told['standard_deviation']:.2g}{lost}"
     )

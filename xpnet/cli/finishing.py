@@ -16,6 +16,7 @@ from xpnet.cli.settings import Settings
 from xpnet.files import write_atomically
 from xpnet.train import Trainer
 from xpnet.train.checkpoints import best_trainer
+from xpnet.train.restarting import best_of, spread_of
 from xpnet.train.stopping import Patience
 
 __all__ = ["finish", "why_stopped"]
@@ -46,6 +47,17 @@ def finish(plan: Plan, seconds: float) -> dict[str, Any]:
         "metrics": {name: part.metrics for name, part in measured.items()},
         "changes": [dataclasses.asdict(change) for change in plan.changes],
     }
+    rows = run.read_restarts()
+    if rows:
+        chosen = best_of(rows)
+        results["restarts"] = {
+            "n": len(rows),
+            "lost": sum(row["outcome"] == "diverged" for row in rows),
+            "best": chosen["restart"],
+            "seed": chosen["seed"],
+            "measured_by": "loss" if chosen["validation_loss"] is None else "validation_loss",
+            **dataclasses.asdict(spread_of(rows)),
+        }
     write_atomically(run.results, to_json(results))
     return results
 

@@ -1,4 +1,4 @@
-"""``xpnet resume``: a run taken up where it stood or at an earlier checkpoint, with settings changed if asked."""
+"""``xpnet resume``: a run taken up where it stood or at an earlier checkpoint, with changed settings."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from xpnet import backends
-from xpnet.cli.building import build_optimizer, build_trainer, trainer_settings, with_dropout, with_rate
+from xpnet.cli.building import build_trainer, load_trainer, with_rate
 from xpnet.cli.console import message
 from xpnet.cli.finishing import why_stopped
 from xpnet.cli.keeping import RunLog
 from xpnet.cli.planning import Plan, check_contradictions, circumstances
-from xpnet.cli.preparing import Prepared, check_unchanged, prepare
+from xpnet.cli.preparing import check_unchanged, prepare
+from xpnet.cli.restarting import are_under_way, run_restarts
 from xpnet.cli.runs import RunFolder, to_json
 from xpnet.cli.settings import FIXED, Settings, setting_fields
 from xpnet.cli.training import run_training
-from xpnet.errors import CheckpointError, ConfigError
+from xpnet.errors import ConfigError
 from xpnet.files import write_atomically
 from xpnet.train import Trainer
 from xpnet.train.changes import Change, find_changes
@@ -74,8 +75,14 @@ def _resume(run: RunFolder, changed: dict[str, Any], start: str | None, *, quiet
     prepared = prepare(settings, run.read_encoder())
     settings = prepared.settings
     check_contradictions(prepared)
-    begun = run.has_begun() or start is not None
-    trainer = _load(run, prepared, backend, start, former) if begun else build_trainer(prepared, backend)
+    in_restarts = are_under_way(run, settings)
+    if in_restarts:
+        _check_restarts(run, settings, changed, start)
+    if in_restarts or not (run.has_begun() or start is not None):
+        trainer = build_trainer(prepared, backend)
+    else:
+        recompile = settings.compile != former.compile
+        trainer = load_trainer(run, prepared, backend, start, recompile=recompile)
     earlier = [Change(**change) for change in environment.get("changes", [])]
     kept = [change for change in earlier if change.epoch <= trainer.epoch + 1]
     now = _undone(former, earlier[len(kept) :])
@@ -86,6 +93,8 @@ def _resume(run: RunFolder, changed: dict[str, Any], start: str | None, *, quiet
     told = [f"continuing after epoch {trainer.epoch} of {settings.epochs}", *map(str, made)]
     if start is not None:
         told[0] += f", from '{start}'; what was trained after it is given up"
+    if in_restarts:
+        told[0] = f"continuing with {len(run.read_restarts())} of {settings.restarts} restarts done"
 
     def begin() -> RunFolder:
         run.sweep()
@@ -102,7 +111,19 @@ def _resume(run: RunFolder, changed: dict[str, Any], start: str | None, *, quiet
         plan.announce()
         for line in told:
             message(line)
-    return {**run_training(plan, log, begin, quiet=quiet), "resumed": True}
+    run_planned = run_restarts if in_restarts else run_training
+    return {**run_planned(plan, log, begin, quiet=quiet), "resumed": True}
+
+
+def _check_restarts(run: RunFolder, settings: Settings, changed: dict[str, Any], start: str | None) -> None:
+    """Refuse changes amid restarts, which would then be compared under different settings."""
+    asked = [*(["from"] if start is not None else []), *(name for name in changed if name != "device")]
+    if asked:
+        raise ConfigError(
+            f"--{asked[0].replace('_', '-')}: expected no changes while restarts are under way "
+            f"({len(run.read_restarts())} of {settings.restarts} are done), for they are compared with each "
+            f"other; let them end first: xpnet resume {run.path}; or train anew"
+        )
 
 
 def _values(settings: Settings) -> dict[str, Any]:
@@ -142,26 +163,3 @@ def _check_changes(
             f"{what}: nothing is left to train after epoch {trainer.epoch} ({reason}); raise --epochs, "
             "--max-steps or --patience, or go on from an earlier checkpoint with --from"
         )
-
-
-def _load(
-    run: RunFolder, prepared: Prepared, backend: backends.Backend, start: str | None, former: Settings
-) -> Trainer:
-    """Return the trainer of a checkpoint, with the settings as they are from here on."""
-    settings = prepared.settings
-    options = trainer_settings(settings)
-    if settings.compile == former.compile:
-        del options["compile"]  # the trainer finds another way where that one is not installed
-    file = run.find_checkpoint(start or "last")
-    optimizer = build_optimizer(settings, len(prepared.parts["train"]))
-    try:
-        trainer = Trainer.load(file, backend, optimizer=optimizer, **options)
-    except CheckpointError as error:
-        if start is None and run.checkpoint("best").is_file():
-            raise CheckpointError(
-                f"{error}. The best weights may still serve: xpnet predict {run.path} FILE "
-                "--checkpoint best; training cannot continue from them"
-            ) from error
-        raise
-    trainer.model = with_dropout(trainer.model, settings.dropout)
-    return trainer

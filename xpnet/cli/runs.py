@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import datetime
 import difflib
 import json
 import os
 import re
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,10 @@ from xpnet.train.checkpoints import checkpoint_name, numbered
 __all__ = ["CHECKPOINTS", "RunFolder", "to_json"]
 
 CHECKPOINTS = ("best", "last")
+_RESTART_COLUMNS: dict[str, Callable[[str], Any]] = {
+    "restart": int, "seed": int, "outcome": str, "epochs": int, "steps": int,
+    "loss": float, "validation_loss": float, "best_epoch": int, "seconds": float,
+}  # fmt: skip
 
 
 class RunFolder:
@@ -29,7 +35,8 @@ class RunFolder:
     ``config.toml`` holds the settings with everything resolved; ``environment.json`` versions, machine,
     device and the table's fingerprint; ``encoder.json`` how the table becomes arrays; ``history.csv`` a row
     for each epoch; ``checkpoints/`` the last and the best weights, and numbered ones; ``train.log`` what was
-    said; ``results.json`` the results, once the training has finished; ``figures/`` the pictures.
+    said; ``results.json`` the results, once the training has finished; ``restarts.csv`` a row for each
+    restart that is over, and ``restarts/`` the one that is under way; ``figures/`` the pictures.
     """
 
     def __init__(self, path: Path):
@@ -40,6 +47,8 @@ class RunFolder:
         self.history = path / "history.csv"
         self.log = path / "train.log"
         self.results = path / "results.json"
+        self.restarts = path / "restarts.csv"
+        self.parts = path / "restarts"
         self.figures = path / "figures"
         self.checkpoints = path / "checkpoints"
         self.made = False  # by this process
@@ -156,13 +165,16 @@ class RunFolder:
         with contextlib.suppress(OSError):
             for path in files:
                 path.unlink(missing_ok=True)
-            for folder in (self.figures, self.checkpoints, self.path):
+            for folder in (
+                *self.parts.glob("*/checkpoints"), *self.parts.glob("*"),
+                *self.parts.parent.glob(self.parts.name), self.figures, self.checkpoints, self.path,
+            ):  # fmt: skip
                 folder.rmdir()
 
     def sweep(self) -> None:
         """Remove temporary files, which a killed process leaves behind."""
-        for folder in (self.path, self.figures, self.checkpoints):
-            for path in folder.glob(".*.tmp"):
+        for folder in (self.path, self.figures, self.checkpoints, self.parts):
+            for path in folder.glob("**/.*.tmp" if folder == self.parts else ".*.tmp"):
                 with contextlib.suppress(OSError):
                     path.unlink()
 
@@ -173,8 +185,44 @@ class RunFolder:
                 with contextlib.suppress(OSError):
                     self.checkpoint(later).unlink()
 
+    def restart(self, number: int) -> RunFolder:
+        """Return the part of the folder in which a restart is trained; nothing is made."""
+        part = RunFolder(self.path)
+        folder = self.parts / f"{number:03d}"
+        part.checkpoints, part.history = folder / "checkpoints", folder / "history.csv"
+        return part
+
+    def adopt(self, part: RunFolder) -> None:
+        """Make checkpoints and history of a restart those of the run; can be repeated if cut short."""
+        kept = {path.name for path in part.checkpoints.glob("*.safetensors")}
+        for name in sorted(kept):
+            _copy(part.checkpoints / name, self.checkpoints / name)
+        for path in self.checkpoints.glob("*.safetensors"):
+            if path.name not in kept:
+                path.unlink()
+        _copy(part.history, self.history)
+
+    def read_restarts(self) -> list[dict[str, Any]]:
+        """Return the rows of the restarts that are over.
+
+        Raises:
+            CheckpointError: ``restarts.csv`` is damaged.
+        """
+        if not self.restarts.is_file():
+            return []
+        try:
+            with self.restarts.open(encoding="utf-8", newline="") as file:
+                return [
+                    {name: _RESTART_COLUMNS[name](text) if text else None for name, text in row.items()}
+                    for row in csv.DictReader(file, strict=True)
+                ]
+        except (OSError, KeyError, TypeError, ValueError, csv.Error) as error:
+            raise CheckpointError(f"'{self.restarts}' is damaged: {error!r}; train anew") from error
+
     def has_begun(self) -> bool:
         """Whether anything has been trained, or at least saved."""
+        if self.restarts.exists() or any(self.parts.glob("*/checkpoints/last.safetensors")):
+            return True
         return self.history.exists() or any(self.checkpoint(name).exists() for name in CHECKPOINTS)
 
     def write_settings(self, settings: Settings) -> None:
@@ -241,6 +289,11 @@ class RunFolder:
             f"the run '{self.path}' has no checkpoint '{wanted[-1]}': it ended before one was saved, "
             "or the file is gone; train anew"
         )
+
+
+def _copy(source: Path, target: Path) -> None:
+    with source.open("rb") as file:
+        write_atomically(target, lambda out: shutil.copyfileobj(file, out))
 
 
 def to_json(value: Any) -> str:

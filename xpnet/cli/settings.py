@@ -177,6 +177,12 @@ class Settings:
         "off runs the functions one by one",
     )
     seed: int = _setting(0, kinds.seed(), "Run", "seed of everything that is drawn")
+    restarts: int = _setting(
+        1,
+        kinds.whole(1),
+        "Run",
+        "train so many times, each from other initial weights on the same rows, and keep the best",
+    )
     save_every: int | str | None = _setting(
         None,
         kinds.interval(),
@@ -200,6 +206,7 @@ FIXED = {
     **dict.fromkeys(("hidden", "activation", "init", "batch_norm"), _MODEL),
     "loss": "the form of the targets, the best weights and the patience go by it",
     "seed": "all draws and the split of the rows follow from it",
+    "restarts": "the run has had its restarts",
     "out": "the run has its folder",
 }
 """Settings that cannot change while a run goes on, and why."""

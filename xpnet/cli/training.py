@@ -1,108 +1,101 @@
-"""``xpnet train``: from a plan to a finished run folder."""
+"""A training run to its end in its run folder, whatever ends it."""
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import logging
 import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from xpnet.cli.console import reason
+from xpnet.cli.console import message, reason
 from xpnet.cli.finishing import finish
 from xpnet.cli.keeping import Interruption, Keeper, RunLog
 from xpnet.cli.planning import Plan
-from xpnet.cli.runs import RunFolder, to_json
+from xpnet.cli.runs import RunFolder
 from xpnet.errors import CheckpointError, DivergedError
-from xpnet.files import write_atomically
 from xpnet.train import Callback, ProgressBar, ProgressLines
 
-__all__ = ["Interrupted", "run_training", "train_run"]
+__all__ = ["Interrupted", "fit", "guarded", "logged", "progress", "run_training"]
 
 
 class Interrupted(Exception):  # noqa: N818  # no error: the user wished it
     """Ctrl-C during training; the state has been saved."""
 
 
-def train_run(plan: Plan, *, quiet: bool = False) -> dict[str, Any]:
-    """Train, and return the results as they are written to ``results.json``.
+def run_training(plan: Plan, log: RunLog, begin: Callable[[], RunFolder], *, quiet: bool) -> dict[str, Any]:
+    """Train to the end and finish; return the results as they are written to ``results.json``.
+
+    Raises:
+        Interrupted, DivergedError, CheckpointError: as for `guarded`.
+    """
+    trainer = plan.trainer
+    keeper = Keeper(log, begin, plan.settings.save_every, plan.settings.keep_last)
+    trainer.callbacks = [*([] if quiet else [progress()]), keeper]
+    earlier, begun = sum(row["seconds"] for row in trainer.history), time.monotonic()
+    with logged(log, quiet=quiet), guarded(plan, keeper, log):
+        fit(plan, keeper)
+        keeper.save(trainer)
+        results = finish(plan, earlier + time.monotonic() - begun)
+        log.write(f"finished: {results['stopped']}; {results['metrics']}")
+    return results
+
+
+@contextlib.contextmanager
+def guarded(plan: Plan, keeper: Keeper, log: RunLog, where: str = "") -> Iterator[None]:
+    """Inside this context, whatever ends the training, its state is saved and the log says so.
+
+    Args:
+        plan: the training.
+        keeper: what saves it.
+        log: the run's log.
+        where: what messages say behind the epoch.
 
     Raises:
         Interrupted: Ctrl-C; the state is saved.
         DivergedError: the loss is not finite; the last good state is saved.
         CheckpointError: the disk is full, or the like.
     """
-    run, settings = plan.run, plan.settings
-    log = RunLog(run.log)
-
-    def begin() -> RunFolder:
-        run.make(chosen=settings.out is not None)
-        held.enter_context(run.hold())
-        log.path = run.log
-        write_atomically(run.environment, to_json(plan.environment()))
-        write_atomically(run.encoder, to_json(plan.prepared.encoder.to_json()))
-        # last, for a folder with a configuration is a run, and one without is none
-        run.write_settings(dataclasses.replace(settings, out=None))
-        told = plan.describe()
-        log.write(f"training begins: {told['layers']} on {told['data']}, device {told['device']}")
-        return run
-
-    if not quiet:
-        plan.announce()
-    with contextlib.ExitStack() as held:
-        return run_training(plan, log, begin, quiet=quiet)
-
-
-def run_training(plan: Plan, log: RunLog, begin: Callable[[], RunFolder], *, quiet: bool) -> dict[str, Any]:
-    """Train to the end and finish; whatever happens, the state is saved and the log says so."""
     trainer, run = plan.trainer, plan.run
-    keeper = Keeper(log, begin, plan.settings.save_every, plan.settings.keep_last)
-    trainer.callbacks = [*([] if quiet else [_progress()]), keeper]
-    earlier, begun = sum(row["seconds"] for row in trainer.history), time.monotonic()
-    with _logged(log):
-        try:
-            _fit(plan, keeper)
-            keeper.save(trainer)
-            results = finish(plan, earlier + time.monotonic() - begun)
-        except KeyboardInterrupt:
-            keeper.save_if_possible(trainer)
-            if not run.has_begun():
-                run.discard()
-                raise Interrupted("interrupted before the first epoch; nothing was saved") from None
-            log.write(f"interrupted after epoch {trainer.epoch}")
-            saved = max(0, keeper.saved_epoch)
-            which = "" if saved == trainer.epoch else f" after epoch {saved}"
-            raise Interrupted(
-                f"interrupted after epoch {trainer.epoch}; the state{which} is saved. "
-                f"Continue with: xpnet resume {run.path}"
-            ) from None
-        except (OSError, CheckpointError) as error:
-            if keeper.has_saved:
-                keeper.check_folder()
-            if not run.has_begun():
-                run.discard()
-                raise
-            log.write(f"failed: {reason(error)}")
-            raise CheckpointError(
-                f"{reason(error)}. When that is mended, continue with: xpnet resume {run.path}"
-            ) from error
-        except Exception as error:
-            keeper.save_if_possible(trainer)
-            if not run.has_begun():
-                run.discard()
-                raise
-            log.write(f"failed: {error}")
-            if isinstance(error, DivergedError):
-                advice = f"to go on from there with another rate: xpnet resume {run.path} --lr X"
-                error.args = (f"{error}; {advice}",)
+    try:
+        yield
+    except KeyboardInterrupt:
+        keeper.save_if_possible(trainer)
+        if not run.has_begun():
+            run.discard()
+            raise Interrupted("interrupted before the first epoch; nothing was saved") from None
+        log.write(f"interrupted after epoch {trainer.epoch}{where}")
+        saved = max(0, keeper.saved_epoch)
+        which = "" if saved == trainer.epoch else f" after epoch {saved}"
+        raise Interrupted(
+            f"interrupted after epoch {trainer.epoch}{where}; the state{which} is saved. "
+            f"Continue with: xpnet resume {run.path}"
+        ) from None
+    except (OSError, CheckpointError) as error:
+        if keeper.has_saved:
+            keeper.check_folder()
+        if not run.has_begun():
+            run.discard()
             raise
-        log.write(f"finished: {results['stopped']}; {results['metrics']}")
-    return results
+        log.write(f"failed: {reason(error)}")
+        raise CheckpointError(
+            f"{reason(error)}. When that is mended, continue with: xpnet resume {run.path}"
+        ) from error
+    except Exception as error:
+        keeper.save_if_possible(trainer)
+        if not run.has_begun():
+            run.discard()
+            raise
+        log.write(f"failed: {error}")
+        if isinstance(error, DivergedError) and keeper.has_saved:
+            advice = f"to go on from there with another rate: xpnet resume {run.path} --lr X"
+            error.args = (f"{error}; {advice}",)
+        raise
 
 
-def _fit(plan: Plan, keeper: Keeper) -> None:
+def fit(plan: Plan, keeper: Keeper) -> None:
+    """Train as the settings say; Ctrl-C ends it after a step."""
     trainer, settings, parts = plan.trainer, plan.settings, plan.prepared.parts
     held_out = parts["validation"]
     with Interruption("stopping after this step (Ctrl-C again: at once)") as interruption:
@@ -116,16 +109,34 @@ def _fit(plan: Plan, keeper: Keeper) -> None:
         )
 
 
-def _progress() -> Callback:
-    return ProgressBar() if sys.stderr.isatty() else ProgressLines()
+def progress(label: str = "") -> Callback:
+    """Return what shows the training: a bar on a terminal, lines elsewhere."""
+    return ProgressBar(label) if sys.stderr.isatty() else ProgressLines(label=label)
+
+
+class _Shown(logging.Handler):
+    """Shows warnings on stderr, each once."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.known: set[str] = set()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        line = record.getMessage()
+        if line not in self.known:
+            self.known.add(line)
+            message(f"{record.levelname.lower()}: {line}")
 
 
 @contextlib.contextmanager
-def _logged(log: RunLog) -> Iterator[None]:
-    """Write what the library logs to the run's log as well."""
+def logged(log: RunLog, *, quiet: bool) -> Iterator[None]:
+    """Write what the library logs to the run's log as well, and show warnings unless ``quiet``."""
     logger = logging.getLogger("xpnet")
-    logger.addHandler(log)
+    handlers = [log, *([] if quiet else [_Shown()])]
+    for handler in handlers:
+        logger.addHandler(handler)
     try:
         yield
     finally:
-        logger.removeHandler(log)
+        for handler in handlers:
+            logger.removeHandler(handler)

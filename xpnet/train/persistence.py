@@ -148,7 +148,7 @@ def _check_changes(file: Path, description: dict[str, Any], settings: dict[str, 
         stored = description["settings"].get(name)
         if name in settings and settings[name] != stored:
             raise ConfigError(
-                f"{name}: expected the {stored} of the checkpoint {file}, found {settings[name]!r}; the draws "
+                f"{name}: expected the {stored} of the checkpoint {file}, found {settings[name]!r}; draws "
                 "of a training follow from one seed, the split into training and validation rows among them: "
                 "leave it out, or train anew"
             )

@@ -20,7 +20,7 @@ __all__ = [
     "Restarts",
     "Spread",
     "all_diverged",
-    "best_row",
+    "best_of",
     "loss_of",
     "restart_row",
     "restart_seed",
@@ -63,8 +63,8 @@ class Restarts:
         trainer: the best of them, by the lowest validation loss of any epoch, or without validation rows by
             the training loss of the last epoch.
         table: a row for each restart: ``restart`` (from 1), ``seed``, ``outcome`` ("done", "diverged" or
-            "interrupted"), ``epochs``, ``steps``, ``loss`` (training), ``validation_loss`` (the lowest) and
-            ``best_epoch``. Losses of one that diverged are None. ``table.to_csv(path)`` writes it.
+            "interrupted"), ``epochs``, ``steps``, ``loss`` (training), ``validation_loss`` (the lowest),
+            ``best_epoch`` and ``seconds``. Losses of one that diverged are None.
         best: the row of the best.
         spread: of what they are compared by.
         interrupted: whether Ctrl-C ended them before the last.
@@ -148,13 +148,13 @@ def restarts(
         shape = one.input_shape
         row = restart_row(number, one, outcome)
         rows.append(row)
-        if math.isfinite(loss_of(row)) and best_row(rows) is row:
+        if math.isfinite(loss_of(row)) and best_of(rows) is row:
             kept = one
         if interrupted:
             break
     if kept is None:
         raise all_diverged(rows)
-    return Restarts(kept, History(rows), best_row(rows), spread_of(rows), interrupted)
+    return Restarts(kept, History(rows), best_of(rows), spread_of(rows), interrupted)
 
 
 def restart_seed(seed: int, number: int) -> int:
@@ -182,6 +182,7 @@ def restart_row(number: int, trainer: Trainer, outcome: str) -> dict[str, Any]:
         "loss": None if lost else trainer.history.rows[-1]["loss"],
         "validation_loss": held_out,
         "best_epoch": None if best is None else best.epoch,
+        "seconds": round(sum(row["seconds"] for row in trainer.history), 3),
     }
 
 
@@ -191,7 +192,7 @@ def loss_of(row: dict[str, Any]) -> float:
     return math.inf if loss is None else loss
 
 
-def best_row(rows: Iterable[dict[str, Any]]) -> dict[str, Any]:
+def best_of(rows: Iterable[dict[str, Any]]) -> dict[str, Any]:
     """Return the row of the lowest loss, of equal ones the first."""
     return min(rows, key=loss_of)
 
