@@ -137,9 +137,11 @@ def _undone(settings: Settings, changes: list[Change]) -> Settings:
     fields = {field.key: field for field in setting_fields().values()}
     for change in reversed(changes):
         if change.setting in fields:
-            value, field = change.before, fields[change.setting]
-            value = None if value is None else field.check(value, f"the record of changes, {field.key}")
-            settings = dataclasses.replace(settings, **{field.attribute: value})
+            field = fields[change.setting]
+            before: dict[str, Any] = {field.attribute: change.before}
+            if change.before is not None:
+                before[field.attribute] = field.check(change.before, f"the record of changes, {field.key}")
+            settings = dataclasses.replace(settings, **before)
     return settings
 
 

@@ -273,7 +273,7 @@ class RunFolder:
             match = re.fullmatch(r"(?:epoch-)?(\d+)", name)
             if match is None and name not in CHECKPOINTS:
                 raise ConfigError(
-                    f"checkpoint: expected best, last or an epoch such as epoch-50, found {name!r}"
+                    f"--checkpoint: expected best or last, or an epoch such as epoch-50, found {name!r}"
                 )
             wanted = [int(match[1]) if match else name]
         for one in wanted:
