@@ -87,7 +87,7 @@ def _resume(run: RunFolder, changed: dict[str, Any], start: str | None, *, quiet
     kept = [change for change in earlier if change.epoch <= trainer.epoch + 1]
     now = _undone(former, earlier[len(kept) :])
     made = find_changes(_values(now), _values(settings), trainer.epoch + 1)
-    _check_changes(run, trainer, settings, made, start)
+    _check_changes(trainer, settings, made, start)
     plan = Plan(prepared, backend, trainer, run, changes=[*kept, *made])
     log = RunLog(run.log)
     told = [f"continuing after epoch {trainer.epoch} of {settings.epochs}", *map(str, made)]
@@ -145,18 +145,13 @@ def _undone(settings: Settings, changes: list[Change]) -> Settings:
     return settings
 
 
-def _check_changes(
-    run: RunFolder, trainer: Trainer, settings: Settings, made: list[Change], start: str | None
-) -> None:
-    """Refuse fewer epochs or steps than are done, and changes where nothing is left to train."""
-    for name, done in (("epochs", trainer.epoch), ("max_steps", trainer.step)):
-        wanted = getattr(settings, name)
-        if wanted is not None and wanted < done:
-            thing = "epochs" if name == "epochs" else "steps"
-            raise ConfigError(
-                f"--{name.replace('_', '-')}: expected at least the {done} {thing} that are done, found "
-                f"{wanted}; raise it, or go on from an earlier checkpoint with --from"
-            )
+def _check_changes(trainer: Trainer, settings: Settings, made: list[Change], start: str | None) -> None:
+    """Refuse fewer epochs than are done, and changes where nothing is left to train."""
+    if settings.epochs < trainer.epoch:
+        raise ConfigError(
+            f"--epochs: expected at least the {trainer.epoch} epochs that are done, found {settings.epochs}; "
+            "raise it, or go on from an earlier checkpoint with --from"
+        )
     asked = [change for change in made if change.setting != "device"]
     reason = why_stopped(trainer, settings)
     if reason is not None and (asked or start is not None):
