@@ -157,7 +157,11 @@ CHANGED = {
     "schedule": ("cosine", "constant", "cosine"),
     "warmup": ("9", "0", "9"),
     "weight_decay": None,  # likewise
+    "l1": ("0.002", "0.0", "0.002"),
     "l2": ("0.001", "0.0", "0.001"),
+    "max_norm": ("3", "none", "3.0"),
+    "label_smoothing": ("0.1", "0.0", "0.1"),
+    "gradient_noise": ("0.2", "0.0", "0.2"),
     "clip_norm": ("0.1", "none", "0.1"),
     "clip_value": ("0.01", "none", "0.01"),
     "epochs": ("7", "6", "7"),
@@ -165,6 +169,7 @@ CHANGED = {
     "batch_size": ("100", "64", "100"),
     "batches": ("fixed", "reshuffle", "fixed"),
     "patience": ("3", "none", "3"),
+    "min_delta": ("1e-05", "0.0", "1e-05"),
     "device": None,  # test_resume
     "dtype": ("float64", "float32", "float64"),
     "compile": ("off", "auto", "off"),

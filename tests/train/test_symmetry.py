@@ -100,3 +100,12 @@ def test_no_warning_for_others(caplog):
         for name in ("random", "linear", "linear in a list", "one hidden unit"):
             make(model=CASES[name][0]).fit(X, Y, epochs=1)
     assert not caplog.records
+
+
+def test_noise_makes_them_differ_and_silences_the_warning(caplog):
+    trainer = make(model=CASES["ones"][0], gradient_noise=0.1)
+    with caplog.at_level(logging.WARNING, "xpnet"):
+        trainer.fit(X, Y, epochs=2, batch_size=7)
+    weight = trainer.variables.params["0.weight"]
+    assert np.abs(weight - weight[:, :1]).max() > 1e-6
+    assert not caplog.records

@@ -42,7 +42,7 @@ def finish(plan: Plan, seconds: float) -> dict[str, Any]:
         "epochs_trained": trainer.epoch,
         "steps": trainer.step,
         "best_epoch": trainer.best.epoch if trainer.best is not None else None,
-        "stopped": why_stopped(trainer, plan.settings),
+        "stopped": why_stopped(trainer, plan.settings) or "ended by a callback",
         "seconds": round(seconds, 3),
         "metrics": {name: part.metrics for name, part in measured.items()},
         "changes": [dataclasses.asdict(change) for change in plan.changes],
@@ -66,6 +66,8 @@ def why_stopped(trainer: Trainer, settings: Settings) -> str | None:
     """Return why there is nothing left to train, or None if there is something."""
     if trainer.epoch >= settings.epochs:
         return "all epochs done"
+    if trainer.stuck:
+        return trainer.stuck
     steps, patience = settings.max_steps, settings.patience
     if steps is not None and trainer.step >= steps:
         return f"all {count(steps, 'step')} done"

@@ -129,8 +129,11 @@ def plan_training(settings: Settings) -> Plan:
 def check_contradictions(prepared: Prepared) -> None:
     """Raise a `ConfigError` if a setting asks for what another one rules out."""
     settings = prepared.settings
-    if settings.patience is not None and len(prepared.parts["validation"]) == 0:
-        raise ConfigError("--patience: expected validation rows to stop by, found none; use --validation 0.1")
+    for flag, value in (("patience", settings.patience), ("min-delta", settings.min_delta)):
+        if value and len(prepared.parts["validation"]) == 0:
+            raise ConfigError(
+                f"--{flag}: expected validation rows to stop by, found none; use --validation 0.1"
+            )
     if settings.keep_last is not None and settings.save_every is None:
         raise ConfigError("--keep-last: expected --save-every N with it, which numbers checkpoints; add it")
 

@@ -20,7 +20,7 @@ from xpnet.cli.training import run_training
 from xpnet.errors import ConfigError
 from xpnet.files import write_atomically
 from xpnet.train import Trainer
-from xpnet.train.changes import Change, find_changes
+from xpnet.train.changes import Change
 
 __all__ = ["resume_run"]
 
@@ -86,7 +86,7 @@ def _resume(run: RunFolder, changed: dict[str, Any], start: str | None, *, quiet
     earlier = [Change(**change) for change in environment.get("changes", [])]
     kept = [change for change in earlier if change.epoch <= trainer.epoch + 1]
     now = _undone(former, earlier[len(kept) :])
-    made = find_changes(_values(now), _values(settings), trainer.epoch + 1)
+    made = _changes(now, settings, trainer.epoch + 1)
     _check_changes(trainer, settings, made, start)
     plan = Plan(prepared, backend, trainer, run, changes=[*kept, *made])
     log = RunLog(run.log)
@@ -126,10 +126,13 @@ def _check_restarts(run: RunFolder, settings: Settings, changed: dict[str, Any],
         )
 
 
-def _values(settings: Settings) -> dict[str, Any]:
-    """Return what may change, by the names that flags have."""
-    fields = setting_fields().values()
-    return {f.key: getattr(settings, f.attribute) for f in fields if f.attribute not in FIXED}
+def _changes(now: Settings, then: Settings, epoch: int) -> list[Change]:
+    """Return what differs of the settings that may change, by the names of their flags."""
+    return [
+        Change(epoch, field.key, getattr(now, name), getattr(then, name))
+        for name, field in setting_fields().items()
+        if name not in FIXED and getattr(now, name) != getattr(then, name)
+    ]
 
 
 def _undone(settings: Settings, changes: list[Change]) -> Settings:

@@ -78,6 +78,8 @@ def _all_equal(params: Parameters, path: str, name: str) -> bool:
 
 def warn_of_identical_units(trainer: Trainer) -> None:
     """Log a warning for layers whose units begin identical; called before the first epoch."""
+    if trainer.gradient_noise:
+        return  # which is another one for each unit
     params = trainer.variables.params  # type: ignore[union-attr]
     with trainer.backend.activate():
         layers = identical_units(trainer.model, params)
