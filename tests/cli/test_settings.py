@@ -16,7 +16,7 @@ from xpnet.optim import SCHEDULES
 # setting: (flag text, its value, TOML value of a wrong type, flag text of a wrong value)
 CASES = {
     "data": ("a.csv", "a.csv", 3, ""),
-    "target": ("y", "y", ["y"], ""),
+    "target": (["a", "b"], ("a", "b"), [1], ""),
     "task": ("Regression", "regression", 1, "clustering"),
     "drop": (["a", "b"], ("a", "b"), 1, [""]),
     "categorical": (["a"], ("a",), [1], [""]),
@@ -90,6 +90,12 @@ def test_toml_of_the_wrong_type(name, folder):
     Path("run.toml").write_text(f"{key} = {shown}\n")
     with pytest.raises(ConfigError, match=rf"'run.toml', key '{key}': expected .*, found "):
         resolve({}, "run.toml")
+
+
+def test_one_target_is_a_text(folder):
+    Path("run.toml").write_text('target = ["a"]\n')
+    assert resolve({}, "run.toml") == resolve({"target": ["a"]}) == Settings(target="a")
+    assert 'target = "a"\n' in to_toml(Settings(target="a"))
 
 
 def test_flags_win_over_the_file_and_the_file_over_defaults(folder):

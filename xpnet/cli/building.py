@@ -83,7 +83,7 @@ def build_trainer(prepared: Prepared, backend: backends.Backend) -> Trainer:
     loss = get_loss(settings.loss)
     model = nn.MLP(
         settings.hidden,
-        outputs_for(loss, encoder.n_classes),
+        outputs_for(loss, encoder.n_classes, len(encoder.targets)),
         activation=settings.activation,
         weight_init=settings.init,
         dropout=settings.dropout,
@@ -112,5 +112,6 @@ def build_trainer(prepared: Prepared, backend: backends.Backend) -> Trainer:
 def layer_widths(prepared: Prepared) -> str:
     """Return the widths of the layers in the usual short form, such as ``64-128-10``."""
     settings = prepared.settings
-    outputs = outputs_for(get_loss(settings.loss), prepared.encoder.n_classes)
-    return "-".join(map(str, (prepared.encoder.n_features, *settings.hidden, outputs)))
+    encoder = prepared.encoder
+    outputs = outputs_for(get_loss(settings.loss), encoder.n_classes, len(encoder.targets))
+    return "-".join(map(str, (encoder.n_features, *settings.hidden, outputs)))

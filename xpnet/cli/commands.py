@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from xpnet.cli import kinds
-from xpnet.cli.console import INTERRUPTED, count, facts, message, print_environment, print_results
+from xpnet.cli.console import (
+    INTERRUPTED,
+    count,
+    facts,
+    message,
+    print_environment,
+    print_results,
+    target_in_words,
+)
 from xpnet.cli.extras import require
 from xpnet.cli.settings import SettingField, resolve, setting_fields, to_toml
 from xpnet.errors import ConfigError
@@ -200,11 +208,11 @@ def _show_plan(plan: Mapping[str, Any], *, json: bool) -> None:
     if json:
         _print_json(plan)
         return
-    rows, classes = plan["rows"], plan["classes"]
+    rows = plan["rows"]
     facts(
         {
             "data": f"{plan['data']}: " + ", ".join(f"{size:,} {name} rows" for name, size in rows.items()),
-            "target": f"{plan['target']}: " + (f"{len(classes)} classes" if classes else "numbers"),
+            "target": ": ".join(target_in_words(plan)),
             "features": f"{plan['features']:,}",
             "model": f"{plan['layers']}, {count(plan['parameters'], 'parameter')}",
             "training": f"{plan['loss']}, {plan['optimizer']}, {count(plan['epochs'], 'epoch')}, "

@@ -23,6 +23,7 @@ __all__ = [
     "one_of",
     "seed",
     "text",
+    "text_or_texts",
     "texts",
     "whole",
     "whole_or",
@@ -134,6 +135,17 @@ def texts(metavar: str, expected: str) -> Kind:
         values = [value] if isinstance(value, str) else value
         _require(isinstance(values, (list, tuple)) and all(isinstance(v, str) and v for v in values), value)
         return tuple(values)
+
+    return Kind(metavar, expected, str, check, repeated=True)
+
+
+def text_or_texts(metavar: str, expected: str) -> Kind:
+    """A text, or a list of several; a list of one is that text."""
+
+    def check(value: Any) -> str | tuple[str, ...]:
+        found = texts(metavar, expected).check(value)
+        _require(len(found) > 0, value)
+        return found[0] if len(found) == 1 else found
 
     return Kind(metavar, expected, str, check, repeated=True)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from xpnet import backends
 from xpnet.cli.building import build_trainer, layer_widths, with_rate
-from xpnet.cli.console import count, message
+from xpnet.cli.console import count, message, target_in_words
 from xpnet.cli.environment import describe_machine, versions
 from xpnet.cli.preparing import PARTS, Prepared, prepare
 from xpnet.cli.runs import RunFolder
@@ -59,7 +59,7 @@ class Plan:
             "rows": {name: len(prepared.parts[name]) for name in PARTS},
             "rows_left_out": prepared.table_rows - sum(map(len, prepared.parts.values())),
             "features": prepared.encoder.n_features,
-            "classes": list(prepared.encoder.classes),
+            "classes": _classes(prepared),
             "layers": layer_widths(prepared),
             "parameters": self.parameters,
             "loss": settings.loss,
@@ -76,10 +76,10 @@ class Plan:
     def announce(self) -> None:
         """Say on stderr what is trained on what, and where."""
         told = self.describe()
-        rows, classes = told["rows"], len(told["classes"])
-        target = count(classes, "class", "classes") if classes else "numbers"
+        rows = told["rows"]
+        target = " (".join(target_in_words(told))
         message(
-            f"{told['data']}: {count(told['features'], 'feature')}, target {told['target']} ({target}); "
+            f"{told['data']}: {count(told['features'], 'feature')}, target {target}); "
             f"rows: {', '.join(f'{size:,} {name}' for name, size in rows.items())}"
         )
         if told["rows_left_out"]:
@@ -104,6 +104,15 @@ class Plan:
             "sha256": prepared.fingerprint,
         }
         return {"data": table, **circumstances(self.backend)}
+
+
+def _classes(prepared: Prepared) -> list[Any] | dict[str, list[Any]]:
+    """Return the classes of the target, or of each of several; none for numbers."""
+    encoder = prepared.encoder
+    if len(encoder.targets) == 1 or encoder.task == "regression":
+        return list(encoder.target_classes[0])
+    pairs = zip(encoder.target_names, encoder.target_classes, strict=True)
+    return {name: list(classes) for name, classes in pairs}
 
 
 def plan_training(settings: Settings) -> Plan:

@@ -41,7 +41,9 @@ def predict_table(
     """Return predictions for the rows of a table, in their order.
 
     The column ``prediction`` is followed, for classes, by ``probability_<class>`` for each of them, if the
-    loss gives probabilities. Rows that the policy ``--missing drop`` leaves out have empty cells.
+    loss gives probabilities. Of several targets there is a column ``prediction_<target>`` for each, and for
+    classes ``probability_<target>=<class>`` of its second class. Rows that the policy ``--missing drop``
+    leaves out have empty cells.
 
     Args:
         path: the run folder.
@@ -62,15 +64,7 @@ def predict_table(
     X, _, kept = encoder.encode(frame, target=False, missing=missing, unseen=unseen)
     if len(kept) == 0:
         raise DataError(f"each of the {frame.height} rows of '{file}' has a bad cell: nothing to predict")
-    columns: dict[str, np.ndarray] = {}
-    if encoder.task == "classification":
-        columns["prediction"] = encoder.decode_predictions(predict_classes(trainer, X))
-        probabilities = predict_probabilities(trainer, X)
-        if probabilities is not None:
-            for index, name in enumerate(encoder.classes):
-                columns[f"probability_{name}"] = probabilities[:, index]
-    else:
-        columns["prediction"] = predict_values(trainer, encoder, X)
+    columns = _columns(trainer, encoder, X)
     # an array of Python's whole numbers, which are classes beyond 64 bits, is no column but its list is
     table = pl.DataFrame(
         [pl.Series(name, v.tolist() if v.dtype == object else v) for name, v in columns.items()]
@@ -84,6 +78,30 @@ def predict_table(
             .drop("row")
         )
     return table
+
+
+def _columns(trainer: Trainer, encoder: Encoder, X: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the columns of a table of predictions."""
+    several = len(encoder.targets) > 1
+    if encoder.task == "regression":
+        values = predict_values(trainer, encoder, X).reshape(len(X), -1)
+        return {
+            f"prediction_{name}" if several else "prediction": values[:, index]
+            for index, name in enumerate(encoder.target_names)
+        }
+    decoded = encoder.decode_targets(predict_classes(trainer, X))
+    probabilities = predict_probabilities(trainer, X)
+    columns: dict[str, np.ndarray] = {}
+    if not several:
+        columns["prediction"] = decoded[encoder.target_names[0]]
+        names = [f"probability_{name}" for name in encoder.classes]
+    else:
+        columns |= {f"prediction_{name}": classes for name, classes in decoded.items()}
+        pairs = zip(encoder.target_names, encoder.target_classes, strict=True)
+        names = [f"probability_{name}={classes[1]}" for name, classes in pairs]
+    if probabilities is not None:
+        columns |= {name: probabilities[:, index] for index, name in enumerate(names)}
+    return columns
 
 
 def evaluate_run(
@@ -118,6 +136,7 @@ def evaluate_run(
         name, source = "file", file
         if len(part) == 0:
             raise DataError(f"each row of '{file}' has a bad cell: nothing to evaluate on")
+    measured = measure(trainer, encoder, part)
     return {
         "run": str(run.path),
         "data": source,
@@ -126,5 +145,6 @@ def evaluate_run(
         "checkpoint_epoch": trainer.epoch,
         "device": trainer.backend.spec,
         "rows": {name: len(part)},
-        "metrics": {name: measure(trainer, encoder, part).metrics},
+        "metrics": {name: measured.metrics},
+        **({"target_metrics": {name: measured.targets}} if measured.targets else {}),
     }

@@ -73,8 +73,11 @@ class Settings:
         "a built-in table (digits, two-gaussians, spirals, xor, sine) or a file: "
         "CSV, TSV, Parquet, NPZ or NPY",
     )
-    target: str | None = _setting(
-        None, kinds.text("COLUMN", "the name of a column"), "Data", "column to be predicted"
+    target: str | tuple[str, ...] | None = _setting(
+        None,
+        kinds.text_or_texts("COLUMN", "names of columns"),
+        "Data",
+        "column to be predicted; may be repeated for several of one kind",
     )
     task: str = _setting(
         "auto",

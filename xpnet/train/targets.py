@@ -50,19 +50,36 @@ def is_classifier(loss: Any) -> bool:
 
 
 def classes_to_targets(loss: Any, classes: np.ndarray, n_classes: int) -> np.ndarray:
-    """Return class indices as targets of ``loss``: as they are, as 0/1 or as ±1.
+    """Return class indices (rows,) or (rows, targets) as targets of ``loss``: as they are, as 0/1 or as ±1.
+
+    Args:
+        loss: a loss.
+        classes: whole numbers from 0.
+        n_classes: number of classes, of several targets the largest.
 
     Raises:
-        ConfigError: the loss is one of values, or of two classes and there are more.
+        ConfigError: the loss is one of values, or of two classes and there are more, or of one target and
+            there are several.
     """
     kind = kind_of(loss)
     name = name_of(loss)
-    if kind == "classes":
+    several = classes.ndim == 2
+    if kind == "classes" and not several:
         return classes
+    if kind == "classes":
+        raise ConfigError(
+            f"loss {name}: expected one target, found {classes.shape[1]}; choose binary_cross_entropy for "
+            "several of two classes each, or train a model for each target"
+        )
     if kind not in ("binary", "signs"):
         raise ConfigError(
             f"loss {name}: expected a loss for classes, for the target has classes; "
             "choose softmax_cross_entropy, or --task regression"
+        )
+    if n_classes > 2 and several:
+        raise ConfigError(
+            f"loss {name}: expected two classes in each of several targets, found one with {n_classes}; "
+            "train a model for each target, with softmax_cross_entropy"
         )
     if n_classes > 2:
         raise ConfigError(
@@ -72,9 +89,9 @@ def classes_to_targets(loss: Any, classes: np.ndarray, n_classes: int) -> np.nda
     return classes if kind == "binary" else 2 * classes - 1
 
 
-def outputs_for(loss: Any, n_classes: int) -> int:
-    """Return how many outputs a model needs to tell ``n_classes`` classes apart under ``loss``."""
-    return n_classes if kind_of(loss) == "classes" else 1
+def outputs_for(loss: Any, n_classes: int, targets: int = 1) -> int:
+    """Return how many outputs a model needs under ``loss``: one for each class, or one for each target."""
+    return n_classes if kind_of(loss) == "classes" else targets
 
 
 def check_targets(loss: Any, y: np.ndarray, output_shape: tuple[int, ...]) -> np.ndarray:
