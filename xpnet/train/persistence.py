@@ -58,7 +58,7 @@ def save(trainer: Trainer, path: str | os.PathLike[str]) -> None:
             counters[slot] = value
     description = {
         "model": _written(trainer.model),
-        "loss": _loss_name(trainer.loss),
+        "loss": losses.to_config(trainer.loss),
         "optimizer": _written(trainer.optimizer),
         "metrics": [name for name, metric in trainer.metrics.items() if metrics.is_known(name, metric)],
         "settings": {name: getattr(trainer, name) for name in _SETTINGS},
@@ -179,11 +179,6 @@ def _written(thing: Any) -> Any:
     except (ConfigError, TypeError, ValueError):
         return None
     return config
-
-
-def _loss_name(loss: Any) -> str | None:
-    name = getattr(loss, "__name__", None)
-    return name if losses.LOSSES.get(name) is loss else None  # type: ignore[arg-type]
 
 
 def _made(file: Path, description: dict[str, Any], what: str, given: Any, make: Any) -> Any:
