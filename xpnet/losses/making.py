@@ -173,10 +173,8 @@ def get(loss: str | Mapping[str, Any] | Callable[..., Any]) -> Callable[..., Any
         return _with_options(_checked(loss.func), loss.keywords)
     if callable(loss) and not isinstance(loss, type):
         return _checked(loss)
-    name, options = loss, {}
-    if isinstance(loss, Mapping):
-        options = {option: value for option, value in loss.items() if option != "name"}
-        name = loss.get("name")
+    table = loss if isinstance(loss, Mapping) else {"name": loss}
+    name, options = table.get("name"), {option: table[option] for option in table if option != "name"}
     if not isinstance(name, str) or name not in LOSSES:
         raise ConfigError(f"loss: expected a known name, found {loss!r}{suggest(name, LOSSES)}")
     return _with_options(LOSSES[name], options)
