@@ -48,6 +48,11 @@ _JSON = Parameter("json", "print one JSON object instead of tables", "switch")
 _QUIET = Parameter("quiet", "no progress and no messages but errors", "switch")
 _RUN = Parameter("RUN", "a run folder", "argument")
 _DEVICE = Parameter("device", "device to compute on; not set: auto", metavar="DEVICE")
+_LOSS = Parameter(
+    "loss",
+    "the run's loss, where it is a function of your own: its code is run only where this flag names it",
+    metavar="FILE.py:FUNCTION",
+)
 _POLICIES = (
     Parameter("missing", "what becomes of missing cells; not set: as in training", metavar="error|drop|mean"),
     Parameter(
@@ -59,7 +64,7 @@ _POLICIES = (
 # Settings of an untrained model; what concerns its training has no place in its graph.
 _UNTRAINED = (
     "target", "task", "drop", "categorical", "missing",
-    "hidden", "activation", "init", "batch_norm", "loss", "seed",
+    "hidden", "activation", "init", "batch_norm", "loss", "loss_option", "seed",
 )  # fmt: skip
 _CHECKPOINT = Parameter("checkpoint", "which weights to use; not set: best", metavar="best|last")
 
@@ -121,6 +126,7 @@ def _commands(with_choices: bool) -> dict[str, Command]:
                 *_POLICIES,
                 _CHECKPOINT,
                 _DEVICE,
+                _LOSS,
                 _DEBUG,
             ),
         ),
@@ -132,6 +138,7 @@ def _commands(with_choices: bool) -> dict[str, Command]:
                 *_POLICIES,
                 _CHECKPOINT,
                 _DEVICE,
+                _LOSS,
                 _JSON,
                 _DEBUG,
             ),
@@ -143,6 +150,7 @@ def _commands(with_choices: bool) -> dict[str, Command]:
                 Parameter("epochs", "raise the number of epochs", metavar="N"),
                 Parameter("lr", "another learning rate, after divergence say", metavar="X"),
                 Parameter("device", "another device than the run's", metavar="DEVICE"),
+                _LOSS,
                 _JSON,
                 _QUIET,
                 _DEBUG,

@@ -10,7 +10,6 @@ from xpnet import backends, nn, optim
 from xpnet.cli.preparing import Prepared
 from xpnet.cli.settings import Settings
 from xpnet.errors import ConfigError
-from xpnet.losses import get as get_loss
 from xpnet.train import Trainer
 from xpnet.train.targets import outputs_for
 
@@ -89,7 +88,7 @@ def build_trainer(prepared: Prepared, backend: backends.Backend) -> Trainer:
         ConfigError: settings that contradict each other.
     """
     settings, encoder = prepared.settings, prepared.encoder
-    loss = get_loss(settings.loss)
+    loss = prepared.loss
     model = nn.MLP(
         settings.hidden,
         outputs_for(loss, encoder.n_classes, len(encoder.targets)),
@@ -124,7 +123,6 @@ def build_trainer(prepared: Prepared, backend: backends.Backend) -> Trainer:
 
 def layer_widths(prepared: Prepared) -> str:
     """Return the widths of the layers in the usual short form, such as ``64-128-10``."""
-    settings = prepared.settings
-    encoder = prepared.encoder
-    outputs = outputs_for(get_loss(settings.loss), encoder.n_classes, len(encoder.targets))
+    settings, encoder = prepared.settings, prepared.encoder
+    outputs = outputs_for(prepared.loss, encoder.n_classes, len(encoder.targets))
     return "-".join(map(str, (encoder.n_features, *settings.hidden, outputs)))

@@ -39,14 +39,16 @@ def train(
 ) -> int | None:
     """Train a network on a table and keep everything about it in a run folder."""
     settings = resolve(flags, config)
+    code = flags["loss"]  # and not settings.loss: a file never brings code
     if print_config:
         sys.stdout.write(to_toml(settings))
         return None
     require(*_PACKAGES)
+    from xpnet.cli.losses import import_loss
     from xpnet.cli.planning import plan_training
     from xpnet.cli.training import Interrupted, train_run
 
-    plan = plan_training(settings)
+    plan = plan_training(settings, import_loss(code))
     if dry_run:
         _show_plan(plan.describe(), json=json)
         return None
@@ -65,6 +67,7 @@ def resume(
     epochs: str | None,
     lr: str | None,
     device: str | None,
+    loss: str | None,
     json: bool,
     quiet: bool,
     debug: bool,
@@ -76,7 +79,7 @@ def resume(
     from xpnet.cli.training import Interrupted, resume_run
 
     try:
-        results = resume_run(run, epochs=number, lr=rate, device=device, quiet=quiet)
+        results = resume_run(run, epochs=number, lr=rate, device=device, loss=loss, quiet=quiet)
     except Interrupted as interrupted:
         message(str(interrupted))
         return INTERRUPTED
@@ -98,6 +101,7 @@ def predict(
     unseen: str | None,
     checkpoint: str | None,
     device: str | None,
+    loss: str | None,
     debug: bool,
 ) -> int | None:
     """Write a table of predictions for the rows of a file."""
@@ -108,7 +112,7 @@ def predict(
     if out is not None and not out.lower().endswith((".csv", ".tsv", ".parquet")):
         raise ConfigError(f"--out: expected a file ending in .csv, .tsv or .parquet, found '{out}'")
     policies = _policies(missing, unseen)
-    table = predict_table(run, file, checkpoint=checkpoint, device=device, **policies)
+    table = predict_table(run, file, checkpoint=checkpoint, device=device, loss=loss, **policies)
     if out is None:
         sys.stdout.write(table.write_csv())
     else:
@@ -125,6 +129,7 @@ def evaluate(
     unseen: str | None,
     checkpoint: str | None,
     device: str | None,
+    loss: str | None,
     json: bool,
     debug: bool,
 ) -> int | None:
@@ -133,7 +138,7 @@ def evaluate(
     from xpnet.cli.prediction import evaluate_run
 
     policies = _policies(missing, unseen)
-    results = evaluate_run(run, file, checkpoint=checkpoint, device=device, **policies)
+    results = evaluate_run(run, file, checkpoint=checkpoint, device=device, loss=loss, **policies)
     if json:
         _print_json(results)
     else:

@@ -6,6 +6,7 @@ import dataclasses
 import datetime
 import functools
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from xpnet import backends
 from xpnet.cli.building import build_trainer, layer_widths, with_rate
 from xpnet.cli.console import count, message, target_in_words
 from xpnet.cli.environment import describe_machine, versions
+from xpnet.cli.losses import try_loss
 from xpnet.cli.preparing import PARTS, Prepared, prepare
 from xpnet.cli.runs import RunFolder
 from xpnet.cli.settings import Settings
@@ -63,6 +65,8 @@ class Plan:
             "layers": layer_widths(prepared),
             "parameters": self.parameters,
             "loss": settings.loss,
+            **({"loss_option": settings.loss_option} if settings.loss_option else {}),
+            **({} if settings.class_weight == "none" else {"class_weight": settings.class_weight}),
             "optimizer": settings.optimizer,
             "epochs": settings.epochs,
             "batch_size": settings.batch_size,
@@ -115,8 +119,12 @@ def _classes(prepared: Prepared) -> list[Any] | dict[str, list[Any]]:
     return {name: list(classes) for name, classes in pairs}
 
 
-def plan_training(settings: Settings) -> Plan:
+def plan_training(settings: Settings, own_loss: Callable[..., Any] | None = None) -> Plan:
     """Check the settings against the data, the device and the disk, and build the model.
+
+    Args:
+        settings: what to train on what.
+        own_loss: the loss, where it is code that the command line named.
 
     Raises:
         ConfigError: settings that cannot be meant, or a run folder that is there already.
@@ -125,12 +133,16 @@ def plan_training(settings: Settings) -> Plan:
     """
     run = RunFolder.plan(settings.out, settings.data or "run")
     backend = backends.backend(settings.device)
-    prepared = prepare(with_rate(settings))
+    prepared = prepare(with_rate(settings), own_loss=own_loss)
     if settings.patience is not None and len(prepared.parts["validation"]) == 0:
         raise ConfigError("--patience: expected validation rows to stop by, found none; use --validation 0.1")
     resolved = dataclasses.replace(prepared.settings, device=backend.spec)
     prepared = dataclasses.replace(prepared, settings=resolved)
-    return Plan(prepared, backend, build_trainer(prepared, backend), run)
+    trainer = build_trainer(prepared, backend)
+    if own_loss is not None:
+        part = prepared.parts["train"]
+        try_loss(resolved.loss, trainer, part.X, part.y)
+    return Plan(prepared, backend, trainer, run)
 
 
 def circumstances(backend: backends.Backend) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xpnet.cli.console import count, message
+from xpnet.cli.losses import loss_of_run
 from xpnet.cli.measuring import measure, predict_classes, predict_probabilities, predict_values
 from xpnet.cli.preparing import Part, check_unchanged, encode_part, prepare, read_rows
 from xpnet.cli.runs import RunFolder
@@ -20,10 +21,13 @@ if TYPE_CHECKING:
 __all__ = ["evaluate_run", "predict_table"]
 
 
-def _load(path: str, checkpoint: str | None, device: str | None) -> tuple[RunFolder, Encoder, Trainer]:
+def _load(
+    path: str, checkpoint: str | None, device: str | None, loss: str | None
+) -> tuple[RunFolder, Encoder, Trainer]:
     run = RunFolder.open(path)
     encoder = run.read_encoder()
-    trainer = Trainer.load(run.find_checkpoint(checkpoint), device or "auto", progress=False)
+    own = loss_of_run(run.read_settings(), loss)
+    trainer = Trainer.load(run.find_checkpoint(checkpoint), device or "auto", loss=own, progress=False)
     if trainer.epoch == 0:
         message(f"the run '{path}' has not been trained for a whole epoch: its weights are still random")
     return run, encoder, trainer
@@ -35,6 +39,7 @@ def predict_table(
     *,
     checkpoint: str | None = None,
     device: str | None = None,
+    loss: str | None = None,
     missing: str | None = None,
     unseen: str = "error",
 ) -> polars.DataFrame:
@@ -50,6 +55,7 @@ def predict_table(
         file: the table.
         checkpoint: "best" or "last"; None takes the best one there is.
         device: where to compute; None chooses.
+        loss: the place of the run's loss, where it is code of the user's own.
         missing, unseen: what becomes of such cells, as for `Encoder.encode`.
 
     Raises:
@@ -59,7 +65,7 @@ def predict_table(
     """
     import polars as pl
 
-    _, encoder, trainer = _load(path, checkpoint, device)
+    _, encoder, trainer = _load(path, checkpoint, device, loss)
     frame = read_rows(file, encoder)
     X, _, kept = encoder.encode(frame, target=False, missing=missing, unseen=unseen)
     if len(kept) == 0:
@@ -110,6 +116,7 @@ def evaluate_run(
     *,
     checkpoint: str | None = None,
     device: str | None = None,
+    loss: str | None = None,
     missing: str | None = None,
     unseen: str = "error",
 ) -> dict[str, Any]:
@@ -123,16 +130,16 @@ def evaluate_run(
         ConfigError: the run kept no test rows.
         BackendError: the device cannot work.
     """
-    run, encoder, trainer = _load(path, checkpoint, device)
+    run, encoder, trainer = _load(path, checkpoint, device, loss)
     settings = run.read_settings()
     if file is None:
         if settings.test == 0:
             raise ConfigError(f"the run '{path}' kept no test rows (--test 0); name a FILE to evaluate on")
         check_unchanged(run.read_json(run.environment), settings)
-        part: Part = prepare(settings, encoder).parts["test"]
+        part: Part = prepare(settings, encoder, trainer.loss).parts["test"]
         name, source = "test", settings.data
     else:
-        part = encode_part(encoder, settings.loss, read_rows(file, encoder), missing=missing, unseen=unseen)
+        part = encode_part(encoder, trainer.loss, read_rows(file, encoder), missing=missing, unseen=unseen)
         name, source = "file", file
         if len(part) == 0:
             raise DataError(f"each row of '{file}' has a bad cell: nothing to evaluate on")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from xpnet.cli.losses import chosen_loss, class_weights, is_code
 from xpnet.cli.settings import Settings
 from xpnet.data import (
     BUILTIN,
@@ -25,9 +26,8 @@ from xpnet.data import (
 )
 from xpnet.data.columns import Categorical, Numeric
 from xpnet.errors import ConfigError, DataError
-from xpnet.losses import get as get_loss
 from xpnet.optim import METHODS
-from xpnet.train.targets import classes_to_targets, is_classifier, kind_of
+from xpnet.train.targets import classes_to_targets, is_classifier, kind_of, name_of
 
 if TYPE_CHECKING:
     import polars
@@ -71,10 +71,13 @@ class Part:
 class Prepared:
     """A table split and encoded, with the settings in which ``auto`` has been replaced by what it found.
 
-    ``moved`` rows went to training since no other training row has one of their categories.
+    ``moved`` rows went to training since no other training row has one of their categories or classes.
+    ``class_weight`` is as `Trainer.fit` takes it.
     """
 
     settings: Settings
+    loss: Callable[..., Any]
+    class_weight: dict[int, float] | str | None
     encoder: Encoder
     parts: dict[str, Part]
     columns: int
@@ -83,12 +86,15 @@ class Prepared:
     moved: int
 
 
-def prepare(settings: Settings, encoder: Encoder | None = None) -> Prepared:
+def prepare(
+    settings: Settings, encoder: Encoder | None = None, own_loss: Callable[..., Any] | None = None
+) -> Prepared:
     """Read the table of ``settings``, split it and encode it.
 
     Args:
         settings: what to train on what.
         encoder: the encoder of a run; None fits one on the training rows.
+        own_loss: the loss, where it is code that the command line named.
 
     Raises:
         DataError: the table cannot be read or used.
@@ -113,11 +119,8 @@ def prepare(settings: Settings, encoder: Encoder | None = None) -> Prepared:
     if task == "auto":
         task = encoder.task if encoder else infer_tasks(frame, targets)
     rows, encoder, moved = _split(settings, frame, targets, task, encoder)
-    loss = settings.loss
-    if loss == "auto":
-        several = len(targets) > 1
-        classes = "binary_cross_entropy" if several else "softmax_cross_entropy"
-        loss = classes if task == "classification" else "squared_error"
+    settings = dataclasses.replace(settings, loss=_loss_name(settings, task, len(targets)))
+    loss = chosen_loss(settings, own_loss)
     parts = {name: encode_part(encoder, loss, frame, part) for name, part in zip(PARTS, rows, strict=True)}
     for name in PARTS[1:]:
         if len(parts[name]) == 0 and getattr(settings, name) > 0:
@@ -131,10 +134,25 @@ def prepare(settings: Settings, encoder: Encoder | None = None) -> Prepared:
         data=data,
         target=target,
         task=task,
-        loss=loss,
         batch_size=_batch_size(settings, len(parts["train"])),
     )
-    return Prepared(resolved, encoder, parts, frame.width, frame.height, fingerprint(source), moved)
+    weights = class_weights(settings, encoder, loss)
+    return Prepared(
+        resolved, loss, weights, encoder, parts, frame.width, frame.height, fingerprint(source), moved
+    )
+
+
+def _loss_name(settings: Settings, task: str, targets: int) -> str:
+    """Return the name of the loss, or the place of its code, which is found again from any folder."""
+    loss = settings.loss
+    if is_code(loss):
+        place, _, function = loss.rpartition(":")
+        return f"{Path(place).resolve()}:{function}" if place.endswith(".py") else loss
+    if loss != "auto":
+        return loss
+    if task == "regression":
+        return "squared_error"
+    return "softmax_cross_entropy" if targets == 1 else "binary_cross_entropy"
 
 
 def _split(
@@ -216,7 +234,11 @@ def _batch_size(settings: Settings, rows: int) -> int | str:
 
 
 def encode_part(
-    encoder: Encoder, loss: str, frame: polars.DataFrame, rows: np.ndarray | None = None, **policies: Any
+    encoder: Encoder,
+    loss: Callable[..., Any],
+    frame: polars.DataFrame,
+    rows: np.ndarray | None = None,
+    **policies: Any,
 ) -> Part:
     """Return rows of a table with their targets in the form that ``loss`` asks for.
 
@@ -228,18 +250,17 @@ def encode_part(
     """
     X, y, kept = encoder.encode(frame, rows=rows, target=True, **policies)
     assert y is not None  # it was asked for
-    function = get_loss(loss)
     if encoder.task == "classification":
-        return Part(X, classes_to_targets(function, y, encoder.n_classes), y, kept)
-    if is_classifier(function):
+        return Part(X, classes_to_targets(loss, y, encoder.n_classes), y, kept)
+    if is_classifier(loss):
         raise ConfigError(
-            f"--loss {loss}: expected a loss for numbers, for the target is one; choose squared_error, "
-            "absolute_error or huber, or --task classification"
+            f"--loss {name_of(loss)}: expected a loss for numbers, for the target is one; choose "
+            "squared_error, absolute_error or huber, or --task classification"
         )
     truth = _values(encoder, frame)[kept]
-    if kind_of(function) != "counts":
+    if kind_of(loss) != "counts":
         return Part(X, y, truth, kept)
-    _check_counts(loss, encoder, truth, kept)
+    _check_counts(name_of(loss), encoder, truth, kept)
     return Part(X, truth, truth, kept)  # standardized, counts would be none
 
 

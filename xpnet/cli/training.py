@@ -15,6 +15,7 @@ from xpnet.cli.building import build_optimizer, build_trainer
 from xpnet.cli.console import message, reason
 from xpnet.cli.finishing import finish
 from xpnet.cli.keeping import Interruption, Keeper, RunLog
+from xpnet.cli.losses import loss_of_run
 from xpnet.cli.planning import Plan, circumstances
 from xpnet.cli.preparing import Prepared, check_unchanged, prepare
 from xpnet.cli.runs import RunFolder, to_json
@@ -63,6 +64,7 @@ def resume_run(
     epochs: int | None = None,
     lr: float | None = None,
     device: str | None = None,
+    loss: str | None = None,
     quiet: bool = False,
 ) -> dict[str, Any]:
     """Continue a run from its last checkpoint, bit-identically on the same backend.
@@ -75,6 +77,7 @@ def resume_run(
         epochs: a higher number of epochs in all.
         lr: another learning rate.
         device: another device than the run's.
+        loss: the place of the loss, where it is code of the user's own.
         quiet: show no progress.
 
     Returns:
@@ -88,11 +91,17 @@ def resume_run(
     """
     run = RunFolder.open(path)
     with run.hold():
-        return _resume(run, epochs, lr, device, quiet=quiet)
+        return _resume(run, epochs, lr, device, loss, quiet=quiet)
 
 
 def _resume(
-    run: RunFolder, epochs: int | None, lr: float | None, device: str | None, *, quiet: bool
+    run: RunFolder,
+    epochs: int | None,
+    lr: float | None,
+    device: str | None,
+    loss: str | None,
+    *,
+    quiet: bool,
 ) -> dict[str, Any]:
     settings = run.read_settings()
     if epochs is not None and epochs < settings.epochs:
@@ -105,7 +114,7 @@ def _resume(
     )
     environment = run.read_json(run.environment)
     check_unchanged(environment, settings)
-    prepared = prepare(settings, run.read_encoder())
+    prepared = prepare(settings, run.read_encoder(), loss_of_run(settings, loss))
     trainer = _load(run, prepared, backend) if run.has_begun() else build_trainer(prepared, backend)
     plan = Plan(prepared, backend, trainer, run)
     log = RunLog(run.log)
@@ -128,7 +137,9 @@ def _load(run: RunFolder, prepared: Prepared, backend: backends.Backend) -> Trai
     """Return the trainer of the last checkpoint."""
     optimizer = build_optimizer(prepared.settings, len(prepared.parts["train"]))
     try:
-        return Trainer.load(run.find_checkpoint("last"), backend, optimizer=optimizer, progress=False)
+        return Trainer.load(
+            run.find_checkpoint("last"), backend, loss=prepared.loss, optimizer=optimizer, progress=False
+        )
     except CheckpointError as error:
         if run.checkpoint("best").is_file():
             raise CheckpointError(
@@ -196,6 +207,7 @@ def _fit(plan: Plan, keeper: Keeper) -> None:
             epochs=settings.epochs,
             batch_size=settings.batch_size if isinstance(settings.batch_size, int) else None,
             validation=(held_out.X, held_out.y) if len(held_out) else None,
+            class_weight=plan.prepared.class_weight,
         )
 
 
