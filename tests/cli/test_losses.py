@@ -13,12 +13,19 @@ import pytest
 
 from tests.cli.conftest import FAST
 from xpnet import losses
+from xpnet.cli import figures
 from xpnet.cli.losses import import_loss
 from xpnet.data import Encoder
-from xpnet.errors import ConfigError
+from xpnet.errors import CheckpointError, ConfigError
 from xpnet.train import Trainer
 
 ROWS = 90
+
+
+@pytest.fixture(autouse=True)
+def _quick_pictures(monkeypatch):
+    """Makes files of no content in place of pictures, whose drawing takes longer than all the rest."""
+    monkeypatch.setattr(figures, "save_figure", lambda figure, path: path.touch())
 
 
 @pytest.fixture
