@@ -50,6 +50,7 @@ CASES = {
     "batch_size": ("full", "full", 3.5, "0"),
     "batches": ("fixed", "fixed", 1, "shuffled"),
     "patience": ("3", 3, "3", "0"),
+    "min_delta": ("0.01", 0.01, "x", "-1"),
     "device": ("torch:cpu", "torch:cpu", 0, ""),
     "dtype": ("float64", "float64", 64, "float16"),
     "compile": ("off", "off", 1, "jit"),

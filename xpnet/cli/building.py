@@ -116,6 +116,7 @@ def build_trainer(prepared: Prepared, backend: backends.Backend) -> Trainer:
         batches=settings.batches,
         max_steps=settings.max_steps,
         patience=settings.patience,
+        min_delta=settings.min_delta,
         restore_best=False,  # the best weights have a checkpoint of their own
         progress=False,
     )

@@ -214,6 +214,9 @@ class Settings:
     patience: int | None = _setting(
         None, kinds.whole(1), "Training", "stop after this many epochs without a better validation loss"
     )
+    min_delta: float = _setting(
+        0.0, _not_negative, "Training", "by how much the validation loss must fall to count for patience"
+    )
     device: str = _setting(
         "auto",
         kinds.text("DEVICE", "a device"),
