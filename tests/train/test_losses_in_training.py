@@ -203,6 +203,10 @@ def unweighted(predictions, targets):
     return 2 * xp.mean((predictions - targets) ** 2)
 
 
+def powers(predictions, targets, *, power):
+    return array_namespace(predictions).mean(abs(predictions - targets) ** power)
+
+
 squares = losses.make(lambda p, y: (p - y) ** 2)
 
 
@@ -325,6 +329,10 @@ def test_weights_that_a_loss_does_not_take():
     trainer.fit(X, VALUES, epochs=1)
     with pytest.raises(ConfigError, match=message):
         trainer.evaluate(X, VALUES, WEIGHTS)
+    scaled = make(model=nn.MLP([4], 2), loss=functools.partial(powers, power=2.0))
+    scaled.fit(X, VALUES, epochs=1)
+    with pytest.raises(ConfigError, match=r"loss powers\(power=2.0\): expected an argument sample_weight"):
+        scaled.fit(X, VALUES, epochs=1, sample_weight=WEIGHTS)
     options = functools.partial(losses.make(lambda p, y, *, power: abs(p - y) ** power), power=2.0)
     trained(options, 2, VALUES, weight=WEIGHTS)
 

@@ -108,7 +108,10 @@ class LossWithOptions:
     options: tuple[tuple[str, Any], ...]
 
     def __call__(self, predictions: Any, targets: Any, *, sample_weight: Any = None) -> Any:
-        return self.function(predictions, targets, sample_weight=sample_weight, **dict(self.options))
+        options = dict(self.options)
+        if sample_weight is not None:  # a user's own loss need not take any
+            options["sample_weight"] = sample_weight
+        return self.function(predictions, targets, **options)
 
     @property
     def __name__(self) -> str:

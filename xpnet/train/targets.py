@@ -17,7 +17,7 @@ from xpnet.autodiff.tracer import is_floating
 from xpnet.backends import array_namespace
 from xpnet.data import check_labels
 from xpnet.errors import ConfigError, DataError
-from xpnet.losses.making import identity, kind_of, link_of, name_of
+from xpnet.losses.making import LossWithOptions, identity, kind_of, link_of, name_of
 
 __all__ = [
     "check_targets",
@@ -41,8 +41,9 @@ def is_classifier(loss: Any) -> bool:
 
 def check_weighting(loss: Any) -> None:
     """Refuse a user's own loss that takes no weights, for rows that have some."""
+    function = loss.function if isinstance(loss, LossWithOptions) else loss
     try:
-        found = inspect.signature(loss, follow_wrapped=False).parameters.values()
+        found = inspect.signature(function, follow_wrapped=False).parameters.values()
     except (TypeError, ValueError):  # of a function written in C, say
         return
     if not any(p.name == "sample_weight" or p.kind is p.VAR_KEYWORD for p in found):
