@@ -17,7 +17,7 @@ from typing import Any
 
 from xpnet.cli.runs import RunFolder
 from xpnet.errors import CheckpointError
-from xpnet.train import Callback, History, Trainer
+from xpnet.train import Callback, CSVLog, History, JSONLinesLog, TensorBoard, Trainer
 from xpnet.train.progress import describe
 
 __all__ = ["Interruption", "Keeper", "RunLog", "best_trainer"]
@@ -44,7 +44,8 @@ class RunLog(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Append what the library logs."""
-        self.write(record.getMessage())
+        kind = "warning: " if record.levelno >= logging.WARNING else ""
+        self.write(kind + record.getMessage())
 
 
 class Interruption:
@@ -82,12 +83,16 @@ class Keeper(Callback):
         run: the run folder.
         log: its log.
         begin: called once everything is known to fit, before anything is trained; makes the folder.
+        tensorboard: whether the history is written for TensorBoard as well.
     """
 
     steps_apart = 50
 
-    def __init__(self, run: RunFolder, log: RunLog, begin: Callable[[], None]):
-        self.run, self.log, self.begin = run, log, begin
+    def __init__(
+        self, run: RunFolder, log: RunLog, begin: Callable[[], None], *, tensorboard: bool = False
+    ):
+        self.run, self.log, self.begin, self.tensorboard = run, log, begin, tensorboard
+        self.logs: list[Callback] = []
         self.interruption: Interruption | None = None
         self.saved_epoch = self.saved_best = -1
         self._due = 0.0
@@ -101,6 +106,12 @@ class Keeper(Callback):
         """Make the folder and save the state before the first epoch."""
         self.begin()
         self.save(trainer)
+        # made here, for a folder whose name is taken gets another one when it is made
+        self.logs = [CSVLog(self.run.history), JSONLinesLog(self.run.history_lines)]
+        if self.tensorboard:
+            self.logs.append(TensorBoard(self.run.tensorboard))
+        for log in self.logs:
+            log.on_fit_begin(trainer, epochs)
 
     def on_step_end(self, trainer: Trainer, step: int, steps: int) -> None:
         """Stop here if Ctrl-C was pressed."""
@@ -110,13 +121,15 @@ class Keeper(Callback):
     def on_epoch_end(self, trainer: Trainer, row: dict[str, Any]) -> None:
         """Log the epoch, and save if it is time."""
         self.log.write(f"epoch {row['epoch']}  {describe(row)}")
+        for log in self.logs:  # first, so that they have each epoch that a checkpoint has
+            log.on_epoch_end(trainer, row)
         if time.monotonic() >= self._due:
             self.save(trainer)
         if self.interruption is not None:
             self.interruption.obey()
 
     def save(self, trainer: Trainer) -> None:
-        """Write the checkpoints and the history, if they have changed.
+        """Write the checkpoints, if they have changed.
 
         Raises:
             CheckpointError, OSError: they cannot be written; what was there stays as it was.
@@ -129,8 +142,6 @@ class Keeper(Callback):
             best_trainer(trainer).save(self.run.checkpoint("best"))
             self.saved_best = trainer.best.epoch
         trainer.save(self.run.checkpoint("last"))
-        if len(trainer.history):
-            trainer.history.to_csv(self.run.history)
         self.saved_epoch = trainer.epoch
         now = time.monotonic()
         self._due = now + max(_SAVE_SECONDS, (now - begun) / _SAVE_SHARE)

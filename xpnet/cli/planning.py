@@ -13,6 +13,7 @@ from xpnet import backends
 from xpnet.cli.building import build_trainer, layer_widths, with_rate
 from xpnet.cli.console import count, message
 from xpnet.cli.environment import describe_machine, versions
+from xpnet.cli.extras import require
 from xpnet.cli.preparing import PARTS, Prepared, prepare
 from xpnet.cli.runs import RunFolder
 from xpnet.cli.settings import Settings
@@ -20,7 +21,7 @@ from xpnet.data import BUILTIN
 from xpnet.errors import ConfigError
 from xpnet.train import Trainer
 
-__all__ = ["Plan", "circumstances", "plan_training"]
+__all__ = ["Plan", "check_packages", "circumstances", "plan_training"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,6 +115,7 @@ def plan_training(settings: Settings) -> Plan:
         DataError: a table that cannot be used.
         BackendError: a device that cannot work.
     """
+    check_packages(settings)
     run = RunFolder.plan(settings.out, settings.data or "run")
     backend = backends.backend(settings.device)
     prepared = prepare(with_rate(settings))
@@ -122,6 +124,12 @@ def plan_training(settings: Settings) -> Plan:
     resolved = dataclasses.replace(prepared.settings, device=backend.spec)
     prepared = dataclasses.replace(prepared, settings=resolved)
     return Plan(prepared, backend, build_trainer(prepared, backend), run)
+
+
+def check_packages(settings: Settings) -> None:
+    """Raise a `MissingExtraError` if a setting needs a package that is not installed."""
+    if settings.tensorboard:
+        require("tensorboard", extra="tensorboard")
 
 
 def circumstances(backend: backends.Backend) -> dict[str, Any]:

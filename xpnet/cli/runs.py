@@ -26,9 +26,10 @@ class RunFolder:
     """A run folder and the files in it.
 
     ``config.toml`` holds the settings with everything resolved; ``environment.json`` versions, machine,
-    device and the table's fingerprint; ``encoder.json`` how the table becomes arrays; ``history.csv`` a row
-    for each epoch; ``checkpoints/`` the last and the best weights; ``train.log`` what was said;
-    ``results.json`` the results, once the training has finished; ``figures/`` the pictures.
+    device and the table's fingerprint; ``encoder.json`` how the table becomes arrays; ``history.csv`` and
+    ``history.jsonl`` a row for each epoch, ``tensorboard/`` the same for TensorBoard, if wished;
+    ``checkpoints/`` the last and the best weights; ``train.log`` what was said; ``results.json`` the results,
+    once the training has finished; ``figures/`` the pictures; ``report.html`` all of it on a page.
     """
 
     def __init__(self, path: Path):
@@ -37,8 +38,12 @@ class RunFolder:
         self.environment = path / "environment.json"
         self.encoder = path / "encoder.json"
         self.history = path / "history.csv"
+        self.history_lines = path / "history.jsonl"
+        self.tensorboard = path / "tensorboard"
+        self.diagnostics = path / "diagnostics.jsonl"
         self.log = path / "train.log"
         self.results = path / "results.json"
+        self.report = path / "report.html"
         self.figures = path / "figures"
         self.checkpoints = path / "checkpoints"
         self.made = False  # by this process

@@ -177,6 +177,9 @@ class Settings:
         "off runs the functions one by one",
     )
     seed: int = _setting(0, kinds.seed(), "Run", "seed of everything that is drawn")
+    tensorboard: bool = _setting(
+        False, kinds.flag(), "Run", "write the history for TensorBoard as well (needs the extra tensorboard)"
+    )
     out: str | None = _setting(
         None, kinds.text("DIR", "a folder"), "Run", "run folder to make; not set: runs/<name>-<date>-<time>"
     )

@@ -15,7 +15,7 @@ from xpnet.cli.building import build_optimizer, build_trainer
 from xpnet.cli.console import message, reason
 from xpnet.cli.finishing import finish
 from xpnet.cli.keeping import Interruption, Keeper, RunLog
-from xpnet.cli.planning import Plan, circumstances
+from xpnet.cli.planning import Plan, check_packages, circumstances
 from xpnet.cli.preparing import Prepared, check_unchanged, prepare
 from xpnet.cli.runs import RunFolder, to_json
 from xpnet.errors import CheckpointError, ConfigError, DivergedError
@@ -95,6 +95,7 @@ def _resume(
     run: RunFolder, epochs: int | None, lr: float | None, device: str | None, *, quiet: bool
 ) -> dict[str, Any]:
     settings = run.read_settings()
+    check_packages(settings)
     if epochs is not None and epochs < settings.epochs:
         raise ConfigError(f"--epochs: expected at least the run's own {settings.epochs}, found {epochs}")
     if run.results.exists() and epochs in (None, settings.epochs):
@@ -141,7 +142,7 @@ def _load(run: RunFolder, prepared: Prepared, backend: backends.Backend) -> Trai
 def _train(plan: Plan, log: RunLog, begin: Callable[[], None], *, quiet: bool) -> dict[str, Any]:
     """Train to the end and finish; whatever happens, the state is saved and the log says so."""
     trainer, run = plan.trainer, plan.run
-    keeper = Keeper(run, log, begin)
+    keeper = Keeper(run, log, begin, tensorboard=plan.settings.tensorboard)
     trainer.callbacks = [*([] if quiet else [_progress()]), keeper]
     earlier, begun = sum(row["seconds"] for row in trainer.history), time.monotonic()
     with _logged(log):

@@ -2,6 +2,7 @@
 
 from xpnet.train.callbacks import Callback
 from xpnet.train.history import Best, History
+from xpnet.train.logs import CSVLog, JSONLinesLog, TensorBoard
 from xpnet.train.metrics import METRICS, accuracy, r2
 from xpnet.train.progress import ProgressBar, ProgressLines
 from xpnet.train.trainer import Trainer
@@ -9,10 +10,13 @@ from xpnet.train.trainer import Trainer
 __all__ = [
     "METRICS",
     "Best",
+    "CSVLog",
     "Callback",
     "History",
+    "JSONLinesLog",
     "ProgressBar",
     "ProgressLines",
+    "TensorBoard",
     "Trainer",
     "accuracy",
     "r2",
