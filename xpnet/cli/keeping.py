@@ -88,9 +88,7 @@ class Keeper(Callback):
 
     steps_apart = 50
 
-    def __init__(
-        self, run: RunFolder, log: RunLog, begin: Callable[[], None], *, tensorboard: bool = False
-    ):
+    def __init__(self, run: RunFolder, log: RunLog, begin: Callable[[], None], *, tensorboard: bool = False):
         self.run, self.log, self.begin, self.tensorboard = run, log, begin, tensorboard
         self.logs: list[Callback] = []
         self.interruption: Interruption | None = None

@@ -1,0 +1,49 @@
+"""What a report tells: everything that is known about a finished run, as plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from xpnet.cli.measuring import Measured
+from xpnet.cli.reporting.diagnostics import Diagnostics
+from xpnet.cli.reporting.pictures import Picture
+from xpnet.cli.settings import Settings
+
+__all__ = ["Contents"]
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a report tells.
+
+    Attributes:
+        title: what was trained on.
+        results: as in ``results.json``.
+        settings: the run's, with everything resolved.
+        defaults: what they would be if only the table and the target were given.
+        environment: as in ``environment.json``.
+        columns: what a table for prediction needs.
+        rows: of the history.
+        shown: the part that is shown in pictures: the rows that training has seen least of.
+        measured: what was predicted for them.
+        curves, predictions: figures.
+        diagnostics: what was found in the layers, None if nobody looked; and the figures of it.
+        log: the lines of ``train.log``.
+    """
+
+    title: str
+    results: Mapping[str, Any]
+    settings: Settings
+    defaults: Settings
+    environment: Mapping[str, Any]
+    columns: Sequence[str]
+    rows: Sequence[Mapping[str, Any]]
+    shown: str
+    measured: Measured
+    curves: Sequence[Picture]
+    predictions: Sequence[Picture]
+    diagnostics: Diagnostics | None = None
+    diagnostic_pictures: Sequence[Picture] = ()
+    log: Sequence[str] = ()
