@@ -57,14 +57,21 @@ def layers_figure(
     if guide is not None:
         axes.axhline(guide[0], color=GREY, linewidth=1.0, linestyle=":", label=guide[1])
     if share:
-        axes.set_ylim(-0.02, 1.02)
+        top = min(1.0, max(0.1, 1.1 * float(np.nanmax(values))))
+        axes.set_ylim(-0.02 * top, 1.02 * top)
         axes.yaxis.set_major_formatter(_percent)
     else:
         _scale_by_powers(axes, values)
     axes.set_xlabel("epoch")
     axes.set_ylabel(label)
     axes.xaxis.get_major_locator().set_params(integer=True)
-    figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=9, handlelength=3)
+    figure.legend(
+        loc="outside lower center",
+        ncols=4 if max(map(len, layers)) < 12 else 2,
+        frameon=False,
+        fontsize=9,
+        handlelength=3,
+    )
     return figure
 
 

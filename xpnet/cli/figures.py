@@ -49,6 +49,8 @@ def curve_figure(
     """
     figure, axes = new_axes(title)
     curves = [("training", column, BLUE, "--"), ("validation", f"validation_{column}", ORANGE, "-")]
+    if column == "learning_rate":
+        curves = [("", column, BLUE, "-")]
     largest = 0.0
     for name, key, colour, style in curves:
         points = [(row["epoch"], row[key]) for row in rows if row.get(key) is not None]
@@ -64,10 +66,12 @@ def curve_figure(
     axes.set_xlabel("epoch")
     axes.set_ylabel(label)
     axes.xaxis.get_major_locator().set_params(integer=True)
-    if column in ("loss", "learning_rate") and largest > 0:
+    if column == "loss" and largest > 0:
         smallest = min(row[key] for row in rows for _, key, _, _ in curves if row.get(key) is not None)
         if smallest > 0 and largest / smallest > 20:
             axes.set_yscale("log")
+    elif column == "learning_rate":
+        axes.set_ylim(bottom=0)
     elif column == "accuracy":
         axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:g} %")
     if len(axes.lines) > 1:

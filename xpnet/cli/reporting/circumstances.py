@@ -14,26 +14,24 @@ from xpnet.cli.settings import setting_fields
 __all__ = ["configuration", "environment", "usage"]
 
 _MOST_COLUMNS = 12
-_OF_THE_RUN = ("data", "target", "task", "device", "out")  # each run has its own
+_OF_THE_RUN = ("data", "target", "task", "device")  # each run has its own
 
 
 def configuration(contents: Contents) -> Html:
     """Return the settings by section; those that differ from the default are marked."""
-    bodies, changed = [], 0
-    for name in dict.fromkeys(field.section for field in setting_fields().values()):
+    fields = [field for field in setting_fields().values() if field.attribute != "out"]
+    bodies, changed = [], []
+    for name in dict.fromkeys(field.section for field in fields):
         rows = []
-        for field in setting_fields().values():
+        for field in (field for field in fields if field.section == name):
             value, default = (getattr(of, field.attribute) for of in (contents.settings, contents.defaults))
-            if field.section != name or field.attribute == "out":
-                continue
             own = value != default and field.attribute not in _OF_THE_RUN
-            changed += own
+            changed += [field.key] * own
             rows.append(_setting(field.key, field.help, _value(value), _value(default), own=own))
         heading = tag("tr", tag("th", name, colspan="3", scope="rowgroup"), class_="group")
         bodies.append(tag("tbody", heading, *rows))
     head = tag("tr", *(tag("th", text, scope="col") for text in ("setting", "value", "default")))
-    number, verb = changed or "none", "differs" if changed == 1 else "differ"
-    caption = f"All settings; {number} of them {verb} from the default"
+    caption = f"All settings. Those that differ from the default: {', '.join(changed) or 'none'}"
     inside = tag("table", tag("caption", caption), tag("thead", head), *bodies, class_="settings")
     return section(
         "configuration",

@@ -1,4 +1,4 @@
-"""The page: the sections of a report between head and foot, with all they need; nothing is asked of a network."""
+"""The page: the sections of a report between head and foot, complete in itself; no network is asked."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def render(contents: Contents) -> str:
     body = tag(
         "body",
         tag("header", _heading(contents), sections.headline(contents), contents_list),
-        tag("main", *made.values(), sections.epochs(contents)),
+        tag("main", *made.values()),
         tag("footer", tag("p", f"Written by xpnet {version}. This page is complete in itself.")),
     )
     return "<!DOCTYPE html>\n" + tag("html", _head(contents), body, lang="en") + "\n"

@@ -36,17 +36,20 @@ def describe_curve(rows: Sequence[Mapping[str, Any]], column: str, label: str, b
     'Training loss: 0.5000 after epoch 1, 0.2500 after epoch 2.'
     """
     told = []
-    for part, key in (("training", column), ("validation", f"validation_{column}")):
+    parts = {"training ": column, "validation ": f"validation_{column}"}
+    if column == "learning_rate":
+        parts = {"": column}
+    for part, key in parts.items():
         points = [(row["epoch"], row[key]) for row in rows if row.get(key) is not None]
         if not points:
             continue
         (first, begin), (last, end) = points[0], points[-1]
         words = [f"{number(column, begin)} after epoch {first}"]
-        if part == "validation" and best in dict(points) and best not in (first, last):
+        if part == "validation " and best in dict(points) and best not in (first, last):
             words.append(f"{number(column, dict(points)[best])} after epoch {best}, whose weights were kept")
         if last != first:
             words.append(f"{number(column, end)} after epoch {last}")
-        told.append(f"{part} {label}: {', '.join(words)}")
+        told.append(f"{part}{label}: {', '.join(words)}")
     text = "; ".join(told) + "."
     return text[:1].upper() + text[1:]
 

@@ -13,7 +13,7 @@ from xpnet.cli.reporting.elements import Html, columns_of, join, section, table,
 from xpnet.cli.reporting.pictures import Picture
 from xpnet.cli.reporting.svg import inline_svg
 
-__all__ = ["curves", "diagnostics", "epochs", "headline", "metrics", "notes", "predictions"]
+__all__ = ["curves", "diagnostics", "headline", "metrics", "notes", "predictions"]
 
 _NAMES = {"r2": "R²", "rmse": "RMSE", "learning_rate": "learning rate"}
 _MOST_CLASSES, _MOST_EPOCHS = 40, 100
@@ -99,7 +99,7 @@ def _gallery(pictures: Sequence[Picture]) -> Html:
 
 def curves(contents: Contents) -> Html:
     """Return the section with the curves over epochs."""
-    return section("curves", "Curves", _gallery(contents.curves))
+    return section("curves", "Curves", _gallery(contents.curves), _epochs(contents))
 
 
 def predictions(contents: Contents) -> Html:
@@ -109,7 +109,9 @@ def predictions(contents: Contents) -> Html:
         details = _classes(measured.truth, measured.predicted, results["classes"], contents.shown)
     else:
         details = _errors(measured.truth, measured.predicted, results["target"], contents.shown)
-    return section("predictions", "Predictions", _gallery(contents.predictions), details)
+    return section(
+        "predictions", "Predictions", tag("div", _gallery(contents.predictions), details, class_="beside")
+    )
 
 
 def _classes(true: np.ndarray, predicted: np.ndarray, classes: Sequence[Any], part: str) -> Html:
@@ -132,7 +134,7 @@ def _classes(true: np.ndarray, predicted: np.ndarray, classes: Sequence[Any], pa
     if len(rows) > _MOST_CLASSES:
         rows = sorted(rows, key=lambda row: row[0])[:_MOST_CLASSES]
         caption += f": the {_MOST_CLASSES} of {len(classes):,} that are recognized least"
-    columns = ["class", "rows", "recall", "precision", "most often taken for (rows)"]
+    columns = ["class", "rows", "recall", "precision", "mostly mistaken for"]
     return table(caption, columns, [cells for _, cells in rows], numbers=True)
 
 
@@ -195,7 +197,7 @@ def notes(contents: Contents) -> Html | None:
     return section("warnings", "Warnings", tag("ol", *items, class_="log"))
 
 
-def epochs(contents: Contents) -> Html:
+def _epochs(contents: Contents) -> Html:
     """Return the numbers of the epochs, folded; of many epochs, some at equal distances."""
     rows = list(contents.rows)
     columns = columns_of(rows)
