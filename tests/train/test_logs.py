@@ -252,6 +252,8 @@ def test_tensorboard_continues_without_doubles(tear, tmp_path):
         path.write_bytes(path.read_bytes()[: -tear or None])
     mine = tmp_path / "training" / "events.out.tfevents.1.another"
     mine.write_bytes(b"")
+    torn = tmp_path / "training" / ".events.out.tfevents.2.xpnet.abc.tmp"  # of a kill while it was written
+    torn.write_bytes(b"half")
     loaded = Trainer.load(tmp_path, "numpy", callbacks=[TensorBoard(tmp_path)])
     loaded.fit(X, Y, epochs=5)
     after = raw_events(tmp_path / "training")
@@ -260,6 +262,7 @@ def test_tensorboard_continues_without_doubles(tear, tmp_path):
     losses = [(row["epoch"], float(np.float32(row["loss"]))) for row in loaded.history]
     assert scalars(tmp_path / "training")["loss"] == losses
     assert mine.exists()  # a file of someone else's
+    assert not torn.exists()
 
 
 @pytest.mark.usefixtures("_needs_tensorboard")

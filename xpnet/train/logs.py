@@ -224,7 +224,7 @@ class TensorBoard(Callback):
 
     def _write_part(self, part: str, rows: list[Mapping[str, Any]]) -> None:
         folder = self.folder / part
-        old = sorted(folder.glob(f"events.out.tfevents.*{self._suffix}"))
+        old = sorted(folder.glob(f"*events.out.tfevents.*{self._suffix}*"))  # temporary ones of a kill too
         times = {epoch: when for path in old for epoch, when in _times(path)}
         wanted = [(row, _parts(row)[part]) for row in rows if part in _parts(row)]
         if wanted:

@@ -73,8 +73,8 @@ def environment(contents: Contents) -> Html:
     versions = [f"{name} {version}" for name, version in found["versions"].items() if version]
     rows: list[list[Any]] = [
         ["table", f"{data['name']}{', built in' if data['built_in'] else ''}"],
-        ["rows and columns of the table", f"{data['rows']:,} × {data['columns']:,}"],
-        ["SHA-256 of the table", tag("code", data["sha256"], class_="long")],
+        ["its rows and columns", f"{data['rows']:,} × {data['columns']:,}"],
+        ["its SHA-256", tag("code", data["sha256"], class_="long")],
         ["device", f"{backend['spec']} ({backend['reason']})"],
         ["backend", f"{backend['name']} {backend['version'] or ''}"],
         ["begun", found["time"]],

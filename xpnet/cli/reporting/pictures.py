@@ -44,6 +44,9 @@ def describe_curve(rows: Sequence[Mapping[str, Any]], column: str, label: str, b
         if not points:
             continue
         (first, begin), (last, end) = points[0], points[-1]
+        if first != last and len({value for _, value in points}) == 1:
+            told.append(f"{part}{label}: {number(column, begin)} in all epochs")
+            continue
         words = [f"{number(column, begin)} after epoch {first}"]
         if part == "validation " and best in dict(points) and best not in (first, last):
             words.append(f"{number(column, dict(points)[best])} after epoch {best}, whose weights were kept")

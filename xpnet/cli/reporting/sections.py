@@ -79,9 +79,10 @@ def metrics(contents: Contents) -> Html:
     if results["task"] == "regression":
         weights += "; the loss is that of the standardized target"
     caption = f"Loss and metrics of each part of the table, with {weights}"
-    return section(
-        "results", "Results", table(caption, ["rows of", "rows", *map(_name, names)], rows, numbers=True)
-    )
+    made = table(caption, ["rows of", "rows", *map(_name, names)], rows, numbers=True)
+    left_out = results["rows_left_out"]
+    note = f"{count(left_out, 'row')} with missing cells {'was' if left_out == 1 else 'were'} left out."
+    return section("results", "Results", made, tag("p", note, class_="note") if left_out else "")
 
 
 def _figure(picture: Picture, prefix: str) -> Html:
@@ -90,6 +91,7 @@ def _figure(picture: Picture, prefix: str) -> Html:
         "figure",
         tag("div", inline_svg(picture.path.read_text(encoding="utf-8"), prefix, caption), class_="drawing"),
         tag("figcaption", picture.description, id=caption),
+        id=prefix,
     )
 
 
