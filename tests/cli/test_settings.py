@@ -48,6 +48,7 @@ CASES = {
     "dtype": ("float64", "float64", 64, "float16"),
     "compile": ("off", "off", 1, "jit"),
     "seed": ("12", 12, 1.5, "-1"),
+    "tensorboard": (True, True, "yes", None),
     "out": ("folder", "folder", 1, ""),
 }
 

@@ -32,6 +32,7 @@ __all__ = [
 
 # Of the palette of Okabe and Ito, "Color universal design", 2008.
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#6F6F6F"
+_MOST_LETTERS = 56  # of a title
 _MOST_CELLS = 16  # classes up to which each cell of a confusion matrix is labelled
 
 
@@ -179,6 +180,8 @@ def new_axes(title: str, size: tuple[float, float] = (5.6, 3.5), *, grid: bool =
     figure = Figure(figsize=size, layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
+    if len(title) > _MOST_LETTERS:  # a long name of a file: both ends tell more than the middle
+        title = f"{title[: _MOST_LETTERS // 2]}…{title[-_MOST_LETTERS // 2 + 1 :]}"
     axes.set_title(literal(title), fontsize=11, loc="left")
     if grid:
         axes.grid(color="#E3E3E3", linewidth=0.8)

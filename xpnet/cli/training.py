@@ -95,11 +95,11 @@ def _resume(
     run: RunFolder, epochs: int | None, lr: float | None, device: str | None, *, quiet: bool
 ) -> dict[str, Any]:
     settings = run.read_settings()
-    check_packages(settings)
     if epochs is not None and epochs < settings.epochs:
         raise ConfigError(f"--epochs: expected at least the run's own {settings.epochs}, found {epochs}")
     if run.results.exists() and epochs in (None, settings.epochs):
         return {**run.read_json(run.results), "resumed": False}
+    check_packages(settings)
     backend = backends.backend(device or settings.device)
     settings = dataclasses.replace(
         settings, epochs=epochs or settings.epochs, lr=lr or settings.lr, device=backend.spec

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-__all__ = ["Html", "columns_of", "join", "markup", "section", "table", "tag"]
+__all__ = ["Html", "join", "markup", "section", "table", "tag"]
 
 _VOID = {"br", "link", "meta"}
 # What HTML does not allow as a character: controls, halves of surrogate pairs, and what Unicode keeps back.
@@ -89,12 +89,3 @@ def table(
         class_="numbers" if numbers else None,
     )
     return tag("div", inside, class_="scroll", role="region", aria_label=caption, tabindex="0")
-
-
-def columns_of(rows: Iterable[Iterable[str]]) -> list[str]:
-    """Return the names in ``rows``, each once, in the order in which they appear.
-
-    >>> columns_of([{"loss": 1, "accuracy": 2}, {"loss": 1, "rmse": 2}])
-    ['loss', 'accuracy', 'rmse']
-    """
-    return list(dict.fromkeys(name for row in rows for name in row))

@@ -7,7 +7,7 @@ from importlib import resources
 from xpnet.cli.console import count
 from xpnet.cli.reporting import circumstances, sections
 from xpnet.cli.reporting.contents import Contents
-from xpnet.cli.reporting.elements import Html, tag
+from xpnet.cli.reporting.elements import Html, join, tag
 
 __all__ = ["render"]
 
@@ -64,16 +64,13 @@ def _head(contents: Contents) -> Html:
 def _heading(contents: Contents) -> Html:
     results = contents.results
     classes = count(len(results["classes"]), "class", "classes") if results["classes"] else "numbers"
-    return Html(
-        tag("p", "Training report", class_="kicker")
-        + tag("h1", contents.title)
-        + tag(
-            "p",
-            "A network ",
-            tag("strong", results["layers"]),
-            f" that predicts {results['target']} ({classes}) from {count(results['features'], 'feature')}: "
-            f"{count(results['epochs_trained'], 'epoch')} of {results['optimizer']} on "
-            f"{count(results['rows']['train'], 'row')}, on {results['device']}; {results['stopped']}.",
-            class_="lead",
-        )
+    lead = tag(
+        "p",
+        "A network ",
+        tag("strong", results["layers"]),
+        f" that predicts {results['target']} ({classes}) from {count(results['features'], 'feature')}: "
+        f"{count(results['epochs_trained'], 'epoch')} of {results['optimizer']} on "
+        f"{count(results['rows']['train'], 'row')}, on {results['device']}; {results['stopped']}.",
+        class_="lead",
     )
+    return join([tag("p", "Training report", class_="kicker"), tag("h1", contents.title), lead])

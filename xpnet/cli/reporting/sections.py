@@ -9,9 +9,11 @@ import numpy as np
 
 from xpnet.cli.console import count, number
 from xpnet.cli.reporting.contents import Contents
-from xpnet.cli.reporting.elements import Html, columns_of, join, section, table, tag
+from xpnet.cli.reporting.elements import Html, section, table, tag
 from xpnet.cli.reporting.pictures import Picture
 from xpnet.cli.reporting.svg import inline_svg
+from xpnet.losses import get as get_loss
+from xpnet.train.targets import kind_of
 
 __all__ = ["curves", "diagnostics", "headline", "metrics", "notes", "predictions"]
 
@@ -67,7 +69,7 @@ def _duration(seconds: float) -> str:
 def metrics(contents: Contents) -> Html:
     """Return the section with the loss and the metrics of each part."""
     results = contents.results
-    names = columns_of(results["metrics"].values())
+    names = list(dict.fromkeys(name for values in results["metrics"].values() for name in values))
     rows = [
         [part, f"{results['rows'][part]:,}", *(number(name, values.get(name)) for name in names)]
         for part, values in results["metrics"].items()
@@ -76,7 +78,7 @@ def metrics(contents: Contents) -> Html:
         weights = f"the weights of epoch {results['best_epoch']}, that of the lowest validation loss"
     else:
         weights = "the weights of the last epoch"
-    if results["task"] == "regression":
+    if results["task"] == "regression" and kind_of(get_loss(results["loss"])) != "counts":
         weights += "; the loss is that of the standardized target"
     caption = f"Loss and metrics of each part of the table, with {weights}"
     made = table(caption, ["rows of", "rows", *map(_name, names)], rows, numbers=True)
@@ -202,7 +204,7 @@ def notes(contents: Contents) -> Html | None:
 def _epochs(contents: Contents) -> Html:
     """Return the numbers of the epochs, folded; of many epochs, some at equal distances."""
     rows = list(contents.rows)
-    columns = columns_of(rows)
+    columns = list(dict.fromkeys(name for row in rows for name in row))
     chosen = rows
     if len(rows) > _MOST_EPOCHS:
         places = {round(i * (len(rows) - 1) / (_MOST_EPOCHS - 1)) for i in range(_MOST_EPOCHS)}
@@ -221,4 +223,4 @@ def _cell(name: str, row: Mapping[str, Any]) -> Any:
     value = row.get(name)
     if isinstance(value, float):
         return number(name.removeprefix("validation_"), value)
-    return join([f"{value:,}"]) if isinstance(value, int) else "-" if value is None else value
+    return f"{value:,}" if isinstance(value, int) else "-" if value is None else value

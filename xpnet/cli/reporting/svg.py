@@ -22,7 +22,6 @@ _VARIABLES = {
     "#e3e3e3": "var(--grid)",
 }
 _COLOUR = re.compile("|".join(_VARIABLES))
-_REFERENCE = re.compile(r"url\(#")
 
 
 def inline_svg(text: str, prefix: str, described_by: str) -> Html:
@@ -61,7 +60,7 @@ def _adapted(tag: str, name: str, value: str, prefix: str) -> str:
         return f"{prefix}-{value}"
     if name == "href" and value.startswith("#"):
         return f"#{prefix}-{value[1:]}"
-    value = _REFERENCE.sub(f"url(#{prefix}-", value)
+    value = value.replace("url(#", f"url(#{prefix}-")
     if name == "style":
         if tag == "path" and "fill: #ffffff" in value:  # a background; white text is a group
             value = value.replace("fill: #ffffff", "fill: none")
