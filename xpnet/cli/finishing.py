@@ -15,6 +15,7 @@ from xpnet.cli.preparing import PARTS
 from xpnet.cli.reporting import (
     Contents,
     Picture,
+    Prediction,
     describe_confusion,
     describe_curve,
     describe_predicted,
@@ -88,7 +89,7 @@ def _draw(plan: Plan) -> list[Picture]:
     return pictures
 
 
-def _draw_predictions(plan: Plan, name: str, part: Measured) -> list[Picture]:
+def _draw_predictions(plan: Plan, name: str, part: Measured) -> list[Prediction]:
     """Draw what was predicted for the rows of a part."""
     encoder, folder = plan.prepared.encoder, plan.run.figures
     title = f"{plan.title}: {count(len(part.truth), f'{name} row')}"
@@ -103,7 +104,8 @@ def _draw_predictions(plan: Plan, name: str, part: Measured) -> list[Picture]:
         description = describe_predicted(part.truth, part.predicted, encoder.target.name, name)
         path = folder / "predicted_vs_true.svg"
     figures.save_figure(figure, path)
-    return [Picture(path, description)]
+    picture = Picture(path, description)
+    return [Prediction(encoder.target.name, encoder.classes, part.truth, part.predicted, picture)]
 
 
 def _report(plan: Plan, results: dict[str, Any], measured: dict[str, Measured]) -> None:
@@ -120,9 +122,8 @@ def _report(plan: Plan, results: dict[str, Any], measured: dict[str, Measured]) 
         columns=[column.name for column in plan.prepared.encoder.columns],
         rows=plan.trainer.history.rows,
         shown=shown,
-        measured=measured[shown],
-        curves=_draw(plan),
         predictions=_draw_predictions(plan, shown, measured[shown]),
+        curves=_draw(plan),
         diagnostics=found,
         diagnostic_pictures=draw_diagnostics(found, run.figures, plan.title) if found else (),
         log=run.log.read_text(encoding="utf-8", errors="replace").splitlines() if run.log.exists() else (),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from xpnet.cli.reporting.contents import Contents
+from xpnet.cli.reporting.contents import Contents, Prediction
 from xpnet.cli.reporting.diagnostics import Diagnostics, draw_diagnostics, read_diagnostics
 from xpnet.cli.reporting.page import render
 from xpnet.cli.reporting.pictures import Picture, describe_confusion, describe_curve, describe_predicted
@@ -11,6 +11,7 @@ __all__ = [
     "Contents",
     "Diagnostics",
     "Picture",
+    "Prediction",
     "describe_confusion",
     "describe_curve",
     "describe_predicted",

@@ -6,12 +6,32 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from xpnet.cli.measuring import Measured
+import numpy as np
+
 from xpnet.cli.reporting.diagnostics import Diagnostics
 from xpnet.cli.reporting.pictures import Picture
 from xpnet.cli.settings import Settings
 
-__all__ = ["Contents"]
+__all__ = ["Contents", "Prediction"]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What was predicted for a target.
+
+    Attributes:
+        target: its name.
+        classes: names of its classes; none if it has numbers.
+        truth: class indices (rows,), or values (rows,) on the scale of the target.
+        predicted: likewise.
+        picture: of both.
+    """
+
+    target: str
+    classes: Sequence[Any]
+    truth: np.ndarray
+    predicted: np.ndarray
+    picture: Picture
 
 
 @dataclass(frozen=True)
@@ -26,9 +46,9 @@ class Contents:
         environment: as in ``environment.json``.
         columns: what a table for prediction needs.
         rows: of the history.
-        shown: the part that is shown in pictures: the rows that training has seen least of.
-        measured: what was predicted for them.
-        curves, predictions: figures.
+        shown: the part whose predictions are shown: the rows that training has seen least of.
+        predictions: what was predicted for them.
+        curves: figures over epochs.
         diagnostics: what was found in the layers, None if nobody looked; and the figures of it.
         log: the lines of ``train.log``.
     """
@@ -41,9 +61,8 @@ class Contents:
     columns: Sequence[str]
     rows: Sequence[Mapping[str, Any]]
     shown: str
-    measured: Measured
+    predictions: Sequence[Prediction]
     curves: Sequence[Picture]
-    predictions: Sequence[Picture]
     diagnostics: Diagnostics | None = None
     diagnostic_pictures: Sequence[Picture] = ()
     log: Sequence[str] = ()

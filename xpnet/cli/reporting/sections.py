@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from xpnet.cli.console import count, number
-from xpnet.cli.reporting.contents import Contents
+from xpnet.cli.reporting.contents import Contents, Prediction
 from xpnet.cli.reporting.elements import Html, section, table, tag
 from xpnet.cli.reporting.pictures import Picture
 from xpnet.cli.reporting.svg import inline_svg
@@ -107,19 +107,17 @@ def curves(contents: Contents) -> Html:
 
 
 def predictions(contents: Contents) -> Html:
-    """Return the section with what was predicted, as a picture and as a table."""
-    measured, results = contents.measured, contents.results
-    if results["task"] == "classification":
-        details = _classes(measured.truth, measured.predicted, results["classes"], contents.shown)
-    else:
-        details = _errors(measured.truth, measured.predicted, results["target"], contents.shown)
-    return section(
-        "predictions", "Predictions", tag("div", _gallery(contents.predictions), details, class_="beside")
-    )
+    """Return the section with what was predicted for each target, as a picture and as a table."""
+    parts = []
+    for one in contents.predictions:
+        details = (_classes if one.classes else _errors)(one, contents.shown)
+        parts.append(tag("div", _gallery([one.picture]), details, class_="beside"))
+    return section("predictions", "Predictions", *parts)
 
 
-def _classes(true: np.ndarray, predicted: np.ndarray, classes: Sequence[Any], part: str) -> Html:
+def _classes(of_target: Prediction, part: str) -> Html:
     """Return a table of how well each class is recognized; of many classes, the least recognized ones."""
+    true, predicted, classes = of_target.truth, of_target.predicted, of_target.classes
     rows: list[tuple[float, list[Any]]] = []
     for index, name in enumerate(classes):
         of, taken = true == index, predicted == index
@@ -134,7 +132,7 @@ def _classes(true: np.ndarray, predicted: np.ndarray, classes: Sequence[Any], pa
         precision = right / taken.sum() if taken.any() else None
         shares = [number("accuracy", value) for value in (recall, precision)]
         rows.append((2.0 if recall is None else recall, [name, f"{int(of.sum()):,}", *shares, mistake]))
-    caption = f"The classes among the {part} rows"
+    caption = f"The classes of {of_target.target} among the {part} rows"
     if len(rows) > _MOST_CLASSES:
         rows = sorted(rows, key=lambda row: row[0])[:_MOST_CLASSES]
         caption += f": the {_MOST_CLASSES} of {len(classes):,} that are recognized least"
@@ -142,8 +140,9 @@ def _classes(true: np.ndarray, predicted: np.ndarray, classes: Sequence[Any], pa
     return table(caption, columns, [cells for _, cells in rows], numbers=True)
 
 
-def _errors(true: np.ndarray, predicted: np.ndarray, target: str, part: str) -> Html:
+def _errors(of_target: Prediction, part: str) -> Html:
     """Return a table of the errors, on the scale of the target."""
+    true, predicted = of_target.truth, of_target.predicted
     error = predicted - true
     size = np.abs(error)
     worst = int(np.argmax(size))
@@ -157,7 +156,7 @@ def _errors(true: np.ndarray, predicted: np.ndarray, target: str, part: str) -> 
         "predicted value there": predicted[worst],
     }
     rows = [[name, number("", float(value))] for name, value in values.items()]
-    return table(f"Errors of {target} on the {part} rows", ["error", "value"], rows, numbers=True)
+    return table(f"Errors of {of_target.target} on the {part} rows", ["error", "value"], rows, numbers=True)
 
 
 def diagnostics(contents: Contents) -> Html | None:
