@@ -211,13 +211,18 @@ def diagnosed(xpnet, run, lines):
 
 
 def test_diagnostics(xpnet, trained):
+    plateau = {"kind": "plateau", "layer": "loss", "message": "stands"}
     vanishing = {"kind": "vanishing gradients", "layer": "0 (Dense)", "message": "use ReLU"}
     lines = [
         json.dumps(
             {
                 "epoch": epoch,
-                "layers": [layer("0 (Dense)", dead=0.1 * epoch), layer("2 (Dense)", update_ratio=None)],
-                "verdicts": [vanishing] if epoch in (2, 3, 5) else [],
+                "layers": [
+                    layer("0 (Dense)", dead=0.1 * epoch),
+                    layer("1 (ReLU)", weight_norm=0.0, gradient_norm=0.0, update_ratio=None),
+                    layer("2 (Dense)", update_ratio=None),
+                ],
+                "verdicts": [vanishing, plateau] if epoch in (2, 3, 5) else [],
             }
         )
         for epoch in (1, 2, 2, 3, 5)
@@ -225,7 +230,11 @@ def test_diagnostics(xpnet, trained):
     page = diagnosed(xpnet, trained(), [*lines, lines[-1][:40]])  # the last one torn by a kill
     assert "diagnostics" in page.sections
     assert "Vanishing gradients layer 0 (Dense), epochs 2 to 5 use ReLU" in page.text
+    assert "Plateau loss, epochs 2 to 5 stands" in page.text
     assert page.text.count("use ReLU") == 1
+    found = read_diagnostics(Path("run/diagnostics.jsonl"))
+    assert found.layers["gradient_norm"]["1 (ReLU)"] == [None] * 4  # it has no weights
+    assert found.layers["gradient_norm"]["2 (Dense)"] == [0.5] * 4
     names = {path.stem for path in Path("run/figures").iterdir()}
     assert {"gradient_norms", "update_ratios", "activation_scale", "dead_units"} <= names
     assert "saturated_units" not in names  # nothing was measured

@@ -114,10 +114,15 @@ def read_diagnostics(path: Path) -> Diagnostics | None:
         return None
     names = list(dict.fromkeys(str(layer["layer"]) for row in rows for layer in row.get("layers", ())))
     numbers = [{str(layer["layer"]): layer for layer in row.get("layers", ())} for row in rows]
-    layers = {
-        key: {name: [_number(at.get(name, {}).get(key)) for at in numbers] for name in names}
-        for key in _FIGURES
-    }
+
+    def course(key: str, name: str) -> list[float | None]:
+        return [_number(at.get(name, {}).get(key)) for at in numbers]
+
+    layers = {key: {name: course(key, name) for name in names} for key in _FIGURES}
+    for name in names:
+        # a layer without weights has no gradient, which is no gradient of size 0
+        if not any(any(course(key, name)) for key in ("weight_norm", "gradient_norm", "update_ratio")):
+            layers["gradient_norm"][name] = [None] * len(rows)
     return Diagnostics(sorted(found), layers, _verdicts(rows))
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from xpnet.cli.console import count, number
 from xpnet.cli.reporting.contents import Contents, Prediction
+from xpnet.cli.reporting.diagnostics import Diagnostics, Verdict
 from xpnet.cli.reporting.elements import Html, section, table, tag
 from xpnet.cli.reporting.pictures import Picture
 from xpnet.cli.reporting.svg import inline_svg
@@ -165,15 +166,17 @@ def diagnostics(contents: Contents) -> Html | None:
     if found is None:
         return None
     if found.verdicts:
-        verdicts = tag("ul", *(_verdict(verdict) for verdict in found.verdicts), class_="verdicts")
+        verdicts = tag("ul", *(_verdict(verdict, found) for verdict in found.verdicts), class_="verdicts")
     else:
         looked = f"{count(len(found.epochs), 'epoch')} looked at, {found.epochs[0]} to {found.epochs[-1]}"
         verdicts = tag("p", tag("strong", "No fault was found."), f" ({looked}.)", class_="verdict sound")
     return section("diagnostics", "Diagnostics", verdicts, _gallery(contents.diagnostic_pictures))
 
 
-def _verdict(verdict: Any) -> Html:
-    where = f"layer {verdict.layer}" if verdict.layer else "the whole network"
+def _verdict(verdict: Verdict, found: Diagnostics) -> Html:
+    """Return a fault, and where and when it was found."""
+    is_layer = any(verdict.layer in layers for layers in found.layers.values())
+    where = f"layer {verdict.layer}" if is_layer else verdict.layer or "the whole network"
     if verdict.first == verdict.last:
         when = f"epoch {verdict.first}"
     else:
