@@ -66,6 +66,7 @@ def resume(
     *,
     run: str,
     from_: str | None,
+    loss: str | None,
     json: bool,
     quiet: bool,
     debug: bool,
@@ -78,7 +79,7 @@ def resume(
     from xpnet.cli.training import Interrupted
 
     try:
-        results = resume_run(run, changed, start=from_, quiet=quiet)
+        results = resume_run(run, changed, start=from_, loss=loss, quiet=quiet)
     except Interrupted as interrupted:
         message(str(interrupted))
         return INTERRUPTED

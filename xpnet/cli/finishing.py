@@ -49,8 +49,6 @@ def finish(plan: Plan, seconds: float) -> dict[str, Any]:
         "metrics": {name: part.metrics for name, part in measured.items()},
         "changes": [dataclasses.asdict(change) for change in plan.changes],
     }
-    if len(plan.prepared.encoder.targets) > 1:
-        results["target_metrics"] = {name: part.targets for name, part in measured.items()}
     rows = run.read_restarts()
     if rows:
         chosen = best_of(rows)
@@ -62,6 +60,8 @@ def finish(plan: Plan, seconds: float) -> dict[str, Any]:
             "measured_by": "loss" if chosen["validation_loss"] is None else "validation_loss",
             **dataclasses.asdict(spread_of(rows)),
         }
+    if len(plan.prepared.encoder.targets) > 1:
+        results["target_metrics"] = {name: part.targets for name, part in measured.items()}
     write_atomically(run.results, to_json(results))
     return results
 

@@ -11,7 +11,7 @@ from xpnet.cli.building import build_trainer, load_trainer, with_rate
 from xpnet.cli.console import message
 from xpnet.cli.finishing import why_stopped
 from xpnet.cli.keeping import RunLog
-from xpnet.cli.losses import is_code, loss_of_run
+from xpnet.cli.losses import loss_of_run
 from xpnet.cli.planning import Plan, check_contradictions, circumstances
 from xpnet.cli.preparing import check_unchanged, prepare
 from xpnet.cli.restarting import are_under_way, run_restarts
@@ -27,7 +27,12 @@ __all__ = ["resume_run"]
 
 
 def resume_run(
-    path: str, changed: Mapping[str, Any] | None = None, *, start: str | None = None, quiet: bool = False
+    path: str,
+    changed: Mapping[str, Any] | None = None,
+    *,
+    start: str | None = None,
+    loss: str | None = None,
+    quiet: bool = False,
 ) -> dict[str, Any]:
     """Continue a run from a checkpoint, bit-identically on the same backend if nothing is changed.
 
@@ -36,10 +41,10 @@ def resume_run(
 
     Args:
         path: the run folder.
-        changed: settings that shall have other values from here on, by attribute; and ``loss``, the place of
-            the run's loss where it is code of the user's own.
+        changed: settings that shall have other values from here on, by attribute.
         start: the checkpoint to go on from, such as ``"epoch-50"``; None takes the last. What was trained
             after it is given up, and its settings are those from which changes are counted.
+        loss: the place of the loss, where it is code of the user's own.
         quiet: show no progress.
 
     Returns:
@@ -51,9 +56,7 @@ def resume_run(
         DataError: the table has changed.
         ConfigError: a setting that a run cannot change, or changes that leave nothing to train.
     """
-    changed = dict(changed or {})
-    code = changed.pop("loss") if is_code(changed.get("loss")) else None
-    for name in changed:
+    for name in changed or {}:
         if name in FIXED:
             raise ConfigError(f"--{name.replace('_', '-')}: {FIXED[name]}, and stays as it is; train anew")
     if start == "best":
@@ -63,11 +66,11 @@ def resume_run(
         )
     run = RunFolder.open(path)
     with run.hold():
-        return _resume(run, changed, start, code, quiet=quiet)
+        return _resume(run, dict(changed or {}), start, loss, quiet=quiet)
 
 
 def _resume(
-    run: RunFolder, changed: dict[str, Any], start: str | None, code: str | None, *, quiet: bool
+    run: RunFolder, changed: dict[str, Any], start: str | None, loss: str | None, *, quiet: bool
 ) -> dict[str, Any]:
     former = run.read_settings()
     same = all(getattr(former, name) == value for name, value in changed.items() if name != "device")
@@ -78,7 +81,7 @@ def _resume(
     settings = with_rate(dataclasses.replace(former, **changed))
     environment = run.read_json(run.environment)
     check_unchanged(environment, settings)
-    prepared = prepare(settings, run.read_encoder(), loss_of_run(settings, code))
+    prepared = prepare(settings, run.read_encoder(), loss_of_run(settings, loss))
     settings = prepared.settings
     check_contradictions(prepared)
     in_restarts = are_under_way(run, settings)
