@@ -48,9 +48,8 @@ class Trainer:
 
     Args:
         model: a layer or model of :mod:`xpnet.nn`.
-        loss: a name or function of :mod:`xpnet.losses`, a table such as ``{"name": "huber", "delta": 0.5}``,
-            or a function ``(predictions, targets, *, sample_weight=None) -> 0-d array`` of array operations;
-            :func:`xpnet.losses.make` makes one of a formula for each row.
+        loss: a name, table or function of :mod:`xpnet.losses`, or a function of array operations,
+            ``(predictions, targets, *, sample_weight=None) -> 0-d array`` (:func:`xpnet.losses.make`).
         optimizer: a name or object of :mod:`xpnet.optim`. Methods of second order (``"l-bfgs"``,
             ``"hessian-free"``, ...) take full batches, one iteration an epoch; the loss of an epoch is the
             objective before its iteration, and a fit ends where no lower point is found.
