@@ -347,8 +347,7 @@ class Trainer:
         Training goes on from ``variables``; what was kept of other ones, ``best`` and ``newest``, is dropped.
 
         Args:
-            stuck: why a method of second order found no lower point in the last fit; empty if it did.
-        mask: a vector of 0 and 1 like ``variables.params.flat``, on the host or the device; None lets all
+            mask: a vector of 0 and 1 like ``variables.params.flat``, on the host or the device; None lets all
                 parameters be trained again.
 
         Raises:
