@@ -171,16 +171,16 @@ class RunFolder:
         with contextlib.suppress(OSError):
             for path in files:
                 path.unlink(missing_ok=True)
-            for folder in (
-                *self.parts.glob("*/checkpoints"), *self.parts.glob("*"),
-                *self.parts.parent.glob(self.parts.name), self.figures, self.checkpoints, self.path,
-            ):  # fmt: skip
-                folder.rmdir()
+            parts = (*self.parts.glob("*/checkpoints"), *self.parts.glob("*"), self.parts)
+            for folder in (*parts, self.figures, self.checkpoints, self.path):
+                if folder.is_dir():
+                    folder.rmdir()
 
     def sweep(self) -> None:
         """Remove temporary files, which a killed process leaves behind."""
-        for folder in (self.path, self.figures, self.checkpoints, self.parts):
-            for path in folder.glob("**/.*.tmp" if folder == self.parts else ".*.tmp"):
+        parts = (*self.parts.glob("*"), *self.parts.glob("*/checkpoints"))
+        for folder in (self.path, self.figures, self.checkpoints, *parts):
+            for path in folder.glob(".*.tmp"):
                 with contextlib.suppress(OSError):
                     path.unlink()
 
