@@ -44,7 +44,7 @@ class Descent:
         return optim.Inverse.strongly_convex(self.strength)
 
     def sample(self, rate: float | Callable[[int], float], steps: int, seeds: int) -> np.ndarray:
-        """Return |w_n|² for n = 1 to ``steps`` of ``seeds`` descents with noise of their own: (steps, seeds)."""
+        """Return |w_n|² for n = 1 to ``steps`` of ``seeds`` descents, as an array (steps, seeds)."""
         optimizer, draws = optim.SGD(rate), np.random.default_rng(0)
         w = np.full((seeds, len(self.curvatures)), self.start)
         state = optimizer.init(w)
@@ -55,9 +55,7 @@ class Descent:
             distances.append(np.sum(w * w, axis=1))
         return np.stack(distances)
 
-    def expected(
-        self, rate: float | Callable[[int], float], steps: int
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def expected(self, rate: float | Callable[[int], float], steps: int) -> tuple[np.ndarray, np.ndarray]:
         """Return d_n = E|w_n|² and E|G_n|² for n = 1 to ``steps``, by the recurrence."""
         optimizer = optim.SGD(rate)
         curvatures, variance = np.asarray(self.curvatures), self.noise**2
@@ -71,7 +69,7 @@ class Descent:
         return np.asarray(distances), np.asarray(gradients)
 
     def floor(self, rate: float) -> float:
-        r"""Return what d_n tends to at a constant rate: $\sum_i \alpha\sigma^2 / (\lambda_i (2 - \alpha\lambda_i))$."""
+        r"""Return $\sum_i \alpha \sigma^2 / (\lambda_i (2 - \alpha \lambda_i))$, the limit of d_n at a rate."""
         curvatures = np.asarray(self.curvatures)
         return float(np.sum(rate * self.noise**2 / (curvatures * (2 - rate * curvatures))))
 

@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xpnet.cli.figures import save_figure
+from xpnet.files import write_atomically
 
 __all__ = ["BLUE", "GREEN", "GREY", "ORANGE", "PURPLE", "SKY", "Curve", "Panel", "draw"]
 
 # Of the palette of Okabe and Ito, which people with any kind of colour vision tell apart.
 BLUE, ORANGE, GREEN, PURPLE, SKY, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#6F6F6F"
-_MOST_POINTS = 250  # of a curve, so that files stay small
+_MOST_POINTS = 150  # of a curve, so that files stay small
 
 
 class Curve(NamedTuple):
@@ -28,7 +28,10 @@ class Curve(NamedTuple):
 
 
 class Panel(NamedTuple):
-    """Axes with their curves; ``scale`` says which axes are logarithmic: "", "x", "y" or "xy"."""
+    """Axes with their curves; ``scale`` says which axes are logarithmic: "", "x", "y" or "xy".
+
+    An axis whose ``ends`` are given in falling order runs backwards.
+    """
 
     title: str
     x: str
@@ -37,19 +40,21 @@ class Panel(NamedTuple):
     scale: str = ""
     percent: bool = False
     limits: tuple[float, float] | None = None
+    ends: tuple[float, float] | None = None
 
 
 def draw(path: Path, panels: Sequence[Panel], columns: int = 2) -> None:
     """Write panels side by side as an SVG file; equal numbers give equal bytes."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    import matplotlib
     from matplotlib.figure import Figure
 
     rows = -(-len(panels) // columns)
-    figure = Figure(figsize=(4.6 * columns, 3.3 * rows), layout="constrained", facecolor="white")
-    FigureCanvasAgg(figure)
-    for panel, axes in zip(panels, np.ravel(figure.subplots(rows, columns, squeeze=False)), strict=True):
-        _draw_panel(axes, panel)
-    save_figure(figure, path)
+    # No date, and names of parts drawn from a fixed salt; text as text, which keeps files small.
+    with matplotlib.rc_context({"svg.hashsalt": "xpnet", "svg.fonttype": "none"}):
+        figure = Figure(figsize=(4.6 * columns, 3.3 * rows), layout="constrained", facecolor="white")
+        for panel, axes in zip(panels, np.ravel(figure.subplots(rows, columns, squeeze=False)), strict=True):
+            _draw_panel(axes, panel)
+        write_atomically(path, lambda file: figure.savefig(file, format="svg", metadata={"Date": None}))
 
 
 def _draw_panel(axes: Any, panel: Panel) -> None:
@@ -65,8 +70,9 @@ def _draw_panel(axes: Any, panel: Panel) -> None:
         axes.set_xscale("log")
     if "y" in panel.scale:
         axes.set_yscale("log")
-    if panel.limits:
-        axes.set_ylim(panel.limits)
+    if panel.scale:
+        axes.minorticks_off()
+    axes.set(ylim=panel.limits, xlim=panel.ends)
     if panel.percent:
         axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:g} %")
     axes.grid(color="#E3E3E3", linewidth=0.8)
@@ -76,7 +82,7 @@ def _draw_panel(axes: Any, panel: Panel) -> None:
 
 
 def _thinned(length: int, logarithmic: bool) -> np.ndarray:
-    """Return the numbers of the points that are drawn, evenly along the axis, the first and last among them."""
+    """Return the numbers of the points that are drawn, evenly along the axis, with both ends."""
     if length <= _MOST_POINTS:
         return np.arange(length)
     spread = np.geomspace(1, length, _MOST_POINTS) if logarithmic else np.linspace(1, length, _MOST_POINTS)

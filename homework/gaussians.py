@@ -9,6 +9,7 @@ import numpy as np
 from xpnet import Trainer, nn, optim
 from xpnet.backends import array_namespace
 from xpnet.data import two_gaussians_arrays
+from xpnet.train import Callback
 
 __all__ = [
     "ITERATIONS",
@@ -70,9 +71,21 @@ def trainer_of(loss: str, l2: float = 0.0, **options: Any) -> Trainer:
     )  # fmt: skip
 
 
+class _SizeOfWeights(Callback):
+    """Adds Σ w² to the history."""
+
+    def on_epoch_end(self, trainer: Trainer, row: dict[str, Any]) -> None:
+        row["squared_weights"] = float(np.sum(weights_of(trainer) ** 2))
+
+
 def train(loss: str, l2: float = 0.0, iterations: int = ITERATIONS) -> Trainer:
-    """Return the network trained on `two_gaussians`; its history has a row for each iteration."""
-    data, trainer = two_gaussians(), trainer_of(loss, l2, metrics=[agreement])
+    """Return the network trained on `two_gaussians`.
+
+    Its history has a row for each iteration, with ``agreement``, ``validation_agreement`` (of the test rows)
+    and ``squared_weights``, Σ w² without biases.
+    """
+    data = two_gaussians()
+    trainer = trainer_of(loss, l2, metrics=[agreement], callbacks=[_SizeOfWeights()])
     trainer.fit(data.X, data.t, epochs=iterations, validation=(data.X_test, data.t_test))
     return trainer
 

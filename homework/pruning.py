@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from homework.gaussians import L2, agreement, two_gaussians, trainer_of
+from homework.gaussians import L2, agreement, trainer_of, two_gaussians
 from xpnet import Trainer
 from xpnet.nn import Variables
 from xpnet.parameters import Parameters
