@@ -69,7 +69,7 @@ class Descent:
         return np.asarray(distances), np.asarray(gradients)
 
     def floor(self, rate: float) -> float:
-        r"""Return $\sum_i \alpha \sigma^2 / (\lambda_i (2 - \alpha \lambda_i))$, the limit of d_n at a rate."""
+        r"""Return the limit of d_n: $\sum_i \alpha \sigma^2 / (\lambda_i (2 - \alpha \lambda_i))$."""
         curvatures = np.asarray(self.curvatures)
         return float(np.sum(rate * self.noise**2 / (curvatures * (2 - rate * curvatures))))
 

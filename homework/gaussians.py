@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 LOSSES = ("squared_error", "hinge")
-ITERATIONS = 2000
+ITERATIONS = 1200
 RATE = 0.3
 L2 = 0.003
 

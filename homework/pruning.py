@@ -51,7 +51,7 @@ def _prunable(trainer: Trainer) -> np.ndarray:
 
 
 def prune_in_rounds(
-    loss: str = "squared_error", share: float = 0.15, tolerance: float = 0.0, iterations: int = 600
+    loss: str = "squared_error", share: float = 0.15, tolerance: float = 0.0, iterations: int = 400
 ) -> tuple[list[Round], Trainer]:
     """Return what happened in each round, and the network after the last one that was good enough.
 
