@@ -186,6 +186,16 @@ def test_rounds_of_decay_pruning_and_retraining(loss, pruned):
 
 
 @LOSSES
+def test_what_is_left_is_a_line(loss, pruned):
+    """One unit of the first layer sees both inputs; all else is a function of that unit alone."""
+    params = pruned[loss][1].variables.params
+    alive = [(params[f"{layer}.weight"] != 0).any(axis=1).nonzero()[0] for layer in (0, 2, 4, 6)]
+    assert list(alive[0]) == [0, 1]
+    assert len(alive[1]) == len(alive[3]) == 1
+    assert pruned[loss][0][-1].test < 0.86  # a weight less, and one coordinate is gone: at most Φ(1)
+
+
+@LOSSES
 def test_retraining_recovers_what_pruning_cost(loss, pruned):
     rounds, _ = pruned[loss]
     hurt = [done for done in rounds[:-1] if done.pruned < rounds[0].retrained]
