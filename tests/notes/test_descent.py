@@ -156,7 +156,7 @@ def test_gradients_explode_with_large_weights():
 
 
 def test_glorots_variance_keeps_signals_and_gradients_in_size():
-    """2 / (fan-in + fan-out), between weights with which signals die out and those with which they saturate."""
+    """2 / (fan-in + fan-out): smaller weights let signals die out, larger ones saturate units."""
     glorot = _gradient_norms("tanh", weight_init="glorot_uniform")
     small = _gradient_norms("tanh", weight_init={"name": "normal", "std": 0.02})
     assert 1e-2 < glorot[0] / glorot[-2] < 1e2
