@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
 __all__ = ["load", "save"]
 
-_SETTINGS = ("dtype", "seed", "compile", "l2", "clip_norm", "clip_value", "batches", "max_steps", "patience",
-             "min_delta", "restore_best")  # fmt: skip
+_SETTINGS = ("dtype", "seed", "compile", "l1", "l2", "max_norm", "label_smoothing", "gradient_noise",
+             "clip_norm", "clip_value", "batches", "max_steps", "patience", "min_delta",
+             "restore_best")  # fmt: skip
 
 
 def _file(path: str | os.PathLike[str]) -> Path:
@@ -47,9 +48,17 @@ def save(trainer: Trainer, path: str | os.PathLike[str]) -> None:
         named |= _arrays_of("newest.", trainer.newest)
     if trainer.best is not None:
         named |= _arrays_of("best.", trainer.best.variables)
+    if trainer.mask is not None:
+        named["mask"] = trainer.mask
     counters: dict[str, Any] = {}
+    lists: dict[str, int] = {}
     for slot, value in (trainer.opt_state or {}).items():
-        if isinstance(value, Parameters):
+        if isinstance(value, list) and all(hasattr(array, "shape") for array in value):
+            lists[slot] = len(value)
+            named |= {f"optimizer.{slot}.{i}": array for i, array in enumerate(value)}
+        elif hasattr(value, "shape"):
+            named[f"optimizer.{slot}"] = value
+        elif isinstance(value, Parameters):
             named[f"optimizer.{slot}"] = value.flat
         else:
             counters[slot] = value
@@ -62,6 +71,7 @@ def save(trainer: Trainer, path: str | os.PathLike[str]) -> None:
         "input_shape": list(trainer.input_shape or ()),
         "layout": [[name, list(shape)] for name, shape in trainer.variables.params.layout.entries],
         "optimizer_counters": counters,
+        "optimizer_lists": lists,
         "epoch": trainer.epoch,
         "step": trainer.step,
         "best": None if trainer.best is None else {"epoch": trainer.best.epoch, "loss": trainer.best.loss},
@@ -124,13 +134,23 @@ def load(
     try:
         trainer.input_shape, trainer.variables = input_shape, variables("")
         trainer.opt_state = dict(description["optimizer_counters"])
+        lists = description.get("optimizer_lists", {})
+        for slot, length in lists.items():
+            found = [arrays[f"optimizer.{slot}.{i}"] for i in range(length)]
+            trainer.opt_state[slot] = [home.asarray(array, dtype=dtype) for array in found]
         for name in arrays:
-            if name.startswith("optimizer."):
-                trainer.opt_state[name.removeprefix("optimizer.")] = parameters(name)
+            slot = name.removeprefix("optimizer.")
+            if slot != name and slot.partition(".")[0] not in lists:
+                of_method = "method" in trainer.opt_state
+                trainer.opt_state[slot] = (
+                    home.asarray(arrays[name], dtype=dtype) if of_method else parameters(name)
+                )
         trainer.epoch, trainer.step = description["epoch"], description["step"]
         trainer.history = History(description["history"])
         if description["newest"]:
             trainer.newest = variables("newest.")
+        if "mask" in arrays:
+            trainer.mask = home.asarray(arrays["mask"], dtype=dtype)
         if description["best"] is not None:
             trainer.best = Best(variables("best."), **description["best"])
     except (AttributeError, KeyError, TypeError, ValueError) as error:
