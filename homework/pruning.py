@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import numpy as np
 
-from homework.gaussians import L2, agreement, trainer_of, two_gaussians
+from homework.gaussians import L2, agreement, trainer_of, two_gaussians, weights_of
 from xpnet import Trainer
-from xpnet.nn import Variables
-from xpnet.parameters import Parameters
-from xpnet.train import Callback
 
-__all__ = ["Masked", "Round", "prune_in_rounds"]
+__all__ = ["Round", "prune_in_rounds"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,66 +22,53 @@ class Round:
     test: float
 
 
-class Masked(Callback):
-    """Sets pruned parameters to zero after each step, so that retraining leaves them there."""
-
-    def __init__(self) -> None:
-        self.mask: Any = 1.0
-
-    def on_step_end(self, trainer: Trainer, step: int, steps: int) -> None:
-        self.apply(trainer)
-
-    def apply(self, trainer: Trainer) -> None:
-        """Multiply the parameters by the mask."""
-        params, state = trainer.variables  # type: ignore[misc]
-        trainer.variables = Variables(Parameters(params.flat * self.mask, params.layout), state)
-
-
-def _prunable(trainer: Trainer) -> np.ndarray:
-    """Return which entries of the parameters are weights: biases are not counted and not pruned."""
-    layout = trainer.variables.params.layout  # type: ignore[union-attr]
-    found = np.zeros(layout.size, dtype=bool)
-    for (part, shape), _ in zip(layout.slices, layout.names, strict=True):
-        found[part] = len(shape) > 1
-    return found
-
-
-def prune_in_rounds(
-    loss: str = "squared_error", share: float = 0.15, tolerance: float = 0.0, iterations: int = 400
-) -> tuple[list[Round], Trainer]:
+def prune_in_rounds(loss: str, share: float = 0.15, iterations: int = 400) -> tuple[list[Round], Trainer]:
     """Return what happened in each round, and the network after the last one that was good enough.
 
     1. Train with an L2 penalty, under which weights that the loss does not need decay.
     2. Set the smallest ``share`` of the weights that are left to zero.
-    3. Train on, these weights staying zero and the others still decaying.
-    4. Again from 2, until the training accuracy after retraining is more than ``tolerance`` below that of
-       the whole network; that last round is taken back.
+    3. Train on for ``iterations``, these weights staying zero and the others still decaying.
+    4. Again from 2, until the training accuracy after retraining is below that of the whole network; that
+       last round is taken back.
     """
-    data, masked = two_gaussians(), Masked()
-    trainer = trainer_of(loss, L2, callbacks=[masked])
+    data, trainer = two_gaussians(), trainer_of(loss, L2)
 
-    def retrained() -> tuple[float, float]:
-        trainer.fit(data.X, data.t, epochs=trainer.epoch + iterations)
-        return measured(data.X, data.t), measured(data.X_test, data.t_test)
-
-    def measured(X: np.ndarray, t: np.ndarray) -> float:
+    def accuracy(X: np.ndarray, t: np.ndarray) -> float:
         return float(agreement(trainer.outputs(X), t))
 
-    whole, test = retrained()
-    weights = _prunable(trainer)
-    kept = weights.copy()
-    rounds = [Round(int(kept.sum()), whole, whole, test)]
-    while kept.any():
-        before = trainer.variables, kept.copy()
-        sizes = np.abs(np.asarray(trainer.variables.params.flat))  # type: ignore[union-attr]
-        smallest = np.argsort(np.where(kept, sizes, np.inf))[: max(1, round(share * kept.sum()))]
-        kept[smallest] = False
-        masked.mask = np.where(weights, kept, True).astype(sizes.dtype)
-        masked.apply(trainer)
-        pruned = measured(data.X, data.t)
-        accuracy, test = retrained()
-        rounds.append(Round(int(kept.sum()), pruned, accuracy, test))
-        if accuracy < whole - tolerance:
-            trainer.variables, kept = before
-            break
+    def retrained(pruned: float | None = None) -> Round:
+        trainer.fit(data.X, data.t, epochs=trainer.epoch + iterations)
+        after, test = accuracy(data.X, data.t), accuracy(data.X_test, data.t_test)
+        return Round(np.count_nonzero(weights_of(trainer)), after if pruned is None else pruned, after, test)
+
+    rounds = [retrained()]
+    weights = _weights(trainer)
+    kept = np.ones(len(weights), dtype=bool)
+    while rounds[-1].retrained >= rounds[0].retrained:
+        accepted = trainer.variables, kept
+        kept = _without_the_smallest(trainer, kept, weights, share)
+        trainer.set_mask(kept)
+        rounds.append(retrained(accuracy(data.X, data.t)))
+    trainer.variables, kept = accepted
+    trainer.set_mask(kept)
     return rounds, trainer
+
+
+def _weights(trainer: Trainer) -> np.ndarray:
+    """Return which parameters are weights: biases are neither counted nor pruned."""
+    layout = trainer.variables.params.layout  # type: ignore[union-attr]
+    found = np.zeros(layout.size, dtype=bool)
+    for part, shape in layout.slices:
+        found[part] = len(shape) > 1
+    return found
+
+
+def _without_the_smallest(
+    trainer: Trainer, kept: np.ndarray, weights: np.ndarray, share: float
+) -> np.ndarray:
+    """Return what is kept when the smallest of the weights that are left go, at least one of them."""
+    left = np.flatnonzero(kept & weights)
+    sizes = np.abs(np.asarray(trainer.variables.params.flat))[left]  # type: ignore[union-attr]
+    smaller = kept.copy()
+    smaller[left[np.argsort(sizes)[: max(1, round(share * len(left)))]]] = False
+    return smaller
