@@ -10,10 +10,11 @@ import pytest
 
 from homework.gaussians import two_gaussians
 from tests.support import draw
-from xpnet import Trainer, losses, nn, optim
+from xpnet import Trainer, losses, nn, optim, record
 from xpnet.autodiff import grad, hessian
 from xpnet.backends import array_namespace
 from xpnet.nn import Variables
+from xpnet.parameters import Parameters
 
 
 def _descend(optimizer: optim.Optimizer, gradients: Any, start: Any, steps: int) -> np.ndarray:
@@ -122,6 +123,22 @@ def test_newtons_step_ascends_where_the_curvature_is_negative_and_damping_mends_
     for alpha in (1e3, 1e6):
         step = -np.linalg.solve(H + alpha * np.eye(2), gradient)
         np.testing.assert_allclose(step, -gradient / alpha, rtol=10 / alpha)
+
+
+def test_a_hessian_costs_as_many_gradients_as_there_are_parameters():
+    """One product with H, the price of a few gradients, for each of N columns."""
+    ratios, X, y = [], draw(2, (30, 3)), draw(3, (30,))
+    for hidden in (4, 8, 16):
+        model = nn.MLP([hidden], 1, activation="tanh")
+        params, state = model.init(0, 3, "numpy", "float64")
+
+        def loss(flat: Any, model: Any = model, layout: Any = params.layout, state: Any = state) -> Any:
+            return losses.squared_error(model.apply(Variables(Parameters(flat, layout), state), X), y)
+
+        once, whole = (record(f(loss))(params.flat).flops for f in (grad, hessian))
+        ratios.append(whole / once / params.layout.size)
+    assert max(ratios) < 4
+    assert max(ratios) / min(ratios) < 1.5
 
 
 # --- Vanishing, exploding, flat and steep (002, and 004, 19.126.1) --------------------------------------
