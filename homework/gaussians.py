@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 LOSSES = ("squared_error", "hinge")
-ITERATIONS = 1200
+ITERATIONS = 1000
 RATE = 0.3
 L2 = 0.003
 
@@ -40,7 +40,7 @@ class Data(NamedTuple):
     t_test: np.ndarray
 
 
-def two_gaussians(train: int = 40, test: int = 1000) -> Data:
+def two_gaussians(train: int = 40, test: int = 500) -> Data:
     """Return points around (1, 1) and (-1, -1) with standard deviation 1, of classes 1 and -1.
 
     No classifier is right more often than Φ(√2) = 92.1 % of the time. There are few points for training, so

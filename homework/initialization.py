@@ -12,7 +12,7 @@ from xpnet.data import xor_arrays
 __all__ = ["HIDDEN", "INITIALIZERS", "ITERATIONS", "best_line", "exclusive_or", "train"]
 
 HIDDEN = 8
-ITERATIONS = 600
+ITERATIONS = 400
 INITIALIZERS: dict[str, Any] = {
     "all zero": "zeros",
     "all one": "constant",

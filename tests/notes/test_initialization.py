@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from homework import initialization, report
-from homework.drawing import draw
+from homework.drawing import BLUE, Curve, Panel, draw
 from homework.gaussians import weights_of
 from tests.notes.pages import DOCS, assert_shown
 from xpnet.train import Callback
@@ -100,10 +100,19 @@ def test_the_page_has_these_numbers(initialized, line):
     assert_shown(DOCS / "homework.md", report.initialization_table(trained, line))
 
 
-def test_the_picture_is_that_of_these_trainings(initialized, line, tmp_path):
+def test_pictures_are_the_same_each_time(tmp_path):
     pytest.importorskip("matplotlib", reason="matplotlib is not installed: no pictures")
-    panels = report.initialization_panels({name: one for name, (one, _) in initialized.items()}, line)
+    curve = Curve("x²", range(1000), [x * x for x in range(1000)], BLUE)
+    panels = [Panel("one", "x", "y", [curve]), Panel("two", "x", "y", [curve], "xy", ends=(900, 1))]
     one, again = tmp_path / "one.svg", tmp_path / "again.svg"
     draw(one, panels)
     draw(again, panels)
     assert one.read_bytes() == again.read_bytes()
+
+
+def test_the_picture_is_that_of_these_trainings(initialized, line):
+    shown = (DOCS / "images" / "homework-initialization.svg").read_text(encoding="utf-8")
+    assert len(shown) < 60_000
+    for panel in report.initialization_panels({name: one for name, (one, _) in initialized.items()}, line):
+        assert panel.title in shown
+        assert all(curve.label in shown for curve in panel.curves)
