@@ -32,6 +32,7 @@ from xpnet.train.regularization import check_penalty, check_smoothing, noise_dev
 from xpnet.train.rows import Rows, check_inputs, prepare, split
 from xpnet.train.steps import CompiledSteps, compiled_steps
 from xpnet.train.stopping import Patience
+from xpnet.train.symmetry import warn_of_identical_units
 
 __all__ = ["Trainer"]
 
@@ -55,6 +56,8 @@ class Trainer:
         backend: where to compute, as for :func:`xpnet.backend`.
         dtype: ``"float32"`` or ``"float64"``.
         seed: whole number, root of all draws.
+        split_seed: root of the draw that splits validation rows off; None: ``seed``. With one for several
+            trainers of different seeds, all of them have the same validation rows.
         compile: ``"auto"`` records a step once for each size of batch and runs it as a compiled program;
             what a layer or loss reads beside arrays is fixed then. Where numba is installed, long training
             goes over to it. The name of a lowering (:func:`xpnet.compile`) uses that one from the start;
@@ -116,6 +119,7 @@ class Trainer:
         backend: str | Backend = "auto",
         dtype: str = "float32",
         seed: int = 0,
+        split_seed: int | None = None,
         compile: str = "auto",
         callbacks: Sequence[Callback] = (),
         metrics: Sequence[str | Callable[..., Any]] = (),
@@ -143,6 +147,7 @@ class Trainer:
         choose(compile, self.backend.xp)  # likewise
         self.compile = compile
         self.key, self.seed = rng.key(seed), int(seed)
+        self.split_seed = None if split_seed is None else rng.key(split_seed).seed
         self.callbacks = check_callbacks(callbacks)
         self.metrics = named_metrics(metrics, targets.kind_of(self.loss))
         self.l1, self.l2 = check_penalty("l1", l1), check_penalty("l2", l2)
@@ -343,8 +348,7 @@ class Trainer:
         Training goes on from ``variables``; what was kept of other ones, ``best`` and ``newest``, is dropped.
 
         Args:
-            stuck: why a method of second order found no lower point in the last fit; empty if it did.
-        mask: a vector of 0 and 1 like ``variables.params.flat``, on the host or the device; None lets all
+            mask: a vector of 0 and 1 like ``variables.params.flat``, on the host or the device; None lets all
                 parameters be trained again.
 
         Raises:
@@ -375,6 +379,7 @@ class Trainer:
         if self.variables is None:
             self.variables = self.model.init(self.seed, input_shape, self.backend, self.dtype)
             self.input_shape = input_shape
+            warn_of_identical_units(self)
         if self.newest is not None:
             self.variables, self.newest = self.newest, None
         self._begin_optimizer()
@@ -484,9 +489,12 @@ class Trainer:
             model, loss, optimizer: those of the user's own making, which a file cannot hold, or others to go
                 on with; an optimizer whose state is of another form begins with a fresh one.
             settings: arguments of :class:`Trainer` that are not stored (callbacks, progress, metrics of the
-                user's own making) or shall change.
+                user's own making) or shall change. What changes is logged (logger "xpnet", level info), such
+                as ``l2: 0.0 -> 0.001 (from epoch 21 on)``.
 
         Raises:
             CheckpointError: missing, damaged, written by a newer version, or of another model than the given.
+            ConfigError: settings that cannot be meant or with which this training cannot go on: another seed,
+                fewer steps than are done.
         """
         return persistence.load(cls, folder, backend, model=model, loss=loss, optimizer=optimizer, **settings)
