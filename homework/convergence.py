@@ -5,7 +5,7 @@ The loss is $f(w) = \frac12 \sum_i \lambda_i w_i^2$, which is $\ell$-strongly co
 entry. Then the expectations of the note follow from a recurrence, $q_{k,i}$ being $E[w_{k,i}^2]$:
 
 $$q_{k+1,i} = (1 - \alpha_k \lambda_i)^2 q_{k,i} + \alpha_k^2 \sigma^2, \qquad
-  E\|G_k\|^2 = \sum_i \lambda_i^2 q_{k,i} + \sigma^2, \qquad d_k = \sum_i q_{k,i}.$$
+  E\|G_k\|^2 = \sum_i (\lambda_i^2 q_{k,i} + \sigma^2), \qquad d_k = \sum_i q_{k,i}.$$
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ __all__ = ["Descent", "bound"]
 
 @dataclasses.dataclass(frozen=True)
 class Descent:
-    """Descents from one point on a quadratic loss with noisy gradients.
+    r"""Descents from one point on a quadratic loss with noisy gradients.
 
     Args:
-        curvatures: $\\lambda_i$, above 0.
-        noise: $\\sigma$.
+        curvatures: $\lambda_i$, above 0.
+        noise: $\sigma$.
         start: each entry of $w_1$.
     """
 
