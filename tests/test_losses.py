@@ -46,7 +46,7 @@ def _arrays(backend: Backend, case: Case, dtype: str) -> tuple[Any, Any]:
 
 def test_every_loss_is_in_the_table() -> None:
     assert {case.name for case in CASES} == set(losses.LOSSES)
-    assert set(losses.LOSSES) | {"LOSSES", "get"} == set(losses.__all__)
+    assert set(losses.LOSSES) | {"LOSSES", "distributions", "get"} == set(losses.__all__)
 
 
 @every_case

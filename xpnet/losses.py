@@ -31,6 +31,7 @@ __all__ = [
     "LOSSES",
     "absolute_error",
     "binary_cross_entropy",
+    "distributions",
     "get",
     "hinge",
     "huber",
@@ -124,8 +125,8 @@ def softmax_cross_entropy(predictions: Any, targets: Any) -> Any:
     Source: note 000, section 3.2, and note 003.
     """
     indices = tuple(targets.shape) != tuple(predictions.shape)
-    distributions = _distributions("softmax_cross_entropy", predictions, targets)
-    return cross_entropy(predictions, distributions, normalized=indices)
+    rows = distributions("softmax_cross_entropy", predictions, targets)
+    return cross_entropy(predictions, rows, normalized=indices)
 
 
 @_loss(targets="signs")
@@ -147,7 +148,7 @@ def multiclass_hinge(predictions: Any, targets: Any) -> Any:
     machines", 2001. (PyTorch's MultiMarginLoss sums over all classes instead.)
     """
     xp = array_namespace(predictions, targets)
-    one_hot = _distributions("multiclass_hinge", predictions, targets)
+    one_hot = distributions("multiclass_hinge", predictions, targets)
     right = xp.sum(xp.multiply(predictions, one_hot), axis=-1)
     runner_up = xp.max(xp.where(one_hot > 0, -float("inf"), predictions), axis=-1)
     return relu(1 + (runner_up - right))
@@ -160,7 +161,7 @@ def kl_divergence(predictions: Any, targets: Any) -> Any:
     Targets are probabilities (batch, classes), or class indices (batch,), for which it equals the cross
     entropy. Source: note 004, section 19.124.
     """
-    targets = _distributions("kl_divergence", predictions, targets)
+    targets = distributions("kl_divergence", predictions, targets)
     xp = array_namespace(targets)
     log_targets = xp.log(xp.where(targets > 0, targets, 1.0))
     xp = array_namespace(predictions, targets)
@@ -174,7 +175,7 @@ def symmetric_kl(predictions: Any, targets: Any) -> Any:
     Targets are as for :func:`kl_divergence`; probabilities below the dtype's precision ε count as ε,
     since KL(q‖t) is infinite at tₖ = 0. Source: note 004, section 19.124.
     """
-    targets = _distributions("symmetric_kl", predictions, targets)
+    targets = distributions("symmetric_kl", predictions, targets)
     xp = array_namespace(targets)
     log_targets = xp.log(xp.maximum(targets, float(xp.finfo(targets.dtype).eps)))
     log_q = log_softmax(predictions)
@@ -234,8 +235,12 @@ def _row_sum(entries: Any) -> Any:
     return entries if len(entries.shape) == 1 else array_namespace(entries).sum(entries, axis=-1)
 
 
-def _distributions(name: str, predictions: Any, targets: Any) -> Any:
-    """Return targets as rows of probabilities: one-hot rows for class indices."""
+def distributions(name: str, predictions: Any, targets: Any) -> Any:
+    """Return targets as rows of probabilities (batch, classes): one-hot rows for class indices (batch,).
+
+    Raises:
+        DataError: shapes that do not fit the predictions'; ``name`` is the loss in the message.
+    """
     shape, found = tuple(predictions.shape), tuple(targets.shape)
     if len(shape) != 2 or shape[1] < 2:
         raise DataError(

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
 __all__ = ["load", "save"]
 
-_SETTINGS = ("dtype", "seed", "compile", "l2", "clip_norm", "clip_value", "batches", "max_steps", "patience",
-             "min_delta", "restore_best")  # fmt: skip
+_SETTINGS = ("dtype", "seed", "compile", "l1", "l2", "max_norm", "label_smoothing", "gradient_noise",
+             "clip_norm", "clip_value", "batches", "max_steps", "patience", "min_delta",
+             "restore_best")  # fmt: skip
 
 
 def _file(path: str | os.PathLike[str]) -> Path:
@@ -47,6 +48,8 @@ def save(trainer: Trainer, path: str | os.PathLike[str]) -> None:
         named |= _arrays_of("newest.", trainer.newest)
     if trainer.best is not None:
         named |= _arrays_of("best.", trainer.best.variables)
+    if trainer.mask is not None:
+        named["mask"] = trainer.mask
     counters: dict[str, Any] = {}
     for slot, value in (trainer.opt_state or {}).items():
         if isinstance(value, Parameters):
@@ -131,6 +134,8 @@ def load(
         trainer.history = History(description["history"])
         if description["newest"]:
             trainer.newest = variables("newest.")
+        if "mask" in arrays:
+            trainer.mask = home.asarray(arrays["mask"], dtype=dtype)
         if description["best"] is not None:
             trainer.best = Best(variables("best."), **description["best"])
     except (AttributeError, KeyError, TypeError, ValueError) as error:

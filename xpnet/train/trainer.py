@@ -11,20 +11,22 @@ from typing import Any
 import numpy as np
 
 from xpnet import backends, checks, losses, optim, rng
-from xpnet.autodiff import value_and_grad
 from xpnet.backends import Backend
 from xpnet.containers import map_leaves
 from xpnet.errors import ConfigError
 from xpnet.nn import Layer, Variables
+from xpnet.parameters import Parameters
 from xpnet.program.compiling import choose
 from xpnet.train import persistence, targets
-from xpnet.train.arguments import check_callbacks, check_model, named_metrics, one_of, unless_none
+from xpnet.train.arguments import check_callbacks, check_mask, check_model, named_metrics, one_of, unless_none
 from xpnet.train.batches import Batches
 from xpnet.train.callbacks import Callback
 from xpnet.train.divergence import checked_losses
 from xpnet.train.evaluation import Evaluation
 from xpnet.train.history import Best, History
+from xpnet.train.objective import StepObjective
 from xpnet.train.progress import for_terminal
+from xpnet.train.regularization import check_penalty, check_smoothing, noise_deviation
 from xpnet.train.rows import Rows, check_inputs, prepare, split
 from xpnet.train.steps import CompiledSteps, compiled_steps
 from xpnet.train.stopping import Patience
@@ -37,8 +39,8 @@ _LOG_STEPS = 1000  # within an epoch, losses are looked at this often
 class Trainer:
     """Trains a model on arrays, on any backend.
 
-    The objective is the mean loss over a batch, plus ``l2`` · Σ w² over all weights (not biases); see
-    lecture note 004. Everything random follows from ``seed``: the same on every backend.
+    The objective is the mean loss over a batch, plus ``l1`` · Σ |w| + ``l2`` · Σ w² over all weights (not
+    biases); see lecture note 004. Everything random follows from ``seed``: the same on every backend.
 
     Args:
         model: a layer or model of :mod:`xpnet.nn`.
@@ -55,7 +57,14 @@ class Trainer:
         callbacks: :class:`~xpnet.train.Callback` objects.
         metrics: names (``"accuracy"``, ``"r2"``) or functions ``(outputs, targets) -> 0-d array``, computed
             after each epoch on the training and the validation rows.
-        l2: factor of the penalty Σ w².
+        l1, l2: factors of the penalties Σ |w| and Σ w². A dict gives factors by name: ``"weights"``,
+            ``"biases"``, a layer such as ``"0"`` for its weights, or a parameter such as ``"0.bias"``; the
+            narrower name wins.
+        max_norm: bound for the Euclidean norm of each unit's incoming weights, to which longer ones are
+            scaled down after each step; None for no bound.
+        label_smoothing: share ε of each target that is spread over all K classes, (1 - ε) t + ε / K, in
+            training; for losses of probabilities.
+        gradient_noise: variance η of normal noise added to the gradient, σ² = η / k^0.55 in step k.
         clip_norm, clip_value: bounds for the gradient's norm and entries; None for no bound. Entries first.
         batches: ``"reshuffle"`` for new batches each epoch, ``"fixed"`` for batches drawn once and kept.
         max_steps: stop after this many steps in all; None for no limit. An epoch that this cuts short counts
@@ -76,6 +85,7 @@ class Trainer:
         opt_state, epoch, step, history: the optimizer's state, and how far the training is.
         best: the variables with the lowest validation loss so far, their epoch and that loss; or None.
         newest: the variables after the last epoch, where ``variables`` are the best ones; else None.
+        mask: a vector of 0 and 1 like the parameters: those at 0 stay 0; or None. See `set_mask`.
 
     Raises:
         ConfigError: settings that are unknown or contradict each other.
@@ -103,7 +113,11 @@ class Trainer:
         compile: str = "auto",
         callbacks: Sequence[Callback] = (),
         metrics: Sequence[str | Callable[..., Any]] = (),
-        l2: float = 0.0,
+        l1: float | Mapping[str, float] = 0.0,
+        l2: float | Mapping[str, float] = 0.0,
+        max_norm: float | None = None,
+        label_smoothing: float = 0.0,
+        gradient_noise: float = 0.0,
         clip_norm: float | None = None,
         clip_value: float | None = None,
         batches: str = "reshuffle",
@@ -125,7 +139,11 @@ class Trainer:
         self.key, self.seed = rng.key(seed), int(seed)
         self.callbacks = check_callbacks(callbacks)
         self.metrics = named_metrics(metrics, targets.kind_of(self.loss))
-        self.l2 = checks.not_negative("l2", l2, "pass 0 for no penalty")
+        self.l1, self.l2 = check_penalty("l1", l1), check_penalty("l2", l2)
+        self.max_norm = unless_none(checks.positive, "max_norm", max_norm)
+        self.label_smoothing = checks.fraction("label_smoothing", label_smoothing)
+        check_smoothing(self.loss, self.label_smoothing)
+        self.gradient_noise = checks.not_negative("gradient_noise", gradient_noise)
         self.clip_norm = unless_none(checks.positive, "clip_norm", clip_norm)
         self.clip_value = unless_none(checks.positive, "clip_value", clip_value)
         self.max_steps = unless_none(checks.count, "max_steps", max_steps)
@@ -141,6 +159,7 @@ class Trainer:
         self.history = History()
         self.best: Best | None = None
         self.newest: Variables | None = None
+        self.mask: Any = None
         self.input_shape: tuple[int, ...] | None = None
         self._plan: Batches | None = None
         self._compiled: CompiledSteps | None = None
@@ -281,10 +300,13 @@ class Trainer:
     def single_step(self, batch: Rows) -> Any:
         """Take one step, uncompiled: forward, backward, clip, update. Returns its loss, on the device."""
         params, state = self.variables  # type: ignore[misc]
-        key = self.step_key(self.step + 1)
-        (loss, new_state), gradient = self.clipped_objective(params, state, batch, key)
+        step = self.step + 1
+        (loss, new_state), gradient = self.objective.gradient(
+            params, state, batch, self.step_key(step), mask=self.mask, noise=self.noise_of(step)
+        )
         params, self.opt_state = self.optimizer.update(gradient, self.opt_state, params)  # type: ignore[arg-type]
-        self.variables = Variables(params, new_state)
+        flat = self.objective.constrained(params.flat, self.mask)
+        self.variables = Variables(Parameters(flat, params.layout), new_state)
         self.step += 1
         return loss
 
@@ -292,33 +314,30 @@ class Trainer:
         """Return the randomness of a step: it depends on the seed and the step's number alone."""
         return self.key.fold("step", step)
 
-    def clipped_objective(self, params: Any, state: Any, batch: Rows, key: rng.Key) -> tuple[Any, Any]:
-        """Return ``((loss, new state), gradient)`` of a batch, the gradient clipped as was asked for."""
-        done, gradient = self._objective(params, state, batch, key)
-        if self.clip_value is not None:
-            gradient = optim.clip_by_value(gradient, self.clip_value)
-        if self.clip_norm is not None:
-            gradient = optim.clip_by_norm(gradient, self.clip_norm)
-        return done, gradient
+    def noise_of(self, step: int) -> float:
+        """Return the standard deviation of the noise that a step adds to its gradient."""
+        return noise_deviation(self.gradient_noise, step)
 
-    def _make_objective(self) -> Callable[..., Any]:
-        """Return the function ``(params, state, batch, key) -> ((loss, new state), gradient)``."""
+    def set_mask(self, mask: Any) -> None:
+        """Make the parameters at which ``mask`` is 0 zero, and keep them so in training from here on.
 
-        def objective(params: Any, state: Any, batch: Rows, key: rng.Key) -> tuple[Any, Any]:
-            outputs, state = self.model.apply(Variables(params, state), batch.X, training=True, key=key)
-            loss = self.loss_of(outputs, batch)
-            if self.l2:
-                weights = params.flat * self._weight_mask
-                loss = loss + self.l2 * (weights @ weights)
-            return loss, state
+        Training goes on from ``variables``; what was kept of other ones, ``best`` and ``newest``, is dropped.
 
-        return value_and_grad(objective, has_aux=True)
+        Args:
+            mask: a vector of 0 and 1 like ``variables.params.flat``, on the host or the device; None lets all
+                parameters be trained again.
 
-    def loss_of(self, outputs: Any, rows: Rows) -> Any:
-        """Return the mean loss of outputs for rows."""
-        if rows.weight is None:
-            return self.loss(outputs, rows.y)
-        return self.loss(outputs, rows.y, sample_weight=rows.weight)
+        Raises:
+            ConfigError: the trainer has no variables yet, or the vector is not such a one.
+        """
+        self._check_trained()
+        self.best = self.newest = self.mask = None
+        if mask is not None:
+            params, state = self.variables  # type: ignore[misc]
+            self.mask = check_mask(self, mask)
+            with self.backend.activate():
+                flat = params.flat * self.mask
+            self.variables = Variables(Parameters(flat, params.layout), state)
 
     # --- what fit relies on --------------------------------------------------------------------------
 
@@ -343,21 +362,12 @@ class Trainer:
                 fresh = self.optimizer.init(self.variables.params)
             if self.opt_state is None or self.opt_state.keys() != fresh.keys():
                 self.opt_state = fresh
-        self._weight_mask = self._mask_weights() if self.l2 else None
-        self._objective = self._make_objective()
+        self.objective = StepObjective(self)
 
     def _has_state_of(self, optimizer: optim.Optimizer) -> bool:
         """True if the state is known to be of the optimizer's form, without making one for comparison."""
         usual = type(optimizer).init is optim.Optimizer.init
         return usual and self.opt_state is not None and self.opt_state.keys() == {"step", *optimizer.slots}
-
-    def _mask_weights(self) -> Any:
-        """Return a vector like the parameters: 1 at weights, 0 at biases, scales and shifts."""
-        layout = self.variables.params.layout  # type: ignore[union-attr]
-        mask = np.zeros(layout.size)
-        for part, shape in layout.slices:
-            mask[part] = len(shape) > 1
-        return self.backend.asarray(mask, dtype=self.dtype)
 
     def _exhausted(self) -> bool:
         return self.max_steps is not None and self.step >= self.max_steps
