@@ -35,24 +35,24 @@ class Plan:
 
     sparsity: float
     rounds: int = 10
-    epochs_per_round: int = 5
+    epochs_per_round: int = 20
     scope: str = "global"
     schedule: str = "cubic"
     criterion: str | Callable[..., Any] = "norm"
     decay: bool = False
-    restart: bool = True
+    restart: bool | None = None
     tolerance: float | None = None
     monitor: str | None = None
 
     def __post_init__(self) -> None:
         checked = {
-            "sparsity": checks.fraction("sparsity", self.sparsity, "0.9 prunes nine of ten, and all is too much"),
+            "sparsity": checks.fraction("sparsity", self.sparsity, "0.9 prunes nine of ten"),
             "rounds": checks.count("rounds", self.rounds, "1 prunes all at once"),
             "epochs_per_round": checks.count("epochs_per_round", self.epochs_per_round),
             "scope": one_of("scope", self.scope, *SCOPES),
             "schedule": one_of("schedule", self.schedule, *SCHEDULES),
             "decay": checks.flag("decay", self.decay),
-            "restart": checks.flag("restart", self.restart),
+            "restart": unless_none(checks.flag, "restart", self.restart),
             "tolerance": unless_none(checks.not_negative, "tolerance", self.tolerance),
         }
         if not callable(self.criterion):
@@ -61,7 +61,7 @@ class Plan:
             object.__setattr__(self, name, value)  # the dataclass is frozen
         if self.decay and self.scope == "unit":
             raise ConfigError(
-                "decay: expected scope 'global' or 'layer', found 'unit'; units are removed at once: leave it out"
+                "decay: expected scope 'global' or 'layer', found 'unit'; units go at once: leave it out"
             )
         if self.decay and self.epochs_per_round == 1:
             raise ConfigError(
@@ -106,8 +106,12 @@ class Plan:
         worse = after - before if name == "loss" else before - after
         return not worse <= self.tolerance + _ROUNDING  # NaN is worse
 
+    def restarts(self, trainer: Trainer) -> bool:
+        """Whether rounds begin with a fresh state of the optimizer."""
+        return callable(trainer.optimizer.learning_rate) if self.restart is None else self.restart
+
     def sparsity_after(self, number: int, first: float) -> float:
-        """Return the sparsity to be reached in round ``number`` (from 1), from ``first`` before all rounds."""
+        """Return the sparsity to be reached in round ``number`` (from 1), from ``first`` before all."""
         if number == self.rounds:
             return self.sparsity
         return SCHEDULES[self.schedule](first, self.sparsity, number / self.rounds)

@@ -92,12 +92,12 @@ def prune(
     *,
     sparsity: float,
     rounds: int = 10,
-    epochs_per_round: int = 5,
+    epochs_per_round: int = 20,
     scope: str = "global",
     schedule: str = "cubic",
     criterion: str | Callable[..., Any] = "norm",
     decay: bool = False,
-    restart: bool = True,
+    restart: bool | None = None,
     validation: float | Sequence[Any] | None = None,
     tolerance: float | None = None,
     monitor: str | None = None,
@@ -126,14 +126,15 @@ def prune(
         scope: ``"global"`` ranks all weights together; ``"layer"`` prunes the same share of each matrix;
             ``"unit"`` removes whole hidden units, the same share of each layer, which leaves smaller dense
             matrices (:func:`prune_units`).
-        schedule: how sparsity rises: ``"cubic"`` (Zhu and Gupta), ``"geometric"`` (Han et al.) or ``"linear"``;
-            see :mod:`xpnet.prune.schedules`.
+        schedule: how sparsity rises: ``"cubic"`` (Zhu and Gupta), ``"geometric"`` (Han et al.) or
+            ``"linear"``; see :mod:`xpnet.prune.schedules`.
         criterion: for scope ``"unit"``, what tells the units that matter least; see :func:`prune_units`.
         decay: whether the weights that a round of E epochs removes fade away: before epoch e they are
             multiplied by (E - e) / (E - e + 1), so that by this alone they are w (1 - e/E). Before the last
             epoch they are 0. Otherwise they are 0 from the first epoch on.
-        restart: whether each round begins with a fresh state of the optimizer, and with it at the beginning of
-            the learning rate's schedule, which should then span a round (Renda et al., 2020).
+        restart: whether each round begins with a fresh state of the optimizer, and with it at the beginning
+            of the learning rate's schedule, which should then span a round (Renda et al., 2020). By default
+            so if there is a schedule, whose end may lie behind; a constant rate goes on better as it is.
         tolerance: by how much ``monitor`` may be worse on the validation rows, after retraining, than it was
             before all rounds; None: by any amount.
         monitor: ``"loss"``, or one of the trainer's metrics, of which more is better. By default accuracy or
@@ -161,14 +162,14 @@ def prune(
         >>> X, y = two_gaussians_arrays(n=200, seed=0)
         >>> trainer = Trainer(nn.MLP([16], 2), "softmax_cross_entropy", backend="numpy", metrics=["accuracy"])
         >>> history = trainer.fit(X, y, epochs=20, batch_size=20)
-        >>> pruned = prune(trainer, X, y, sparsity=0.75, rounds=3, batch_size=20)
+        >>> pruned = prune(trainer, X, y, sparsity=0.75, rounds=3, epochs_per_round=5, batch_size=20)
         >>> [row["nonzero"] for row in pruned.rounds]
         [64, 30, 18, 16]
         >>> print(pruned.report)  # doctest: +SKIP
 
     Sources: lecture note 004, homework 3; Han et al., "Learning both weights and connections for efficient
-    neural networks", 2015; Zhu and Gupta, "To prune, or not to prune", 2017; Renda et al., "Comparing rewinding
-    and fine-tuning in neural network pruning", 2020.
+    neural networks", 2015; Zhu and Gupta, "To prune, or not to prune", 2017; Renda et al., "Comparing
+    rewinding and fine-tuning in neural network pruning", 2020.
     """
     plan = Plan(
         sparsity, rounds, epochs_per_round, scope, schedule, criterion, decay, restart, tolerance, monitor
@@ -204,7 +205,7 @@ def _first_row(trainer: Trainer, plan: Plan, rows: Rows) -> dict[str, Any]:
 
 
 def _row(trainer: Trainer, plan: Plan, number: int, widths: Any) -> dict[str, Any]:
-    row = {
+    row: dict[str, Any] = {
         "round": number,
         "sparsity": plan.sparsity_now(trainer, widths),
         "nonzero": count_weights(trainer.variables)[0],  # type: ignore[arg-type]
@@ -257,7 +258,7 @@ def _prune_and_retrain(
     """Do the next round's work, and return what was measured between pruning and retraining."""
     trainer, epochs = done.trainer, plan.epochs_per_round
     target = plan.sparsity_after(len(done.rounds), done.rounds[0]["sparsity"])
-    if plan.restart:
+    if plan.restarts(trainer):
         trainer.opt_state = None
     if plan.scope == "unit":
         aims = [max(1, width - round(target * width)) for width in done.rounds[0]["widths"]]
@@ -273,7 +274,7 @@ def _prune_and_retrain(
         trainer.set_mask(mask)
         _warn_of_empty_layers(trainer)
     pruned = _measured(trainer, rows)
-    trainer.begin_anew()
+    _begin_anew(trainer)
     fit(trainer.epoch + epochs)
     return pruned
 
@@ -281,7 +282,7 @@ def _prune_and_retrain(
 def _fade_out(trainer: Trainer, mask: Any, epochs: int, fit: Callable[[int], History]) -> None:
     """Train all epochs but the last one, while the weights at which the mask is 0 decay towards 0."""
     for epoch in range(1, epochs):
-        trainer.begin_anew()
+        _begin_anew(trainer)
         params, state = trainer.variables  # type: ignore[misc]
         factor = (epochs - epoch) / (epochs - epoch + 1)
         with trainer.backend.activate():
@@ -290,13 +291,19 @@ def _fade_out(trainer: Trainer, mask: Any, epochs: int, fit: Callable[[int], His
         fit(trainer.epoch + 1)
 
 
+def _begin_anew(trainer: Trainer) -> None:
+    """Let patience and the best weights count from here on: the network is another one."""
+    trainer.best = trainer.newest = None
+    trainer.begun = trainer.epoch
+
+
 def _warn_of_empty_layers(trainer: Trainer) -> None:
     params = trainer.variables.params  # type: ignore[union-attr]
     xp = trainer.backend.xp
     for name, shape in params.layout.entries:
         if len(shape) > 1 and not bool(xp.any(params[name] != 0)):
             _log.warning(
-                "pruning: all weights of %s are 0, nothing passes that layer; prune with scope 'layer', or less",
+                "pruning: all weights of %s are 0, and nothing passes; prune less, or with scope 'layer'",
                 name,
             )
 

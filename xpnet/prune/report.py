@@ -121,7 +121,8 @@ class Report:
         lines = [("", "before", "after", "change")]
         for name in self.before.metrics:
             old, new = (p.metrics.get(name) for p in profiles)
-            lines.append((name.replace("_", " "), _metric(name, old), _metric(name, new), _gain(name, old, new)))
+            title = name.replace("_", " ")
+            lines.append((title, _metric(name, old), _metric(name, new), _gain(name, old, new)))
         for title, attribute, form in _LINES:
             old, new = (getattr(p, attribute) for p in profiles)
             change = f"{new / old - 1:+.1%}" if old and new is not None else "-"
@@ -129,8 +130,7 @@ class Report:
             lines.append((title, _shown(form, old), _shown(form, new), change))
         widths = [max(len(line[i]) for line in lines) for i in range(4)]
         return "\n".join(
-            f"{line[0]:{widths[0]}}  " + "  ".join(f"{c:>{w}}" for c, w in zip(line[1:], widths[1:], strict=True))
-            for line in lines
+            "  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]) for line in lines
         )
 
 

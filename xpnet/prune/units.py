@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import itertools
 from collections.abc import Callable, Mapping, Sequence
-from numbers import Integral
+from numbers import Real
 from typing import Any
 
 from xpnet import checks
@@ -34,7 +35,7 @@ CRITERIA: dict[str, Criterion] = {
     "incoming": lambda incoming, outgoing: _norms(incoming, 0),
     "outgoing": lambda incoming, outgoing: _norms(outgoing, 1),
 }
-"""Scores of units (units,) from the weights to them (in_features, units) and from them (units, out_features)."""
+"""Scores (units,) from the weights to the units (in_features, units) and from them (units, out_features)."""
 
 
 def prune_units(
@@ -112,6 +113,7 @@ def remove_units(
     trainer.variables = Variables(_cut_parameters(params, cuts), _cut_state(state, cuts))
     trainer.opt_state = _cut_optimizer_state(opt_state, cuts)
     trainer.best = trainer.newest = None
+    trainer.begun = trainer.epoch
     if mask is not None:
         trainer.set_mask(mask)
 
@@ -141,7 +143,7 @@ def _hidden(model: Layer) -> list[tuple[int, int]]:
     dense = [i for i, placed in enumerate(layers) if isinstance(placed.layer, Dense)]
     if len(dense) < 2:
         raise ConfigError(
-            f"pruning of units: expected a model with a hidden Dense layer, found {model!r}; prune its weights"
+            f"pruning of units: expected a model with a hidden Dense layer, found {model!r}; prune weights"
         )
     for placed in layers[dense[0] : dense[-1]]:
         if not isinstance(placed.layer, (Dense, Dropout, BatchNorm, LayerNorm, *ACTIVATIONS.values())):
@@ -149,7 +151,7 @@ def _hidden(model: Layer) -> list[tuple[int, int]]:
                 "pruning of units: expected only activations, Dropout, BatchNorm and LayerNorm between Dense "
                 f"layers, found {placed.layer!r}; prune the weights of this model"
             )
-    return list(zip(dense, dense[1:], strict=False))
+    return list(itertools.pairwise(dense))
 
 
 def _counts(remove: Any, widths: Sequence[int]) -> list[int]:
@@ -162,13 +164,13 @@ def _counts(remove: Any, widths: Sequence[int]) -> list[int]:
                 f"{len(counts)}; their widths are {list(widths)}"
             )
         for count, width in zip(counts, widths, strict=True):
-            if not isinstance(count, Integral) or isinstance(count, bool) or not 0 <= count < width:
+            if isinstance(count, bool) or not hasattr(count, "__index__") or not 0 <= count < width:
                 raise ConfigError(
                     f"remove: expected whole numbers from 0 to {width - 1} for a layer of {width} units, of "
                     f"which one stays, found {count!r}"
                 )
         return [int(count) for count in counts]
-    share = checks.fraction("remove", remove, "0.5 removes every second unit; or list a number for each layer")
+    share = checks.fraction("remove", remove, "0.5 removes every second unit; or list one number a layer")
     return [min(round(share * width), width - 1) for width in widths]
 
 
@@ -177,7 +179,8 @@ def _criterion(criterion: Any) -> Criterion:
         return criterion
     if criterion not in CRITERIA:
         raise ConfigError(
-            f"criterion: expected a known name or a function, found {criterion!r}{suggest(criterion, CRITERIA)}"
+            f"criterion: expected a known name or a function, found {criterion!r}"
+            f"{suggest(criterion, CRITERIA)}"
         )
     return CRITERIA[criterion]
 
@@ -240,7 +243,7 @@ def _cut_state(state: dict[str, Any], cuts: _Cuts) -> dict[str, Any]:
 
 
 def _cut_optimizer_state(state: dict[str, Any] | None, cuts: _Cuts) -> dict[str, Any] | None:
-    """Return the state for the parameters that stay; None, for a fresh one, if it is of a form of its own."""
-    if state is None or any(hasattr(v, "shape") or isinstance(v, (dict, list, tuple)) for v in state.values()):
+    """Return the state for the parameters that stay; None, for a fresh one, if it is of another form."""
+    if state is None or not all(isinstance(v, (Parameters, Real)) for v in state.values()):
         return None
     return {n: _cut_parameters(v, cuts) if isinstance(v, Parameters) else v for n, v in state.items()}

@@ -67,6 +67,7 @@ def save(trainer: Trainer, path: str | os.PathLike[str]) -> None:
         "optimizer_counters": counters,
         "epoch": trainer.epoch,
         "step": trainer.step,
+        "begun": trainer.begun,
         "best": None if trainer.best is None else {"epoch": trainer.best.epoch, "loss": trainer.best.loss},
         "newest": trainer.newest is not None,
         "history": trainer.history.rows,
@@ -131,6 +132,7 @@ def load(
             if name.startswith("optimizer."):
                 trainer.opt_state[name.removeprefix("optimizer.")] = parameters(name)
         trainer.epoch, trainer.step = description["epoch"], description["step"]
+        trainer.begun = description.get("begun", 0)  # older files know of no pruning
         trainer.history = History(description["history"])
         if description["newest"]:
             trainer.newest = variables("newest.")

@@ -86,6 +86,7 @@ class Trainer:
         best: the variables with the lowest validation loss so far, their epoch and that loss; or None.
         newest: the variables after the last epoch, where ``variables`` are the best ones; else None.
         mask: a vector of 0 and 1 like the parameters: those at 0 stay 0; or None. See `set_mask`.
+        begun: the epoch after which patience counts: that of the last pruning, or 0.
 
     Raises:
         ConfigError: settings that are unknown or contradict each other.
@@ -160,6 +161,7 @@ class Trainer:
         self.best: Best | None = None
         self.newest: Variables | None = None
         self.mask: Any = None
+        self.begun = 0
         self.input_shape: tuple[int, ...] | None = None
         self._plan: Batches | None = None
         self._compiled: CompiledSteps | None = None
@@ -209,7 +211,8 @@ class Trainer:
         self._plan = plan
         bar = for_terminal(self.progress)
         callbacks = [*self.callbacks, *([bar] if bar else [])]
-        patience = Patience(self.patience, self.min_delta).after(self.history)
+        counting = [row for row in self.history if row["epoch"] > self.begun]
+        patience = Patience(self.patience, self.min_delta).after(counting)
         self._start(tuple(train.X.shape[1:]))
         with self.backend.activate(), contextlib.ExitStack() as ending:
             self._compiled = compiled_steps(self, train, self._compiled)
@@ -321,7 +324,8 @@ class Trainer:
     def set_mask(self, mask: Any) -> None:
         """Make the parameters at which ``mask`` is 0 zero, and keep them so in training from here on.
 
-        Training goes on from ``variables``; what was kept of other ones, ``best`` and ``newest``, is dropped.
+        Training goes on from ``variables``; what was kept of other ones, ``best`` and ``newest``, is dropped,
+        and patience counts from here.
 
         Args:
             mask: a vector of 0 and 1 like ``variables.params.flat``, on the host or the device; None lets all
@@ -332,6 +336,7 @@ class Trainer:
         """
         self._check_trained()
         self.best = self.newest = self.mask = None
+        self.begun = self.epoch
         if mask is not None:
             params, state = self.variables  # type: ignore[misc]
             self.mask = check_mask(self, mask)
