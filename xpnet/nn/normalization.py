@@ -89,6 +89,7 @@ class BatchNorm(_Normalization):
         y = self._normalize(params, x, mean, variance)
         batch = x.shape[0]
         new_mean, new_variance = stop_gradient(mean), stop_gradient(variance) * (batch / max(batch - 1, 1))
+        xp = array_namespace(new_mean, state["mean"])  # the state may be traced where x, the data, is not
         running = {
             "mean": xp.add(state["mean"], (new_mean - state["mean"]) * self.momentum),
             "variance": state["variance"],

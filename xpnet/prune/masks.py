@@ -65,9 +65,14 @@ def magnitude_mask(params: Parameters | Variables, sparsity: float, scope: str =
 
 def _without_smallest(xp: Any, magnitudes: Any, count: int) -> Any:
     """Return True but for the ``count`` smallest entries, and for those that are 0."""
-    order = xp.argsort(magnitudes, stable=True)
-    ranks = xp.argsort(order)
-    return xp.logical_and(ranks >= count, magnitudes > 0)
+    if count == 0:
+        return magnitudes > 0
+    largest = xp.sort(magnitudes)[count - 1]  # of those to be pruned
+    equal = xp.astype(magnitudes == largest, xp.int32)
+    smaller = xp.astype(magnitudes < largest, xp.int32)
+    numbers = xp.cumulative_sum(equal, dtype=xp.int32)  # of the equal ones, from 1
+    last = xp.logical_and(equal == 1, numbers > count - xp.sum(smaller, dtype=xp.int32))
+    return xp.logical_and(xp.logical_or(magnitudes > largest, last), magnitudes > 0)
 
 
 def count_weights(params: Parameters | Variables) -> tuple[int, int]:
@@ -78,8 +83,8 @@ def count_weights(params: Parameters | Variables) -> tuple[int, int]:
     params = params.params if isinstance(params, Variables) else params
     flat, weights = params.flat, _weights(params.layout)
     xp = array_namespace(flat)
-    counts = [xp.count_nonzero(flat[part]) for part in weights]
-    return sum(int(count) for count in counts), sum(part.stop - part.start for part in weights)
+    counts = [xp.sum(xp.astype(flat[part] != 0, xp.int32), dtype=xp.int32) for part in weights]
+    return sum(map(int, counts)), sum(part.stop - part.start for part in weights)
 
 
 def sparsity_of(params: Parameters | Variables) -> float:

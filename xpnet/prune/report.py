@@ -87,9 +87,7 @@ def profile(trainer: Trainer, X: Any, y: Any, *, rows: int = 1000, repeats: int 
         rows=len(some),
         milliseconds=_milliseconds(lambda: trainer.outputs(some), finish, repeats),
         sparse_milliseconds=(
-            None
-            if predictor is None
-            else _milliseconds(lambda: predictor.outputs(some), finish, repeats)
+            None if predictor is None else _milliseconds(lambda: predictor.outputs(some), finish, repeats)
         ),
     )
 

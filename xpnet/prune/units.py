@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from numbers import Real
 from typing import Any
 
+import numpy as np
+
 from xpnet import checks
 from xpnet.backends import array_namespace
 from xpnet.errors import ConfigError, suggest
@@ -99,7 +101,9 @@ def remove_units(
     narrower: dict[tuple[str, ...], Layer] = {}
     for (first, last), count in zip(hidden, counts, strict=True):
         if count:
-            kept = _kept(params, layers[first : last + 1], count, score)
+            scores = _scores(params, layers[first : last + 1], score)
+            numbers = np.sort(np.argsort(trainer.backend.to_host(scores), kind="stable")[count:])
+            kept = trainer.backend.asarray(numbers)
             _cut_out(layers[first : last + 1], kept, cuts)
             dense = layers[first]
             narrower[dense.path] = dataclasses.replace(dense.layer, units=kept.shape[0])  # type: ignore[call-arg]
@@ -185,14 +189,13 @@ def _criterion(criterion: Any) -> Criterion:
     return CRITERIA[criterion]
 
 
-def _kept(params: Parameters, layers: Sequence[Placed], count: int, score: Criterion) -> Any:
-    """Return the numbers of the units that stay, in their order.
+def _scores(params: Parameters, layers: Sequence[Placed], score: Criterion) -> Any:
+    """Return how much each unit (units,) of a layer matters.
 
     Args:
         params: of the model.
         layers: a hidden Dense layer, what follows it, and the next Dense layer.
-        count: how many units go.
-        score: says how much a unit matters.
+        score: a criterion.
     """
     incoming, outgoing = params[layers[0].name("weight")], params[layers[-1].name("weight")]
     xp = array_namespace(incoming)
@@ -207,7 +210,7 @@ def _kept(params: Parameters, layers: Sequence[Placed], count: int, score: Crite
             f"criterion: expected scores of shape ({incoming.shape[1]},), one for each unit, found shape "
             f"{getattr(scores, 'shape', None)}; correct the function"
         )
-    return xp.sort(xp.argsort(scores, stable=True)[count:])
+    return scores
 
 
 def _cut_out(layers: Sequence[Placed], kept: Any, cuts: _Cuts) -> None:
