@@ -8,7 +8,7 @@ import pytest
 from tests.prune.support import fitted, give_parameters
 from tests.support import host, relative_error, tolerance, widest
 from tests.train.support import assert_same_training, class_data, value_data
-from xpnet import Trainer, nn, optim
+from xpnet import Trainer, nn
 from xpnet.errors import ConfigError
 from xpnet.nn import BatchNorm, Dense, Dropout, LayerNorm, ReLU, Sequential, Tanh
 from xpnet.prune import CRITERIA, prune_units
@@ -40,16 +40,9 @@ def kill(trainer: Trainer) -> None:
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_without_dead_units_outputs_are_the_same(backend, name):
-    X, y = class_data()
-    trainer = Trainer(
-        NETWORKS[name],
-        "softmax_cross_entropy",
-        optim.Adam(0.05),
-        backend=backend,
-        dtype=widest(backend),
-        compile="off",
-    )
-    trainer.fit(X, y, epochs=1)
+    X, _ = class_data()
+    trainer = Trainer(NETWORKS[name], "softmax_cross_entropy", backend=backend, dtype=widest(backend))
+    trainer.variables, trainer.input_shape = NETWORKS[name].init(0, 3, backend, trainer.dtype), (3,)
     kill(trainer)
     smaller = prune_units(trainer, [len(units) for units in DEAD.values()])
     shapes = [tuple(smaller.variables.params[name].shape) for name in weights(smaller)]

@@ -8,7 +8,7 @@ from typing import Any
 
 from xpnet import checks
 from xpnet.errors import ConfigError
-from xpnet.prune.masks import sparsity_of
+from xpnet.prune.masks import count_weights, sparsity_of
 from xpnet.prune.schedules import SCHEDULES
 from xpnet.prune.units import CRITERIA, hidden_widths
 from xpnet.train import Trainer
@@ -85,11 +85,14 @@ class Plan:
                 "tolerance: expected a validation set to go by, found none; pass validation=0.1, say"
             )
         self.monitored(trainer)
-        found = self.sparsity_now(trainer, None)
-        if self.sparsity < found:
+        if self.scope == "unit":
+            hidden_widths(trainer.model)  # complains if there are no units to remove
+            return
+        nonzero, total = count_weights(trainer.variables)
+        if round(self.sparsity * total) < total - nonzero:
             raise ConfigError(
-                f"sparsity: expected at least the {found:.4f} that is there already, found {self.sparsity}; "
-                "raise it, or start from a denser network"
+                f"sparsity: expected at least the {1 - nonzero / total:.4f} that is there already, found "
+                f"{self.sparsity}; raise it, or start from a denser network"
             )
 
     def monitored(self, trainer: Trainer) -> str:

@@ -66,7 +66,7 @@ class Pruned:
     def to_dict(self) -> dict[str, Any]:
         """Return all but the trainer as plain JSON data, from which ``prune(..., resume=...)`` goes on."""
         return {
-            "rounds": self.rounds,
+            "rounds": [dict(row) for row in self.rounds],
             "before": self.before.to_dict(),
             "after": None if self.after is None else self.after.to_dict(),
             "stopped": self.stopped,

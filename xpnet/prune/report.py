@@ -15,6 +15,7 @@ from xpnet.containers import leaves
 from xpnet.prune.masks import count_weights
 from xpnet.prune.sparse import sparse_predictor
 from xpnet.train import Trainer
+from xpnet.train.rows import check_inputs
 
 __all__ = ["Profile", "Report", "profile"]
 
@@ -74,7 +75,7 @@ def profile(trainer: Trainer, X: Any, y: Any, *, rows: int = 1000, repeats: int 
     metrics = trainer.evaluate(X, y)
     params, state = trainer.variables  # type: ignore[misc]  # evaluate has refused one without
     nonzero, weights = count_weights(params)
-    some = X[: min(rows, X.shape[0])]
+    some = check_inputs(trainer, X)[:rows]
     predictor = sparse_predictor(trainer) if trainer.backend.name == "cupy" or find_spec("scipy") else None
     finish = trainer.backend.synchronize
     width = {"float32": 4, "float64": 8}[trainer.dtype]

@@ -49,7 +49,7 @@ class SparsePredictor:
         ]
 
     def _array(self, x: Any) -> Any:
-        return self._home.asarray(x)
+        return self._home.xp.asarray(self._home.asarray(x), copy=True)  # training may write over it
 
     def _state(self, state: Any) -> Any:
         return {k: self._state(v) if isinstance(v, dict) else self._array(v) for k, v in state.items()}
