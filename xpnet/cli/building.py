@@ -24,13 +24,13 @@ def metric_of(task: str) -> str:
 
 def with_rate(settings: Settings) -> Settings:
     """Return the settings with the optimizer's own learning rate where none is set."""
-    if settings.lr is not None:
+    if settings.lr is not None or settings.optimizer in optim.METHODS:
         return settings
     kind = optim.OPTIMIZERS[settings.optimizer]
     return dataclasses.replace(settings, lr=float(kind().learning_rate))
 
 
-def build_optimizer(settings: Settings, rows: int) -> optim.Optimizer:
+def build_optimizer(settings: Settings, rows: int) -> optim.Optimizer | optim.Method:
     """Return the optimizer with its schedule, whose length is that of the training.
 
     Args:
@@ -40,7 +40,15 @@ def build_optimizer(settings: Settings, rows: int) -> optim.Optimizer:
     Raises:
         ConfigError: an option that this optimizer does not have, such as ``momentum`` for adam.
     """
-    options: dict[str, Any] = {"learning_rate": _rate(settings, rows)}
+    options: dict[str, Any] = {}
+    if settings.lr is not None:
+        options["learning_rate"] = _rate(settings, rows)
+    elif settings.schedule != "constant" or settings.warmup:
+        flag = "schedule" if settings.schedule != "constant" else "warmup"
+        raise ConfigError(
+            f"--{flag}: expected an optimizer with a learning rate, found {settings.optimizer}, which "
+            "searches for its steps; leave it out, or choose --optimizer adam"
+        )
     if settings.momentum:
         options["momentum"] = settings.momentum
     if settings.nesterov:
@@ -50,15 +58,16 @@ def build_optimizer(settings: Settings, rows: int) -> optim.Optimizer:
     for option in options:
         able = [n for n, kind in optim.OPTIMIZERS.items() if option in inspect.signature(kind).parameters]
         if settings.optimizer not in able:
+            flag = "lr" if option == "learning_rate" else option.replace("_", "-")
             raise ConfigError(
-                f"--{option.replace('_', '-')}: expected an optimizer that has it ({', '.join(able)}), "
+                f"--{flag}: expected an optimizer that has it ({', '.join(able)}), "
                 f"found {settings.optimizer}; leave it out, or choose --optimizer {able[0]}"
             )
     return optim.get(settings.optimizer, **options)
 
 
 def _rate(settings: Settings, rows: int) -> Any:
-    rate: float = settings.lr  # type: ignore[assignment]  # with_rate has set it
+    rate: float = settings.lr  # type: ignore[assignment]
     steps = settings.epochs * (1 if settings.batch_size == "full" else -(-rows // int(settings.batch_size)))  # type: ignore[arg-type]
     if settings.max_steps is not None:
         steps = min(steps, settings.max_steps)
@@ -98,12 +107,17 @@ def build_trainer(prepared: Prepared, backend: backends.Backend) -> Trainer:
         seed=settings.seed,
         compile=settings.compile,
         metrics=[metric_of(settings.task)],
+        l1=settings.l1,
         l2=settings.l2,
+        max_norm=settings.max_norm,
+        label_smoothing=settings.label_smoothing,
+        gradient_noise=settings.gradient_noise,
         clip_norm=settings.clip_norm,
         clip_value=settings.clip_value,
         batches=settings.batches,
         max_steps=settings.max_steps,
         patience=settings.patience,
+        min_delta=settings.min_delta,
         restore_best=False,  # the best weights have a checkpoint of their own
         progress=False,
     )

@@ -48,6 +48,8 @@ def finish(plan: Plan, seconds: float) -> dict[str, Any]:
 def _why_stopped(plan: Plan) -> str:
     if plan.trainer.epoch >= plan.settings.epochs:
         return "all epochs done"
+    if plan.trainer.stuck:
+        return plan.trainer.stuck
     steps = plan.settings.max_steps
     if steps is not None and plan.trainer.step >= steps:
         return f"all {count(steps, 'step')} done"

@@ -20,6 +20,7 @@ __all__ = [
     "name",
     "names",
     "number",
+    "numbers_by_name",
     "one_of",
     "seed",
     "text",
@@ -111,6 +112,25 @@ def number(expected: str, allowed: Callable[[float], bool]) -> Kind:
         return _require(math.isfinite(value) and allowed(value), value)
 
     return Kind("X", expected, float, check)
+
+
+def numbers_by_name(expected: str, allowed: Callable[[float], bool]) -> Kind:
+    """A finite number, or numbers by name: ``a=0.1,b=2`` on the command line, a table in TOML."""
+    one = number(expected, allowed)
+
+    def from_text(text: str) -> float | dict[str, float]:
+        if "=" not in text:
+            return float(text)
+        pairs = [part.partition("=") for part in text.split(",")]
+        named = {name.strip(): float(value) for name, _, value in pairs}
+        return _require(len(named) == len(pairs), named)
+
+    def check(value: Any) -> float | dict[str, float]:
+        if isinstance(value, dict):
+            return {str(name): one.check(x) for name, x in value.items()}
+        return one.check(value)
+
+    return Kind("X|NAME=X,...", f"{expected}, or several by name", from_text, check)
 
 
 def flag() -> Kind:

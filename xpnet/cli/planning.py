@@ -117,8 +117,11 @@ def plan_training(settings: Settings) -> Plan:
     run = RunFolder.plan(settings.out, settings.data or "run")
     backend = backends.backend(settings.device)
     prepared = prepare(with_rate(settings))
-    if settings.patience is not None and len(prepared.parts["validation"]) == 0:
-        raise ConfigError("--patience: expected validation rows to stop by, found none; use --validation 0.1")
+    for flag, value in (("patience", settings.patience), ("min-delta", settings.min_delta)):
+        if value and len(prepared.parts["validation"]) == 0:
+            raise ConfigError(
+                f"--{flag}: expected validation rows to stop by, found none; use --validation 0.1"
+            )
     resolved = dataclasses.replace(prepared.settings, device=backend.spec)
     prepared = dataclasses.replace(prepared, settings=resolved)
     return Plan(prepared, backend, build_trainer(prepared, backend), run)

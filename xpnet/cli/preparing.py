@@ -16,6 +16,7 @@ from xpnet.data import BUILTIN, Encoder, infer_task, load, read_table, split_row
 from xpnet.data.columns import Categorical, Numeric
 from xpnet.errors import ConfigError, DataError
 from xpnet.losses import get as get_loss
+from xpnet.optim import METHODS
 from xpnet.train.targets import classes_to_targets, is_classifier, kind_of
 
 if TYPE_CHECKING:
@@ -169,6 +170,13 @@ def _listed(names: Sequence[str], columns: Sequence[str]) -> tuple[str, ...]:
 
 def _batch_size(settings: Settings, rows: int) -> int | str:
     size = settings.batch_size
+    if settings.optimizer in METHODS:
+        if isinstance(size, int):
+            raise ConfigError(
+                f"--batch-size: expected full for {settings.optimizer}, an optimizer of second order, found "
+                f"{size}; leave it out, or choose --optimizer adam"
+            )
+        return "full"
     if size is None:
         return min(64, rows)
     if isinstance(size, int) and size > rows:

@@ -48,9 +48,9 @@ def _lowerings() -> Iterable[str]:
 
 
 def _optimizers() -> Iterable[str]:
-    from xpnet.optim import OPTIMIZERS
+    from xpnet.optim import METHODS, OPTIMIZERS
 
-    return OPTIMIZERS
+    return (*OPTIMIZERS, *METHODS)
 
 
 _positive = kinds.number("a finite number above 0", lambda x: x > 0)
@@ -124,9 +124,17 @@ class Settings:
         "Training",
         "loss; auto takes softmax_cross_entropy for classes and squared_error for numbers",
     )
-    optimizer: str = _setting("adam", kinds.name(_optimizers), "Training", "optimizer")
+    optimizer: str = _setting(
+        "adam",
+        kinds.name(_optimizers),
+        "Training",
+        "optimizer; those of second order take full batches, one iteration an epoch",
+    )
     lr: float | None = _setting(
-        None, _positive, "Training", "learning rate; not set: the optimizer's own (adam: 0.001)"
+        None,
+        _positive,
+        "Training",
+        "learning rate; not set: the optimizer's own (adam: 0.001), if it has one",
     )
     momentum: float = _setting(0.0, _fraction, "Training", "momentum of sgd")
     nesterov: bool = _setting(False, kinds.flag(), "Training", "Nesterov's momentum, for sgd")
@@ -141,7 +149,31 @@ class Settings:
     weight_decay: float | None = _setting(
         None, _not_negative, "Training", "decoupled weight decay of adamw; not set: 0.01"
     )
-    l2: float = _setting(0.0, _not_negative, "Training", "factor of the L2 term in the loss")
+    l1: float | Mapping[str, float] = _setting(
+        0.0,
+        kinds.numbers_by_name("a number of at least 0", lambda x: x >= 0),
+        "Training",
+        "factor of the L1 penalty, the sum of all |w|; or by name, as for l2",
+    )
+    l2: float | Mapping[str, float] = _setting(
+        0.0,
+        kinds.numbers_by_name("a number of at least 0", lambda x: x >= 0),
+        "Training",
+        "factor of the L2 penalty, the sum of all w²; or by name: weights, biases, a layer such as 0, or a "
+        "parameter such as 0.bias",
+    )
+    max_norm: float | None = _setting(
+        None, _positive, "Training", "scale the incoming weights of each unit down to this Euclidean norm"
+    )
+    label_smoothing: float = _setting(
+        0.0, _fraction, "Training", "share of each target that is spread over all classes"
+    )
+    gradient_noise: float = _setting(
+        0.0,
+        _not_negative,
+        "Training",
+        "variance of normal noise in the first step's gradient, decaying from there",
+    )
     clip_norm: float | None = _setting(
         None, _positive, "Training", "scale gradients down to this Euclidean norm"
     )
@@ -151,7 +183,10 @@ class Settings:
     epochs: int = _setting(50, kinds.whole(1), "Training", "passes over the training rows")
     max_steps: int | None = _setting(None, kinds.whole(1), "Training", "stop after this many steps")
     batch_size: int | str | None = _setting(
-        None, kinds.whole_or("full", 1), "Training", "rows in a step; not set: 64, or all if fewer"
+        None,
+        kinds.whole_or("full", 1),
+        "Training",
+        "rows in a step; not set: 64, or all if fewer or if the optimizer is of second order",
     )
     batches: str = _setting(
         "reshuffle",
@@ -161,6 +196,9 @@ class Settings:
     )
     patience: int | None = _setting(
         None, kinds.whole(1), "Training", "stop after this many epochs without a better validation loss"
+    )
+    min_delta: float = _setting(
+        0.0, _not_negative, "Training", "by how much the validation loss must fall to count for patience"
     )
     device: str = _setting(
         "auto",
@@ -295,6 +333,8 @@ def _toml(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, tuple):
         return f"[{', '.join(_toml(v) for v in value)}]"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{_toml(k)} = {_toml(v)}' for k, v in value.items())}}}"
     if isinstance(value, str):
         # JSON's strings are TOML's, but for the one control character that JSON leaves as it is
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -51,8 +51,14 @@ def save(trainer: Trainer, path: str | os.PathLike[str]) -> None:
     if trainer.mask is not None:
         named["mask"] = trainer.mask
     counters: dict[str, Any] = {}
+    lists: dict[str, int] = {}
     for slot, value in (trainer.opt_state or {}).items():
-        if isinstance(value, Parameters):
+        if isinstance(value, list) and all(hasattr(array, "shape") for array in value):
+            lists[slot] = len(value)
+            named |= {f"optimizer.{slot}.{i}": array for i, array in enumerate(value)}
+        elif hasattr(value, "shape"):
+            named[f"optimizer.{slot}"] = value
+        elif isinstance(value, Parameters):
             named[f"optimizer.{slot}"] = value.flat
         else:
             counters[slot] = value
@@ -65,6 +71,7 @@ def save(trainer: Trainer, path: str | os.PathLike[str]) -> None:
         "input_shape": list(trainer.input_shape or ()),
         "layout": [[name, list(shape)] for name, shape in trainer.variables.params.layout.entries],
         "optimizer_counters": counters,
+        "optimizer_lists": lists,
         "epoch": trainer.epoch,
         "step": trainer.step,
         "begun": trainer.begun,
@@ -128,9 +135,17 @@ def load(
     try:
         trainer.input_shape, trainer.variables = input_shape, variables("")
         trainer.opt_state = dict(description["optimizer_counters"])
+        lists = description.get("optimizer_lists", {})
+        for slot, length in lists.items():
+            found = [arrays[f"optimizer.{slot}.{i}"] for i in range(length)]
+            trainer.opt_state[slot] = [home.asarray(array, dtype=dtype) for array in found]
         for name in arrays:
-            if name.startswith("optimizer."):
-                trainer.opt_state[name.removeprefix("optimizer.")] = parameters(name)
+            slot = name.removeprefix("optimizer.")
+            if slot != name and slot.partition(".")[0] not in lists:
+                of_method = "method" in trainer.opt_state
+                trainer.opt_state[slot] = (
+                    home.asarray(arrays[name], dtype=dtype) if of_method else parameters(name)
+                )
         trainer.epoch, trainer.step = description["epoch"], description["step"]
         trainer.begun = description.get("begun", 0)  # older files know of no pruning
         trainer.history = History(description["history"])

@@ -57,10 +57,12 @@ class CompiledSteps:
         self.trainer = trainer
         self.settings = _settings(trainer)
         self._objective, self._masked = trainer.objective, trainer.mask is not None
-        self._numbers = len(self._scalars(0, 1))
         params, self._state = trainer.variables  # type: ignore[misc]
         self._layout = params.layout
-        self._slots = list(trainer.optimizer.slots)
+        assert isinstance(trainer.optimizer, Optimizer)
+        self._optimizer = trainer.optimizer
+        self._slots = list(self._optimizer.slots)
+        self._numbers = len(self._optimizer.scalars(0.1, 1)) + self._objective.noisy
         self._constants: list[Any] = []
         self._paths = _paths_of_draws(trainer, train)
         self._ahead: list[Any] = []  # one array for each scalar and each draw, over the epoch's steps
@@ -145,7 +147,6 @@ class CompiledSteps:
         return openblas.one_thread() if short and self.lowering == "numba" else contextlib.nullcontext()
 
     def _step(self, carry: list[Any], constants: list[Any], row: list[Any]) -> tuple[list[Any], list[Any]]:
-        trainer = self.trainer
         params, state, slots = self._opened(carry)
         X, y, *rest = constants
         mask = rest.pop() if self._masked else None
@@ -159,7 +160,7 @@ class CompiledSteps:
         (loss, state), gradient = self._objective.gradient(
             params, state, batch, key, mask=mask, noise=deviation
         )
-        flat, new_slots = trainer.optimizer.rule(
+        flat, new_slots = self._optimizer.rule(
             gradient.flat, [slots[name].flat for name in self._slots], params.flat, *scalars
         )
         return [self._objective.constrained(flat, mask), *leaves(state), *new_slots], [loss]
@@ -176,7 +177,7 @@ class CompiledSteps:
     def _scalars(self, done: int, count: int) -> list[Any]:
         """Return the numbers of the next steps, of optimizer and noise, each as an array over the steps."""
         trainer, backend = self.trainer, self.trainer.backend
-        at, rate = trainer.optimizer.scalars, trainer.optimizer.learning_rate_at
+        at, rate = self._optimizer.scalars, self._optimizer.learning_rate_at
         rows = np.asarray([at(rate(n), n) for n in range(done + 1, done + count + 1)], dtype=np.float64)
         if self._objective.noisy:
             noises = [trainer.noise_of(trainer.step + n) for n in range(1, count + 1)]
@@ -192,19 +193,21 @@ class CompiledSteps:
         ]
 
 
-def compiled_steps(trainer: Trainer, train: Rows, known: CompiledSteps | None) -> CompiledSteps | None:
+def compiled_steps(trainer: Trainer, train: Rows, known: Any) -> CompiledSteps | None:
     """Return the steps of ``trainer`` on these rows: the ``known`` ones if its settings are the same.
 
     None with ``compile="off"``, and for optimizers whose step is more than their rule.
     """
-    optimizer = type(trainer.optimizer)
+    optimizer: Any = type(trainer.optimizer)
     own = optimizer.update is not Optimizer.update or optimizer.init is not Optimizer.init
     if trainer.compile == "off" or own:
         return None
-    if known is None or known.trainer is not trainer or known.settings != _settings(trainer):
-        known = CompiledSteps(trainer, train)
-    known.begin(train)
-    return known
+    same = (
+        isinstance(known, CompiledSteps) and known.trainer is trainer and known.settings == _settings(trainer)
+    )
+    steps = known if same else CompiledSteps(trainer, train)
+    steps.begin(train)
+    return steps
 
 
 def _seconds(size: int, batch: int) -> float:

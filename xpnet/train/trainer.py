@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -23,6 +24,7 @@ from xpnet.train.batches import Batches
 from xpnet.train.callbacks import Callback
 from xpnet.train.divergence import checked_losses
 from xpnet.train.evaluation import Evaluation
+from xpnet.train.full_batch import FullBatchSteps, check_full_batch, state_of
 from xpnet.train.history import Best, History
 from xpnet.train.objective import StepObjective
 from xpnet.train.progress import for_terminal
@@ -33,6 +35,7 @@ from xpnet.train.stopping import Patience
 
 __all__ = ["Trainer"]
 
+_log = logging.getLogger("xpnet")
 _LOG_STEPS = 1000  # within an epoch, losses are looked at this often
 
 
@@ -46,7 +49,9 @@ class Trainer:
         model: a layer or model of :mod:`xpnet.nn`.
         loss: a name or function of :mod:`xpnet.losses`, or a function
             ``(predictions, targets, *, sample_weight=None) -> 0-d array`` of array operations.
-        optimizer: a name or object of :mod:`xpnet.optim`.
+        optimizer: a name or object of :mod:`xpnet.optim`. Methods of second order (``"l-bfgs"``,
+            ``"hessian-free"``, ...) take full batches, one iteration an epoch; the loss of an epoch is the
+            objective before its iteration, and a fit ends where no lower point is found.
         backend: where to compute, as for :func:`xpnet.backend`.
         dtype: ``"float32"`` or ``"float64"``.
         seed: whole number, root of all draws.
@@ -85,6 +90,7 @@ class Trainer:
         opt_state, epoch, step, history: the optimizer's state, and how far the training is.
         best: the variables with the lowest validation loss so far, their epoch and that loss; or None.
         newest: the variables after the last epoch, where ``variables`` are the best ones; else None.
+        stuck: why a method of second order found no lower point in the last fit; empty if it did.
         mask: a vector of 0 and 1 like the parameters: those at 0 stay 0; or None. See `set_mask`.
         begun: the epoch after which patience counts: that of the last pruning, or 0.
 
@@ -106,7 +112,7 @@ class Trainer:
         self,
         model: Layer,
         loss: str | Callable[..., Any],
-        optimizer: str | optim.Optimizer = "adam",
+        optimizer: str | optim.Optimizer | optim.Method = "adam",
         *,
         backend: str | Backend = "auto",
         dtype: str = "float32",
@@ -153,6 +159,7 @@ class Trainer:
         self.restore_best = unless_none(checks.flag, "restore_best", restore_best)
         self.rollback = checks.flag("rollback", rollback)
         self.progress = unless_none(checks.flag, "progress", progress)
+        check_full_batch(self)
 
         self.variables: Variables | None = None
         self.opt_state: dict[str, Any] | None = None
@@ -164,7 +171,8 @@ class Trainer:
         self.begun = 0
         self.input_shape: tuple[int, ...] | None = None
         self._plan: Batches | None = None
-        self._compiled: CompiledSteps | None = None
+        self.stuck = ""
+        self._steps: CompiledSteps | FullBatchSteps | None = None
         self._evaluation = Evaluation()
 
     # --- training ------------------------------------------------------------------------------------
@@ -205,6 +213,7 @@ class Trainer:
         changed ``optimizer`` whose state is of another form begins with a fresh one.
         """
         epochs = checks.count("epochs", epochs)
+        check_full_batch(self, batch_size)
         train, held_out = split(self, X, y, sample_weight, class_weight, validation)
         self._check_validation(held_out)
         plan = Batches(train.X.shape[0], batch_size, self.batches, self.key, self.backend).or_same(self._plan)
@@ -214,13 +223,22 @@ class Trainer:
         counting = [row for row in self.history if row["epoch"] > self.begun]
         patience = Patience(self.patience, self.min_delta).after(counting)
         self._start(tuple(train.X.shape[1:]))
+        self.stuck = ""
         with self.backend.activate(), contextlib.ExitStack() as ending:
-            self._compiled = compiled_steps(self, train, self._compiled)
+            if isinstance(self.optimizer, optim.Method):
+                self._steps = FullBatchSteps(self, train)
+            else:
+                self._steps = compiled_steps(self, train, self._steps)
             for callback in callbacks:
                 callback.on_fit_begin(self, epochs)
                 ending.callback(callback.on_fit_end, self, self.history)
             while self.epoch < epochs and not self._exhausted() and not patience.lost:
-                row = self._train_epoch(train, held_out, plan, callbacks)
+                try:
+                    row = self._train_epoch(train, held_out, plan, callbacks)
+                except optim.StuckError as stuck:
+                    self.stuck = str(stuck)
+                    _log.info("training ended after epoch %d: %s", self.epoch, stuck)
+                    break
                 patience.see(row)
                 answers = [callback.on_epoch_end(self, row) for callback in callbacks]
                 if any(answers):
@@ -241,8 +259,8 @@ class Trainer:
         counts: list[int] = []
         pending: list[Any] = []  # arrays of losses still on the device
         try:
-            if self._compiled is not None:
-                self._compiled.begin_epoch(plan)
+            if self._steps is not None:
+                self._steps.begin_epoch(plan)
             for order, count, steps in plan.chunks(self.epoch + 1, self._chunk(watching)):
                 if self.max_steps is not None and steps > self.max_steps - self.step:
                     steps = self.max_steps - self.step
@@ -268,7 +286,8 @@ class Trainer:
             if held_out is not None:
                 measured = self._measured(held_out)
                 row |= {f"validation_{name}": value for name, value in measured.items()}
-            row["learning_rate"] = float(self.optimizer.learning_rate_at(self.opt_state["step"]))  # type: ignore[index]
+            if isinstance(self.optimizer, optim.Optimizer):
+                row["learning_rate"] = float(self.optimizer.learning_rate_at(self.opt_state["step"]))  # type: ignore[index]
             row["seconds"] = round(time.perf_counter() - begun, 6)
             self.epoch += 1
             self.history.append(row)
@@ -282,21 +301,21 @@ class Trainer:
         return row
 
     def _measured(self, rows: Rows, *, with_loss: bool = True) -> dict[str, float]:
-        steps = self._compiled
+        steps = self._steps
         with contextlib.nullcontext() if steps is None else steps.between_epochs(rows.X.shape[0]):
             return self._evaluation.measure(self, rows, with_loss=with_loss, again=True)
 
     def _chunk(self, watching: list[Callback]) -> int:
         """Return how many steps are taken at a time: all that are looked at together."""
-        if self._compiled is None:
+        if self._steps is None:
             return 1
-        steps = min(_LOG_STEPS, self._compiled.at_a_time(), *(c.steps_apart for c in watching))
+        steps = min(_LOG_STEPS, self._steps.at_a_time(), *(c.steps_apart for c in watching))
         return steps if self.max_steps is None else max(1, min(steps, self.max_steps - self.step))
 
     def _take_steps(self, train: Rows, orders: Any, count: int, *, donate: bool) -> Any:
         """Take ``count`` steps on the rows ``orders`` (steps, batch); returns their losses, on the device."""
-        if self._compiled is not None:
-            return self._compiled.run(orders, count, donate=donate)
+        if self._steps is not None:
+            return self._steps.run(orders, count, donate=donate)
         loss = self.single_step(train.take(None if orders is None else orders[0, ...]))
         return self.backend.xp.reshape(loss, (1,))
 
@@ -307,7 +326,7 @@ class Trainer:
         (loss, new_state), gradient = self.objective.gradient(
             params, state, batch, self.step_key(step), mask=self.mask, noise=self.noise_of(step)
         )
-        params, self.opt_state = self.optimizer.update(gradient, self.opt_state, params)  # type: ignore[arg-type]
+        params, self.opt_state = self.optimizer.update(gradient, self.opt_state, params)  # type: ignore
         flat = self.objective.constrained(params.flat, self.mask)
         self.variables = Variables(Parameters(flat, params.layout), new_state)
         self.step += 1
@@ -328,7 +347,8 @@ class Trainer:
         and patience counts from here.
 
         Args:
-            mask: a vector of 0 and 1 like ``variables.params.flat``, on the host or the device; None lets all
+            stuck: why a method of second order found no lower point in the last fit; empty if it did.
+        mask: a vector of 0 and 1 like ``variables.params.flat``, on the host or the device; None lets all
                 parameters be trained again.
 
         Raises:
@@ -362,17 +382,24 @@ class Trainer:
             self.input_shape = input_shape
         if self.newest is not None:
             self.variables, self.newest = self.newest, None
-        if not self._has_state_of(self.optimizer):
-            with self.backend.activate():
-                fresh = self.optimizer.init(self.variables.params)
-            if self.opt_state is None or self.opt_state.keys() != fresh.keys():
-                self.opt_state = fresh
+        self._begin_optimizer()
         self.objective = StepObjective(self)
 
-    def _has_state_of(self, optimizer: optim.Optimizer) -> bool:
-        """True if the state is known to be of the optimizer's form, without making one for comparison."""
+    def _begin_optimizer(self) -> None:
+        """Make the optimizer's state, unless there is one of its form."""
+        optimizer, known = self.optimizer, self.opt_state
+        if isinstance(optimizer, optim.Method):
+            fresh = state_of(optimizer)
+            if known is None or known.get("method") != fresh["method"]:
+                self.opt_state = fresh
+            return
         usual = type(optimizer).init is optim.Optimizer.init
-        return usual and self.opt_state is not None and self.opt_state.keys() == {"step", *optimizer.slots}
+        if usual and known is not None and known.keys() == {"step", *optimizer.slots}:
+            return  # known without making one for comparison
+        with self.backend.activate():
+            fresh = optimizer.init(self.variables.params)  # type: ignore[union-attr]
+        if known is None or known.keys() != fresh.keys():
+            self.opt_state = fresh
 
     def _exhausted(self) -> bool:
         return self.max_steps is not None and self.step >= self.max_steps
@@ -451,7 +478,7 @@ class Trainer:
         *,
         model: Layer | None = None,
         loss: Callable[..., Any] | None = None,
-        optimizer: optim.Optimizer | None = None,
+        optimizer: optim.Optimizer | optim.Method | None = None,
         **settings: Any,
     ) -> Trainer:
         """Return the trainer that :meth:`save` wrote, on any backend.
