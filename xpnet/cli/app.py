@@ -11,6 +11,7 @@ from typing import Any
 
 from xpnet.cli import commands
 from xpnet.cli.console import INTERRUPTED, message
+from xpnet.cli.pruning_settings import pruning_fields
 from xpnet.cli.settings import SettingField, setting_fields
 
 __all__ = ["Command", "Parameter", "build"]
@@ -143,6 +144,20 @@ def _commands(with_choices: bool) -> dict[str, Command]:
                 Parameter("epochs", "raise the number of epochs", metavar="N"),
                 Parameter("lr", "another learning rate, after divergence say", metavar="X"),
                 Parameter("device", "another device than the run's", metavar="DEVICE"),
+                _JSON,
+                _QUIET,
+                _DEBUG,
+            ),
+        ),
+        "prune": Command(
+            commands.prune,
+            (
+                Parameter("RUN", "the run folder of a trained network, which stays as it is", "argument"),
+                *(_parameter(field, with_choices) for field in pruning_fields().values()),
+                Parameter("out", "run folder to make; not set: RUN-pruned beside it", metavar="DIR"),
+                _CHECKPOINT,
+                Parameter("device", "another device than the run's", metavar="DEVICE"),
+                Parameter("resume", "RUN is a pruning that was interrupted: go on with it", "switch"),
                 _JSON,
                 _QUIET,
                 _DEBUG,

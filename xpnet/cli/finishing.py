@@ -19,12 +19,13 @@ __all__ = ["finish"]
 _LABELS = {"accuracy": "accuracy", "r2": "R²"}
 
 
-def finish(plan: Plan, seconds: float) -> dict[str, Any]:
+def finish(plan: Plan, seconds: float, **told: Any) -> dict[str, Any]:
     """Measure the best weights on each part, draw the figures, and write and return the results.
 
     Args:
         plan: the training, over.
         seconds: how long it took.
+        told: further results, which win.
     """
     trainer, run, parts = plan.trainer, plan.run, plan.prepared.parts
     best = best_trainer(trainer)
@@ -40,6 +41,7 @@ def finish(plan: Plan, seconds: float) -> dict[str, Any]:
         "stopped": _why_stopped(plan),
         "seconds": round(seconds, 3),
         "metrics": {name: part.metrics for name, part in measured.items()},
+        **told,
     }
     write_atomically(run.results, to_json(results))
     return results

@@ -28,7 +28,8 @@ class RunFolder:
     ``config.toml`` holds the settings with everything resolved; ``environment.json`` versions, machine,
     device and the table's fingerprint; ``encoder.json`` how the table becomes arrays; ``history.csv`` a row
     for each epoch; ``checkpoints/`` the last and the best weights; ``train.log`` what was said;
-    ``results.json`` the results, once the training has finished; ``figures/`` the pictures.
+    ``results.json`` the results, once the training has finished; ``figures/`` the pictures. Of a pruned
+    network, ``pruning.json`` holds what it was made from, how, and how far the pruning is.
     """
 
     def __init__(self, path: Path):
@@ -39,6 +40,7 @@ class RunFolder:
         self.history = path / "history.csv"
         self.log = path / "train.log"
         self.results = path / "results.json"
+        self.pruning = path / "pruning.json"
         self.figures = path / "figures"
         self.checkpoints = path / "checkpoints"
         self.made = False  # by this process
@@ -150,7 +152,7 @@ class RunFolder:
         """
         if not self.made:
             return
-        files = (self.log, self.config, self.environment, self.encoder)
+        files = (self.log, self.config, self.environment, self.encoder, self.pruning)
         with contextlib.suppress(OSError):
             for path in files:
                 path.unlink(missing_ok=True)

@@ -95,6 +95,11 @@ def _resume(
     run: RunFolder, epochs: int | None, lr: float | None, device: str | None, *, quiet: bool
 ) -> dict[str, Any]:
     settings = run.read_settings()
+    if run.pruning.exists() and not run.results.exists():
+        raise ConfigError(
+            f"the run '{run.path}' is a pruning that was interrupted; continue it with: "
+            f"xpnet prune {run.path} --resume"
+        )
     if epochs is not None and epochs < settings.epochs:
         raise ConfigError(f"--epochs: expected at least the run's own {settings.epochs}, found {epochs}")
     if run.results.exists() and epochs in (None, settings.epochs):

@@ -8,6 +8,7 @@ from typing import Any
 
 from xpnet import checks
 from xpnet.errors import ConfigError
+from xpnet.optim import Method
 from xpnet.prune.masks import count_weights, sparsity_of
 from xpnet.prune.schedules import SCHEDULES
 from xpnet.prune.units import CRITERIA, hidden_widths
@@ -111,7 +112,10 @@ class Plan:
 
     def restarts(self, trainer: Trainer) -> bool:
         """Whether rounds begin with a fresh state of the optimizer."""
-        return callable(trainer.optimizer.learning_rate) if self.restart is None else self.restart
+        if self.restart is not None:
+            return self.restart
+        optimizer = trainer.optimizer
+        return isinstance(optimizer, Method) or callable(optimizer.learning_rate)
 
     def sparsity_after(self, number: int, first: float) -> float:
         """Return the sparsity to be reached in round ``number`` (from 1), from ``first`` before all."""

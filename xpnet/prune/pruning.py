@@ -134,7 +134,8 @@ def prune(
             epoch they are 0. Otherwise they are 0 from the first epoch on.
         restart: whether each round begins with a fresh state of the optimizer, and with it at the beginning
             of the learning rate's schedule, which should then span a round (Renda et al., 2020). By default
-            so if there is a schedule, whose end may lie behind; a constant rate goes on better as it is.
+            so if there is a schedule, whose end may lie behind, and for methods of second order, which know
+            the curvature of the network before; a constant rate goes on better as it is.
         tolerance: by how much ``monitor`` may be worse on the validation rows, after retraining, than it was
             before all rounds; None: by any amount.
         monitor: ``"loss"``, or one of the trainer's metrics, of which more is better. By default accuracy or
