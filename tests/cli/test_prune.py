@@ -18,6 +18,7 @@ import pytest
 from tests.cli.conftest import flowers
 from xpnet import Trainer, files
 from xpnet.cli import main
+from xpnet.cli.pruning_settings import resolve_pruning
 from xpnet.prune import sparsity_of
 from xpnet.train import checkpoint
 
@@ -107,11 +108,10 @@ def test_a_pruned_run_is_trained_further_with_its_mask(xpnet, trained):
     assert sparsity_of(trainer.variables) == 0.75
 
 
-def test_shares_and_percentages_mean_the_same(xpnet, trained):
-    trained()
-    for out, text in {"share": "0.5", "percent": " 50 %"}.items():
-        assert xpnet("prune", "run", "--sparsity", text, *BRIEF, "--out", out, "--quiet").code == 0
-    assert_same_pruning("share", "percent")
+@pytest.mark.parametrize("text", ["0.9", "90%", " 90 % ", "9e-1"])
+def test_shares_and_percentages_mean_the_same(text):
+    settings = resolve_pruning({"sparsity": text, "tolerance": text}, resume=False, beside={})
+    assert (settings.sparsity, settings.tolerance) == (0.9, 0.9)
 
 
 def test_units_make_the_network_smaller(xpnet, trained):

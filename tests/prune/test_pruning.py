@@ -261,6 +261,18 @@ def test_when_the_optimizer_begins_anew(rate, restart, fresh):
     assert trainer.opt_state["step"] == (12 if fresh else steps + 24)
 
 
+@pytest.mark.parametrize(
+    "optimizer", ["sgd", "adamw", optim.SGD(0.05, momentum=0.9), "l-bfgs", "hessian-free"], ids=str
+)
+def test_every_kind_of_optimizer_retrains(optimizer):
+    trainer = fitted(epochs=1, optimizer="adam")
+    trainer.optimizer = optim.get(optimizer)
+    pruned = brief(trainer, batch_size=None)
+    assert sparsity_of(trainer.variables) == pruned.sparsity
+    np.testing.assert_array_equal(flat(trainer)[trainer.mask == 0], 0)
+    assert pruned.rounds[-1]["retrained"]["loss"] < pruned.rounds[-1]["pruned"]["loss"]
+
+
 def test_weights_that_were_masked_before_stay_so():
     trainer = fitted()
     mask = np.ones(trainer.variables.params.layout.size)

@@ -125,7 +125,7 @@ class Report:
         for title, attribute, form in _LINES:
             old, new = (getattr(p, attribute) for p in profiles)
             change = f"{new / old - 1:+.1%}" if old and new is not None else "-"
-            title = title.format(rows=self.after.rows)
+            title = title.format(rows=f"{self.after.rows:,} row{'s' if self.after.rows > 1 else ''}")
             lines.append((title, _shown(form, old), _shown(form, new), change))
         widths = [max(len(line[i]) for line in lines) for i in range(4)]
         return "\n".join(
@@ -138,8 +138,8 @@ _LINES = (
     ("weights that are not 0", "nonzero", "{:,}"),
     ("bytes", "bytes", "{:,}"),
     ("bytes, sparse", "sparse_bytes", "{:,}"),
-    ("milliseconds for {rows:,} rows", "milliseconds", "{:.3f}"),
-    ("milliseconds for {rows:,} rows, sparse", "sparse_milliseconds", "{:.3f}"),
+    ("milliseconds for {rows}", "milliseconds", "{:.3f}"),
+    ("milliseconds for {rows}, sparse", "sparse_milliseconds", "{:.3f}"),
 )
 
 
