@@ -53,6 +53,9 @@ CASES = {
     "dtype": ("float64", "float64", 64, "float16"),
     "compile": ("off", "off", 1, "jit"),
     "seed": ("12", 12, 1.5, "-1"),
+    "restarts": ("3", 3, "3", "0"),
+    "save_every": ("30s", "30s", 1.5, "0"),
+    "keep_last": ("3", 3, "3", "0"),
     "out": ("folder", "folder", 1, ""),
 }
 

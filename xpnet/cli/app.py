@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import keyword
 import typing
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import Any
 from xpnet.cli import commands
 from xpnet.cli.console import INTERRUPTED, message
 from xpnet.cli.pruning_settings import pruning_fields
-from xpnet.cli.settings import SettingField, setting_fields
+from xpnet.cli.settings import FIXED, SettingField, setting_fields
 
 __all__ = ["Command", "Parameter", "build"]
 
@@ -29,11 +30,13 @@ class Parameter:
     kind: str = "option"  # argument, optional or many (arguments), option, repeated, switch, on/off
     metavar: str | None = None
     section: str | None = None
+    hidden: bool = False
 
     @property
     def attribute(self) -> str:
-        """The name of the command function's argument."""
-        return self.name.lower().replace("-", "_")
+        """The name of the command function's argument; ``from`` becomes ``from_``."""
+        name = self.name.lower().replace("-", "_")
+        return f"{name}_" if keyword.iskeyword(name) else name
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,9 @@ _UNTRAINED = (
     "target", "task", "drop", "categorical", "missing",
     "hidden", "activation", "init", "batch_norm", "loss", "seed",
 )  # fmt: skip
-_CHECKPOINT = Parameter("checkpoint", "which weights to use; not set: best", metavar="best|last")
+_CHECKPOINT = Parameter(
+    "checkpoint", "which weights to use, such as epoch-50; not set: best", metavar="best|last|epoch-N"
+)
 
 
 def _train_parameters(with_choices: bool) -> tuple[Parameter, ...]:
@@ -76,6 +81,22 @@ def _train_parameters(with_choices: bool) -> tuple[Parameter, ...]:
         _DEBUG,
     )
     return (*settings, config, *(dataclasses.replace(switch, section="Output") for switch in switches))
+
+
+def _resume_parameters(with_choices: bool) -> tuple[Parameter, ...]:
+    start = Parameter(
+        "from",
+        "go on from this checkpoint; what was trained after it is given up",
+        metavar="epoch-N",
+    )
+    changed = []
+    for field in setting_fields().values():
+        if field.attribute != "data":  # those that are fixed are taken to be refused with the reason
+            help = f"{field.help}; none takes it back" if field.default is None else field.help
+            asked = dataclasses.replace(field, help=help, default=False if field.default is False else None)
+            hidden = field.attribute in FIXED
+            changed.append(dataclasses.replace(_parameter(asked, with_choices), hidden=hidden))
+    return (_RUN, start, *changed, _JSON, _QUIET, _DEBUG)
 
 
 def _graph_parameters(with_choices: bool) -> tuple[Parameter, ...]:
@@ -137,18 +158,7 @@ def _commands(with_choices: bool) -> dict[str, Command]:
                 _DEBUG,
             ),
         ),
-        "resume": Command(
-            commands.resume,
-            (
-                _RUN,
-                Parameter("epochs", "raise the number of epochs", metavar="N"),
-                Parameter("lr", "another learning rate, after divergence say", metavar="X"),
-                Parameter("device", "another device than the run's", metavar="DEVICE"),
-                _JSON,
-                _QUIET,
-                _DEBUG,
-            ),
-        ),
+        "resume": Command(commands.resume, _resume_parameters(with_choices)),
         "prune": Command(
             commands.prune,
             (
@@ -173,7 +183,7 @@ def build(arguments: Sequence[str] = ()) -> Any:
 
     Args:
         arguments: the command line; names of losses and the like are looked up for the ``--help`` of
-            ``train`` and ``graph`` only, since that loads NumPy.
+            ``train``, ``resume`` and ``graph`` only, since that loads NumPy.
     """
     import typer
 
@@ -200,7 +210,9 @@ def build(arguments: Sequence[str] = ()) -> Any:
 
     _main.__annotations__["version"] = typing.Annotated[bool, version_flag]
 
-    with_choices = bool({"train", "graph"} & set(arguments)) and bool({"-h", "--help"} & set(arguments))
+    with_choices = bool({"train", "resume", "graph"} & set(arguments)) and bool(
+        {"-h", "--help"} & set(arguments)
+    )
     for name, command in _commands(with_choices).items():
         app.command(name, help=inspect.getdoc(command.function))(_typed(command))
     return app
@@ -237,7 +249,9 @@ def _annotation(p: Parameter) -> tuple[Any, Any]:
         required = p.kind == "argument"
         return typing.Annotated[str if required else str | None, info], ... if required else None
     both = f"--{p.name}/--no-{p.name}" if p.kind == "on/off" else f"--{p.name}"
-    info = typer.Option(both, metavar=p.metavar, help=p.help, rich_help_panel=p.section, show_default=False)
+    info = typer.Option(
+        both, metavar=p.metavar, help=p.help, rich_help_panel=p.section, show_default=False, hidden=p.hidden
+    )
     if p.kind == "switch":
         return typing.Annotated[bool, info], False
     value: Any = {"option": str, "repeated": list[str], "on/off": bool}[p.kind]

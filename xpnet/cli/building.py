@@ -8,13 +8,23 @@ from typing import Any
 
 from xpnet import backends, nn, optim
 from xpnet.cli.preparing import Prepared
+from xpnet.cli.runs import RunFolder
 from xpnet.cli.settings import Settings
-from xpnet.errors import ConfigError
+from xpnet.errors import CheckpointError, ConfigError
 from xpnet.losses import get as get_loss
 from xpnet.train import Trainer
 from xpnet.train.targets import outputs_for
 
-__all__ = ["build_optimizer", "build_trainer", "layer_widths", "metric_of", "with_rate"]
+__all__ = [
+    "build_optimizer",
+    "build_trainer",
+    "layer_widths",
+    "load_trainer",
+    "metric_of",
+    "trainer_settings",
+    "with_dropout",
+    "with_rate",
+]
 
 
 def metric_of(task: str) -> str:
@@ -82,8 +92,13 @@ def _rate(settings: Settings, rows: int) -> Any:
     return optim.WarmUp(schedule, steps=settings.warmup) if settings.warmup else schedule
 
 
-def build_trainer(prepared: Prepared, backend: backends.Backend) -> Trainer:
+def build_trainer(prepared: Prepared, backend: backends.Backend, seed: int | None = None) -> Trainer:
     """Return a trainer for the prepared table, before its first epoch.
+
+    Args:
+        prepared: the table and the settings.
+        backend: where to compute.
+        seed: of the trainer's draws, where it is not that of the settings.
 
     Raises:
         ConfigError: settings that contradict each other.
@@ -103,24 +118,89 @@ def build_trainer(prepared: Prepared, backend: backends.Backend) -> Trainer:
         loss,
         build_optimizer(settings, len(prepared.parts["train"])),
         backend=backend,
-        dtype=settings.dtype,
-        seed=settings.seed,
-        compile=settings.compile,
-        metrics=[metric_of(settings.task)],
-        l1=settings.l1,
-        l2=settings.l2,
-        max_norm=settings.max_norm,
-        label_smoothing=settings.label_smoothing,
-        gradient_noise=settings.gradient_noise,
-        clip_norm=settings.clip_norm,
-        clip_value=settings.clip_value,
-        batches=settings.batches,
-        max_steps=settings.max_steps,
-        patience=settings.patience,
-        min_delta=settings.min_delta,
-        restore_best=False,  # the best weights have a checkpoint of their own
-        progress=False,
+        seed=settings.seed if seed is None else seed,
+        **trainer_settings(settings),
     )
+
+
+def load_trainer(
+    run: RunFolder,
+    prepared: Prepared,
+    backend: backends.Backend,
+    start: str | None = None,
+    *,
+    recompile: bool = False,
+) -> Trainer:
+    """Return the trainer of a checkpoint, with the settings as they are from here on.
+
+    Args:
+        run: where it is.
+        prepared: the table and the settings.
+        backend: where to go on.
+        start: the checkpoint; None for the last.
+        recompile: whether ``compile`` is another setting now; one that is the same gives way where what it
+            needs is not installed.
+
+    Raises:
+        CheckpointError: there is none, or it is damaged.
+        ConfigError: settings that contradict each other or the model.
+    """
+    settings = prepared.settings
+    options = trainer_settings(settings)
+    if not recompile:
+        del options["compile"]
+    optimizer = build_optimizer(settings, len(prepared.parts["train"]))
+    try:
+        trainer = Trainer.load(run.find_checkpoint(start or "last"), backend, optimizer=optimizer, **options)
+    except CheckpointError as error:
+        if start is None and run.checkpoint("best").is_file():
+            raise CheckpointError(
+                f"{error}. The best weights may still serve: xpnet predict {run.path} FILE "
+                "--checkpoint best; training cannot continue from them"
+            ) from error
+        raise
+    trainer.model = with_dropout(trainer.model, settings.dropout)
+    return trainer
+
+
+def trainer_settings(settings: Settings) -> dict[str, Any]:
+    """Return the arguments of a trainer that may be others when a training goes on."""
+    return {
+        "dtype": settings.dtype,
+        "compile": settings.compile,
+        "metrics": [metric_of(settings.task)],
+        "l1": settings.l1,
+        "l2": settings.l2,
+        "max_norm": settings.max_norm,
+        "label_smoothing": settings.label_smoothing,
+        "gradient_noise": settings.gradient_noise,
+        "clip_norm": settings.clip_norm,
+        "clip_value": settings.clip_value,
+        "batches": settings.batches,
+        "max_steps": settings.max_steps,
+        "patience": settings.patience,
+        "min_delta": settings.min_delta,
+        "restore_best": False,  # the best weights have a checkpoint of their own
+        "progress": False,
+    }
+
+
+def with_dropout(model: nn.Layer, rate: float) -> nn.Layer:
+    """Return the model with another rate in its Dropout layers.
+
+    Raises:
+        ConfigError: a rate above 0 for a model that was made without such layers.
+    """
+    layers = model.layers if isinstance(model, nn.Sequential) else ()
+    if any(isinstance(layer, nn.Dropout) for layer in layers):
+        return nn.Sequential(
+            [nn.Dropout(rate) if isinstance(layer, nn.Dropout) else layer for layer in layers]
+        )
+    if rate:
+        raise ConfigError(
+            f"--dropout: expected 0, as the model has no Dropout layers, found {rate}; train anew with it"
+        )
+    return model
 
 
 def layer_widths(prepared: Prepared) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from xpnet.cli import kinds
 from xpnet.cli.console import INTERRUPTED, count, facts, message, print_environment, print_results
 from xpnet.cli.extras import require
-from xpnet.cli.settings import SettingField, resolve, setting_fields, to_toml
+from xpnet.cli.settings import SettingField, changed_settings, resolve, setting_fields, to_toml
 from xpnet.errors import ConfigError
 
 __all__ = ["env", "evaluate", "graph", "predict", "prune", "resume", "train"]
@@ -36,7 +36,8 @@ def train(
         return None
     require(*_PACKAGES)
     from xpnet.cli.planning import plan_training
-    from xpnet.cli.training import Interrupted, train_run
+    from xpnet.cli.starting import train_run
+    from xpnet.cli.training import Interrupted
 
     plan = plan_training(settings)
     if dry_run:
@@ -54,21 +55,20 @@ def train(
 def resume(
     *,
     run: str,
-    epochs: str | None,
-    lr: str | None,
-    device: str | None,
+    from_: str | None,
     json: bool,
     quiet: bool,
     debug: bool,
+    **flags: Any,
 ) -> int | None:
-    """Continue a run that was interrupted, exactly where it stood."""
-    fields = setting_fields()
-    number, rate = _checked(fields["epochs"], epochs), _checked(fields["lr"], lr)
+    """Continue a run that was interrupted, exactly where it stood, or with other settings from there on."""
+    changed = changed_settings(flags)
     require(*_PACKAGES)
-    from xpnet.cli.training import Interrupted, resume_run
+    from xpnet.cli.resuming import resume_run
+    from xpnet.cli.training import Interrupted
 
     try:
-        results = resume_run(run, epochs=number, lr=rate, device=device, quiet=quiet)
+        results = resume_run(run, changed, start=from_, quiet=quiet)
     except Interrupted as interrupted:
         message(str(interrupted))
         return INTERRUPTED
@@ -265,12 +265,24 @@ def _show_training(results: Mapping[str, Any], *, json: bool) -> None:
         _print_json(results)
         return
     weights = f"of epoch {results['best_epoch']}, that of the lowest validation loss"
+    told = results.get("restarts")
+    restarts = {} if told is None else {"restarts": _restarts_line(told)}
     print_results(
         results,
         {
+            **restarts,
             "weights": weights if results["best_epoch"] is not None else "of the last epoch",
             "training": f"{count(results['epochs_trained'], 'epoch')}, {count(results['steps'], 'step')}, "
             f"{results['seconds']:.1f} s on {results['device']}; {results['stopped']}",
             "run folder": results["run"],
         },
+    )
+
+
+def _restarts_line(told: Mapping[str, Any]) -> str:
+    lost = f"; {told['lost']} diverged" if told["lost"] else ""
+    return (
+        f"number {told['best']} of {told['n']} is the best, seed {told['seed']}; "
+        f"{told['measured_by'].replace('_', ' ')}: min {told['minimum']:.4g}, median {told['median']:.4g}, "
+        f"max {told['maximum']:.4g}, standard deviation {told['standard_deviation']:.2g}{lost}"
     )

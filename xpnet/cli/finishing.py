@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from xpnet.cli import figures
 from xpnet.cli.building import metric_of
 from xpnet.cli.console import count
-from xpnet.cli.keeping import best_trainer
 from xpnet.cli.measuring import Measured, measure
 from xpnet.cli.planning import Plan
 from xpnet.cli.preparing import PARTS
 from xpnet.cli.runs import to_json
+from xpnet.cli.settings import Settings
 from xpnet.files import write_atomically
+from xpnet.train import Trainer
+from xpnet.train.checkpoints import best_trainer
+from xpnet.train.restarting import best_of, spread_of
+from xpnet.train.stopping import Patience
 
-__all__ = ["finish"]
+__all__ = ["finish", "why_stopped"]
 
 _LABELS = {"accuracy": "accuracy", "r2": "R²"}
 
@@ -38,24 +43,39 @@ def finish(plan: Plan, seconds: float, **told: Any) -> dict[str, Any]:
         "epochs_trained": trainer.epoch,
         "steps": trainer.step,
         "best_epoch": trainer.best.epoch if trainer.best is not None else None,
-        "stopped": _why_stopped(plan),
+        "stopped": why_stopped(trainer, plan.settings) or "ended by a callback",
         "seconds": round(seconds, 3),
         "metrics": {name: part.metrics for name, part in measured.items()},
+        "changes": [dataclasses.asdict(change) for change in plan.changes],
         **told,
     }
+    rows = run.read_restarts()
+    if rows:
+        chosen = best_of(rows)
+        results["restarts"] = {
+            "n": len(rows),
+            "lost": sum(row["outcome"] == "diverged" for row in rows),
+            "best": chosen["restart"],
+            "seed": chosen["seed"],
+            "measured_by": "loss" if chosen["validation_loss"] is None else "validation_loss",
+            **dataclasses.asdict(spread_of(rows)),
+        }
     write_atomically(run.results, to_json(results))
     return results
 
 
-def _why_stopped(plan: Plan) -> str:
-    if plan.trainer.epoch >= plan.settings.epochs:
+def why_stopped(trainer: Trainer, settings: Settings) -> str | None:
+    """Return why there is nothing left to train, or None if there is something."""
+    if trainer.epoch >= settings.epochs:
         return "all epochs done"
-    if plan.trainer.stuck:
-        return plan.trainer.stuck
-    steps = plan.settings.max_steps
-    if steps is not None and plan.trainer.step >= steps:
+    if trainer.stuck:
+        return trainer.stuck
+    steps, patience = settings.max_steps, settings.patience
+    if steps is not None and trainer.step >= steps:
         return f"all {count(steps, 'step')} done"
-    return f"no better validation loss for {count(plan.settings.patience or 0, 'epoch')}"
+    if Patience(patience, trainer.min_delta).after(trainer.history, since=trainer.begun).lost:
+        return f"no better validation loss for {count(patience or 0, 'epoch')}"
+    return None
 
 
 def _draw(plan: Plan, measured: dict[str, Measured]) -> None:

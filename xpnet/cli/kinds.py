@@ -12,11 +12,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from xpnet import checks
 from xpnet.errors import suggest
 
 __all__ = [
     "Kind",
     "flag",
+    "interval",
     "name",
     "names",
     "number",
@@ -101,6 +103,21 @@ def whole_or(word: str, minimum: int) -> Kind:
         f"a whole number of at least {minimum} or '{word}'",
         lambda text: word if text.strip().lower() == word else int(text),
         lambda value: _require(value == word or (_is_whole(value) and value >= minimum), value),
+    )
+
+
+def interval() -> Kind:
+    """A number of epochs, or a time such as ``30s``."""
+
+    def check(value: Any) -> int | str:
+        checks.interval("", value)  # whose error is a ValueError
+        return value if isinstance(value, int) else str(value).strip()
+
+    return Kind(
+        "N|TIME",
+        "a number of epochs, at least 1, or a time such as 30s, 5m or 2h",
+        lambda text: int(text) if text.strip().isdecimal() else text,
+        check,
     )
 
 

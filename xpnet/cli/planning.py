@@ -6,6 +6,7 @@ import dataclasses
 import datetime
 import functools
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +20,20 @@ from xpnet.cli.settings import Settings
 from xpnet.data import BUILTIN
 from xpnet.errors import ConfigError
 from xpnet.train import Trainer
+from xpnet.train.changes import Change
 
-__all__ = ["Plan", "circumstances", "plan_training"]
+__all__ = ["Plan", "check_contradictions", "circumstances", "plan_training"]
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """A training that is ready to begin or to continue."""
+    """A training that is ready to begin or to continue, with the changes of settings in its course."""
 
     prepared: Prepared
     backend: backends.Backend
     trainer: Trainer
     run: RunFolder
+    changes: Sequence[Change] = ()
 
     @property
     def settings(self) -> Settings:
@@ -117,14 +120,22 @@ def plan_training(settings: Settings) -> Plan:
     run = RunFolder.plan(settings.out, settings.data or "run")
     backend = backends.backend(settings.device)
     prepared = prepare(with_rate(settings))
+    check_contradictions(prepared)
+    resolved = dataclasses.replace(prepared.settings, device=backend.spec)
+    prepared = dataclasses.replace(prepared, settings=resolved)
+    return Plan(prepared, backend, build_trainer(prepared, backend), run)
+
+
+def check_contradictions(prepared: Prepared) -> None:
+    """Raise a `ConfigError` if a setting asks for what another one rules out."""
+    settings = prepared.settings
     for flag, value in (("patience", settings.patience), ("min-delta", settings.min_delta)):
         if value and len(prepared.parts["validation"]) == 0:
             raise ConfigError(
                 f"--{flag}: expected validation rows to stop by, found none; use --validation 0.1"
             )
-    resolved = dataclasses.replace(prepared.settings, device=backend.spec)
-    prepared = dataclasses.replace(prepared, settings=resolved)
-    return Plan(prepared, backend, build_trainer(prepared, backend), run)
+    if settings.keep_last is not None and settings.save_every is None:
+        raise ConfigError("--keep-last: expected --save-every N with it, which numbers checkpoints; add it")
 
 
 def circumstances(backend: backends.Backend) -> dict[str, Any]:

@@ -64,11 +64,7 @@ def prune_run(
     target = RunFolder.plan(out, path)
     if out is None:
         target = RunFolder(source.path.with_name(f"{source.path.resolve().name}-pruned"))
-    if source.pruning.exists() and not source.results.exists():
-        raise ConfigError(
-            f"the run '{path}' is a pruning that was interrupted; continue it with: "
-            f"xpnet prune {path} --resume"
-        )
+    source.check_whole()
     prepared, backend = _prepared(source, device)
     if settings.tolerance is not None and not len(prepared.parts["validation"]):
         raise ConfigError(
@@ -85,9 +81,11 @@ def prune_run(
             target.make(chosen=out is not None)
             held.enter_context(target.hold())
             work.log.path = target.log
-            environment = source.read_json(source.environment)
-            whence = {"run": str(source.path.resolve()), "epoch": trainer.epoch}
-            environment |= {**circumstances(backend), "pruned_from": whence}
+            environment = {
+                "data": source.read_json(source.environment)["data"],
+                **circumstances(backend),
+                "pruned_from": {"run": str(source.path.resolve()), "epoch": trainer.epoch},
+            }
             write_atomically(target.environment, to_json(environment))
             write_atomically(target.encoder, to_json(prepared.encoder.to_json()))
             work.write_settings()
@@ -135,8 +133,8 @@ def _prepared(run: RunFolder, device: str | None) -> tuple[Prepared, backends.Ba
     settings = run.read_settings()
     backend = backends.backend(device or settings.device)
     check_unchanged(run.read_json(run.environment), settings)
-    # the limit of steps was one of the training before
-    settings = dataclasses.replace(settings, device=backend.spec, max_steps=None)
+    # these were of the training before
+    settings = dataclasses.replace(settings, device=backend.spec, max_steps=None, restarts=1)
     return prepare(settings, run.read_encoder()), backend
 
 

@@ -19,7 +19,7 @@ from xpnet.cli import kinds
 from xpnet.cli.kinds import Kind
 from xpnet.errors import ConfigError, suggest
 
-__all__ = ["SettingField", "Settings", "resolve", "setting_fields", "to_toml"]
+__all__ = ["FIXED", "SettingField", "Settings", "changed_settings", "resolve", "setting_fields", "to_toml"]
 
 
 # Names are looked up in the tables of the library when a value is checked: importing those needs NumPy.
@@ -215,9 +215,39 @@ class Settings:
         "off runs the functions one by one",
     )
     seed: int = _setting(0, kinds.seed(), "Run", "seed of everything that is drawn")
+    restarts: int = _setting(
+        1,
+        kinds.whole(1),
+        "Run",
+        "train so many times, each from other initial weights on the same rows, and keep the best",
+    )
+    save_every: int | str | None = _setting(
+        None,
+        kinds.interval(),
+        "Run",
+        "keep a numbered checkpoint every N epochs, or at the first epoch's end after a TIME such as 5m",
+    )
+    keep_last: int | None = _setting(
+        None, kinds.whole(1), "Run", "keep the newest N of the numbered checkpoints; not set: all"
+    )
     out: str | None = _setting(
         None, kinds.text("DIR", "a folder"), "Run", "run folder to make; not set: runs/<name>-<date>-<time>"
     )
+
+
+_ROWS = "the rows and their split are those of the first epoch"
+_MODEL = "it is part of the model, whose weights are trained already"
+FIXED = {
+    **dict.fromkeys(
+        ("data", "target", "task", "drop", "categorical", "missing", "validation", "test"), _ROWS
+    ),
+    **dict.fromkeys(("hidden", "activation", "init", "batch_norm"), _MODEL),
+    "loss": "the form of the targets, the best weights and the patience go by it",
+    "seed": "all draws and the split of the rows follow from it",
+    "restarts": "the run has had its restarts",
+    "out": "the run has its folder",
+}
+"""Settings that cannot change while a run goes on, and why."""
 
 
 @dataclass(frozen=True)
@@ -282,13 +312,35 @@ def resolve(flags: Mapping[str, Any], config: str | Path | None = None) -> Setti
     """
     fields = setting_fields()
     values = _read_toml(Path(config), fields) if config is not None else {}
-    for attribute, text in flags.items():
-        if text is None or text == []:
-            continue
+    for attribute, text in _given(flags).items():
         field = fields[attribute]
         where = "NAME|FILE" if attribute == "data" else f"--{field.key}"
         values[attribute] = text if isinstance(text, bool) else field.check_text(text, where)
     return Settings(**values)
+
+
+def changed_settings(flags: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that flags give new values; ``none`` takes back one that may be not set.
+
+    Raises:
+        ConfigError: a value that cannot be meant.
+
+    >>> changed_settings({"l2": "0.001", "clip_norm": "none", "epochs": None})
+    {'l2': 0.001, 'clip_norm': None}
+    """
+    fields = setting_fields()
+    taken_back = {
+        attribute: None
+        for attribute, text in _given(flags).items()
+        if fields[attribute].default is None and str(text).strip().lower() == "none"
+    }
+    given = {attribute: text for attribute, text in _given(flags).items() if attribute not in taken_back}
+    read = resolve(given)
+    return {name: taken_back.get(name, getattr(read, name)) for name in _given(flags)}
+
+
+def _given(flags: Mapping[str, Any]) -> dict[str, Any]:
+    return {attribute: text for attribute, text in flags.items() if text is not None and text != []}
 
 
 def _read_toml(path: Path, fields: Mapping[str, SettingField]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from xpnet.nn import Variables
 from xpnet.parameters import Layout, Parameters
 from xpnet.program.compiling import choose
 from xpnet.train import checkpoint, metrics
+from xpnet.train.changes import find_changes
 from xpnet.train.history import Best, History
 
 if TYPE_CHECKING:
@@ -20,8 +22,10 @@ if TYPE_CHECKING:
 
 __all__ = ["load", "save"]
 
-_SETTINGS = ("dtype", "seed", "compile", "l1", "l2", "max_norm", "label_smoothing", "gradient_noise",
-             "clip_norm", "clip_value", "batches", "max_steps", "patience", "min_delta",
+_log = logging.getLogger("xpnet")
+
+_SETTINGS = ("dtype", "seed", "split_seed", "compile", "l1", "l2", "max_norm", "label_smoothing",
+             "gradient_noise", "clip_norm", "clip_value", "batches", "max_steps", "patience", "min_delta",
              "restore_best")  # fmt: skip
 
 
@@ -63,11 +67,9 @@ def save(trainer: Trainer, path: str | os.PathLike[str]) -> None:
         else:
             counters[slot] = value
     description = {
-        "model": _written(trainer.model),
-        "loss": _loss_name(trainer.loss),
-        "optimizer": _written(trainer.optimizer),
+        **_parts(trainer),
         "metrics": [name for name, metric in trainer.metrics.items() if metrics.is_known(name, metric)],
-        "settings": {name: getattr(trainer, name) for name in _SETTINGS},
+        "settings": _settings(trainer),
         "input_shape": list(trainer.input_shape or ()),
         "layout": [[name, list(shape)] for name, shape in trainer.variables.params.layout.entries],
         "optimizer_counters": counters,
@@ -115,6 +117,7 @@ def load(
         input_shape = tuple(description["input_shape"])
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"checkpoint {file}: is damaged ({error!r}); take another") from error
+    _check_changes(file, description, settings)
     home = backends.backend(backend)
     if not _compiles_here(stored.get("compile"), home):
         stored["compile"] = "auto"
@@ -157,7 +160,47 @@ def load(
             trainer.best = Best(variables("best."), **description["best"])
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"checkpoint {file}: is damaged ({error!r}); take another") from error
+    _report_changes(trainer, description)
     return trainer
+
+
+def _check_changes(file: Path, description: dict[str, Any], settings: dict[str, Any]) -> None:
+    """Refuse settings with which a training that has begun cannot go on."""
+    for name in ("seed", "split_seed"):
+        stored = description["settings"].get(name)
+        if name in settings and settings[name] != stored:
+            raise ConfigError(
+                f"{name}: expected the {stored} of the checkpoint {file}, found {settings[name]!r}; draws "
+                "of a training follow from one seed, the split into training and validation rows among them: "
+                "leave it out, or train anew"
+            )
+    steps = settings.get("max_steps")
+    if isinstance(steps, int) and steps < description["step"]:
+        raise ConfigError(
+            f"max_steps: expected at least the {description['step']} steps that the checkpoint {file} has "
+            f"done, found {steps}; raise it, or pass None for no limit"
+        )
+
+
+def _report_changes(trainer: Trainer, description: dict[str, Any]) -> None:
+    """Log what is done otherwise from here on than before the trainer was saved."""
+    parts = _parts(trainer)
+    before = {**{name: description[name] for name in parts}, **description["settings"]}
+    after = {**parts, **_settings(trainer)}
+    for change in find_changes(before, {name: after.get(name) for name in before}, trainer.epoch + 1):
+        _log.info("%s", change)
+
+
+def _parts(trainer: Trainer) -> dict[str, Any]:
+    return {
+        "model": _written(trainer.model),
+        "loss": _loss_name(trainer.loss),
+        "optimizer": _written(trainer.optimizer),
+    }
+
+
+def _settings(trainer: Trainer) -> dict[str, Any]:
+    return {name: getattr(trainer, name) for name in _SETTINGS}
 
 
 def _compiles_here(lower: Any, home: backends.Backend) -> bool:
@@ -191,11 +234,9 @@ def _check_fits(file: Path, expected: Variables, layout: Layout, arrays: dict[st
 def _written(thing: Any) -> Any:
     """Return the configuration of a model or optimizer; None for one that only code can make."""
     try:
-        config = thing.to_config()
-        json.dumps(config)
+        return json.loads(json.dumps(thing.to_config()))  # in the form in which it is read back
     except (ConfigError, TypeError, ValueError):
         return None
-    return config
 
 
 def _loss_name(loss: Any) -> str | None:

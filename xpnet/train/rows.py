@@ -86,7 +86,8 @@ def _split_off(trainer: Trainer, rows: _Host, fraction: float) -> tuple[_Host, _
     if fraction == 0:
         return rows, None
     labels = rows.y if targets.kind_of(trainer.loss) == "classes" and rows.y.ndim == 1 else None
-    train, held_out, _ = split_rows(len(rows.X), validation=fraction, seed=trainer.seed, stratify=labels)
+    seed = trainer.seed if trainer.split_seed is None else trainer.split_seed
+    train, held_out, _ = split_rows(len(rows.X), validation=fraction, seed=seed, stratify=labels)
     return rows.take(train), rows.take(held_out)
 
 

@@ -32,6 +32,7 @@ from xpnet.train.regularization import check_penalty, check_smoothing, noise_dev
 from xpnet.train.rows import Rows, check_inputs, prepare, split
 from xpnet.train.steps import CompiledSteps, compiled_steps
 from xpnet.train.stopping import Patience
+from xpnet.train.symmetry import warn_of_identical_units
 
 __all__ = ["Trainer"]
 
@@ -55,6 +56,8 @@ class Trainer:
         backend: where to compute, as for :func:`xpnet.backend`.
         dtype: ``"float32"`` or ``"float64"``.
         seed: whole number, root of all draws.
+        split_seed: root of the draw that splits validation rows off; None: ``seed``. With one for several
+            trainers of different seeds, all of them have the same validation rows.
         compile: ``"auto"`` records a step once for each size of batch and runs it as a compiled program;
             what a layer or loss reads beside arrays is fixed then. Where numba is installed, long training
             goes over to it. The name of a lowering (:func:`xpnet.compile`) uses that one from the start;
@@ -87,12 +90,12 @@ class Trainer:
 
     Attributes:
         variables: parameters and state, with which is predicted; None before training.
-        opt_state, epoch, step, history: the optimizer's state, and how far the training is.
+        opt_state, epoch, step, history: the optimizer's state, and how far the training is; patience counts
+            the epochs after the one numbered ``begun``, of the last pruning, say.
         best: the variables with the lowest validation loss so far, their epoch and that loss; or None.
         newest: the variables after the last epoch, where ``variables`` are the best ones; else None.
         stuck: why a method of second order found no lower point in the last fit; empty if it did.
         mask: a vector of 0 and 1 like the parameters: those at 0 stay 0; or None. See `set_mask`.
-        begun: the epoch after which patience counts: that of the last pruning, or 0.
 
     Raises:
         ConfigError: settings that are unknown or contradict each other.
@@ -117,6 +120,7 @@ class Trainer:
         backend: str | Backend = "auto",
         dtype: str = "float32",
         seed: int = 0,
+        split_seed: int | None = None,
         compile: str = "auto",
         callbacks: Sequence[Callback] = (),
         metrics: Sequence[str | Callable[..., Any]] = (),
@@ -144,6 +148,7 @@ class Trainer:
         choose(compile, self.backend.xp)  # likewise
         self.compile = compile
         self.key, self.seed = rng.key(seed), int(seed)
+        self.split_seed = None if split_seed is None else rng.key(split_seed).seed
         self.callbacks = check_callbacks(callbacks)
         self.metrics = named_metrics(metrics, targets.kind_of(self.loss))
         self.l1, self.l2 = check_penalty("l1", l1), check_penalty("l2", l2)
@@ -163,12 +168,11 @@ class Trainer:
 
         self.variables: Variables | None = None
         self.opt_state: dict[str, Any] | None = None
-        self.epoch = self.step = 0
+        self.epoch = self.step = self.begun = 0
         self.history = History()
         self.best: Best | None = None
         self.newest: Variables | None = None
         self.mask: Any = None
-        self.begun = 0
         self.input_shape: tuple[int, ...] | None = None
         self._plan: Batches | None = None
         self.stuck = ""
@@ -220,8 +224,7 @@ class Trainer:
         self._plan = plan
         bar = for_terminal(self.progress)
         callbacks = [*self.callbacks, *([bar] if bar else [])]
-        counting = [row for row in self.history if row["epoch"] > self.begun]
-        patience = Patience(self.patience, self.min_delta).after(counting)
+        patience = Patience(self.patience, self.min_delta).after(self.history, since=self.begun)
         self._start(tuple(train.X.shape[1:]))
         self.stuck = ""
         with self.backend.activate(), contextlib.ExitStack() as ending:
@@ -343,20 +346,17 @@ class Trainer:
     def set_mask(self, mask: Any) -> None:
         """Make the parameters at which ``mask`` is 0 zero, and keep them so in training from here on.
 
-        Training goes on from ``variables``; what was kept of other ones, ``best`` and ``newest``, is dropped,
-        and patience counts from here.
+        Training goes on from ``variables``; ``best`` and ``newest`` are dropped, patience counts from here.
 
         Args:
-            stuck: why a method of second order found no lower point in the last fit; empty if it did.
-        mask: a vector of 0 and 1 like ``variables.params.flat``, on the host or the device; None lets all
+            mask: a vector of 0 and 1 like ``variables.params.flat``, on the host or the device; None lets all
                 parameters be trained again.
 
         Raises:
             ConfigError: the trainer has no variables yet, or the vector is not such a one.
         """
         self._check_trained()
-        self.best = self.newest = self.mask = None
-        self.begun = self.epoch
+        self.best, self.newest, self.mask, self.begun = None, None, None, self.epoch
         if mask is not None:
             params, state = self.variables  # type: ignore[misc]
             self.mask = check_mask(self, mask)
@@ -380,6 +380,7 @@ class Trainer:
         if self.variables is None:
             self.variables = self.model.init(self.seed, input_shape, self.backend, self.dtype)
             self.input_shape = input_shape
+            warn_of_identical_units(self)
         if self.newest is not None:
             self.variables, self.newest = self.newest, None
         self._begin_optimizer()
@@ -489,9 +490,12 @@ class Trainer:
             model, loss, optimizer: those of the user's own making, which a file cannot hold, or others to go
                 on with; an optimizer whose state is of another form begins with a fresh one.
             settings: arguments of :class:`Trainer` that are not stored (callbacks, progress, metrics of the
-                user's own making) or shall change.
+                user's own making) or shall change. What changes is logged (logger "xpnet", level info), such
+                as ``l2: 0.0 -> 0.001 (from epoch 21 on)``.
 
         Raises:
             CheckpointError: missing, damaged, written by a newer version, or of another model than the given.
+            ConfigError: settings that cannot be meant or with which this training cannot go on: another seed,
+                fewer steps than are done.
         """
         return persistence.load(cls, folder, backend, model=model, loss=loss, optimizer=optimizer, **settings)
