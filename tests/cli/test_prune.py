@@ -211,6 +211,18 @@ def test_kill_and_go_on(where, number, scope, xpnet, trained, whole):
     assert not list(Path("part/checkpoints").glob("round-*"))
 
 
+def test_kill_while_a_pruned_run_is_trained_further(xpnet, trained):
+    trained()
+    assert xpnet("prune", "run", "--sparsity", "0.75", *BRIEF, "--quiet").code == 0
+    epochs = load("run-pruned", "last").epoch + 3
+    killed = strike("results.json", 1, "SIGKILL", "resume", "run-pruned", "--epochs", epochs)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    outcome = xpnet("resume", "run-pruned", "--json", "--quiet")
+    assert outcome.code == 0, outcome.err
+    assert outcome.json["epochs_trained"] == epochs
+    assert sparsity_of(load("run-pruned").variables) == 0.75
+
+
 def test_ctrl_c_keeps_the_last_whole_round(xpnet, trained, whole):
     trained()
     arguments = ("prune", "run", "--sparsity", "0.7", *BRIEF)
@@ -270,7 +282,7 @@ def test_runs_that_cannot_be_pruned(xpnet, trained):
     assert xpnet("prune", "run", "--sparsity", "0.5", *BRIEF, "--quiet").code == 0
     outcome = xpnet("prune", "run-pruned", "--resume")
     assert outcome.code == 2
-    assert "is finished: the target is reached" in outcome.err
+    assert "the pruning 'run-pruned' is finished" in outcome.err
 
 
 def test_without_validation_rows(xpnet, trained):

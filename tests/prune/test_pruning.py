@@ -197,6 +197,12 @@ def test_resuming_with_another_trainer_is_refused():
         brief(fitted(), resume=states[1])
 
 
+@pytest.mark.parametrize("state", [{}, {"rounds": []}, [], "state.json"])
+def test_resuming_from_something_else_is_refused(state):
+    with pytest.raises(ConfigError, match="resume: expected what to_dict of a pruning gave"):
+        brief(fitted(), resume=state)
+
+
 def test_diverged_retraining_leaves_the_last_whole_round():
     trainer = fitted(optimizer=optim.SGD(0.05))
 

@@ -116,9 +116,11 @@ def resume_pruning(
             source = Path(known["source"])
         except (KeyError, TypeError) as error:
             raise CheckpointError(f"'{run.pruning}' is damaged ({error!r}); prune anew") from error
-        if run.results.exists():
-            stopped = run.read_json(run.results).get("stopped")
-            raise ConfigError(f"the pruning '{path}' is finished: {stopped}; nothing is left to do")
+        if run.results.exists() or not file.is_file():
+            raise ConfigError(
+                f"the pruning '{path}' is finished; nothing is left to do. xpnet resume {path} --epochs N trains "
+                "it further"
+            )
         settings = dataclasses.replace(settings, lr=lr or settings.lr)
         prepared, backend = _prepared(run, device)
         trainer = _load(file, prepared, settings, backend)
@@ -245,7 +247,7 @@ class _Work:
         file = f"round-{row['round']}.safetensors"
         self.trainer.save(self.run.checkpoints / file)
         self._write_progress(done, file)
-        for other in self.run.checkpoints.glob("round-*.safetensors"):
+        for other in self.run.rounds():
             if other.name != file:
                 other.unlink(missing_ok=True)
         line = self._described(row)
@@ -297,8 +299,7 @@ class _Work:
         }
         plan = Plan(self.prepared, trainer.backend, trainer, run)
         results = finish(plan, seconds, stopped=done.stopped, pruning=told)
-        for file in run.checkpoints.glob("round-*.safetensors"):
-            file.unlink(missing_ok=True)
+        run.sweep()
         return results
 
     def write_settings(self) -> None:

@@ -174,11 +174,14 @@ class RunFolder:
                 folder.rmdir()
 
     def sweep(self) -> None:
-        """Remove temporary files, which a killed process leaves behind."""
+        """Remove temporary files, and checkpoints of rounds that are over, which a killed process leaves."""
         for folder in (self.path, self.figures, self.checkpoints, self.parts):
             for path in folder.glob("**/.*.tmp" if folder == self.parts else ".*.tmp"):
                 with contextlib.suppress(OSError):
                     path.unlink()
+        if self.results.exists():
+            for path in self.rounds():
+                path.unlink(missing_ok=True)
 
     def give_up_after(self, epoch: int) -> None:
         """Remove the numbered checkpoints of later epochs: the training has gone back to ``epoch``."""
@@ -221,9 +224,13 @@ class RunFolder:
         except (OSError, KeyError, TypeError, ValueError, csv.Error) as error:
             raise CheckpointError(f"'{self.restarts}' is damaged: {error!r}; train anew") from error
 
+    def rounds(self) -> list[Path]:
+        """Return the checkpoints of the rounds of a pruning, which are there until it is finished."""
+        return list(self.checkpoints.glob("round-*.safetensors"))
+
     def check_whole(self) -> None:
         """Raise a `ConfigError` for a pruning that was interrupted, which is no whole network yet."""
-        if self.pruning.exists() and not self.results.exists():
+        if self.rounds() and not self.results.exists():
             raise ConfigError(
                 f"the run '{self.path}' is a pruning that was interrupted; continue it with: "
                 f"xpnet prune {self.path} --resume"

@@ -217,8 +217,13 @@ def _row(trainer: Trainer, plan: Plan, number: int, widths: Any) -> dict[str, An
 
 
 def _resumed(trainer: Trainer, plan: Plan, values: Mapping[str, Any]) -> Pruned:
-    done = Pruned.from_dict(trainer, values)
-    last = done.rounds[-1]
+    try:
+        done = Pruned.from_dict(trainer, values)
+        last = done.rounds[-1]
+    except (AttributeError, IndexError, KeyError, TypeError) as error:
+        raise ConfigError(
+            f"resume: expected what to_dict of a pruning gave, found {values!r} ({error!r}); pass that, or None"
+        ) from error
     if not done.stopped and (last["epoch"], len(done.rounds) <= plan.rounds) != (trainer.epoch, True):
         raise ConfigError(
             f"resume: expected the trainer as it was after round {last['round']} of {plan.rounds}, in epoch "

@@ -90,8 +90,7 @@ class Trainer:
 
     Attributes:
         variables: parameters and state, with which is predicted; None before training.
-        opt_state, epoch, step, history: the optimizer's state, and how far the training is; patience counts
-            the epochs after the one numbered ``begun``, of the last pruning, say.
+        opt_state, epoch, step, history: the optimizer's state, how far it is; patience counts from ``begun``.
         best: the variables with the lowest validation loss so far, their epoch and that loss; or None.
         newest: the variables after the last epoch, where ``variables`` are the best ones; else None.
         stuck: why a method of second order found no lower point in the last fit; empty if it did.
