@@ -118,8 +118,8 @@ def resume_pruning(
             raise CheckpointError(f"'{run.pruning}' is damaged ({error!r}); prune anew") from error
         if run.results.exists() or not file.is_file():
             raise ConfigError(
-                f"the pruning '{path}' is finished; nothing is left to do. xpnet resume {path} --epochs N trains "
-                "it further"
+                f"the pruning '{path}' is finished; nothing is left to do. To train it further: "
+                f"xpnet resume {path} --epochs N"
             )
         settings = dataclasses.replace(settings, lr=lr or settings.lr)
         prepared, backend = _prepared(run, device)
