@@ -164,6 +164,7 @@ CHANGED = {
     "gradient_noise": ("0.2", "0.0", "0.2"),
     "clip_norm": ("0.1", "none", "0.1"),
     "clip_value": ("0.01", "none", "0.01"),
+    "class_weight": ("balanced", "none", "balanced"),
     "epochs": ("7", "6", "7"),
     "max_steps": ("99", "none", "99"),
     "batch_size": ("100", "64", "100"),

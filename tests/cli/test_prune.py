@@ -17,9 +17,9 @@ import pytest
 
 from tests.cli.conftest import flowers
 from xpnet import Trainer, files
-from xpnet.cli import main
+from xpnet.cli import figures, main, pruning
 from xpnet.cli.pruning_settings import resolve_pruning
-from xpnet.prune import sparsity_of
+from xpnet.prune import prune, sparsity_of
 from xpnet.train import checkpoint
 
 BRIEF = ("--rounds", "3", "--epochs", "2")
@@ -41,6 +41,12 @@ def watched(source, target):
 os.replace = watched
 sys.exit(main(sys.argv[4:]))
 """
+
+
+@pytest.fixture(autouse=True)
+def _quick_pictures(monkeypatch):
+    """Makes files of no content in place of pictures, whose drawing takes longer than all the rest."""
+    monkeypatch.setattr(figures, "save_figure", lambda figure, path: path.touch())
 
 
 def strike(where, number, name, *arguments):
@@ -161,6 +167,34 @@ def test_numbers_are_pruned_too(xpnet, trained):
     assert outcome.code == 0, outcome.err
     assert "r2" in outcome.json["pruning"]["history"][-1]["retrained"]
     assert outcome.json["pruning"]["decay"] is True
+
+
+def test_a_loss_of_the_users_own(xpnet, trained):
+    Path("flowers.csv").write_text(flowers())
+    Path("mine.py").write_text(
+        "from xpnet.losses import make\n"
+        "squares = make(lambda predictions, targets: (predictions - targets) ** 2)\n"
+    )
+    trained("flowers.csv", "--target", "price", "--loss", "mine.py:squares")
+    outcome = xpnet("prune", "run", "--sparsity", "0.5", *BRIEF)
+    assert outcome.code != 0
+    assert "--loss" in outcome.err
+    outcome = xpnet("prune", "run", "--sparsity", "0.5", *BRIEF, "--loss", "mine.py:squares")
+    assert outcome.code == 0, outcome.err
+
+
+def test_classes_keep_their_weights(xpnet, trained, monkeypatch):
+    Path("flowers.csv").write_text(flowers())
+    trained("flowers.csv", "--target", "kind", "--class-weight", "rose=9,tulip=1")
+    given = {}
+
+    def noting(*arguments, **options):
+        given.update(options)
+        return prune(*arguments, **options)
+
+    monkeypatch.setattr(pruning, "prune", noting)
+    assert xpnet("prune", "run", "--sparsity", "0.5", *BRIEF, "--quiet").code == 0
+    assert given["class_weight"] == {0: 9.0, 1: 1.0}
 
 
 def test_a_round_beyond_the_tolerance_is_taken_back(xpnet, trained):

@@ -137,10 +137,17 @@ def test_the_loss_is_monitored_where_it_is_asked_for():
     values = fitted_on_values()
     pruned = prune(values, *value_data(60), sparsity=0.95, tolerance=0.01, validation=0.3, **BRIEF)
     assert pruned.stopped.startswith("r2 suffered")
+    values = fitted_on_values("rmse")
+    options = {"sparsity": 0.95, "tolerance": 0.01, "validation": 0.3, **BRIEF}
+    pruned = prune(values, *value_data(60), monitor="rmse", **options)
+    assert pruned.stopped.startswith("rmse suffered")
+    rows = [row["retrained"]["rmse"] - pruned.rounds[0]["retrained"]["rmse"] for row in pruned.rounds]
+    assert rows[-1] > 0.01
+    assert all(rise <= 0.01 for rise in rows[:-1])
 
 
-def fitted_on_values() -> Trainer:
-    trainer = Trainer(nn.MLP([12], 1), "squared_error", optim.Adam(0.05), backend="numpy", metrics=["r2"])
+def fitted_on_values(metric: str = "r2") -> Trainer:
+    trainer = Trainer(nn.MLP([12], 1), "squared_error", optim.Adam(0.05), backend="numpy", metrics=[metric])
     trainer.fit(*value_data(60), epochs=30)
     return trainer
 

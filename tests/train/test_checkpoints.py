@@ -181,7 +181,7 @@ OWN = {
     "model": nn.Sequential(_Doubled(), nn.Dense(3)),
 }
 MORE = [
-    ("loss", functools.partial(losses.softmax_cross_entropy)),
+    ("loss", functools.partial(own_loss)),
     ("optimizer", optim.SGD(lambda step: 0.1 / step)),
     ("model", nn.Dense(3, weight_init=lambda key, shape: np.ones(shape))),
     ("model", nn.Sequential(_Loose(3.0), nn.Dense(3))),

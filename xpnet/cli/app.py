@@ -52,6 +52,11 @@ _JSON = Parameter("json", "print one JSON object instead of tables", "switch")
 _QUIET = Parameter("quiet", "no progress and no messages but errors", "switch")
 _RUN = Parameter("RUN", "a run folder", "argument")
 _DEVICE = Parameter("device", "device to compute on; not set: auto", metavar="DEVICE")
+_LOSS = Parameter(
+    "loss",
+    "the run's loss, where it is a function of your own: its code is run only where this flag names it",
+    metavar="FILE.py:FUNCTION",
+)
 _POLICIES = (
     Parameter("missing", "what becomes of missing cells; not set: as in training", metavar="error|drop|mean"),
     Parameter(
@@ -63,7 +68,7 @@ _POLICIES = (
 # Settings of an untrained model; what concerns its training has no place in its graph.
 _UNTRAINED = (
     "target", "task", "drop", "categorical", "missing",
-    "hidden", "activation", "init", "batch_norm", "loss", "seed",
+    "hidden", "activation", "init", "batch_norm", "loss", "loss_option", "seed",
 )  # fmt: skip
 _CHECKPOINT = Parameter(
     "checkpoint", "which weights to use, such as epoch-50; not set: best", metavar="best|last|epoch-N"
@@ -91,12 +96,15 @@ def _resume_parameters(with_choices: bool) -> tuple[Parameter, ...]:
     )
     changed = []
     for field in setting_fields().values():
-        if field.attribute != "data":  # those that are fixed are taken to be refused with the reason
+        if field.attribute not in (
+            "data",
+            "loss",
+        ):  # those that are fixed are taken to be refused with the reason
             help = f"{field.help}; none takes it back" if field.default is None else field.help
             asked = dataclasses.replace(field, help=help, default=False if field.default is False else None)
             hidden = field.attribute in FIXED
             changed.append(dataclasses.replace(_parameter(asked, with_choices), hidden=hidden))
-    return (_RUN, start, *changed, _JSON, _QUIET, _DEBUG)
+    return (_RUN, start, *changed, _LOSS, _JSON, _QUIET, _DEBUG)
 
 
 def _graph_parameters(with_choices: bool) -> tuple[Parameter, ...]:
@@ -143,6 +151,7 @@ def _commands(with_choices: bool) -> dict[str, Command]:
                 *_POLICIES,
                 _CHECKPOINT,
                 _DEVICE,
+                _LOSS,
                 _DEBUG,
             ),
         ),
@@ -154,6 +163,7 @@ def _commands(with_choices: bool) -> dict[str, Command]:
                 *_POLICIES,
                 _CHECKPOINT,
                 _DEVICE,
+                _LOSS,
                 _JSON,
                 _DEBUG,
             ),
@@ -167,6 +177,7 @@ def _commands(with_choices: bool) -> dict[str, Command]:
                 Parameter("out", "run folder to make; not set: RUN-pruned beside it", metavar="DIR"),
                 _CHECKPOINT,
                 Parameter("device", "another device than the run's", metavar="DEVICE"),
+                _LOSS,
                 Parameter("resume", "RUN is a pruning that was interrupted: go on with it", "switch"),
                 _JSON,
                 _QUIET,

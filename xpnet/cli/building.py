@@ -11,7 +11,6 @@ from xpnet.cli.preparing import Prepared
 from xpnet.cli.runs import RunFolder
 from xpnet.cli.settings import Settings
 from xpnet.errors import CheckpointError, ConfigError
-from xpnet.losses import get as get_loss
 from xpnet.train import Trainer
 from xpnet.train.targets import outputs_for
 
@@ -104,10 +103,10 @@ def build_trainer(prepared: Prepared, backend: backends.Backend, seed: int | Non
         ConfigError: settings that contradict each other.
     """
     settings, encoder = prepared.settings, prepared.encoder
-    loss = get_loss(settings.loss)
+    loss = prepared.loss
     model = nn.MLP(
         settings.hidden,
-        outputs_for(loss, encoder.n_classes),
+        outputs_for(loss, encoder.n_classes, len(encoder.targets)),
         activation=settings.activation,
         weight_init=settings.init,
         dropout=settings.dropout,
@@ -151,7 +150,9 @@ def load_trainer(
         del options["compile"]
     optimizer = build_optimizer(settings, len(prepared.parts["train"]))
     try:
-        trainer = Trainer.load(run.find_checkpoint(start or "last"), backend, optimizer=optimizer, **options)
+        trainer = Trainer.load(
+            run.find_checkpoint(start or "last"), backend, loss=prepared.loss, optimizer=optimizer, **options
+        )
     except CheckpointError as error:
         if start is None and run.checkpoint("best").is_file():
             raise CheckpointError(
@@ -205,6 +206,6 @@ def with_dropout(model: nn.Layer, rate: float) -> nn.Layer:
 
 def layer_widths(prepared: Prepared) -> str:
     """Return the widths of the layers in the usual short form, such as ``64-128-10``."""
-    settings = prepared.settings
-    outputs = outputs_for(get_loss(settings.loss), prepared.encoder.n_classes)
-    return "-".join(map(str, (prepared.encoder.n_features, *settings.hidden, outputs)))
+    settings, encoder = prepared.settings, prepared.encoder
+    outputs = outputs_for(prepared.loss, encoder.n_classes, len(encoder.targets))
+    return "-".join(map(str, (encoder.n_features, *settings.hidden, outputs)))

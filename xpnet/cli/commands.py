@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from xpnet.cli import kinds
-from xpnet.cli.console import INTERRUPTED, count, facts, message, print_environment, print_results
+from xpnet.cli.console import (
+    INTERRUPTED,
+    count,
+    facts,
+    message,
+    print_environment,
+    print_results,
+    target_in_words,
+)
 from xpnet.cli.extras import require
 from xpnet.cli.settings import SettingField, changed_settings, resolve, setting_fields, to_toml
 from xpnet.errors import ConfigError
@@ -31,15 +39,17 @@ def train(
 ) -> int | None:
     """Train a network on a table and keep everything about it in a run folder."""
     settings = resolve(flags, config)
+    code = flags["loss"]  # and not settings.loss: a file never brings code
     if print_config:
         sys.stdout.write(to_toml(settings))
         return None
     require(*_PACKAGES)
+    from xpnet.cli.losses import import_loss
     from xpnet.cli.planning import plan_training
     from xpnet.cli.starting import train_run
     from xpnet.cli.training import Interrupted
 
-    plan = plan_training(settings)
+    plan = plan_training(settings, import_loss(code))
     if dry_run:
         _show_plan(plan.describe(), json=json)
         return None
@@ -56,6 +66,7 @@ def resume(
     *,
     run: str,
     from_: str | None,
+    loss: str | None,
     json: bool,
     quiet: bool,
     debug: bool,
@@ -68,7 +79,7 @@ def resume(
     from xpnet.cli.training import Interrupted
 
     try:
-        results = resume_run(run, changed, start=from_, quiet=quiet)
+        results = resume_run(run, changed, start=from_, loss=loss, quiet=quiet)
     except Interrupted as interrupted:
         message(str(interrupted))
         return INTERRUPTED
@@ -88,6 +99,7 @@ def prune(
     out: str | None,
     device: str | None,
     checkpoint: str | None,
+    loss: str | None,
     json: bool,
     quiet: bool,
     debug: bool,
@@ -103,10 +115,10 @@ def prune(
 
     try:
         if resume:
-            results, report = resume_pruning(run, lr=settings.lr, device=device, quiet=quiet)
+            results, report = resume_pruning(run, lr=settings.lr, device=device, loss=loss, quiet=quiet)
         else:
             results, report = prune_run(
-                run, settings, out=out, checkpoint=checkpoint, device=device, quiet=quiet
+                run, settings, out=out, checkpoint=checkpoint, device=device, loss=loss, quiet=quiet
             )
     except Interrupted as interrupted:
         message(str(interrupted))
@@ -135,6 +147,7 @@ def predict(
     unseen: str | None,
     checkpoint: str | None,
     device: str | None,
+    loss: str | None,
     debug: bool,
 ) -> int | None:
     """Write a table of predictions for the rows of a file."""
@@ -145,7 +158,7 @@ def predict(
     if out is not None and not out.lower().endswith((".csv", ".tsv", ".parquet")):
         raise ConfigError(f"--out: expected a file ending in .csv, .tsv or .parquet, found '{out}'")
     policies = _policies(missing, unseen)
-    table = predict_table(run, file, checkpoint=checkpoint, device=device, **policies)
+    table = predict_table(run, file, checkpoint=checkpoint, device=device, loss=loss, **policies)
     if out is None:
         sys.stdout.write(table.write_csv())
     else:
@@ -162,6 +175,7 @@ def evaluate(
     unseen: str | None,
     checkpoint: str | None,
     device: str | None,
+    loss: str | None,
     json: bool,
     debug: bool,
 ) -> int | None:
@@ -170,7 +184,7 @@ def evaluate(
     from xpnet.cli.prediction import evaluate_run
 
     policies = _policies(missing, unseen)
-    results = evaluate_run(run, file, checkpoint=checkpoint, device=device, **policies)
+    results = evaluate_run(run, file, checkpoint=checkpoint, device=device, loss=loss, **policies)
     if json:
         _print_json(results)
     else:
@@ -245,11 +259,11 @@ def _show_plan(plan: Mapping[str, Any], *, json: bool) -> None:
     if json:
         _print_json(plan)
         return
-    rows, classes = plan["rows"], plan["classes"]
+    rows = plan["rows"]
     facts(
         {
             "data": f"{plan['data']}: " + ", ".join(f"{size:,} {name} rows" for name, size in rows.items()),
-            "target": f"{plan['target']}: " + (f"{len(classes)} classes" if classes else "numbers"),
+            "target": ": ".join(target_in_words(plan)),
             "features": f"{plan['features']:,}",
             "model": f"{plan['layers']}, {count(plan['parameters'], 'parameter')}",
             "training": f"{plan['loss']}, {plan['optimizer']}, {count(plan['epochs'], 'epoch')}, "

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import re
+from collections.abc import Iterator
 from typing import Any
 
 from xpnet.cli import figures
@@ -60,6 +62,8 @@ def finish(plan: Plan, seconds: float, **told: Any) -> dict[str, Any]:
             "measured_by": "loss" if chosen["validation_loss"] is None else "validation_loss",
             **dataclasses.asdict(spread_of(rows)),
         }
+    if len(plan.prepared.encoder.targets) > 1:
+        results["target_metrics"] = {name: part.targets for name, part in measured.items()}
     write_atomically(run.results, to_json(results))
     return results
 
@@ -80,7 +84,7 @@ def why_stopped(trainer: Trainer, settings: Settings) -> str | None:
 
 def _draw(plan: Plan, measured: dict[str, Measured]) -> None:
     """Draw the curves, and what was predicted for the rows that training has seen least of."""
-    settings, encoder, run = plan.settings, plan.prepared.encoder, plan.run
+    settings, run = plan.settings, plan.run
     rows, best = plan.trainer.history.rows, plan.trainer.best
     metric = metric_of(settings.task)
     label = f"loss ({settings.loss.replace('_', ' ')})"
@@ -91,12 +95,25 @@ def _draw(plan: Plan, measured: dict[str, Measured]) -> None:
         figures.save_figure(figure, run.figures / f"{column}.svg")
     name = next(name for name in reversed(PARTS) if name in measured)
     part = measured[name]
-    title = f"{plan.title}: {count(len(part.truth), f'{name} row')}"
-    if settings.task == "classification":
-        title += f", accuracy {100 * part.metrics['accuracy']:.1f} %"
-        figure = figures.confusion_figure(part.truth, part.predicted, encoder.classes, title=title)
-        figures.save_figure(figure, run.figures / "confusion_matrix.svg")
-    else:
-        title += f", R² {part.metrics['r2']:.3f}"
-        figure = figures.predicted_figure(part.truth, part.predicted, encoder.target.name, title=title)
-        figures.save_figure(figure, run.figures / "predicted_vs_true.svg")
+    for figure, path in _pictures(plan, name, part):
+        figures.save_figure(figure, run.figures / path)
+
+
+def _pictures(plan: Plan, name: str, part: Measured) -> Iterator[tuple[Any, str]]:
+    """Yield for each target a picture of what was predicted for it, and its file's name."""
+    encoder, rows = plan.prepared.encoder, count(len(part.truth), f"{name} row")
+    truth, predicted = (values.reshape(len(values), -1) for values in (part.truth, part.predicted))
+    several = len(encoder.targets) > 1
+    for index, (target, classes) in enumerate(zip(encoder.target_names, encoder.target_classes, strict=True)):
+        found = part.targets[target] if several else part.metrics
+        title = f"{plan.title}: {rows}" if not several else f"{plan.title}, {target}: {rows}"
+        # numbered, as two targets may have the same name when only what a file's may hold is left of it
+        plain = re.sub(r"[^\w.-]+", "-", target)
+        ending = f"_{index + 1}_{plain}.svg" if several else ".svg"
+        pair = truth[:, index], predicted[:, index]
+        if classes:
+            title += f", accuracy {100 * found['accuracy']:.1f} %"
+            yield figures.confusion_figure(*pair, classes, title=title), f"confusion_matrix{ending}"
+        else:
+            title += f", R² {found['r2']:.3f}"
+            yield figures.predicted_figure(*pair, target, title=title), f"predicted_vs_true{ending}"

@@ -20,6 +20,8 @@ __all__ = [
     "flag",
     "interval",
     "name",
+    "name_or_code",
+    "named_numbers",
     "names",
     "number",
     "numbers_by_name",
@@ -27,6 +29,7 @@ __all__ = [
     "seed",
     "share",
     "text",
+    "text_or_texts",
     "texts",
     "whole",
     "whole_or",
@@ -137,11 +140,7 @@ def numbers_by_name(expected: str, allowed: Callable[[float], bool]) -> Kind:
     one = number(expected, allowed)
 
     def from_text(text: str) -> float | dict[str, float]:
-        if "=" not in text:
-            return float(text)
-        pairs = [part.partition("=") for part in text.split(",")]
-        named = {name.strip(): float(value) for name, _, value in pairs}
-        return _require(len(named) == len(pairs), named)
+        return _named_numbers(text) if "=" in text else float(text)
 
     def check(value: Any) -> float | dict[str, float]:
         if isinstance(value, dict):
@@ -159,6 +158,59 @@ def share(expected: str, allowed: Callable[[float], bool]) -> Kind:
         return float(text[:-1]) / 100 if text.endswith("%") else float(text)
 
     return dataclasses.replace(number(expected, allowed), from_text=from_text, metavar="X|X%")
+
+
+def _named_numbers(text: str) -> dict[str, float]:
+    """Return numbers by name of ``a=0.1,b=2``; a name may hold commas."""
+    pairs: list[str] = []
+    for part in text.split(","):
+        if pairs and "=" not in pairs[-1]:
+            pairs[-1] += f",{part}"
+        else:
+            pairs.append(part)
+    named = {}
+    for pair in pairs:
+        name, _, value = pair.rpartition("=")
+        named[_require(name.strip() != "", name.strip())] = float(value)
+    return _require(len(named) == len(pairs), named)
+
+
+def named_numbers(expected: str, allowed: Callable[[float], bool], *words: str) -> Kind:
+    """Numbers by name, ``a=0.1,b=2`` on the command line and a table in TOML; or one of a few words."""
+    one = number(expected, allowed)
+
+    def check(value: Any) -> str | dict[str, float]:
+        if isinstance(value, str):
+            return _require(value.lower() in words, value.lower())
+        _require(isinstance(value, dict), value)
+        return {str(name): one.check(x) for name, x in value.items()}
+
+    listed = "".join(f"{word}|" for word in words)
+    wanted = "".join(f"'{word}', " for word in words)
+    return Kind(
+        f"{listed}NAME=X,...",
+        f"{wanted}{'or ' if words else ''}{expected} by name, such as a=0.5,b=2",
+        lambda text: _named_numbers(text) if "=" in text else text,
+        check,
+    )
+
+
+def name_or_code(choices: Callable[[], Iterable[str]], *, extra: str) -> Kind:
+    """One of the names that ``choices()`` returns, ``extra``, or a place of code such as ``file.py:f``."""
+    named = name(choices, extra=extra)
+
+    def check(value: Any) -> str:
+        if isinstance(value, str) and ":" in value:
+            place, _, function = value.rpartition(":")
+            return _require(place != "" and function.isidentifier(), value)
+        return named.check(value)
+
+    return dataclasses.replace(
+        named,
+        metavar="NAME|FILE.py:FUNCTION",
+        expected="one of the known names, file.py:function or module:function",
+        check=check,
+    )
 
 
 def flag() -> Kind:
@@ -182,6 +234,17 @@ def texts(metavar: str, expected: str) -> Kind:
         values = [value] if isinstance(value, str) else value
         _require(isinstance(values, (list, tuple)) and all(isinstance(v, str) and v for v in values), value)
         return tuple(values)
+
+    return Kind(metavar, expected, str, check, repeated=True)
+
+
+def text_or_texts(metavar: str, expected: str) -> Kind:
+    """A text, or a list of several; a list of one is that text."""
+
+    def check(value: Any) -> str | tuple[str, ...]:
+        found = texts(metavar, expected).check(value)
+        _require(len(found) > 0, value)
+        return found[0] if len(found) == 1 else found
 
     return Kind(metavar, expected, str, check, repeated=True)
 

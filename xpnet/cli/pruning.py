@@ -19,6 +19,7 @@ from xpnet.cli.building import build_optimizer, metric_of
 from xpnet.cli.console import message, reason
 from xpnet.cli.finishing import finish
 from xpnet.cli.keeping import Interruption, RunLog, best_trainer
+from xpnet.cli.losses import loss_of_run
 from xpnet.cli.planning import Plan, circumstances
 from xpnet.cli.preparing import Prepared, check_unchanged, prepare
 from xpnet.cli.pruning_settings import PruningSettings
@@ -41,6 +42,7 @@ def prune_run(
     out: str | None = None,
     checkpoint: str | None = None,
     device: str | None = None,
+    loss: str | None = None,
     quiet: bool = False,
 ) -> tuple[dict[str, Any], Report]:
     """Prune the network of a run, and return the results and the report.
@@ -51,6 +53,7 @@ def prune_run(
         out: the run folder to make; None takes the run's name with ``-pruned`` behind it.
         checkpoint: "best" or "last"; None takes the best one there is.
         device: where to compute; None: where the run did.
+        loss: the place of the run's loss, where it is code of the user's own.
         quiet: say nothing on the way.
 
     Raises:
@@ -65,7 +68,7 @@ def prune_run(
     if out is None:
         target = RunFolder(source.path.with_name(f"{source.path.resolve().name}-pruned"))
     source.check_whole()
-    prepared, backend = _prepared(source, device)
+    prepared, backend = _prepared(source, device, loss)
     if settings.tolerance is not None and not len(prepared.parts["validation"]):
         raise ConfigError(
             f"--tolerance: expected validation rows to go by, found none in the run '{path}'; leave it out, "
@@ -94,14 +97,19 @@ def prune_run(
 
 
 def resume_pruning(
-    path: str, *, lr: float | None = None, device: str | None = None, quiet: bool = False
+    path: str,
+    *,
+    lr: float | None = None,
+    device: str | None = None,
+    loss: str | None = None,
+    quiet: bool = False,
 ) -> tuple[dict[str, Any], Report]:
     """Go on with a pruning that was interrupted, after its last whole round.
 
     Args:
         path: the run folder that `prune_run` made.
         lr: another learning rate.
-        device, quiet, and what is raised: as for `prune_run`.
+        device, loss, quiet, and what is raised: as for `prune_run`.
     """
     run = RunFolder.open(path)
     if not run.pruning.is_file():
@@ -122,7 +130,7 @@ def resume_pruning(
                 f"xpnet resume {path} --epochs N"
             )
         settings = dataclasses.replace(settings, lr=lr or settings.lr)
-        prepared, backend = _prepared(run, device)
+        prepared, backend = _prepared(run, device, loss)
         trainer = _load(file, prepared, settings, backend)
         work = _Work(source, run, prepared, trainer, settings, quiet=quiet)
         run.sweep()
@@ -130,14 +138,16 @@ def resume_pruning(
         return work.do(progress, lambda: None)
 
 
-def _prepared(run: RunFolder, device: str | None) -> tuple[Prepared, backends.Backend]:
+def _prepared(
+    run: RunFolder, device: str | None, loss: str | None
+) -> tuple[Prepared, backends.Backend]:
     """Return the run's table, and the backend, with it in the settings."""
     settings = run.read_settings()
     backend = backends.backend(device or settings.device)
     check_unchanged(run.read_json(run.environment), settings)
     # these were of the training before
     settings = dataclasses.replace(settings, device=backend.spec, max_steps=None, restarts=1)
-    return prepare(settings, run.read_encoder()), backend
+    return prepare(settings, run.read_encoder(), loss_of_run(settings, loss)), backend
 
 
 def _load(file: Path, prepared: Prepared, settings: PruningSettings, backend: backends.Backend) -> Trainer:
@@ -147,7 +157,13 @@ def _load(file: Path, prepared: Prepared, settings: PruningSettings, backend: ba
     optimizer = build_optimizer(own, len(prepared.parts["train"]))
     has_validation = len(prepared.parts["validation"]) > 0
     return Trainer.load(
-        file, backend, optimizer=optimizer, max_steps=None, restore_best=has_validation, progress=False
+        file,
+        backend,
+        loss=prepared.loss,
+        optimizer=optimizer,
+        max_steps=None,
+        restore_best=has_validation,
+        progress=False,
     )
 
 
@@ -230,6 +246,7 @@ class _Work:
                 tolerance=settings.tolerance,
                 batch_size=own.batch_size if isinstance(own.batch_size, int) else None,
                 validation=(held_out.X, held_out.y) if len(held_out) else None,
+                class_weight=self.prepared.class_weight,
                 test=(test.X, test.y) if len(test) else None,
                 on_round=self._keep,
                 resume=progress,

@@ -11,6 +11,7 @@ from xpnet.cli.building import build_trainer, load_trainer, with_rate
 from xpnet.cli.console import message
 from xpnet.cli.finishing import why_stopped
 from xpnet.cli.keeping import RunLog
+from xpnet.cli.losses import loss_of_run
 from xpnet.cli.planning import Plan, check_contradictions, circumstances
 from xpnet.cli.preparing import check_unchanged, prepare
 from xpnet.cli.restarting import are_under_way, run_restarts
@@ -26,7 +27,12 @@ __all__ = ["resume_run"]
 
 
 def resume_run(
-    path: str, changed: Mapping[str, Any] | None = None, *, start: str | None = None, quiet: bool = False
+    path: str,
+    changed: Mapping[str, Any] | None = None,
+    *,
+    start: str | None = None,
+    loss: str | None = None,
+    quiet: bool = False,
 ) -> dict[str, Any]:
     """Continue a run from a checkpoint, bit-identically on the same backend if nothing is changed.
 
@@ -38,6 +44,7 @@ def resume_run(
         changed: settings that shall have other values from here on, by attribute.
         start: the checkpoint to go on from, such as ``"epoch-50"``; None takes the last. What was trained
             after it is given up, and its settings are those from which changes are counted.
+        loss: the place of the loss, where it is code of the user's own.
         quiet: show no progress.
 
     Returns:
@@ -59,10 +66,12 @@ def resume_run(
         )
     run = RunFolder.open(path)
     with run.hold():
-        return _resume(run, dict(changed or {}), start, quiet=quiet)
+        return _resume(run, dict(changed or {}), start, loss, quiet=quiet)
 
 
-def _resume(run: RunFolder, changed: dict[str, Any], start: str | None, *, quiet: bool) -> dict[str, Any]:
+def _resume(
+    run: RunFolder, changed: dict[str, Any], start: str | None, loss: str | None, *, quiet: bool
+) -> dict[str, Any]:
     run.check_whole()
     former = run.read_settings()
     same = all(getattr(former, name) == value for name, value in changed.items() if name != "device")
@@ -73,7 +82,7 @@ def _resume(run: RunFolder, changed: dict[str, Any], start: str | None, *, quiet
     settings = with_rate(dataclasses.replace(former, **changed))
     environment = run.read_json(run.environment)
     check_unchanged(environment, settings)
-    prepared = prepare(settings, run.read_encoder())
+    prepared = prepare(settings, run.read_encoder(), loss_of_run(settings, loss))
     settings = prepared.settings
     check_contradictions(prepared)
     in_restarts = are_under_way(run, settings)

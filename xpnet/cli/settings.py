@@ -73,8 +73,11 @@ class Settings:
         "a built-in table (digits, two-gaussians, spirals, xor, sine) or a file: "
         "CSV, TSV, Parquet, NPZ or NPY",
     )
-    target: str | None = _setting(
-        None, kinds.text("COLUMN", "the name of a column"), "Data", "column to be predicted"
+    target: str | tuple[str, ...] | None = _setting(
+        None,
+        kinds.text_or_texts("COLUMN", "names of columns"),
+        "Data",
+        "column to be predicted; may be repeated for several of one kind",
     )
     task: str = _setting(
         "auto",
@@ -120,9 +123,23 @@ class Settings:
     batch_norm: bool = _setting(False, kinds.flag(), "Model", "BatchNorm before each activation")
     loss: str = _setting(
         "auto",
-        kinds.name(_losses, extra="auto"),
+        kinds.name_or_code(_losses, extra="auto"),
         "Training",
-        "loss; auto takes softmax_cross_entropy for classes and squared_error for numbers",
+        "loss; auto takes softmax_cross_entropy for classes, binary_cross_entropy for several targets of two "
+        "classes, and squared_error for numbers. A function of your own is run where this flag names it, and "
+        "only there",
+    )
+    loss_option: Mapping[str, float] | None = _setting(
+        None,
+        kinds.named_numbers("a number", lambda x: True),
+        "Training",
+        "options of the loss: delta of huber",
+    )
+    class_weight: str | Mapping[str, float] = _setting(
+        "none",
+        kinds.named_numbers("a number of at least 0", lambda x: x >= 0, "none", "balanced"),
+        "Training",
+        "weights of classes in the loss; those not named weigh 1; balanced: all classes count alike",
     )
     optimizer: str = _setting(
         "adam",
@@ -242,7 +259,9 @@ FIXED = {
         ("data", "target", "task", "drop", "categorical", "missing", "validation", "test"), _ROWS
     ),
     **dict.fromkeys(("hidden", "activation", "init", "batch_norm"), _MODEL),
-    "loss": "the form of the targets, the best weights and the patience go by it",
+    **dict.fromkeys(
+        ("loss", "loss_option"), "the form of the targets, the best weights and the patience go by it"
+    ),
     "seed": "all draws and the split of the rows follow from it",
     "restarts": "the run has had its restarts",
     "out": "the run has its folder",

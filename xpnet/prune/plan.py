@@ -19,6 +19,7 @@ __all__ = ["SCOPES", "Plan"]
 
 SCOPES = ("global", "layer", "unit")
 _BY_DEFAULT = ("accuracy", "r2", "loss")
+_LOWER_IS_BETTER = ("loss", "mae", "rmse")
 _ROUNDING = 1e-6  # of metrics in float32: a loss of just the tolerance is allowed
 
 
@@ -107,7 +108,7 @@ class Plan:
         """Whether a measured number has become worse by more than ``tolerance``."""
         if self.tolerance is None:
             return False
-        worse = after - before if name == "loss" else before - after
+        worse = after - before if name in _LOWER_IS_BETTER else before - after
         return not worse <= self.tolerance + _ROUNDING  # NaN is worse
 
     def restarts(self, trainer: Trainer) -> bool:

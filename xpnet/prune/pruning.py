@@ -138,8 +138,8 @@ def prune(
             the curvature of the network before; a constant rate goes on better as it is.
         tolerance: by how much ``monitor`` may be worse on the validation rows, after retraining, than it was
             before all rounds; None: by any amount.
-        monitor: ``"loss"``, or one of the trainer's metrics, of which more is better. By default accuracy or
-            R² if the trainer has it, else the loss.
+        monitor: ``"loss"``, or one of the trainer's metrics, of which, but for MAE and RMSE, more is better.
+            By default accuracy or R² if the trainer has it, else the loss.
         test: rows (X, y) for the report; by default those of the validation, else the training rows.
         on_round: called with the pruning so far, before the first round and after each one that is kept;
             returning True ends it.

@@ -8,7 +8,7 @@ from xpnet import optim, rng
 from xpnet.autodiff import value_and_grad
 from xpnet.nn import Variables
 from xpnet.parameters import Parameters
-from xpnet.train import regularization
+from xpnet.train import regularization, targets
 from xpnet.train.rows import Rows
 
 if TYPE_CHECKING:
@@ -80,8 +80,7 @@ class StepObjective:
         y = batch.y
         if self._smoothing:
             y = regularization.smoothed(self.loss, y, outputs, self._smoothing)
-        weighted = {} if batch.weight is None else {"sample_weight": batch.weight}
-        loss = self.loss(outputs, y, **weighted)
+        loss = targets.mean_loss(self.loss, outputs, y, sample_weight=batch.weight)
         flat = params.flat
         if self._l2 is not None:
             loss = loss + flat @ (flat * self._l2)

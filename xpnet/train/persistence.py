@@ -194,7 +194,7 @@ def _report_changes(trainer: Trainer, description: dict[str, Any]) -> None:
 def _parts(trainer: Trainer) -> dict[str, Any]:
     return {
         "model": _written(trainer.model),
-        "loss": _loss_name(trainer.loss),
+        "loss": losses.to_config(trainer.loss),
         "optimizer": _written(trainer.optimizer),
     }
 
@@ -237,11 +237,6 @@ def _written(thing: Any) -> Any:
         return json.loads(json.dumps(thing.to_config()))  # in the form in which it is read back
     except (ConfigError, TypeError, ValueError):
         return None
-
-
-def _loss_name(loss: Any) -> str | None:
-    name = getattr(loss, "__name__", None)
-    return name if losses.LOSSES.get(name) is loss else None  # type: ignore[arg-type]
 
 
 def _made(file: Path, description: dict[str, Any], what: str, given: Any, make: Any) -> Any:

@@ -125,6 +125,8 @@ def _check_width(X: np.ndarray, width: tuple[int, ...] | None) -> None:
 
 def _to_device(trainer: Trainer, rows: _Host) -> Rows:
     home, dtype = trainer.backend, trainer.dtype
+    if rows.weight is not None:
+        targets.check_weighting(trainer.loss)
     whole = rows.y.dtype.kind in "iu"
     return Rows(
         home.asarray(rows.X, dtype=dtype),

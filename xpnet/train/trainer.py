@@ -48,8 +48,9 @@ class Trainer:
 
     Args:
         model: a layer or model of :mod:`xpnet.nn`.
-        loss: a name or function of :mod:`xpnet.losses`, or a function
-            ``(predictions, targets, *, sample_weight=None) -> 0-d array`` of array operations.
+        loss: a name or function of :mod:`xpnet.losses`, a table such as ``{"name": "huber", "delta": 0.5}``,
+            or a function ``(predictions, targets, *, sample_weight=None) -> 0-d array`` of array operations;
+            :func:`xpnet.losses.make` makes one of a formula for each row.
         optimizer: a name or object of :mod:`xpnet.optim`. Methods of second order (``"l-bfgs"``,
             ``"hessian-free"``, ...) take full batches, one iteration an epoch; the loss of an epoch is the
             objective before its iteration, and a fit ends where no lower point is found.
@@ -63,8 +64,8 @@ class Trainer:
             goes over to it. The name of a lowering (:func:`xpnet.compile`) uses that one from the start;
             ``"off"`` runs the functions one by one, as does what cannot be compiled, which says why.
         callbacks: :class:`~xpnet.train.Callback` objects.
-        metrics: names (``"accuracy"``, ``"r2"``) or functions ``(outputs, targets) -> 0-d array``, computed
-            after each epoch on the training and the validation rows.
+        metrics: names (``"accuracy"``, ``"r2"``, ...: :data:`xpnet.train.METRICS`) or functions
+            ``(outputs, targets) -> 0-d array``, computed after each epoch on training and validation rows.
         l1, l2: factors of the penalties Σ |w| and Σ w². A dict gives factors by name: ``"weights"``,
             ``"biases"``, a layer such as ``"0"`` for its weights, or a parameter such as ``"0.bias"``; the
             narrower name wins.
@@ -113,7 +114,7 @@ class Trainer:
     def __init__(
         self,
         model: Layer,
-        loss: str | Callable[..., Any],
+        loss: str | Mapping[str, Any] | Callable[..., Any],
         optimizer: str | optim.Optimizer | optim.Method = "adam",
         *,
         backend: str | Backend = "auto",
@@ -477,7 +478,7 @@ class Trainer:
         backend: str | Backend = "auto",
         *,
         model: Layer | None = None,
-        loss: Callable[..., Any] | None = None,
+        loss: str | Mapping[str, Any] | Callable[..., Any] | None = None,
         optimizer: optim.Optimizer | optim.Method | None = None,
         **settings: Any,
     ) -> Trainer:

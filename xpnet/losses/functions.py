@@ -1,38 +1,20 @@
-"""Losses: the mean over a batch of one number for each row.
-
-A loss takes the model's raw outputs and owns the link from them to what is predicted: softmax for
-``softmax_cross_entropy``, the logistic function for ``binary_cross_entropy``, the exponential for
-``poisson``. All have the form ``loss(predictions, targets, *, sample_weight=None) -> 0-d array``:
-
-- predictions: (batch, outputs), or (batch,) where there is one output;
-- targets: as stated with each loss; (batch,) and (batch, 1) mean the same for one output;
-- sample_weight: (batch,), not negative; the mean is then Σ w l / Σ w;
-- the loss of a row is the sum over its outputs, as in lecture note 004 (PyTorch's mean over all entries
-  is this divided by the number of outputs).
-
->>> import numpy as np
->>> logits, labels = np.asarray([[2.0, 0.0], [0.0, 0.0]]), np.asarray([0, 1])
->>> float(softmax_cross_entropy(logits, labels).round(4))
-0.41
-"""
+"""The losses of xpnet; see :mod:`xpnet.losses`."""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
 from typing import Any
 
+from xpnet import checks
 from xpnet.autodiff.functions import cross_entropy, log_softmax, logistic_loss, relu, sigmoid, softmax
 from xpnet.autodiff.tracer import device_of, is_floating
 from xpnet.backends import array_namespace
-from xpnet.errors import ConfigError, DataError, suggest
+from xpnet.errors import DataError
+from xpnet.losses.making import aligned, register, row_sum
 
 __all__ = [
-    "LOSSES",
     "absolute_error",
     "binary_cross_entropy",
     "distributions",
-    "get",
     "hinge",
     "huber",
     "kl_divergence",
@@ -43,81 +25,45 @@ __all__ = [
     "symmetric_kl",
 ]
 
-LOSSES: dict[str, Callable[..., Any]] = {}
 
-
-def _loss(*, targets: str, link: Callable[[Any], Any] | None = None) -> Callable[..., Any]:
-    """Return a decorator that makes ``rows(predictions, targets) -> (batch,)`` a loss and registers it.
-
-    The loss carries what a trainer must know: ``targets``, the kind of targets (``"values"``, ``"counts"``,
-    ``"classes"``, ``"binary"`` for 0/1, ``"signs"`` for ±1), and ``link``, from raw outputs to predictions.
-    """
-
-    def enter(rows: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(rows)
-        def loss(predictions: Any, targets: Any, *, sample_weight: Any = None, **options: Any) -> Any:
-            return _mean(rows(predictions, targets, **options), sample_weight)
-
-        loss.targets, loss.link = targets, link or (lambda outputs: outputs)  # type: ignore[attr-defined]
-        LOSSES[rows.__name__] = loss
-        return loss
-
-    return enter
-
-
-def get(loss: str | Callable[..., Any]) -> Callable[..., Any]:
-    """Return the loss called ``loss``; a function is returned as it is.
-
-    Raises:
-        ConfigError: no loss of that name, or a class in place of a function.
-    """
-    if callable(loss) and not isinstance(loss, type):
-        return loss
-    if not isinstance(loss, str) or loss not in LOSSES:
-        raise ConfigError(f"loss: expected a known name, found {loss!r}{suggest(loss, LOSSES)}")
-    return LOSSES[loss]
-
-
-@_loss(targets="values")
+@register(targets="values")
 def squared_error(predictions: Any, targets: Any) -> Any:
     """Squared error Σⱼ (ŷⱼ - yⱼ)² of values (batch,) or (batch, outputs). Source: notes 002 and 004."""
     difference = _difference(predictions, targets)
-    return _row_sum(difference * difference)
+    return row_sum(difference * difference)
 
 
-@_loss(targets="values")
+@register(targets="values")
 def absolute_error(predictions: Any, targets: Any) -> Any:
     """Absolute error Σⱼ |ŷⱼ - yⱼ|; the subgradient 0 is taken at 0."""
     difference = _difference(predictions, targets)
-    return _row_sum(array_namespace(difference).abs(difference))
+    return row_sum(array_namespace(difference).abs(difference))
 
 
-@_loss(targets="values")
+@register(targets="values", options={"delta": checks.positive})
 def huber(predictions: Any, targets: Any, *, delta: float = 1.0) -> Any:
     """Huber's loss: ½ d² where |d| ≤ δ, else δ (|d| - ½ δ), summed over outputs.
 
     Source: Huber, "Robust estimation of a location parameter", 1964.
     """
-    if not delta > 0:
-        raise ConfigError(f"huber: expected delta above 0, found {delta!r}")
     difference = _difference(predictions, targets)
     xp = array_namespace(difference)
     size = xp.abs(difference)
-    return _row_sum(xp.where(size <= delta, 0.5 * difference * difference, delta * (size - 0.5 * delta)))
+    return row_sum(xp.where(size <= delta, 0.5 * difference * difference, delta * (size - 0.5 * delta)))
 
 
-@_loss(targets="binary", link=sigmoid)
+@register(targets="binary", link=sigmoid)
 def binary_cross_entropy(predictions: Any, targets: Any) -> Any:
     """-t log σ(z) - (1 - t) log(1 - σ(z)) of logits z, summed over outputs.
 
     Targets are 0/1 or probabilities, (batch,) or one column for each output (multi-label).
     Source: note 000, section 3.1.
     """
-    logits, targets = _aligned(predictions, targets)
-    return _row_sum(logistic_loss(logits, targets))
+    logits, targets = aligned(predictions, targets)
+    return row_sum(logistic_loss(logits, targets))
 
 
-@_loss(targets="classes", link=softmax)
+@register(targets="classes", link=softmax)
 def softmax_cross_entropy(predictions: Any, targets: Any) -> Any:
     """-Σₖ tₖ log softmax(z)ₖ of logits z (batch, classes).
 
@@ -129,17 +75,17 @@ def softmax_cross_entropy(predictions: Any, targets: Any) -> Any:
     return cross_entropy(predictions, rows, normalized=indices)
 
 
-@_loss(targets="signs")
+@register(targets="signs")
 def hinge(predictions: Any, targets: Any) -> Any:
     """max(0, 1 - t y) for targets t = ±1, summed over outputs; the subgradient 0 is taken at the kink.
 
     Source: note 004, section 19.122.
     """
-    scores, targets = _aligned(predictions, targets)
-    return _row_sum(relu(1 - array_namespace(scores, targets).multiply(scores, targets)))
+    scores, targets = aligned(predictions, targets)
+    return row_sum(relu(1 - array_namespace(scores, targets).multiply(scores, targets)))
 
 
-@_loss(targets="classes")
+@register(targets="classes")
 def multiclass_hinge(predictions: Any, targets: Any) -> Any:
     """max(0, 1 + max_{j≠y} zⱼ - z_y) of scores z (batch, classes); 0 at the kink.
 
@@ -154,7 +100,7 @@ def multiclass_hinge(predictions: Any, targets: Any) -> Any:
     return relu(1 + (runner_up - right))
 
 
-@_loss(targets="classes", link=softmax)
+@register(targets="classes", link=softmax)
 def kl_divergence(predictions: Any, targets: Any) -> Any:
     """Σₖ tₖ log(tₖ / qₖ) of logits, q = softmax(z), with 0 log 0 = 0.
 
@@ -168,7 +114,7 @@ def kl_divergence(predictions: Any, targets: Any) -> Any:
     return xp.add(cross_entropy(predictions, targets), xp.sum(targets * log_targets, axis=-1))
 
 
-@_loss(targets="classes", link=softmax)
+@register(targets="classes", link=softmax)
 def symmetric_kl(predictions: Any, targets: Any) -> Any:
     """KL(t‖q) + KL(q‖t) = Σₖ (tₖ - qₖ)(log tₖ - log qₖ) of logits, q = softmax(z).
 
@@ -183,56 +129,21 @@ def symmetric_kl(predictions: Any, targets: Any) -> Any:
     return xp.sum(xp.multiply(xp.exp(log_q) - targets, log_q - log_targets), axis=-1)
 
 
-@_loss(targets="counts", link=lambda outputs: array_namespace(outputs).exp(outputs))
+@register(targets="counts", link=lambda outputs: array_namespace(outputs).exp(outputs))
 def poisson(predictions: Any, targets: Any) -> Any:
     """exp(z) - t z, the negative log-likelihood of counts t with rate exp(z), up to log t!.
 
     Targets are counts (batch,) or (batch, outputs). The rate itself overflows where z exceeds the
     logarithm of the largest number of the dtype (88 in float32, 709 in float64).
     """
-    scores, targets = _aligned(predictions, targets)
+    scores, targets = aligned(predictions, targets)
     xp = array_namespace(scores, targets)
-    return _row_sum(xp.subtract(xp.exp(scores), xp.multiply(scores, targets)))
-
-
-def _mean(rows: Any, sample_weight: Any) -> Any:
-    """Return Σ w l / Σ w, with w = 1 by default."""
-    batch = rows.shape[0]
-    if batch == 0:
-        raise DataError("loss: expected at least one row, found none")
-    if sample_weight is None:
-        return array_namespace(rows).sum(rows) * (1 / batch)
-    if tuple(sample_weight.shape) != (batch,):
-        raise DataError(
-            f"loss: expected sample_weight of shape ({batch},), one for each row, found "
-            f"{tuple(sample_weight.shape)}"
-        )
-    xp = array_namespace(rows, sample_weight)
-    weighted = xp.sum(xp.multiply(rows, sample_weight))
-    return xp.divide(weighted, array_namespace(sample_weight).sum(sample_weight))
-
-
-def _aligned(predictions: Any, targets: Any) -> tuple[Any, Any]:
-    """Return both in the predictions' shape, the targets in a floating dtype."""
-    shape, found = tuple(predictions.shape), tuple(targets.shape)
-    xp = array_namespace(targets)
-    if found != shape:
-        # (batch,) against (batch, 1) would broadcast to a square.
-        if {found, shape} != {(shape[0],), (shape[0], 1)}:
-            raise DataError(f"loss: expected targets of the predictions' shape {shape}, found {found}")
-        targets = xp.reshape(targets, shape)
-    if not is_floating(targets):
-        targets = xp.astype(targets, predictions.dtype)
-    return predictions, targets
+    return row_sum(xp.subtract(xp.exp(scores), xp.multiply(scores, targets)))
 
 
 def _difference(predictions: Any, targets: Any) -> Any:
-    predictions, targets = _aligned(predictions, targets)
+    predictions, targets = aligned(predictions, targets)
     return array_namespace(predictions, targets).subtract(predictions, targets)
-
-
-def _row_sum(entries: Any) -> Any:
-    return entries if len(entries.shape) == 1 else array_namespace(entries).sum(entries, axis=-1)
 
 
 def distributions(name: str, predictions: Any, targets: Any) -> Any:
