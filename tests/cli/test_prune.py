@@ -17,7 +17,7 @@ import pytest
 
 from tests.cli.conftest import flowers
 from xpnet import Trainer, files
-from xpnet.cli import figures, main, pruning
+from xpnet.cli import main, pruning
 from xpnet.cli.pruning_settings import resolve_pruning
 from xpnet.prune import prune, sparsity_of
 from xpnet.train import checkpoint
@@ -43,10 +43,6 @@ sys.exit(main(sys.argv[4:]))
 """
 
 
-@pytest.fixture(autouse=True)
-def _quick_pictures(monkeypatch):
-    """Makes files of no content in place of pictures, whose drawing takes longer than all the rest."""
-    monkeypatch.setattr(figures, "save_figure", lambda figure, path: path.touch())
 
 
 def strike(where, number, name, *arguments):
@@ -97,6 +93,9 @@ def test_a_pruned_run_is_a_run(xpnet, trained):
     report = json.loads(Path("run-pruned/results.json").read_text())["pruning"]["report"]
     assert results["metrics"]["test"]["loss"] == pytest.approx(report["after"]["metrics"]["loss"])
     assert not list(Path("run-pruned/checkpoints").glob("round-*"))
+    assert {path.name for path in Path("run-pruned").iterdir()} == {path.name for path in run.iterdir()} | {
+        "pruning.json"
+    }
     table = Path("rows.csv")
     table.write_text("x0,x1\n0.1,0.2\n-1,3\n")
     assert xpnet("predict", "run-pruned", table).code == 0

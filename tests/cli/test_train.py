@@ -21,12 +21,15 @@ FILES = {
     "environment.json",
     "encoder.json",
     "history.csv",
+    "history.jsonl",
     "train.log",
     "results.json",
+    "report.html",
     "checkpoints/last.safetensors",
     "checkpoints/best.safetensors",
     "figures/loss.svg",
     "figures/accuracy.svg",
+    "figures/learning_rate.svg",
     "figures/confusion_matrix.svg",
 }
 

@@ -29,7 +29,7 @@ from xpnet.errors import CheckpointError, ConfigError, DivergedError
 from xpnet.files import write_atomically
 from xpnet.prune import Pruned, Report, prune
 from xpnet.prune.units import hidden_widths
-from xpnet.train import Callback, Trainer
+from xpnet.train import Callback, CSVLog, JSONLinesLog, Trainer
 from xpnet.train.progress import describe
 
 __all__ = ["prune_run", "resume_pruning"]
@@ -302,7 +302,8 @@ class _Work:
             trainer.variables, trainer.newest = trainer.newest, None
         trainer.restore_best = False
         trainer.save(run.checkpoint("last"))
-        trainer.history.to_csv(run.history)
+        for log in (CSVLog(run.history), JSONLinesLog(run.history_lines)):
+            log.write(trainer.history)
         self.write_settings()
         shown = next(name for name in ("test", "validation", "train") if len(parts[name]))
         told = {

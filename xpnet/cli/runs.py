@@ -33,11 +33,12 @@ class RunFolder:
     """A run folder and the files in it.
 
     ``config.toml`` holds the settings with everything resolved; ``environment.json`` versions, machine,
-    device and the table's fingerprint; ``encoder.json`` how the table becomes arrays; ``history.csv`` a row
-    for each epoch; ``checkpoints/`` the last and the best weights, and numbered ones; ``train.log`` what was
-    said; ``results.json`` the results, once the training has finished; ``restarts.csv`` a row for each
-    restart that is over, and ``restarts/`` the one that is under way; ``figures/`` the pictures;
-    ``pruning.json``, of a pruned network, what it was made of, how, and how far the pruning is.
+    device and the table's fingerprint; ``encoder.json`` how the table becomes arrays; ``history.csv`` and
+    ``history.jsonl`` a row for each epoch, ``tensorboard/`` the same for TensorBoard, if wished;
+    ``checkpoints/`` the last and the best weights, and numbered ones; ``train.log`` what was said;
+    ``results.json`` the results, once the training has finished; ``restarts.csv`` a row for each restart that
+    is over, and ``restarts/`` the one that is under way; ``figures/`` the pictures; ``report.html`` all of it
+    on a page; ``pruning.json``, of a pruned network, what it was made of, and how far the pruning is.
     """
 
     def __init__(self, path: Path):
@@ -46,11 +47,15 @@ class RunFolder:
         self.environment = path / "environment.json"
         self.encoder = path / "encoder.json"
         self.history = path / "history.csv"
+        self.history_lines = path / "history.jsonl"
+        self.tensorboard = path / "tensorboard"
+        self.diagnostics = path / "diagnostics.jsonl"
         self.log = path / "train.log"
         self.results = path / "results.json"
+        self.pruning = path / "pruning.json"
         self.restarts = path / "restarts.csv"
         self.parts = path / "restarts"
-        self.pruning = path / "pruning.json"
+        self.report = path / "report.html"
         self.figures = path / "figures"
         self.checkpoints = path / "checkpoints"
         self.made = False  # by this process
@@ -167,16 +172,16 @@ class RunFolder:
         with contextlib.suppress(OSError):
             for path in files:
                 path.unlink(missing_ok=True)
-            for folder in (
-                *self.parts.glob("*/checkpoints"), *self.parts.glob("*"),
-                *self.parts.parent.glob(self.parts.name), self.figures, self.checkpoints, self.path,
-            ):  # fmt: skip
-                folder.rmdir()
+            parts = (*self.parts.glob("*/checkpoints"), *self.parts.glob("*"), self.parts)
+            for folder in (*parts, self.figures, self.checkpoints, self.path):
+                if folder.is_dir():
+                    folder.rmdir()
 
     def sweep(self) -> None:
-        """Remove temporary files, and checkpoints of rounds that are over, which a killed process leaves."""
-        for folder in (self.path, self.figures, self.checkpoints, self.parts):
-            for path in folder.glob("**/.*.tmp" if folder == self.parts else ".*.tmp"):
+        """Remove temporary files, which a killed process leaves behind."""
+        parts = (*self.parts.glob("*"), *self.parts.glob("*/checkpoints"))
+        for folder in (self.path, self.figures, self.checkpoints, *parts):
+            for path in folder.glob(".*.tmp"):
                 with contextlib.suppress(OSError):
                     path.unlink()
         if self.results.exists():
@@ -194,7 +199,8 @@ class RunFolder:
         """Return the part of the folder in which a restart is trained; nothing is made."""
         part = RunFolder(self.path)
         folder = self.parts / f"{number:03d}"
-        part.checkpoints, part.history = folder / "checkpoints", folder / "history.csv"
+        part.checkpoints, part.tensorboard = folder / "checkpoints", folder / "tensorboard"
+        part.history, part.history_lines = folder / "history.csv", folder / "history.jsonl"
         return part
 
     def adopt(self, part: RunFolder) -> None:
@@ -206,6 +212,10 @@ class RunFolder:
             if path.name not in kept:
                 path.unlink()
         _copy(part.history, self.history)
+        _copy(part.history_lines, self.history_lines)
+        if part.tensorboard.is_dir():
+            shutil.rmtree(self.tensorboard, ignore_errors=True)
+            shutil.copytree(part.tensorboard, self.tensorboard)
 
     def read_restarts(self) -> list[dict[str, Any]]:
         """Return the rows of the restarts that are over.

@@ -17,7 +17,7 @@ from xpnet.cli.runs import RunFolder
 from xpnet.errors import CheckpointError, DivergedError
 from xpnet.train import Callback, ProgressBar, ProgressLines
 
-__all__ = ["Interrupted", "fit", "guarded", "logged", "progress", "run_training"]
+__all__ = ["Interrupted", "fit", "guarded", "keeper_of", "logged", "progress", "run_training"]
 
 
 class Interrupted(Exception):  # noqa: N818  # no error: the user wished it
@@ -31,7 +31,7 @@ def run_training(plan: Plan, log: RunLog, begin: Callable[[], RunFolder], *, qui
         Interrupted, DivergedError, CheckpointError: as for `guarded`.
     """
     trainer = plan.trainer
-    keeper = Keeper(log, begin, plan.settings.save_every, plan.settings.keep_last)
+    keeper = keeper_of(plan, log, begin)
     trainer.callbacks = [*([] if quiet else [progress()]), keeper]
     earlier, begun = sum(row["seconds"] for row in trainer.history), time.monotonic()
     with logged(log, quiet=quiet), guarded(plan, keeper, log):
@@ -92,6 +92,12 @@ def guarded(plan: Plan, keeper: Keeper, log: RunLog, where: str = "") -> Iterato
             advice = f"to go on from there with another rate: xpnet resume {run.path} --lr X"
             error.args = (f"{error}; {advice}",)
         raise
+
+
+def keeper_of(plan: Plan, log: RunLog, begin: Callable[[], RunFolder]) -> Keeper:
+    """Return what keeps the run folder up to date, as the settings say."""
+    settings = plan.settings
+    return Keeper(log, begin, settings.save_every, settings.keep_last, tensorboard=settings.tensorboard)
 
 
 def fit(plan: Plan, keeper: Keeper) -> None:

@@ -3,6 +3,7 @@
 from xpnet.train.callbacks import Callback
 from xpnet.train.checkpoints import Checkpoints
 from xpnet.train.history import Best, History
+from xpnet.train.logs import CSVLog, JSONLinesLog, TensorBoard
 from xpnet.train.metrics import METRICS, accuracy, r2
 from xpnet.train.progress import ProgressBar, ProgressLines
 from xpnet.train.restarting import Restarts, Spread, restarts
@@ -11,13 +12,16 @@ from xpnet.train.trainer import Trainer
 __all__ = [
     "METRICS",
     "Best",
+    "CSVLog",
     "Callback",
     "Checkpoints",
     "History",
+    "JSONLinesLog",
     "ProgressBar",
     "ProgressLines",
     "Restarts",
     "Spread",
+    "TensorBoard",
     "Trainer",
     "accuracy",
     "r2",

@@ -48,17 +48,15 @@ class Trainer:
 
     Args:
         model: a layer or model of :mod:`xpnet.nn`.
-        loss: a name or function of :mod:`xpnet.losses`, a table such as ``{"name": "huber", "delta": 0.5}``,
-            or a function ``(predictions, targets, *, sample_weight=None) -> 0-d array`` of array operations;
-            :func:`xpnet.losses.make` makes one of a formula for each row.
+        loss: a name, table or function of :mod:`xpnet.losses`, or a function of array operations,
+            ``(predictions, targets, *, sample_weight=None) -> 0-d array`` (:func:`xpnet.losses.make`).
         optimizer: a name or object of :mod:`xpnet.optim`. Methods of second order (``"l-bfgs"``,
             ``"hessian-free"``, ...) take full batches, one iteration an epoch; the loss of an epoch is the
             objective before its iteration, and a fit ends where no lower point is found.
         backend: where to compute, as for :func:`xpnet.backend`.
         dtype: ``"float32"`` or ``"float64"``.
         seed: whole number, root of all draws.
-        split_seed: root of the draw that splits validation rows off; None: ``seed``. With one for several
-            trainers of different seeds, all of them have the same validation rows.
+        split_seed: root of the draw that splits validation rows off, for trainers that share it; None: seed.
         compile: ``"auto"`` records a step once for each size of batch and runs it as a compiled program;
             what a layer or loss reads beside arrays is fixed then. Where numba is installed, long training
             goes over to it. The name of a lowering (:func:`xpnet.compile`) uses that one from the start;
@@ -490,12 +488,10 @@ class Trainer:
             model, loss, optimizer: those of the user's own making, which a file cannot hold, or others to go
                 on with; an optimizer whose state is of another form begins with a fresh one.
             settings: arguments of :class:`Trainer` that are not stored (callbacks, progress, metrics of the
-                user's own making) or shall change. What changes is logged (logger "xpnet", level info), such
-                as ``l2: 0.0 -> 0.001 (from epoch 21 on)``.
+                user's own making) or shall change. Logger "xpnet" tells what changes, at level info.
 
         Raises:
             CheckpointError: missing, damaged, written by a newer version, or of another model than the given.
-            ConfigError: settings that cannot be meant or with which this training cannot go on: another seed,
-                fewer steps than are done.
+            ConfigError: settings that cannot be meant, another seed, or fewer steps than are done.
         """
         return persistence.load(cls, folder, backend, model=model, loss=loss, optimizer=optimizer, **settings)
