@@ -27,9 +27,10 @@ from xpnet.train.evaluation import Evaluation
 from xpnet.train.full_batch import FullBatchSteps, check_full_batch, state_of
 from xpnet.train.history import Best, History
 from xpnet.train.objective import StepObjective
+from xpnet.train.predictor import Predictor
 from xpnet.train.progress import for_terminal
 from xpnet.train.regularization import check_penalty, check_smoothing, noise_deviation
-from xpnet.train.rows import Rows, check_inputs, prepare, split
+from xpnet.train.rows import Rows, split
 from xpnet.train.steps import CompiledSteps, compiled_steps
 from xpnet.train.stopping import Patience
 from xpnet.train.symmetry import warn_of_identical_units
@@ -40,7 +41,7 @@ _log = logging.getLogger("xpnet")
 _LOG_STEPS = 1000  # within an epoch, losses are looked at this often
 
 
-class Trainer:
+class Trainer(Predictor):
     """Trains a model on arrays, on any backend.
 
     The objective is the mean loss over a batch, plus ``l1`` · Σ |w| + ``l2`` · Σ w² over all weights (not
@@ -164,14 +165,14 @@ class Trainer:
         self.progress = unless_none(checks.flag, "progress", progress)
         check_full_batch(self)
 
-        self.variables: Variables | None = None
+        self.variables = None
         self.opt_state: dict[str, Any] | None = None
         self.epoch = self.step = self.begun = 0
         self.history = History()
         self.best: Best | None = None
         self.newest: Variables | None = None
         self.mask: Any = None
-        self.input_shape: tuple[int, ...] | None = None
+        self.input_shape = None
         self._plan: Batches | None = None
         self.stuck = ""
         self._steps: CompiledSteps | FullBatchSteps | None = None
@@ -414,46 +415,6 @@ class Trainer:
                 xp = self.backend.xp
                 variables = map_leaves(lambda x: xp.asarray(x, copy=True), variables)
             self.best = Best(variables, self.epoch, loss)
-
-    # --- use -----------------------------------------------------------------------------------------
-
-    def outputs(self, X: Any) -> Any:
-        """Return the model's raw outputs for ``X`` on the device, computed in batches."""
-        self._check_trained()
-        X = check_inputs(self, X)
-        with self.backend.activate():
-            return self._evaluation.outputs(self, self.backend.asarray(X, dtype=self.dtype))
-
-    def predict(self, X: Any) -> np.ndarray:
-        """Return predictions for ``X`` (batch, features) as a host array.
-
-        For a classifier, what the targets were: class indices (batch,), or ±1 for a hinge. Otherwise
-        values: (batch,) for one output, (batch, outputs) for several.
-        """
-        outputs = self.outputs(X)
-        if targets.is_classifier(self.loss):
-            return targets.predicted_classes(self.loss, self.backend.to_host(outputs))
-        with self.backend.activate():
-            values = self.backend.to_host(targets.link_of(self.loss)(outputs))
-        return values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
-
-    def predict_proba(self, X: Any) -> np.ndarray:
-        """Return class probabilities (batch, classes) for ``X`` as a host array; each row sums to 1."""
-        with self.backend.activate():
-            return self.backend.to_host(targets.probabilities(self.loss, self.outputs(X)))
-
-    def evaluate(self, X: Any, y: Any, sample_weight: Any = None) -> dict[str, float]:
-        """Return the loss and the metrics on given rows."""
-        self._check_trained()
-        rows = prepare(self, X, y, sample_weight)
-        with self.backend.activate():
-            return self._evaluation.measure(self, rows)
-
-    def _check_trained(self) -> None:
-        if self.variables is None:
-            raise ConfigError(
-                "trainer: expected one that has been trained, found one without variables; call fit first"
-            )
 
     # --- disk ----------------------------------------------------------------------------------------
 
