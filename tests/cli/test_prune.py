@@ -43,8 +43,6 @@ sys.exit(main(sys.argv[4:]))
 """
 
 
-
-
 def strike(where, number, name, *arguments):
     command = [sys.executable, "-c", DRIVER, where, str(number), name, *map(str, arguments)]
     root = str(Path(files.__file__).parents[1])

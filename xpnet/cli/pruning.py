@@ -138,9 +138,7 @@ def resume_pruning(
         return work.do(progress, lambda: None)
 
 
-def _prepared(
-    run: RunFolder, device: str | None, loss: str | None
-) -> tuple[Prepared, backends.Backend]:
+def _prepared(run: RunFolder, device: str | None, loss: str | None) -> tuple[Prepared, backends.Backend]:
     """Return the run's table, and the backend, with it in the settings."""
     settings = run.read_settings()
     backend = backends.backend(device or settings.device)

@@ -63,9 +63,7 @@ def pruning_fields() -> dict[str, SettingField]:
     }
 
 
-def resolve_pruning(
-    flags: Mapping[str, Any], *, resume: bool, beside: Mapping[str, Any]
-) -> PruningSettings:
+def resolve_pruning(flags: Mapping[str, Any], *, resume: bool, beside: Mapping[str, Any]) -> PruningSettings:
     """Return the settings that flags ask for.
 
     Args:
@@ -87,7 +85,7 @@ def resolve_pruning(
                 )
     elif "sparsity" not in given:
         raise ConfigError("--sparsity: expected the share to remove, such as 0.9 or 90%, found none; give it")
-    values = {
+    values: dict[str, Any] = {
         name: text if isinstance(text, bool) else fields[name].check_text(text, f"--{name}")
         for name, text in given.items()
     }
