@@ -13,7 +13,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from xpnet import autodiff, data, errors, losses, nn, optim, program, rng, train
+    from xpnet import autodiff, data, errors, losses, nn, optim, program, prune, rng, train
     from xpnet.backends import Backend, backend
     from xpnet.parameters import Parameters
     from xpnet.program import compile, record
@@ -35,6 +35,7 @@ __all__ = [
     "nn",
     "optim",
     "program",
+    "prune",
     "record",
     "rng",
     "train",

@@ -10,7 +10,7 @@ import pytest
 from tests.support import draw, host, relative_error, tolerance, widest
 from xpnet import nn
 from xpnet.autodiff import value_and_grad
-from xpnet.backends import Backend
+from xpnet.backends import Backend, array_namespace
 from xpnet.nn import Variables
 
 
@@ -75,3 +75,18 @@ def test_the_new_state_comes_out_of_a_transform_untraced() -> None:
     assert all(type(values) is np.ndarray for own in state.values() for values in own.values())
     _, want = model.apply(variables, _batches(1)[0], training=True)
     np.testing.assert_array_equal(state["1"]["mean"], want["1"]["mean"])
+
+
+def test_batch_norm_of_the_data_itself_is_differentiated(backend):
+    # the statistics come from untraced rows, the running ones are inside the transform
+    model, dtype = nn.Sequential(nn.BatchNorm(), nn.Dense(1)), widest(backend)
+    x = backend.asarray(draw(0, (6, 2)), dtype=dtype)
+    params, state = model.init(0, 2, backend, dtype)
+
+    def f(params, state):
+        y, state = model.apply(nn.Variables(params, state), x, training=True)
+        return array_namespace(y).mean(y), state
+
+    (_, new), gradient = value_and_grad(f, has_aux=True)(params, state)
+    np.testing.assert_allclose(host(new["0"]["mean"]), 0.1 * host(x).mean(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(host(gradient["1.bias"]), 1.0)

@@ -12,6 +12,7 @@ from typing import Any
 
 from xpnet.cli import commands
 from xpnet.cli.console import INTERRUPTED, message
+from xpnet.cli.pruning_settings import pruning_fields
 from xpnet.cli.settings import FIXED, SettingField, setting_fields
 
 __all__ = ["Command", "Parameter", "build"]
@@ -166,6 +167,21 @@ def _commands(with_choices: bool) -> dict[str, Command]:
             ),
         ),
         "resume": Command(commands.resume, _resume_parameters(with_choices)),
+        "prune": Command(
+            commands.prune,
+            (
+                Parameter("RUN", "the run folder of a trained network, which stays as it is", "argument"),
+                *(_parameter(field, with_choices) for field in pruning_fields().values()),
+                Parameter("out", "run folder to make; not set: RUN-pruned beside it", metavar="DIR"),
+                _CHECKPOINT,
+                Parameter("device", "another device than the run's", metavar="DEVICE"),
+                _LOSS,
+                Parameter("resume", "RUN is a pruning that was interrupted: go on with it", "switch"),
+                _JSON,
+                _QUIET,
+                _DEBUG,
+            ),
+        ),
         "graph": Command(commands.graph, _graph_parameters(with_choices)),
         "env": Command(commands.env, (_JSON, _DEBUG)),
     }

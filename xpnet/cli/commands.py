@@ -21,7 +21,7 @@ from xpnet.cli.extras import require
 from xpnet.cli.settings import SettingField, changed_settings, resolve, setting_fields, to_toml
 from xpnet.errors import ConfigError
 
-__all__ = ["env", "evaluate", "graph", "predict", "resume", "train"]
+__all__ = ["env", "evaluate", "graph", "predict", "prune", "resume", "train"]
 
 _PACKAGES = ("polars", "matplotlib", "safetensors")
 _UNSEEN = SettingField("unseen", "error", kinds.one_of("error", "ignore"), "Data", "categories never seen")
@@ -89,6 +89,52 @@ def resume(
         stopped = results["stopped"]
         message(f"the run '{run}' is finished: {stopped}, after epoch {results['epochs_trained']}{further}")
     _show_training(results, json=json)
+    return None
+
+
+def prune(
+    *,
+    run: str,
+    resume: bool,
+    out: str | None,
+    device: str | None,
+    checkpoint: str | None,
+    loss: str | None,
+    json: bool,
+    quiet: bool,
+    debug: bool,
+    **flags: Any,
+) -> int | None:
+    """Remove weights or hidden units of a trained network, and retrain it, into a new run folder."""
+    from xpnet.cli.pruning_settings import resolve_pruning
+
+    settings = resolve_pruning(flags, resume=resume, beside={"out": out, "checkpoint": checkpoint})
+    require(*_PACKAGES)
+    from xpnet.cli.pruning import prune_run, resume_pruning
+    from xpnet.cli.training import Interrupted
+
+    try:
+        if resume:
+            results, report = resume_pruning(run, lr=settings.lr, device=device, loss=loss, quiet=quiet)
+        else:
+            results, report = prune_run(
+                run, settings, out=out, checkpoint=checkpoint, device=device, loss=loss, quiet=quiet
+            )
+    except Interrupted as interrupted:
+        message(str(interrupted))
+        return INTERRUPTED
+    if json:
+        _print_json(results)
+        return None
+    told = results["pruning"]
+    sys.stdout.write(f"{report}\n\n")
+    facts(
+        {
+            "measured on": told["measured_on"],
+            "pruning": f"{count(told['rounds_kept'], 'round')}; {results['stopped']}",
+            "run folder": results["run"],
+        }
+    )
     return None
 
 

@@ -21,12 +21,13 @@ from xpnet.train.stopping import Patience
 __all__ = ["finish", "why_stopped"]
 
 
-def finish(plan: Plan, seconds: float) -> dict[str, Any]:
+def finish(plan: Plan, seconds: float, **told: Any) -> dict[str, Any]:
     """Measure the best weights on each part, write the report with its figures, and return the results.
 
     Args:
         plan: the training, over.
         seconds: how long it took.
+        told: further results, which win.
     """
     trainer, run, parts = plan.trainer, plan.run, plan.prepared.parts
     best = best_trainer(trainer)
@@ -42,6 +43,7 @@ def finish(plan: Plan, seconds: float) -> dict[str, Any]:
         "seconds": round(seconds, 3),
         "metrics": {name: part.metrics for name, part in measured.items()},
         "changes": [dataclasses.asdict(change) for change in plan.changes],
+        **told,
     }
     rows = run.read_restarts()
     if rows:
@@ -71,6 +73,6 @@ def why_stopped(trainer: Trainer, settings: Settings) -> str | None:
     steps, patience = settings.max_steps, settings.patience
     if steps is not None and trainer.step >= steps:
         return f"all {count(steps, 'step')} done"
-    if Patience(patience, trainer.min_delta).after(trainer.history).lost:
+    if Patience(patience, trainer.min_delta).after(trainer.history, since=trainer.begun).lost:
         return f"no better validation loss for {count(patience or 0, 'epoch')}"
     return None

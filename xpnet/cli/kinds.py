@@ -27,6 +27,7 @@ __all__ = [
     "numbers_by_name",
     "one_of",
     "seed",
+    "share",
     "text",
     "text_or_texts",
     "texts",
@@ -147,6 +148,16 @@ def numbers_by_name(expected: str, allowed: Callable[[float], bool]) -> Kind:
         return one.check(value)
 
     return Kind("X|NAME=X,...", f"{expected}, or several by name", from_text, check)
+
+
+def share(expected: str, allowed: Callable[[float], bool]) -> Kind:
+    """A number, or a percentage: ``0.9`` or ``90%`` on the command line, a number in TOML."""
+
+    def from_text(text: str) -> float:
+        text = text.strip()
+        return float(text[:-1]) / 100 if text.endswith("%") else float(text)
+
+    return dataclasses.replace(number(expected, allowed), from_text=from_text, metavar="X|X%")
 
 
 def _named_numbers(text: str) -> dict[str, float]:

@@ -74,6 +74,7 @@ def resume_run(
 def _resume(
     run: RunFolder, changed: dict[str, Any], start: str | None, loss: str | None, *, quiet: bool
 ) -> dict[str, Any]:
+    run.check_whole()
     former = run.read_settings()
     same = all(getattr(former, name) == value for name, value in changed.items() if name != "device")
     if run.results.exists() and start is None and same:

@@ -38,7 +38,7 @@ class RunFolder:
     ``checkpoints/`` the last and the best weights, and numbered ones; ``train.log`` what was said;
     ``results.json`` the results, once the training has finished; ``restarts.csv`` a row for each restart that
     is over, and ``restarts/`` the one that is under way; ``figures/`` the pictures; ``report.html`` all of it
-    on a page.
+    on a page; ``pruning.json``, of a pruned network, what it was made of, and how far the pruning is.
     """
 
     def __init__(self, path: Path):
@@ -52,6 +52,7 @@ class RunFolder:
         self.diagnostics = path / "diagnostics.jsonl"
         self.log = path / "train.log"
         self.results = path / "results.json"
+        self.pruning = path / "pruning.json"
         self.restarts = path / "restarts.csv"
         self.parts = path / "restarts"
         self.report = path / "report.html"
@@ -167,7 +168,7 @@ class RunFolder:
         """
         if not self.made:
             return
-        files = (self.log, self.config, self.environment, self.encoder)
+        files = (self.log, self.config, self.environment, self.encoder, self.pruning)
         with contextlib.suppress(OSError):
             for path in files:
                 path.unlink(missing_ok=True)
@@ -183,6 +184,9 @@ class RunFolder:
             for path in folder.glob(".*.tmp"):
                 with contextlib.suppress(OSError):
                     path.unlink()
+        if self.results.exists():
+            for path in self.rounds():
+                path.unlink(missing_ok=True)
 
     def give_up_after(self, epoch: int) -> None:
         """Remove the numbered checkpoints of later epochs: the training has gone back to ``epoch``."""
@@ -229,6 +233,18 @@ class RunFolder:
                 ]
         except (OSError, KeyError, TypeError, ValueError, csv.Error) as error:
             raise CheckpointError(f"'{self.restarts}' is damaged: {error!r}; train anew") from error
+
+    def rounds(self) -> list[Path]:
+        """Return the checkpoints of the rounds of a pruning, which are there until it is finished."""
+        return list(self.checkpoints.glob("round-*.safetensors"))
+
+    def check_whole(self) -> None:
+        """Raise a `ConfigError` for a pruning that was interrupted, which is no whole network yet."""
+        if self.rounds() and not self.results.exists():
+            raise ConfigError(
+                f"the run '{self.path}' is a pruning that was interrupted; continue it with: "
+                f"xpnet prune {self.path} --resume"
+            )
 
     def has_begun(self) -> bool:
         """Whether anything has been trained, or at least saved."""

@@ -89,12 +89,13 @@ class BatchNorm(_Normalization):
         y = self._normalize(params, x, mean, variance)
         batch = x.shape[0]
         new_mean, new_variance = stop_gradient(mean), stop_gradient(variance) * (batch / max(batch - 1, 1))
+        xp = array_namespace(new_mean, state["mean"])  # the state may be traced where x, the data, is not
         running = {
-            "mean": xp.add(state["mean"], (new_mean - state["mean"]) * self.momentum),
+            "mean": xp.add(state["mean"], xp.subtract(new_mean, state["mean"]) * self.momentum),
             "variance": state["variance"],
         }
         if batch > 1:
-            change = (new_variance - state["variance"]) * self.momentum
+            change = xp.subtract(new_variance, state["variance"]) * self.momentum
             running["variance"] = xp.add(state["variance"], change)
         return y, running
 

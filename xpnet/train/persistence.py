@@ -76,6 +76,7 @@ def save(trainer: Trainer, path: str | os.PathLike[str]) -> None:
         "optimizer_lists": lists,
         "epoch": trainer.epoch,
         "step": trainer.step,
+        "begun": trainer.begun,
         "best": None if trainer.best is None else {"epoch": trainer.best.epoch, "loss": trainer.best.loss},
         "newest": trainer.newest is not None,
         "history": trainer.history.rows,
@@ -149,6 +150,7 @@ def load(
                     home.asarray(arrays[name], dtype=dtype) if of_method else parameters(name)
                 )
         trainer.epoch, trainer.step = description["epoch"], description["step"]
+        trainer.begun = description.get("begun", 0)  # older files know of no pruning
         trainer.history = History(description["history"])
         if description["newest"]:
             trainer.newest = variables("newest.")

@@ -42,10 +42,11 @@ class Patience:
         else:
             self.waited += 1
 
-    def after(self, rows: Iterable[dict[str, Any]]) -> Patience:
-        """Take several rows into account and return the same object."""
+    def after(self, rows: Iterable[dict[str, Any]], *, since: int = 0) -> Patience:
+        """Take the rows of epochs after ``since`` into account and return the same object."""
         for row in rows:
-            self.see(row)
+            if row.get("epoch", math.inf) > since:
+                self.see(row)
         return self
 
     @property

@@ -91,6 +91,7 @@ class Trainer(Predictor):
     Attributes:
         variables: parameters and state, with which is predicted; None before training.
         opt_state, epoch, step, history: the optimizer's state, and how far the training is.
+        begun: the epoch after which patience counts: that of the last pruning, or 0.
         best: the variables with the lowest validation loss so far, their epoch and that loss; or None.
         newest: the variables after the last epoch, where ``variables`` are the best ones; else None.
         stuck: why a method of second order found no lower point in the last fit; empty if it did.
@@ -167,7 +168,7 @@ class Trainer(Predictor):
 
         self.variables = None
         self.opt_state: dict[str, Any] | None = None
-        self.epoch = self.step = 0
+        self.epoch = self.step = self.begun = 0
         self.history = History()
         self.best: Best | None = None
         self.newest: Variables | None = None
@@ -223,7 +224,7 @@ class Trainer(Predictor):
         self._plan = plan
         bar = for_terminal(self.progress)
         callbacks = [*self.callbacks, *([bar] if bar else [])]
-        patience = Patience(self.patience, self.min_delta).after(self.history)
+        patience = Patience(self.patience, self.min_delta).after(self.history, since=self.begun)
         self._start(tuple(train.X.shape[1:]))
         self.stuck = ""
         with self.backend.activate(), contextlib.ExitStack() as ending:
@@ -345,7 +346,8 @@ class Trainer(Predictor):
     def set_mask(self, mask: Any) -> None:
         """Make the parameters at which ``mask`` is 0 zero, and keep them so in training from here on.
 
-        Training goes on from ``variables``; what was kept of other ones, ``best`` and ``newest``, is dropped.
+        Training goes on from ``variables``; what was kept of other ones, ``best`` and ``newest``, is dropped,
+        and patience counts from here.
 
         Args:
             mask: a vector of 0 and 1 like ``variables.params.flat``, on the host or the device; None lets all
@@ -356,6 +358,7 @@ class Trainer(Predictor):
         """
         self._check_trained()
         self.best = self.newest = self.mask = None
+        self.begun = self.epoch
         if mask is not None:
             params, state = self.variables  # type: ignore[misc]
             self.mask = check_mask(self, mask)
