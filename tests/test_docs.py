@@ -14,6 +14,7 @@ README = (ROOT / "README.md").read_text()
 GUIDE = (ROOT / "docs" / "guide.md").read_text()
 ADDING = (ROOT / "docs" / "adding.md").read_text()
 BACKPROPAGATION = (ROOT / "docs" / "backpropagation.md").read_text()
+TRAINING = (ROOT / "docs" / "training.md").read_text()
 SECOND_ORDER = (ROOT / "docs" / "second-order.md").read_text()
 
 # What the guide's examples take as given.
@@ -74,13 +75,14 @@ def test_every_link_leads_somewhere() -> None:
                 assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
-@pytest.mark.parametrize("page", ["README", "guide", "adding", "backpropagation", "second-order"])
+@pytest.mark.parametrize("page", ["README", "guide", "adding", "backpropagation", "training", "second-order"])
 def test_python_examples_run(page: str, tmp_path: Path) -> None:
     text, given, then = {
         "README": (README, "", ""),
         "guide": (GUIDE, _GIVEN, ""),
         "adding": (ADDING, _WHERE, _THEN),
         "backpropagation": (BACKPROPAGATION, "", ""),
+        "training": (TRAINING, "", ""),
         "second-order": (SECOND_ORDER, "", ""),
     }[page]
     examples = blocks(text, "python")
