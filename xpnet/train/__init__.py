@@ -1,6 +1,7 @@
 """Training: the loop, what it measures, what it keeps, and what it shows."""
 
 from xpnet.train.callbacks import Callback
+from xpnet.train.diagnostics import Diagnostics
 from xpnet.train.history import Best, History
 from xpnet.train.metrics import METRICS, accuracy, r2
 from xpnet.train.progress import ProgressBar, ProgressLines
@@ -10,6 +11,7 @@ __all__ = [
     "METRICS",
     "Best",
     "Callback",
+    "Diagnostics",
     "History",
     "ProgressBar",
     "ProgressLines",

@@ -76,6 +76,8 @@ class Trainer:
         opt_state, epoch, step, history: the optimizer's state, and how far the training is.
         best: the variables with the lowest validation loss so far, their epoch and that loss; or None.
         newest: the variables after the last epoch, where ``variables`` are the best ones; else None.
+        training_rows, training_batch: the rows to train on, checked and on the device, and how many of them
+            a step takes, for callbacks; None outside ``fit``.
 
     Raises:
         ConfigError: settings that are unknown or contradict each other.
@@ -141,6 +143,8 @@ class Trainer:
         self.history = History()
         self.best: Best | None = None
         self.newest: Variables | None = None
+        self.training_rows: Rows | None = None
+        self.training_batch: int | None = None
         self.input_shape: tuple[int, ...] | None = None
         self._plan: Batches | None = None
         self._compiled: CompiledSteps | None = None
@@ -194,6 +198,8 @@ class Trainer:
         self._start(tuple(train.X.shape[1:]))
         with self.backend.activate(), contextlib.ExitStack() as ending:
             self._compiled = compiled_steps(self, train, self._compiled)
+            self.training_rows, self.training_batch = train, plan.size or plan.rows
+            ending.callback(self._forget_rows)
             for callback in callbacks:
                 callback.on_fit_begin(self, epochs)
                 ending.callback(callback.on_fit_end, self, self.history)
@@ -260,9 +266,13 @@ class Trainer:
         return row
 
     def _measured(self, rows: Rows, *, with_loss: bool = True) -> dict[str, float]:
-        steps = self._compiled
-        with contextlib.nullcontext() if steps is None else steps.between_epochs(rows.X.shape[0]):
+        with self.between_epochs(rows.X.shape[0]):
             return self._evaluation.measure(self, rows, with_loss=with_loss, again=True)
+
+    def between_epochs(self, rows: int) -> contextlib.AbstractContextManager[None]:
+        """Return what goes around computations on so many rows between epochs, for the sake of the next."""
+        steps = self._compiled
+        return contextlib.nullcontext() if steps is None else steps.between_epochs(rows)
 
     def _chunk(self, watching: list[Callback]) -> int:
         """Return how many steps are taken at a time: all that are looked at together."""
@@ -321,6 +331,9 @@ class Trainer:
         return self.loss(outputs, rows.y, sample_weight=rows.weight)
 
     # --- what fit relies on --------------------------------------------------------------------------
+
+    def _forget_rows(self) -> None:
+        self.training_rows = self.training_batch = None
 
     def _check_validation(self, held_out: Rows | None) -> None:
         if held_out is not None:
