@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+from pathlib import Path
 from typing import Any
 
 from xpnet import backends, nn, optim
@@ -11,10 +12,14 @@ from xpnet.cli.preparing import Prepared
 from xpnet.cli.settings import Settings
 from xpnet.errors import ConfigError
 from xpnet.losses import get as get_loss
-from xpnet.train import Trainer
+from xpnet.train import Diagnostics, Trainer
+from xpnet.train.diagnostics.callback import affordable
 from xpnet.train.targets import outputs_for
 
-__all__ = ["build_optimizer", "build_trainer", "layer_widths", "metric_of", "with_rate"]
+__all__ = ["build_diagnostics", "build_optimizer", "build_trainer", "layer_widths", "metric_of", "with_rate"]
+
+_MOST_POINTS = 50
+_SAMPLE = 128  # rows: half of what Diagnostics takes by itself, as runs of the command line are often short
 
 
 def metric_of(task: str) -> str:
@@ -59,7 +64,7 @@ def build_optimizer(settings: Settings, rows: int) -> optim.Optimizer:
 
 def _rate(settings: Settings, rows: int) -> Any:
     rate: float = settings.lr  # type: ignore[assignment]  # with_rate has set it
-    steps = settings.epochs * (1 if settings.batch_size == "full" else -(-rows // int(settings.batch_size)))  # type: ignore[arg-type]
+    steps = settings.epochs * _steps_of_epoch(settings, rows)
     if settings.max_steps is not None:
         steps = min(steps, settings.max_steps)
     steps = max(1, steps - settings.warmup)
@@ -71,6 +76,31 @@ def _rate(settings: Settings, rows: int) -> Any:
         "cosine": lambda: optim.Cosine(rate, steps=steps),
     }[settings.schedule]()
     return optim.WarmUp(schedule, steps=settings.warmup) if settings.warmup else schedule
+
+
+def _steps_of_epoch(settings: Settings, rows: int) -> int:
+    return 1 if settings.batch_size == "full" else -(-rows // int(settings.batch_size))  # type: ignore[arg-type]
+
+
+def build_diagnostics(prepared: Prepared, parameters: int, path: Path) -> Diagnostics | None:
+    """Return the diagnostics of a training, None if none are wanted.
+
+    Args:
+        prepared: the table and the settings.
+        parameters: number of the model's parameters.
+        path: file for what is measured.
+    """
+    settings, rows = prepared.settings, len(prepared.parts["train"])
+    steps, epochs = _steps_of_epoch(settings, rows), settings.epochs
+    if settings.max_steps is not None:
+        epochs = min(epochs, -(-settings.max_steps // steps))
+    points = settings.diagnostics
+    if points is None:
+        batch = -(-rows // steps)
+        points = min(_MOST_POINTS, affordable(parameters, epochs * steps, batch, _SAMPLE))
+    if points == 0:
+        return None
+    return Diagnostics(max(1, round(epochs / points)), _SAMPLE, path)
 
 
 def build_trainer(prepared: Prepared, backend: backends.Backend) -> Trainer:

@@ -17,7 +17,7 @@ from xpnet.files import write_atomically
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["confusion_figure", "curve_figure", "predicted_figure", "save_figure"]
+__all__ = ["confusion_figure", "curve_figure", "predicted_figure", "range_figure", "save_figure"]
 
 # Of the palette of Okabe and Ito, "Color universal design", 2008.
 _BLUE, _ORANGE, _GREY = "#0072B2", "#D55E00", "#6F6F6F"
@@ -131,6 +131,33 @@ def predicted_figure(true: np.ndarray, predicted: np.ndarray, target: str, *, ti
         rasterized=len(true) > 5000,  # keeps an SVG of many rows small
     )
     axes.set(xlim=ends, ylim=ends, aspect="equal", xlabel=f"true {target}", ylabel=f"predicted {target}")
+    axes.legend(frameon=False)
+    return figure
+
+
+def range_figure(
+    rates: np.ndarray, losses: np.ndarray, smoothed: np.ndarray, suggestion: float | None, *, title: str = ""
+) -> Figure:
+    """Return the losses of a learning-rate range test over the rates, with the suggested rate marked.
+
+    Args:
+        rates: learning rates (steps,).
+        losses: loss of each step (steps,).
+        smoothed: their moving average (steps,).
+        suggestion: a rate, or None.
+        title: what was tried.
+    """
+    figure, axes = _axes(title)
+    axes.plot(rates, losses, color=_GREY, linewidth=0.8, alpha=0.6, label="each step")
+    axes.plot(rates, smoothed, color=_BLUE, linewidth=1.8, label="smoothed")
+    if suggestion is not None:
+        axes.axvline(
+            suggestion, color=_ORANGE, linestyle="--", linewidth=1.5, label=f"suggestion: {suggestion:.2g}"
+        )
+    axes.set_xscale("log")
+    low, high = smoothed.min(), smoothed.max()
+    margin = 0.1 * (high - low) or 1.0
+    axes.set(ylim=(low - margin, high + margin), xlabel="learning rate", ylabel="loss")
     axes.legend(frameon=False)
     return figure
 

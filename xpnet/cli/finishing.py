@@ -13,6 +13,7 @@ from xpnet.cli.planning import Plan
 from xpnet.cli.preparing import PARTS
 from xpnet.cli.runs import to_json
 from xpnet.files import write_atomically
+from xpnet.train import Diagnostics
 
 __all__ = ["finish"]
 
@@ -40,6 +41,9 @@ def finish(plan: Plan, seconds: float) -> dict[str, Any]:
         "stopped": _why_stopped(plan),
         "seconds": round(seconds, 3),
         "metrics": {name: part.metrics for name, part in measured.items()},
+        "verdicts": [
+            verdict for c in trainer.callbacks if isinstance(c, Diagnostics) for verdict in c.verdicts
+        ],
     }
     write_atomically(run.results, to_json(results))
     return results

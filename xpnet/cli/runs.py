@@ -27,8 +27,9 @@ class RunFolder:
 
     ``config.toml`` holds the settings with everything resolved; ``environment.json`` versions, machine,
     device and the table's fingerprint; ``encoder.json`` how the table becomes arrays; ``history.csv`` a row
-    for each epoch; ``checkpoints/`` the last and the best weights; ``train.log`` what was said;
-    ``results.json`` the results, once the training has finished; ``figures/`` the pictures.
+    for each epoch; ``diagnostics.jsonl`` what was measured in the layers; ``checkpoints/`` the last and the
+    best weights; ``train.log`` what was said; ``results.json`` the results, once the training has finished;
+    ``figures/`` the pictures.
     """
 
     def __init__(self, path: Path):
@@ -37,6 +38,7 @@ class RunFolder:
         self.environment = path / "environment.json"
         self.encoder = path / "encoder.json"
         self.history = path / "history.csv"
+        self.diagnostics = path / "diagnostics.jsonl"
         self.log = path / "train.log"
         self.results = path / "results.json"
         self.figures = path / "figures"
@@ -150,7 +152,7 @@ class RunFolder:
         """
         if not self.made:
             return
-        files = (self.log, self.config, self.environment, self.encoder)
+        files = (self.log, self.diagnostics, self.config, self.environment, self.encoder)
         with contextlib.suppress(OSError):
             for path in files:
                 path.unlink(missing_ok=True)

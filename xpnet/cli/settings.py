@@ -176,6 +176,13 @@ class Settings:
         "how steps are run: auto takes numba, if installed, for long training; or the name of a lowering; "
         "off runs the functions one by one",
     )
+    diagnostics: int | None = _setting(
+        None,
+        kinds.whole(0),
+        "Run",
+        "about how often gradients, activations and updates of each layer are measured and judged; 0 for "
+        "never; not set: 50 times, less often where that would slow down a short training",
+    )
     seed: int = _setting(0, kinds.seed(), "Run", "seed of everything that is drawn")
     out: str | None = _setting(
         None, kinds.text("DIR", "a folder"), "Run", "run folder to make; not set: runs/<name>-<date>-<time>"

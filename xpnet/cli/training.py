@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from xpnet import backends
-from xpnet.cli.building import build_optimizer, build_trainer
+from xpnet.cli.building import build_diagnostics, build_optimizer, build_trainer
 from xpnet.cli.console import message, reason
 from xpnet.cli.finishing import finish
 from xpnet.cli.keeping import Interruption, Keeper, RunLog
@@ -142,9 +142,11 @@ def _train(plan: Plan, log: RunLog, begin: Callable[[], None], *, quiet: bool) -
     """Train to the end and finish; whatever happens, the state is saved and the log says so."""
     trainer, run = plan.trainer, plan.run
     keeper = Keeper(run, log, begin)
-    trainer.callbacks = [*([] if quiet else [_progress()]), keeper]
+    diagnostics = build_diagnostics(plan.prepared, plan.parameters, run.diagnostics)
+    # behind the keeper, which makes the folder
+    trainer.callbacks = [*([] if quiet else [_progress()]), keeper, *([diagnostics] if diagnostics else [])]
     earlier, begun = sum(row["seconds"] for row in trainer.history), time.monotonic()
-    with _logged(log):
+    with _logged(log, *([] if quiet else [_Shown()])):
         try:
             _fit(plan, keeper)
             keeper.save(trainer)
@@ -203,12 +205,24 @@ def _progress() -> Callback:
     return ProgressBar() if sys.stderr.isatty() else ProgressLines()
 
 
+class _Shown(logging.Handler):
+    """Shows the library's warnings on stderr."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        message(f"warning: {record.getMessage()}")
+
+
 @contextlib.contextmanager
-def _logged(log: RunLog) -> Iterator[None]:
-    """Write what the library logs to the run's log as well."""
+def _logged(*handlers: logging.Handler) -> Iterator[None]:
+    """Hand what the library logs to the run's log, and whoever else is to see it."""
     logger = logging.getLogger("xpnet")
-    logger.addHandler(log)
+    for handler in handlers:
+        logger.addHandler(handler)
     try:
         yield
     finally:
-        logger.removeHandler(log)
+        for handler in handlers:
+            logger.removeHandler(handler)

@@ -22,7 +22,7 @@ from xpnet.train.rows import Rows
 if TYPE_CHECKING:
     from xpnet.train.trainer import Trainer
 
-__all__ = ["CompiledSteps", "compiled_steps"]
+__all__ = ["CompiledSteps", "compiled_steps", "step_seconds"]
 
 # What a step takes in NumPy, roughly, in seconds: for its calls, and for each parameter and row.
 _STEP, _PARAMETER, _PRODUCT = 60e-6, 1.5e-9, 2e-11
@@ -80,7 +80,7 @@ class CompiledSteps:
     def at_a_time(self) -> int:
         """Return how many steps are taken together: what lasts half a second, so that Ctrl-C is heard."""
         batch = self._plan.size or self._plan.rows
-        return max(1, int(0.5 / _seconds(self._layout.size, batch)))
+        return max(1, int(0.5 / step_seconds(self._layout.size, batch)))
 
     def run(self, orders: Any, count: int, *, donate: bool) -> Any:
         """Take ``count`` steps of the epoch that was begun; return their losses (count,), on the device.
@@ -121,7 +121,7 @@ class CompiledSteps:
         if lower == "auto" and trainer.backend.name == "numpy" and find_spec("numba") is not None:
             ragged = self._plan.size not in (None, batch)
             steps = trainer.epoch + 1 if ragged else self._epoch_began + len(self._plan)
-            worth = steps * _seconds(self._layout.size, batch)
+            worth = steps * step_seconds(self._layout.size, batch)
             lower = "numba" if worth > _WORTH_COMPILING else "numpy"
         known, loop = self._loops.pop(batch, ("", None))
         if loop is None or known != lower:
@@ -200,7 +200,7 @@ def compiled_steps(trainer: Trainer, train: Rows, known: CompiledSteps | None) -
     return known
 
 
-def _seconds(size: int, batch: int) -> float:
+def step_seconds(size: int, batch: int) -> float:
     """Return roughly how long NumPy takes for a step on a network of ``size`` parameters."""
     return _STEP + size * (_PARAMETER + batch * _PRODUCT)
 

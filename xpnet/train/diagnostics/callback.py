@@ -18,18 +18,37 @@ from xpnet.train.callbacks import Callback
 from xpnet.train.diagnostics.measuring import measure
 from xpnet.train.diagnostics.verdicts import judge
 from xpnet.train.rows import Rows
+from xpnet.train.steps import step_seconds
 
 if TYPE_CHECKING:
     from xpnet.train.history import History
     from xpnet.train.trainer import Trainer
 
-__all__ = ["Diagnostics"]
+__all__ = ["Diagnostics", "affordable"]
 
 _log = logging.getLogger("xpnet")
 _SYNC_SECONDS = 1.0
+_POINT_CALLS = 10  # what the calls of a log point take, in those of a step: they are not compiled
 _COLUMNS = (
     "layer", "weight_norm", "gradient_norm", "activation_rms", "dead", "saturated", "update_ratio",
 )  # fmt: skip
+
+
+def affordable(size: int, steps: int, batch: int, rows: int, *, share: float = 0.03, fewest: int = 4) -> int:
+    """Return how many log points take no more than a share of the time of a training; some, in any case.
+
+    That is estimated from sizes, not measured, so that the same training always has the same log points.
+
+    Args:
+        size: number of parameters.
+        steps: number of training steps in all.
+        batch: rows of a step.
+        rows: rows that are measured.
+        share: of the training's time.
+        fewest: returned if they take more.
+    """
+    point = _POINT_CALLS * step_seconds(0, 0) + step_seconds(size, rows) + step_seconds(size, batch)
+    return max(fewest, int(share * steps * step_seconds(size, batch) / point))
 
 
 class Diagnostics(Callback):
@@ -125,9 +144,11 @@ class Diagnostics(Callback):
         for verdict in verdicts:
             if verdict.kind not in known:
                 when = f"after epoch {trainer.epoch}" if trainer.epoch else "before the first epoch"
-                _log.warning("%s in %s, %s: %s", verdict.kind, verdict.layer, when, verdict.message)
+                where = "" if verdict.layer == "loss" else f" in {verdict.layer}"
+                _log.warning("%s%s, %s: %s", verdict.kind, where, when, verdict.message)
         layers = [{name: _finite(getattr(layer, name)) for name in _COLUMNS} for layer in measured.layers]
-        row = {"epoch": trainer.epoch, "layers": layers, "verdicts": [dataclasses.asdict(v) for v in verdicts]}
+        found = [dataclasses.asdict(verdict) for verdict in verdicts]
+        row = {"epoch": trainer.epoch, "layers": layers, "verdicts": found}
         self.rows.append(row)
         if self._writes:
             self._append(json.dumps(row) + "\n", sync=time.monotonic() >= self._synced + _SYNC_SECONDS)
@@ -149,7 +170,8 @@ class Diagnostics(Callback):
                 write_atomically(self.path, kept)
         except OSError as error:
             raise ConfigError(
-                f"Diagnostics: path '{self.path}' cannot be written ({error.strerror or error}); choose another"
+                f"Diagnostics: path: expected a file that can be written, found '{self.path}' "
+                f"({error.strerror or error}); choose another"
             ) from error
         self._writes = True
 
@@ -175,9 +197,11 @@ def _whole_rows(text: str) -> list[dict[str, Any]]:
     for line in text.splitlines():
         try:
             row = json.loads(line)
-            if not {"epoch", "layers", "verdicts"} <= row.keys() or rows and row["epoch"] <= rows[-1]["epoch"]:
-                break
+            whole = {"epoch", "layers", "verdicts"} <= row.keys()
+            follows = whole and (not rows or row["epoch"] > rows[-1]["epoch"])
         except (ValueError, AttributeError, TypeError):
+            break
+        if not follows:
             break
         rows.append(row)
     return rows

@@ -51,7 +51,8 @@ def line(
 ) -> Line:
     """Return the loss along a line through the trainer's parameters θ: L(θ + t δ).
 
-    The loss is the mean over the rows, without penalties and outside training mode. The trainer stays as it is.
+    The loss is the mean over the rows, without penalties and outside training mode. The trainer stays as it
+    is.
 
     Args:
         trainer: trained or not.
@@ -135,9 +136,9 @@ def plane(
 def filter_normalized(parameters: Parameters, seed: int = 0, *, number: int = 0) -> np.ndarray:
     """Return a random direction in which each unit's weights change by as much as they are.
 
-    A normal draw d is scaled, for each unit j with the weights wⱼ into it: δⱼ = dⱼ ‖wⱼ‖ / ‖dⱼ‖. So networks whose
-    weights differ only in scale (as ReLU and BatchNorm allow) are compared over the same range. Biases, scales
-    and shifts stay: their δ is 0.
+    A normal draw d is scaled, for each unit j with the weights wⱼ into it: δⱼ = dⱼ ‖wⱼ‖ / ‖dⱼ‖. So networks
+    whose weights differ only in scale (as ReLU and BatchNorm allow) are compared over the same range. Biases,
+    scales and shifts stay: their δ is 0.
 
     Args:
         parameters: host arrays; weights (in_features, out_features).

@@ -39,10 +39,10 @@ class GradientNoise:
 def gradient_noise(trainer: Trainer, X: Any, y: Any, *, batch_size: int = 32) -> GradientNoise:
     """Estimate signal and noise of the loss's gradient at the trainer's parameters.
 
-    The rows are drawn into K batches of ``batch_size`` = b rows, with gradients Gₖ and their mean Ḡ; left-over
-    rows are not used. With S² = Σ ‖Gₖ - Ḡ‖² / (K - 1), the estimates tr Σ = b S² and ‖G‖² = ‖Ḡ‖² - S² / K are
-    unbiased. The gradient is that of the loss, without penalties and clipping; Dropout and batch statistics
-    are as in training. The trainer stays as it is.
+    The rows are drawn into K batches of ``batch_size`` = b rows, with gradients Gₖ and their mean Ḡ; those
+    left over are not used. With S² = Σ ‖Gₖ - Ḡ‖² / (K - 1), the estimates tr Σ = b S² and
+    ‖G‖² = ‖Ḡ‖² - S² / K are unbiased. The gradient is that of the loss, without penalties and clipping; Dropout and batch
+    statistics are as in training. The trainer stays as it is.
 
     Args:
         trainer: trained or not.

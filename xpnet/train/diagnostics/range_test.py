@@ -32,7 +32,8 @@ class RangeTest:
         rates: learning rate of each step taken, float64 (steps,).
         losses: loss of each step's batch before the step, float64 (steps,).
         smoothed: their exponential moving average, corrected for its start.
-        suggestion: a tenth of the rate at which the smoothed loss is lowest; None if it has not fallen by 1 %.
+        suggestion: a tenth of the rate at which the smoothed loss is lowest; None if it has not fallen
+            by 1 %.
     """
 
     rates: np.ndarray
@@ -54,9 +55,9 @@ def learning_rate_range(
 ) -> RangeTest:
     """Take steps with a learning rate that grows from step to step, and see where the loss falls.
 
-    The rate of step k = 0, 1, … is low · (high / low)^(k / (steps - 1)). The test ends early where the loss is
-    not finite or its smoothed value is above four times its lowest. The trainer stays as it is: all is done to
-    a copy, from its present variables and optimizer's state, without its learning rate or schedule.
+    The rate of step k = 0, 1, … is low · (high / low)^(k / (steps - 1)). The test ends early where the loss
+    is not finite, or its smoothed value above four times its lowest. The trainer stays as it is: all is done
+    to a copy, from its present variables and optimizer's state, without its learning rate or schedule.
 
     Args:
         trainer: trained or not, with a first-order optimizer.
@@ -71,15 +72,15 @@ def learning_rate_range(
 
     Example:
         >>> from xpnet import Trainer, nn
-        >>> from xpnet.data import two_gaussians_arrays
-        >>> X, y = two_gaussians_arrays(n=200, seed=0)
-        >>> trainer = Trainer(nn.MLP([8], 2), "softmax_cross_entropy", "adam", backend="numpy")
+        >>> from xpnet.data import sine_arrays
+        >>> X, y = sine_arrays(n=500, seed=0)
+        >>> trainer = Trainer(nn.MLP([32], 1, activation="tanh"), "squared_error", "adam", backend="numpy")
         >>> found = learning_rate_range(trainer, X, y)
         >>> 1e-3 < found.suggestion < 1.0
         True
 
-    Sources: Smith, "Cyclical learning rates for training neural networks", WACV 2017, section 3.3; the tenth of
-    the minimum is fastai's ``lr_find``.
+    Sources: Smith, "Cyclical learning rates for training neural networks", WACV 2017, section 3.3; the tenth
+    of the minimum is that of fastai's ``lr_find``.
     """
     low, high = checks.positive("low", low), checks.positive("high", high)
     if not low < high:

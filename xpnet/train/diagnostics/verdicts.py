@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from xpnet.train.diagnostics.measuring import LayerMeasures, Measures
@@ -87,9 +87,9 @@ def vanishing_gradients(measured: Measures, history: Sequence[dict[str, Any]] = 
     return Verdict(
         "vanishing gradients",
         worst.layer,
-        f"back propagation brings {worst.signal / last.signal:.1e} of the outputs' gradient to this layer, and "
-        f"less than {VANISHING:.0e} to {_layers(low, layers)}; use ReLU or tanh in place of sigmoids, weights "
-        "drawn by he_normal or glorot_uniform, BatchNorm, or fewer layers",
+        f"back propagation brings {worst.signal / last.signal:.1e} of the outputs' gradient to this layer, "
+        f"and less than {VANISHING:.0e} to {_layers(low, layers)}; use ReLU or tanh in place of sigmoids, "
+        "weights drawn by he_normal or glorot_uniform, BatchNorm, or fewer layers",
     )
 
 
@@ -111,8 +111,9 @@ def exploding_gradients(measured: Measures, history: Sequence[dict[str, Any]] = 
     return Verdict(
         "exploding gradients",
         layers[0].layer if where == "the inputs" else worst.layer,
-        f"back propagation brings {signal / last.signal:.3g} times the outputs' gradient to {where}; use smaller "
-        "weights (he_normal, glorot_uniform), BatchNorm, standardized inputs, or clip the gradient's norm",
+        f"back propagation brings {signal / last.signal:.3g} times the outputs' gradient to {where}; use "
+        "smaller weights (he_normal, glorot_uniform), BatchNorm, standardized inputs, or clip the gradient's "
+        "norm",
     )
 
 
@@ -138,9 +139,9 @@ def plateau(measured: Measures, history: Sequence[dict[str, Any]] = ()) -> Verdi
     return Verdict(
         "plateau",
         "loss",
-        f"the loss has stood at {losses[-1]:.4g} for {epochs} epochs, and is no lower than that of a constant "
-        "prediction; try another learning rate (the range test shows which) or initialization, standardized "
-        "inputs, or momentum; or the inputs say nothing about the targets",
+        f"the loss has stood at {losses[-1]:.4g} for {epochs} epochs, and is no lower than that of a "
+        "constant prediction; try another learning rate (the range test shows which) or initialization, "
+        "standardized inputs, or momentum; or the inputs say nothing about the targets",
     )
 
 
@@ -152,13 +153,13 @@ def dead_units(measured: Measures, history: Sequence[dict[str, Any]] = ()) -> Ve
 
     Source: Stanford CS231n, "Neural networks part 1", on ReLU.
     """
-    layer = max(measured.layers, key=lambda layer: layer.dead or 0.0)
-    if (layer.dead or 0.0) < DEAD or not _unlearned(measured):
+    share, layer = _largest((layer.dead, layer) for layer in measured.layers)
+    if share < DEAD or not _unlearned(measured):
         return None
     return Verdict(
         "dead units",
-        layer.layer,
-        f"{100 * layer.dead:.0f} % of the units are 0 on every row and get no gradient; lower the learning "  # type: ignore[operator]
+        layer,
+        f"{100 * share:.0f} % of the units are 0 on every row and get no gradient; lower the learning "
         "rate, use leakyrelu or elu, he_normal weights and biases of 0, or standardized inputs",
     )
 
@@ -171,14 +172,13 @@ def saturated_units(measured: Measures, history: Sequence[dict[str, Any]] = ()) 
 
     Source: Glorot and Bengio 2010, section 3.
     """
-    hidden = measured.layers[:-1]
-    layer = max(hidden, key=lambda layer: layer.saturated or 0.0, default=None)
-    if layer is None or (layer.saturated or 0.0) < SATURATED or not _unlearned(measured):
+    share, layer = _largest((layer.saturated, layer) for layer in measured.layers[:-1])
+    if share < SATURATED or not _unlearned(measured):
         return None
     return Verdict(
         "saturated units",
-        layer.layer,
-        f"{100 * layer.saturated:.0f} % of the values are at the flat ends and let no gradient through; use "  # type: ignore[operator]
+        layer,
+        f"{100 * share:.0f} % of the values are at the flat ends and let no gradient through; use "
         "smaller weights (glorot_uniform), standardized inputs, a lower learning rate, or BatchNorm",
     )
 
@@ -209,16 +209,15 @@ def updates_too_large(measured: Measures, history: Sequence[dict[str, Any]] = ()
     Source: Bernstein et al., "On the distance between two neural networks and the stability of learning",
     NeurIPS 2020: the bound of deep relative trust.
     """
-    layers = [layer for layer in measured.layers if layer.update_ratio is not None]
-    change = math.prod(1 + layer.update_ratio for layer in layers) - 1  # type: ignore[operator]
+    change = math.prod(1 + (layer.update_ratio or 0.0) for layer in measured.layers) - 1
     if not change >= 1:
         return None
-    worst = max(layers, key=lambda layer: layer.update_ratio or 0.0)
+    ratio, layer = _largest((layer.update_ratio, layer) for layer in measured.layers)
     return Verdict(
         "updates too large",
-        worst.layer,
-        f"a step changes the weights of this layer by {100 * worst.update_ratio:.3g} % of their norm, and the "  # type: ignore[operator]
-        "outputs by up to as much as they are; lower the learning rate (about 0.1 % is usual), or clip the "
+        layer,
+        f"a step changes the weights of this layer by {ratio:.3g} of their norm, and the outputs by up to "
+        "as much as they are; lower the learning rate (about 1e-3 of the norm is usual), or clip the "
         "gradient's norm",
     )
 
@@ -231,17 +230,14 @@ def updates_too_small(measured: Measures, history: Sequence[dict[str, Any]] = ()
 
     Source: Stanford CS231n, "Neural networks part 3", ratio of weights to updates.
     """
-    layers = [layer for layer in measured.layers if layer.update_ratio]
-    if not layers or measured.epoch == 0 or not _unlearned(measured):
-        return None
-    fastest = max(layers, key=lambda layer: layer.update_ratio or 0.0)
-    if fastest.update_ratio >= SMALL_UPDATE:  # type: ignore[operator]
+    ratio, layer = _largest((layer.update_ratio, layer) for layer in measured.layers)
+    if not 0 < ratio < SMALL_UPDATE or measured.epoch == 0 or not _unlearned(measured):
         return None
     return Verdict(
         "updates too small",
-        fastest.layer,
-        f"a step changes the weights of this layer, where they change most, by {fastest.update_ratio:.1e} of "
-        "their norm; raise the learning rate (about 1e-3 of the norm is usual)",
+        layer,
+        f"a step changes the weights of this layer, where they change most, by {ratio:.1e} of their "
+        "norm; raise the learning rate (about 1e-3 of the norm is usual)",
     )
 
 
@@ -268,6 +264,11 @@ def _with_parameters(measured: Measures) -> list[LayerMeasures]:
 
 def _layers(some: Sequence[LayerMeasures], all: Sequence[LayerMeasures]) -> str:
     return f"{len(some)} of {len(all)} layers with weights"
+
+
+def _largest(shares: Iterable[tuple[float | None, LayerMeasures]]) -> tuple[float, str]:
+    """Return the largest of the numbers that there are, and the name of its layer; 0 if there are none."""
+    return max(((share, layer.layer) for share, layer in shares if share is not None), default=(0.0, ""))
 
 
 def _steps(history: Sequence[dict[str, Any]], epochs: int) -> int:
