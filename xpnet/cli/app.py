@@ -203,7 +203,8 @@ def build(arguments: Sequence[str] = ()) -> Any:
 
     _main.__annotations__["version"] = typing.Annotated[bool, version_flag]
 
-    with_choices = bool({"train", "lr-range", "graph"} & set(arguments)) and bool({"-h", "--help"} & set(arguments))
+    given = set(arguments)
+    with_choices = bool({"train", "lr-range", "graph"} & given) and bool({"-h", "--help"} & given)
     for name, command in _commands(with_choices).items():
         app.command(name, help=inspect.getdoc(command.function))(_typed(command))
     return app

@@ -41,8 +41,8 @@ def gradient_noise(trainer: Trainer, X: Any, y: Any, *, batch_size: int = 32) ->
 
     The rows are drawn into K batches of ``batch_size`` = b rows, with gradients Gₖ and their mean Ḡ; those
     left over are not used. With S² = Σ ‖Gₖ - Ḡ‖² / (K - 1), the estimates tr Σ = b S² and
-    ‖G‖² = ‖Ḡ‖² - S² / K are unbiased. The gradient is that of the loss, without penalties and clipping; Dropout and batch
-    statistics are as in training. The trainer stays as it is.
+    ‖G‖² = ‖Ḡ‖² - S² / K are unbiased. The gradient is that of the loss, without penalties and clipping;
+    Dropout and batch statistics are as in training. The trainer stays as it is.
 
     Args:
         trainer: trained or not.
