@@ -175,17 +175,23 @@ def test_training_gives_the_same_bits_with_and_without(options, compile):
 
 
 def test_on_every_backend(backend):
-    options = {**EVERYTHING, "backend": backend, "dtype": "float32", "compile": "off"}
+    # not Adam: gradients of biases before BatchNorm are 0 but for rounding, and its steps ask for signs alone
+    options = {"model": nn.MLP([5], 3, batch_norm=True), "optimizer": optim.SGD(0.1), "backend": backend,
+               "dtype": "float32"}  # fmt: skip
     without = make(**options)
-    without.fit(X, Y, epochs=2, batch_size=20)
+    without.fit(X, Y, epochs=1, batch_size=20)
     diagnostics, reference = Diagnostics(rows=32), Diagnostics(rows=32)
     trainer = make(callbacks=[diagnostics], **options)
-    trainer.fit(X, Y, epochs=2, batch_size=20)
+    trainer.fit(X, Y, epochs=1, batch_size=20)
     assert np.array_equal(host(trainer.variables.params.flat), host(without.variables.params.flat))
-    make(callbacks=[reference], **{**options, "backend": "numpy"}).fit(X, Y, epochs=2, batch_size=20)
-    for got, want in zip(diagnostics.rows, reference.rows, strict=True):
-        for one, other in zip(got["layers"], want["layers"], strict=True):
-            assert one == pytest.approx(other, rel=1e-2, abs=1e-4)  # for two epochs apart in rounding
+    make(callbacks=[reference], **{**options, "backend": "numpy"}).fit(X, Y, epochs=1, batch_size=20)
+    for row, expected in zip(diagnostics.rows, reference.rows, strict=True):
+        for one, other in zip(row["layers"], expected["layers"], strict=True):
+            assert one.pop("layer") == other.pop("layer")
+            assert [value is None for value in one.values()] == [value is None for value in other.values()]
+            numbers = [value for value in other.values() if value is not None]
+            got = [value for value in one.values() if value is not None]
+            assert got == pytest.approx(numbers, rel=1e-3, abs=1e-5)
 
 
 def test_one_transfer_at_a_log_point_and_none_between(monkeypatch):
@@ -298,8 +304,9 @@ def test_numbers_that_are_not_finite_are_none(tmp_path):
     """A file of JSON has no infinity: the square of a float32 number may be one."""
     path = tmp_path / "d.jsonl"
     trainer = make(
-        model=nn.MLP([], 1), loss="absolute_error", dtype="float32", callbacks=[Diagnostics(path=path)]
-    )
+        model=nn.MLP([], 1), loss="absolute_error", optimizer="sgd", dtype="float32",
+        callbacks=[Diagnostics(path=path)],
+    )  # fmt: skip
     trainer.fit(np.full((4, 3), 1e25), np.zeros(4), epochs=1)
     (layer,) = json.loads(path.read_text().splitlines()[0])["layers"]
     assert layer["activation_rms"] is None

@@ -77,12 +77,19 @@ HEALTHY = {
     "autoencoder into [0, 1]": (
         nn.Sequential(nn.Dense(16), nn.Tanh(), nn.Dense(64), nn.Sigmoid()), SE, optim.Adam(0.01), images, 64, 15,
     ),
+    "logistic regression from 0": (nn.MLP([], 2, weight_init="zeros"), CE, optim.SGD(0.5, momentum=0.9), gaussians, None, 10),
+    "last layer from 0": (
+        nn.Sequential(nn.Dense(32), nn.Tanh(), nn.Dense(10, weight_init="zeros")), CE, ADAM, digits, None, 20,
+    ),
     "logistic regression": (nn.MLP([], 2), CE, SGD, gaussians, 20, 30),
     "hinge": (nn.MLP([3, 5, 3], 1, activation="tanh"), "hinge", optim.Adam(0.01),
               lambda: (gaussians()[0], 2 * gaussians()[1] - 1), 20, 30),
     "spirals": (nn.MLP([32, 32], 2), CE, optim.Adam(0.01), lambda: spirals_arrays(400, seed=0), 32, 30),
 }  # fmt: skip
 
+AFTER_LARGE_UPDATES = {"dead units", "saturated units", "exploding gradients", "vanishing gradients"}
+
+# name: network, what must be found, what may follow from it
 FAULTY = {
     "20 layers of sigmoids": (
         (deep(32, 20, nn.Sigmoid(), 10, "glorot_uniform"), CE, ADAM, digits, 64, 2), {"vanishing gradients"}, (),
@@ -101,14 +108,14 @@ FAULTY = {
         {"updates too large"},
     ),
     "rate x1000, Adam": (
-        (nn.MLP([64], 10), CE, optim.Adam(1.0), digits, 64, 2), {"updates too large"}, {"dead units"},
+        (nn.MLP([64], 10), CE, optim.Adam(1.0), digits, 64, 2), {"updates too large"}, AFTER_LARGE_UPDATES,
     ),
     "rate x1000, SGD": (
-        (nn.MLP([64], 10), CE, optim.SGD(100.0), digits, 64, 2), {"updates too large"}, {"dead units"},
+        (nn.MLP([64], 10), CE, optim.SGD(100.0), digits, 64, 2), {"updates too large"}, AFTER_LARGE_UPDATES,
     ),
     "rate x1000, sine": (
         (nn.MLP([32], 1, activation="tanh"), SE, optim.Adam(10.0), sine, 32, 2), {"updates too large"},
-        {"saturated units"},
+        AFTER_LARGE_UPDATES,
     ),
     "rate / 100,000": (
         (nn.MLP([64], 10), CE, optim.Adam(1e-8), digits, 64, 2), {"updates too small"}, (),
@@ -173,7 +180,7 @@ def test_every_rule_has_a_network_with_its_fault():
 HIDDEN = LayerMeasures("0 (Dense)", 6, 1.0, 1.0, 1.0, 1.0, None, None, 1.0, 1e-3)
 ACTIVE = LayerMeasures("1 (ReLU)", 0, 0.0, 0.0, 1.0, 1.0, 0.0, 0.0, None, None)
 LAST = LayerMeasures("2 (Dense)", 3, 1.0, 1.0, 1.0, 1.0, None, None, 1.0, 1e-3)
-WELL = Measures(3, 0.9, 1.0, 1.0, (HIDDEN, ACTIVE, LAST))
+WELL = Measures(3, 60, 0.9, 1.0, 1.0, (HIDDEN, ACTIVE, LAST))
 
 
 def changed(hidden=None, active=None, last=None, **options):
@@ -225,6 +232,12 @@ def test_the_last_layer_may_be_saturated_and_its_units_alike():
 def test_small_updates_before_the_first_epoch_are_a_warm_up():
     small = changed(hidden={"update_ratio": 1e-9}, last={"update_ratio": 1e-9}, epoch=0)
     assert verdicts.judge(small) == []
+
+
+@pytest.mark.parametrize(("step", "found"), [(0, True), (1, False), (3, True)])
+def test_a_layer_that_began_at_0_grows_fast(step, found):
+    kinds = [v.kind for v in verdicts.judge(changed(hidden={"update_ratio": 1.5}, step=step))]
+    assert kinds == (["updates too large"] if found else [])
 
 
 def test_no_verdict_where_no_gradient_is_left():

@@ -66,7 +66,7 @@ class Measures:
     """What was measured at one time.
 
     Attributes:
-        epoch: epochs done.
+        epoch, step: epochs and steps done.
         loss: mean loss of the sample, without penalties.
         constant_loss: the loss if every row had the mean of the outputs: of a model that knows no inputs.
         input_signal: ‖∂L/∂X‖₂ over all rows and features.
@@ -74,6 +74,7 @@ class Measures:
     """
 
     epoch: int
+    step: int
     loss: float
     constant_loss: float
     input_signal: float
@@ -128,8 +129,14 @@ def measure(trainer: Trainer, rows: Rows, batch: Rows) -> Measures:
         _layer_measures(number, label(layer, path), spans[number], values)
         for number, (path, layer) in enumerate(parts)
     )
-    input_signal = math.sqrt(values["inputs"])
-    return Measures(trainer.epoch, values["loss"], values["constant"], input_signal, layers)
+    return Measures(
+        trainer.epoch,
+        trainer.step,
+        values["loss"],
+        values["constant"],
+        math.sqrt(values["inputs"]),
+        layers,
+    )
 
 
 class _Numbers:

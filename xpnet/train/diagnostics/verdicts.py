@@ -206,13 +206,17 @@ def identical_units(measured: Measures, history: Sequence[dict[str, Any]] = ()) 
 def updates_too_large(measured: Measures, history: Sequence[dict[str, Any]] = ()) -> Verdict | None:
     """One step may change the outputs by as much as they are: ∏ (1 + ‖Δθₗ‖/‖θₗ‖) - 1 ≥ 1 over the layers.
 
+    A layer whose weights began at 0 is after k steps in one direction no longer than these (with momentum,
+    half of them), so a ratio of up to 2 / k is no sign of anything.
+
     Source: Bernstein et al., "On the distance between two neural networks and the stability of learning",
     NeurIPS 2020: the bound of deep relative trust.
     """
-    change = math.prod(1 + (layer.update_ratio or 0.0) for layer in measured.layers) - 1
-    if not change >= 1:
+    ratios = [(layer.update_ratio or 0.0, layer) for layer in measured.layers]
+    ratios = [(ratio, layer) for ratio, layer in ratios if ratio * measured.step > 2 or measured.step == 0]
+    if not math.prod(1 + ratio for ratio, _ in ratios) >= 2:
         return None
-    ratio, layer = _largest((layer.update_ratio, layer) for layer in measured.layers)
+    ratio, layer = _largest(ratios)
     return Verdict(
         "updates too large",
         layer,
@@ -266,7 +270,7 @@ def _layers(some: Sequence[LayerMeasures], all: Sequence[LayerMeasures]) -> str:
     return f"{len(some)} of {len(all)} layers with weights"
 
 
-def _largest(shares: Iterable[tuple[float | None, LayerMeasures]]) -> tuple[float, str]:
+def _largest(shares: Iterable[tuple[Any, LayerMeasures]]) -> tuple[float, str]:
     """Return the largest of the numbers that there are, and the name of its layer; 0 if there are none."""
     return max(((share, layer.layer) for share, layer in shares if share is not None), default=(0.0, ""))
 
