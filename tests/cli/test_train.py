@@ -21,6 +21,7 @@ FILES = {
     "environment.json",
     "encoder.json",
     "history.csv",
+    "diagnostics.jsonl",
     "train.log",
     "results.json",
     "checkpoints/last.safetensors",

@@ -47,10 +47,9 @@ def deep(width, depth, activation, outputs, weights):
     return nn.Sequential(*hidden, nn.Dense(outputs))
 
 
-def times(factor, name="he_uniform"):
-    """Return an initializer whose weights are ``factor`` times those of another."""
-    draw = nn.init.get(name)
-    return lambda key, shape: factor * draw(key, shape)
+def times(factor):
+    """Return an initializer whose weights are ``factor`` times those of He."""
+    return lambda key, shape: factor * nn.init.he_uniform(key, shape)
 
 
 def dying(key, shape):
@@ -75,9 +74,12 @@ HEALTHY = {
     "sine, ReLU": (nn.MLP([32, 32], 1), SE, optim.Adam(0.01), sine, 32, 30),
     "autoencoder": (nn.MLP([32, 8, 32], 64), SE, ADAM, images, 64, 15),
     "autoencoder into [0, 1]": (
-        nn.Sequential(nn.Dense(16), nn.Tanh(), nn.Dense(64), nn.Sigmoid()), SE, optim.Adam(0.01), images, 64, 15,
+        nn.Sequential(nn.Dense(16), nn.Tanh(), nn.Dense(64), nn.Sigmoid()), SE, optim.Adam(0.01), images, 64,
+        15,
     ),
-    "logistic regression from 0": (nn.MLP([], 2, weight_init="zeros"), CE, optim.SGD(0.5, momentum=0.9), gaussians, None, 10),
+    "logistic regression from 0": (
+        nn.MLP([], 2, weight_init="zeros"), CE, optim.SGD(0.5, momentum=0.9), gaussians, None, 10,
+    ),
     "last layer from 0": (
         nn.Sequential(nn.Dense(32), nn.Tanh(), nn.Dense(10, weight_init="zeros")), CE, ADAM, digits, None, 20,
     ),
@@ -92,10 +94,12 @@ AFTER_LARGE_UPDATES = {"dead units", "saturated units", "exploding gradients", "
 # name: network, what must be found, what may follow from it
 FAULTY = {
     "20 layers of sigmoids": (
-        (deep(32, 20, nn.Sigmoid(), 10, "glorot_uniform"), CE, ADAM, digits, 64, 2), {"vanishing gradients"}, (),
+        (deep(32, 20, nn.Sigmoid(), 10, "glorot_uniform"), CE, ADAM, digits, 64, 2),
+        {"vanishing gradients"}, (),
     ),
     "10 layers of sigmoids": (
-        (deep(16, 10, nn.Sigmoid(), 10, "glorot_uniform"), CE, SGD, digits, 64, 2), {"vanishing gradients"}, (),
+        (deep(16, 10, nn.Sigmoid(), 10, "glorot_uniform"), CE, SGD, digits, 64, 2),
+        {"vanishing gradients"}, (),
     ),
     "weights x10": (
         (nn.MLP([64, 64], 10, weight_init=times(10)), CE, ADAM, digits, 64, 2), {"exploding gradients"}, (),
@@ -122,7 +126,8 @@ FAULTY = {
     ),
     "weights 0": ((nn.MLP([64], 10, weight_init="zeros"), CE, ADAM, digits, 64, 2), {"identical units"}, ()),
     "weights 1": (
-        (nn.MLP([8, 8], 1, activation="tanh", weight_init="constant"), "binary_cross_entropy", SGD, gaussians, 20, 3),
+        (nn.MLP([8, 8], 1, activation="tanh", weight_init="constant"), "binary_cross_entropy", SGD, gaussians,
+         20, 3),
         {"identical units"}, {"saturated units"},
     ),
     "a dead layer": (
@@ -131,8 +136,7 @@ FAULTY = {
         {"dead units"}, (),
     ),
     "saturated sigmoids": (
-        (nn.MLP([32, 32], 10, activation="sigmoid", weight_init=times(100, "glorot_uniform")), CE, ADAM, digits,
-         64, 1),
+        (nn.MLP([32, 32], 10, activation="sigmoid", weight_init=times(100)), CE, ADAM, digits, 64, 1),
         {"saturated units"}, {"exploding gradients"},
     ),
     "a plateau": (
@@ -204,7 +208,8 @@ AT = {
     "dead units": [({"active": {"dead": 0.75}}, {"active": {"dead": 0.74}})],
     "saturated units": [({"active": {"saturated": 0.75}}, {"active": {"saturated": 0.74}})],
     "updates too small": [
-        ({"hidden": {"update_ratio": 9e-6}, "last": {"update_ratio": 1e-7}}, {"hidden": {"update_ratio": 9e-6}}),
+        ({"hidden": {"update_ratio": 9e-6}, "last": {"update_ratio": 1e-7}},
+         {"hidden": {"update_ratio": 9e-6}}),
     ],
     "identical units": [({"hidden": {"alike": 1e-5}}, {"hidden": {"alike": 2e-5}})],
     "updates too large": [

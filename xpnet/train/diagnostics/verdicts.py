@@ -74,13 +74,16 @@ def vanishing_gradients(measured: Measures, history: Sequence[dict[str, Any]] = 
     """‖∂L/∂h‖ at a layer is below 4⁻⁵ ≈ 1e-3 of that at the outputs, in a network that has not learned.
 
     A sigmoid's slope is at most 1/4, so 4⁻⁵ is what five of them let through; with five, Glorot and Bengio
-    never saw a network leave its first plateau.
+    never saw a network leave its first plateau. A layer of zeros lets nothing through, but only until its
+    first step, so what is below one does not count.
 
     Source: lecture note 004, "Vanishing and exploding gradients"; Glorot and Bengio, "Understanding the
     difficulty of training deep feedforward neural networks", AISTATS 2010, section 3.1.
     """
     layers, last = _with_parameters(measured), measured.layers[-1]
-    low = [layer for layer in layers if layer.signal < VANISHING * last.signal]
+    zeros = [number for number, layer in enumerate(layers) if layer.weight_norm == 0]
+    reached = layers[max(zeros, default=0) :]
+    low = [layer for layer in reached if layer.signal < VANISHING * last.signal]
     if not low or not _unlearned(measured):
         return None
     worst = min(low, key=lambda layer: layer.signal)
