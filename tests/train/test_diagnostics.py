@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 
@@ -197,8 +198,9 @@ def test_on_every_backend(backend):
 def test_one_transfer_at_a_log_point_and_none_between(monkeypatch):
     counts = {"asarray": 0, "to_host": 0, "synchronize": 0}
     for name in counts:
+        original = getattr(Backend, name)
 
-        def counted(self, *args, _original=getattr(Backend, name), _name=name, **options):
+        def counted(self, *args, _original=original, _name=name, **options):
             counts[_name] += 1
             return _original(self, *args, **options)
 
@@ -212,7 +214,7 @@ def test_one_transfer_at_a_log_point_and_none_between(monkeypatch):
                 seen.append(dict(counts))
 
         make(callbacks=[*options.get("callbacks", ()), Watching()]).fit(X, Y, epochs=6, batch_size=20)
-        return [{n: b[n] - a[n] for n in counts} for a, b in zip(seen, seen[1:], strict=False)]
+        return [{n: b[n] - a[n] for n in counts} for a, b in itertools.pairwise(seen)]
 
     plain = totals()
     for epoch, (got, want) in enumerate(zip(totals(callbacks=[Diagnostics(3)]), plain, strict=True), start=2):

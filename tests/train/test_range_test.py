@@ -22,9 +22,7 @@ def test_the_steps_are_those_of_an_optimizer_with_these_rates():
     y = np.asarray([1.0, 3.0])
     model = nn.Sequential(nn.Dense(1, bias=False, weight_init="zeros"))
     trainer = make(model=model, loss="squared_error", optimizer=optim.SGD(123.0))
-    found = learning_rate_range(
-        trainer, np.ones((2, 1)), y, low=1e-3, high=1e-1, steps=5, batch_size=None
-    )
+    found = learning_rate_range(trainer, np.ones((2, 1)), y, low=1e-3, high=1e-1, steps=5, batch_size=None)
     assert found.rates == pytest.approx([10 ** (-3 + k / 2) for k in range(5)])
     w, losses, average, smoothed = 0.0, [], 0.0, []
     for k, rate in enumerate(found.rates, start=1):

@@ -33,7 +33,7 @@ class Range:
     def advice(self) -> str:
         """The suggested rate as a flag, or why there is none."""
         if self.test.suggestion is None:
-            return "none: the loss fell at no rate by 1 %; try a wider range, or more steps"
+            return "none: the loss fell clearly at no rate; try a wider range, or more steps"
         return f"--lr {self.test.suggestion:.2g}, a tenth of the rate at which the smoothed loss is lowest"
 
     def to_json(self) -> dict[str, Any]:

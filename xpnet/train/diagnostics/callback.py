@@ -186,9 +186,7 @@ class Diagnostics(Callback):
                     self._synced = time.monotonic()
         except OSError as error:
             self._writes = False
-            _log.warning(
-                "diagnostics are not written any more: '%s': %s", self.path, error.strerror or error
-            )
+            _log.warning("diagnostics are not written any more: '%s': %s", self.path, error.strerror or error)
 
 
 def _whole_rows(text: str) -> list[dict[str, Any]]:

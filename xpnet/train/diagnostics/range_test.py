@@ -21,7 +21,7 @@ __all__ = ["RangeTest", "learning_rate_range"]
 
 _SMOOTHING = 0.9  # weight of the past in the smoothed loss: about the last ten steps count
 _DIVERGED = 4.0  # times the lowest smoothed loss, as in fastai's learning-rate finder
-_FALL = 0.01  # what the loss must fall by for its minimum to mean something
+_FALL, _DEVIATIONS = 0.01, 2.0  # what the loss must fall by for its minimum to mean something
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,8 +32,8 @@ class RangeTest:
         rates: learning rate of each step taken, float64 (steps,).
         losses: loss of each step's batch before the step, float64 (steps,).
         smoothed: their exponential moving average, corrected for its start.
-        suggestion: a tenth of the rate at which the smoothed loss is lowest; None if it has not fallen
-            by 1 %.
+        suggestion: a tenth of the rate at which the smoothed loss is lowest; None if that loss is not clearly
+            below those of the first tenth of the steps: by 1 %, and by twice their standard deviation.
     """
 
     rates: np.ndarray
@@ -107,9 +107,8 @@ def learning_rate_range(
             smoothed.append(average / (1 - _SMOOTHING ** (step + 1)))
             if smoothed[-1] > _DIVERGED * min(smoothed) > 0:
                 break
-    return RangeTest(
-        rates[: len(losses)], np.asarray(losses), np.asarray(smoothed), _suggestion(rates, smoothed)
-    )
+    found = np.asarray(losses), np.asarray(smoothed)
+    return RangeTest(rates[: len(losses)], *found, _suggestion(rates, *found))
 
 
 def _with_rates(trainer: Trainer, rates: np.ndarray) -> Optimizer:
@@ -125,9 +124,9 @@ def _with_rates(trainer: Trainer, rates: np.ndarray) -> Optimizer:
     return dataclasses.replace(optimizer, learning_rate=lambda step: float(rates[step - done - 1]))
 
 
-def _suggestion(rates: np.ndarray, smoothed: list[float]) -> float | None:
-    if not smoothed:
+def _suggestion(rates: np.ndarray, losses: np.ndarray, smoothed: np.ndarray) -> float | None:
+    if len(losses) == 0:
         return None
-    lowest = int(np.argmin(smoothed))
-    fallen = smoothed[0] - smoothed[lowest] > _FALL * abs(smoothed[0])
-    return float(rates[lowest]) / 10 if fallen else None
+    lowest, first = int(np.argmin(smoothed)), losses[: -(-len(losses) // 10)]
+    clear = max(_FALL * abs(first.mean()), _DEVIATIONS * first.std())
+    return float(rates[lowest]) / 10 if smoothed[lowest] < first.mean() - clear else None
