@@ -272,8 +272,10 @@ def test_a_training_that_begins_writes_the_file_anew(tmp_path):
 
 
 def test_a_file_that_cannot_be_written(tmp_path, caplog):
-    with pytest.raises(ConfigError, match=r"path: expected a file that can be written, found '.*nowhere"):
+    with pytest.raises(ConfigError, match=r"path: expected a file in a folder that exists, found '.*nowhere"):
         make(callbacks=[Diagnostics(path=tmp_path / "nowhere" / "d.jsonl")]).fit(X, Y, epochs=1)
+    with pytest.raises(OSError, match="Is a directory"):
+        make(callbacks=[Diagnostics(path=tmp_path)]).fit(X, Y, epochs=1)
     path = tmp_path / "d.jsonl"
 
     class Removing(Callback):

@@ -76,7 +76,8 @@ class Diagnostics(Callback):
             does not apply or is not finite); and ``verdicts``, each with ``kind``, ``layer``, ``message``.
 
     Raises:
-        ConfigError: counts below 1; when ``fit`` begins: a path that cannot be written.
+        ConfigError: counts below 1; when ``fit`` begins: the folder of ``path`` is missing.
+        OSError: when ``fit`` begins: ``path`` cannot be written.
 
     Example:
         >>> from xpnet import Trainer, nn
@@ -157,23 +158,21 @@ class Diagnostics(Callback):
 
     def _continue(self, epoch: int) -> None:
         """Keep the rows up to ``epoch``: later ones are of epochs that were lost, and are trained again."""
-        text = ""
-        try:
-            if self.path is not None and self.path.exists():
-                text = self.path.read_text(encoding="utf-8", errors="replace")
-                self.rows = _whole_rows(text)
-            self.rows = [row for row in self.rows if row["epoch"] <= epoch] if epoch else []
-            if self.path is None:
-                return
-            kept = "".join(json.dumps(row) + "\n" for row in self.rows)
-            if kept != text or not self.path.exists():
-                write_atomically(self.path, kept)
-        except OSError as error:
+        if self.path is not None and not self.path.parent.is_dir():
             raise ConfigError(
-                f"Diagnostics: path: expected a file that can be written, found '{self.path}' "
-                f"({error.strerror or error}); choose another"
-            ) from error
-        self._writes = True
+                f"Diagnostics: path: expected a file in a folder that exists, found '{self.path}'; make "
+                f"'{self.path.parent}'"
+            )
+        text = None
+        if self.path is not None and self.path.exists():
+            text = self.path.read_text(encoding="utf-8", errors="replace")
+            self.rows = _whole_rows(text)
+        self.rows = [row for row in self.rows if row["epoch"] <= epoch] if epoch else []
+        if self.path is not None:
+            kept = "".join(json.dumps(row) + "\n" for row in self.rows)
+            if kept != text:
+                write_atomically(self.path, kept)
+            self._writes = True
 
     def _append(self, text: str, *, sync: bool) -> None:
         """Append to the file, so that it outlives the process, and with ``sync`` the machine."""

@@ -113,9 +113,9 @@ def learning_rate_range(
 
 def _with_rates(trainer: Trainer, rates: np.ndarray) -> Optimizer:
     """Return the trainer's optimizer with the given rates for its next steps."""
-    optimizer = trainer.optimizer
-    known = isinstance(optimizer, Optimizer) and dataclasses.is_dataclass(optimizer)
-    if not known or "learning_rate" not in {field.name for field in dataclasses.fields(optimizer)}:
+    optimizer: Any = trainer.optimizer
+    fields = dataclasses.fields(optimizer) if dataclasses.is_dataclass(optimizer) else ()
+    if not isinstance(optimizer, Optimizer) or "learning_rate" not in {field.name for field in fields}:
         raise ConfigError(
             f"learning_rate_range: expected an optimizer with a learning rate, found {optimizer!r}; choose "
             "sgd or adam, say"
