@@ -100,7 +100,8 @@ def build_diagnostics(prepared: Prepared, parameters: int, path: Path) -> Diagno
         points = min(_MOST_POINTS, affordable(parameters, epochs * steps, batch, _SAMPLE))
     if points == 0:
         return None
-    return Diagnostics(max(1, round(epochs / points)), _SAMPLE, path)
+    every = round(epochs / max(1, points - 1))  # one is before the first epoch
+    return Diagnostics(max(1, every), _SAMPLE, path)
 
 
 def build_trainer(prepared: Prepared, backend: backends.Backend) -> Trainer:

@@ -181,7 +181,7 @@ class Settings:
         kinds.whole(0),
         "Run",
         "about how often gradients, activations and updates of each layer are measured and judged; 0 for "
-        "never; not set: 50 times, less often where that would slow down a short training",
+        "never; not set: up to 50 times, but for no more than some 3 % of the time of the training",
     )
     seed: int = _setting(0, kinds.seed(), "Run", "seed of everything that is drawn")
     out: str | None = _setting(

@@ -28,7 +28,7 @@ __all__ = ["Diagnostics", "affordable"]
 
 _log = logging.getLogger("xpnet")
 _SYNC_SECONDS = 1.0
-_POINT_CALLS = 10  # what the calls of a log point take, in those of a step: they are not compiled
+_POINT_CALLS = 16  # what the calls of a log point take, in those of a step: they are not compiled
 _COLUMNS = (
     "layer", "weight_norm", "gradient_norm", "activation_rms", "dead", "saturated", "update_ratio",
 )  # fmt: skip

@@ -121,7 +121,8 @@ def _with_rates(trainer: Trainer, rates: np.ndarray) -> Optimizer:
             "sgd or adam, say"
         )
     done = 0 if trainer.opt_state is None else trainer.opt_state["step"]
-    return dataclasses.replace(optimizer, learning_rate=lambda step: float(rates[step - done - 1]))
+    rate_of = {"learning_rate": lambda step: float(rates[step - done - 1])}
+    return dataclasses.replace(optimizer, **rate_of)  # type: ignore[type-var]
 
 
 def _suggestion(rates: np.ndarray, losses: np.ndarray, smoothed: np.ndarray) -> float | None:
