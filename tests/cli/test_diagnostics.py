@@ -23,7 +23,7 @@ def rows_of(run):
         (("--diagnostics", "5"), [0, 3, 6, 9, 11]),
         (("--diagnostics", "1"), [0, 11]),
         (("--diagnostics", "1000"), list(range(12))),
-        (("--max-steps", "33", "--diagnostics", "3"), [0, 1, 2, 3]),
+        (("--max-steps", "33", "--diagnostics", "4"), [0, 1, 2, 3]),
     ],
 )
 def test_log_points(arguments, epochs, xpnet):

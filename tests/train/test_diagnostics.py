@@ -126,6 +126,14 @@ def test_gradients_of_a_network_of_many_kinds_of_layers_are_pytorchs():
         )
 
 
+def test_a_model_of_one_layer():
+    diagnostics = Diagnostics()
+    make(model=nn.Dense(3), callbacks=[diagnostics]).fit(X, Y, epochs=1)
+    (layer,) = diagnostics.rows[-1]["layers"]
+    assert layer["layer"] == "0 (Dense)"
+    assert layer["weight_norm"] > 0 < layer["update_ratio"]
+
+
 @pytest.mark.parametrize(
     ("activation", "biases", "dead", "saturated"),
     [

@@ -25,6 +25,8 @@ __all__ = ["SATURATED", "LayerMeasures", "Measures", "measure"]
 SATURATED = 0.99
 """How far out on its way from the middle to an end a sigmoid's or tanh's value counts as saturated."""
 
+_NOWHERE = slice(0, 0)
+
 # Where their value is 0 their slope is 0 too.
 _RECTIFIERS = (nn.ReLU, nn.GELU, nn.SiLU, nn.Softplus)
 
@@ -43,9 +45,10 @@ class LayerMeasures:
         dead: share of units that are 0 on every row; None unless it is ReLU, GELU, SiLU or Softplus.
         saturated: share of entries of h beyond 99 % of the way to an end, where the slope is below a fiftieth
             of its largest value; None unless it is Sigmoid or Tanh.
-        alike: the largest difference between units, in h and in ∂L/∂h, relative to the largest entry: 0 if
-            all units do the same and are told the same; None for a single unit.
-        update_ratio: ‖Δθ‖₂ / ‖θ‖₂ of a step that the trainer would take now on these rows; None without
+        alike: how far units differ from the first one, in h or in ∂L/∂h, whichever is more, relative to the
+            norm of that: 0 if all units do the same and are told the same. None for a single unit, and
+            without parameters.
+        update_ratio: ‖Δθ‖₂ / ‖θ‖₂ of the step that the trainer would take now; None without
             parameters, where they are all 0, and for optimizers that take no such steps.
     """
 
@@ -115,6 +118,9 @@ def measure(trainer: Trainer, rows: Rows, batch: Rows) -> Measures:
     for number in reversed(range(len(parts))):
         layer, y = parts[number][1], outputs[number]
         _measure_output(found, number, layer, y, cotangent)
+        if spans[number] != _NOWHERE and len(y.shape) == 2 and y.shape[1] > 1:
+            found.add_squares((number, "outputs apart"), [y - y[:, :1]])
+            found.add_squares((number, "signals apart"), [cotangent - cotangent[:, :1]])
         gradient, cotangent, _ = pullbacks[number](cotangent)
         found.add_squares((number, "gradient"), leaves(gradient))
         found.add_squares((number, "weight"), [params.flat[spans[number]]])
@@ -126,7 +132,7 @@ def measure(trainer: Trainer, rows: Rows, batch: Rows) -> Measures:
             found.add_squares((number, "update"), [change[span]])
     values = found.fetch(trainer.backend)
     layers = tuple(
-        _layer_measures(number, label(layer, path), spans[number], values)
+        _layer_measures(number, label(layer, path), spans[number], math.prod(outputs[number].shape), values)
         for number, (path, layer) in enumerate(parts)
     )
     return Measures(
@@ -175,7 +181,7 @@ def _span(layout: Any, path: tuple[str, ...]) -> slice:
     own = [
         part for name, (part, _) in zip(layout.names, layout.slices, strict=True) if name.startswith(prefix)
     ]
-    return slice(own[0].start, own[-1].stop) if own else slice(0, 0)
+    return slice(own[0].start, own[-1].stop) if own else _NOWHERE
 
 
 def _inside(tree: dict[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
@@ -200,27 +206,18 @@ def _mean_of_rows(outputs: Any) -> Any:
 
 def _measure_output(found: _Numbers, number: int, layer: Layer, y: Any, cotangent: Any) -> None:
     xp = array_namespace(y)
-    found.add((number, "rms"), xp.sqrt(xp.mean(y * y)))
+    found.add_squares((number, "outputs"), [y])
     found.add_squares((number, "signal"), [cotangent])
     if isinstance(layer, _RECTIFIERS):
         found.add((number, "dead"), _share(~xp.any(y != 0, axis=0), y.dtype))
     elif isinstance(layer, (nn.Sigmoid, nn.Tanh)):
         middle, half = (0.5, 0.5) if isinstance(layer, nn.Sigmoid) else (0.0, 1.0)
         found.add((number, "saturated"), _share(xp.abs(y - middle) > SATURATED * half, y.dtype))
-    if len(y.shape) == 2 and y.shape[1] > 1:
-        found.add((number, "alike"), xp.maximum(_difference(y), _difference(cotangent)))
 
 
 def _share(truths: Any, dtype: Any) -> Any:
     xp = array_namespace(truths)
     return xp.mean(xp.astype(truths, dtype))
-
-
-def _difference(x: Any) -> Any:
-    """Return the largest difference of a column of x to the first, relative to the largest entry."""
-    xp = array_namespace(x)
-    largest = xp.max(xp.abs(x))
-    return xp.max(xp.abs(x - x[:, :1])) / xp.where(largest > 0, largest, xp.ones_like(largest))
 
 
 def _next_parameters(trainer: Trainer, batch: Rows) -> Any:
@@ -232,18 +229,27 @@ def _next_parameters(trainer: Trainer, batch: Rows) -> Any:
     return other.variables.params.flat  # type: ignore[union-attr]
 
 
-def _layer_measures(number: int, name: str, span: slice, values: dict[Any, float]) -> LayerMeasures:
-    weight = math.sqrt(values.get((number, "weight"), 0.0))
-    update = values.get((number, "update"))
+def _layer_measures(
+    number: int, name: str, span: slice, entries: int, values: dict[Any, float]
+) -> LayerMeasures:
+    def norm(what: str) -> float:
+        return math.sqrt(values.get((number, what), 0.0))
+
+    outputs, signal, weight = norm("outputs"), norm("signal"), norm("weight")
+    apart = [
+        norm(f"{what} apart") / (size or 1.0)
+        for what, size in (("outputs", outputs), ("signals", signal))
+        if (number, f"{what} apart") in values
+    ]
     return LayerMeasures(
         layer=name,
         parameters=span.stop - span.start,
         weight_norm=weight,
-        gradient_norm=math.sqrt(values.get((number, "gradient"), 0.0)),
-        activation_rms=values[number, "rms"],
-        signal=math.sqrt(values[number, "signal"]),
+        gradient_norm=norm("gradient"),
+        activation_rms=outputs / math.sqrt(entries),
+        signal=signal,
         dead=values.get((number, "dead")),
         saturated=values.get((number, "saturated")),
-        alike=values.get((number, "alike")),
-        update_ratio=math.sqrt(update) / weight if update is not None and weight > 0 else None,
+        alike=max(apart, default=None),
+        update_ratio=norm("update") / weight if (number, "update") in values and weight > 0 else None,
     )

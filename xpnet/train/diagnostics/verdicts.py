@@ -190,7 +190,7 @@ def identical_units(measured: Measures, history: Sequence[dict[str, Any]] = ()) 
     """All units of a hidden layer give the same outputs and are told the same gradients.
 
     Then their weights in and out are equal (or all 0), get equal updates, and stay equal for ever: the layer
-    is worth one unit. Up to 1e-5 of the largest value, as sums of equal numbers may be rounded differently.
+    is worth one unit. Up to 1e-5 of their norm, as sums of equal numbers may be rounded differently.
 
     Source: lecture note 004, homework 1: all weights zero, all weights one, random weights.
     """
