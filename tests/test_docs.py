@@ -14,6 +14,7 @@ README = (ROOT / "README.md").read_text()
 GUIDE = (ROOT / "docs" / "guide.md").read_text()
 ADDING = (ROOT / "docs" / "adding.md").read_text()
 BACKPROPAGATION = (ROOT / "docs" / "backpropagation.md").read_text()
+SECOND_ORDER = (ROOT / "docs" / "second-order.md").read_text()
 
 # What the guide's examples take as given.
 _GIVEN = """
@@ -36,7 +37,9 @@ from xpnet.autodiff.functions import softplus
 from xpnet.autodiff.rules.compounds import _log_softmax
 from xpnet.autodiff.rules.rule import RULES, composed, elementwise, rule
 from xpnet.backends import array_namespace
-from xpnet.losses import _difference, _loss, _row_sum, get
+from xpnet.losses import get
+from xpnet.losses.functions import _difference
+from xpnet.losses.making import register, row_sum
 from xpnet.nn.activations import _Activation, activation
 for shown in ("tanh", "multiply", "log_softmax", "linalg.outer"):
     RULES.pop(shown)
@@ -71,13 +74,14 @@ def test_every_link_leads_somewhere() -> None:
                 assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
-@pytest.mark.parametrize("page", ["README", "guide", "adding", "backpropagation"])
+@pytest.mark.parametrize("page", ["README", "guide", "adding", "backpropagation", "second-order"])
 def test_python_examples_run(page: str, tmp_path: Path) -> None:
     text, given, then = {
         "README": (README, "", ""),
         "guide": (GUIDE, _GIVEN, ""),
         "adding": (ADDING, _WHERE, _THEN),
         "backpropagation": (BACKPROPAGATION, "", ""),
+        "second-order": (SECOND_ORDER, "", ""),
     }[page]
     examples = blocks(text, "python")
     assert examples

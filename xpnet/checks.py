@@ -13,13 +13,16 @@ xpnet.errors.ConfigError: l2: expected a finite number of at least 0, found -1; 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from numbers import Integral, Real
 from typing import Any
 
 from xpnet.errors import ConfigError
 
-__all__ = ["count", "flag", "fraction", "not_negative", "number", "positive"]
+__all__ = ["count", "flag", "fraction", "interval", "not_negative", "number", "positive"]
+
+_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 def number(expected: str, allowed: Callable[[float], bool]) -> Callable[..., float]:
@@ -55,3 +58,21 @@ def flag(label: str, value: Any, remedy: str = "correct it") -> bool:
     if isinstance(value, bool):
         return value
     raise ConfigError(f"{label}: expected True or False, found {value!r}; {remedy}")
+
+
+def interval(label: str, value: Any, remedy: str = "correct it") -> tuple[int | None, float | None]:
+    """Return what separates two saves: a number of epochs or else of seconds, the other one None.
+
+    >>> interval("every", 5), interval("every", "1.5m")
+    ((5, None), (None, 90.0))
+    """
+    if isinstance(value, str):
+        match = re.fullmatch(r"(\d+|\d*\.\d+)([smh])", value.strip())
+        if match and float(match[1]) > 0:
+            return None, float(match[1]) * _SECONDS[match[2]]
+    elif isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= 1:
+        return int(value), None
+    raise ConfigError(
+        f"{label}: expected a number of epochs, at least 1, or a time such as '30s', '5m' or '2h', found "
+        f"{value!r}; {remedy}"
+    )

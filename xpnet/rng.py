@@ -5,8 +5,8 @@ The generator is Threefry-2x32 with 20 rounds (Salmon et al., "Parallel random n
 alone, so nothing has to be stored but the seed and where the training stands. Keys are derived by
 folding words into one another: ``key(seed).fold("dropout", layer, step)``.
 
-Weights and shuffles are drawn on the host; :func:`bernoulli` draws on the device of its array,
-in array operations of the standard, with the same bits everywhere.
+Weights and shuffles are drawn on the host; :func:`bernoulli` and :func:`normal_vector` draw on the device of
+their arrays, in array operations of the standard, with the same bits everywhere.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ __all__ = [
     "bits",
     "key",
     "normal",
+    "normal_vector",
     "permutation",
     "permutations",
     "threefry",
@@ -184,6 +185,20 @@ def normal(key: Key, shape: Sequence[int], mean: float = 0.0, std: float = 1.0) 
     angle = 2 * np.pi * uniform(key.fold("angle"), (half,))
     drawn = np.concatenate([radius * np.cos(angle), radius * np.sin(angle)])[:size]
     return mean + std * np.reshape(drawn, tuple(shape))
+
+
+def normal_vector(key: Key, size: int, *, dtype: Any, xp: Any, device: Any = None) -> Any:
+    """Return ``size`` standard normal numbers, drawn on ``device`` in array operations, by Box and Muller.
+
+    The words are the same on every device; logarithms and cosines may differ in the last place.
+    """
+    half = (size + 1) // 2
+    words = bits(key, (2 * half,), xp=xp, device=device) >> 9
+    xp = array_namespace(words)
+    uniform = (xp.astype(words, dtype) + 1.0) * 2.0**-23  # above 0, at most 1, exact in every dtype
+    radius = xp.sqrt(-2.0 * xp.log(uniform[:half]))
+    angle = (2.0 * math.pi) * uniform[half:]
+    return xp.concat([radius * xp.cos(angle), radius * xp.sin(angle)])[:size]
 
 
 def permutation(key: Key, n: int) -> np.ndarray:

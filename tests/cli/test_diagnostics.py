@@ -74,3 +74,15 @@ def test_a_resumed_run_has_the_rows_of_one_in_one_go(xpnet, monkeypatch):
         file.write('{"epoch": 3, "lay')
     assert xpnet("resume", "run").code == 0
     assert rows_of("run") == rows_of("straight")
+
+
+def test_the_rows_are_those_of_the_best_restart(xpnet):
+    """Each restart is measured on its own; what stays is that of the one that is kept."""
+    arguments = ("two-gaussians", "--restarts", "3", *FAST)
+    assert xpnet("train", *arguments, "--out", "run").code == 0
+    seed = json.loads(Path("run/results.json").read_text())["restarts"]["seed"]
+    assert xpnet("train", "two-gaussians", *FAST, "--seed", seed, "--out", "alone").code == 0
+    kept, alone = rows_of("run"), rows_of("alone")
+    assert [row["epoch"] for row in kept] == [row["epoch"] for row in alone] == [0, 1, 2]
+    weights = {row["layers"][0]["weight_norm"] for row in (kept[0], alone[0])}
+    assert len(weights) == 1

@@ -16,7 +16,7 @@ from xpnet.optim import SCHEDULES
 # setting: (flag text, its value, TOML value of a wrong type, flag text of a wrong value)
 CASES = {
     "data": ("a.csv", "a.csv", 3, ""),
-    "target": ("y", "y", ["y"], ""),
+    "target": (["a", "b"], ("a", "b"), [1], ""),
     "task": ("Regression", "regression", 1, "clustering"),
     "drop": (["a", "b"], ("a", "b"), 1, [""]),
     "categorical": (["a"], ("a",), [1], [""]),
@@ -29,6 +29,8 @@ CASES = {
     "dropout": ("0.5", 0.5, "0.5", "1"),
     "batch_norm": (True, True, 1, None),
     "loss": ("huber", "huber", False, "hubert"),
+    "loss_option": ("delta=0.5", {"delta": 0.5}, {"delta": "x"}, "delta"),
+    "class_weight": ("Balanced", "balanced", {"a": -1}, "a=-1"),
     "optimizer": ("SGD", "sgd", {"name": "sgd"}, "adm"),
     "lr": ("1e-2", 0.01, "fast", "-0.1"),
     "momentum": ("0.9", 0.9, [], "1"),
@@ -36,7 +38,11 @@ CASES = {
     "schedule": ("cosine", "cosine", 0, "cosinus"),
     "warmup": ("10", 10, 1.5, "-1"),
     "weight_decay": ("0.1", 0.1, "x", "-0.1"),
-    "l2": ("0", 0.0, None, "-1"),
+    "l1": ("weights=0.1, 0.bias=2", {"weights": 0.1, "0.bias": 2.0}, [1], "0=-1"),
+    "l2": ("0", 0.0, None, "weights=x"),
+    "max_norm": ("2", 2.0, True, "0"),
+    "label_smoothing": ("0.1", 0.1, "x", "1"),
+    "gradient_noise": ("0.1", 0.1, "x", "-1"),
     "clip_norm": ("1", 1.0, True, "0"),
     "clip_value": ("1", 1.0, True, "inf"),
     "epochs": ("7", 7, 7.0, "0"),
@@ -44,11 +50,15 @@ CASES = {
     "batch_size": ("full", "full", 3.5, "0"),
     "batches": ("fixed", "fixed", 1, "shuffled"),
     "patience": ("3", 3, "3", "0"),
+    "min_delta": ("0.01", 0.01, "x", "-1"),
     "device": ("torch:cpu", "torch:cpu", 0, ""),
     "dtype": ("float64", "float64", 64, "float16"),
     "compile": ("off", "off", 1, "jit"),
     "diagnostics": ("0", 0, 1.5, "-1"),
     "seed": ("12", 12, 1.5, "-1"),
+    "restarts": ("3", 3, "3", "0"),
+    "save_every": ("30s", "30s", 1.5, "0"),
+    "keep_last": ("3", 3, "3", "0"),
     "out": ("folder", "folder", 1, ""),
 }
 
@@ -91,6 +101,46 @@ def test_toml_of_the_wrong_type(name, folder):
     Path("run.toml").write_text(f"{key} = {shown}\n")
     with pytest.raises(ConfigError, match=rf"'run.toml', key '{key}': expected .*, found "):
         resolve({}, "run.toml")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("none", "none"),
+        ("a=1", {"a": 1.0}),
+        ("a=1,b=0.5", {"a": 1.0, "b": 0.5}),
+        ("a, or b=1,c=2,d,e=3", {"a, or b": 1.0, "c": 2.0, "d,e": 3.0}),
+        ("a=b=2", {"a=b": 2.0}),
+    ],
+)
+def test_weights_by_name(text, value, folder):
+    settings = resolve({"class_weight": text})
+    assert settings.class_weight == value
+    Path("run.toml").write_text(to_toml(settings))
+    assert resolve({}, "run.toml") == settings
+
+
+@pytest.mark.parametrize("text", ["a", "=1", "a=1,", "a=1,a=2", "a=x", "a=nan", "a,=1,b"])
+def test_weights_that_cannot_be_meant(text):
+    with pytest.raises(ConfigError, match=r"--class-weight: expected 'none', 'balanced', or a number"):
+        resolve({"class_weight": text})
+
+
+@pytest.mark.parametrize("text", ["mine.py:f", "package.module:f", "C:\\losses.py:f"])
+def test_places_of_code(text):
+    assert resolve({"loss": text}).loss == text
+
+
+@pytest.mark.parametrize("text", ["mine.py:3", ":f", "f.py:"])
+def test_places_that_cannot_be_meant(text):
+    with pytest.raises(ConfigError, match=r"expected one of the known names, file.py:function or module"):
+        resolve({"loss": text})
+
+
+def test_one_target_is_a_text(folder):
+    Path("run.toml").write_text('target = ["a"]\n')
+    assert resolve({}, "run.toml") == resolve({"target": ["a"]}) == Settings(target="a")
+    assert 'target = "a"\n' in to_toml(Settings(target="a"))
 
 
 def test_flags_win_over_the_file_and_the_file_over_defaults(folder):

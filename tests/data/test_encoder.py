@@ -272,7 +272,7 @@ BAD_FITS = {
         r"no column 'color'; did you mean 'colour'\?",
     ),
     "no such column to drop": (table(), {"drop": ["sizes"]}, r"no column 'sizes'; did you mean 'size'\?"),
-    "target dropped": (table(), {"drop": ["kind"]}, "'kind' is the target"),
+    "target dropped": (table(), {"drop": ["kind"]}, "'kind' is a target"),
     "target categorical": (table(), {"categorical": ["kind"]}, "--task"),
     "no features": (table().select("kind"), {}, "no column besides the target"),
     "no rows": (table(), {"rows": []}, "no training rows"),

@@ -87,7 +87,7 @@ def damaged(path, value):
 
 
 DAMAGED = {
-    "newer": (["format"], 2, "format is 2; this version reads format 1"),
+    "newer": (["format"], 3, "format is 3; this version reads formats up to 2"),
     "no version": (["format"], KeyError, "format is None"),
     "no columns": (["columns"], KeyError, "lacks 'columns'"),
     "empty columns": (["columns"], [], "needs columns"),

@@ -48,6 +48,8 @@ def flat(trainer: Trainer) -> np.ndarray:
 
 
 def _host(trainer: Trainer, tree: Any) -> list[np.ndarray]:
+    if isinstance(tree, dict):
+        tree = [tree[name] for name in sorted(tree)]
     return [
         np.asarray(trainer.backend.to_host(x)) if hasattr(x, "shape") else np.asarray(x) for x in leaves(tree)
     ]

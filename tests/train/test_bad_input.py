@@ -83,6 +83,13 @@ def bad_settings() -> list[Bad]:
         row("l2 nan", ConfigError, "l2: expected a finite number", l2=float("nan")),
         row("l2 text", ConfigError, "l2: expected a finite number .* found '0.1'", l2="0.1"),
         row("l2 none", ConfigError, "l2: .* found None", l2=None),
+        row("l1 named negative", ConfigError, r"l1\['0'\]: .* at least 0, found -1", l1={"0": -1}),
+        row("max_norm zero", ConfigError, "max_norm: .* above 0, found 0; .* pass None", max_norm=0),
+        row("smoothing whole", ConfigError, "label_smoothing: .* below 1, found 1", label_smoothing=1),
+        row("smoothing of values", ConfigError, "label_smoothing: .* found squared_error; leave it out",
+            loss="squared_error", label_smoothing=0.1),
+        row("smoothing of scores", ConfigError, "found multiclass_hinge", loss="multiclass_hinge", label_smoothing=0.1),
+        row("noise negative", ConfigError, "gradient_noise: .* at least 0, found -1", gradient_noise=-1),
         row("clip_norm zero", ConfigError, "clip_norm: .* above 0, found 0; .* pass None", clip_norm=0),
         row("clip_value negative", ConfigError, "clip_value: .* above 0, found -1", clip_value=-1),
         row("clip infinite", ConfigError, "clip_norm: .* found inf", clip_norm=float("inf")),
@@ -303,7 +310,7 @@ def test_a_loss_that_gives_no_number():
     def rows(outputs, targets, *, sample_weight=None):
         return losses.softmax_cross_entropy(outputs, targets) * np.ones(3)
 
-    with pytest.raises(XpnetError, match=r"expected a 0-d array as result, found shape \(3,\)"):
+    with pytest.raises(XpnetError, match=r"loss rows: expected a 0-d array .*, found shape \(3,\)"):
         make(loss=rows).fit(X, Y, epochs=1)
 
 

@@ -21,6 +21,8 @@ DRAWN = nn.MLP([5], 3, activation="tanh", dropout=0.3, batch_norm=True)
 
 SETTINGS = {
     "plain": {},
+    "regular": {"l1": {"0": 0.01, "biases": 0.1}, "max_norm": 0.7, "label_smoothing": 0.1,
+                "gradient_noise": 0.1},
     "everything": {"model": DRAWN, "l2": 0.01, "clip_norm": 0.5, "clip_value": 0.2, "metrics": ["accuracy"],
                    "optimizer": optim.SGD(optim.WarmUp(optim.Cosine(0.1, steps=30), steps=3), momentum=0.9)},
     "fixed": {"batches": "fixed", "seed": 2**63},
@@ -31,8 +33,9 @@ SETTINGS = {
 
 
 KEPT = (
-    "model", "loss", "optimizer", "dtype", "seed", "key", "compile", "l2", "clip_norm", "clip_value",
-    "batches", "max_steps", "patience", "min_delta", "restore_best", "input_shape", "metrics",
+    "model", "loss", "optimizer", "dtype", "seed", "key", "compile", "l1", "l2", "max_norm",
+    "label_smoothing", "gradient_noise", "clip_norm", "clip_value", "batches", "max_steps", "patience",
+    "min_delta", "restore_best", "input_shape", "metrics",
 )  # fmt: skip
 
 
@@ -178,7 +181,7 @@ OWN = {
     "model": nn.Sequential(_Doubled(), nn.Dense(3)),
 }
 MORE = [
-    ("loss", functools.partial(losses.softmax_cross_entropy)),
+    ("loss", functools.partial(own_loss)),
     ("optimizer", optim.SGD(lambda step: 0.1 / step)),
     ("model", nn.Dense(3, weight_init=lambda key, shape: np.ones(shape))),
     ("model", nn.Sequential(_Loose(3.0), nn.Dense(3))),
@@ -227,7 +230,7 @@ def test_an_optimizer_state_that_cannot_be_written(tmp_path):
     @dataclasses.dataclass(frozen=True)
     class Hoarding(optim.SGD):
         def init(self, params):
-            return {**super().init(params), "seen": [params.flat]}
+            return {**super().init(params), "seen": {1, 2}}
 
         def update(self, grads, state, params):
             params, after = super().update(grads, state, params)

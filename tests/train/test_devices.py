@@ -15,7 +15,8 @@ X, Y = class_data(40)
 TRAININGS = {
     "plain": {"model": nn.MLP([6], 3, activation="tanh"), "optimizer": optim.Adam(0.02)},
     "regular": {"model": nn.MLP([6], 3, activation="tanh"), "optimizer": optim.SGD(0.1, momentum=0.9),
-                "l2": 0.01, "clip_norm": 0.5, "clip_value": 0.3, "batches": "fixed"},
+                "l1": {"0": 0.001}, "l2": 0.01, "max_norm": 0.8, "label_smoothing": 0.1,
+                "gradient_noise": 0.01, "clip_norm": 0.5, "clip_value": 0.3, "batches": "fixed"},
     "drawn": {"model": nn.MLP([8], 3, activation="softplus", dropout=0.3, batch_norm=True),
               "optimizer": optim.RMSProp(0.01)},
 }  # fmt: skip

@@ -304,9 +304,9 @@ def test_each_verdict_is_logged_once(caplog):
     diagnostics = Diagnostics()
     with caplog.at_level(logging.WARNING, "xpnet"):
         make(model=nn.MLP([4], 3, weight_init="zeros"), callbacks=[diagnostics]).fit(X, Y, epochs=4)
-    assert [record.getMessage().partition(":")[0] for record in caplog.records] == [
-        "identical units in 0 (Dense), before the first epoch"
-    ]
+    told = [record.getMessage().partition(":")[0] for record in caplog.records]
+    assert told.count("identical units in 0 (Dense), before the first epoch") == 1
+    assert len([line for line in told if line.startswith("identical units")]) == 1
     assert all([v["kind"] for v in row["verdicts"]] == ["identical units"] for row in diagnostics.rows)
     (verdict,) = diagnostics.verdicts
     assert (verdict["epoch"], verdict["kind"], verdict["layer"]) == (0, "identical units", "0 (Dense)")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 
+from tests.support import widest
 from tests.train.support import class_data, make, value_data
 from xpnet import nn
 from xpnet.backends import array_namespace
 from xpnet.errors import ConfigError
-from xpnet.train import METRICS, accuracy, r2
+from xpnet.train import METRICS, accuracy, metrics, r2
 from xpnet.train.metrics import entry_accuracy
 
 RANDOM = np.random.default_rng(0)
@@ -67,8 +70,93 @@ def test_r2_of_a_constant_target(reference, constant, off, dtype):
         assert found == pytest.approx(reference.r2_score(true, predicted))
 
 
+RARE = np.where(RANDOM.random(40) < 0.1, 3, RANDOM.integers(2, size=40))  # no class 2
+BITS = (RANDOM.normal(size=(40, 4)) > 0.5).astype(int)
+NO_BITS = BITS * np.asarray([1, 1, 0, 1])
+
+
+@pytest.mark.parametrize("labels", [LABELS, RARE, LABELS[:, None], np.eye(4)[RARE], RARE.astype(np.int8)])
+def test_metrics_of_classes(reference, labels):
+    plain = labels.argmax(axis=1) if labels.shape == SCORES.shape else labels.reshape(-1)
+    scores = np.where(np.arange(4) == 2, -9.0, SCORES) if labels is RARE else SCORES
+    predicted = scores.argmax(axis=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # scikit-learn's: classes that are predicted and not true
+        want = reference.balanced_accuracy_score(plain, predicted)
+    assert float(metrics.balanced_accuracy(scores, labels)) == pytest.approx(want)
+    assert float(metrics.f1(scores, labels)) == pytest.approx(
+        reference.f1_score(plain, predicted, average="macro")
+    )
+
+
+@pytest.mark.parametrize("true", [LABELS > 1, SIGNS, (LABELS > 1)[:, None] * 1.0])
+def test_metrics_of_two_classes_on_one_output(reference, true):
+    plain, predicted = true.reshape(-1) > 0, SCORES[:, 0] > 0
+    for function in (metrics.balanced_accuracy, metrics.label_balanced_accuracy):
+        assert float(function(SCORES[:, :1], true)) == pytest.approx(
+            reference.balanced_accuracy_score(plain, predicted)
+        )
+    for function in (metrics.f1, metrics.label_f1):
+        assert float(function(SCORES[:, 0], true)) == pytest.approx(
+            reference.f1_score(plain, predicted, average="macro")
+        )
+
+
+@pytest.mark.parametrize("bits", [BITS, NO_BITS, 2 * BITS - 1, BITS.astype(bool)])
+def test_metrics_of_several_labels(reference, bits):
+    plain, predicted = (bits > 0).astype(int), (SCORES > 0).astype(int)
+    for average in ("macro", "micro"):
+        function = metrics.label_f1 if average == "macro" else metrics.f1_micro
+        want = reference.f1_score(plain, predicted, average=average, zero_division=0)
+        assert float(function(SCORES, bits)) == pytest.approx(want)
+    assert float(metrics.subset_accuracy(SCORES, bits)) == reference.accuracy_score(plain, predicted)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # as above
+        each = [reference.balanced_accuracy_score(plain[:, i], predicted[:, i]) for i in range(4)]
+    assert float(metrics.label_balanced_accuracy(SCORES, bits)) == pytest.approx(np.mean(each))
+
+
+def test_nothing_true_and_nothing_predicted():
+    outputs, targets = -np.ones((5, 2)), np.zeros((5, 2))
+    assert float(metrics.f1_micro(outputs, targets)) == float(metrics.label_f1(outputs, targets)) == 0
+    assert float(metrics.label_balanced_accuracy(outputs, targets)) == 1
+    assert float(metrics.f1(outputs[:, 0], targets[:, 0])) == 1  # of the one class that there is
+
+
+@pytest.mark.parametrize("columns", [None, 1, 3])
+def test_errors_of_values(reference, columns):
+    shape = (40,) if columns is None else (40, columns)
+    true = RANDOM.normal(size=shape)
+    predicted = true + 0.3 * RANDOM.normal(size=shape)
+    assert float(metrics.mae(predicted, true)) == pytest.approx(
+        reference.mean_absolute_error(true, predicted)
+    )
+    assert float(metrics.rmse(predicted, true)) == pytest.approx(
+        reference.root_mean_squared_error(true, predicted)
+    )
+
+
+@pytest.mark.parametrize("name", sorted(METRICS))
+def test_metrics_on_every_backend(name, backend):
+    dtype = widest(backend)
+    values = name in ("mae", "r2", "rmse")
+    cases = [("values", SCORES, SCORES[::-1].copy())] if values else [("binary", SCORES, BITS)]
+    if name in ("accuracy", "balanced_accuracy", "f1"):
+        cases += [("classes", SCORES, LABELS), ("binary", SCORES[:, :1], BITS[:, 0])]
+    for kind, outputs, targets in cases:
+        _, function = metrics.get(name, kind)
+        whole = targets.dtype.kind == "i"
+        y = backend.asarray(targets) if whole else backend.asarray(targets, dtype=dtype)
+        found = function(backend.asarray(outputs, dtype=dtype), y)
+        assert tuple(found.shape) == ()
+        assert found.dtype == backend.dtype(dtype)
+        assert float(found) == pytest.approx(float(function(outputs, targets)), rel=1e-5)
+
+
 def test_every_metric_is_tested_here():
-    assert set(METRICS) == {"accuracy", "r2"}
+    assert set(METRICS) == {
+        "accuracy", "balanced_accuracy", "f1", "f1_micro", "mae", "r2", "rmse", "subset_accuracy",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(

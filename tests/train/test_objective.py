@@ -40,17 +40,6 @@ def test_l2_is_in_loss_and_gradient_and_spares_biases(l2):
     np.testing.assert_allclose(start["bias"] - end["bias"], db, atol=1e-12)
 
 
-def test_l2_spares_scales_and_shifts_too():
-    model = nn.Sequential(nn.Dense(4), nn.BatchNorm(), nn.LayerNorm(), nn.Dense(3, bias=False))
-    trainer = make(model=model, l2=0.1)
-    trainer.fit(X, Y, epochs=1)
-    mask = trainer._mask_weights()
-    for (part, _), name in zip(
-        trainer.variables.params.layout.slices, trainer.variables.params.layout.names, strict=True
-    ):
-        assert (mask[part] == name.endswith("weight")).all(), name
-
-
 def test_the_penalty_is_no_part_of_an_evaluation():
     trainer = make(l2=10.0)
     history = trainer.fit(X, Y, epochs=1, validation=(X, Y))

@@ -45,7 +45,8 @@ class AtSteps(Callback):
 
 OPTIONS = {
     "plain": {},
-    "everything": {"model": nn.MLP([5], 3, dropout=0.2, batch_norm=True), "l2": 0.1, "clip_norm": 1.0,
+    "everything": {"model": nn.MLP([5], 3, dropout=0.2, batch_norm=True), "l1": 0.1, "l2": 0.1,
+                   "clip_norm": 1.0, "max_norm": 0.5, "gradient_noise": 0.1, "label_smoothing": 0.1,
                    "clip_value": 1.0, "metrics": ["accuracy"], "optimizer": optim.SGD(optim.Inverse(0.1))},
 }  # fmt: skip
 
@@ -64,7 +65,8 @@ def test_within_an_epoch_nothing_is_sent(crossings, size, name, compile):
         assert first == last
     for before, after in zip(watcher.epochs, watcher.epochs[1:], strict=False):
         moved = after - before
-        numbers = {"auto": 1 + (name == "everything"), "off": 0}[compile]  # rates and steps; dropout's words
+        # rates and steps; the words of dropout and of noise
+        numbers = {"auto": 1 + 2 * (name == "everything"), "off": 0}[compile]
         assert moved["asarray"] == (0 if size is None else 1) + numbers
         assert moved["to_host"] <= 3  # losses, measures of training rows, measures of validation rows
         assert moved["synchronize"] == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import keyword
 import typing
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import Any
 
 from xpnet.cli import commands
 from xpnet.cli.console import INTERRUPTED, message
-from xpnet.cli.settings import SettingField, setting_fields
+from xpnet.cli.settings import FIXED, SettingField, setting_fields
 
 __all__ = ["Command", "Parameter", "build"]
 
@@ -28,11 +29,13 @@ class Parameter:
     kind: str = "option"  # argument, optional or many (arguments), option, repeated, switch, on/off
     metavar: str | None = None
     section: str | None = None
+    hidden: bool = False
 
     @property
     def attribute(self) -> str:
-        """The name of the command function's argument."""
-        return self.name.lower().replace("-", "_")
+        """The name of the command function's argument; ``from`` becomes ``from_``."""
+        name = self.name.lower().replace("-", "_")
+        return f"{name}_" if keyword.iskeyword(name) else name
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,11 @@ _JSON = Parameter("json", "print one JSON object instead of tables", "switch")
 _QUIET = Parameter("quiet", "no progress and no messages but errors", "switch")
 _RUN = Parameter("RUN", "a run folder", "argument")
 _DEVICE = Parameter("device", "device to compute on; not set: auto", metavar="DEVICE")
+_LOSS = Parameter(
+    "loss",
+    "the run's loss, where it is a function of your own: its code is run only where this flag names it",
+    metavar="FILE.py:FUNCTION",
+)
 _POLICIES = (
     Parameter("missing", "what becomes of missing cells; not set: as in training", metavar="error|drop|mean"),
     Parameter(
@@ -59,9 +67,11 @@ _POLICIES = (
 # Settings of an untrained model; what concerns its training has no place in its graph.
 _UNTRAINED = (
     "target", "task", "drop", "categorical", "missing",
-    "hidden", "activation", "init", "batch_norm", "loss", "seed",
+    "hidden", "activation", "init", "batch_norm", "loss", "loss_option", "seed",
 )  # fmt: skip
-_CHECKPOINT = Parameter("checkpoint", "which weights to use; not set: best", metavar="best|last")
+_CHECKPOINT = Parameter(
+    "checkpoint", "which weights to use, such as epoch-50; not set: best", metavar="best|last|epoch-N"
+)
 
 
 def _train_parameters(with_choices: bool) -> tuple[Parameter, ...]:
@@ -92,6 +102,25 @@ def _range_parameters(with_choices: bool) -> tuple[Parameter, ...]:
         dataclasses.replace(_JSON, section="Output"),
         dataclasses.replace(_DEBUG, section="Output"),
     )  # fmt: skip
+
+
+def _resume_parameters(with_choices: bool) -> tuple[Parameter, ...]:
+    start = Parameter(
+        "from",
+        "go on from this checkpoint; what was trained after it is given up",
+        metavar="epoch-N",
+    )
+    changed = []
+    for field in setting_fields().values():
+        if field.attribute not in (
+            "data",
+            "loss",
+        ):  # those that are fixed are taken to be refused with the reason
+            help = f"{field.help}; none takes it back" if field.default is None else field.help
+            asked = dataclasses.replace(field, help=help, default=False if field.default is False else None)
+            hidden = field.attribute in FIXED
+            changed.append(dataclasses.replace(_parameter(asked, with_choices), hidden=hidden))
+    return (_RUN, start, *changed, _LOSS, _JSON, _QUIET, _DEBUG)
 
 
 def _graph_parameters(with_choices: bool) -> tuple[Parameter, ...]:
@@ -138,6 +167,7 @@ def _commands(with_choices: bool) -> dict[str, Command]:
                 *_POLICIES,
                 _CHECKPOINT,
                 _DEVICE,
+                _LOSS,
                 _DEBUG,
             ),
         ),
@@ -149,22 +179,12 @@ def _commands(with_choices: bool) -> dict[str, Command]:
                 *_POLICIES,
                 _CHECKPOINT,
                 _DEVICE,
+                _LOSS,
                 _JSON,
                 _DEBUG,
             ),
         ),
-        "resume": Command(
-            commands.resume,
-            (
-                _RUN,
-                Parameter("epochs", "raise the number of epochs", metavar="N"),
-                Parameter("lr", "another learning rate, after divergence say", metavar="X"),
-                Parameter("device", "another device than the run's", metavar="DEVICE"),
-                _JSON,
-                _QUIET,
-                _DEBUG,
-            ),
-        ),
+        "resume": Command(commands.resume, _resume_parameters(with_choices)),
         "lr-range": Command(commands.lr_range, _range_parameters(with_choices)),
         "graph": Command(commands.graph, _graph_parameters(with_choices)),
         "env": Command(commands.env, (_JSON, _DEBUG)),
@@ -176,7 +196,7 @@ def build(arguments: Sequence[str] = ()) -> Any:
 
     Args:
         arguments: the command line; names of losses and the like are looked up for the ``--help`` of
-            ``train``, ``lr-range`` and ``graph`` only, since that loads NumPy.
+            ``train``, ``resume``, ``lr-range`` and ``graph`` only, since that loads NumPy.
     """
     import typer
 
@@ -204,7 +224,8 @@ def build(arguments: Sequence[str] = ()) -> Any:
     _main.__annotations__["version"] = typing.Annotated[bool, version_flag]
 
     given = set(arguments)
-    with_choices = bool({"train", "lr-range", "graph"} & given) and bool({"-h", "--help"} & given)
+    shown = {"train", "resume", "lr-range", "graph"} & given
+    with_choices = bool(shown) and bool({"-h", "--help"} & given)
     for name, command in _commands(with_choices).items():
         app.command(name, help=inspect.getdoc(command.function))(_typed(command))
     return app
@@ -241,7 +262,9 @@ def _annotation(p: Parameter) -> tuple[Any, Any]:
         required = p.kind == "argument"
         return typing.Annotated[str if required else str | None, info], ... if required else None
     both = f"--{p.name}/--no-{p.name}" if p.kind == "on/off" else f"--{p.name}"
-    info = typer.Option(both, metavar=p.metavar, help=p.help, rich_help_panel=p.section, show_default=False)
+    info = typer.Option(
+        both, metavar=p.metavar, help=p.help, rich_help_panel=p.section, show_default=False, hidden=p.hidden
+    )
     if p.kind == "switch":
         return typing.Annotated[bool, info], False
     value: Any = {"option": str, "repeated": list[str], "on/off": bool}[p.kind]

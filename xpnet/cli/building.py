@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from pathlib import Path
 from typing import Any
 
 from xpnet import backends, nn, optim
 from xpnet.cli.preparing import Prepared
+from xpnet.cli.runs import RunFolder
 from xpnet.cli.settings import Settings
-from xpnet.errors import ConfigError
-from xpnet.losses import get as get_loss
+from xpnet.errors import CheckpointError, ConfigError
 from xpnet.train import Diagnostics, Trainer
 from xpnet.train.diagnostics.callback import affordable
 from xpnet.train.targets import outputs_for
 
-__all__ = ["build_diagnostics", "build_optimizer", "build_trainer", "layer_widths", "metric_of", "with_rate"]
+__all__ = [
+    "build_diagnostics",
+    "build_optimizer",
+    "build_trainer",
+    "layer_widths",
+    "load_trainer",
+    "metric_of",
+    "trainer_settings",
+    "with_dropout",
+    "with_rate",
+]
 
 _MOST_POINTS = 50
 _SAMPLE = 128  # rows: half of what Diagnostics takes by itself, as runs of the command line are often short
@@ -29,13 +38,13 @@ def metric_of(task: str) -> str:
 
 def with_rate(settings: Settings) -> Settings:
     """Return the settings with the optimizer's own learning rate where none is set."""
-    if settings.lr is not None:
+    if settings.lr is not None or settings.optimizer in optim.METHODS:
         return settings
     kind = optim.OPTIMIZERS[settings.optimizer]
     return dataclasses.replace(settings, lr=float(kind().learning_rate))
 
 
-def build_optimizer(settings: Settings, rows: int) -> optim.Optimizer:
+def build_optimizer(settings: Settings, rows: int) -> optim.Optimizer | optim.Method:
     """Return the optimizer with its schedule, whose length is that of the training.
 
     Args:
@@ -45,7 +54,15 @@ def build_optimizer(settings: Settings, rows: int) -> optim.Optimizer:
     Raises:
         ConfigError: an option that this optimizer does not have, such as ``momentum`` for adam.
     """
-    options: dict[str, Any] = {"learning_rate": _rate(settings, rows)}
+    options: dict[str, Any] = {}
+    if settings.lr is not None:
+        options["learning_rate"] = _rate(settings, rows)
+    elif settings.schedule != "constant" or settings.warmup:
+        flag = "schedule" if settings.schedule != "constant" else "warmup"
+        raise ConfigError(
+            f"--{flag}: expected an optimizer with a learning rate, found {settings.optimizer}, which "
+            "searches for its steps; leave it out, or choose --optimizer adam"
+        )
     if settings.momentum:
         options["momentum"] = settings.momentum
     if settings.nesterov:
@@ -55,15 +72,16 @@ def build_optimizer(settings: Settings, rows: int) -> optim.Optimizer:
     for option in options:
         able = [n for n, kind in optim.OPTIMIZERS.items() if option in inspect.signature(kind).parameters]
         if settings.optimizer not in able:
+            flag = "lr" if option == "learning_rate" else option.replace("_", "-")
             raise ConfigError(
-                f"--{option.replace('_', '-')}: expected an optimizer that has it ({', '.join(able)}), "
+                f"--{flag}: expected an optimizer that has it ({', '.join(able)}), "
                 f"found {settings.optimizer}; leave it out, or choose --optimizer {able[0]}"
             )
     return optim.get(settings.optimizer, **options)
 
 
 def _rate(settings: Settings, rows: int) -> Any:
-    rate: float = settings.lr  # type: ignore[assignment]  # with_rate has set it
+    rate: float = settings.lr  # type: ignore[assignment]
     steps = settings.epochs * _steps_of_epoch(settings, rows)
     if settings.max_steps is not None:
         steps = min(steps, settings.max_steps)
@@ -82,13 +100,12 @@ def _steps_of_epoch(settings: Settings, rows: int) -> int:
     return 1 if settings.batch_size == "full" else -(-rows // int(settings.batch_size))  # type: ignore[arg-type]
 
 
-def build_diagnostics(prepared: Prepared, parameters: int, path: Path) -> Diagnostics | None:
-    """Return the diagnostics of a training, None if none are wanted.
+def build_diagnostics(prepared: Prepared, parameters: int) -> Diagnostics | None:
+    """Return the diagnostics of a training, without a file; None if none are wanted.
 
     Args:
         prepared: the table and the settings.
         parameters: number of the model's parameters.
-        path: file for what is measured.
     """
     settings, rows = prepared.settings, len(prepared.parts["train"])
     steps, epochs = _steps_of_epoch(settings, rows), settings.epochs
@@ -101,20 +118,25 @@ def build_diagnostics(prepared: Prepared, parameters: int, path: Path) -> Diagno
     if points == 0:
         return None
     every = round(epochs / max(1, points - 1))  # one is before the first epoch
-    return Diagnostics(max(1, every), _SAMPLE, path)
+    return Diagnostics(max(1, every), _SAMPLE)
 
 
-def build_trainer(prepared: Prepared, backend: backends.Backend) -> Trainer:
+def build_trainer(prepared: Prepared, backend: backends.Backend, seed: int | None = None) -> Trainer:
     """Return a trainer for the prepared table, before its first epoch.
+
+    Args:
+        prepared: the table and the settings.
+        backend: where to compute.
+        seed: of the trainer's draws, where it is not that of the settings.
 
     Raises:
         ConfigError: settings that contradict each other.
     """
     settings, encoder = prepared.settings, prepared.encoder
-    loss = get_loss(settings.loss)
+    loss = prepared.loss
     model = nn.MLP(
         settings.hidden,
-        outputs_for(loss, encoder.n_classes),
+        outputs_for(loss, encoder.n_classes, len(encoder.targets)),
         activation=settings.activation,
         weight_init=settings.init,
         dropout=settings.dropout,
@@ -125,23 +147,95 @@ def build_trainer(prepared: Prepared, backend: backends.Backend) -> Trainer:
         loss,
         build_optimizer(settings, len(prepared.parts["train"])),
         backend=backend,
-        dtype=settings.dtype,
-        seed=settings.seed,
-        compile=settings.compile,
-        metrics=[metric_of(settings.task)],
-        l2=settings.l2,
-        clip_norm=settings.clip_norm,
-        clip_value=settings.clip_value,
-        batches=settings.batches,
-        max_steps=settings.max_steps,
-        patience=settings.patience,
-        restore_best=False,  # the best weights have a checkpoint of their own
-        progress=False,
+        seed=settings.seed if seed is None else seed,
+        **trainer_settings(settings),
     )
+
+
+def load_trainer(
+    run: RunFolder,
+    prepared: Prepared,
+    backend: backends.Backend,
+    start: str | None = None,
+    *,
+    recompile: bool = False,
+) -> Trainer:
+    """Return the trainer of a checkpoint, with the settings as they are from here on.
+
+    Args:
+        run: where it is.
+        prepared: the table and the settings.
+        backend: where to go on.
+        start: the checkpoint; None for the last.
+        recompile: whether ``compile`` is another setting now; one that is the same gives way where what it
+            needs is not installed.
+
+    Raises:
+        CheckpointError: there is none, or it is damaged.
+        ConfigError: settings that contradict each other or the model.
+    """
+    settings = prepared.settings
+    options = trainer_settings(settings)
+    if not recompile:
+        del options["compile"]
+    optimizer = build_optimizer(settings, len(prepared.parts["train"]))
+    try:
+        trainer = Trainer.load(
+            run.find_checkpoint(start or "last"), backend, loss=prepared.loss, optimizer=optimizer, **options
+        )
+    except CheckpointError as error:
+        if start is None and run.checkpoint("best").is_file():
+            raise CheckpointError(
+                f"{error}. The best weights may still serve: xpnet predict {run.path} FILE "
+                "--checkpoint best; training cannot continue from them"
+            ) from error
+        raise
+    trainer.model = with_dropout(trainer.model, settings.dropout)
+    return trainer
+
+
+def trainer_settings(settings: Settings) -> dict[str, Any]:
+    """Return the arguments of a trainer that may be others when a training goes on."""
+    return {
+        "dtype": settings.dtype,
+        "compile": settings.compile,
+        "metrics": [metric_of(settings.task)],
+        "l1": settings.l1,
+        "l2": settings.l2,
+        "max_norm": settings.max_norm,
+        "label_smoothing": settings.label_smoothing,
+        "gradient_noise": settings.gradient_noise,
+        "clip_norm": settings.clip_norm,
+        "clip_value": settings.clip_value,
+        "batches": settings.batches,
+        "max_steps": settings.max_steps,
+        "patience": settings.patience,
+        "min_delta": settings.min_delta,
+        "restore_best": False,  # the best weights have a checkpoint of their own
+        "progress": False,
+    }
+
+
+def with_dropout(model: nn.Layer, rate: float) -> nn.Layer:
+    """Return the model with another rate in its Dropout layers.
+
+    Raises:
+        ConfigError: a rate above 0 for a model that was made without such layers.
+    """
+    layers = model.layers if isinstance(model, nn.Sequential) else ()
+    if any(isinstance(layer, nn.Dropout) for layer in layers):
+        return nn.Sequential(
+            [nn.Dropout(rate) if isinstance(layer, nn.Dropout) else layer for layer in layers]
+        )
+    if rate:
+        raise ConfigError(
+            f"--dropout: expected 0, as the model has no Dropout layers, found {rate}; train anew with it"
+        )
+    return model
 
 
 def layer_widths(prepared: Prepared) -> str:
     """Return the widths of the layers in the usual short form, such as ``64-128-10``."""
-    settings = prepared.settings
-    outputs = outputs_for(get_loss(settings.loss), prepared.encoder.n_classes)
-    return "-".join(map(str, (prepared.encoder.n_features, *settings.hidden, outputs)))
+    settings, encoder = prepared.settings, prepared.encoder
+    outputs = outputs_for(prepared.loss, encoder.n_classes, len(encoder.targets))
+    return "-".join(map(str, (encoder.n_features, *settings.hidden, outputs)))

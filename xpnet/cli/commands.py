@@ -16,9 +16,10 @@ from xpnet.cli.console import (
     print_environment,
     print_range,
     print_results,
+    target_in_words,
 )
 from xpnet.cli.extras import require
-from xpnet.cli.settings import SettingField, resolve, setting_fields, to_toml
+from xpnet.cli.settings import SettingField, changed_settings, resolve, setting_fields, to_toml
 from xpnet.errors import ConfigError
 
 __all__ = ["env", "evaluate", "graph", "lr_range", "predict", "resume", "train"]
@@ -46,14 +47,17 @@ def train(
 ) -> int | None:
     """Train a network on a table and keep everything about it in a run folder."""
     settings = resolve(flags, config)
+    code = flags["loss"]  # and not settings.loss: a file never brings code
     if print_config:
         sys.stdout.write(to_toml(settings))
         return None
     require(*_PACKAGES)
+    from xpnet.cli.losses import import_loss
     from xpnet.cli.planning import plan_training
-    from xpnet.cli.training import Interrupted, train_run
+    from xpnet.cli.starting import train_run
+    from xpnet.cli.training import Interrupted
 
-    plan = plan_training(settings)
+    plan = plan_training(settings, import_loss(code))
     if dry_run:
         _show_plan(plan.describe(), json=json)
         return None
@@ -69,21 +73,21 @@ def train(
 def resume(
     *,
     run: str,
-    epochs: str | None,
-    lr: str | None,
-    device: str | None,
+    from_: str | None,
+    loss: str | None,
     json: bool,
     quiet: bool,
     debug: bool,
+    **flags: Any,
 ) -> int | None:
-    """Continue a run that was interrupted, exactly where it stood."""
-    fields = setting_fields()
-    number, rate = _checked(fields["epochs"], epochs), _checked(fields["lr"], lr)
+    """Continue a run that was interrupted, exactly where it stood, or with other settings from there on."""
+    changed = changed_settings(flags)
     require(*_PACKAGES)
-    from xpnet.cli.training import Interrupted, resume_run
+    from xpnet.cli.resuming import resume_run
+    from xpnet.cli.training import Interrupted
 
     try:
-        results = resume_run(run, epochs=number, lr=rate, device=device, quiet=quiet)
+        results = resume_run(run, changed, start=from_, loss=loss, quiet=quiet)
     except Interrupted as interrupted:
         message(str(interrupted))
         return INTERRUPTED
@@ -105,6 +109,7 @@ def predict(
     unseen: str | None,
     checkpoint: str | None,
     device: str | None,
+    loss: str | None,
     debug: bool,
 ) -> int | None:
     """Write a table of predictions for the rows of a file."""
@@ -115,7 +120,7 @@ def predict(
     if out is not None and not out.lower().endswith((".csv", ".tsv", ".parquet")):
         raise ConfigError(f"--out: expected a file ending in .csv, .tsv or .parquet, found '{out}'")
     policies = _policies(missing, unseen)
-    table = predict_table(run, file, checkpoint=checkpoint, device=device, **policies)
+    table = predict_table(run, file, checkpoint=checkpoint, device=device, loss=loss, **policies)
     if out is None:
         sys.stdout.write(table.write_csv())
     else:
@@ -132,6 +137,7 @@ def evaluate(
     unseen: str | None,
     checkpoint: str | None,
     device: str | None,
+    loss: str | None,
     json: bool,
     debug: bool,
 ) -> int | None:
@@ -140,7 +146,7 @@ def evaluate(
     from xpnet.cli.prediction import evaluate_run
 
     policies = _policies(missing, unseen)
-    results = evaluate_run(run, file, checkpoint=checkpoint, device=device, **policies)
+    results = evaluate_run(run, file, checkpoint=checkpoint, device=device, loss=loss, **policies)
     if json:
         _print_json(results)
     else:
@@ -190,11 +196,14 @@ def lr_range(
     """Try learning rates on an untrained network, and suggest one."""
     settings = resolve(flags, config)
     kind = _checked_output(output, ".svg", ".png", ".csv")
-    options = {f.attribute: _checked(f, text) for f, text in zip(_RANGE, (low, high, steps), strict=True)}
+    given = zip(_RANGE, (low, high, steps), strict=True)
+    options = {f.attribute: _checked(f, text) for f, text in given if text is not None}
     require(*_PACKAGES)
+    from xpnet.cli.losses import import_loss
     from xpnet.cli.ranging import range_of, range_rows, write_range
 
-    found = range_of(settings, **{name: value for name, value in options.items() if value is not None})
+    own_loss = import_loss(flags["loss"])  # and not settings.loss: a file never brings code
+    found = range_of(settings, own_loss, **options)
     if json:
         _print_json(found.to_json())
     elif output is None:
@@ -255,11 +264,11 @@ def _show_plan(plan: Mapping[str, Any], *, json: bool) -> None:
     if json:
         _print_json(plan)
         return
-    rows, classes = plan["rows"], plan["classes"]
+    rows = plan["rows"]
     facts(
         {
             "data": f"{plan['data']}: " + ", ".join(f"{size:,} {name} rows" for name, size in rows.items()),
-            "target": f"{plan['target']}: " + (f"{len(classes)} classes" if classes else "numbers"),
+            "target": ": ".join(target_in_words(plan)),
             "features": f"{plan['features']:,}",
             "model": f"{plan['layers']}, {count(plan['parameters'], 'parameter')}",
             "training": f"{plan['loss']}, {plan['optimizer']}, {count(plan['epochs'], 'epoch')}, "
@@ -275,12 +284,24 @@ def _show_training(results: Mapping[str, Any], *, json: bool) -> None:
         _print_json(results)
         return
     weights = f"of epoch {results['best_epoch']}, that of the lowest validation loss"
+    told = results.get("restarts")
+    restarts = {} if told is None else {"restarts": _restarts_line(told)}
     print_results(
         results,
         {
+            **restarts,
             "weights": weights if results["best_epoch"] is not None else "of the last epoch",
             "training": f"{count(results['epochs_trained'], 'epoch')}, {count(results['steps'], 'step')}, "
             f"{results['seconds']:.1f} s on {results['device']}; {results['stopped']}",
             "run folder": results["run"],
         },
+    )
+
+
+def _restarts_line(told: Mapping[str, Any]) -> str:
+    lost = f"; {told['lost']} diverged" if told["lost"] else ""
+    return (
+        f"number {told['best']} of {told['n']} is the best, seed {told['seed']}; "
+        f"{told['measured_by'].replace('_', ' ')}: min {told['minimum']:.4g}, median {told['median']:.4g}, "
+        f"max {told['maximum']:.4g}, standard deviation {told['standard_deviation']:.2g}{lost}"
     )

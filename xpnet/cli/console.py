@@ -16,7 +16,19 @@ __all__ = [
     "print_range",
     "print_results",
     "reason",
+    "target_in_words",
 ]
+
+_HEADINGS = {
+    "r2": "R²",
+    "rmse": "RMSE",
+    "mae": "MAE",
+    "balanced_accuracy": "balanced",
+    "subset_accuracy": "all labels",
+    "f1": "F1",
+    "f1_micro": "F1 (micro)",
+}
+_SHARES = ("accuracy", "balanced_accuracy", "subset_accuracy")
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it: 128 + SIGINT."""
@@ -46,6 +58,24 @@ def count(number: int, thing: str, plural: str | None = None) -> str:
     ('1 row', '1,257 rows', '3 classes')
     """
     return f"{number:,} {thing if number == 1 else plural or thing + 's'}"
+
+
+def target_in_words(told: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the names of what is predicted, and what it is.
+
+    >>> target_in_words({"target": "kind", "classes": ["rose", "tulip"]})
+    ('kind', '2 classes')
+    >>> target_in_words({"target": ["width", "length"], "classes": []})
+    ('width, length', 'numbers')
+    >>> target_in_words({"target": ["warm", "wet"], "classes": {"warm": [0, 1], "wet": [0, 1]}})
+    ('warm, wet', '2 classes each')
+    """
+    target, classes = told["target"], told["classes"]
+    names = target if isinstance(target, str) else ", ".join(target)
+    if isinstance(classes, Mapping):
+        numbers = {len(found) for found in classes.values()}
+        return names, f"{'/'.join(map(str, sorted(numbers)))} classes each"
+    return names, count(len(classes), "class", "classes") if classes else "numbers"
 
 
 def gigabytes(size: int | None) -> str:
@@ -86,20 +116,41 @@ def print_results(results: Mapping[str, Any], lines: Mapping[str, str]) -> None:
     table.add_column("rows of")
     table.add_column("rows", justify="right")
     names = list(dict.fromkeys(name for values in metrics.values() for name in values))
-    headings = {"r2": "R²", "rmse": f"RMSE of {results['target']}"}
+    target = results["target"]
+    headings = _HEADINGS | {name: f"{_HEADINGS[name]} of {target}" for name in ("rmse", "mae")}
     for name in names:
         table.add_column(headings.get(name, name), justify="right")
     for part, values in metrics.items():
         shown = [_number(name, values.get(name)) for name in names]
         table.add_row(part, f"{results['rows'][part]:,}", *shown, style="bold" if part == "test" else None)
     _console().print(table)
+    if "target_metrics" in results:
+        _console().print(_targets_table(results["target_metrics"]))
     facts(lines)
+
+
+def _targets_table(parts: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Any:
+    """Return the metrics of each of several targets as a table."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("rows of")
+    table.add_column("target", overflow="fold")
+    names = list(next(iter(next(iter(parts.values())).values())))
+    for name in names:
+        table.add_column(_HEADINGS.get(name, name), justify="right")
+    for part, targets in parts.items():
+        for target, values in targets.items():
+            shown = [_number(name, values.get(name)) for name in names]
+            table.add_row(part, target, *shown, style="bold" if part == "test" else None)
+    return table
 
 
 def _number(name: str, value: float | None) -> str:
     if value is None:
         return "-"
-    if name == "accuracy":
+    if name in _SHARES:
         return f"{100 * value:.2f} %"
     return f"{value:.4f}" if value == 0 or 1e-3 <= abs(value) < 1e5 else f"{value:.4g}"
 

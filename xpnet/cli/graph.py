@@ -14,6 +14,7 @@ from xpnet.cli import kinds
 from xpnet.cli.building import build_trainer, with_rate
 from xpnet.cli.console import message
 from xpnet.cli.expressions import Expression, read_value
+from xpnet.cli.losses import import_loss, loss_of_run
 from xpnet.cli.preparing import Part, check_unchanged, prepare
 from xpnet.cli.runs import RunFolder
 from xpnet.cli.settings import SettingField, Settings, resolve
@@ -29,7 +30,7 @@ _ROWS = SettingField("rows", 1, kinds.whole(1), "Graph", "training rows")
 # The flags that mean something for each kind of source; None: all but those of the others.
 _MEANT = {
     "an expression": {"wrt", "device", "dtype"},
-    "a run folder": {"wrt", "device", "rows", "checkpoint"},
+    "a run folder": {"wrt", "device", "rows", "checkpoint", "loss"},
     "a table": None,
 }
 
@@ -58,13 +59,13 @@ def graph_of(source: str, values: Sequence[str], flags: Mapping[str, Any], *, ve
     if values and kind != "an expression":
         raise ConfigError(f"'{values[0]}': expected values behind an expression only; '{source}' is {kind}")
     wrt, rows = given.pop("wrt", None), _ROWS.check_text(given.pop("rows", "1"), "--rows")
-    checkpoint = given.pop("checkpoint", None)
+    checkpoint, loss = given.pop("checkpoint", None), given.get("loss")
     settings = resolve({**given, "data": source if kind == "a table" else None})
     if kind == "an expression":
         return _expression_graph(source, values, wrt, settings.device, given.get("dtype", "float64"), version)
     if kind == "a run folder":
-        return _run_graph(source, checkpoint, settings.device, rows, wrt, version)
-    return _table_graph(settings, rows, wrt, version)
+        return _run_graph(source, checkpoint, settings.device, loss, rows, wrt, version)
+    return _table_graph(settings, import_loss(loss), rows, wrt, version)
 
 
 def _kind(source: str) -> str:
@@ -100,18 +101,27 @@ def _expression_graph(
 
 
 def _run_graph(
-    path: str, checkpoint: str | None, device: str, rows: int, wrt: str | None, version: int
+    path: str,
+    checkpoint: str | None,
+    device: str,
+    loss: str | None,
+    rows: int,
+    wrt: str | None,
+    version: int,
 ) -> Graph:
     run = RunFolder.open(path)
     settings, encoder = run.read_settings(), run.read_encoder()
-    trainer = Trainer.load(run.find_checkpoint(checkpoint), device, progress=False)
+    own = loss_of_run(settings, loss)
+    trainer = Trainer.load(run.find_checkpoint(checkpoint), device, loss=own, progress=False)
     check_unchanged(run.read_json(run.environment), settings)
-    return _model_graph(trainer, prepare(settings, encoder).parts["train"], rows, wrt, version)
+    return _model_graph(trainer, prepare(settings, encoder, own).parts["train"], rows, wrt, version)
 
 
-def _table_graph(settings: Settings, rows: int, wrt: str | None, version: int) -> Graph:
+def _table_graph(
+    settings: Settings, own_loss: Callable[..., Any] | None, rows: int, wrt: str | None, version: int
+) -> Graph:
     backend = backends.backend(settings.device)
-    prepared = prepare(with_rate(settings))
+    prepared = prepare(with_rate(settings), own_loss=own_loss)
     trainer = build_trainer(prepared, backend)
     shape = (prepared.encoder.n_features,)
     trainer.variables = trainer.model.init(settings.seed, shape, backend, settings.dtype)

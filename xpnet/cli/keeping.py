@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import datetime
 import logging
 import signal
@@ -17,10 +16,11 @@ from typing import Any
 
 from xpnet.cli.runs import RunFolder
 from xpnet.errors import CheckpointError
-from xpnet.train import Callback, History, Trainer
+from xpnet.train import Callback, Checkpoints, Trainer
+from xpnet.train.checkpoints import best_trainer
 from xpnet.train.progress import describe
 
-__all__ = ["Interruption", "Keeper", "RunLog", "best_trainer"]
+__all__ = ["Interruption", "Keeper", "RunLog"]
 
 _SAVE_SECONDS = 1.0  # between two saves, unless saving itself takes so long that it would slow training
 _SAVE_SHARE = 0.05
@@ -79,15 +79,26 @@ class Keeper(Callback):
     """Keeps the run folder up to date: at the beginning, about once a second, and when asked.
 
     Args:
-        run: the run folder.
-        log: its log.
-        begin: called once everything is known to fit, before anything is trained; makes the folder.
+        log: the run's log.
+        begin: called once everything is known to fit, before anything is trained; makes the folder and
+            returns it.
+        save_every, keep_last: which numbered checkpoints are kept beside the last and the best, as for
+            `Checkpoints`; None for none.
     """
 
     steps_apart = 50
+    run: RunFolder
+    numbered: Checkpoints | None = None
 
-    def __init__(self, run: RunFolder, log: RunLog, begin: Callable[[], None]):
-        self.run, self.log, self.begin = run, log, begin
+    def __init__(
+        self,
+        log: RunLog,
+        begin: Callable[[], RunFolder],
+        save_every: int | str | None = None,
+        keep_last: int | None = None,
+    ):
+        self.log, self.begin = log, begin
+        self.save_every, self.keep_last = save_every, keep_last
         self.interruption: Interruption | None = None
         self.saved_epoch = self.saved_best = -1
         self._due = 0.0
@@ -99,8 +110,15 @@ class Keeper(Callback):
 
     def on_fit_begin(self, trainer: Trainer, epochs: int) -> None:
         """Make the folder and save the state before the first epoch."""
-        self.begin()
+        self.run = self.begin()
+        if self.save_every is not None:
+            self.numbered = Checkpoints(
+                self.run.checkpoints, every=self.save_every, keep_last=self.keep_last, best=False
+            )
         self.save(trainer)
+        self.run.give_up_after(trainer.epoch)
+        if trainer.best is None:
+            self.run.checkpoint("best").unlink(missing_ok=True)
 
     def on_step_end(self, trainer: Trainer, step: int, steps: int) -> None:
         """Stop here if Ctrl-C was pressed."""
@@ -110,8 +128,11 @@ class Keeper(Callback):
     def on_epoch_end(self, trainer: Trainer, row: dict[str, Any]) -> None:
         """Log the epoch, and save if it is time."""
         self.log.write(f"epoch {row['epoch']}  {describe(row)}")
-        if time.monotonic() >= self._due:
-            self.save(trainer)
+        due = self.numbered is not None and self.numbered.is_due(trainer.epoch)
+        if due or time.monotonic() >= self._due:
+            self.save(trainer)  # the last before the numbered one, which is thus never ahead of it
+        if due:
+            self.numbered.save(trainer)  # type: ignore[union-attr]
         if self.interruption is not None:
             self.interruption.obey()
 
@@ -151,15 +172,3 @@ class Keeper(Callback):
         if self.has_saved:
             with contextlib.suppress(OSError, CheckpointError, KeyboardInterrupt):
                 self.save(trainer)
-
-
-def best_trainer(trainer: Trainer) -> Trainer:
-    """Return a trainer with the best weights and the history up to them; of one without, a copy."""
-    other = copy.copy(trainer)
-    best = trainer.best
-    if best is not None:
-        other.variables, other.epoch = best.variables, best.epoch
-        other.history = History([row for row in trainer.history if row["epoch"] <= best.epoch])
-        other.step = other.history.rows[-1]["step"] if len(other.history) else 0
-        other.opt_state = other.best = other.newest = None  # for going on there is the last checkpoint
-    return other

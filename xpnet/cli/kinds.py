@@ -12,17 +12,23 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from xpnet import checks
 from xpnet.errors import suggest
 
 __all__ = [
     "Kind",
     "flag",
+    "interval",
     "name",
+    "name_or_code",
+    "named_numbers",
     "names",
     "number",
+    "numbers_by_name",
     "one_of",
     "seed",
     "text",
+    "text_or_texts",
     "texts",
     "whole",
     "whole_or",
@@ -102,6 +108,21 @@ def whole_or(word: str, minimum: int) -> Kind:
     )
 
 
+def interval() -> Kind:
+    """A number of epochs, or a time such as ``30s``."""
+
+    def check(value: Any) -> int | str:
+        checks.interval("", value)  # whose error is a ValueError
+        return value if isinstance(value, int) else str(value).strip()
+
+    return Kind(
+        "N|TIME",
+        "a number of epochs, at least 1, or a time such as 30s, 5m or 2h",
+        lambda text: int(text) if text.strip().isdecimal() else text,
+        check,
+    )
+
+
 def number(expected: str, allowed: Callable[[float], bool]) -> Kind:
     """A finite number for which ``allowed`` holds."""
 
@@ -111,6 +132,74 @@ def number(expected: str, allowed: Callable[[float], bool]) -> Kind:
         return _require(math.isfinite(value) and allowed(value), value)
 
     return Kind("X", expected, float, check)
+
+
+def numbers_by_name(expected: str, allowed: Callable[[float], bool]) -> Kind:
+    """A finite number, or numbers by name: ``a=0.1,b=2`` on the command line, a table in TOML."""
+    one = number(expected, allowed)
+
+    def from_text(text: str) -> float | dict[str, float]:
+        return _named_numbers(text) if "=" in text else float(text)
+
+    def check(value: Any) -> float | dict[str, float]:
+        if isinstance(value, dict):
+            return {str(name): one.check(x) for name, x in value.items()}
+        return one.check(value)
+
+    return Kind("X|NAME=X,...", f"{expected}, or several by name", from_text, check)
+
+
+def _named_numbers(text: str) -> dict[str, float]:
+    """Return numbers by name of ``a=0.1,b=2``; a name may hold commas."""
+    pairs: list[str] = []
+    for part in text.split(","):
+        if pairs and "=" not in pairs[-1]:
+            pairs[-1] += f",{part}"
+        else:
+            pairs.append(part)
+    named = {}
+    for pair in pairs:
+        name, _, value = pair.rpartition("=")
+        named[_require(name.strip() != "", name.strip())] = float(value)
+    return _require(len(named) == len(pairs), named)
+
+
+def named_numbers(expected: str, allowed: Callable[[float], bool], *words: str) -> Kind:
+    """Numbers by name, ``a=0.1,b=2`` on the command line and a table in TOML; or one of a few words."""
+    one = number(expected, allowed)
+
+    def check(value: Any) -> str | dict[str, float]:
+        if isinstance(value, str):
+            return _require(value.lower() in words, value.lower())
+        _require(isinstance(value, dict), value)
+        return {str(name): one.check(x) for name, x in value.items()}
+
+    listed = "".join(f"{word}|" for word in words)
+    wanted = "".join(f"'{word}', " for word in words)
+    return Kind(
+        f"{listed}NAME=X,...",
+        f"{wanted}{'or ' if words else ''}{expected} by name, such as a=0.5,b=2",
+        lambda text: _named_numbers(text) if "=" in text else text,
+        check,
+    )
+
+
+def name_or_code(choices: Callable[[], Iterable[str]], *, extra: str) -> Kind:
+    """One of the names that ``choices()`` returns, ``extra``, or a place of code such as ``file.py:f``."""
+    named = name(choices, extra=extra)
+
+    def check(value: Any) -> str:
+        if isinstance(value, str) and ":" in value:
+            place, _, function = value.rpartition(":")
+            return _require(place != "" and function.isidentifier(), value)
+        return named.check(value)
+
+    return dataclasses.replace(
+        named,
+        metavar="NAME|FILE.py:FUNCTION",
+        expected="one of the known names, file.py:function or module:function",
+        check=check,
+    )
 
 
 def flag() -> Kind:
@@ -134,6 +223,17 @@ def texts(metavar: str, expected: str) -> Kind:
         values = [value] if isinstance(value, str) else value
         _require(isinstance(values, (list, tuple)) and all(isinstance(v, str) and v for v in values), value)
         return tuple(values)
+
+    return Kind(metavar, expected, str, check, repeated=True)
+
+
+def text_or_texts(metavar: str, expected: str) -> Kind:
+    """A text, or a list of several; a list of one is that text."""
+
+    def check(value: Any) -> str | tuple[str, ...]:
+        found = texts(metavar, expected).check(value)
+        _require(len(found) > 0, value)
+        return found[0] if len(found) == 1 else found
 
     return Kind(metavar, expected, str, check, repeated=True)
 

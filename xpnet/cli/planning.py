@@ -6,31 +6,35 @@ import dataclasses
 import datetime
 import functools
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from xpnet import backends
 from xpnet.cli.building import build_trainer, layer_widths, with_rate
-from xpnet.cli.console import count, message
+from xpnet.cli.console import count, message, target_in_words
 from xpnet.cli.environment import describe_machine, versions
+from xpnet.cli.losses import try_loss
 from xpnet.cli.preparing import PARTS, Prepared, prepare
 from xpnet.cli.runs import RunFolder
 from xpnet.cli.settings import Settings
 from xpnet.data import BUILTIN
 from xpnet.errors import ConfigError
 from xpnet.train import Trainer
+from xpnet.train.changes import Change
 
-__all__ = ["Plan", "circumstances", "plan_training"]
+__all__ = ["Plan", "check_contradictions", "circumstances", "plan_training"]
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """A training that is ready to begin or to continue."""
+    """A training that is ready to begin or to continue, with the changes of settings in its course."""
 
     prepared: Prepared
     backend: backends.Backend
     trainer: Trainer
     run: RunFolder
+    changes: Sequence[Change] = ()
 
     @property
     def settings(self) -> Settings:
@@ -59,10 +63,12 @@ class Plan:
             "rows": {name: len(prepared.parts[name]) for name in PARTS},
             "rows_left_out": prepared.table_rows - sum(map(len, prepared.parts.values())),
             "features": prepared.encoder.n_features,
-            "classes": list(prepared.encoder.classes),
+            "classes": _classes(prepared),
             "layers": layer_widths(prepared),
             "parameters": self.parameters,
             "loss": settings.loss,
+            **({"loss_option": settings.loss_option} if settings.loss_option else {}),
+            **({} if settings.class_weight == "none" else {"class_weight": settings.class_weight}),
             "optimizer": settings.optimizer,
             "epochs": settings.epochs,
             "batch_size": settings.batch_size,
@@ -76,10 +82,10 @@ class Plan:
     def announce(self) -> None:
         """Say on stderr what is trained on what, and where."""
         told = self.describe()
-        rows, classes = told["rows"], len(told["classes"])
-        target = count(classes, "class", "classes") if classes else "numbers"
+        rows = told["rows"]
+        target = " (".join(target_in_words(told))
         message(
-            f"{told['data']}: {count(told['features'], 'feature')}, target {told['target']} ({target}); "
+            f"{told['data']}: {count(told['features'], 'feature')}, target {target}); "
             f"rows: {', '.join(f'{size:,} {name}' for name, size in rows.items())}"
         )
         if told["rows_left_out"]:
@@ -106,8 +112,21 @@ class Plan:
         return {"data": table, **circumstances(self.backend)}
 
 
-def plan_training(settings: Settings) -> Plan:
+def _classes(prepared: Prepared) -> list[Any] | dict[str, list[Any]]:
+    """Return the classes of the target, or of each of several; none for numbers."""
+    encoder = prepared.encoder
+    if len(encoder.targets) == 1 or encoder.task == "regression":
+        return list(encoder.target_classes[0])
+    pairs = zip(encoder.target_names, encoder.target_classes, strict=True)
+    return {name: list(classes) for name, classes in pairs}
+
+
+def plan_training(settings: Settings, own_loss: Callable[..., Any] | None = None) -> Plan:
     """Check the settings against the data, the device and the disk, and build the model.
+
+    Args:
+        settings: what to train on what.
+        own_loss: the loss, where it is code that the command line named.
 
     Raises:
         ConfigError: settings that cannot be meant, or a run folder that is there already.
@@ -116,12 +135,27 @@ def plan_training(settings: Settings) -> Plan:
     """
     run = RunFolder.plan(settings.out, settings.data or "run")
     backend = backends.backend(settings.device)
-    prepared = prepare(with_rate(settings))
-    if settings.patience is not None and len(prepared.parts["validation"]) == 0:
-        raise ConfigError("--patience: expected validation rows to stop by, found none; use --validation 0.1")
+    prepared = prepare(with_rate(settings), own_loss=own_loss)
+    check_contradictions(prepared)
     resolved = dataclasses.replace(prepared.settings, device=backend.spec)
     prepared = dataclasses.replace(prepared, settings=resolved)
-    return Plan(prepared, backend, build_trainer(prepared, backend), run)
+    trainer = build_trainer(prepared, backend)
+    if own_loss is not None:
+        part = prepared.parts["train"]
+        try_loss(resolved.loss, trainer, part.X, part.y)
+    return Plan(prepared, backend, trainer, run)
+
+
+def check_contradictions(prepared: Prepared) -> None:
+    """Raise a `ConfigError` if a setting asks for what another one rules out."""
+    settings = prepared.settings
+    for flag, value in (("patience", settings.patience), ("min-delta", settings.min_delta)):
+        if value and len(prepared.parts["validation"]) == 0:
+            raise ConfigError(
+                f"--{flag}: expected validation rows to stop by, found none; use --validation 0.1"
+            )
+    if settings.keep_last is not None and settings.save_every is None:
+        raise ConfigError("--keep-last: expected --save-every N with it, which numbers checkpoints; add it")
 
 
 def circumstances(backend: backends.Backend) -> dict[str, Any]:

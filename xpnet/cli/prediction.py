@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xpnet.cli.console import count, message
+from xpnet.cli.losses import loss_of_run
 from xpnet.cli.measuring import measure, predict_classes, predict_probabilities, predict_values
 from xpnet.cli.preparing import Part, check_unchanged, encode_part, prepare, read_rows
 from xpnet.cli.runs import RunFolder
@@ -20,10 +21,13 @@ if TYPE_CHECKING:
 __all__ = ["evaluate_run", "predict_table"]
 
 
-def _load(path: str, checkpoint: str | None, device: str | None) -> tuple[RunFolder, Encoder, Trainer]:
+def _load(
+    path: str, checkpoint: str | None, device: str | None, loss: str | None
+) -> tuple[RunFolder, Encoder, Trainer]:
     run = RunFolder.open(path)
     encoder = run.read_encoder()
-    trainer = Trainer.load(run.find_checkpoint(checkpoint), device or "auto", progress=False)
+    own = loss_of_run(run.read_settings(), loss)
+    trainer = Trainer.load(run.find_checkpoint(checkpoint), device or "auto", loss=own, progress=False)
     if trainer.epoch == 0:
         message(f"the run '{path}' has not been trained for a whole epoch: its weights are still random")
     return run, encoder, trainer
@@ -35,19 +39,23 @@ def predict_table(
     *,
     checkpoint: str | None = None,
     device: str | None = None,
+    loss: str | None = None,
     missing: str | None = None,
     unseen: str = "error",
 ) -> polars.DataFrame:
     """Return predictions for the rows of a table, in their order.
 
     The column ``prediction`` is followed, for classes, by ``probability_<class>`` for each of them, if the
-    loss gives probabilities. Rows that the policy ``--missing drop`` leaves out have empty cells.
+    loss gives probabilities. Of several targets there is a column ``prediction_<target>`` for each, and for
+    classes ``probability_<target>=<class>`` of its second class. Rows that the policy ``--missing drop``
+    leaves out have empty cells.
 
     Args:
         path: the run folder.
         file: the table.
         checkpoint: "best" or "last"; None takes the best one there is.
         device: where to compute; None chooses.
+        loss: the place of the run's loss, where it is code of the user's own.
         missing, unseen: what becomes of such cells, as for `Encoder.encode`.
 
     Raises:
@@ -57,20 +65,12 @@ def predict_table(
     """
     import polars as pl
 
-    _, encoder, trainer = _load(path, checkpoint, device)
+    _, encoder, trainer = _load(path, checkpoint, device, loss)
     frame = read_rows(file, encoder)
     X, _, kept = encoder.encode(frame, target=False, missing=missing, unseen=unseen)
     if len(kept) == 0:
         raise DataError(f"each of the {frame.height} rows of '{file}' has a bad cell: nothing to predict")
-    columns: dict[str, np.ndarray] = {}
-    if encoder.task == "classification":
-        columns["prediction"] = encoder.decode_predictions(predict_classes(trainer, X))
-        probabilities = predict_probabilities(trainer, X)
-        if probabilities is not None:
-            for index, name in enumerate(encoder.classes):
-                columns[f"probability_{name}"] = probabilities[:, index]
-    else:
-        columns["prediction"] = predict_values(trainer, encoder, X)
+    columns = _columns(trainer, encoder, X)
     # an array of Python's whole numbers, which are classes beyond 64 bits, is no column but its list is
     table = pl.DataFrame(
         [pl.Series(name, v.tolist() if v.dtype == object else v) for name, v in columns.items()]
@@ -86,12 +86,37 @@ def predict_table(
     return table
 
 
+def _columns(trainer: Trainer, encoder: Encoder, X: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the columns of a table of predictions."""
+    several = len(encoder.targets) > 1
+    if encoder.task == "regression":
+        values = predict_values(trainer, encoder, X).reshape(len(X), -1)
+        return {
+            f"prediction_{name}" if several else "prediction": values[:, index]
+            for index, name in enumerate(encoder.target_names)
+        }
+    decoded = encoder.decode_targets(predict_classes(trainer, X))
+    probabilities = predict_probabilities(trainer, X)
+    columns: dict[str, np.ndarray] = {}
+    if not several:
+        columns["prediction"] = decoded[encoder.target_names[0]]
+        names = [f"probability_{name}" for name in encoder.classes]
+    else:
+        columns |= {f"prediction_{name}": classes for name, classes in decoded.items()}
+        pairs = zip(encoder.target_names, encoder.target_classes, strict=True)
+        names = [f"probability_{name}={classes[1]}" for name, classes in pairs]
+    if probabilities is not None:
+        columns |= {name: probabilities[:, index] for index, name in enumerate(names)}
+    return columns
+
+
 def evaluate_run(
     path: str,
     file: str | None = None,
     *,
     checkpoint: str | None = None,
     device: str | None = None,
+    loss: str | None = None,
     missing: str | None = None,
     unseen: str = "error",
 ) -> dict[str, Any]:
@@ -105,19 +130,20 @@ def evaluate_run(
         ConfigError: the run kept no test rows.
         BackendError: the device cannot work.
     """
-    run, encoder, trainer = _load(path, checkpoint, device)
+    run, encoder, trainer = _load(path, checkpoint, device, loss)
     settings = run.read_settings()
     if file is None:
         if settings.test == 0:
             raise ConfigError(f"the run '{path}' kept no test rows (--test 0); name a FILE to evaluate on")
         check_unchanged(run.read_json(run.environment), settings)
-        part: Part = prepare(settings, encoder).parts["test"]
+        part: Part = prepare(settings, encoder, trainer.loss).parts["test"]
         name, source = "test", settings.data
     else:
-        part = encode_part(encoder, settings.loss, read_rows(file, encoder), missing=missing, unseen=unseen)
+        part = encode_part(encoder, trainer.loss, read_rows(file, encoder), missing=missing, unseen=unseen)
         name, source = "file", file
         if len(part) == 0:
             raise DataError(f"each row of '{file}' has a bad cell: nothing to evaluate on")
+    measured = measure(trainer, encoder, part)
     return {
         "run": str(run.path),
         "data": source,
@@ -126,5 +152,6 @@ def evaluate_run(
         "checkpoint_epoch": trainer.epoch,
         "device": trainer.backend.spec,
         "rows": {name: len(part)},
-        "metrics": {name: measure(trainer, encoder, part).metrics},
+        "metrics": {name: measured.metrics},
+        **({"target_metrics": {name: measured.targets}} if measured.targets else {}),
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,11 +48,12 @@ class Range:
         }
 
 
-def range_of(settings: Settings, **options: Any) -> Range:
+def range_of(settings: Settings, own_loss: Callable[..., Any] | None = None, **options: Any) -> Range:
     """Return the range test of the network and the training rows that ``settings`` describe.
 
     Args:
         settings: as for a training; what concerns its length and its learning rate has no effect.
+        own_loss: the loss, where it is code that the command line named.
         options: of `xpnet.train.diagnostics.learning_rate_range`: low, high, steps.
 
     Raises:
@@ -59,11 +61,13 @@ def range_of(settings: Settings, **options: Any) -> Range:
         DivergedError: the loss is not finite before the first step.
     """
     backend = backends.backend(settings.device)
-    prepared = prepare(with_rate(settings))
+    prepared = prepare(with_rate(settings), own_loss=own_loss)
     trainer = build_trainer(prepared, backend)
     size, rows = prepared.settings.batch_size, prepared.parts["train"]
     batch = size if isinstance(size, int) else None
-    test = learning_rate_range(trainer, rows.X, rows.y, batch_size=batch, **options)
+    test = learning_rate_range(
+        trainer, rows.X, rows.y, batch_size=batch, class_weight=prepared.class_weight, **options
+    )
     if len(test.rates) == 0:
         raise DivergedError("the loss is not finite before the first step; check the data's scale")
     return Range(test, f"{layer_widths(prepared)} on {Path(settings.data or '').name}, {settings.optimizer}")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import datetime
 import difflib
 import json
 import os
 import re
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +18,15 @@ from xpnet.cli.settings import Settings, resolve, to_toml
 from xpnet.data import Encoder
 from xpnet.errors import CheckpointError, ConfigError
 from xpnet.files import write_atomically
+from xpnet.train.checkpoints import checkpoint_name, numbered
 
 __all__ = ["CHECKPOINTS", "RunFolder", "to_json"]
 
 CHECKPOINTS = ("best", "last")
+_RESTART_COLUMNS: dict[str, Callable[[str], Any]] = {
+    "restart": int, "seed": int, "outcome": str, "epochs": int, "steps": int,
+    "loss": float, "validation_loss": float, "best_epoch": int, "seconds": float,
+}  # fmt: skip
 
 
 class RunFolder:
@@ -28,8 +35,9 @@ class RunFolder:
     ``config.toml`` holds the settings with everything resolved; ``environment.json`` versions, machine,
     device and the table's fingerprint; ``encoder.json`` how the table becomes arrays; ``history.csv`` a row
     for each epoch; ``diagnostics.jsonl`` what was measured in the layers; ``checkpoints/`` the last and the
-    best weights; ``train.log`` what was said; ``results.json`` the results, once the training has finished;
-    ``figures/`` the pictures.
+    best weights, and numbered ones; ``train.log`` what was said; ``results.json`` the results, once the
+    training has finished; ``restarts.csv`` a row for each restart that is over, and ``restarts/`` the one
+    that is under way; ``figures/`` the pictures.
     """
 
     def __init__(self, path: Path):
@@ -41,13 +49,16 @@ class RunFolder:
         self.diagnostics = path / "diagnostics.jsonl"
         self.log = path / "train.log"
         self.results = path / "results.json"
+        self.restarts = path / "restarts.csv"
+        self.parts = path / "restarts"
         self.figures = path / "figures"
         self.checkpoints = path / "checkpoints"
         self.made = False  # by this process
 
-    def checkpoint(self, name: str) -> Path:
-        """Return the path of the checkpoint ``best`` or ``last``."""
-        return self.checkpoints / f"{name}.safetensors"
+    def checkpoint(self, name: str | int) -> Path:
+        """Return the path of the checkpoint ``best`` or ``last``, or of a numbered one."""
+        file = checkpoint_name(name) if isinstance(name, int) else f"{name}.safetensors"
+        return self.checkpoints / file
 
     @classmethod
     def plan(cls, out: str | None, data: str) -> RunFolder:
@@ -156,18 +167,66 @@ class RunFolder:
         with contextlib.suppress(OSError):
             for path in files:
                 path.unlink(missing_ok=True)
-            for folder in (self.figures, self.checkpoints, self.path):
+            for folder in (
+                *self.parts.glob("*/checkpoints"), *self.parts.glob("*"),
+                *self.parts.parent.glob(self.parts.name), self.figures, self.checkpoints, self.path,
+            ):  # fmt: skip
                 folder.rmdir()
 
     def sweep(self) -> None:
         """Remove temporary files, which a killed process leaves behind."""
-        for folder in (self.path, self.figures, self.checkpoints):
-            for path in folder.glob(".*.tmp"):
+        for folder in (self.path, self.figures, self.checkpoints, self.parts):
+            for path in folder.glob("**/.*.tmp" if folder == self.parts else ".*.tmp"):
                 with contextlib.suppress(OSError):
                     path.unlink()
 
+    def give_up_after(self, epoch: int) -> None:
+        """Remove the numbered checkpoints of later epochs: the training has gone back to ``epoch``."""
+        for later in numbered(self.checkpoints):
+            if later > epoch:
+                with contextlib.suppress(OSError):
+                    self.checkpoint(later).unlink()
+
+    def restart(self, number: int) -> RunFolder:
+        """Return the part of the folder in which a restart is trained; nothing is made."""
+        part = RunFolder(self.path)
+        folder = self.parts / f"{number:03d}"
+        part.checkpoints, part.history = folder / "checkpoints", folder / "history.csv"
+        return part
+
+    def adopt(self, part: RunFolder) -> None:
+        """Make checkpoints and history of a restart those of the run; can be repeated if cut short."""
+        kept = {path.name for path in part.checkpoints.glob("*.safetensors")}
+        for name in sorted(kept):
+            _copy(part.checkpoints / name, self.checkpoints / name)
+        for path in self.checkpoints.glob("*.safetensors"):
+            if path.name not in kept:
+                path.unlink()
+        _copy(part.history, self.history)
+        if part.diagnostics.is_file():
+            _copy(part.diagnostics, self.diagnostics)
+
+    def read_restarts(self) -> list[dict[str, Any]]:
+        """Return the rows of the restarts that are over.
+
+        Raises:
+            CheckpointError: ``restarts.csv`` is damaged.
+        """
+        if not self.restarts.is_file():
+            return []
+        try:
+            with self.restarts.open(encoding="utf-8", newline="") as file:
+                return [
+                    {name: _RESTART_COLUMNS[name](text) if text else None for name, text in row.items()}
+                    for row in csv.DictReader(file, strict=True)
+                ]
+        except (OSError, KeyError, TypeError, ValueError, csv.Error) as error:
+            raise CheckpointError(f"'{self.restarts}' is damaged: {error!r}; train anew") from error
+
     def has_begun(self) -> bool:
         """Whether anything has been trained, or at least saved."""
+        if self.restarts.exists() or any(self.parts.glob("*/checkpoints/last.safetensors")):
+            return True
         return self.history.exists() or any(self.checkpoint(name).exists() for name in CHECKPOINTS)
 
     def write_settings(self, settings: Settings) -> None:
@@ -203,21 +262,42 @@ class RunFolder:
             raise CheckpointError(f"'{path}' is damaged: {error}") from error
 
     def find_checkpoint(self, name: str | None) -> Path:
-        """Return the path of the checkpoint called ``name``; None takes the best one, or else the last.
+        """Return the path of a checkpoint.
+
+        Args:
+            name: best, last, or an epoch such as ``epoch-50`` or ``50``; None takes the best one, or else
+                the last.
 
         Raises:
             ConfigError: no such name.
             CheckpointError: the run has no such checkpoint.
         """
-        if name is not None and name not in CHECKPOINTS:
-            raise ConfigError(f"--checkpoint: expected best or last, found {name!r}")
-        for wanted in (name,) if name else CHECKPOINTS:
-            if self.checkpoint(wanted).is_file():
-                return self.checkpoint(wanted)
+        wanted: list[str | int] = list(CHECKPOINTS)
+        if name is not None:
+            match = re.fullmatch(r"(?:epoch-)?(\d+)", name)
+            if match is None and name not in CHECKPOINTS:
+                raise ConfigError(
+                    f"--checkpoint: expected best or last, or an epoch such as epoch-50, found {name!r}"
+                )
+            wanted = [int(match[1]) if match else name]
+        for one in wanted:
+            if self.checkpoint(one).is_file():
+                return self.checkpoint(one)
+        kept = [f"epoch-{epoch}" for epoch in numbered(self.checkpoints)]
+        if isinstance(wanted[-1], int) and self.checkpoint("last").is_file():
+            raise CheckpointError(
+                f"the run '{self.path}' has no checkpoint of epoch {wanted[-1]}; there are: "
+                f"{', '.join([*CHECKPOINTS, *kept])} (train with --save-every to keep more)"
+            )
         raise CheckpointError(
-            f"the run '{self.path}' has no checkpoint '{name or 'last'}': it ended before one was saved, "
+            f"the run '{self.path}' has no checkpoint '{wanted[-1]}': it ended before one was saved, "
             "or the file is gone; train anew"
         )
+
+
+def _copy(source: Path, target: Path) -> None:
+    with source.open("rb") as file:
+        write_atomically(target, lambda out: shutil.copyfileobj(file, out))
 
 
 def to_json(value: Any) -> str:

@@ -19,7 +19,7 @@ from xpnet.cli import kinds
 from xpnet.cli.kinds import Kind
 from xpnet.errors import ConfigError, suggest
 
-__all__ = ["SettingField", "Settings", "resolve", "setting_fields", "to_toml"]
+__all__ = ["FIXED", "SettingField", "Settings", "changed_settings", "resolve", "setting_fields", "to_toml"]
 
 
 # Names are looked up in the tables of the library when a value is checked: importing those needs NumPy.
@@ -48,9 +48,9 @@ def _lowerings() -> Iterable[str]:
 
 
 def _optimizers() -> Iterable[str]:
-    from xpnet.optim import OPTIMIZERS
+    from xpnet.optim import METHODS, OPTIMIZERS
 
-    return OPTIMIZERS
+    return (*OPTIMIZERS, *METHODS)
 
 
 _positive = kinds.number("a finite number above 0", lambda x: x > 0)
@@ -73,8 +73,11 @@ class Settings:
         "a built-in table (digits, two-gaussians, spirals, xor, sine) or a file: "
         "CSV, TSV, Parquet, NPZ or NPY",
     )
-    target: str | None = _setting(
-        None, kinds.text("COLUMN", "the name of a column"), "Data", "column to be predicted"
+    target: str | tuple[str, ...] | None = _setting(
+        None,
+        kinds.text_or_texts("COLUMN", "names of columns"),
+        "Data",
+        "column to be predicted; may be repeated for several of one kind",
     )
     task: str = _setting(
         "auto",
@@ -120,13 +123,35 @@ class Settings:
     batch_norm: bool = _setting(False, kinds.flag(), "Model", "BatchNorm before each activation")
     loss: str = _setting(
         "auto",
-        kinds.name(_losses, extra="auto"),
+        kinds.name_or_code(_losses, extra="auto"),
         "Training",
-        "loss; auto takes softmax_cross_entropy for classes and squared_error for numbers",
+        "loss; auto takes softmax_cross_entropy for classes, binary_cross_entropy for several targets of two "
+        "classes, and squared_error for numbers. A function of your own is run where this flag names it, and "
+        "only there",
     )
-    optimizer: str = _setting("adam", kinds.name(_optimizers), "Training", "optimizer")
+    loss_option: Mapping[str, float] | None = _setting(
+        None,
+        kinds.named_numbers("a number", lambda x: True),
+        "Training",
+        "options of the loss: delta of huber",
+    )
+    class_weight: str | Mapping[str, float] = _setting(
+        "none",
+        kinds.named_numbers("a number of at least 0", lambda x: x >= 0, "none", "balanced"),
+        "Training",
+        "weights of classes in the loss; those not named weigh 1; balanced: all classes count alike",
+    )
+    optimizer: str = _setting(
+        "adam",
+        kinds.name(_optimizers),
+        "Training",
+        "optimizer; those of second order take full batches, one iteration an epoch",
+    )
     lr: float | None = _setting(
-        None, _positive, "Training", "learning rate; not set: the optimizer's own (adam: 0.001)"
+        None,
+        _positive,
+        "Training",
+        "learning rate; not set: the optimizer's own (adam: 0.001), if it has one",
     )
     momentum: float = _setting(0.0, _fraction, "Training", "momentum of sgd")
     nesterov: bool = _setting(False, kinds.flag(), "Training", "Nesterov's momentum, for sgd")
@@ -141,7 +166,31 @@ class Settings:
     weight_decay: float | None = _setting(
         None, _not_negative, "Training", "decoupled weight decay of adamw; not set: 0.01"
     )
-    l2: float = _setting(0.0, _not_negative, "Training", "factor of the L2 term in the loss")
+    l1: float | Mapping[str, float] = _setting(
+        0.0,
+        kinds.numbers_by_name("a number of at least 0", lambda x: x >= 0),
+        "Training",
+        "factor of the L1 penalty, the sum of all |w|; or by name, as for l2",
+    )
+    l2: float | Mapping[str, float] = _setting(
+        0.0,
+        kinds.numbers_by_name("a number of at least 0", lambda x: x >= 0),
+        "Training",
+        "factor of the L2 penalty, the sum of all w²; or by name: weights, biases, a layer such as 0, or a "
+        "parameter such as 0.bias",
+    )
+    max_norm: float | None = _setting(
+        None, _positive, "Training", "scale the incoming weights of each unit down to this Euclidean norm"
+    )
+    label_smoothing: float = _setting(
+        0.0, _fraction, "Training", "share of each target that is spread over all classes"
+    )
+    gradient_noise: float = _setting(
+        0.0,
+        _not_negative,
+        "Training",
+        "variance of normal noise in the first step's gradient, decaying from there",
+    )
     clip_norm: float | None = _setting(
         None, _positive, "Training", "scale gradients down to this Euclidean norm"
     )
@@ -151,7 +200,10 @@ class Settings:
     epochs: int = _setting(50, kinds.whole(1), "Training", "passes over the training rows")
     max_steps: int | None = _setting(None, kinds.whole(1), "Training", "stop after this many steps")
     batch_size: int | str | None = _setting(
-        None, kinds.whole_or("full", 1), "Training", "rows in a step; not set: 64, or all if fewer"
+        None,
+        kinds.whole_or("full", 1),
+        "Training",
+        "rows in a step; not set: 64, or all if fewer or if the optimizer is of second order",
     )
     batches: str = _setting(
         "reshuffle",
@@ -161,6 +213,9 @@ class Settings:
     )
     patience: int | None = _setting(
         None, kinds.whole(1), "Training", "stop after this many epochs without a better validation loss"
+    )
+    min_delta: float = _setting(
+        0.0, _not_negative, "Training", "by how much the validation loss must fall to count for patience"
     )
     device: str = _setting(
         "auto",
@@ -184,9 +239,41 @@ class Settings:
         "never; not set: up to 50 times, but for no more than some 3 % of the time of the training",
     )
     seed: int = _setting(0, kinds.seed(), "Run", "seed of everything that is drawn")
+    restarts: int = _setting(
+        1,
+        kinds.whole(1),
+        "Run",
+        "train so many times, each from other initial weights on the same rows, and keep the best",
+    )
+    save_every: int | str | None = _setting(
+        None,
+        kinds.interval(),
+        "Run",
+        "keep a numbered checkpoint every N epochs, or at the first epoch's end after a TIME such as 5m",
+    )
+    keep_last: int | None = _setting(
+        None, kinds.whole(1), "Run", "keep the newest N of the numbered checkpoints; not set: all"
+    )
     out: str | None = _setting(
         None, kinds.text("DIR", "a folder"), "Run", "run folder to make; not set: runs/<name>-<date>-<time>"
     )
+
+
+_ROWS = "the rows and their split are those of the first epoch"
+_MODEL = "it is part of the model, whose weights are trained already"
+FIXED = {
+    **dict.fromkeys(
+        ("data", "target", "task", "drop", "categorical", "missing", "validation", "test"), _ROWS
+    ),
+    **dict.fromkeys(("hidden", "activation", "init", "batch_norm"), _MODEL),
+    **dict.fromkeys(
+        ("loss", "loss_option"), "the form of the targets, the best weights and the patience go by it"
+    ),
+    "seed": "all draws and the split of the rows follow from it",
+    "restarts": "the run has had its restarts",
+    "out": "the run has its folder",
+}
+"""Settings that cannot change while a run goes on, and why."""
 
 
 @dataclass(frozen=True)
@@ -251,13 +338,35 @@ def resolve(flags: Mapping[str, Any], config: str | Path | None = None) -> Setti
     """
     fields = setting_fields()
     values = _read_toml(Path(config), fields) if config is not None else {}
-    for attribute, text in flags.items():
-        if text is None or text == []:
-            continue
+    for attribute, text in _given(flags).items():
         field = fields[attribute]
         where = "NAME|FILE" if attribute == "data" else f"--{field.key}"
         values[attribute] = text if isinstance(text, bool) else field.check_text(text, where)
     return Settings(**values)
+
+
+def changed_settings(flags: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that flags give new values; ``none`` takes back one that may be not set.
+
+    Raises:
+        ConfigError: a value that cannot be meant.
+
+    >>> changed_settings({"l2": "0.001", "clip_norm": "none", "epochs": None})
+    {'l2': 0.001, 'clip_norm': None}
+    """
+    fields = setting_fields()
+    taken_back = {
+        attribute: None
+        for attribute, text in _given(flags).items()
+        if fields[attribute].default is None and str(text).strip().lower() == "none"
+    }
+    given = {attribute: text for attribute, text in _given(flags).items() if attribute not in taken_back}
+    read = resolve(given)
+    return {name: taken_back.get(name, getattr(read, name)) for name in _given(flags)}
+
+
+def _given(flags: Mapping[str, Any]) -> dict[str, Any]:
+    return {attribute: text for attribute, text in flags.items() if text is not None and text != []}
 
 
 def _read_toml(path: Path, fields: Mapping[str, SettingField]) -> dict[str, Any]:
@@ -302,6 +411,8 @@ def _toml(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, tuple):
         return f"[{', '.join(_toml(v) for v in value)}]"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{_toml(k)} = {_toml(v)}' for k, v in value.items())}}}"
     if isinstance(value, str):
         # JSON's strings are TOML's, but for the one control character that JSON leaves as it is
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

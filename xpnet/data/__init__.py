@@ -28,10 +28,10 @@ from xpnet.data.builtin import (
 from xpnet.data.columns import Categorical, Numeric
 from xpnet.data.delimited import MISSING
 from xpnet.data.encoder import Encoded, Encoder
-from xpnet.data.loading import load
+from xpnet.data.loading import listed, load
 from xpnet.data.splits import split_rows
 from xpnet.data.tables import EXTENSIONS, Table, read_table, write_table
-from xpnet.data.tasks import infer_task, strata
+from xpnet.data.tasks import infer_task, infer_tasks, joint_strata, strata
 
 __all__ = [
     "BUILTIN",
@@ -48,6 +48,9 @@ __all__ = [
     "digits",
     "digits_arrays",
     "infer_task",
+    "infer_tasks",
+    "joint_strata",
+    "listed",
     "load",
     "read_table",
     "sine",

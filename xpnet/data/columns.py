@@ -185,6 +185,10 @@ class Numeric:
             )
         return np.where(np.isnan(z), 0.0, z)
 
+    def decode(self, z: np.ndarray) -> np.ndarray:
+        """Return the values (rows,) float64 that `encode` made z of."""
+        return z.astype(np.float64) * self.std + self.mean
+
     def to_json(self) -> dict[str, Any]:
         """Return the column as JSON values."""
         return {"kind": self.kind, "name": self.name, "mean": self.mean, "std": self.std}
@@ -306,6 +310,16 @@ class Categorical:
         codes = self.codes(cells) if unseen == "ignore" else self.known_codes(cells, rows, remedy=remedy)
         return (codes[:, None] == np.arange(len(self.categories))).astype(np.float64)
 
+    def decode(self, codes: np.ndarray) -> np.ndarray:
+        """Return the categories (rows,) of codes, in their own type.
+
+        Raises:
+            DataError: a code is out of range.
+        """
+        if codes.size and not (codes.min() >= 0 and codes.max() < len(self.categories)):
+            raise DataError(f"a class index is out of range: expected 0 to {len(self.categories) - 1}")
+        return _category_array(self.categories)[codes.astype(np.int64)]
+
     def to_json(self) -> dict[str, Any]:
         """Return the column as JSON values."""
         return {
@@ -385,3 +399,12 @@ def _others(faults: np.ndarray) -> str:
 def _shortened(categories: Sequence[Any], most: int = 20) -> str:
     listed = ", ".join(repr(category) for category in categories[:most])
     return f"{listed}, ... ({len(categories)} in all)" if len(categories) > most else listed
+
+
+def _category_array(categories: Sequence[Any]) -> np.ndarray:
+    """Return categories as an array of their own type; whole numbers beyond 64 bits stay Python's."""
+    if isinstance(categories[0], int) and not isinstance(categories[0], bool):
+        low, high = min(categories), max(categories)
+        if low < -(2**63) or high >= 2**63:
+            return np.array(categories, dtype=np.uint64 if low >= 0 and high < 2**64 else object)
+    return np.array(categories)

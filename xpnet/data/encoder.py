@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from xpnet.data.columns import SMALL_TABLE, UNSEEN, Categorical, Numeric, column_from_json, kind_of
-from xpnet.data.tasks import infer_task
+from xpnet.data.tasks import infer_tasks
 from xpnet.errors import CheckpointError, ConfigError, DataError, suggest
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Encoded", "Encoder"]
 
-_FORMAT = 1
+_FORMATS = (1, 2)  # of one target, of several
 _TASKS = ("auto", "classification", "regression")
 _POLICIES = ("error", "drop", "mean")
 _UNSEEN = ("error", "ignore")
@@ -31,7 +31,8 @@ class Encoded(NamedTuple):
 
     Attributes:
         X: features, (rows, features) float64.
-        y: class indices, (rows,) int64, or standardized targets, (rows,) float64; None without a target.
+        y: class indices, (rows,) int64, or standardized targets, (rows,) float64; of several targets one
+            column for each, (rows, targets); None without a target.
         rows: which rows of the table these are, (rows,) int64, counted from 0.
     """
 
@@ -47,7 +48,7 @@ class Encoder:
     Numeric columns, and booleans as 0 and 1, are standardized with the mean and the population standard
     deviation of the training rows (`Numeric`); categorical columns are one-hot (`Categorical`). A
     classification target becomes the index of its class among the sorted classes; a regression target is
-    standardized.
+    standardized. Of several targets, which are all of the one kind or all of the other, so is each.
 
     The policy ``missing`` says what becomes of cells that hold nothing to encode: missing, NaN, or text in a
     numeric column.
@@ -59,7 +60,7 @@ class Encoder:
 
     Attributes:
         columns: the fitted columns, in the order of the training table.
-        target: the fitted target column.
+        targets: the fitted target columns, in the order in which they were named.
         missing: the policy.
 
     Example:
@@ -73,14 +74,14 @@ class Encoder:
     """
 
     columns: tuple[Column, ...]
-    target: Column
+    targets: tuple[Column, ...]
     missing: str = "error"
 
     @classmethod
     def fit(
         cls,
         frame: polars.DataFrame,
-        target: str,
+        target: str | Sequence[str],
         *,
         rows: Sequence[int] | np.ndarray | None = None,
         task: str = "auto",
@@ -92,46 +93,39 @@ class Encoder:
 
         Args:
             frame: the table.
-            target: name of the column to be predicted.
+            target: name of the column to be predicted, or names of several.
             rows: the training rows, counted from 0; None takes all. Nothing else of the table is looked at
                 but its column names and types.
-            task: "classification", "regression", or "auto", which follows `xpnet.data.infer_task`.
+            task: "classification", "regression", or "auto", which follows `xpnet.data.infer_tasks`.
             missing: "error", "drop" or "mean", see above.
             categorical: columns to be taken as categories, whatever their type.
             drop: columns to leave out.
 
         Raises:
-            DataError: a column or cell that cannot be used; cells are named by row, counted from 1.
+            DataError: a column or cell that cannot be used, or targets of both kinds; cells are named by row,
+                counted from 1.
             ConfigError: an unknown task or policy.
         """
+        targets = (target,) if isinstance(target, str) else tuple(dict.fromkeys(target))
         _known("task", task, _TASKS)
         _known("missing", missing, _POLICIES)
-        for name in (target, *categorical, *drop):
-            if name not in frame.columns:
-                raise DataError(f"the table has no column '{name}'{suggest(name, frame.columns)}")
-        names = [name for name in frame.columns if name != target and name not in drop]
-        if not names:
-            raise DataError(f"the table has no column besides the target '{target}' to predict it from")
-        if target in drop or target in categorical:
-            option = "drop" if target in drop else "categorical"
-            raise DataError(
-                f"'{target}' is the target and cannot be given to --{option}; for classes, use --task"
-            )
+        names = _feature_columns(frame.columns, targets, categorical, drop)
         part, numbers = _part(frame, rows)
         if part.height == 0:
             raise DataError("there are no training rows")
         if task == "auto":
-            task = infer_task(part[target])
+            task = infer_tasks(part, targets)
         kinds = {name: kind_of(part[name], categorical=name in categorical) for name in names}
-        kinds[target] = kind_of(part[target], categorical=True) if task == "classification" else "number"
+        for name in targets:
+            kinds[name] = kind_of(part[name], categorical=True) if task == "classification" else "number"
         readers: dict[str, Any] = {n: Numeric if k == "number" else Categorical for n, k in kinds.items()}
-        kept, numbers = _read(part, numbers, readers, missing, target)
+        kept, numbers = _read(part, numbers, readers, missing, targets)
         if not len(numbers):
             raise DataError(
                 f"each of the {part.height} training rows has a bad cell: none is left to train on"
             )
         columns = tuple(_fit_column(name, kinds[name], kept[name]) for name in names)
-        return cls(columns, _fit_target(target, kinds[target], kept[target]), missing)
+        return cls(columns, tuple(_fit_target(name, kinds[name], kept[name]) for name in targets), missing)
 
     def encode(
         self,
@@ -147,7 +141,7 @@ class Encoder:
         Args:
             frame: the table.
             rows: rows to encode, counted from 0; None takes all.
-            target: True needs the target column, False ignores it, None takes it if it is there.
+            target: True needs the target columns, False ignores them, None takes them if all are there.
             missing: policy for this table; None takes the encoder's own.
             unseen: "error", or "ignore", which takes categories that no training row has for missing under
                 the policy "mean": their features are all 0. An unseen class is an error all the same.
@@ -163,12 +157,12 @@ class Encoder:
         _known("missing", missing, _POLICIES)
         _known("unseen", unseen, _UNSEEN)
         if target is None:
-            target = self.target.name in frame.columns
-        columns = (*self.columns, self.target) if target else self.columns
+            target = all(name in frame.columns for name in self.target_names)
+        columns = (*self.columns, *self.targets) if target else self.columns
         readers = {column.name: column for column in columns}
         _check_columns(list(readers), frame.columns)
         part, numbers = _part(frame, rows)
-        cells, numbers = _read(part, numbers, readers, missing, self.target.name)
+        cells, numbers = _read(part, numbers, readers, missing, self.target_names)
         X = np.empty((len(numbers), self.n_features))
         start = 0
         for column in self.columns:
@@ -176,11 +170,14 @@ class Encoder:
             block = column.encode(cells[column.name], numbers, unseen=unseen)
             X[:, start:stop] = block.reshape(len(numbers), stop - start)
             start = stop
-        y = None
-        if target:
-            encode = self.target.known_codes if isinstance(self.target, Categorical) else self.target.encode
-            y = encode(cells[self.target.name], numbers)
-        return Encoded(X, y, numbers)
+        return Encoded(X, self._encode_targets(cells, numbers) if target else None, numbers)
+
+    def _encode_targets(self, cells: Mapping[str, Any], numbers: np.ndarray) -> np.ndarray:
+        y = []
+        for column in self.targets:
+            encode = column.known_codes if isinstance(column, Categorical) else column.encode
+            y.append(encode(cells[column.name], numbers))
+        return y[0] if len(y) == 1 else np.stack(y, axis=1)
 
     def unseen(self, frame: polars.DataFrame, rows: Sequence[int] | np.ndarray | None = None) -> np.ndarray:
         """Return which rows hold a category that no training row has.
@@ -202,10 +199,10 @@ class Encoder:
             >>> Encoder.fit(frame, "y", rows=[0, 1]).unseen(frame).tolist()
             [2]
         """
-        readers = {column.name: column for column in (*self.columns, self.target)}
+        readers = {column.name: column for column in (*self.columns, *self.targets)}
         _check_columns(list(readers), frame.columns)
         part, numbers = _part(frame, rows)
-        cells, numbers = _read(part, numbers, readers, self.missing, self.target.name)
+        cells, numbers = _read(part, numbers, readers, self.missing, self.target_names)
         first: set[int] = set()
         for column in self.columns:
             if isinstance(column, Categorical):
@@ -216,18 +213,30 @@ class Encoder:
 
     @property
     def task(self) -> str:
-        """What the target asks for: "classification" or "regression"."""
-        return "classification" if isinstance(self.target, Categorical) else "regression"
+        """What the targets ask for: "classification" or "regression"."""
+        return "classification" if isinstance(self.targets[0], Categorical) else "regression"
+
+    @property
+    def target_names(self) -> tuple[str, ...]:
+        """Names of the target columns."""
+        return tuple(column.name for column in self.targets)
+
+    @property
+    def target_classes(self) -> tuple[tuple[Any, ...], ...]:
+        """For each target its classes, sorted, as str, int, float or bool; none for regression."""
+        return tuple(c.categories if isinstance(c, Categorical) else () for c in self.targets)
 
     @property
     def classes(self) -> tuple[Any, ...]:
-        """The classes, sorted, as str, int, float or bool; none for regression."""
-        return self.target.categories if isinstance(self.target, Categorical) else ()
+        """The classes of the one target, see `target_classes`; none for regression."""
+        if len(self.targets) > 1:
+            raise ConfigError(f"classes: expected one target, found {len(self.targets)}; use target_classes")
+        return self.target_classes[0]
 
     @property
     def n_classes(self) -> int:
-        """Number of classes; 0 for regression."""
-        return len(self.classes)
+        """Number of classes, of several targets the largest; 0 for regression."""
+        return max(map(len, self.target_classes))
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -245,36 +254,46 @@ class Encoder:
 
         Without it a file all of whose codes happen to be digits, such as "007", would be read as numbers.
         """
-        columns = (*self.columns, self.target)
+        columns = (*self.columns, *self.targets)
         return tuple(c.name for c in columns if isinstance(c, Categorical) and c.cells == "str")
 
     def decode_predictions(self, predictions: Any) -> np.ndarray:
-        """Return predictions in the terms of the target column.
+        """Return predictions of the one target, as `decode_targets` does."""
+        if len(self.targets) > 1:
+            raise ConfigError(
+                f"decode_predictions: expected one target, found {len(self.targets)}; use decode_targets"
+            )
+        return self.decode_targets(predictions)[self.target_names[0]]
+
+    def decode_targets(self, predictions: Any) -> dict[str, np.ndarray]:
+        """Return predictions in the terms of the target columns.
 
         Args:
-            predictions: class indices (rows,), or standardized values (rows,) or (rows, 1).
+            predictions: class indices or standardized values, (rows,) or (rows, targets).
 
         Returns:
-            The classes, in their own type; or the values, float64, on the scale of the target.
+            By the name of each target: the classes, in their own type; or the values, float64, on the scale
+            of the target.
 
         Raises:
-            DataError: a class index is out of range.
+            DataError: a class index is out of range, or there is not one column for each target.
         """
         predictions = np.asarray(predictions)
-        if predictions.ndim == 2 and predictions.shape[1] == 1:
-            predictions = predictions[:, 0]
-        if isinstance(self.target, Numeric):
-            return predictions.astype(np.float64) * self.target.std + self.target.mean
-        if predictions.size and not (predictions.min() >= 0 and predictions.max() < self.n_classes):
-            raise DataError(f"a class index is out of range: expected 0 to {self.n_classes - 1}")
-        return _class_array(self.classes)[predictions.astype(np.int64)]
+        columns = predictions.reshape(len(predictions), -1)
+        if columns.shape[1] != len(self.targets) and predictions.size:
+            raise DataError(
+                f"predictions have shape {predictions.shape}; expected one column for each of the "
+                f"{len(self.targets)} targets"
+            )
+        return {target.name: target.decode(columns[:, index]) for index, target in enumerate(self.targets)}
 
     def to_json(self) -> dict[str, Any]:
         """Return the encoder as JSON values; `from_json` gives back an equal one, exact to the last bit."""
+        targets = [column.to_json() for column in self.targets]
         return {
-            "format": _FORMAT,
+            "format": 1 if len(targets) == 1 else 2,
             "missing": self.missing,
-            "target": self.target.to_json(),
+            **({"target": targets[0]} if len(targets) == 1 else {"targets": targets}),
             "columns": [column.to_json() for column in self.columns],
         }
 
@@ -286,30 +305,57 @@ class Encoder:
             CheckpointError: the format is unknown (a newer version wrote it), or the description is damaged.
         """
         version = data.get("format") if isinstance(data, Mapping) else None
-        if version != _FORMAT or isinstance(version, bool):
+        if version not in _FORMATS or isinstance(version, bool):
             raise CheckpointError(
-                f"the encoder's format is {version!r}; this version reads format {_FORMAT}: "
+                f"the encoder's format is {version!r}; this version reads formats up to {_FORMATS[-1]}: "
                 "update xpnet, or train again"
             )
         try:
             _known("missing", data["missing"], _POLICIES)
             columns = tuple(column_from_json(column) for column in data["columns"])
-            encoder = cls(columns, column_from_json(data["target"]), data["missing"])
+            described = [data["target"]] if version == 1 else data["targets"]
+            targets = tuple(column_from_json(target) for target in described)
+            encoder = cls(columns, targets, data["missing"])
         except KeyError as error:
             raise CheckpointError(f"the encoder's description lacks {error}; was the file changed?") from None
         except (TypeError, ValueError, AttributeError) as error:
             raise CheckpointError(f"the encoder's description is damaged: {error}") from None
-        names = [column.name for column in (*columns, encoder.target)]
+        names = [column.name for column in (*columns, *targets)]
         if not columns or len(set(names)) < len(names):
             raise CheckpointError(
                 f"the encoder's description needs columns of different names; found {names}"
             )
+        if len({column.kind for column in targets}) != 1:
+            raise CheckpointError("the encoder's description needs targets of one kind, classes or numbers")
         return encoder
 
 
 def _known(setting: str, value: Any, choices: Sequence[str]) -> None:
     if value not in choices:
         raise ConfigError(f"{setting} cannot be {value!r}{suggest(value, choices)}")
+
+
+def _feature_columns(
+    columns: Sequence[str], targets: Sequence[str], categorical: Sequence[str], drop: Sequence[str]
+) -> list[str]:
+    """Return the columns to predict from; all names have been checked."""
+    if not targets:
+        raise DataError("which column is to be predicted? expected a target, found none")
+    for name in (*targets, *categorical, *drop):
+        if name not in columns:
+            raise DataError(f"the table has no column '{name}'{suggest(name, columns)}")
+    features = [name for name in columns if name not in targets and name not in drop]
+    if not features:
+        listed = ", ".join(f"'{name}'" for name in targets)
+        them = "the target" if len(targets) == 1 else "the targets"
+        raise DataError(f"the table has no column besides {them} {listed} to predict from")
+    for name in targets:
+        if name in drop or name in categorical:
+            option = "drop" if name in drop else "categorical"
+            raise DataError(
+                f"'{name}' is a target and cannot be given to --{option}; for classes, use --task"
+            )
+    return features
 
 
 def _part(
@@ -323,13 +369,17 @@ def _part(
 
 
 def _read(
-    part: polars.DataFrame, numbers: np.ndarray, readers: Mapping[str, Any], missing: str, target: str
+    part: polars.DataFrame,
+    numbers: np.ndarray,
+    readers: Mapping[str, Any],
+    missing: str,
+    targets: Collection[str],
 ) -> tuple[dict[str, Any], np.ndarray]:
     """Return the cells of each column, and the numbers of the rows that the policy ``missing`` keeps."""
     cells = {name: reader.read(part[name], numbers) for name, reader in readers.items()}
     if missing != "drop":
         for name, reader in readers.items():
-            reader.complain(part[name], cells[name], missing, numbers, target=name == target)
+            reader.complain(part[name], cells[name], missing, numbers, target=name in targets)
         return cells, numbers
     keep = np.ones(part.height, dtype=bool)
     for name, reader in readers.items():
@@ -384,12 +434,3 @@ def _check_columns(needed: Sequence[str], found: Sequence[str]) -> None:
         f"the table lacks {len(lacking)} of the {len(needed)} columns that the model was trained on: "
         f"{', '.join(listed)}; rename or add them"
     )
-
-
-def _class_array(classes: Sequence[Any]) -> np.ndarray:
-    """Return classes as an array of their own type; whole numbers beyond 64 bits stay Python's."""
-    if isinstance(classes[0], int) and not isinstance(classes[0], bool):
-        low, high = min(classes), max(classes)
-        if low < -(2**63) or high >= 2**63:
-            return np.array(classes, dtype=np.uint64 if low >= 0 and high < 2**64 else object)
-    return np.array(classes)

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from xpnet.data.builtin import BUILTIN
 from xpnet.data.tables import EXTENSIONS, Table, read_table, suggest_file
 from xpnet.errors import DataError, suggest
 
-__all__ = ["load"]
+__all__ = ["listed", "load"]
 
 _TARGET_NAMES = ("target", "label", "class", "y")
 
 
-def load(name_or_path: str | os.PathLike[str], *, target: str | None = None) -> Table:
+def load(name_or_path: str | os.PathLike[str], *, target: str | Sequence[str] | None = None) -> Table:
     """Return a built-in table, or read one from a file.
 
     Args:
         name_or_path: a name of `BUILTIN` (digits, two-gaussians, spirals, xor, sine; they win over files of
             that name), or the path of a file that `read_table` reads.
-        target: name of the column to be predicted. Without it: that of the built-in table, and for a file the
-            one column called target, label, class or y (in any case).
+        target: name of the column to be predicted, or names of several, as `listed` takes them. Without it:
+            that of the built-in table, and for a file the one column called target, label, class or y (in any
+            case).
 
     Raises:
         DataError: no such name or file, or no such target, or the target cannot be guessed.
@@ -51,10 +53,26 @@ def _suggestion(path: Path) -> str:
     return suggest_file(path) or f"; built-in tables: {', '.join(BUILTIN)}"
 
 
-def _chosen(table: Table, target: str) -> str:
-    if target not in table.frame.columns:
-        raise DataError(f"'{table.name}' has no column '{target}'{suggest(target, table.frame.columns)}")
-    return target
+def listed(names: Sequence[str], columns: Sequence[str]) -> tuple[str, ...]:
+    """Return names of columns; ``a,b`` means two of them where both are columns and ``a,b`` is none.
+
+    >>> listed(["a,b", "c", "a"], ["a", "b", "c"])
+    ('a', 'b', 'c')
+    """
+    found: list[str] = []
+    for name in names:
+        parts = [part.strip() for part in name.split(",")]
+        found += parts if name not in columns and all(part in columns for part in parts) else [name]
+    return tuple(dict.fromkeys(found))
+
+
+def _chosen(table: Table, target: str | Sequence[str]) -> str | tuple[str, ...]:
+    columns = table.frame.columns
+    targets = listed([target] if isinstance(target, str) else target, columns)
+    for name in targets:
+        if name not in columns:
+            raise DataError(f"'{table.name}' has no column '{name}'{suggest(name, columns)}")
+    return targets[0] if len(targets) == 1 else targets
 
 
 def _guessed(table: Table) -> str:

@@ -31,12 +31,12 @@ class Table:
 
     Attributes:
         frame: the columns, a polars DataFrame.
-        target: name of the column to be predicted, or None.
+        target: name of the column to be predicted, names of several, or None.
         name: what the table is called in messages: a built-in name or a path.
     """
 
     frame: polars.DataFrame
-    target: str | None
+    target: str | tuple[str, ...] | None
     name: str
 
 

@@ -18,7 +18,8 @@ from xpnet.optim.adadelta import AdaDelta
 from xpnet.optim.adagrad import AdaGrad
 from xpnet.optim.adam import Adam
 from xpnet.optim.adamw import AdamW
-from xpnet.optim.base import OPTIMIZERS, Optimizer, get
+from xpnet.optim.base import OPTIMIZERS, Optimizer
+from xpnet.optim.choosing import get
 from xpnet.optim.clipping import clip_by_norm, clip_by_value, global_norm
 from xpnet.optim.rmsprop import RMSProp
 from xpnet.optim.schedules import (
@@ -42,6 +43,7 @@ from xpnet.optim.second_order import (
     Method,
     Newton,
     Result,
+    StuckError,
     minimize,
 )
 from xpnet.optim.sgd import SGD
@@ -72,6 +74,7 @@ __all__ = [
     "Result",
     "Schedule",
     "Step",
+    "StuckError",
     "WarmUp",
     "clip_by_norm",
     "clip_by_value",

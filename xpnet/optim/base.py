@@ -15,10 +15,10 @@ from typing import Any, ClassVar
 
 from xpnet.backends import array_namespace
 from xpnet.containers import leaves, rebuild
-from xpnet.errors import ConfigError, suggest
+from xpnet.errors import ConfigError
 from xpnet.optim.configured import Configured
 
-__all__ = ["OPTIMIZERS", "Optimizer", "get"]
+__all__ = ["OPTIMIZERS", "Optimizer"]
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {}
 """Every named optimizer: name -> class."""
@@ -52,7 +52,7 @@ class Optimizer(Configured, ABC):
     library. Hyperparameters enter as Python scalars, so that float32 parameters stay float32.
     """
 
-    family = "optimizer"
+    family, example = "optimizer", "an Optimizer object such as Adam()"
     known = OPTIMIZERS
     learning_rate: Any
     slots: ClassVar[Sequence[str]]
@@ -200,37 +200,4 @@ def _kind(other: Any) -> str:
 def _misfit(what: str, expected: str, found: str) -> ConfigError:
     return ConfigError(
         f"{what}: expected {expected} as in the parameters, found {found}; pass a container like them"
-    )
-
-
-def get(spec: str | dict[str, Any] | Optimizer, **options: Any) -> Optimizer:
-    """Return the optimizer that ``spec`` names, describes or is.
-
-    >>> get("adam", learning_rate=0.01)
-    Adam(learning_rate=0.01, beta1=0.9, beta2=0.999, epsilon=1e-08)
-    >>> get({"name": "sgd", "learning_rate": {"name": "inverse", "learning_rate": 0.5}})
-    SGD(learning_rate=Inverse(learning_rate=0.5, decay=1.0), momentum=0.0, nesterov=False)
-
-    Args:
-        spec: a name of `OPTIMIZERS` in any case, a table as `Optimizer.to_config` returns it, or an
-            Optimizer, which is returned as it is.
-        **options: hyperparameters, with a name or a table, over whose own they win.
-
-    Raises:
-        ConfigError: unknown name or option, a value not allowed, or options beside an object.
-    """
-    if isinstance(spec, Optimizer):
-        if options:
-            raise ConfigError(
-                f"optimizer: options {sorted(options)} go with a name, found the object {spec!r}; "
-                f"give them to {type(spec).__name__}(...) itself"
-            )
-        return spec
-    if isinstance(spec, str):
-        return Optimizer.from_config({**options, "name": spec})
-    if isinstance(spec, dict):
-        return Optimizer.from_config({**spec, **options})
-    raise ConfigError(
-        f"optimizer: expected a name, a table or an Optimizer object such as Adam(), found {spec!r}"
-        f"{suggest(getattr(spec, '__name__', spec), OPTIMIZERS)}"
     )

@@ -11,12 +11,13 @@ A class says of each field what it may hold, and the base class does the rest::
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
 from xpnet.checks import count, flag, fraction, not_negative, positive
 from xpnet.errors import ConfigError, suggest
 
-__all__ = ["COUNT", "FLAG", "FRACTION", "NOT_NEGATIVE", "POSITIVE", "Configured"]
+__all__ = ["COUNT", "FLAG", "FRACTION", "NOT_NEGATIVE", "POSITIVE", "Configured", "chosen"]
 
 
 # What a field may hold, as metadata for ``dataclasses.field``.
@@ -37,6 +38,7 @@ class Configured:
 
     name: ClassVar[str | None] = None
     family: ClassVar[str] = "configured object"
+    example: ClassVar[str] = "an object"
     known: ClassVar[dict[str, Any]] = {}
 
     def __init_subclass__(cls, *, name: str | None = None, **options: Any) -> None:
@@ -127,3 +129,36 @@ class Configured:
         if not issubclass(found, cls):
             raise ConfigError(f"expected a configuration of {cls.__name__}, found one of {found.__name__}")
         return found
+
+
+def chosen(families: Sequence[type[Configured]], spec: Any, options: dict[str, Any]) -> Any:
+    """Return the object of one of the families that ``spec`` is, names or describes.
+
+    Args:
+        families: abstract classes; messages speak of the first one.
+        spec: an object, which is returned as it is; a name in any case; or a table with ``"name"``.
+        options: fields, with a name or a table, over whose own they win.
+
+    Raises:
+        ConfigError: unknown name or option, a value not allowed, or options beside an object.
+    """
+    label = families[0].family
+    known = [name for members in families for name in members.known]
+    if isinstance(spec, tuple(families)):
+        if options:
+            raise ConfigError(
+                f"{label}: options {sorted(options)} go with a name, found the object {spec!r}; "
+                f"give them to {type(spec).__name__}(...) itself"
+            )
+        return spec
+    if not isinstance(spec, (str, dict)):
+        raise ConfigError(
+            f"{label}: expected a name, a table or {families[0].example}, found {spec!r}"
+            f"{suggest(getattr(spec, '__name__', spec), known)}"
+        )
+    config = {**options, "name": spec} if isinstance(spec, str) else {**spec, **options}
+    name = config.get("name")
+    if "name" in config and (not isinstance(name, str) or name.lower() not in known):
+        raise ConfigError(f"unknown {label} {name!r}{suggest(name, known)}")
+    fits = (members for members in families if str(name).lower() in members.known)
+    return next(fits, families[0]).from_config(config)

@@ -1,21 +1,27 @@
 """Training: the loop, what it measures, what it keeps, and what it shows."""
 
 from xpnet.train.callbacks import Callback
+from xpnet.train.checkpoints import Checkpoints
 from xpnet.train.diagnostics import Diagnostics
 from xpnet.train.history import Best, History
 from xpnet.train.metrics import METRICS, accuracy, r2
 from xpnet.train.progress import ProgressBar, ProgressLines
+from xpnet.train.restarting import Restarts, Spread, restarts
 from xpnet.train.trainer import Trainer
 
 __all__ = [
     "METRICS",
     "Best",
     "Callback",
+    "Checkpoints",
     "Diagnostics",
     "History",
     "ProgressBar",
     "ProgressLines",
+    "Restarts",
+    "Spread",
     "Trainer",
     "accuracy",
     "r2",
+    "restarts",
 ]

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from xpnet.errors import ConfigError, suggest
 from xpnet.nn import Layer
 from xpnet.train.callbacks import Callback
 from xpnet.train.metrics import get as get_metric
 
-__all__ = ["check_callbacks", "check_model", "named_metrics", "one_of", "unless_none"]
+if TYPE_CHECKING:
+    from xpnet.train.trainer import Trainer
+
+__all__ = ["check_callbacks", "check_mask", "check_model", "named_metrics", "one_of", "unless_none"]
 
 _COLUMNS = ("epoch", "step", "loss", "learning_rate", "seconds")
 
@@ -52,6 +57,20 @@ def check_callbacks(callbacks: Any) -> list[Callback]:
                 f"{callback!r}; derive one, and pass an object of it"
             )
     return found
+
+
+def check_mask(trainer: Trainer, mask: Any) -> Any:
+    """Return a mask of the parameters as an array of their dtype on their device."""
+    size = trainer.variables.params.layout.size  # type: ignore[union-attr]
+    home = trainer.backend
+    values = np.asarray(mask if isinstance(mask, (list, tuple)) else home.to_host(mask))
+    if values.shape != (size,) or not np.isin(values, (0, 1)).all():
+        raise ConfigError(
+            f"mask: expected a vector of {size} numbers 0 or 1, one for each parameter, found shape "
+            f"{values.shape}"
+            + ("; correct it" if values.shape != (size,) else " with other numbers; round them")
+        )
+    return home.asarray(values, dtype=trainer.dtype)
 
 
 def named_metrics(metrics: Any, kind: str) -> dict[str, Callable[..., Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -67,7 +68,8 @@ class Evaluation:
         made_of = trainer.model, trainer.loss, trainer.compile
         if made_of != self._made_of:
             self._made_of, self._seen = made_of, set()
-            functions: dict[str, Any] = {"outputs": trainer.model.apply, "loss": trainer.loss}
+            mean_loss = functools.partial(targets.mean_loss, trainer.loss)
+            functions: dict[str, Any] = {"outputs": trainer.model.apply, "loss": mean_loss}
             self._programs = {n: compile(f, lower=trainer.compile) for n, f in functions.items()}
         if again or (name, rows) in self._seen:
             return self._programs[name]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from xpnet.nn import Variables
 from xpnet.parameters import Layout, Parameters
 from xpnet.program.compiling import choose
 from xpnet.train import checkpoint, metrics
+from xpnet.train.changes import find_changes
 from xpnet.train.history import Best, History
 
 if TYPE_CHECKING:
@@ -20,8 +22,11 @@ if TYPE_CHECKING:
 
 __all__ = ["load", "save"]
 
-_SETTINGS = ("dtype", "seed", "compile", "l2", "clip_norm", "clip_value", "batches", "max_steps", "patience",
-             "min_delta", "restore_best")  # fmt: skip
+_log = logging.getLogger("xpnet")
+
+_SETTINGS = ("dtype", "seed", "split_seed", "compile", "l1", "l2", "max_norm", "label_smoothing",
+             "gradient_noise", "clip_norm", "clip_value", "batches", "max_steps", "patience", "min_delta",
+             "restore_best")  # fmt: skip
 
 
 def _file(path: str | os.PathLike[str]) -> Path:
@@ -47,21 +52,28 @@ def save(trainer: Trainer, path: str | os.PathLike[str]) -> None:
         named |= _arrays_of("newest.", trainer.newest)
     if trainer.best is not None:
         named |= _arrays_of("best.", trainer.best.variables)
+    if trainer.mask is not None:
+        named["mask"] = trainer.mask
     counters: dict[str, Any] = {}
+    lists: dict[str, int] = {}
     for slot, value in (trainer.opt_state or {}).items():
-        if isinstance(value, Parameters):
+        if isinstance(value, list) and all(hasattr(array, "shape") for array in value):
+            lists[slot] = len(value)
+            named |= {f"optimizer.{slot}.{i}": array for i, array in enumerate(value)}
+        elif hasattr(value, "shape"):
+            named[f"optimizer.{slot}"] = value
+        elif isinstance(value, Parameters):
             named[f"optimizer.{slot}"] = value.flat
         else:
             counters[slot] = value
     description = {
-        "model": _written(trainer.model),
-        "loss": _loss_name(trainer.loss),
-        "optimizer": _written(trainer.optimizer),
+        **_parts(trainer),
         "metrics": [name for name, metric in trainer.metrics.items() if metrics.is_known(name, metric)],
-        "settings": {name: getattr(trainer, name) for name in _SETTINGS},
+        "settings": _settings(trainer),
         "input_shape": list(trainer.input_shape or ()),
         "layout": [[name, list(shape)] for name, shape in trainer.variables.params.layout.entries],
         "optimizer_counters": counters,
+        "optimizer_lists": lists,
         "epoch": trainer.epoch,
         "step": trainer.step,
         "best": None if trainer.best is None else {"epoch": trainer.best.epoch, "loss": trainer.best.loss},
@@ -104,6 +116,7 @@ def load(
         input_shape = tuple(description["input_shape"])
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"checkpoint {file}: is damaged ({error!r}); take another") from error
+    _check_changes(file, description, settings)
     home = backends.backend(backend)
     if not _compiles_here(stored.get("compile"), home):
         stored["compile"] = "auto"
@@ -124,18 +137,68 @@ def load(
     try:
         trainer.input_shape, trainer.variables = input_shape, variables("")
         trainer.opt_state = dict(description["optimizer_counters"])
+        lists = description.get("optimizer_lists", {})
+        for slot, length in lists.items():
+            found = [arrays[f"optimizer.{slot}.{i}"] for i in range(length)]
+            trainer.opt_state[slot] = [home.asarray(array, dtype=dtype) for array in found]
         for name in arrays:
-            if name.startswith("optimizer."):
-                trainer.opt_state[name.removeprefix("optimizer.")] = parameters(name)
+            slot = name.removeprefix("optimizer.")
+            if slot != name and slot.partition(".")[0] not in lists:
+                of_method = "method" in trainer.opt_state
+                trainer.opt_state[slot] = (
+                    home.asarray(arrays[name], dtype=dtype) if of_method else parameters(name)
+                )
         trainer.epoch, trainer.step = description["epoch"], description["step"]
         trainer.history = History(description["history"])
         if description["newest"]:
             trainer.newest = variables("newest.")
+        if "mask" in arrays:
+            trainer.mask = home.asarray(arrays["mask"], dtype=dtype)
         if description["best"] is not None:
             trainer.best = Best(variables("best."), **description["best"])
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"checkpoint {file}: is damaged ({error!r}); take another") from error
+    _report_changes(trainer, description)
     return trainer
+
+
+def _check_changes(file: Path, description: dict[str, Any], settings: dict[str, Any]) -> None:
+    """Refuse settings with which a training that has begun cannot go on."""
+    for name in ("seed", "split_seed"):
+        stored = description["settings"].get(name)
+        if name in settings and settings[name] != stored:
+            raise ConfigError(
+                f"{name}: expected the {stored} of the checkpoint {file}, found {settings[name]!r}; draws "
+                "of a training follow from one seed, the split into training and validation rows among them: "
+                "leave it out, or train anew"
+            )
+    steps = settings.get("max_steps")
+    if isinstance(steps, int) and steps < description["step"]:
+        raise ConfigError(
+            f"max_steps: expected at least the {description['step']} steps that the checkpoint {file} has "
+            f"done, found {steps}; raise it, or pass None for no limit"
+        )
+
+
+def _report_changes(trainer: Trainer, description: dict[str, Any]) -> None:
+    """Log what is done otherwise from here on than before the trainer was saved."""
+    parts = _parts(trainer)
+    before = {**{name: description[name] for name in parts}, **description["settings"]}
+    after = {**parts, **_settings(trainer)}
+    for change in find_changes(before, {name: after.get(name) for name in before}, trainer.epoch + 1):
+        _log.info("%s", change)
+
+
+def _parts(trainer: Trainer) -> dict[str, Any]:
+    return {
+        "model": _written(trainer.model),
+        "loss": losses.to_config(trainer.loss),
+        "optimizer": _written(trainer.optimizer),
+    }
+
+
+def _settings(trainer: Trainer) -> dict[str, Any]:
+    return {name: getattr(trainer, name) for name in _SETTINGS}
 
 
 def _compiles_here(lower: Any, home: backends.Backend) -> bool:
@@ -169,16 +232,9 @@ def _check_fits(file: Path, expected: Variables, layout: Layout, arrays: dict[st
 def _written(thing: Any) -> Any:
     """Return the configuration of a model or optimizer; None for one that only code can make."""
     try:
-        config = thing.to_config()
-        json.dumps(config)
+        return json.loads(json.dumps(thing.to_config()))  # in the form in which it is read back
     except (ConfigError, TypeError, ValueError):
         return None
-    return config
-
-
-def _loss_name(loss: Any) -> str | None:
-    name = getattr(loss, "__name__", None)
-    return name if losses.LOSSES.get(name) is loss else None  # type: ignore[arg-type]
 
 
 def _made(file: Path, description: dict[str, Any], what: str, given: Any, make: Any) -> Any:

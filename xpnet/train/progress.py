@@ -45,10 +45,10 @@ def _brief(value: float) -> str:
 
 
 class ProgressLines(Callback):
-    """Writes a line for an epoch, about ``lines`` of them over the whole training."""
+    """Writes a line for an epoch, about ``lines`` of them over the whole training, each after ``label``."""
 
-    def __init__(self, stream: IO[str] | None = None, lines: int = 20):
-        self.stream, self.lines = stream, lines
+    def __init__(self, stream: IO[str] | None = None, lines: int = 20, label: str = ""):
+        self.stream, self.lines, self.label = stream, lines, label
         self.every, self.epochs = 1, 0
 
     def on_fit_begin(self, trainer: Trainer, epochs: int) -> None:
@@ -58,13 +58,13 @@ class ProgressLines(Callback):
         if row["epoch"] in (1, self.epochs) or row["epoch"] % self.every == 0:
             width = len(str(self.epochs))
             print(
-                f"epoch {row['epoch']:{width}d}/{self.epochs}  {describe(row)}",
+                f"{self.label}epoch {row['epoch']:{width}d}/{self.epochs}  {describe(row)}",
                 file=self.stream or sys.stderr,
             )
 
 
 class ProgressBar(Callback):
-    """A bar over the steps of all epochs, with the newest numbers beside it; needs rich.
+    """A bar over the steps of all epochs, ``label`` before it and the newest numbers behind it; needs rich.
 
     Raises:
         ConfigError: rich is not installed.
@@ -72,7 +72,8 @@ class ProgressBar(Callback):
 
     steps_apart = 50
 
-    def __init__(self) -> None:
+    def __init__(self, label: str = "") -> None:
+        self.label = label
         if importlib.util.find_spec("rich") is None:
             raise ConfigError("a progress bar needs rich: pip install 'xpnet[standard]'")
         self.bar: Any = None
@@ -85,9 +86,10 @@ class ProgressBar(Callback):
         from rich.table import Column
 
         # what stands at its end is cut off where a terminal is narrow, rather than that all columns shrink
+        whole = Column(no_wrap=True)
         rest = Column(no_wrap=True, overflow="ellipsis", ratio=1)
         self.bar = Progress(
-            TextColumn("epoch {task.fields[epoch]}/{task.total}", table_column=Column(no_wrap=True)),
+            TextColumn(f"{self.label}epoch {{task.fields[epoch]}}/{{task.total}}", table_column=whole),
             BarColumn(bar_width=10, table_column=Column(no_wrap=True)),
             TimeRemainingColumn(compact=True, table_column=Column(no_wrap=True)),
             TextColumn("{task.fields[numbers]}", table_column=rest),

@@ -86,7 +86,8 @@ def _split_off(trainer: Trainer, rows: _Host, fraction: float) -> tuple[_Host, _
     if fraction == 0:
         return rows, None
     labels = rows.y if targets.kind_of(trainer.loss) == "classes" and rows.y.ndim == 1 else None
-    train, held_out, _ = split_rows(len(rows.X), validation=fraction, seed=trainer.seed, stratify=labels)
+    seed = trainer.seed if trainer.split_seed is None else trainer.split_seed
+    train, held_out, _ = split_rows(len(rows.X), validation=fraction, seed=seed, stratify=labels)
     return rows.take(train), rows.take(held_out)
 
 
@@ -124,6 +125,8 @@ def _check_width(X: np.ndarray, width: tuple[int, ...] | None) -> None:
 
 def _to_device(trainer: Trainer, rows: _Host) -> Rows:
     home, dtype = trainer.backend, trainer.dtype
+    if rows.weight is not None:
+        targets.check_weighting(trainer.loss)
     whole = rows.y.dtype.kind in "iu"
     return Rows(
         home.asarray(rows.X, dtype=dtype),

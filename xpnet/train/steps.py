@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -17,12 +17,13 @@ from xpnet.parameters import Parameters
 from xpnet.program.looping import Loop
 from xpnet.program.lowerings import openblas
 from xpnet.train.batches import Batches
+from xpnet.train.regularization import noise
 from xpnet.train.rows import Rows
 
 if TYPE_CHECKING:
     from xpnet.train.trainer import Trainer
 
-__all__ = ["CompiledSteps", "compiled_steps", "step_seconds"]
+__all__ = ["CompiledSteps", "Fitting", "compiled_steps", "step_seconds"]
 
 # What a step takes in NumPy, roughly, in seconds: for its calls, and for each parameter and row.
 _STEP, _PARAMETER, _PRODUCT = 60e-6, 1.5e-9, 2e-11
@@ -55,9 +56,13 @@ class CompiledSteps:
     def __init__(self, trainer: Trainer, train: Rows):
         self.trainer = trainer
         self.settings = _settings(trainer)
+        self._objective, self._masked = trainer.objective, trainer.mask is not None
         params, self._state = trainer.variables  # type: ignore[misc]
         self._layout = params.layout
-        self._slots = list(trainer.optimizer.slots)
+        assert isinstance(trainer.optimizer, Optimizer)
+        self._optimizer = trainer.optimizer
+        self._slots = list(self._optimizer.slots)
+        self._numbers = len(self._optimizer.scalars(0.1, 1)) + self._objective.noisy
         self._constants: list[Any] = []
         self._paths = _paths_of_draws(trainer, train)
         self._ahead: list[Any] = []  # one array for each scalar and each draw, over the epoch's steps
@@ -67,7 +72,7 @@ class CompiledSteps:
 
     def begin(self, train: Rows) -> None:
         """Train on these rows from here on."""
-        self._constants = [x for x in (train.X, train.y, train.weight) if x is not None]
+        self._constants = [x for x in (train.X, train.y, train.weight, self.trainer.mask) if x is not None]
 
     def begin_epoch(self, plan: Batches) -> None:
         """Send what the steps of the next epoch need to the device, at once."""
@@ -142,23 +147,23 @@ class CompiledSteps:
         return openblas.one_thread() if short and self.lowering == "numba" else contextlib.nullcontext()
 
     def _step(self, carry: list[Any], constants: list[Any], row: list[Any]) -> tuple[list[Any], list[Any]]:
-        trainer = self.trainer
         params, state, slots = self._opened(carry)
-        X, y, *weight = constants
-        batch = Rows(X, y, weight[0] if weight else None)
-        drawn, scalars = len(self._paths), len(trainer.optimizer.scalars(0.1, 1))
-        if len(row) > drawn + scalars:
+        X, y, *rest = constants
+        mask = rest.pop() if self._masked else None
+        batch = Rows(X, y, rest[0] if rest else None)
+        numbers, draws = len(row) - len(self._paths) - self._numbers, len(row) - len(self._paths)
+        if numbers > 0:
             batch = batch.take(row[0])
-        words = row[len(row) - drawn :]
+        scalars, words = list(row[numbers:draws]), row[draws:]
+        deviation = scalars.pop() if self._objective.noisy else None
         key = _StepKey(0, (), dict(zip(self._paths, words, strict=True)))
-        (loss, state), gradient = trainer.clipped_objective(params, state, batch, key)
-        flat, new_slots = trainer.optimizer.rule(
-            gradient.flat,
-            [slots[name].flat for name in self._slots],
-            params.flat,
-            *row[len(row) - drawn - scalars : len(row) - drawn],
+        (loss, state), gradient = self._objective.gradient(
+            params, state, batch, key, mask=mask, noise=deviation
         )
-        return [flat, *leaves(state), *new_slots], [loss]
+        flat, new_slots = self._optimizer.rule(
+            gradient.flat, [slots[name].flat for name in self._slots], params.flat, *scalars
+        )
+        return [self._objective.constrained(flat, mask), *leaves(state), *new_slots], [loss]
 
     def _opened(self, carry: list[Any]) -> tuple[Parameters, Any, dict[str, Parameters]]:
         """Return parameters, state and slots around the arrays of a step's state."""
@@ -170,10 +175,13 @@ class CompiledSteps:
         return Parameters(flat, layout), rebuild(self._state, state), named
 
     def _scalars(self, done: int, count: int) -> list[Any]:
-        """Return the optimizer's scalars of the next steps, each as an array over the steps."""
-        optimizer, backend = self.trainer.optimizer, self.trainer.backend
-        at, rate = optimizer.scalars, optimizer.learning_rate_at
+        """Return the numbers of the next steps, of optimizer and noise, each as an array over the steps."""
+        trainer, backend = self.trainer, self.trainer.backend
+        at, rate = self._optimizer.scalars, self._optimizer.learning_rate_at
         rows = np.asarray([at(rate(n), n) for n in range(done + 1, done + count + 1)], dtype=np.float64)
+        if self._objective.noisy:
+            noises = [trainer.noise_of(trainer.step + n) for n in range(1, count + 1)]
+            rows = np.column_stack([rows, noises])
         columns = backend.asarray(np.ascontiguousarray(rows.T), dtype=self.trainer.dtype)  # one transfer
         return [columns[i, ...] for i in range(columns.shape[0])]
 
@@ -185,19 +193,39 @@ class CompiledSteps:
         ]
 
 
-def compiled_steps(trainer: Trainer, train: Rows, known: CompiledSteps | None) -> CompiledSteps | None:
+class Fitting(NamedTuple):
+    """What callbacks may know of a fit.
+
+    Attributes:
+        rows: the rows to train on, checked and on the device.
+        plan: their batches.
+        steps: what takes the steps; None if they are not compiled.
+    """
+
+    rows: Rows
+    plan: Batches
+    steps: Any
+
+    def between_epochs(self, rows: int) -> contextlib.AbstractContextManager[None]:
+        """Return what goes around computations on so many rows between epochs, for the sake of the next."""
+        return contextlib.nullcontext() if self.steps is None else self.steps.between_epochs(rows)
+
+
+def compiled_steps(trainer: Trainer, train: Rows, known: Any) -> CompiledSteps | None:
     """Return the steps of ``trainer`` on these rows: the ``known`` ones if its settings are the same.
 
     None with ``compile="off"``, and for optimizers whose step is more than their rule.
     """
-    optimizer = type(trainer.optimizer)
+    optimizer: Any = type(trainer.optimizer)
     own = optimizer.update is not Optimizer.update or optimizer.init is not Optimizer.init
     if trainer.compile == "off" or own:
         return None
-    if known is None or known.trainer is not trainer or known.settings != _settings(trainer):
-        known = CompiledSteps(trainer, train)
-    known.begin(train)
-    return known
+    same = (
+        isinstance(known, CompiledSteps) and known.trainer is trainer and known.settings == _settings(trainer)
+    )
+    steps = known if same else CompiledSteps(trainer, train)
+    steps.begin(train)
+    return steps
 
 
 def step_seconds(size: int, batch: int) -> float:
@@ -207,9 +235,7 @@ def step_seconds(size: int, batch: int) -> float:
 
 def _settings(trainer: Trainer) -> tuple[Any, ...]:
     """Return what a step is made of beside shapes."""
-    return (
-        trainer.model, trainer.loss, trainer.optimizer, trainer.l2, trainer.clip_norm, trainer.clip_value,
-    )  # fmt: skip
+    return trainer.optimizer, trainer.mask is not None, trainer.objective.settings
 
 
 class _StepKey(rng.Key):
@@ -233,6 +259,8 @@ class _StepKey(rng.Key):
 def _paths_of_draws(trainer: Trainer, train: Rows) -> list[tuple[int | str, ...]]:
     """Return what a step folds into its key before it draws, found out by applying the model to one row."""
     known: dict[Any, Any] = {}
-    rows = train.X[:2, ...]
-    trainer.model.apply(trainer.variables, rows, training=True, key=_StepKey(0, (), known))  # type: ignore[arg-type]
+    rows, key = train.X[:2, ...], _StepKey(0, (), known)
+    trainer.model.apply(trainer.variables, rows, training=True, key=key)  # type: ignore[arg-type]
+    if trainer.objective.noisy:
+        noise(key, trainer.variables.params.flat[:2], 1.0)  # type: ignore[union-attr]
     return list(known)

@@ -1,27 +1,32 @@
 """Targets in the form that a loss asks for, and predictions in the form that people ask for.
 
-Every loss of :mod:`xpnet.losses` says of which kind its targets are; a user's own loss gets values as
-they are.
+Every loss of :mod:`xpnet.losses` says of which kind its targets are, and so can a user's own; one that does
+not gets values as they are.
 """
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from xpnet.autodiff.functions import softmax
+from xpnet.autodiff.tracer import is_floating
 from xpnet.backends import array_namespace
 from xpnet.data import check_labels
 from xpnet.errors import ConfigError, DataError
+from xpnet.losses.making import LossWithOptions, identity, kind_of, link_of, name_of
 
 __all__ = [
     "check_targets",
+    "check_weighting",
     "classes_to_targets",
     "is_classifier",
     "kind_of",
     "link_of",
+    "mean_loss",
     "name_of",
     "outputs_for",
     "predicted_classes",
@@ -29,40 +34,82 @@ __all__ = [
 ]
 
 
-def kind_of(loss: Any) -> str:
-    """Return the kind of targets of ``loss``: values, counts, classes, binary or signs."""
-    return getattr(loss, "targets", "values")
-
-
-def name_of(loss: Any) -> str:
-    """Return what ``loss`` is called in messages."""
-    return getattr(loss, "__name__", type(loss).__name__)
-
-
-def link_of(loss: Any) -> Callable[[Any], Any]:
-    """Return the function from raw outputs to what is predicted; the identity for a loss without one."""
-    return getattr(loss, "link", None) or (lambda outputs: outputs)
-
-
 def is_classifier(loss: Any) -> bool:
     """True if ``loss`` trains a classifier."""
     return kind_of(loss) in ("classes", "binary", "signs")
 
 
-def classes_to_targets(loss: Any, classes: np.ndarray, n_classes: int) -> np.ndarray:
-    """Return class indices as targets of ``loss``: as they are, as 0/1 or as ±1.
+def check_weighting(loss: Any) -> None:
+    """Refuse a user's own loss that takes no weights, for rows that have some."""
+    function = loss.function if isinstance(loss, LossWithOptions) else loss
+    try:
+        found = inspect.signature(function, follow_wrapped=False).parameters.values()
+    except (TypeError, ValueError):  # of a function written in C, say
+        return
+    if not any(p.name == "sample_weight" or p.kind is p.VAR_KEYWORD for p in found):
+        raise ConfigError(
+            f"loss {name_of(loss)}: expected an argument sample_weight, for the rows have weights; add "
+            "sample_weight=None, or return one number a row and wrap the function by xpnet.losses.make"
+        )
+
+
+def mean_loss(loss: Any, outputs: Any, y: Any, *, sample_weight: Any = None) -> Any:
+    """Return the mean loss, a 0-d array.
 
     Raises:
-        ConfigError: the loss is one of values, or of two classes and there are more.
+        ConfigError: a user's own loss gives something else.
+    """
+    value = loss(outputs, y) if sample_weight is None else loss(outputs, y, sample_weight=sample_weight)
+    shape = getattr(value, "shape", None)
+    if shape is not None and tuple(shape) == () and is_floating(value):
+        return value
+    remedy = "compute it with array functions of the predictions"
+    if shape is None:
+        found = repr(value)
+    elif tuple(shape) == ():
+        found = f"one of dtype {value.dtype}"
+    else:
+        found, remedy = f"shape {tuple(shape)}", "take the mean over the rows"
+        if tuple(shape) in ((outputs.shape[0],), tuple(outputs.shape)):
+            remedy = "wrap the function by xpnet.losses.make, which takes the mean over the rows"
+    raise ConfigError(
+        f"loss {name_of(loss)}: expected a 0-d array of a floating dtype, the mean over the rows, found "
+        f"{found}; {remedy}"
+    )
+
+
+def classes_to_targets(loss: Any, classes: np.ndarray, n_classes: int) -> np.ndarray:
+    """Return class indices (rows,) or (rows, targets) as targets of ``loss``: as they are, as 0/1 or as ±1.
+
+    Args:
+        loss: a loss.
+        classes: whole numbers from 0.
+        n_classes: number of classes, of several targets the largest.
+
+    Raises:
+        ConfigError: the loss is one of values, or of two classes and there are more, or of one target and
+            there are several.
     """
     kind = kind_of(loss)
     name = name_of(loss)
-    if kind == "classes":
+    several = classes.ndim == 2
+    if kind == "classes" and not several:
         return classes
+    if kind == "classes":
+        raise ConfigError(
+            f"loss {name}: expected one target, found {classes.shape[1]}; choose binary_cross_entropy for "
+            "several of two classes each, or train a model for each target"
+        )
     if kind not in ("binary", "signs"):
+        declare = "" if hasattr(loss, "targets") else f", or declare its targets: {name}.targets = 'classes'"
         raise ConfigError(
             f"loss {name}: expected a loss for classes, for the target has classes; "
-            "choose softmax_cross_entropy, or --task regression"
+            f"choose softmax_cross_entropy, or --task regression{declare}"
+        )
+    if n_classes > 2 and several:
+        raise ConfigError(
+            f"loss {name}: expected two classes in each of several targets, found one with {n_classes}; "
+            "train a model for each target, with softmax_cross_entropy"
         )
     if n_classes > 2:
         raise ConfigError(
@@ -72,9 +119,9 @@ def classes_to_targets(loss: Any, classes: np.ndarray, n_classes: int) -> np.nda
     return classes if kind == "binary" else 2 * classes - 1
 
 
-def outputs_for(loss: Any, n_classes: int) -> int:
-    """Return how many outputs a model needs to tell ``n_classes`` classes apart under ``loss``."""
-    return n_classes if kind_of(loss) == "classes" else 1
+def outputs_for(loss: Any, n_classes: int, targets: int = 1) -> int:
+    """Return how many outputs a model needs under ``loss``: one for each class, or one for each target."""
+    return n_classes if kind_of(loss) == "classes" else targets
 
 
 def check_targets(loss: Any, y: np.ndarray, output_shape: tuple[int, ...]) -> np.ndarray:
@@ -133,12 +180,12 @@ def probabilities(loss: Any, outputs: Any) -> Any:
     """Return class probabilities (batch, classes) from raw outputs; entries of a row sum to 1.
 
     Raises:
-        ConfigError: the loss has no probabilities (a hinge, or one of values).
+        ConfigError: the loss has no probabilities (a hinge, one of values, or a user's own without link).
     """
     kind = kind_of(loss)
     if kind == "classes" and link_of(loss) is softmax:
         return softmax(outputs)
-    if kind == "binary":
+    if kind == "binary" and link_of(loss) is not identity:
         positive = link_of(loss)(outputs)
         if len(positive.shape) == 2 and positive.shape[1] > 1:
             return positive  # multi-label: one probability for each label

@@ -4,7 +4,7 @@
 stationary point is.
 """
 
-from xpnet.optim.second_order.base import METHODS, Method
+from xpnet.optim.second_order.base import METHODS, Method, StuckError
 from xpnet.optim.second_order.bfgs import BFGS
 from xpnet.optim.second_order.conjugate_gradients import ConjugateGradients
 from xpnet.optim.second_order.curvature import extreme_eigenvalues
@@ -25,6 +25,7 @@ __all__ = [
     "Method",
     "Newton",
     "Result",
+    "StuckError",
     "extreme_eigenvalues",
     "minimize",
 ]

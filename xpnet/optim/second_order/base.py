@@ -15,12 +15,12 @@ from typing import Any
 
 from xpnet.backends import array_namespace
 from xpnet.checks import number
-from xpnet.errors import ConfigError, suggest
+from xpnet.errors import ConfigError, XpnetError, suggest
 from xpnet.optim.configured import Configured
 from xpnet.optim.second_order.line_search import LINE_SEARCHES, Found
 from xpnet.optim.second_order.objective import Objective
 
-__all__ = ["BETWEEN", "METHODS", "Directed", "Method", "StuckError", "get", "largest"]
+__all__ = ["BETWEEN", "METHODS", "Directed", "Method", "StuckError", "largest"]
 
 METHODS: dict[str, type[Method]] = {}
 """Every named method: name -> class."""
@@ -28,14 +28,14 @@ METHODS: dict[str, type[Method]] = {}
 State = dict[str, Any]
 
 
-class StuckError(Exception):
+class StuckError(XpnetError):
     """No lower point was found; the message says why."""
 
 
 class Method(Configured, ABC):
     """Base class of methods, which are known by their names to :func:`xpnet.optim.minimize`."""
 
-    family = "method"
+    family, example = "method", "a Method object such as BFGS()"
     known = METHODS
 
     def begin(self, objective: Objective, x: Any) -> State:
@@ -140,22 +140,3 @@ def largest(x: Any) -> float:
     """Return the largest absolute entry."""
     xp = array_namespace(x)
     return float(xp.max(xp.abs(x)))
-
-
-def get(spec: str | dict[str, Any] | Method, **options: Any) -> Method:
-    """Return the method that ``spec`` names, describes or is; as :func:`xpnet.optim.get` for optimizers."""
-    if isinstance(spec, Method):
-        if options:
-            raise ConfigError(
-                f"method: options {sorted(options)} go with a name, found the object {spec!r}; "
-                f"give them to {type(spec).__name__}(...) itself"
-            )
-        return spec
-    if isinstance(spec, str):
-        return Method.from_config({**options, "name": spec})
-    if isinstance(spec, dict):
-        return Method.from_config({**spec, **options})
-    raise ConfigError(
-        f"method: expected a name, a table or a Method object such as BFGS(), found {spec!r}"
-        f"{suggest(getattr(spec, '__name__', spec), METHODS)}"
-    )

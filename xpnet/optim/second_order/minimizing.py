@@ -10,7 +10,7 @@ from typing import Any
 from xpnet import checks
 from xpnet.backends import array_namespace
 from xpnet.errors import ConfigError
-from xpnet.optim.second_order import base
+from xpnet.optim.configured import chosen
 from xpnet.optim.second_order.base import Method, StuckError, largest
 from xpnet.optim.second_order.curvature import Extremes, extreme_eigenvalues, nature_of
 from xpnet.optim.second_order.objective import Objective
@@ -90,14 +90,14 @@ def minimize(
         >>> found.x.round(6), found.nature, found.success
         (array([1., 1.]), 'minimum', True)
     """
-    chosen = base.get(method, **options)
+    chosen_method: Method = chosen([Method], method, options)
     tolerance = checks.positive("tolerance", tolerance)
     checks.flag("test", test)
     objective = Objective(f, x0, model=model, compile=compile)
     limit = _limit(max_iterations, objective.size)
     if callback is not None and not callable(callback):
         raise ConfigError(f"callback: expected a function of the result so far, found {callback!r}; pass one")
-    search = _Search(objective, chosen, tolerance, limit, test, callback)
+    search = _Search(objective, chosen_method, tolerance, limit, test, callback)
     return search.run()
 
 

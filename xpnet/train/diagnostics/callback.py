@@ -8,6 +8,7 @@ import logging
 import math
 import os
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from xpnet.train.history import History
     from xpnet.train.trainer import Trainer
 
-__all__ = ["Diagnostics", "affordable"]
+__all__ = ["Diagnostics", "affordable", "first_verdicts", "read_rows"]
 
 _log = logging.getLogger("xpnet")
 _SYNC_SECONDS = 1.0
@@ -106,11 +107,7 @@ class Diagnostics(Callback):
     @property
     def verdicts(self) -> list[dict[str, Any]]:
         """The verdicts, each kind where it first appeared, with its ``epoch``."""
-        first: dict[str, dict[str, Any]] = {}
-        for row in self.rows:
-            for verdict in row["verdicts"]:
-                first.setdefault(verdict["kind"], {"epoch": row["epoch"], **verdict})
-        return list(first.values())
+        return first_verdicts(self.rows)
 
     def on_fit_begin(self, trainer: Trainer, epochs: int) -> None:
         """Draw the sample, continue the rows of before, and measure if this is a log point."""
@@ -136,9 +133,10 @@ class Diagnostics(Callback):
         return epoch > taken and (epoch % self.every == 0 or epoch >= self._epochs)
 
     def _take(self, trainer: Trainer) -> None:
-        assert self._measured_rows is not None  # on_fit_begin has drawn it
+        assert self._measured_rows is not None  # on_fit_begin has drawn them
+        assert trainer.fitting is not None
         rows, batch = self._measured_rows
-        with trainer.between_epochs(rows.X.shape[0]):
+        with trainer.fitting.between_epochs(rows.X.shape[0]):
             measured = measure(trainer, rows, batch)
         known = {verdict["kind"] for verdict in self.verdicts}
         verdicts = judge(measured, trainer.history.rows)
@@ -166,7 +164,7 @@ class Diagnostics(Callback):
         text = None
         if self.path is not None and self.path.exists():
             text = self.path.read_text(encoding="utf-8", errors="replace")
-            self.rows = _whole_rows(text)
+            self.rows = read_rows(self.path)
         self.rows = [row for row in self.rows if row["epoch"] <= epoch] if epoch else []
         if self.path is not None:
             kept = "".join(json.dumps(row) + "\n" for row in self.rows)
@@ -188,10 +186,24 @@ class Diagnostics(Callback):
             _log.warning("diagnostics are not written any more: '%s': %s", self.path, error.strerror or error)
 
 
-def _whole_rows(text: str) -> list[dict[str, Any]]:
-    """Return the rows of a file up to a line that a killed process has not finished."""
-    rows: list[dict[str, Any]] = []
-    for line in text.splitlines():
+def first_verdicts(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the verdicts in rows, each kind where it first appeared, with its ``epoch``."""
+    first: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        for verdict in row["verdicts"]:
+            first.setdefault(verdict["kind"], {"epoch": row["epoch"], **verdict})
+    return list(first.values())
+
+
+def read_rows(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
+    """Return the rows that :class:`Diagnostics` wrote, up to a line that a killed process has not finished.
+
+    A file that does not exist has none.
+    """
+    file, rows = Path(path), list[dict[str, Any]]()
+    if not file.exists():
+        return rows
+    for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             row = json.loads(line)
             whole = {"epoch", "layers", "verdicts"} <= row.keys()
@@ -206,9 +218,9 @@ def _whole_rows(text: str) -> list[dict[str, Any]]:
 
 def _sample(trainer: Trainer, size: int) -> tuple[Rows, Rows]:
     """Return the sample of the training rows, drawn from the seed, and its first rows as a batch."""
-    train, batch = trainer.training_rows, trainer.training_batch
-    assert train is not None  # for a fit is going on
-    n = train.X.shape[0]
+    assert trainer.fitting is not None  # for callbacks are called by a fit
+    train, plan, _ = trainer.fitting
+    n, batch = train.X.shape[0], plan.size
     if n > size:
         order = rng.permutation(trainer.key.fold("diagnostics"), n)[:size]
         train = train.take(trainer.backend.asarray(order))

@@ -14,6 +14,7 @@ from xpnet.parameters import Layout, Parameters
 from xpnet.train.diagnostics.trying import begun_copy
 from xpnet.train.evaluation import Evaluation
 from xpnet.train.rows import Rows
+from xpnet.train.targets import mean_loss
 
 if TYPE_CHECKING:
     from xpnet.train.trainer import Trainer
@@ -193,5 +194,6 @@ def _losses(trainer: Trainer, rows: Rows, places: Any) -> np.ndarray:
     with trainer.backend.activate():
         for flat in places:
             other.variables = Variables(Parameters(flat, params.layout), state)
-            found.append(other.loss_of(evaluation.outputs(other, rows.X, again=True), rows))
+            outputs = evaluation.outputs(other, rows.X, again=True)
+            found.append(mean_loss(other.loss, outputs, rows.y, sample_weight=rows.weight))
         return trainer.backend.to_host(trainer.backend.xp.stack(found)).astype(np.float64)

@@ -16,6 +16,7 @@ from xpnet.nn import Layer, Sequential
 from xpnet.optim import Optimizer
 from xpnet.train.divergence import label
 from xpnet.train.rows import Rows
+from xpnet.train.targets import mean_loss
 
 if TYPE_CHECKING:
     from xpnet.train.trainer import Trainer
@@ -109,12 +110,12 @@ def measure(trainer: Trainer, rows: Rows, batch: Rows) -> Measures:
         pullbacks.append(pullback)
         outputs.append(inputs)
 
-    def loss_of(outputs: Any, X: Any, y: Any, weight: Any) -> Any:
-        return trainer.loss_of(outputs, Rows(X, y, weight))
+    def loss_of(outputs: Any, y: Any, weight: Any) -> Any:
+        return mean_loss(trainer.loss, outputs, y, sample_weight=weight)
 
-    loss, cotangent = value_and_grad(loss_of)(inputs, rows.X, rows.y, rows.weight)
+    loss, cotangent = value_and_grad(loss_of)(inputs, rows.y, rows.weight)
     found.add("loss", loss)
-    found.add("constant", trainer.loss_of(_mean_of_rows(inputs), rows))
+    found.add("constant", loss_of(_mean_of_rows(inputs), rows.y, rows.weight))
     for number in reversed(range(len(parts))):
         layer, y = parts[number][1], outputs[number]
         _measure_output(found, number, layer, y, cotangent)

@@ -13,6 +13,7 @@ from xpnet.nn import Variables
 from xpnet.train.batches import Batches
 from xpnet.train.diagnostics.trying import begun_copy
 from xpnet.train.rows import Rows
+from xpnet.train.targets import mean_loss
 
 if TYPE_CHECKING:
     from xpnet.train.trainer import Trainer
@@ -74,7 +75,7 @@ def gradient_noise(trainer: Trainer, X: Any, y: Any, *, batch_size: int = 32) ->
 
     def loss_of(params: Any, state: Any, batch: Rows, key: Any) -> Any:
         outputs, _ = other.model.apply(Variables(params, state), batch.X, training=True, key=key)
-        return other.loss_of(outputs, batch)
+        return mean_loss(other.loss, outputs, batch.y, sample_weight=batch.weight)
 
     gradient_of, key = value_and_grad(loss_of), other.key.fold("gradient noise")
     batches = Batches(rows.X.shape[0], b, "reshuffle", key, other.backend).epoch(0)

@@ -52,6 +52,7 @@ def learning_rate_range(
     steps: int = 100,
     batch_size: int | None = 64,
     sample_weight: Any = None,
+    class_weight: Any = None,
 ) -> RangeTest:
     """Take steps with a learning rate that grows from step to step, and see where the loss falls.
 
@@ -61,7 +62,7 @@ def learning_rate_range(
 
     Args:
         trainer: trained or not, with a first-order optimizer.
-        X, y, sample_weight: training rows, as for :meth:`xpnet.Trainer.fit`.
+        X, y, sample_weight, class_weight: training rows, as for :meth:`xpnet.Trainer.fit`.
         low, high: the range of rates.
         steps: how many steps there are, at most.
         batch_size: rows of a step, at most as many as there are; None for all rows.
@@ -88,7 +89,8 @@ def learning_rate_range(
     if checks.count("steps", steps) < 2:
         raise ConfigError("steps: expected at least 2, found 1; take about 100")
     rates = low * (high / low) ** (np.arange(steps) / (steps - 1))
-    other, rows = begun_copy(trainer, X, y, sample_weight, optimizer=_with_rates(trainer, rates))
+    tried = _with_rates(trainer, rates)
+    other, rows = begun_copy(trainer, X, y, sample_weight, class_weight, optimizer=tried)
     n = rows.X.shape[0]
     size = None if batch_size is None else min(checks.count("batch_size", batch_size), n)
     plan = Batches(n, size, "reshuffle", other.key.fold("range test"), other.backend)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Any
 
-from xpnet.train.rows import Rows, prepare
+from xpnet.train.rows import Rows, split
 
 if TYPE_CHECKING:
     from xpnet.optim import Optimizer
@@ -15,14 +15,20 @@ __all__ = ["begun_copy"]
 
 
 def begun_copy(
-    trainer: Trainer, X: Any, y: Any, sample_weight: Any = None, *, optimizer: Optimizer | None = None
+    trainer: Trainer,
+    X: Any,
+    y: Any,
+    sample_weight: Any = None,
+    class_weight: Any = None,
+    *,
+    optimizer: Optimizer | None = None,
 ) -> tuple[Trainer, Rows]:
     """Return a copy of the trainer that is ready for a step, and checked rows on its device.
 
     One that has not been trained has the variables that it would begin with. Steps give new arrays, so
     nothing that is done to the copy changes the trainer.
     """
-    rows = prepare(trainer, X, y, sample_weight)
+    rows, _ = split(trainer, X, y, sample_weight, class_weight, None)
     other = copy.copy(trainer)
     if optimizer is not None:
         other.optimizer = optimizer
