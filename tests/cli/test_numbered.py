@@ -176,6 +176,7 @@ CHANGED = {
     "compile": ("off", "auto", "off"),
     "save_every": ("1", "2", "1"),
     "keep_last": ("1", "none", "1"),
+    "diagnostics": ("3", "none", "3"),
 }
 
 
