@@ -176,6 +176,7 @@ CHANGED = {
     "compile": ("off", "auto", "off"),
     "save_every": ("1", "2", "1"),
     "keep_last": ("1", "none", "1"),
+    "tensorboard": None,  # test_report, where TensorBoard is installed
     "diagnostics": ("3", "none", "3"),
 }
 
@@ -217,7 +218,8 @@ def test_a_change_changes_the_training(name, xpnet, six):
 FIXED_VALUES = {
     "target": "kind", "task": "regression", "drop": "x", "categorical": "x", "missing": "drop",
     "validation": "0.3", "test": "0.3", "hidden": "9", "activation": "tanh", "init": "zeros",
-    "batch_norm": None, "loss": "hinge", "seed": "3", "restarts": "2", "out": "elsewhere",
+    "batch_norm": None, "loss": "hinge", "loss_option": "delta=2", "seed": "3", "restarts": "2",
+    "out": "elsewhere",
 }  # fmt: skip
 
 

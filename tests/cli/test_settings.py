@@ -59,6 +59,7 @@ CASES = {
     "restarts": ("3", 3, "3", "0"),
     "save_every": ("30s", "30s", 1.5, "0"),
     "keep_last": ("3", 3, "3", "0"),
+    "tensorboard": (True, True, "yes", None),
     "out": ("folder", "folder", 1, ""),
 }
 

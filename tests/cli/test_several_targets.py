@@ -70,7 +70,13 @@ def test_values(table, xpnet):
         assert [each["width"][name], each["price"][name]] == pytest.approx(want.tolist())
     assert evaluated["metrics"]["file"]["r2"] == pytest.approx(metrics.r2_score(true, predicted.to_numpy()))
     figures = {path.name for path in Path("run/figures").iterdir()}
-    assert figures == {"loss.svg", "r2.svg", "predicted_vs_true_1_width.svg", "predicted_vs_true_2_price.svg"}
+    assert figures == {
+        "learning_rate.svg",
+        "loss.svg",
+        "r2.svg",
+        "predicted_vs_true_1_width.svg",
+        "predicted_vs_true_2_price.svg",
+    }
     shown = xpnet("evaluate", "run")
     assert shown.code == 0
     for words in ("width", "price", "R²", "RMSE", "MAE"):
@@ -124,7 +130,8 @@ def test_labels(loss, table, xpnet):
         assert each["balanced_accuracy"] == pytest.approx(metrics.balanced_accuracy_score(true, guessed))
         assert each["f1"] == pytest.approx(metrics.f1_score(true, guessed))
     assert {path.name for path in Path("run/figures").iterdir()} == {
-        "loss.svg", "accuracy.svg", "confusion_matrix_1_warm.svg", "confusion_matrix_2_wet.svg",
+        "learning_rate.svg", "loss.svg", "accuracy.svg", "confusion_matrix_1_warm.svg",
+        "confusion_matrix_2_wet.svg",
         "confusion_matrix_3_windy.svg",
     }  # fmt: skip
 

@@ -112,10 +112,8 @@ def _resume_parameters(with_choices: bool) -> tuple[Parameter, ...]:
     )
     changed = []
     for field in setting_fields().values():
-        if field.attribute not in (
-            "data",
-            "loss",
-        ):  # those that are fixed are taken to be refused with the reason
+        # those that are fixed are taken to be refused with the reason; --loss means something else here
+        if field.attribute not in ("data", "loss"):
             help = f"{field.help}; none takes it back" if field.default is None else field.help
             asked = dataclasses.replace(field, help=help, default=False if field.default is False else None)
             hidden = field.attribute in FIXED

@@ -294,6 +294,7 @@ def _show_training(results: Mapping[str, Any], *, json: bool) -> None:
             "training": f"{count(results['epochs_trained'], 'epoch')}, {count(results['steps'], 'step')}, "
             f"{results['seconds']:.1f} s on {results['device']}; {results['stopped']}",
             "run folder": results["run"],
+            "report": results.get("report", "none: the run was finished before there were reports"),
         },
     )
 

@@ -12,6 +12,7 @@ __all__ = [
     "facts",
     "gigabytes",
     "message",
+    "number",
     "print_environment",
     "print_range",
     "print_results",
@@ -121,7 +122,7 @@ def print_results(results: Mapping[str, Any], lines: Mapping[str, str]) -> None:
     for name in names:
         table.add_column(headings.get(name, name), justify="right")
     for part, values in metrics.items():
-        shown = [_number(name, values.get(name)) for name in names]
+        shown = [number(name, values.get(name)) for name in names]
         table.add_row(part, f"{results['rows'][part]:,}", *shown, style="bold" if part == "test" else None)
     _console().print(table)
     if "target_metrics" in results:
@@ -142,12 +143,17 @@ def _targets_table(parts: Mapping[str, Mapping[str, Mapping[str, float]]]) -> An
         table.add_column(_HEADINGS.get(name, name), justify="right")
     for part, targets in parts.items():
         for target, values in targets.items():
-            shown = [_number(name, values.get(name)) for name in names]
+            shown = [number(name, values.get(name)) for name in names]
             table.add_row(part, target, *shown, style="bold" if part == "test" else None)
     return table
 
 
-def _number(name: str, value: float | None) -> str:
+def number(name: str, value: float | None) -> str:
+    """Return the value of a metric for people.
+
+    >>> number("accuracy", 0.9721), number("loss", 0.06251), number("rmse", None)
+    ('97.21 %', '0.0625', '-')
+    """
     if value is None:
         return "-"
     if name in _SHARES:
@@ -164,7 +170,7 @@ def print_range(rows: Sequence[tuple[float, float, float]]) -> None:
     for heading in ("learning rate", "loss", "smoothed loss"):
         table.add_column(heading, justify="right")
     for rate, loss, smoothed in rows:
-        table.add_row(f"{rate:.2e}", _number("loss", loss), _number("loss", smoothed))
+        table.add_row(f"{rate:.2e}", number("loss", loss), number("loss", smoothed))
     _console().print(table)
 
 

@@ -1,4 +1,6 @@
-"""Packages of the extras ``standard`` and ``graph``: what the command line needs and the library does not."""
+"""Packages that the command line needs and the library does not: of the extras ``standard``, ``graph`` and
+``tensorboard``.
+"""
 
 from __future__ import annotations
 

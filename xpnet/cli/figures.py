@@ -6,6 +6,7 @@ are told apart by people who see no red or no green, and lines also differ in th
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,10 +18,22 @@ from xpnet.files import write_atomically
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["confusion_figure", "curve_figure", "predicted_figure", "range_figure", "save_figure"]
+__all__ = [
+    "BLUE",
+    "GREY",
+    "ORANGE",
+    "confusion_figure",
+    "curve_figure",
+    "literal",
+    "new_axes",
+    "predicted_figure",
+    "range_figure",
+    "save_figure",
+]
 
 # Of the palette of Okabe and Ito, "Color universal design", 2008.
-_BLUE, _ORANGE, _GREY = "#0072B2", "#D55E00", "#6F6F6F"
+BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#6F6F6F"
+_MOST_LETTERS = 56  # of a title
 _MOST_CELLS = 16  # classes up to which each cell of a confusion matrix is labelled
 
 
@@ -36,8 +49,10 @@ def curve_figure(
         best: epoch whose weights were kept, marked by a dot.
         title: what was trained.
     """
-    figure, axes = _axes(title)
-    curves = [("training", column, _BLUE, "--"), ("validation", f"validation_{column}", _ORANGE, "-")]
+    figure, axes = new_axes(title)
+    curves = [("training", column, BLUE, "--"), ("validation", f"validation_{column}", ORANGE, "-")]
+    if column == "learning_rate":
+        curves = [("", column, BLUE, "-")]
     largest = 0.0
     for name, key, colour, style in curves:
         points = [(row["epoch"], row[key]) for row in rows if row.get(key) is not None]
@@ -57,9 +72,12 @@ def curve_figure(
         smallest = min(row[key] for row in rows for _, key, _, _ in curves if row.get(key) is not None)
         if smallest > 0 and largest / smallest > 20:
             axes.set_yscale("log")
+    elif column == "learning_rate":
+        axes.set_ylim(bottom=0)
     elif column == "accuracy":
         axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:g} %")
-    axes.legend(frameon=False)
+    if len(axes.lines) > 1:
+        axes.legend(frameon=False)
     return figure
 
 
@@ -74,15 +92,20 @@ def confusion_figure(
         classes: names of the classes.
         title: which rows these are.
     """
+    from matplotlib.colors import LinearSegmentedColormap
+
     size = len(classes)
     counts = np.zeros((size, size), dtype=np.int64)
     np.add.at(counts, (true, predicted), 1)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = min(max(4.2, 1.9 + 0.42 * size), 9.0)
-    figure, axes = _axes(title, (side + 0.9, side), grid=False)
-    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    figure, axes = new_axes(title, (side + 0.9, side), grid=False)
+    # blue that covers more and more of the ground, whatever that is
+    image = axes.imshow(
+        shares, cmap=LinearSegmentedColormap.from_list("", [f"{BLUE}00", BLUE]), vmin=0, vmax=1
+    )
     if size <= _MOST_CELLS:
-        names = [_short(str(name)) for name in classes]
+        names = [literal(_short(str(name))) for name in classes]
         wide = max(map(len, names)) > 3
         axes.set_xticks(range(size), names, rotation=45 if wide else 0, ha="right" if wide else "center")
         axes.set_yticks(range(size), names)
@@ -94,7 +117,7 @@ def confusion_figure(
                 ha="center",
                 va="center",
                 fontsize=9 if size > 4 else 12,
-                color="white" if shares[row, column] > 0.5 else "black",
+                color="white" if shares[row, column] > 0.85 else "black",
             )
     axes.set_xlabel("predicted class")
     axes.set_ylabel("true class")
@@ -114,23 +137,24 @@ def predicted_figure(true: np.ndarray, predicted: np.ndarray, target: str, *, ti
         target: name of the target column.
         title: which rows these are.
     """
-    figure, axes = _axes(title, (5.2, 5.0))
+    figure, axes = new_axes(title, (5.2, 5.0))
     low, high = min(true.min(), predicted.min()), max(true.max(), predicted.max())
     margin = 0.04 * (high - low) or 1.0
     ends = (low - margin, high + margin)
-    axes.plot(ends, ends, "--", color=_GREY, linewidth=1.2, label="predicted = true", zorder=1)
+    axes.plot(ends, ends, "--", color=GREY, linewidth=1.2, label="predicted = true", zorder=1)
     few = len(true) <= 500
     axes.scatter(
         true,
         predicted,
         s=18 if few else 8,
-        color=_BLUE,
+        color=BLUE,
         alpha=0.7 if few else 0.35,
         linewidths=0,
         zorder=2,
         rasterized=len(true) > 5000,  # keeps an SVG of many rows small
     )
-    axes.set(xlim=ends, ylim=ends, aspect="equal", xlabel=f"true {target}", ylabel=f"predicted {target}")
+    name = literal(_short(target, 40))
+    axes.set(xlim=ends, ylim=ends, aspect="equal", xlabel=f"true {name}", ylabel=f"predicted {name}")
     axes.legend(frameon=False)
     return figure
 
@@ -147,12 +171,12 @@ def range_figure(
         suggestion: a rate, or None.
         title: what was tried.
     """
-    figure, axes = _axes(title)
-    axes.plot(rates, losses, color=_GREY, linewidth=0.8, alpha=0.6, label="each step")
-    axes.plot(rates, smoothed, color=_BLUE, linewidth=1.8, label="smoothed")
+    figure, axes = new_axes(title)
+    axes.plot(rates, losses, color=GREY, linewidth=0.8, alpha=0.6, label="each step")
+    axes.plot(rates, smoothed, color=BLUE, linewidth=1.8, label="smoothed")
     if suggestion is not None:
         axes.axvline(
-            suggestion, color=_ORANGE, linestyle="--", linewidth=1.5, label=f"suggestion: {suggestion:.2g}"
+            suggestion, color=ORANGE, linestyle="--", linewidth=1.5, label=f"suggestion: {suggestion:.2g}"
         )
     axes.set_xscale("log")
     low, high = smoothed.min(), smoothed.max()
@@ -168,24 +192,39 @@ def save_figure(figure: Figure, path: Path) -> None:
 
     kind = path.suffix.lstrip(".").lower()
     # no date, and names of parts drawn from a fixed salt
-    with matplotlib.rc_context({"svg.hashsalt": "xpnet", "svg.fonttype": "path"}):
+    with (
+        matplotlib.rc_context({"svg.hashsalt": "xpnet", "svg.fonttype": "path"}),
+        warnings.catch_warnings(action="ignore", category=UserWarning),  # letters that the font lacks
+    ):
         metadata = {"Date": None} if kind == "svg" else None
         write_atomically(path, lambda file: figure.savefig(file, format=kind, dpi=150, metadata=metadata))
 
 
-def _axes(title: str, size: tuple[float, float] = (6.4, 4.0), *, grid: bool = True) -> tuple[Figure, Any]:
+def new_axes(title: str, size: tuple[float, float] = (5.6, 3.5), *, grid: bool = True) -> tuple[Figure, Any]:
+    """Return a figure with a title, and the axes in it."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=size, layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    axes.set_title(title, fontsize=11, loc="left")
+    if len(title) > _MOST_LETTERS:  # a long name of a file: both ends tell more than the middle
+        title = f"{title[: _MOST_LETTERS // 2]}…{title[-_MOST_LETTERS // 2 + 1 :]}"
+    axes.set_title(literal(title), fontsize=11, loc="left")
     if grid:
         axes.grid(color="#E3E3E3", linewidth=0.8)
         axes.spines[["top", "right"]].set_visible(False)
     axes.set_axisbelow(True)
     return figure, axes
+
+
+def literal(text: str) -> str:
+    """Return text for a figure as it is to be read: no formula between dollars, nothing that cannot be drawn.
+
+    >>> print(literal("$x$"))
+    \\$x\\$
+    """
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text).replace("$", r"\$")
 
 
 def _short(name: str, most: int = 14) -> str:

@@ -1,20 +1,17 @@
-"""The end of a training: measured, drawn, and written down."""
+"""The end of a training: measured, drawn, reported, and written down."""
 
 from __future__ import annotations
 
 import dataclasses
-import re
-from collections.abc import Iterator
 from typing import Any
 
-from xpnet.cli import figures
-from xpnet.cli.building import metric_of
 from xpnet.cli.console import count
-from xpnet.cli.measuring import Measured, measure
+from xpnet.cli.measuring import measure
 from xpnet.cli.planning import Plan
 from xpnet.cli.preparing import PARTS
 from xpnet.cli.runs import to_json
 from xpnet.cli.settings import Settings
+from xpnet.cli.showing import write_report
 from xpnet.files import write_atomically
 from xpnet.train import Trainer
 from xpnet.train.checkpoints import best_trainer
@@ -24,11 +21,9 @@ from xpnet.train.stopping import Patience
 
 __all__ = ["finish", "why_stopped"]
 
-_LABELS = {"accuracy": "accuracy", "r2": "R²"}
-
 
 def finish(plan: Plan, seconds: float) -> dict[str, Any]:
-    """Measure the best weights on each part, draw the figures, and write and return the results.
+    """Measure the best weights on each part, write the report with its figures, and return the results.
 
     Args:
         plan: the training, over.
@@ -39,7 +34,6 @@ def finish(plan: Plan, seconds: float) -> dict[str, Any]:
     if trainer.best is None:
         best.save(run.checkpoint("best"))  # without validation rows the last weights are the best known
     measured = {name: measure(best, plan.prepared.encoder, parts[name]) for name in PARTS if len(parts[name])}
-    _draw(plan, measured)
     results = {
         **plan.describe(),
         "epochs_trained": trainer.epoch,
@@ -64,6 +58,8 @@ def finish(plan: Plan, seconds: float) -> dict[str, Any]:
         }
     if len(plan.prepared.encoder.targets) > 1:
         results["target_metrics"] = {name: part.targets for name, part in measured.items()}
+    results["report"] = str(run.report)
+    write_report(plan, results, measured)
     write_atomically(run.results, to_json(results))
     return results
 
@@ -80,40 +76,3 @@ def why_stopped(trainer: Trainer, settings: Settings) -> str | None:
     if Patience(patience, trainer.min_delta).after(trainer.history).lost:
         return f"no better validation loss for {count(patience or 0, 'epoch')}"
     return None
-
-
-def _draw(plan: Plan, measured: dict[str, Measured]) -> None:
-    """Draw the curves, and what was predicted for the rows that training has seen least of."""
-    settings, run = plan.settings, plan.run
-    rows, best = plan.trainer.history.rows, plan.trainer.best
-    metric = metric_of(settings.task)
-    label = f"loss ({settings.loss.replace('_', ' ')})"
-    for column, title, axis in (("loss", "loss", label), (metric, _LABELS[metric], _LABELS[metric])):
-        figure = figures.curve_figure(
-            rows, column, label=axis, best=best.epoch if best else None, title=f"{plan.title}: {title}"
-        )
-        figures.save_figure(figure, run.figures / f"{column}.svg")
-    name = next(name for name in reversed(PARTS) if name in measured)
-    part = measured[name]
-    for figure, path in _pictures(plan, name, part):
-        figures.save_figure(figure, run.figures / path)
-
-
-def _pictures(plan: Plan, name: str, part: Measured) -> Iterator[tuple[Any, str]]:
-    """Yield for each target a picture of what was predicted for it, and its file's name."""
-    encoder, rows = plan.prepared.encoder, count(len(part.truth), f"{name} row")
-    truth, predicted = (values.reshape(len(values), -1) for values in (part.truth, part.predicted))
-    several = len(encoder.targets) > 1
-    for index, (target, classes) in enumerate(zip(encoder.target_names, encoder.target_classes, strict=True)):
-        found = part.targets[target] if several else part.metrics
-        title = f"{plan.title}: {rows}" if not several else f"{plan.title}, {target}: {rows}"
-        # numbered, as two targets may have the same name when only what a file's may hold is left of it
-        plain = re.sub(r"[^\w.-]+", "-", target)
-        ending = f"_{index + 1}_{plain}.svg" if several else ".svg"
-        pair = truth[:, index], predicted[:, index]
-        if classes:
-            title += f", accuracy {100 * found['accuracy']:.1f} %"
-            yield figures.confusion_figure(*pair, classes, title=title), f"confusion_matrix{ending}"
-        else:
-            title += f", R² {found['r2']:.3f}"
-            yield figures.predicted_figure(*pair, target, title=title), f"predicted_vs_true{ending}"

@@ -16,7 +16,7 @@ from typing import Any
 
 from xpnet.cli.runs import RunFolder
 from xpnet.errors import CheckpointError
-from xpnet.train import Callback, Checkpoints, Trainer
+from xpnet.train import Callback, Checkpoints, CSVLog, JSONLinesLog, TensorBoard, Trainer
 from xpnet.train.checkpoints import best_trainer
 from xpnet.train.progress import describe
 
@@ -44,7 +44,8 @@ class RunLog(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Append what the library logs."""
-        self.write(record.getMessage())
+        kind = "warning: " if record.levelno >= logging.WARNING else ""
+        self.write(kind + record.getMessage())
 
 
 class Interruption:
@@ -84,6 +85,7 @@ class Keeper(Callback):
             returns it.
         save_every, keep_last: which numbered checkpoints are kept beside the last and the best, as for
             `Checkpoints`; None for none.
+        tensorboard: whether the history is written for TensorBoard as well.
     """
 
     steps_apart = 50
@@ -96,9 +98,12 @@ class Keeper(Callback):
         begin: Callable[[], RunFolder],
         save_every: int | str | None = None,
         keep_last: int | None = None,
+        *,
+        tensorboard: bool = False,
     ):
         self.log, self.begin = log, begin
-        self.save_every, self.keep_last = save_every, keep_last
+        self.save_every, self.keep_last, self.tensorboard = save_every, keep_last, tensorboard
+        self.logs: list[Callback] = []
         self.interruption: Interruption | None = None
         self.saved_epoch = self.saved_best = -1
         self._due = 0.0
@@ -119,6 +124,12 @@ class Keeper(Callback):
         self.run.give_up_after(trainer.epoch)
         if trainer.best is None:
             self.run.checkpoint("best").unlink(missing_ok=True)
+        # made here, for a folder whose name is taken gets another one when it is made
+        self.logs = [CSVLog(self.run.history), JSONLinesLog(self.run.history_lines)]
+        if self.tensorboard:
+            self.logs.append(TensorBoard(self.run.tensorboard))
+        for log in self.logs:
+            log.on_fit_begin(trainer, epochs)
 
     def on_step_end(self, trainer: Trainer, step: int, steps: int) -> None:
         """Stop here if Ctrl-C was pressed."""
@@ -128,6 +139,8 @@ class Keeper(Callback):
     def on_epoch_end(self, trainer: Trainer, row: dict[str, Any]) -> None:
         """Log the epoch, and save if it is time."""
         self.log.write(f"epoch {row['epoch']}  {describe(row)}")
+        for log in self.logs:  # first, so that they have each epoch that a checkpoint has
+            log.on_epoch_end(trainer, row)
         due = self.numbered is not None and self.numbered.is_due(trainer.epoch)
         if due or time.monotonic() >= self._due:
             self.save(trainer)  # the last before the numbered one, which is thus never ahead of it
@@ -137,7 +150,7 @@ class Keeper(Callback):
             self.interruption.obey()
 
     def save(self, trainer: Trainer) -> None:
-        """Write the checkpoints and the history, if they have changed.
+        """Write the checkpoints, if they have changed.
 
         Raises:
             CheckpointError, OSError: they cannot be written; what was there stays as it was.
@@ -150,8 +163,6 @@ class Keeper(Callback):
             best_trainer(trainer).save(self.run.checkpoint("best"))
             self.saved_best = trainer.best.epoch
         trainer.save(self.run.checkpoint("last"))
-        if len(trainer.history):
-            trainer.history.to_csv(self.run.history)
         self.saved_epoch = trainer.epoch
         now = time.monotonic()
         self._due = now + max(_SAVE_SECONDS, (now - begun) / _SAVE_SHARE)

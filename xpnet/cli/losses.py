@@ -6,6 +6,7 @@ and never because a file does: neither a configuration nor a run folder nor a ch
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import sys
@@ -79,7 +80,8 @@ def _run_module(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     finally:
-        sys.path.remove("")
+        with contextlib.suppress(ValueError):  # the module may have changed the path
+            sys.path.remove("")
 
 
 def chosen_loss(settings: Settings, own: Callable[..., Any] | None) -> Callable[..., Any]:

@@ -14,6 +14,7 @@ from xpnet import backends
 from xpnet.cli.building import build_trainer, layer_widths, with_rate
 from xpnet.cli.console import count, message, target_in_words
 from xpnet.cli.environment import describe_machine, versions
+from xpnet.cli.extras import require
 from xpnet.cli.losses import try_loss
 from xpnet.cli.preparing import PARTS, Prepared, prepare
 from xpnet.cli.runs import RunFolder
@@ -23,7 +24,7 @@ from xpnet.errors import ConfigError
 from xpnet.train import Trainer
 from xpnet.train.changes import Change
 
-__all__ = ["Plan", "check_contradictions", "circumstances", "plan_training"]
+__all__ = ["Plan", "check_contradictions", "check_packages", "circumstances", "plan_training"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,6 +134,7 @@ def plan_training(settings: Settings, own_loss: Callable[..., Any] | None = None
         DataError: a table that cannot be used.
         BackendError: a device that cannot work.
     """
+    check_packages(settings)
     run = RunFolder.plan(settings.out, settings.data or "run")
     backend = backends.backend(settings.device)
     prepared = prepare(with_rate(settings), own_loss=own_loss)
@@ -156,6 +158,12 @@ def check_contradictions(prepared: Prepared) -> None:
             )
     if settings.keep_last is not None and settings.save_every is None:
         raise ConfigError("--keep-last: expected --save-every N with it, which numbers checkpoints; add it")
+
+
+def check_packages(settings: Settings) -> None:
+    """Raise a `MissingExtraError` if a setting needs a package that is not installed."""
+    if settings.tensorboard:
+        require("tensorboard", extra="tensorboard")
 
 
 def circumstances(backend: backends.Backend) -> dict[str, Any]:

@@ -9,6 +9,7 @@ killed goes on with the restart that has no row yet, from the last state of it t
 from __future__ import annotations
 
 import dataclasses
+import math
 import shutil
 from collections.abc import Callable
 from typing import Any
@@ -20,9 +21,9 @@ from xpnet.cli.keeping import Keeper, RunLog
 from xpnet.cli.planning import Plan
 from xpnet.cli.runs import RunFolder
 from xpnet.cli.settings import Settings
-from xpnet.cli.training import fit, guarded, logged, measuring, progress
+from xpnet.cli.training import fit, guarded, keeper_of, logged, measuring, progress
 from xpnet.errors import DivergedError
-from xpnet.train import History
+from xpnet.train import History, Trainer
 from xpnet.train.restarting import all_diverged, best_of, loss_of, restart_row, restart_seed, warn_if_alike
 
 __all__ = ["are_under_way", "run_restarts"]
@@ -44,6 +45,10 @@ def run_restarts(plan: Plan, log: RunLog, begin: Callable[[], RunFolder], *, qui
     """
     rows = plan.run.read_restarts()
     shape = (plan.prepared.encoder.n_features,)
+
+    def is_there() -> RunFolder:
+        return plan.run
+
     with logged(log, quiet=quiet):
         for number in range(len(rows) + 1, plan.settings.restarts + 1):
             seed = restart_seed(plan.settings.seed, number)
@@ -51,10 +56,10 @@ def run_restarts(plan: Plan, log: RunLog, begin: Callable[[], RunFolder], *, qui
             if number == 2:
                 warn_if_alike(one.trainer, plan.settings.seed, shape)
             rows.append(_run_one(one, number, rows, log, begin, quiet=quiet))
-            begin = lambda: plan.run  # noqa: E731  # the folder is there now
+            begin = is_there
         keeper = Keeper(log, begin)
         with guarded(plan, keeper, log):
-            if loss_of(best_of(rows)) == float("inf"):
+            if loss_of(best_of(rows)) == math.inf:
                 raise all_diverged(rows)
             best = load_trainer(plan.run, plan.prepared, plan.backend)
             results = finish(dataclasses.replace(plan, trainer=best), sum(row["seconds"] for row in rows))
@@ -62,7 +67,7 @@ def run_restarts(plan: Plan, log: RunLog, begin: Callable[[], RunFolder], *, qui
     return results
 
 
-def _trainer(plan: Plan, number: int, seed: int) -> Any:
+def _trainer(plan: Plan, number: int, seed: int) -> Trainer:
     part = plan.run.restart(number)
     if part.checkpoint("last").is_file():
         return load_trainer(part, plan.prepared, plan.backend)
@@ -84,13 +89,14 @@ def _run_one(
 
     def begin_one() -> RunFolder:
         run = begin()
-        log.write(f"{which}, seed {trainer.seed}, continues after epoch {trainer.epoch}")
+        stands = f"continues after epoch {trainer.epoch}" if trainer.epoch else "begins"
+        log.write(f"{which}, seed {trainer.seed}, {stands}")
         part = run.restart(number)
         part.checkpoints.mkdir(parents=True, exist_ok=True)
         return part
 
     begin_measuring, diagnostics = measuring(plan, begin_one)
-    keeper = Keeper(log, begin_measuring, settings.save_every, settings.keep_last)
+    keeper = keeper_of(plan, log, begin_measuring)
     trainer.callbacks = [*([] if quiet else [progress(f"{which}  ")]), keeper, *diagnostics]
     with guarded(plan, keeper, log, f" of {which}"):
         try:

@@ -11,8 +11,8 @@ from xpnet.cli.building import build_trainer, load_trainer, with_rate
 from xpnet.cli.console import message
 from xpnet.cli.finishing import why_stopped
 from xpnet.cli.keeping import RunLog
-from xpnet.cli.losses import loss_of_run
-from xpnet.cli.planning import Plan, check_contradictions, circumstances
+from xpnet.cli.losses import is_code, loss_of_run
+from xpnet.cli.planning import Plan, check_contradictions, check_packages, circumstances
 from xpnet.cli.preparing import check_unchanged, prepare
 from xpnet.cli.restarting import are_under_way, run_restarts
 from xpnet.cli.runs import RunFolder, to_json
@@ -59,6 +59,8 @@ def resume_run(
     for name in changed or {}:
         if name in FIXED:
             raise ConfigError(f"--{name.replace('_', '-')}: {FIXED[name]}, and stays as it is; train anew")
+    if loss is not None and not is_code(loss):
+        raise ConfigError(f"--loss: {FIXED['loss']}, and stays as it is; train anew")
     if start == "best":
         raise ConfigError(
             "--from: expected last or an epoch such as epoch-50, found best, which holds weights to predict "
@@ -76,6 +78,7 @@ def _resume(
     same = all(getattr(former, name) == value for name, value in changed.items() if name != "device")
     if run.results.exists() and start is None and same:
         return {**run.read_json(run.results), "resumed": False}
+    check_packages(dataclasses.replace(former, **changed))
     backend = backends.backend(changed.get("device", former.device))
     changed["device"] = backend.spec
     settings = with_rate(dataclasses.replace(former, **changed))

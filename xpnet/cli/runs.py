@@ -33,11 +33,12 @@ class RunFolder:
     """A run folder and the files in it.
 
     ``config.toml`` holds the settings with everything resolved; ``environment.json`` versions, machine,
-    device and the table's fingerprint; ``encoder.json`` how the table becomes arrays; ``history.csv`` a row
-    for each epoch; ``diagnostics.jsonl`` what was measured in the layers; ``checkpoints/`` the last and the
-    best weights, and numbered ones; ``train.log`` what was said; ``results.json`` the results, once the
-    training has finished; ``restarts.csv`` a row for each restart that is over, and ``restarts/`` the one
-    that is under way; ``figures/`` the pictures.
+    device and the table's fingerprint; ``encoder.json`` how the table becomes arrays; ``history.csv`` and
+    ``history.jsonl`` a row for each epoch, ``tensorboard/`` the same for TensorBoard, if wished;
+    ``diagnostics.jsonl`` what was measured in the layers; ``checkpoints/`` the last and the best weights, and
+    numbered ones; ``train.log`` what was said; ``results.json`` the results, once the training has finished;
+    ``restarts.csv`` a row for each restart that is over, and ``restarts/`` the one that is under way;
+    ``figures/`` the pictures; ``report.html`` all of it on a page.
     """
 
     def __init__(self, path: Path):
@@ -46,11 +47,14 @@ class RunFolder:
         self.environment = path / "environment.json"
         self.encoder = path / "encoder.json"
         self.history = path / "history.csv"
+        self.history_lines = path / "history.jsonl"
+        self.tensorboard = path / "tensorboard"
         self.diagnostics = path / "diagnostics.jsonl"
         self.log = path / "train.log"
         self.results = path / "results.json"
         self.restarts = path / "restarts.csv"
         self.parts = path / "restarts"
+        self.report = path / "report.html"
         self.figures = path / "figures"
         self.checkpoints = path / "checkpoints"
         self.made = False  # by this process
@@ -167,16 +171,16 @@ class RunFolder:
         with contextlib.suppress(OSError):
             for path in files:
                 path.unlink(missing_ok=True)
-            for folder in (
-                *self.parts.glob("*/checkpoints"), *self.parts.glob("*"),
-                *self.parts.parent.glob(self.parts.name), self.figures, self.checkpoints, self.path,
-            ):  # fmt: skip
-                folder.rmdir()
+            parts = (*self.parts.glob("*/checkpoints"), *self.parts.glob("*"), self.parts)
+            for folder in (*parts, self.figures, self.checkpoints, self.path):
+                if folder.is_dir():
+                    folder.rmdir()
 
     def sweep(self) -> None:
         """Remove temporary files, which a killed process leaves behind."""
-        for folder in (self.path, self.figures, self.checkpoints, self.parts):
-            for path in folder.glob("**/.*.tmp" if folder == self.parts else ".*.tmp"):
+        parts = (*self.parts.glob("*"), *self.parts.glob("*/checkpoints"))
+        for folder in (self.path, self.figures, self.checkpoints, *parts):
+            for path in folder.glob(".*.tmp"):
                 with contextlib.suppress(OSError):
                     path.unlink()
 
@@ -191,7 +195,9 @@ class RunFolder:
         """Return the part of the folder in which a restart is trained; nothing is made."""
         part = RunFolder(self.path)
         folder = self.parts / f"{number:03d}"
-        part.checkpoints, part.history = folder / "checkpoints", folder / "history.csv"
+        part.checkpoints, part.tensorboard = folder / "checkpoints", folder / "tensorboard"
+        part.history, part.history_lines = folder / "history.csv", folder / "history.jsonl"
+        part.diagnostics = folder / "diagnostics.jsonl"
         return part
 
     def adopt(self, part: RunFolder) -> None:
@@ -203,6 +209,10 @@ class RunFolder:
             if path.name not in kept:
                 path.unlink()
         _copy(part.history, self.history)
+        _copy(part.history_lines, self.history_lines)
+        if part.tensorboard.is_dir():
+            shutil.rmtree(self.tensorboard, ignore_errors=True)
+            shutil.copytree(part.tensorboard, self.tensorboard)
         if part.diagnostics.is_file():
             _copy(part.diagnostics, self.diagnostics)
 

@@ -254,6 +254,9 @@ class Settings:
     keep_last: int | None = _setting(
         None, kinds.whole(1), "Run", "keep the newest N of the numbered checkpoints; not set: all"
     )
+    tensorboard: bool = _setting(
+        False, kinds.flag(), "Run", "write the history for TensorBoard as well (needs the extra tensorboard)"
+    )
     out: str | None = _setting(
         None, kinds.text("DIR", "a folder"), "Run", "run folder to make; not set: runs/<name>-<date>-<time>"
     )

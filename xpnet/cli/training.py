@@ -18,7 +18,7 @@ from xpnet.cli.runs import RunFolder
 from xpnet.errors import CheckpointError, DivergedError
 from xpnet.train import Callback, ProgressBar, ProgressLines
 
-__all__ = ["Interrupted", "fit", "guarded", "logged", "measuring", "progress", "run_training"]
+__all__ = ["Interrupted", "fit", "guarded", "keeper_of", "logged", "measuring", "progress", "run_training"]
 
 
 class Interrupted(Exception):  # noqa: N818  # no error: the user wished it
@@ -33,7 +33,7 @@ def run_training(plan: Plan, log: RunLog, begin: Callable[[], RunFolder], *, qui
     """
     trainer = plan.trainer
     begin, diagnostics = measuring(plan, begin)
-    keeper = Keeper(log, begin, plan.settings.save_every, plan.settings.keep_last)
+    keeper = keeper_of(plan, log, begin)
     trainer.callbacks = [*([] if quiet else [progress()]), keeper, *diagnostics]
     earlier, begun = sum(row["seconds"] for row in trainer.history), time.monotonic()
     with logged(log, quiet=quiet), guarded(plan, keeper, log):
@@ -111,6 +111,12 @@ def guarded(plan: Plan, keeper: Keeper, log: RunLog, where: str = "") -> Iterato
             advice = f"to go on from there with another rate: xpnet resume {run.path} --lr X"
             error.args = (f"{error}; {advice}",)
         raise
+
+
+def keeper_of(plan: Plan, log: RunLog, begin: Callable[[], RunFolder]) -> Keeper:
+    """Return what keeps the run folder up to date, as the settings say."""
+    settings = plan.settings
+    return Keeper(log, begin, settings.save_every, settings.keep_last, tensorboard=settings.tensorboard)
 
 
 def fit(plan: Plan, keeper: Keeper) -> None:

@@ -147,7 +147,7 @@ def name_of(loss: Any) -> str:
 def _checked(loss: Callable[..., Any]) -> Callable[..., Any]:
     """Return ``loss``, or refuse what it says of its targets and its link."""
     kind, link = kind_of(loss), link_of(loss)
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         raise ConfigError(
             f"loss {name_of(loss)}: expected targets of a known kind, found {kind!r}{suggest(kind, KINDS)}"
         )

@@ -13,7 +13,7 @@ from xpnet.train import targets
 from xpnet.train.rows import Rows
 
 if TYPE_CHECKING:
-    from xpnet.train.trainer import Trainer
+    from xpnet.train.predictor import Predictor
 
 __all__ = ["Evaluation"]
 
@@ -34,7 +34,7 @@ class Evaluation:
         self._made_of: tuple[Any, ...] = ()
         self._seen: set[tuple[str, int]] = set()
 
-    def outputs(self, trainer: Trainer, X: Any, *, again: bool = False) -> Any:
+    def outputs(self, trainer: Predictor, X: Any, *, again: bool = False) -> Any:
         """Return the model's raw outputs for rows on the device; ``again``: so many rows will come again."""
         n = X.shape[0]
         parts = []
@@ -45,7 +45,7 @@ class Evaluation:
         return parts[0] if len(parts) == 1 else trainer.backend.xp.concat(parts)
 
     def measure(
-        self, trainer: Trainer, rows: Rows, *, with_loss: bool = True, again: bool = False
+        self, trainer: Predictor, rows: Rows, *, with_loss: bool = True, again: bool = False
     ) -> dict[str, float]:
         """Return the loss and the metrics on ``rows``, outside training mode; one transfer in all."""
         if not with_loss and not trainer.metrics:
@@ -63,7 +63,7 @@ class Evaluation:
         values = trainer.backend.to_host(trainer.backend.xp.stack(list(named.values())))
         return dict(zip(named, (float(v) for v in values), strict=True))
 
-    def _function(self, name: str, trainer: Trainer, rows: int, again: bool) -> Any:
+    def _function(self, name: str, trainer: Predictor, rows: int, again: bool) -> Any:
         """Return the model or the loss, compiled if that number of rows was seen before, or comes again."""
         made_of = trainer.model, trainer.loss, trainer.compile
         if made_of != self._made_of:
@@ -79,7 +79,7 @@ class Evaluation:
         return self._programs[name].__wrapped__  # type: ignore[attr-defined]
 
 
-def _one_number(trainer: Trainer, name: str, value: Any) -> Any:
+def _one_number(trainer: Predictor, name: str, value: Any) -> Any:
     """Return what a metric gave as a 0-d array of the training's dtype."""
     backend, dtype = trainer.backend, trainer.dtype
     if not hasattr(value, "shape") or (isinstance(value, np.generic) and backend.name != "numpy"):

@@ -16,6 +16,7 @@ from xpnet.errors import ConfigError, DataError, XpnetError
 from xpnet.train import targets
 
 if TYPE_CHECKING:
+    from xpnet.train.predictor import Predictor
     from xpnet.train.trainer import Trainer
 
 __all__ = ["Rows", "check_inputs", "prepare", "split"]
@@ -49,14 +50,14 @@ class _Host(NamedTuple):
         return _Host(self.X[rows], self.y[rows], None if self.weight is None else self.weight[rows])
 
 
-def check_inputs(trainer: Trainer, X: Any) -> np.ndarray:
+def check_inputs(trainer: Predictor, X: Any) -> np.ndarray:
     """Return inputs as a checked host array of the width that the model was trained with."""
     checked = check_arrays(_to_host("X", X), dtype=trainer.dtype).X
     _check_width(checked, trainer.input_shape)
     return checked
 
 
-def prepare(trainer: Trainer, X: Any, y: Any, weight: Any = None) -> Rows:
+def prepare(trainer: Predictor, X: Any, y: Any, weight: Any = None) -> Rows:
     """Return checked rows on the trainer's device."""
     return _to_device(trainer, _checked(trainer, X, y, weight, width=trainer.input_shape))
 
@@ -91,7 +92,7 @@ def _split_off(trainer: Trainer, rows: _Host, fraction: float) -> tuple[_Host, _
     return rows.take(train), rows.take(held_out)
 
 
-def _checked(trainer: Trainer, X: Any, y: Any, weight: Any = None, *, width: Any) -> _Host:
+def _checked(trainer: Predictor, X: Any, y: Any, weight: Any = None, *, width: Any) -> _Host:
     X, y, weight = check_arrays(
         _to_host("X", X), _to_host("y", y), _to_host("sample_weight", weight), dtype=trainer.dtype
     )
@@ -123,7 +124,7 @@ def _check_width(X: np.ndarray, width: tuple[int, ...] | None) -> None:
         )
 
 
-def _to_device(trainer: Trainer, rows: _Host) -> Rows:
+def _to_device(trainer: Predictor, rows: _Host) -> Rows:
     home, dtype = trainer.backend, trainer.dtype
     if rows.weight is not None:
         targets.check_weighting(trainer.loss)

@@ -14,7 +14,6 @@ import numpy as np
 from xpnet import backends, checks, losses, optim, rng
 from xpnet.backends import Backend
 from xpnet.containers import map_leaves
-from xpnet.errors import ConfigError
 from xpnet.nn import Layer, Variables
 from xpnet.parameters import Parameters
 from xpnet.program.compiling import choose
@@ -27,9 +26,10 @@ from xpnet.train.evaluation import Evaluation
 from xpnet.train.full_batch import FullBatchSteps, check_full_batch, state_of
 from xpnet.train.history import Best, History
 from xpnet.train.objective import StepObjective
+from xpnet.train.predictor import Predictor
 from xpnet.train.progress import for_terminal
 from xpnet.train.regularization import check_penalty, check_smoothing, noise_deviation
-from xpnet.train.rows import Rows, check_inputs, prepare, split
+from xpnet.train.rows import Rows, split
 from xpnet.train.steps import CompiledSteps, Fitting, compiled_steps
 from xpnet.train.stopping import Patience, check_validation
 from xpnet.train.symmetry import warn_of_identical_units
@@ -40,7 +40,7 @@ _log = logging.getLogger("xpnet")
 _LOG_STEPS = 1000  # within an epoch, losses are looked at this often
 
 
-class Trainer:
+class Trainer(Predictor):
     """Trains a model on arrays, on any backend.
 
     The objective is the mean loss over a batch, plus ``l1`` · Σ |w| + ``l2`` · Σ w² over all weights (not
@@ -48,17 +48,15 @@ class Trainer:
 
     Args:
         model: a layer or model of :mod:`xpnet.nn`.
-        loss: a name or function of :mod:`xpnet.losses`, a table such as ``{"name": "huber", "delta": 0.5}``,
-            or a function ``(predictions, targets, *, sample_weight=None) -> 0-d array`` of array operations;
-            :func:`xpnet.losses.make` makes one of a formula for each row.
+        loss: a name, table or function of :mod:`xpnet.losses`, or a function of array operations,
+            ``(predictions, targets, *, sample_weight=None) -> 0-d array`` (:func:`xpnet.losses.make`).
         optimizer: a name or object of :mod:`xpnet.optim`. Methods of second order (``"l-bfgs"``,
             ``"hessian-free"``, ...) take full batches, one iteration an epoch; the loss of an epoch is the
             objective before its iteration, and a fit ends where no lower point is found.
         backend: where to compute, as for :func:`xpnet.backend`.
         dtype: ``"float32"`` or ``"float64"``.
         seed: whole number, root of all draws.
-        split_seed: root of the draw that splits validation rows off; None: ``seed``. With one for several
-            trainers of different seeds, all of them have the same validation rows.
+        split_seed: root of the draw that splits validation rows off, for trainers that share it; None: seed.
         compile: ``"auto"`` records a step once for each size of batch and runs it as a compiled program;
             what a layer or loss reads beside arrays is fixed then. Where numba is installed, long training
             goes over to it. The name of a lowering (:func:`xpnet.compile`) uses that one from the start;
@@ -167,7 +165,7 @@ class Trainer:
         self.progress = unless_none(checks.flag, "progress", progress)
         check_full_batch(self)
 
-        self.variables: Variables | None = None
+        self.variables = None
         self.opt_state: dict[str, Any] | None = None
         self.epoch = self.step = 0
         self.history = History()
@@ -175,7 +173,7 @@ class Trainer:
         self.newest: Variables | None = None
         self.mask: Any = None
         self.fitting: Fitting | None = None
-        self.input_shape: tuple[int, ...] | None = None
+        self.input_shape = None
         self.stuck = ""
         self._steps: CompiledSteps | FullBatchSteps | None = None
         self._evaluation = Evaluation()
@@ -409,46 +407,6 @@ class Trainer:
                 variables = map_leaves(lambda x: xp.asarray(x, copy=True), variables)
             self.best = Best(variables, self.epoch, loss)
 
-    # --- use -----------------------------------------------------------------------------------------
-
-    def outputs(self, X: Any) -> Any:
-        """Return the model's raw outputs for ``X`` on the device, computed in batches."""
-        self._check_trained()
-        X = check_inputs(self, X)
-        with self.backend.activate():
-            return self._evaluation.outputs(self, self.backend.asarray(X, dtype=self.dtype))
-
-    def predict(self, X: Any) -> np.ndarray:
-        """Return predictions for ``X`` (batch, features) as a host array.
-
-        For a classifier, what the targets were: class indices (batch,), or ±1 for a hinge. Otherwise
-        values: (batch,) for one output, (batch, outputs) for several.
-        """
-        outputs = self.outputs(X)
-        if targets.is_classifier(self.loss):
-            return targets.predicted_classes(self.loss, self.backend.to_host(outputs))
-        with self.backend.activate():
-            values = self.backend.to_host(targets.link_of(self.loss)(outputs))
-        return values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
-
-    def predict_proba(self, X: Any) -> np.ndarray:
-        """Return class probabilities (batch, classes) for ``X`` as a host array; each row sums to 1."""
-        with self.backend.activate():
-            return self.backend.to_host(targets.probabilities(self.loss, self.outputs(X)))
-
-    def evaluate(self, X: Any, y: Any, sample_weight: Any = None) -> dict[str, float]:
-        """Return the loss and the metrics on given rows."""
-        self._check_trained()
-        rows = prepare(self, X, y, sample_weight)
-        with self.backend.activate():
-            return self._evaluation.measure(self, rows)
-
-    def _check_trained(self) -> None:
-        if self.variables is None:
-            raise ConfigError(
-                "trainer: expected one that has been trained, found one without variables; call fit first"
-            )
-
     # --- disk ----------------------------------------------------------------------------------------
 
     def save(self, folder: str | os.PathLike[str]) -> None:
@@ -482,12 +440,10 @@ class Trainer:
             model, loss, optimizer: those of the user's own making, which a file cannot hold, or others to go
                 on with; an optimizer whose state is of another form begins with a fresh one.
             settings: arguments of :class:`Trainer` that are not stored (callbacks, progress, metrics of the
-                user's own making) or shall change. What changes is logged (logger "xpnet", level info), such
-                as ``l2: 0.0 -> 0.001 (from epoch 21 on)``.
+                user's own making) or shall change. Logger "xpnet" tells what changes, at level info.
 
         Raises:
             CheckpointError: missing, damaged, written by a newer version, or of another model than the given.
-            ConfigError: settings that cannot be meant or with which this training cannot go on: another seed,
-                fewer steps than are done.
+            ConfigError: settings that cannot be meant, another seed, or fewer steps than are done.
         """
         return persistence.load(cls, folder, backend, model=model, loss=loss, optimizer=optimizer, **settings)

@@ -1,0 +1,76 @@
+"""The page: the sections of a report between head and foot, complete in itself; no network is asked."""
+
+from __future__ import annotations
+
+from importlib import resources
+
+from xpnet.cli.console import count, target_in_words
+from xpnet.cli.reporting import circumstances, sections
+from xpnet.cli.reporting.contents import Contents
+from xpnet.cli.reporting.elements import Html, join, tag
+
+__all__ = ["render"]
+
+# What the page may load: nothing but the pictures that are in it.
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+
+
+def render(contents: Contents) -> str:
+    """Return the report as an HTML document."""
+    made = {
+        "Results": sections.metrics(contents),
+        "Warnings": sections.notes(contents),
+        "Curves": sections.curves(contents),
+        "Predictions": sections.predictions(contents),
+        "Diagnostics": sections.diagnostics(contents),
+        "Use": circumstances.usage(contents),
+        "Configuration": circumstances.configuration(contents),
+        "Environment": circumstances.environment(contents),
+    }
+    made = {name: made_section for name, made_section in made.items() if made_section is not None}
+    contents_list = tag(
+        "nav",
+        tag("ul", *(tag("li", tag("a", name, href=f"#{_identifier(name)}")) for name in made)),
+        aria_label="Sections",
+    )
+    version = contents.environment["versions"].get("xpnet")
+    body = tag(
+        "body",
+        tag("header", _heading(contents), sections.headline(contents), contents_list),
+        tag("main", *made.values()),
+        tag("footer", tag("p", f"Written by xpnet {version}. This page is complete in itself.")),
+    )
+    return "<!DOCTYPE html>\n" + tag("html", _head(contents), body, lang="en") + "\n"
+
+
+def _identifier(name: str) -> str:
+    return {"Use": "usage"}.get(name, name.lower())
+
+
+def _head(contents: Contents) -> Html:
+    style = resources.files("xpnet.cli.reporting").joinpath("report.css").read_text(encoding="utf-8")
+    return tag(
+        "head",
+        tag("meta", charset="utf-8"),
+        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        tag("meta", http_equiv="Content-Security-Policy", content=_POLICY),
+        tag("meta", name="color-scheme", content="light dark"),
+        tag("title", f"{contents.title}: training report"),
+        tag("link", rel="icon", href="data:,"),
+        tag("style", Html(style)),
+    )
+
+
+def _heading(contents: Contents) -> Html:
+    results = contents.results
+    target, classes = target_in_words(results)
+    lead = tag(
+        "p",
+        "A network ",
+        tag("strong", results["layers"]),
+        f" that predicts {target} ({classes}) from {count(results['features'], 'feature')}: "
+        f"{count(results['epochs_trained'], 'epoch')} of {results['optimizer']} on "
+        f"{count(results['rows']['train'], 'row')}, on {results['device']}; {results['stopped']}.",
+        class_="lead",
+    )
+    return join([tag("p", "Training report", class_="kicker"), tag("h1", contents.title), lead])
