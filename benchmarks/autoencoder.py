@@ -1,6 +1,6 @@
 """A deep sigmoid autoencoder of the digits, trained by methods of both orders for the same time each.
 
-``python -m benchmarks.autoencoder --seconds 60 --json curves.json --plot curves.svg`` (or ``--from FILE``). The
+``python -m benchmarks.autoencoder --seconds 60 --json curves.json --plot curves.svg`` (or ``--from``). The
 methods go in turn, each for its share of a turn, so that a slow moment of the machine meets them all.
 """
 

@@ -177,6 +177,7 @@ CHANGED = {
     "save_every": ("1", "2", "1"),
     "keep_last": ("1", "none", "1"),
     "tensorboard": None,  # test_report, where TensorBoard is installed
+    "diagnostics": ("3", "none", "3"),
 }
 
 

@@ -54,6 +54,7 @@ CASES = {
     "device": ("torch:cpu", "torch:cpu", 0, ""),
     "dtype": ("float64", "float64", 64, "float16"),
     "compile": ("off", "off", 1, "jit"),
+    "diagnostics": ("0", 0, 1.5, "-1"),
     "seed": ("12", 12, 1.5, "-1"),
     "restarts": ("3", 3, "3", "0"),
     "save_every": ("30s", "30s", 1.5, "0"),

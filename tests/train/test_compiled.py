@@ -38,7 +38,7 @@ def lowered(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
 
 def _estimate(batch: int) -> float:
     size = make().model.init(0, X.shape[1], "numpy").params.layout.size
-    return steps._seconds(size, batch)
+    return steps.step_seconds(size, batch)
 
 
 @needs_numba

@@ -88,6 +88,23 @@ def _train_parameters(with_choices: bool) -> tuple[Parameter, ...]:
     return (*settings, config, *(dataclasses.replace(switch, section="Output") for switch in switches))
 
 
+def _range_parameters(with_choices: bool) -> tuple[Parameter, ...]:
+    settings = (f for f in setting_fields().values() if f.attribute != "out")
+    return (
+        *(_parameter(field, with_choices) for field in settings),
+        Parameter("config", "TOML file of settings; flags win", metavar="FILE", section="Run"),
+        Parameter("low", "first learning rate (default: 1e-07)", metavar="X", section="Range"),
+        Parameter("high", "last learning rate (default: 10)", metavar="X", section="Range"),
+        Parameter("steps", "how many steps are taken, at most (default: 100)", metavar="N", section="Range"),
+        Parameter(
+            "output", ".svg, .png or .csv to write; not set: a table on stdout", metavar="FILE",
+            section="Output",
+        ),
+        dataclasses.replace(_JSON, section="Output"),
+        dataclasses.replace(_DEBUG, section="Output"),
+    )  # fmt: skip
+
+
 def _resume_parameters(with_choices: bool) -> tuple[Parameter, ...]:
     start = Parameter(
         "from",
@@ -182,6 +199,7 @@ def _commands(with_choices: bool) -> dict[str, Command]:
                 _DEBUG,
             ),
         ),
+        "lr-range": Command(commands.lr_range, _range_parameters(with_choices)),
         "graph": Command(commands.graph, _graph_parameters(with_choices)),
         "env": Command(commands.env, (_JSON, _DEBUG)),
     }
@@ -192,7 +210,7 @@ def build(arguments: Sequence[str] = ()) -> Any:
 
     Args:
         arguments: the command line; names of losses and the like are looked up for the ``--help`` of
-            ``train``, ``resume`` and ``graph`` only, since that loads NumPy.
+            ``train``, ``resume``, ``lr-range`` and ``graph`` only, since that loads NumPy.
     """
     import typer
 
@@ -219,9 +237,9 @@ def build(arguments: Sequence[str] = ()) -> Any:
 
     _main.__annotations__["version"] = typing.Annotated[bool, version_flag]
 
-    with_choices = bool({"train", "resume", "graph"} & set(arguments)) and bool(
-        {"-h", "--help"} & set(arguments)
-    )
+    given = set(arguments)
+    shown = {"train", "resume", "lr-range", "graph"} & given
+    with_choices = bool(shown) and bool({"-h", "--help"} & given)
     for name, command in _commands(with_choices).items():
         app.command(name, help=inspect.getdoc(command.function))(_typed(command))
     return app

@@ -11,10 +11,12 @@ from xpnet.cli.preparing import Prepared
 from xpnet.cli.runs import RunFolder
 from xpnet.cli.settings import Settings
 from xpnet.errors import CheckpointError, ConfigError
-from xpnet.train import Trainer
+from xpnet.train import Diagnostics, Trainer
+from xpnet.train.diagnostics.callback import affordable
 from xpnet.train.targets import outputs_for
 
 __all__ = [
+    "build_diagnostics",
     "build_optimizer",
     "build_trainer",
     "layer_widths",
@@ -24,6 +26,9 @@ __all__ = [
     "with_dropout",
     "with_rate",
 ]
+
+_MOST_POINTS = 50
+_SAMPLE = 128  # rows: half of what Diagnostics takes by itself, as runs of the command line are often short
 
 
 def metric_of(task: str) -> str:
@@ -77,7 +82,7 @@ def build_optimizer(settings: Settings, rows: int) -> optim.Optimizer | optim.Me
 
 def _rate(settings: Settings, rows: int) -> Any:
     rate: float = settings.lr  # type: ignore[assignment]
-    steps = settings.epochs * (1 if settings.batch_size == "full" else -(-rows // int(settings.batch_size)))  # type: ignore[arg-type]
+    steps = settings.epochs * _steps_of_epoch(settings, rows)
     if settings.max_steps is not None:
         steps = min(steps, settings.max_steps)
     steps = max(1, steps - settings.warmup)
@@ -89,6 +94,31 @@ def _rate(settings: Settings, rows: int) -> Any:
         "cosine": lambda: optim.Cosine(rate, steps=steps),
     }[settings.schedule]()
     return optim.WarmUp(schedule, steps=settings.warmup) if settings.warmup else schedule
+
+
+def _steps_of_epoch(settings: Settings, rows: int) -> int:
+    return 1 if settings.batch_size == "full" else -(-rows // int(settings.batch_size))  # type: ignore[arg-type]
+
+
+def build_diagnostics(prepared: Prepared, parameters: int) -> Diagnostics | None:
+    """Return the diagnostics of a training, without a file; None if none are wanted.
+
+    Args:
+        prepared: the table and the settings.
+        parameters: number of the model's parameters.
+    """
+    settings, rows = prepared.settings, len(prepared.parts["train"])
+    steps, epochs = _steps_of_epoch(settings, rows), settings.epochs
+    if settings.max_steps is not None:
+        epochs = min(epochs, -(-settings.max_steps // steps))
+    points = settings.diagnostics
+    if points is None:
+        batch = -(-rows // steps)
+        points = min(_MOST_POINTS, affordable(parameters, epochs * steps, batch, _SAMPLE))
+    if points == 0:
+        return None
+    every = round(epochs / max(1, points - 1))  # one is before the first epoch
+    return Diagnostics(max(1, every), _SAMPLE)
 
 
 def build_trainer(prepared: Prepared, backend: backends.Backend, seed: int | None = None) -> Trainer:

@@ -14,6 +14,7 @@ from xpnet.cli.console import (
     facts,
     message,
     print_environment,
+    print_range,
     print_results,
     target_in_words,
 )
@@ -21,10 +22,17 @@ from xpnet.cli.extras import require
 from xpnet.cli.settings import SettingField, changed_settings, resolve, setting_fields, to_toml
 from xpnet.errors import ConfigError
 
-__all__ = ["env", "evaluate", "graph", "predict", "prune", "resume", "train"]
+__all__ = ["env", "evaluate", "graph", "lr_range", "predict", "prune", "resume", "train"]
 
 _PACKAGES = ("polars", "matplotlib", "safetensors")
 _UNSEEN = SettingField("unseen", "error", kinds.one_of("error", "ignore"), "Data", "categories never seen")
+
+_positive = kinds.number("a finite number above 0", lambda x: x > 0)
+_RANGE = (
+    SettingField("low", None, _positive, "Range", "first learning rate"),
+    SettingField("high", None, _positive, "Range", "last learning rate"),
+    SettingField("steps", None, kinds.whole(2), "Range", "steps"),
+)
 
 
 def train(
@@ -203,11 +211,7 @@ def graph(
     **flags: Any,
 ) -> int | None:
     """Show the computation graph of an expression, or of a model's loss, with all derivatives."""
-    kind = Path(output or "").suffix.lower()
-    if output is not None and kind not in (".svg", ".png", ".dot", ".mmd"):
-        raise ConfigError(f"--output: expected a file ending in .svg, .png, .dot or .mmd, found '{output}'")
-    if output is not None and not Path(output).parent.is_dir():
-        raise ConfigError(f"--output: there is no folder '{Path(output).parent}'; make it, or choose another")
+    kind = _checked_output(output, ".svg", ".png", ".dot", ".mmd")
     if version not in (None, "1", "2"):
         raise ConfigError(f"--version: expected 1 or 2, found '{version}'")
     require(*_PACKAGES)
@@ -222,6 +226,53 @@ def graph(
         write_graph(made, Path(output), title=source)
         message(f"a graph of {count(len(made.nodes), 'node')} written to {output}")
     return None
+
+
+def lr_range(
+    *,
+    config: str | None,
+    low: str | None,
+    high: str | None,
+    steps: str | None,
+    output: str | None,
+    json: bool,
+    debug: bool,
+    **flags: Any,
+) -> int | None:
+    """Try learning rates on an untrained network, and suggest one."""
+    settings = resolve(flags, config)
+    kind = _checked_output(output, ".svg", ".png", ".csv")
+    given = zip(_RANGE, (low, high, steps), strict=True)
+    options = {f.attribute: _checked(f, text) for f, text in given if text is not None}
+    require(*_PACKAGES)
+    from xpnet.cli.losses import import_loss
+    from xpnet.cli.ranging import range_of, range_rows, write_range
+
+    own_loss = import_loss(flags["loss"])  # and not settings.loss: a file never brings code
+    found = range_of(settings, own_loss, **options)
+    if json:
+        _print_json(found.to_json())
+    elif output is None:
+        print_range(range_rows(found))
+    if output is not None:
+        write_range(found, Path(output), kind)
+        message(f"a range test of {count(len(found.test.rates), 'step')} written to {output}")
+    if not json:
+        facts({"suggestion": found.advice})
+    return None
+
+
+def _checked_output(output: str | None, *kinds: str) -> str:
+    """Return the extension of a file to write, one of ``kinds``; empty if there is none."""
+    kind = Path(output or "").suffix.lower()
+    if output is None:
+        return kind
+    if kind not in kinds:
+        wanted = f"{', '.join(kinds[:-1])} or {kinds[-1]}"
+        raise ConfigError(f"--output: expected a file ending in {wanted}, found '{output}'")
+    if not Path(output).parent.is_dir():
+        raise ConfigError(f"--output: there is no folder '{Path(output).parent}'; make it, or choose another")
+    return kind
 
 
 def _policies(missing: str | None, unseen: str | None) -> dict[str, Any]:

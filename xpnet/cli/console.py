@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "message",
     "number",
     "print_environment",
+    "print_range",
     "print_results",
     "reason",
     "target_in_words",
@@ -158,6 +159,19 @@ def number(name: str, value: float | None) -> str:
     if name in _SHARES:
         return f"{100 * value:.2f} %"
     return f"{value:.4f}" if value == 0 or 1e-3 <= abs(value) < 1e5 else f"{value:.4g}"
+
+
+def print_range(rows: Sequence[tuple[float, float, float]]) -> None:
+    """Print a table of learning rates, losses and smoothed losses."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in ("learning rate", "loss", "smoothed loss"):
+        table.add_column(heading, justify="right")
+    for rate, loss, smoothed in rows:
+        table.add_row(f"{rate:.2e}", number("loss", loss), number("loss", smoothed))
+    _console().print(table)
 
 
 def print_environment(found: Mapping[str, Any]) -> None:

@@ -27,6 +27,7 @@ __all__ = [
     "literal",
     "new_axes",
     "predicted_figure",
+    "range_figure",
     "save_figure",
 ]
 
@@ -154,6 +155,33 @@ def predicted_figure(true: np.ndarray, predicted: np.ndarray, target: str, *, ti
     )
     name = literal(_short(target, 40))
     axes.set(xlim=ends, ylim=ends, aspect="equal", xlabel=f"true {name}", ylabel=f"predicted {name}")
+    axes.legend(frameon=False)
+    return figure
+
+
+def range_figure(
+    rates: np.ndarray, losses: np.ndarray, smoothed: np.ndarray, suggestion: float | None, *, title: str = ""
+) -> Figure:
+    """Return the losses of a learning-rate range test over the rates, with the suggested rate marked.
+
+    Args:
+        rates: learning rates (steps,).
+        losses: loss of each step (steps,).
+        smoothed: their moving average (steps,).
+        suggestion: a rate, or None.
+        title: what was tried.
+    """
+    figure, axes = new_axes(title)
+    axes.plot(rates, losses, color=GREY, linewidth=0.8, alpha=0.6, label="each step")
+    axes.plot(rates, smoothed, color=BLUE, linewidth=1.8, label="smoothed")
+    if suggestion is not None:
+        axes.axvline(
+            suggestion, color=ORANGE, linestyle="--", linewidth=1.5, label=f"suggestion: {suggestion:.2g}"
+        )
+    axes.set_xscale("log")
+    low, high = smoothed.min(), smoothed.max()
+    margin = 0.1 * (high - low) or 1.0
+    axes.set(ylim=(low - margin, high + margin), xlabel="learning rate", ylabel="loss")
     axes.legend(frameon=False)
     return figure
 

@@ -15,6 +15,7 @@ from xpnet.cli.showing import write_report
 from xpnet.files import write_atomically
 from xpnet.train import Trainer
 from xpnet.train.checkpoints import best_trainer
+from xpnet.train.diagnostics import first_verdicts, read_rows
 from xpnet.train.restarting import best_of, spread_of
 from xpnet.train.stopping import Patience
 
@@ -42,6 +43,7 @@ def finish(plan: Plan, seconds: float, **told: Any) -> dict[str, Any]:
         "stopped": why_stopped(trainer, plan.settings) or "ended by a callback",
         "seconds": round(seconds, 3),
         "metrics": {name: part.metrics for name, part in measured.items()},
+        "verdicts": first_verdicts(read_rows(run.diagnostics)),
         "changes": [dataclasses.asdict(change) for change in plan.changes],
         **told,
     }

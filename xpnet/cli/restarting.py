@@ -21,7 +21,7 @@ from xpnet.cli.keeping import Keeper, RunLog
 from xpnet.cli.planning import Plan
 from xpnet.cli.runs import RunFolder
 from xpnet.cli.settings import Settings
-from xpnet.cli.training import fit, guarded, keeper_of, logged, progress
+from xpnet.cli.training import fit, guarded, keeper_of, logged, measuring, progress
 from xpnet.errors import DivergedError
 from xpnet.train import History, Trainer
 from xpnet.train.restarting import all_diverged, best_of, loss_of, restart_row, restart_seed, warn_if_alike
@@ -95,8 +95,9 @@ def _run_one(
         part.checkpoints.mkdir(parents=True, exist_ok=True)
         return part
 
-    keeper = keeper_of(plan, log, begin_one)
-    trainer.callbacks = [*([] if quiet else [progress(f"{which}  ")]), keeper]
+    begin_measuring, diagnostics = measuring(plan, begin_one)
+    keeper = keeper_of(plan, log, begin_measuring)
+    trainer.callbacks = [*([] if quiet else [progress(f"{which}  ")]), keeper, *diagnostics]
     with guarded(plan, keeper, log, f" of {which}"):
         try:
             fit(plan, keeper)

@@ -35,10 +35,11 @@ class RunFolder:
     ``config.toml`` holds the settings with everything resolved; ``environment.json`` versions, machine,
     device and the table's fingerprint; ``encoder.json`` how the table becomes arrays; ``history.csv`` and
     ``history.jsonl`` a row for each epoch, ``tensorboard/`` the same for TensorBoard, if wished;
-    ``checkpoints/`` the last and the best weights, and numbered ones; ``train.log`` what was said;
-    ``results.json`` the results, once the training has finished; ``restarts.csv`` a row for each restart that
-    is over, and ``restarts/`` the one that is under way; ``figures/`` the pictures; ``report.html`` all of it
-    on a page; ``pruning.json``, of a pruned network, what it was made of, and how far the pruning is.
+    ``diagnostics.jsonl`` what was measured in the layers; ``checkpoints/`` the last and the best weights, and
+    numbered ones; ``train.log`` what was said; ``results.json`` the results, once the training has finished;
+    ``restarts.csv`` a row for each restart that is over, and ``restarts/`` the one that is under way;
+    ``figures/`` the pictures; ``report.html`` all of it on a page; ``pruning.json``, of a
+    pruned network, what it was made of, and how far the pruning is.
     """
 
     def __init__(self, path: Path):
@@ -168,7 +169,7 @@ class RunFolder:
         """
         if not self.made:
             return
-        files = (self.log, self.config, self.environment, self.encoder, self.pruning)
+        files = (self.log, self.diagnostics, self.config, self.environment, self.encoder, self.pruning)
         with contextlib.suppress(OSError):
             for path in files:
                 path.unlink(missing_ok=True)
@@ -201,6 +202,7 @@ class RunFolder:
         folder = self.parts / f"{number:03d}"
         part.checkpoints, part.tensorboard = folder / "checkpoints", folder / "tensorboard"
         part.history, part.history_lines = folder / "history.csv", folder / "history.jsonl"
+        part.diagnostics = folder / "diagnostics.jsonl"
         return part
 
     def adopt(self, part: RunFolder) -> None:
@@ -216,6 +218,8 @@ class RunFolder:
         if part.tensorboard.is_dir():
             shutil.rmtree(self.tensorboard, ignore_errors=True)
             shutil.copytree(part.tensorboard, self.tensorboard)
+        if part.diagnostics.is_file():
+            _copy(part.diagnostics, self.diagnostics)
 
     def read_restarts(self) -> list[dict[str, Any]]:
         """Return the rows of the restarts that are over.

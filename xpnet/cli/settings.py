@@ -231,6 +231,13 @@ class Settings:
         "how steps are run: auto takes numba, if installed, for long training; or the name of a lowering; "
         "off runs the functions one by one",
     )
+    diagnostics: int | None = _setting(
+        None,
+        kinds.whole(0),
+        "Run",
+        "about how often gradients, activations and updates of each layer are measured and judged; 0 for "
+        "never; not set: up to 50 times, but for no more than some 3 % of the time of the training",
+    )
     seed: int = _setting(0, kinds.seed(), "Run", "seed of everything that is drawn")
     restarts: int = _setting(
         1,

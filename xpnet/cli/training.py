@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from xpnet.cli.building import build_diagnostics
 from xpnet.cli.console import message, reason
 from xpnet.cli.finishing import finish
 from xpnet.cli.keeping import Interruption, Keeper, RunLog
@@ -17,7 +18,7 @@ from xpnet.cli.runs import RunFolder
 from xpnet.errors import CheckpointError, DivergedError
 from xpnet.train import Callback, ProgressBar, ProgressLines
 
-__all__ = ["Interrupted", "fit", "guarded", "keeper_of", "logged", "progress", "run_training"]
+__all__ = ["Interrupted", "fit", "guarded", "keeper_of", "logged", "measuring", "progress", "run_training"]
 
 
 class Interrupted(Exception):  # noqa: N818  # no error: the user wished it
@@ -31,8 +32,9 @@ def run_training(plan: Plan, log: RunLog, begin: Callable[[], RunFolder], *, qui
         Interrupted, DivergedError, CheckpointError: as for `guarded`.
     """
     trainer = plan.trainer
+    begin, diagnostics = measuring(plan, begin)
     keeper = keeper_of(plan, log, begin)
-    trainer.callbacks = [*([] if quiet else [progress()]), keeper]
+    trainer.callbacks = [*([] if quiet else [progress()]), keeper, *diagnostics]
     earlier, begun = sum(row["seconds"] for row in trainer.history), time.monotonic()
     with logged(log, quiet=quiet), guarded(plan, keeper, log):
         fit(plan, keeper)
@@ -40,6 +42,23 @@ def run_training(plan: Plan, log: RunLog, begin: Callable[[], RunFolder], *, qui
         results = finish(plan, earlier + time.monotonic() - begun)
         log.write(f"finished: {results['stopped']}; {results['metrics']}")
     return results
+
+
+def measuring(plan: Plan, begin: Callable[[], RunFolder]) -> tuple[Callable[[], RunFolder], list[Callback]]:
+    """Return the training's diagnostics, if any, and ``begin``, which now also says where they are written.
+
+    As callbacks they stand behind the keeper, which calls ``begin``.
+    """
+    diagnostics = build_diagnostics(plan.prepared, plan.parameters)
+    if diagnostics is None:
+        return begin, []
+
+    def begin_measuring() -> RunFolder:
+        run = begin()
+        diagnostics.path = run.diagnostics
+        return run
+
+    return begin_measuring, [diagnostics]
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from xpnet.train.callbacks import Callback
 from xpnet.train.checkpoints import Checkpoints
+from xpnet.train.diagnostics import Diagnostics
 from xpnet.train.history import Best, History
 from xpnet.train.logs import CSVLog, JSONLinesLog, TensorBoard
 from xpnet.train.metrics import METRICS, accuracy, r2
@@ -15,6 +16,7 @@ __all__ = [
     "CSVLog",
     "Callback",
     "Checkpoints",
+    "Diagnostics",
     "History",
     "JSONLinesLog",
     "ProgressBar",

@@ -21,7 +21,7 @@ from xpnet.train.rows import Rows
 if TYPE_CHECKING:
     from xpnet.train.trainer import Trainer
 
-__all__ = ["checked_losses", "first_nonfinite_layer", "nonfinite_variable"]
+__all__ = ["checked_losses", "first_nonfinite_layer", "label", "nonfinite_variable"]
 
 _LONG = 2**20
 
@@ -100,7 +100,7 @@ def _search(
     """Return the first layer found inside ``layer`` ("" if none) and the output."""
     if not isinstance(layer, Sequential):
         x, _ = layer.forward(params, state, x, training=True, key=key)
-        return ("" if _all_finite(x) else _label(layer, path)), x
+        return ("" if _all_finite(x) else label(layer, path)), x
     for number, inner in enumerate(layer.layers):
         name = str(number)
         found, x = _search(
@@ -141,10 +141,11 @@ def _owner(model: Layer, path: str) -> str:
         name = rest.pop(0)
         above.append(name)
         layer = layer.layers[int(name)]
-    return _label(layer, tuple(above))
+    return label(layer, tuple(above))
 
 
-def _label(layer: Layer, path: tuple[str, ...]) -> str:
+def label(layer: Layer, path: tuple[str, ...]) -> str:
+    """Return the place and the class of a layer, such as ``"2 (Dense)"``."""
     return f"{'.'.join(path) or '0'} ({type(layer).__name__})"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -23,7 +23,7 @@ from xpnet.train.rows import Rows
 if TYPE_CHECKING:
     from xpnet.train.trainer import Trainer
 
-__all__ = ["CompiledSteps", "compiled_steps"]
+__all__ = ["CompiledSteps", "Fitting", "compiled_steps", "step_seconds"]
 
 # What a step takes in NumPy, roughly, in seconds: for its calls, and for each parameter and row.
 _STEP, _PARAMETER, _PRODUCT = 60e-6, 1.5e-9, 2e-11
@@ -85,7 +85,7 @@ class CompiledSteps:
     def at_a_time(self) -> int:
         """Return how many steps are taken together: what lasts half a second, so that Ctrl-C is heard."""
         batch = self._plan.size or self._plan.rows
-        return max(1, int(0.5 / _seconds(self._layout.size, batch)))
+        return max(1, int(0.5 / step_seconds(self._layout.size, batch)))
 
     def run(self, orders: Any, count: int, *, donate: bool) -> Any:
         """Take ``count`` steps of the epoch that was begun; return their losses (count,), on the device.
@@ -126,7 +126,7 @@ class CompiledSteps:
         if lower == "auto" and trainer.backend.name == "numpy" and find_spec("numba") is not None:
             ragged = self._plan.size not in (None, batch)
             steps = trainer.epoch + 1 if ragged else self._epoch_began + len(self._plan)
-            worth = steps * _seconds(self._layout.size, batch)
+            worth = steps * step_seconds(self._layout.size, batch)
             lower = "numba" if worth > _WORTH_COMPILING else "numpy"
         known, loop = self._loops.pop(batch, ("", None))
         if loop is None or known != lower:
@@ -193,6 +193,24 @@ class CompiledSteps:
         ]
 
 
+class Fitting(NamedTuple):
+    """What callbacks may know of a fit.
+
+    Attributes:
+        rows: the rows to train on, checked and on the device.
+        plan: their batches.
+        steps: what takes the steps; None if they are not compiled.
+    """
+
+    rows: Rows
+    plan: Batches
+    steps: Any
+
+    def between_epochs(self, rows: int) -> contextlib.AbstractContextManager[None]:
+        """Return what goes around computations on so many rows between epochs, for the sake of the next."""
+        return contextlib.nullcontext() if self.steps is None else self.steps.between_epochs(rows)
+
+
 def compiled_steps(trainer: Trainer, train: Rows, known: Any) -> CompiledSteps | None:
     """Return the steps of ``trainer`` on these rows: the ``known`` ones if its settings are the same.
 
@@ -210,7 +228,7 @@ def compiled_steps(trainer: Trainer, train: Rows, known: Any) -> CompiledSteps |
     return steps
 
 
-def _seconds(size: int, batch: int) -> float:
+def step_seconds(size: int, batch: int) -> float:
     """Return roughly how long NumPy takes for a step on a network of ``size`` parameters."""
     return _STEP + size * (_PARAMETER + batch * _PRODUCT)
 

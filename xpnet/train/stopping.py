@@ -5,9 +5,14 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["Patience"]
+from xpnet.errors import ConfigError
+
+if TYPE_CHECKING:
+    from xpnet.train.trainer import Trainer
+
+__all__ = ["Patience", "check_validation"]
 
 
 @dataclasses.dataclass
@@ -53,3 +58,14 @@ class Patience:
     def lost(self) -> bool:
         """True if the loss has not fallen for as many epochs as were to be waited for."""
         return self.epochs is not None and self.waited >= self.epochs
+
+
+def check_validation(trainer: Trainer, held_out: Any) -> None:
+    """Refuse settings that go by a validation set where there is none."""
+    if held_out is not None:
+        return
+    for name in ("patience", "restore_best", "min_delta"):
+        if getattr(trainer, name):
+            raise ConfigError(
+                f"{name}: expected a validation set to go by, found none; pass validation=0.1, say"
+            )

@@ -14,7 +14,6 @@ import numpy as np
 from xpnet import backends, checks, losses, optim, rng
 from xpnet.backends import Backend
 from xpnet.containers import map_leaves
-from xpnet.errors import ConfigError
 from xpnet.nn import Layer, Variables
 from xpnet.parameters import Parameters
 from xpnet.program.compiling import choose
@@ -31,8 +30,8 @@ from xpnet.train.predictor import Predictor
 from xpnet.train.progress import for_terminal
 from xpnet.train.regularization import check_penalty, check_smoothing, noise_deviation
 from xpnet.train.rows import Rows, split
-from xpnet.train.steps import CompiledSteps, compiled_steps
-from xpnet.train.stopping import Patience
+from xpnet.train.steps import CompiledSteps, Fitting, compiled_steps
+from xpnet.train.stopping import Patience, check_validation
 from xpnet.train.symmetry import warn_of_identical_units
 
 __all__ = ["Trainer"]
@@ -96,6 +95,7 @@ class Trainer(Predictor):
         newest: the variables after the last epoch, where ``variables`` are the best ones; else None.
         stuck: why a method of second order found no lower point in the last fit; empty if it did.
         mask: a vector of 0 and 1 like the parameters: those at 0 stay 0; or None. See `set_mask`.
+        fitting: rows, batches and steps of the last ``fit``, for callbacks; None before the first.
 
     Raises:
         ConfigError: settings that are unknown or contradict each other.
@@ -173,8 +173,8 @@ class Trainer(Predictor):
         self.best: Best | None = None
         self.newest: Variables | None = None
         self.mask: Any = None
+        self.fitting: Fitting | None = None
         self.input_shape = None
-        self._plan: Batches | None = None
         self.stuck = ""
         self._steps: CompiledSteps | FullBatchSteps | None = None
         self._evaluation = Evaluation()
@@ -219,9 +219,9 @@ class Trainer(Predictor):
         epochs = checks.count("epochs", epochs)
         check_full_batch(self, batch_size)
         train, held_out = split(self, X, y, sample_weight, class_weight, validation)
-        self._check_validation(held_out)
-        plan = Batches(train.X.shape[0], batch_size, self.batches, self.key, self.backend).or_same(self._plan)
-        self._plan = plan
+        check_validation(self, held_out)
+        plan = Batches(train.X.shape[0], batch_size, self.batches, self.key, self.backend)
+        plan = plan if self.fitting is None else plan.or_same(self.fitting.plan)
         bar = for_terminal(self.progress)
         callbacks = [*self.callbacks, *([bar] if bar else [])]
         patience = Patience(self.patience, self.min_delta).after(self.history, since=self.begun)
@@ -232,6 +232,7 @@ class Trainer(Predictor):
                 self._steps = FullBatchSteps(self, train)
             else:
                 self._steps = compiled_steps(self, train, self._steps)
+            self.fitting = Fitting(train, plan, self._steps)
             for callback in callbacks:
                 callback.on_fit_begin(self, epochs)
                 ending.callback(callback.on_fit_end, self, self.history)
@@ -304,8 +305,7 @@ class Trainer(Predictor):
         return row
 
     def _measured(self, rows: Rows, *, with_loss: bool = True) -> dict[str, float]:
-        steps = self._steps
-        with contextlib.nullcontext() if steps is None else steps.between_epochs(rows.X.shape[0]):
+        with self.fitting.between_epochs(rows.X.shape[0]):  # type: ignore[union-attr]
             return self._evaluation.measure(self, rows, with_loss=with_loss, again=True)
 
     def _chunk(self, watching: list[Callback]) -> int:
@@ -367,15 +367,6 @@ class Trainer(Predictor):
             self.variables = Variables(Parameters(flat, params.layout), state)
 
     # --- what fit relies on --------------------------------------------------------------------------
-
-    def _check_validation(self, held_out: Rows | None) -> None:
-        if held_out is not None:
-            return
-        for name in ("patience", "restore_best", "min_delta"):
-            if getattr(self, name):
-                raise ConfigError(
-                    f"{name}: expected a validation set to go by, found none; pass validation=0.1, say"
-                )
 
     def _start(self, input_shape: tuple[int, ...]) -> None:
         """Draw the variables before the first epoch, and make what every step needs."""

@@ -1,0 +1,36 @@
+"""A copy of a trainer to try things on."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any
+
+from xpnet.train.rows import Rows, split
+
+if TYPE_CHECKING:
+    from xpnet.optim import Optimizer
+    from xpnet.train.trainer import Trainer
+
+__all__ = ["begun_copy"]
+
+
+def begun_copy(
+    trainer: Trainer,
+    X: Any,
+    y: Any,
+    sample_weight: Any = None,
+    class_weight: Any = None,
+    *,
+    optimizer: Optimizer | None = None,
+) -> tuple[Trainer, Rows]:
+    """Return a copy of the trainer that is ready for a step, and checked rows on its device.
+
+    One that has not been trained has the variables that it would begin with. Steps give new arrays, so
+    nothing that is done to the copy changes the trainer.
+    """
+    rows, _ = split(trainer, X, y, sample_weight, class_weight, None)
+    other = copy.copy(trainer)
+    if optimizer is not None:
+        other.optimizer = optimizer
+    other._start(tuple(rows.X.shape[1:]))
+    return other, rows
