@@ -16,6 +16,8 @@ from xpnet.backends import known
 from xpnet.cli import commands, figures, main
 from xpnet.cli.app import build
 
+pytestmark = pytest.mark.usefixtures("pictures")
+
 ROOT = str(Path(package.__file__).parents[1])
 
 

@@ -13,20 +13,12 @@ import pytest
 
 from tests.cli.conftest import FAST
 from xpnet import losses
-from xpnet.cli import figures
 from xpnet.cli.losses import import_loss
 from xpnet.data import Encoder
 from xpnet.errors import CheckpointError, ConfigError
 from xpnet.train import Trainer
 
 ROWS = 90
-
-
-@pytest.fixture(autouse=True)
-def _quick_pictures(monkeypatch):
-    """Makes empty pictures in place of those whose drawing takes longer than all the rest."""
-    empty = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1 1"></svg>'
-    monkeypatch.setattr(figures, "save_figure", lambda figure, path: path.write_text(empty))
 
 
 @pytest.fixture

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.usefixtures("pictures")
+
 ARGUMENTS = ("lr-range", "two-gaussians", "--hidden", "8", "--device", "numpy")
 
 

@@ -27,6 +27,8 @@ from xpnet.cli.reporting import draw_diagnostics, read_diagnostics
 from xpnet.cli.reporting.svg import inline_svg
 from xpnet.data import two_gaussians
 
+pytestmark = pytest.mark.usefixtures("pictures")
+
 HOSTILE = ["<script>alert('x')</script>", "\"quoted\" & 'so'", "cost_$_$", "日本語", "-->]]><!--", "a\x0bb"]
 COLUMN = "<img src=x onerror=alert(1)>"
 
@@ -113,7 +115,19 @@ def read(run):
 
 
 def test_a_report_of_a_classifier(xpnet, folder):
-    outcome = xpnet("train", "two-gaussians", "--out", "run", *FAST, "--dropout", "0.25", "--lr", "0.01")
+    outcome = xpnet(
+        "train",
+        "two-gaussians",
+        "--out",
+        "run",
+        *FAST,
+        "--diagnostics",
+        "0",
+        "--dropout",
+        "0.25",
+        "--lr",
+        "0.01",
+    )
     assert re.search(r"^report +run/report.html$", outcome.out, flags=re.MULTILINE)
     results = json.loads(Path("run/results.json").read_text())
     assert results["report"] == "run/report.html"
@@ -127,7 +141,7 @@ def test_a_report_of_a_classifier(xpnet, folder):
             in page.text
         )
     assert f"accuracy on test rows {100 * results['metrics']['test']['accuracy']:.2f} %" in page.text
-    assert "Those that differ from the default: hidden, dropout, lr, epochs" in page.text
+    assert "Those that differ from the default: hidden, dropout, lr, epochs, diagnostics" in page.text
     assert "0.25 changed 0.0" in page.text
     assert "0.01 changed 0.001" in page.text
     environment = json.loads(Path("run/environment.json").read_text())
@@ -191,7 +205,7 @@ def test_hostile_diagnostics_and_logs(xpnet, trained):
     (run / "diagnostics.jsonl").write_text(json.dumps(row) + "\n")
     with (run / "train.log").open("a") as log:
         log.write(f"2026-01-01T00:00:00+00:00 warning: {HOSTILE[0]}\n")
-    assert xpnet("resume", run, "--epochs", "3").code == 0
+    assert xpnet("resume", run, "--epochs", "3", "--diagnostics", "0").code == 0
     page = read(run)
     assert f"layer {COLUMN}, epoch 1" in page.text
     assert f"warning: {HOSTILE[0]}" in page.text
@@ -205,7 +219,7 @@ def layer(name, **values):
 
 def diagnosed(xpnet, run, lines):
     (run / "diagnostics.jsonl").write_text("\n".join(lines))
-    outcome = xpnet("resume", run, "--epochs", "3")
+    outcome = xpnet("resume", run, "--epochs", "3", "--diagnostics", "0")
     assert outcome.code == 0, outcome.err
     return read(run)
 

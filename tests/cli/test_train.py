@@ -16,6 +16,8 @@ from xpnet.backends import probe
 from xpnet.losses import LOSSES
 from xpnet.train import checkpoint
 
+pytestmark = pytest.mark.usefixtures("pictures")
+
 FILES = {
     "config.toml",
     "environment.json",
