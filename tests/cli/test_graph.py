@@ -19,6 +19,8 @@ from xpnet.cli import drawing, expressions
 from xpnet.cli import graph as command
 from xpnet.cli.expressions import Expression
 
+pytestmark = pytest.mark.usefixtures("pictures")
+
 LEAST_SQUARES = ("(y - (w @ x + b))**2", "w=1,2", "x=3,4", "b=0.5", "y=1")
 
 
