@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,12 @@ import numpy as np
 from xpnet.backends import Backend, backend_of
 from xpnet.errors import BackendError
 
-__all__ = ["draw", "host", "relative_error", "tolerance", "widest"]
+__all__ = ["draw", "host", "relative_error", "told", "tolerance", "widest"]
+
+
+def told(value: Any) -> str:
+    """Return a value as text that is the same in every process: the name of a test's case."""
+    return re.sub(r" at 0x[0-9a-f]+", "", str(value))
 
 
 def draw(seed: int, shape: tuple[int, ...], low: float = -1.5, high: float = 1.5) -> np.ndarray:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tests.optim.problems import PROBLEMS, least_squares, logistic, quadratic, rosenbrock
+from tests.support import told
 from xpnet import optim
 from xpnet.autodiff import value_and_grad
 from xpnet.backends import Backend, array_namespace
@@ -250,7 +251,7 @@ def test_float32() -> None:
         ({"x0": np.asarray([np.nan, 1.0])}, "x0: expected a point where the objective is finite"),
         ({"f": lambda x: array_namespace(x).sqrt(x[0])}, "found a gradient that is not finite"),
     ],
-    ids=lambda x: None if isinstance(x, str) else str(x)[:40],
+    ids=lambda x: None if isinstance(x, str) else told(x)[:40],
 )  # fmt: skip
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_bad_input(given: dict[str, Any], expected: str) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.support import told
 from tests.train.support import assert_same_training, class_data, flat, make
 from xpnet import Trainer, losses, nn, optim
 from xpnet.errors import CheckpointError, ConfigError
@@ -188,7 +189,7 @@ MORE = [
 ]
 
 
-@pytest.mark.parametrize(("what", "own"), [*OWN.items(), *MORE], ids=str)
+@pytest.mark.parametrize(("what", "own"), [*OWN.items(), *MORE], ids=told)
 def test_what_only_code_can_make_must_be_passed(tmp_path, what, own):
     straight, trainer = (make(**{what: own}) for _ in range(2))
     straight.fit(X, Y, epochs=4, batch_size=7)
