@@ -101,7 +101,7 @@ def draw(found: dict[str, Any], path: Path) -> None:
             seconds, losses = _thinned(np.asarray(run["curve"]))
             axes.plot(seconds, losses, style, color=colour, label=f"{name}: {run['final']:.2f}")
         axes.set(xlabel="seconds of training", ylabel="training loss (cross entropy a row)", xscale="log",
-                 xlim=(found["seconds"] / 500, found["seconds"]))  # fmt: skip
+                 xlim=(found["seconds"] / 500, found["seconds"]), ylim=(15, 28))  # fmt: skip
         axes.xaxis.set_major_formatter("{x:g}")
         axes.grid(color="0.9", linewidth=0.6)
         axes.spines[["top", "right"]].set_visible(False)
