@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any
 
-from xpnet import rng
 from xpnet.containers import leaves, rebuild
 from xpnet.errors import ConfigError, DivergedError
 from xpnet.nn import Variables
@@ -16,6 +15,7 @@ from xpnet.program import compile
 from xpnet.train.batches import Batches
 from xpnet.train.divergence import first_nonfinite_layer
 from xpnet.train.rows import Rows
+from xpnet.train.steps import paths_of_draws
 
 if TYPE_CHECKING:
     from xpnet.train.trainer import Trainer
@@ -94,14 +94,11 @@ class FullBatchSteps:
         self._at = self._begun()
 
     def _refuse_draws(self) -> None:
-        trainer = self.trainer
-        try:
-            trainer.model.apply(trainer.variables, self._train.X[:2, ...], training=True, key=_NoKey(0))  # type: ignore[arg-type]
-        except _DrawnError:
+        if paths_of_draws(self.trainer, self._train):
             raise ConfigError(
                 f"{_label(self._method)}: expected a model that draws nothing in training, found "
                 "one with Dropout or the like; take it out, or choose a first-order optimizer such as adam"
-            ) from None
+            )
 
     def _begun(self) -> dict[str, Any]:
         """Return the method's state where the training stands."""
@@ -150,18 +147,3 @@ class FullBatchSteps:
         kept = {name: x for name, x in self._at.items() if name not in ("x", "value", "gradient")}
         trainer.opt_state = state_of(self._method) | {"step": done} | kept
         return trainer.backend.asarray([before], dtype=trainer.dtype)
-
-
-class _DrawnError(Exception):
-    """A model has drawn from its key."""
-
-
-class _NoKey(rng.Key):
-    """A key from which nothing may be drawn."""
-
-    def fold(self, *words: int | str) -> _NoKey:
-        return self
-
-    @property
-    def words(self) -> tuple[Any, Any]:
-        raise _DrawnError

@@ -64,7 +64,7 @@ class CompiledSteps:
         self._slots = list(self._optimizer.slots)
         self._numbers = len(self._optimizer.scalars(0.1, 1)) + self._objective.noisy
         self._constants: list[Any] = []
-        self._paths = _paths_of_draws(trainer, train)
+        self._paths = paths_of_draws(trainer, train)
         self._ahead: list[Any] = []  # one array for each scalar and each draw, over the epoch's steps
         self._taken = 0
         self._loops: dict[int, tuple[str, Loop]] = {}
@@ -256,7 +256,7 @@ class _StepKey(rng.Key):
         return (0, 0) if words is None else (words[0, ...], words[1, ...])
 
 
-def _paths_of_draws(trainer: Trainer, train: Rows) -> list[tuple[int | str, ...]]:
+def paths_of_draws(trainer: Trainer, train: Rows) -> list[tuple[int | str, ...]]:
     """Return what a step folds into its key before it draws, found out by applying the model to one row."""
     known: dict[Any, Any] = {}
     rows, key = train.X[:2, ...], _StepKey(0, (), known)
