@@ -102,6 +102,9 @@ class HostDevice:
 
         return replay
 
+    def mark(self) -> Callable[[], None]:
+        return lambda: None
+
     def _do(self, work: Callable[[], None]) -> None:
         if self._recording is None:
             work()
