@@ -290,3 +290,10 @@ k((1,), (1,), (x,))
 def test_what_is_not_here_fails_even_where_cupy_ignores_the_status_of_a_launch() -> None:
     refused(lambda: runtime.deviceGetDefaultMemPool(0), "cudaErrorNotSupported")
     refused(lambda: cupy.random.default_rng(0).random(3).get(), "cudaErrorNotSupported")
+
+
+@pytest.mark.skipif("CUDA_ON_CPU_NVRTC" not in os.environ, reason="NVIDIA's compiler is not installed")
+def test_what_nvrtc_refuses_is_refused() -> None:
+    """Functions of g++'s own, say."""
+    with pytest.raises(cupy.cuda.compiler.CompileException, match="NVRTC: "):
+        kernel("double y = __builtin_sin(x[0]); x[0] = y;")((1,), (1,), (cupy.zeros(1, "float32"),))
