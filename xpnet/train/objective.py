@@ -41,7 +41,6 @@ class StepObjective:
         )  # fmt: skip
         regularization.check_smoothing(self.loss, self._smoothing)
         self._l1, self._l2 = (self._factors(trainer, name) for name in ("l1", "l2"))
-        self._value_and_grad = value_and_grad(self.value, has_aux=True)
 
     def _factors(self, trainer: Trainer, name: str) -> Any:
         """Return the factors of a penalty on the device; None without one."""
@@ -97,7 +96,8 @@ class StepObjective:
             params, state, batch, key, mask: as for `value`.
             noise: standard deviation of the noise, a number or 0-d array.
         """
-        done, gradient = self._value_and_grad(params, state, batch, key, mask)
+        # Made anew for each call: kept, it would have this object, and this object it.
+        done, gradient = value_and_grad(self.value, has_aux=True)(params, state, batch, key, mask)
         if self._clip_value is not None:
             gradient = optim.clip_by_value(gradient, self._clip_value)
         if self._clip_norm is not None:

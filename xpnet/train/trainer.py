@@ -264,7 +264,7 @@ class Trainer(Predictor):
         pending: list[Any] = []  # arrays of losses still on the device
         try:
             if self._steps is not None:
-                self._steps.begin_epoch(plan)
+                self._steps.begin_epoch(self, plan)
             for order, count, steps in plan.chunks(self.epoch + 1, self._chunk(watching)):
                 if self.max_steps is not None and steps > self.max_steps - self.step:
                     steps = self.max_steps - self.step
@@ -318,7 +318,7 @@ class Trainer(Predictor):
     def _take_steps(self, train: Rows, orders: Any, count: int, *, donate: bool) -> Any:
         """Take ``count`` steps on the rows ``orders`` (steps, batch); returns their losses, on the device."""
         if self._steps is not None:
-            return self._steps.run(orders, count, donate=donate)
+            return self._steps.run(self, orders, count, donate=donate)
         loss = self.single_step(train.take(None if orders is None else orders[0, ...]))
         return self.backend.xp.reshape(loss, (1,))
 

@@ -3,8 +3,8 @@
 A graph has its addresses in it, so state and rows lie in the program's own memory. What changes from call
 to call, where the constants, the sequences and the results are, is in a *table* on the device, and so is the
 number of the step: kernels read it there. At the end of each step one small kernel, the *turn*, puts the
-results of the step in their rows, counts up, and fetches the next row of each sequence. Steps follow each other
-without the host.
+results of the step in their rows, counts up, and fetches the next row of each sequence. Steps follow each
+other without the host.
 """
 
 from __future__ import annotations
