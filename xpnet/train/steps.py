@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from xpnet import rng
+from xpnet.autodiff.scopes import scope
 from xpnet.backends.lacking import word_dtype
 from xpnet.backends.pace import HOST, Pace, pace
 from xpnet.containers import leaves, rebuild
@@ -177,14 +178,15 @@ class _Step:
         batch = Rows(X, y, rest[0] if rest else None)
         numbers, draws = len(row) - len(self._paths) - self._numbers, len(row) - len(self._paths)
         if numbers > 0:
-            batch = batch.take(row[0])
+            with scope("batch"):
+                batch = batch.take(row[0])
         scalars, words = list(row[numbers:draws]), row[draws:]
         deviation = scalars.pop() if self._objective.noisy else None
         key = _StepKey(0, (), dict(zip(self._paths, words, strict=True)))
         (loss, state), gradient = self._objective.gradient(
             params, state, batch, key, mask=mask, noise=deviation
         )
-        flat, new_slots = self._optimizer.rule(
+        flat, new_slots = self._optimizer.apply_rule(
             gradient.flat, [slots[name].flat for name in self.slots], params.flat, *scalars
         )
         return [self._objective.constrained(flat, mask), *leaves(state), *new_slots], [loss]
