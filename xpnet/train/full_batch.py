@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any
 
+from xpnet.backends.profiling import profiled
 from xpnet.containers import leaves, rebuild
 from xpnet.errors import ConfigError, DivergedError
 from xpnet.nn import Variables
@@ -131,7 +132,8 @@ class FullBatchSteps:
             StuckError: no lower point was found.
         """
         before = self._at["value"]
-        self._at = self._method.step(self._objective, self._at)
+        with profiled(trainer.backend, f"step of {_label(self._method)}"):
+            self._at = self._method.step(self._objective, self._at)
         flat, state = trainer.objective.constrained(self._at["x"], trainer.mask), trainer.variables.state  # type: ignore[union-attr]
         self._at["x"] = flat
         if leaves(state):

@@ -13,6 +13,7 @@ from xpnet import rng
 from xpnet.autodiff.scopes import scope
 from xpnet.backends.lacking import word_dtype
 from xpnet.backends.pace import HOST, Pace, pace
+from xpnet.backends.profiling import profiled
 from xpnet.containers import leaves, rebuild
 from xpnet.nn import Variables
 from xpnet.optim import Optimizer
@@ -113,7 +114,8 @@ class CompiledSteps:
         if orders is not None:
             sequences.insert(0, orders)
         self.loop = self._loop(trainer, self._plan.rows if orders is None else orders.shape[1])
-        carry, (losses,) = self.loop(carry, self._constants, sequences, donate=donate)
+        with profiled(trainer.backend, f"{count} steps"):
+            carry, (losses,) = self.loop(carry, self._constants, sequences, donate=donate)
         params, state, slots = step.opened(carry)
         trainer.variables = Variables(params, state)
         trainer.opt_state = {"step": opt_state["step"] + count, **slots}  # type: ignore[index]

@@ -13,6 +13,7 @@ import numpy as np
 
 from xpnet import backends, checks, losses, optim, rng
 from xpnet.backends import Backend
+from xpnet.backends.profiling import profiled
 from xpnet.containers import map_leaves
 from xpnet.nn import Layer, Variables
 from xpnet.parameters import Parameters
@@ -238,7 +239,8 @@ class Trainer(Predictor):
                 ending.callback(callback.on_fit_end, self, self.history)
             while self.epoch < epochs and not self._exhausted() and not patience.lost:
                 try:
-                    row = self._train_epoch(train, held_out, plan, callbacks)
+                    with profiled(self.backend, f"epoch {self.epoch + 1}"):
+                        row = self._train_epoch(train, held_out, plan, callbacks)
                 except optim.StuckError as stuck:
                     self.stuck = str(stuck)
                     _log.info("training ended after epoch %d: %s", self.epoch, stuck)
