@@ -80,6 +80,10 @@ class CompiledSteps:
         self._constants = [x for x in (train.X, train.y, train.weight, trainer.mask) if x is not None]
         self._pace = pace(trainer.backend, trainer.dtype)
 
+    def end(self) -> None:
+        """Let go of the rows."""
+        self._constants = []
+
     def begin_epoch(self, trainer: Trainer, plan: Batches) -> None:
         """Send what the steps of the next epoch need to the device, at once."""
         steps, done = len(plan), trainer.opt_state["step"]  # type: ignore[index]

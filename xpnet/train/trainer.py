@@ -219,10 +219,11 @@ class Trainer(Predictor):
         """
         epochs = checks.count("epochs", epochs)
         check_full_batch(self, batch_size)
+        known = self._let_go_of_rows()
         train, held_out = split(self, X, y, sample_weight, class_weight, validation)
         check_validation(self, held_out)
         plan = Batches(train.X.shape[0], batch_size, self.batches, self.key, self.backend)
-        plan = plan if self.fitting is None else plan.or_same(self.fitting.plan)
+        plan = plan.or_same(known)
         bar = for_terminal(self.progress)
         callbacks = [*self.callbacks, *([bar] if bar else [])]
         patience = Patience(self.patience, self.min_delta).after(self.history, since=self.begun)
@@ -369,6 +370,19 @@ class Trainer(Predictor):
             self.variables = Variables(Parameters(flat, params.layout), state)
 
     # --- what fit relies on --------------------------------------------------------------------------
+
+    def _let_go_of_rows(self) -> Batches | None:
+        """Drop the rows of the last fit, before there are new ones on the device; return their batches.
+
+        The new ones then mostly lie in the same place, and what is compiled for that place can be used again.
+        """
+        plan = None if self.fitting is None else self.fitting.plan
+        self.fitting = None
+        if isinstance(self._steps, CompiledSteps):
+            self._steps.end()
+        else:
+            self._steps = None
+        return plan
 
     def _start(self, input_shape: tuple[int, ...]) -> None:
         """Draw the variables before the first epoch, and make what every step needs."""
