@@ -113,7 +113,7 @@ def test_calls_of_cublas(dtype: str, tmp_path: Path, monkeypatch: pytest.MonkeyP
     subprocess.run([COMPILER, "-shared", "-fPIC", str(source), "-o", library], check=True)
     stub = ctypes.CDLL(library)
     monkeypatch.setattr(cuda, "_library", lambda: stub)
-    monkeypatch.setenv("CUPY_TF32", "0")
+    monkeypatch.setenv("CUPY_TF32", "1")  # which does not count
     memory = SimpleNamespace(data=SimpleNamespace(ptr=4096))
     blas = cuda.Blas(memory)
     by_columns = HostDevice()
@@ -129,8 +129,7 @@ def test_calls_of_cublas(dtype: str, tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert stub.living() == 1
     del blas
     assert stub.living() == 0
-    monkeypatch.setenv("CUPY_TF32", "1")
-    blas = cuda.Blas(memory)
+    blas = cuda.Blas(memory, "tf32")
     blas.gemm(77, *given_, (by_columns.address(ours), 5))
     assert abs(ours[0] - theirs[0] - 3) < 1e-4  # the stub adds its mode
     with pytest.raises(BackendError, match=f"cublas{'S' if dtype == 'float32' else 'D'}gemm_v2"):

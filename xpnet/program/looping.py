@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
-from xpnet.backends import array_namespace
+from xpnet.backends import array_namespace, is_out_of_memory
 from xpnet.program.compiling import LOWERINGS, choose, compiling_time
 from xpnet.program.lowerings import generic
 from xpnet.program.passes.simplify import simplify
@@ -72,6 +72,8 @@ class Loop:
                 with compiling_time("a step"):
                     runner = self._runners[key] = self._lowered(*groups)
             except Exception as error:  # code that is no array code of the standard can fail in any way
+                if is_out_of_memory(error):
+                    raise
                 self.reason = str(error) or type(error).__name__
                 done = self._uncompiled(carry, constants, sequences)  # raises what is not compiling's fault
                 _log.warning("steps run uncompiled: %s", self.reason)

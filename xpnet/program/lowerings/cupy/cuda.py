@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import os
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -19,6 +18,7 @@ from xpnet.errors import BackendError
 __all__ = ["Blas", "CupyDevice"]
 
 _WORKSPACE = 32 << 20  # bytes; what NVIDIA advises for Hopper, and more than enough for older GPUs
+_NO_MEMORY = 3  # CUBLAS_STATUS_ALLOC_FAILED
 _TF32 = 3  # CUBLAS_TF32_TENSOR_OP_MATH
 _REAL = {"float32": ctypes.c_float, "float64": ctypes.c_double}
 _GEMM = {"float32": "cublasSgemm_v2", "float64": "cublasDgemm_v2"}
@@ -27,12 +27,13 @@ _GEMM = {"float32": "cublasSgemm_v2", "float64": "cublasDgemm_v2"}
 class CupyDevice:
     """The current CUDA device, and its current stream at each call."""
 
-    def __init__(self) -> None:
+    def __init__(self, precision: str = "float32") -> None:
         import cupy
 
         self._cupy = cupy
         _library()  # where there is none, that is to be noticed before anything is computed
         self._blas: Blas | None = None
+        self._precision = precision
         self._apart: Any = None
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Any:
@@ -66,7 +67,7 @@ class CupyDevice:
         a: tuple[int, int], b: tuple[int, int], c: tuple[int, int],
     ) -> None:  # fmt: skip
         if self._blas is None:
-            self._blas = Blas(self._cupy.empty(_WORKSPACE, dtype="uint8"))
+            self._blas = Blas(self._cupy.empty(_WORKSPACE, dtype="uint8"), self._precision)
         self._blas.gemm(self._cupy.cuda.get_current_stream().ptr, dtype, turned, sizes, a, b, c)
 
     def capture(self, run: Callable[[], None]) -> Callable[[], None]:
@@ -84,7 +85,7 @@ class CupyDevice:
 class Blas:
     """A handle of cuBLAS with a workspace that lives as long as it does."""
 
-    def __init__(self, workspace: Any):
+    def __init__(self, workspace: Any, precision: str = "float32"):
         self._workspace = workspace
         self._library = _library()
         self._handle = ctypes.c_void_p()
@@ -92,7 +93,7 @@ class Blas:
         self._call("cublasCreate_v2", ctypes.byref(self._handle))
         end = weakref.finalize(self, self._library.cublasDestroy_v2, self._handle)
         end.atexit = False  # the driver may be gone by then
-        if int(os.environ.get("CUPY_TF32", "0")) > 0:
+        if precision == "tf32":
             self._call("cublasSetMathMode", self._handle, _TF32)
 
     def gemm(
@@ -116,6 +117,8 @@ class Blas:
 
     def _call(self, name: str, *arguments: Any) -> None:
         status = getattr(self._library, name)(*arguments)
+        if status == _NO_MEMORY:
+            raise MemoryError(f"cuBLAS: {name} found no memory on the device")
         if status:
             raise BackendError(
                 f"cuBLAS: expected {name} to succeed, found status {status}; free memory on the device, or "
