@@ -28,10 +28,18 @@ def device_of(name: str, **facts: Any) -> Backend:
 @pytest.mark.parametrize(
     ("home", "wanted", "message"),
     [
-        (xpnet.backend("numpy"), "tf32", "expected 'float32' on backend numpy, found 'tf32', which only CUDA"),
+        (
+            xpnet.backend("numpy"),
+            "tf32",
+            "expected 'float32' on backend numpy, found 'tf32', which only CUDA",
+        ),
         (xpnet.backend("numpy"), "tf23", "expected 'float32' or 'tf32', found 'tf23'; did you mean 'tf32'"),
         (xpnet.backend("numpy"), None, "found None"),
-        (device_of("cupy", id=0, compute_capability="75"), "tf32", "capability 8 on, this one having 7; leave"),
+        (
+            device_of("cupy", id=0, compute_capability="75"),
+            "tf32",
+            "capability 8 on, this one having 7; leave",
+        ),
         (
             device_of("jax", platform="cuda", local_hardware_id=0, compute_capability="7.0"),
             "tf32",
@@ -60,7 +68,9 @@ def test_newer_devices_have_tf32(home: Backend) -> None:
 
 
 @pytest.mark.parametrize("before", [None, "tf32"])
-def test_settings_of_pytorch_are_set_and_set_back(before: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_of_pytorch_are_set_and_set_back(
+    before: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     torch = pytest.importorskip("torch", reason="torch is not installed")
     products = torch.backends.cuda.matmul
     if not hasattr(products, "fp32_precision"):
@@ -99,7 +109,9 @@ def test_a_trainer_of_tf32_is_used_where_there_is_none(
     trainer = make(dtype="float32")
     trainer.fit(X, Y, epochs=1)
     with monkeypatch.context() as patch:  # as a device with TF32 saves it
-        patch.setattr(persistence, "_settings", lambda t, found=persistence._settings: found(t) | {"precision": "tf32"})
+        patch.setattr(
+            persistence, "_settings", lambda t, found=persistence._settings: found(t) | {"precision": "tf32"}
+        )
         trainer.save(tmp_path)
     with caplog.at_level(logging.INFO, "xpnet"):
         here = Trainer.load(tmp_path, "numpy")

@@ -120,9 +120,7 @@ def _advised(error: DivergedError | OutOfMemoryError, plan: Plan, *, saved: bool
         return f"{error}{rate if saved else ''}"
     found = str(error).partition("; ")[0]  # what helps in Python has other names
     if plan.settings.optimizer in METHODS:
-        return (
-            f"{found}; choose a smaller network (--hidden), or an optimizer with batches, such as adam"
-        )
+        return f"{found}; choose a smaller network (--hidden), or an optimizer with batches, such as adam"
     if saved:
         return f"{found}; go on with smaller batches: xpnet resume {plan.run.path} --batch-size N"
     return f"{found}; choose a smaller --batch-size, or a smaller network (--hidden)"
