@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from xpnet.backends import precision
 from xpnet.backends.lacking import apart
 from xpnet.errors import RecordError
 from xpnet.program.lowerings.cupy.device import Device
@@ -46,7 +47,7 @@ def default_device() -> Device:
     """Return the current CUDA device."""
     from xpnet.program.lowerings.cupy.cuda import CupyDevice
 
-    return CupyDevice()
+    return CupyDevice(precision.current())
 
 
 def lower(
