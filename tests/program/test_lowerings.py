@@ -69,15 +69,20 @@ def test_programs_are_what_was_recorded(kind: str, dtype: str) -> None:
 @every_dtype
 @pytest.mark.parametrize("kind", KINDS)
 def test_layers_losses_optimizers_transforms_and_rules(kind: str, dtype: str, lower: str) -> None:
-    cases = KINDS[kind](dtype)
-    if TABLE[
-        lower
-    ].compiles:  # each case in one of the dtypes, by numba in one or three threads, and a few rules
-        turn = (dtype == "float64") + 2 * isinstance(lower, InThreads)
-        every = (2 if lower != "numba" else 4) * (15 if kind == "rules" else 1)
-        cases = {name: c for i, (name, c) in enumerate(cases.items()) if i // 3 % every == turn}
+    turn, every = (dtype == "float64") + 2 * isinstance(lower, InThreads), TABLE[lower].every
+    if kind == "rules" and TABLE[lower].compiles:  # there are hundreds
+        every *= 15
+    cases = {name: c for i, (name, c) in enumerate(KINDS[kind](dtype).items()) if i // 3 % every == turn % every}
     f, args, names = joined(cases)
     assert_as_uncompiled(record(f)(*args), args, lower, names=names)
+
+
+@pytest.mark.full
+@pytest.mark.backends("cupy")
+@every_dtype
+def test_all_rules_on_cupy(dtype: str) -> None:
+    f, args, names = joined(KINDS["rules"](dtype))
+    assert_as_uncompiled(record(f)(*args), args, "cupy", names=names)
 
 
 @every_lowering
