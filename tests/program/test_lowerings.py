@@ -72,7 +72,9 @@ def test_layers_losses_optimizers_transforms_and_rules(kind: str, dtype: str, lo
     turn, every = (dtype == "float64") + 2 * isinstance(lower, InThreads), TABLE[lower].every
     if kind == "rules" and TABLE[lower].compiles:  # there are hundreds
         every *= 15
-    cases = {name: c for i, (name, c) in enumerate(KINDS[kind](dtype).items()) if i // 3 % every == turn % every}
+    cases = {
+        name: c for i, (name, c) in enumerate(KINDS[kind](dtype).items()) if i // 3 % every == turn % every
+    }
     f, args, names = joined(cases)
     assert_as_uncompiled(record(f)(*args), args, lower, names=names)
 

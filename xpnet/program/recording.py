@@ -12,6 +12,7 @@ import array_api_compat
 from xpnet.autodiff.namespaces import namespace
 from xpnet.autodiff.rules import Rule
 from xpnet.autodiff.tracer import Trace, Tracer, like, lowered, plain_namespace
+from xpnet.backends.lacking import copy
 from xpnet.containers import leaves, map_leaves, rebuild
 from xpnet.errors import RecordError
 from xpnet.program.program import Operation, Program, Ref, Value
@@ -124,9 +125,13 @@ class Recorded:
 
     def __init__(self, program: Program, result: Any):
         self.program, self._result = program, result
+        constants = (x for x in program.outputs if array_api_compat.is_array_api_obj(x))
+        self._constants = {id(x) for x in constants}
 
     def result(self, outputs: list[Any]) -> Any:
-        """Return the result's container around ``outputs``."""
+        """Return the result's container around ``outputs``; constants stay the program's, and are copied."""
+        if self._constants:
+            outputs = [copy(x) if id(x) in self._constants else x for x in outputs]
         return rebuild(self._result, outputs)
 
 

@@ -114,19 +114,29 @@ def blocks_for(threads_in_all: int, threads: int) -> int:
 
 
 class Arguments:
-    """The arguments of a kernel: a pointer to each place, typed."""
+    """The arguments of a kernel: a pointer to each place, typed.
+
+    Where an address is in a table, the table is the argument, and the kernel reads it there.
+    """
 
     def __init__(self) -> None:
         self._names: dict[tuple[int, int, str], str] = {}
         self._places: list[Place] = []
+        self._read: list[str] = []
         self._reach = 0
 
     def name(self, place: Place) -> str:
         """Return the name of the pointer to a place's first entry."""
         key = place.root, place.offset, place.dtype
         if key not in self._names:
-            self._names[key] = f"a{len(self._names)}"
-            self._places.append(place)
+            if place.listed is None:
+                self._names[key] = f"a{len(self._places)}"
+                self._places.append(place)
+            else:
+                table, slot = place.listed
+                kind, read = TYPES[place.dtype], f"{self.name(table)}[{slot}]"
+                self._names[key] = name = f"p{len(self._read)}"
+                self._read.append(f"{kind}* const {name} = ({kind}*)({read} + {place.offset});")
         self._reach = max(self._reach, place.reach)
         return self._names[key]
 
@@ -135,7 +145,7 @@ class Arguments:
         given = ", ".join(f"{TYPES[place.dtype]}* a{i}" for i, place in enumerate(self._places))
         index = "int" if max(entries + blocks * threads, self._reach) < _NARROW else "long long"
         body = [f'extern "C" __global__ void __launch_bounds__({threads}) NAME({given}) {{',
-                f"    typedef {index} index;", *indented(lines), "}"]  # fmt: skip
+                f"    typedef {index} index;", *indented([*self._read, *lines]), "}"]  # fmt: skip
         return Kernel("\n".join(body) + "\n", tuple(self._places), blocks, threads)
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from xpnet.backends.lacking import apart
 from xpnet.errors import RecordError
 from xpnet.program.lowerings.cupy.device import Device
 from xpnet.program.lowerings.cupy.groups import write_group
@@ -200,7 +201,8 @@ class Runner:
         given = {n: self.array(place, arrays) for n, place in step.places.items()}
         out = operation.function(*_read(operation.operands, given), **operation.options)
         parts = out if operation.many else (out,)
-        return {n: self._device.contiguous(x) for n, x in zip(operation.results, parts, strict=True)}
+        found = (apart(self._device.contiguous(x), *given.values()) for x in parts)
+        return dict(zip(operation.results, found, strict=True))
 
 
 def _read(tree: Any, values: dict[int, Any]) -> Any:
