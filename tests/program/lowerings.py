@@ -28,12 +28,12 @@ __all__ = [
     "array_for",
     "assert_as_uncompiled",
     "assert_same",
+    "compared_lowerings",
     "every_lowering",
     "longest_sum",
     "lowered",
     "lowered_steps",
     "planning_lowerings",
-    "quick_lowerings",
     "slow_lowerings",
 ]
 
@@ -94,7 +94,7 @@ def _those(wanted: Callable[[str], bool]) -> pytest.MarkDecorator:
 
 
 every_lowering = _those(lambda name: True)
-quick_lowerings = _those(lambda name: not TABLE[name].compiles)
+compared_lowerings = _those(lambda name: name != "generic")  # which is what they are compared with
 slow_lowerings = _those(lambda name: TABLE[name].compiles)
 planning_lowerings = _those(lambda name: name != "generic" and not isinstance(name, InThreads))
 """Those that plan memory: the other one gives values back to NumPy as soon as they are not needed."""

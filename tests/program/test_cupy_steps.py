@@ -189,3 +189,20 @@ def test_state_that_changes_places(device: CountingDevice) -> None:
     assert [a.tolist(), b.tolist()] == [[3, 4], [1, 2]]
     assert seen.tolist() == [[1, 2], [3, 4], [1, 2]]
     assert halves.tolist() == [[1.5, 2], [1.5, 2], [3.5, 4]]
+
+
+def test_a_graph_is_not_for_factors_elsewhere(device: CountingDevice) -> None:
+    """Constants that are factors of products have their addresses in the graph; the first ones are gone."""
+    builder = Builder(np.ones((3, 2)), np.ones((4, 3)), np.zeros(()))
+    product = builder.apply(
+        "matmul", builder.apply("matrix_transpose", Ref(1)), builder.apply("matmul", Ref(1), Ref(0))
+    )
+    program = builder.program(builder.apply("add", product, Ref(2)))
+    loop = cupy.lower_loop(for_cupy(program), 1, 1, device)
+    for seed in range(3):
+        draw = np.random.default_rng(seed)
+        given = [[draw.normal(size=(3, 2))], [draw.normal(size=(4, 3))], [draw.normal(size=5)]]
+        (state,), _ = loop(*_there(*given))
+        (now,), _ = by_steps(program, 1, *given)
+        np.testing.assert_allclose(from_device(state), now, rtol=1e-12)
+    assert loop.captures
