@@ -22,7 +22,7 @@ from xpnet.cli.extras import require
 from xpnet.cli.settings import SettingField, changed_settings, resolve, setting_fields, to_toml
 from xpnet.errors import ConfigError
 
-__all__ = ["env", "evaluate", "graph", "lr_range", "predict", "prune", "resume", "train"]
+__all__ = ["env", "evaluate", "graph", "lr_range", "parity", "predict", "prune", "resume", "train"]
 
 _PACKAGES = ("polars", "matplotlib", "safetensors")
 _UNSEEN = SettingField("unseen", "error", kinds.one_of("error", "ignore"), "Data", "categories never seen")
@@ -32,6 +32,10 @@ _RANGE = (
     SettingField("low", None, _positive, "Range", "first learning rate"),
     SettingField("high", None, _positive, "Range", "last learning rate"),
     SettingField("steps", None, kinds.whole(2), "Range", "steps"),
+)
+_PARITY = (
+    SettingField("steps", None, kinds.whole(1), "Parity", "steps"),
+    SettingField("dtype", None, kinds.one_of("float32", "float64"), "Parity", "floating type"),
 )
 
 
@@ -286,6 +290,45 @@ def _policies(missing: str | None, unseen: str | None) -> dict[str, Any]:
 def _checked(field: SettingField, text: str | None) -> Any:
     """Return what an option's text means, None if it was not given."""
     return None if text is None else field.check_text(text, f"--{field.key}")
+
+
+def parity(
+    *,
+    devices: list[str] | None,
+    run: str | None,
+    steps: str | None,
+    dtype: str | None,
+    checkpoint: str | None,
+    loss: str | None,
+    json: bool,
+    debug: bool,
+) -> int | None:
+    """Compare what devices draw and compute in training; exit code 0 if all agree, 1 if one differs."""
+    named = devices or []
+    if len(named) < 2:
+        raise ConfigError(
+            f"DEVICES: expected at least two, the first of them the reference, found {len(named)}; write, "
+            "say: xpnet parity numpy cuda"
+        )
+    given = zip(_PARITY, (steps, dtype), strict=True)
+    options = {f.attribute: _checked(f, text) for f, text in given if text is not None}
+    if run is None:
+        for flag, text in (("checkpoint", checkpoint), ("loss", loss)):
+            if text is not None:
+                raise ConfigError(f"--{flag}: expected --run RUN with it, whose {flag} it is; add it")
+        from xpnet.train import parity as compared
+
+        report = compared(named, **options)
+    else:
+        require(*_PACKAGES)
+        from xpnet.cli.parity import parity_of_run
+
+        report = parity_of_run(named, run, checkpoint=checkpoint, loss=loss, **options)
+    if json:
+        _print_json(report.to_dict())
+    else:
+        sys.stdout.write(f"{report}\n")
+    return 0 if report.agree else 1
 
 
 def env(*, json: bool, debug: bool) -> int | None:
