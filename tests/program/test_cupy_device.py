@@ -14,7 +14,6 @@ from tests.support import host
 from xpnet import losses
 from xpnet.autodiff import value_and_grad
 from xpnet.backends import Backend, array_namespace
-from xpnet.errors import BackendError
 from xpnet.program import looping, record
 from xpnet.program.lowerings import cupy
 from xpnet.program.lowerings.cupy.cuda import CupyDevice

@@ -13,7 +13,7 @@ from tests.loss_cases import CASES as LOSS_CASES
 from tests.nn.layer_cases import CASES as LAYER_CASES
 from tests.optim.optimizer_cases import TABLE as OPTIMIZERS
 from tests.program.cases import KINDS, joined, transforms
-from tests.program.cuda import from_device
+from tests.program.cuda import for_cupy, from_device, to_device
 from tests.program.lowerings import (
     TABLE,
     InThreads,
@@ -84,6 +84,15 @@ def test_layers_losses_optimizers_transforms_and_rules(
     cases = {name: case for i, (name, case) in found if i // 3 % every == turn % every}
     f, args, names = joined(cases)
     assert_as_uncompiled(record(f)(*args), args, lower, names=names)
+
+
+@pytest.mark.full
+@pytest.mark.backends("cupy")
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "rules"])
+def test_programs_recorded_on_cupy(kind: str) -> None:
+    """They are the same, line by line, as those that are recorded on NumPy and have CuPy's functions then."""
+    f, args, _ = joined(KINDS[kind]("float32"))
+    assert str(record(f)(*map(to_device, args))) == str(for_cupy(record(f)(*args)))
 
 
 @pytest.mark.full
