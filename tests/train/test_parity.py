@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
-
 import array_api_strict
 import numpy as np
 import pytest
 
-from tests.train.support import class_data, flat, make
+from tests.train.support import class_data, make
+from xpnet import losses, nn, rng
 from xpnet.autodiff.namespaces import namespace
-from xpnet import Trainer, losses, nn, optim, rng
 from xpnet.backends.lacking import extended
-from xpnet.errors import BackendError, ConfigError, DataError, DivergedError
 from xpnet.nn.layer import LAYERS
 from xpnet.train import parity
 from xpnet.train.agreement.networks import NETWORKS, digits_targets
