@@ -22,19 +22,20 @@ os.environ.setdefault("SCIPY_ARRAY_API", "1")  # read when SciPy loads: it then 
 from xpnet.backends import Backend, known, probe
 from xpnet.backends import backend as open_backend
 
-_FIRST = {"cupy": "0", "torch": "cpu", "jax": "cpu", "array_api_strict": "CPU_DEVICE"}
+_FIRST = {"cupy": "0", "torch": "cpu", "jax": "cpu", "array_api_strict": "no_float64"}
+"""Each library's device for everyday: of the strict ones, one that is not the host and lacks float64."""
 
 
-def _specs(config: pytest.Config) -> list[str]:
-    """Return all devices of the backends under test; of CUDA devices the first."""
-    specs = []
+def _specs(config: pytest.Config) -> list[Any]:
+    """Return the backends under test as parameters: one device of each; with ``--full`` all, CUDA's apart."""
+    found: list[Any] = []
     for name in _wanted(config) or known():
-        devices = probe(name).devices
-        if name == "numpy" or not devices:
-            specs.append(name if name == "numpy" else f"{name}:{_FIRST[name]}")
-        else:
-            specs.extend(f"{name}:{device}" for device in (devices[:1] if name == "cupy" else devices))
-    return specs
+        spec = name if name == "numpy" else f"{name}:{_FIRST[name]}"
+        others = [f"{name}:{device}" for device in probe(name).devices if name not in ("numpy", "cupy")]
+        found.append(spec)
+        if config.getoption("--full"):
+            found += [pytest.param(other, marks=pytest.mark.full) for other in others if other != spec]
+    return found
 
 
 def _wanted(config: pytest.Config) -> list[str]:

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.program.lowerings import TABLE, assert_as_uncompiled, assert_same, quick_lowerings, slow_lowerings
+from tests.program.comparisons import by_steps
+from tests.program.cuda import from_device
+from tests.program.lowerings import (
+    TABLE,
+    array_for,
+    assert_as_uncompiled,
+    assert_same,
+    lowered_steps,
+    slow_lowerings,
+)
 from tests.program.random_programs import random_donations, random_program, random_step
-from xpnet.program.looping import lowered_loop
-from xpnet.program.lowerings import generic
 
-# Always the same programs, so that a test that fails fails again.
-pytestmark = pytest.mark.usefixtures("cuda_on_host")
 
-_some = settings(max_examples=300, deadline=None, derandomize=True, database=None)
-_few = settings(max_examples=12, deadline=None, derandomize=True, database=None)
-_seeds = given(st.integers(0, 2**32))
+def _seeds(count: int) -> Callable[..., Any]:
+    """Give a test so many seeds; always the same ones, so that a test that fails fails again."""
+    always = settings(max_examples=count, deadline=None, derandomize=True, database=None)
+    return lambda test: always(given(seed=st.integers(0, 2**32))(test))
 
 
 def _check(seed: int, lower: str, whole: bool, length: int = 25) -> None:
@@ -30,47 +39,56 @@ def _check_loop(seed: int, lower: str, whole: bool) -> None:
     program, inputs, carried = random_step(seed, whole=whole)
     state, constants, rows = inputs[:carried], inputs[carried:-2], inputs[-2:]
     sequences = [np.stack([np.roll(x, i) for i in range(3)]) for x in rows]
-    kept = [x.copy() for x in inputs]
-    plain, now, seen = generic.lower(program), [x.copy() for x in state], []
     with np.errstate(all="ignore"):
-        for i in range(3):
-            out = [np.array(x) for x in plain([*now, *constants, *(x[i, ...] for x in sequences)])]
-            now, seen = out[:carried], [*seen, out[carried:]]
-        loop = lowered_loop(program, lower, carried, len(constants))
+        now, results = by_steps(program, carried, state, constants, sequences)
+        loop = lowered_steps(program, lower, carried, len(constants))
+        mine = [[array_for(x, lower) for x in group] for group in (state, constants, sequences)]
+        kept = [from_device(x).copy() for group in mine for x in group]
         for donate in (False, True):
-            mine = [x.copy() for x in state] if donate else state
-            end, results = loop(mine, constants, sequences, donate)
-            expected = [*now, *map(np.stack, zip(*seen, strict=True))]
-            for one, other in zip([*end, *results], expected, strict=True):
+            begun = [array_for(x, lower) for x in state] if donate else mine[0]
+            end, found = loop(begun, *mine[1:], donate)
+            for one, other in zip([*end, *found], [*now, *results], strict=True):
                 assert_same(one, other, signs=TABLE[lower].same_bits)
-    for one, other in zip(inputs, kept, strict=True):
+    for one, other in zip((x for group in mine for x in group), kept, strict=True):
         assert_same(one, other)
 
 
-@quick_lowerings
-@_some
-@_seeds
-def test_any_values(lower: str, seed: int) -> None:
-    _check(seed, lower, whole=False)
+@_seeds(60)
+def test_any_values(seed: int) -> None:
+    _check(seed, "numpy", whole=False)
 
 
-@quick_lowerings
-@_some
-@_seeds
-def test_loops_on_any_values(lower: str, seed: int) -> None:
-    _check_loop(seed, lower, whole=False)
+@_seeds(60)
+def test_loops_on_any_values(seed: int) -> None:
+    _check_loop(seed, "numpy", whole=False)
 
 
 @slow_lowerings
-@_few
-@_seeds
+@_seeds(12)
 def test_whole_numbers(lower: str, seed: int) -> None:
     """In twice the length, since compiling a program costs more than what is in it."""
     _check(seed, lower, whole=True, length=50)
 
 
 @slow_lowerings
-@settings(_few, max_examples=8)
-@_seeds
+@_seeds(8)
 def test_loops_on_whole_numbers(lower: str, seed: int) -> None:
+    _check_loop(seed, lower, whole=True)
+
+
+# --- More of them -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.full
+@_seeds(600)
+def test_any_values_of_many(seed: int) -> None:
+    _check(seed, "numpy", whole=False)
+    _check_loop(seed, "numpy", whole=False)
+
+
+@pytest.mark.full
+@slow_lowerings
+@_seeds(40)
+def test_whole_numbers_of_many(lower: str, seed: int) -> None:
+    _check(seed, lower, whole=True, length=50)
     _check_loop(seed, lower, whole=True)

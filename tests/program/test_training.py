@@ -8,23 +8,26 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.program.lowerings import every_lowering
+from tests.program.cuda import from_device
+from tests.program.lowerings import TABLE, every_lowering
 from tests.train.support import class_data, flat, make
 from xpnet import Trainer, nn, optim
 
 X, LABELS = class_data(28)
-pytestmark = pytest.mark.usefixtures("cuda_on_host")
+
+_SCHEDULED = optim.Adam(optim.Cosine(0.02, steps=200))
 
 # One of each that is registered, and what their settings turn on.
 OPTIMIZERS = [
     optim.SGD(0.1), optim.SGD(0.1, momentum=0.9), optim.SGD(0.1, momentum=0.9, nesterov=True),
-    optim.AdaGrad(0.05), optim.AdaDelta(), optim.RMSProp(0.005), optim.Adam(optim.Cosine(0.02, steps=200)),
+    optim.AdaGrad(0.05), optim.AdaDelta(), optim.RMSProp(0.005), _SCHEDULED,
     optim.AdamW(0.01, weight_decay=0.1),
 ]  # fmt: skip
 
 
 def _train(compile: str, *, batch: int, **options: Any) -> Trainer:
-    trainer = make(dtype="float64", compile=compile, seed=3, progress=False, **options)
+    backend = "numpy" if compile == "off" else TABLE[compile].backend
+    trainer = make(backend=backend, compile=compile, seed=3, progress=False, **options)
     trainer.fit(X, LABELS, epochs=50, batch_size=batch)
     assert trainer.step == 200
     return trainer
@@ -45,6 +48,12 @@ def test_every_registered_optimizer_is_here() -> None:
     assert {type(optimizer) for optimizer in OPTIMIZERS} == set(optim.OPTIMIZERS.values())
 
 
+@every_lowering
+def test_an_optimizer_with_a_schedule(lower: str) -> None:
+    _assert_close(_train(lower, batch=7, optimizer=_SCHEDULED), _uncompiled(_SCHEDULED))
+
+
+@pytest.mark.full
 @every_lowering
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=repr)
 def test_optimizers(optimizer: optim.Optimizer, lower: str) -> None:
@@ -73,5 +82,5 @@ def test_a_net_with_everything_in_it(lower: str) -> None:
     one, other = (_train(how, batch=8, **options) for how in (lower, "off"))
     _assert_close(one, other)
     for name in ("mean", "variance"):
-        mine, theirs = (trainer.variables.state["1"][name] for trainer in (one, other))  # type: ignore[union-attr]
+        mine, theirs = (from_device(trainer.variables.state["1"][name]) for trainer in (one, other))  # type: ignore[union-attr]
         np.testing.assert_allclose(mine, theirs, rtol=1e-9)

@@ -201,6 +201,19 @@ def _commands(with_choices: bool) -> dict[str, Command]:
         ),
         "lr-range": Command(commands.lr_range, _range_parameters(with_choices)),
         "graph": Command(commands.graph, _graph_parameters(with_choices)),
+        "parity": Command(
+            commands.parity,
+            (
+                Parameter("DEVICES", "two or more, such as numpy cuda; the first is the reference", "many"),
+                Parameter("run", "a run of your own; not set: built-in networks", metavar="RUN"),
+                Parameter("steps", "how many steps are taken (default: 32)", metavar="N"),
+                Parameter("dtype", "floating type; not set: both", metavar="float32|float64"),
+                dataclasses.replace(_CHECKPOINT, help="where the run's steps begin; not set: last"),
+                _LOSS,
+                _JSON,
+                _DEBUG,
+            ),
+        ),
         "env": Command(commands.env, (_JSON, _DEBUG)),
     }
 

@@ -16,13 +16,14 @@ from xpnet.cli.console import (
     print_environment,
     print_range,
     print_results,
+    products,
     target_in_words,
 )
 from xpnet.cli.extras import require
 from xpnet.cli.settings import SettingField, changed_settings, resolve, setting_fields, to_toml
-from xpnet.errors import ConfigError
+from xpnet.errors import ConfigError, memory_in_words
 
-__all__ = ["env", "evaluate", "graph", "lr_range", "predict", "prune", "resume", "train"]
+__all__ = ["env", "evaluate", "graph", "lr_range", "parity", "predict", "prune", "resume", "train"]
 
 _PACKAGES = ("polars", "matplotlib", "safetensors")
 _UNSEEN = SettingField("unseen", "error", kinds.one_of("error", "ignore"), "Data", "categories never seen")
@@ -32,6 +33,10 @@ _RANGE = (
     SettingField("low", None, _positive, "Range", "first learning rate"),
     SettingField("high", None, _positive, "Range", "last learning rate"),
     SettingField("steps", None, kinds.whole(2), "Range", "steps"),
+)
+_PARITY = (
+    SettingField("steps", None, kinds.whole(1), "Parity", "steps"),
+    SettingField("dtype", None, kinds.one_of("float32", "float64"), "Parity", "floating type"),
 )
 
 
@@ -288,6 +293,45 @@ def _checked(field: SettingField, text: str | None) -> Any:
     return None if text is None else field.check_text(text, f"--{field.key}")
 
 
+def parity(
+    *,
+    devices: list[str] | None,
+    run: str | None,
+    steps: str | None,
+    dtype: str | None,
+    checkpoint: str | None,
+    loss: str | None,
+    json: bool,
+    debug: bool,
+) -> int | None:
+    """Compare what devices draw and compute in training; exit code 0 if all agree, 1 if one differs."""
+    named = devices or []
+    if len(named) < 2:
+        raise ConfigError(
+            f"DEVICES: expected at least two, the first of them the reference, found {len(named)}; write, "
+            "say: xpnet parity numpy cuda"
+        )
+    given = zip(_PARITY, (steps, dtype), strict=True)
+    options = {f.attribute: _checked(f, text) for f, text in given if text is not None}
+    if run is None:
+        for flag, text in (("checkpoint", checkpoint), ("loss", loss)):
+            if text is not None:
+                raise ConfigError(f"--{flag}: expected --run RUN with it, whose {flag} it is; add it")
+        from xpnet.train import parity as compared
+
+        report = compared(named, **options)
+    else:
+        require(*_PACKAGES)
+        from xpnet.cli.parity import parity_of_run
+
+        report = parity_of_run(named, run, checkpoint=checkpoint, loss=loss, **options)
+    if json:
+        _print_json(report.to_dict())
+    else:
+        sys.stdout.write(f"{report}\n")
+    return 0 if report.agree else 1
+
+
 def env(*, json: bool, debug: bool) -> int | None:
     """Show versions, devices and the matrix-product kernel of this machine."""
     from xpnet.cli.environment import describe_environment
@@ -319,7 +363,7 @@ def _show_plan(plan: Mapping[str, Any], *, json: bool) -> None:
             "model": f"{plan['layers']}, {count(plan['parameters'], 'parameter')}",
             "training": f"{plan['loss']}, {plan['optimizer']}, {count(plan['epochs'], 'epoch')}, "
             f"batch size {plan['batch_size']}",
-            "device": f"{plan['device']} ({plan['device_reason']})",
+            "device": f"{plan['device']} ({plan['device_reason']}){products(plan)}",
             "run folder": f"{plan['run']} (not made: this is a dry run)",
         }
     )
@@ -330,7 +374,7 @@ def _show_training(results: Mapping[str, Any], *, json: bool) -> None:
         _print_json(results)
         return
     weights = f"of epoch {results['best_epoch']}, that of the lowest validation loss"
-    told = results.get("restarts")
+    told, peak = results.get("restarts"), results.get("peak_memory")
     restarts = {} if told is None else {"restarts": _restarts_line(told)}
     print_results(
         results,
@@ -338,7 +382,8 @@ def _show_training(results: Mapping[str, Any], *, json: bool) -> None:
             **restarts,
             "weights": weights if results["best_epoch"] is not None else "of the last epoch",
             "training": f"{count(results['epochs_trained'], 'epoch')}, {count(results['steps'], 'step')}, "
-            f"{results['seconds']:.1f} s on {results['device']}; {results['stopped']}",
+            f"{results['seconds']:.1f} s on {results['device']}{products(results)}; {results['stopped']}",
+            **({} if peak is None else {"device memory": f"{memory_in_words(peak)} taken at most"}),
             "run folder": results["run"],
             "report": results.get("report", "none: the run was finished before there were reports"),
         },

@@ -1,5 +1,6 @@
 """Training: the loop, what it measures, what it keeps, and what it shows."""
 
+from xpnet.train.agreement import ParityReport, ParityRow, parity
 from xpnet.train.callbacks import Callback
 from xpnet.train.checkpoints import Checkpoints
 from xpnet.train.diagnostics import Diagnostics
@@ -19,6 +20,8 @@ __all__ = [
     "Diagnostics",
     "History",
     "JSONLinesLog",
+    "ParityReport",
+    "ParityRow",
     "ProgressBar",
     "ProgressLines",
     "Restarts",
@@ -26,6 +29,7 @@ __all__ = [
     "TensorBoard",
     "Trainer",
     "accuracy",
+    "parity",
     "r2",
     "restarts",
 ]

@@ -1,0 +1,50 @@
+"""``xpnet parity --run``: the training of a run folder compared on several devices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from xpnet import backends
+from xpnet.cli.building import load_trainer, with_rate
+from xpnet.cli.losses import loss_of_run
+from xpnet.cli.preparing import check_unchanged, prepare
+from xpnet.cli.runs import RunFolder
+from xpnet.train import ParityReport, parity
+
+__all__ = ["parity_of_run"]
+
+
+def parity_of_run(
+    devices: Sequence[str], path: str, *, checkpoint: str | None, loss: str | None, **options: Any
+) -> ParityReport:
+    """Return how devices compare on a run: its predictions, and its next steps from a checkpoint.
+
+    Args:
+        devices: as for :func:`xpnet.train.parity`.
+        path: the run folder, which stays as it is.
+        checkpoint: which weights to begin with; None: the last.
+        loss: the place of the run's loss, where it is code of the user's own.
+        options: other arguments of :func:`xpnet.train.parity`.
+
+    Raises:
+        CheckpointError: no run folder, or no such checkpoint.
+        DataError: the run's table is gone or has changed.
+    """
+    run = RunFolder.open(path)
+    run.check_whole()
+    settings = run.read_settings()
+    check_unchanged(run.read_json(run.environment), settings)
+    prepared = prepare(with_rate(settings), run.read_encoder(), loss_of_run(settings, loss))
+    trainer = load_trainer(run, prepared, backends.backend("numpy"), checkpoint)
+    size = prepared.settings.batch_size
+    train = prepared.parts["train"]
+    return parity(
+        devices,
+        trainer=trainer,
+        X=train.X,
+        y=train.y,
+        batch_size=size if isinstance(size, int) else None,
+        class_weight=prepared.class_weight,
+        **options,
+    )

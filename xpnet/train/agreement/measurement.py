@@ -1,0 +1,219 @@
+"""What a training draws and computes on one device, as host arrays by check and name."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from xpnet import rng
+from xpnet.backends import Backend
+from xpnet.backends.lacking import word_dtype
+from xpnet.containers import map_leaves
+from xpnet.nn import Variables
+from xpnet.optim import Optimizer
+from xpnet.parameters import Parameters
+from xpnet.program import compile
+from xpnet.train.batches import Batches
+from xpnet.train.checkpoint import flatten
+from xpnet.train.diagnostics.trying import begun_copy
+from xpnet.train.evaluation import Evaluation
+from xpnet.train.history import History
+from xpnet.train.rows import Rows
+from xpnet.train.steps import paths_of_draws
+
+if TYPE_CHECKING:
+    from xpnet.train.trainer import Trainer
+
+__all__ = ["CHECKS", "Case", "Measured", "draws", "measure", "moved"]
+
+CHECKS = (
+    "draws",
+    "weights",
+    "predictions",
+    "loss",
+    "gradient",
+    "parameters",
+    "statistics",
+    "optimizer",
+    "predictions after",
+)
+"""What is compared, in the order in which a training comes to it: up to the gradient before its first step."""
+
+Measured = dict[str, dict[str, np.ndarray]]
+_DRAWN = 1001  # words: an odd number, of which half a counter's words are left over
+_EPOCHS = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """A training to be compared.
+
+    Attributes:
+        network: what reports call it.
+        loss: the loss's name.
+        trainer: trained or not, on any device; it stays as it is.
+        X, y, weight: its rows on the host.
+        batch_size: rows of a step; None for all.
+        steps: how many are taken; 0 for a first step that is looked at and not taken.
+    """
+
+    network: str
+    loss: str
+    trainer: Trainer
+    X: np.ndarray
+    y: np.ndarray
+    weight: np.ndarray | None
+    batch_size: int | None
+    steps: int
+
+    def plan(self, trainer: Trainer) -> Batches:
+        """Return which rows the steps of ``trainer`` see."""
+        return Batches(len(self.X), self.batch_size, trainer.batches, trainer.key, trainer.backend)
+
+
+def moved(trainer: Trainer, home: Backend, dtype: str, compile: str) -> Trainer:
+    """Return a copy of the trainer on another device, in another dtype, without callbacks and stopping."""
+
+    def there(x: Any) -> Any:
+        if not hasattr(x, "shape"):
+            return x
+        host = trainer.backend.to_host(x)
+        return home.asarray(host, dtype=dtype if host.dtype.kind == "f" else None)
+
+    other = copy.copy(trainer)
+    for name in ("variables", "newest", "opt_state", "mask"):
+        setattr(other, name, map_leaves(there, getattr(trainer, name)))
+    other.backend, other.dtype, other.compile = home, dtype, compile
+    other.callbacks, other.metrics, other.history, other.best = [], {}, History(), None
+    other.patience, other.restore_best, other.progress, other.max_steps = None, False, False, None
+    other.fitting, other._steps, other._evaluation = None, None, Evaluation()
+    return other
+
+
+def draws(case: Case, home: Backend, dtype: str, compile: str) -> Measured:
+    """Return the integers that a training draws on a device: row numbers, and words of its random keys."""
+    trainer, rows = begun_copy(moved(case.trainer, home, dtype, compile), case.X, case.y, case.weight)
+    found: dict[str, np.ndarray] = {}
+    with home.activate():
+        plan = case.plan(trainer)
+        for epoch in range(trainer.epoch + 1, trainer.epoch + 1 + _EPOCHS):
+            orders = [order for order, _ in plan.epoch(epoch) if order is not None]
+            if orders:
+                found[f"rows of epoch {epoch}"] = home.to_host(home.xp.concat(orders))
+        step = trainer.step + 1
+        for path in [(), *paths_of_draws(trainer, rows)]:
+            name = ".".join(map(str, path)) or "step"
+            found[f"words of {name}"] = home.to_host(_words(trainer, step, path))
+    return {"draws": {name: values.astype(np.int64) for name, values in found.items()}}
+
+
+class _Drawn(NamedTuple):
+    """A key of which only the words are known, as in a compiled step."""
+
+    words: tuple[Any, Any]
+
+
+def _words(trainer: Trainer, step: int, path: tuple[int | str, ...]) -> Any:
+    """Return words drawn on the device, as a step of the trainer draws them: compiled or not."""
+    home = trainer.backend
+    if trainer.compile == "off":
+        key = trainer.step_key(step).fold(*path)
+        return rng.bits(key, (_DRAWN,), xp=home.xp, device=home.device)
+
+    def draw(low: Any, high: Any) -> Any:
+        drawn: Any = _Drawn((low, high))
+        return rng.bits(drawn, (_DRAWN,), xp=home.xp, device=home.device)
+
+    words = rng.words_of_steps(trainer.key.fold("step"), step, 1, path)[0]
+    sent = home.asarray(words, dtype=word_dtype(home.xp))
+    return compile(draw, lower=trainer.compile)(sent[0, ...], sent[1, ...])
+
+
+def measure(case: Case, home: Backend, dtype: str, compile: str, change: Any = None) -> Measured:
+    """Return what a training computes: before, in and after its steps.
+
+    Args:
+        case: the training.
+        home: the device.
+        dtype: of its numbers.
+        compile: as for the trainer.
+        change: a function of a host array that changes inputs and weights slightly; None: as they are.
+    """
+    changed = change or (lambda x: x)
+    X = changed(case.X)
+    trainer, rows = begun_copy(moved(case.trainer, home, dtype, compile), X, case.y, case.weight)
+    found: Measured = {}
+    with home.activate():
+        params, state = trainer.variables  # type: ignore[misc]
+        host = home.to_host(params.flat)
+        found["weights"] = _bits(params, host)
+        if change is not None:
+            flat = home.asarray(changed(host), dtype=dtype)
+            trainer.variables = Variables(Parameters(flat, params.layout), state)
+        if case.steps:
+            found["predictions"] = _predicted(trainer, X)
+        loss, gradient = _first_step(case, trainer, rows)
+        found["loss"] = {"loss": np.atleast_1d(home.to_host(loss))}
+        found["gradient"] = _named(home, Parameters(gradient, params.layout))
+    if case.steps == 0:
+        return found
+    plan = case.plan(trainer)
+    trainer.max_steps = trainer.step + case.steps
+    epochs = trainer.epoch + -(-case.steps // len(plan))
+    begun = trainer.step
+    trainer.fit(X, case.y, epochs=epochs, batch_size=case.batch_size, sample_weight=case.weight)
+    with home.activate():
+        params, state = trainer.variables  # type: ignore[misc]
+        found["parameters"] = _named(home, params) | {"steps taken": np.asarray([trainer.step - begun])}
+        if state:
+            found["statistics"] = {name: home.to_host(x) for name, x in flatten(state, "").items()}
+        slots = {}
+        if isinstance(trainer.optimizer, Optimizer):
+            for slot in trainer.optimizer.slots:
+                kept = _named(home, trainer.opt_state[slot])  # type: ignore[index]
+                slots |= {f"{slot} of {name}": values for name, values in kept.items()}
+        if slots:
+            found["optimizer"] = slots
+        found["predictions after"] = _predicted(trainer, X)
+    return found
+
+
+def _named(home: Backend, params: Parameters) -> dict[str, np.ndarray]:
+    """Return parameters, or what is laid out like them, as host arrays by name."""
+    host = home.to_host(params.flat)
+    views = params.layout.views(host)
+    return dict(zip(params.layout.names, views, strict=True))
+
+
+def _bits(params: Parameters, host: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the bits of parameters as whole numbers, by name."""
+    whole = np.ascontiguousarray(host).view({"float32": np.int32, "float64": np.int64}[host.dtype.name])
+    return dict(zip(params.layout.names, params.layout.views(whole), strict=True))
+
+
+def _predicted(trainer: Trainer, X: np.ndarray) -> dict[str, np.ndarray]:
+    """Return raw outputs, and what is predicted, for all rows; compiled if the trainer compiles."""
+    home = trainer.backend
+    trainer.outputs(X)  # the second time as many rows are predicted, a program does it
+    return {"outputs": home.to_host(trainer.outputs(X)), "predicted": trainer.predict(X)}
+
+
+def _first_step(case: Case, trainer: Trainer, rows: Rows) -> tuple[Any, Any]:
+    """Return the loss and the gradient of the next step, as the step takes it: clipped, noisy."""
+    step = trainer.step + 1
+    order, _ = next(case.plan(trainer).epoch(trainer.epoch + 1))
+    objective, key, mask = trainer.objective, trainer.step_key(step), trainer.mask
+    noise = trainer.noise_of(step)
+
+    def first_step(params: Any, state: Any, X: Any, y: Any, weight: Any) -> tuple[Any, Any]:
+        (loss, _), gradient = objective.gradient(
+            params, state, Rows(X, y, weight), key, mask=mask, noise=noise
+        )
+        return loss, gradient.flat
+
+    batch = rows.take(order)
+    params, state = trainer.variables  # type: ignore[misc]
+    return compile(first_step, lower=trainer.compile)(params, state, batch.X, batch.y, batch.weight)

@@ -1,0 +1,95 @@
+r"""How far apart two devices may be: what rounding alone can do, and nothing else.
+
+A number goes through m roundings in a step: those of the sums of each layer (its inputs forward, its outputs
+backward, the rows of the batch for its weights' gradient) and of what is done to each entry. A rounding errs
+by at most the unit u = ε/2, and taken as uniform between, by u/√3 on average (in the sense of squares). m of
+them add up to u √(m/3), and the difference between two devices is √2 times that. Numbers by the hundred
+thousand are compared, so five times as much is allowed, which of two million normal numbers one exceeds:
+
+$$B = 5 \sqrt{2/3}\, u\, \sqrt{m}$$
+
+After n steps, m is n times as large. That errors add up as √m and not as m is true of sums as well: N. Higham
+and T. Mary, "A new approach to probabilistic rounding error analysis", SIAM J. Sci. Comput. 41(5), 2019,
+theorem 2.4.
+
+How much a result moves when what it is made of moves by B is its condition number κ. It is measured: on the
+reference, inputs and weights are changed by one part in δ = 4u, with random signs, and the training is done
+again. A result x that moves by Δ has $\kappa = \max(1, \Delta / (\delta \max |x|))$, and two devices agree on it if
+
+$$\max |x' - x| / \max |x| \le \kappa B.$$
+
+Where κB reaches 1, rounding alone can make another number of x, and nothing can be told: the bias of a layer
+in front of batch normalization is such a number, whose gradient is 0 but for rounding.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from xpnet import rng
+
+__all__ = ["CHANGES", "bound", "change", "condition", "roundings"]
+
+CHANGES = 2
+"""How often the training is done again with changed inputs and weights; the larger movement counts."""
+
+_DEVIATIONS = 5.0
+_UNITS = 4.0  # δ / u: well above a rounding, so that what is measured is a change
+# Of what is done to each entry of a layer: four functions such as exp or erf, each of which errs by no more
+# than two units in the last place, that is 4u, and so counts as 4² roundings.
+_ENTRYWISE = 64
+
+
+def roundings(weights: Mapping[str, np.ndarray], batch: int, *, sums_over_all: bool) -> int:
+    """Return how many roundings a number goes through in a step.
+
+    Args:
+        weights: parameters by name, or arrays like them; matrices (inputs, outputs) are layers.
+        batch: rows of a step.
+        sums_over_all: whether a sum over all parameters is a part of it, as in the norm of the gradient.
+
+    >>> roundings({"0.weight": np.ones((64, 10)), "0.bias": np.ones(10)}, 50, sums_over_all=False)
+    188
+    """
+    layers = [x.shape for x in weights.values() if x.ndim == 2]
+    total = sum(inputs + outputs + batch + _ENTRYWISE for inputs, outputs in layers)
+    total = total or batch + _ENTRYWISE
+    return total + (sum(x.size for x in weights.values()) if sums_over_all else 0)
+
+
+def bound(dtype: str, count: int) -> float:
+    """Return B for ``count`` roundings in ``dtype``.
+
+    >>> f"{bound('float32', 400):.1e}"
+    '4.9e-06'
+    """
+    return _DEVIATIONS * math.sqrt(2 / 3 * count) * _unit(dtype)
+
+
+def change(dtype: str, number: int) -> Callable[[np.ndarray], np.ndarray]:
+    """Return a function that changes each entry of a host array by one part in δ, up or down.
+
+    Args:
+        dtype: in which the array will be used.
+        number: of the draw of signs.
+    """
+    size = _UNITS * _unit(dtype)
+
+    def changed(x: np.ndarray) -> np.ndarray:
+        words: Any = rng.bits(rng.key(number), x.shape, xp=np)
+        return x * (1.0 + size * np.where(words & 1, 1.0, -1.0))
+
+    return changed
+
+
+def condition(dtype: str, movement: float) -> float:
+    """Return κ of a result that moved by ``movement``, relative to its scale, in the changed training."""
+    return max(1.0, movement / (_UNITS * _unit(dtype)))
+
+
+def _unit(dtype: str) -> float:
+    return float(np.finfo(dtype).eps) / 2
