@@ -13,7 +13,6 @@ from tests.support import host
 from xpnet import losses
 from xpnet.autodiff import value_and_grad
 from xpnet.backends import Backend, array_namespace
-from xpnet.errors import BackendError
 from xpnet.program import looping, record
 from xpnet.program.lowerings import cupy
 from xpnet.program.passes.simplify import simplify
@@ -46,8 +45,6 @@ def test_products_in_parts_of_larger_matrices(
     device.gemm(dtype, turned, (m, n, k), *((device.address(x), x.shape[1]) for x in there))
     tolerance = 1e-5 if dtype == "float32" else 1e-14
     np.testing.assert_allclose(from_device(there[2]), expected, rtol=tolerance, atol=tolerance)
-    with pytest.raises(BackendError, match=f"cublas{'S' if dtype == 'float32' else 'D'}gemm_v2"):
-        device.gemm(dtype, turned, (m, n, k), *((device.address(x), 3) for x in there))
 
 
 @pytest.mark.parametrize("backend", ["cupy:0"], indirect=True)

@@ -56,6 +56,8 @@ class RecordTrace(Trace):
         _check_shape(rule.name, args)
         if rule.name == "stop_gradient":
             return args[0]
+        if rule.name == "full_like" and type(args[1]) is Tracer:
+            return rule.body(self.rule_space, *args, **options)  # type: ignore[misc]
         if rule.name in _BY_SHAPE:
             values = [x.value if type(x) is Tracer else x for x in args]
             return self.space.wrap(function(*values, **options))

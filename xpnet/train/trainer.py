@@ -13,13 +13,23 @@ import numpy as np
 
 from xpnet import backends, checks, losses, optim, rng
 from xpnet.backends import Backend
+from xpnet.backends.memory import tells
 from xpnet.backends.profiling import profiled
 from xpnet.containers import map_leaves
 from xpnet.nn import Layer, Variables
 from xpnet.parameters import Parameters
 from xpnet.program.compiling import choose
 from xpnet.train import persistence, targets
-from xpnet.train.arguments import check_callbacks, check_mask, check_model, named_metrics, one_of, unless_none
+from xpnet.train.arguments import (
+    check_callbacks,
+    check_mask,
+    check_model,
+    named_metrics,
+    needing_less,
+    one_of,
+    unless_none,
+    with_precision,
+)
 from xpnet.train.batches import Batches
 from xpnet.train.callbacks import Callback
 from xpnet.train.divergence import checked_losses
@@ -56,6 +66,9 @@ class Trainer(Predictor):
             objective before its iteration, and a fit ends where no lower point is found.
         backend: where to compute, as for :func:`xpnet.backend`.
         dtype: ``"float32"`` or ``"float64"``.
+        precision: of matrix products in float32: ``"float32"``, or ``"tf32"`` on CUDA devices of compute
+            capability 8.0 or higher: faster, with products of numbers that are rounded to 10 bits. Nothing in
+            the environment changes it.
         seed: whole number, root of all draws.
         split_seed: root of the draw that splits validation rows off, for trainers that share it; None: seed.
         compile: ``"auto"`` records a step once for each size of batch and runs it as a compiled program;
@@ -101,6 +114,8 @@ class Trainer(Predictor):
     Raises:
         ConfigError: settings that are unknown or contradict each other.
         BackendError: the backend cannot work here.
+        OutOfMemoryError: of `fit`, `predict` and the like: the device has too little memory. It says how much
+            was asked for and what helps; the trainer is as it was after the last whole epoch.
 
     Example:
         >>> from xpnet import Trainer, nn
@@ -120,6 +135,7 @@ class Trainer(Predictor):
         *,
         backend: str | Backend = "auto",
         dtype: str = "float32",
+        precision: str = "float32",
         seed: int = 0,
         split_seed: int | None = None,
         compile: str = "auto",
@@ -144,7 +160,7 @@ class Trainer(Predictor):
         self.dtype = one_of("dtype", dtype, "float32", "float64")
         self.batches = one_of("batches", batches, "reshuffle", "fixed")
         self.model, self.loss, self.optimizer = model, losses.get(loss), optim.get(optimizer)
-        self.backend = backends.backend(backend)
+        self.backend = with_precision(backends.backend(backend), precision, dtype)
         self.backend.dtype(dtype)  # complains now if the device lacks it
         choose(compile, self.backend.xp)  # likewise
         self.compile = compile
@@ -182,6 +198,7 @@ class Trainer(Predictor):
 
     # --- training ------------------------------------------------------------------------------------
 
+    @tells("fit", needing_less, lambda trainer: trainer._forget_rows())
     def fit(
         self,
         X: Any,
@@ -212,6 +229,7 @@ class Trainer(Predictor):
             DataError: arrays that do not fit or are not finite.
             ConfigError: a batch larger than the rows, patience without validation, ...
             DivergedError: the loss, a parameter, a statistic or the optimizer's state is NaN or infinite.
+            OutOfMemoryError: the device has too little memory; what was taken for this fit is free again.
 
         Whatever ends an epoch early (divergence, Ctrl-C, an error in a callback), the trainer is left as it
         was after the last whole epoch (see ``rollback``), and can be saved, used, or trained further. A
@@ -252,6 +270,7 @@ class Trainer(Predictor):
                     break
             if held_out is not None and self._restores_best() and self.best is not None:
                 self.newest, self.variables = self.variables, self.best.variables
+        self.backend.peak_memory()  # is looked at now, for CuPy does not remember it
         return self.history
 
     def _train_epoch(
@@ -410,6 +429,11 @@ class Trainer(Predictor):
             fresh = optimizer.init(self.variables.params)  # type: ignore[union-attr]
         if known is None or known.keys() != fresh.keys():
             self.opt_state = fresh
+
+    def _forget_rows(self) -> None:
+        """Let go of the rows of the last fit and of the programs for them."""
+        self._steps = self.fitting = None
+        self._evaluation = Evaluation()
 
     def _exhausted(self) -> bool:
         return self.max_steps is not None and self.step >= self.max_steps

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from xpnet.backends import precision
 from xpnet.backends.lacking import apart
 from xpnet.errors import RecordError
 from xpnet.program.lowerings.cupy.cuda import CupyDevice
@@ -44,7 +45,7 @@ _NAMED = 4  # operations that a kernel is named for where nothing says what they
 
 def default_device() -> CupyDevice:
     """Return the current CUDA device."""
-    return CupyDevice()
+    return CupyDevice(precision.current())
 
 
 def lower(
