@@ -38,6 +38,21 @@ def test_steps_of_training_are_kernels_and_products_alone(kind: str, device: Cou
     assert not cupy.lower(simplify(for_cupy(record(f)(*args))), {}, device).calls
 
 
+@pytest.mark.full
+@on_cupy
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_compiler_has_nothing_to_say_about_kernels(kind: str, device: CountingDevice) -> None:
+    """For Hopper, whatever is at hand; on the host, if NVIDIA's compiler is installed."""
+    from cupy.cuda import nvrtc
+
+    f, args, _ = joined(KINDS[kind]("float32"))
+    source = cupy.lower(simplify(for_cupy(record(f)(*args))), {}, device).source
+    program = nvrtc.createProgram(source, "kernels.cu", (), ())
+    nvrtc.compileProgram(program, ("-arch=sm_90", "--fmad=false"))
+    assert not nvrtc.getProgramLog(program)
+    nvrtc.destroyProgram(program)
+
+
 @on_cupy
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("turned", [(False, False), (True, False), (False, True), (True, True)])
