@@ -15,9 +15,10 @@ from typing import Any
 import array_api_compat
 
 from xpnet.autodiff.tracer import Tracer
-from xpnet.backends import Backend, array_namespace
+from xpnet.backends import Backend, array_namespace, backend_of, is_out_of_memory, precision
 from xpnet.backends import backend as open_backend
 from xpnet.backends.lacking import is_writeable, overwritable
+from xpnet.backends.memory import tells
 from xpnet.containers import leaves, map_leaves
 from xpnet.errors import ConfigError, suggest
 from xpnet.program.lowerings import generic
@@ -166,6 +167,12 @@ class Compiled:
         self.recordings = 0
         self.reason = ""
 
+    @tells(
+        "a compiled function",
+        lambda *given, **named: ["pass smaller arrays, or free others"],
+        lambda compiled: compiled._cache.clear(),
+        lambda compiled, *args, **options: compiled._backend or _home_of((args, options)),
+    )
     def __call__(self, *args: Any, **options: Any) -> Any:
         home = self._backend
         if home is None:
@@ -191,6 +198,8 @@ class Compiled:
                 except ConfigError:
                     raise
                 except Exception as error:  # code that is no array code of the standard can fail in any way
+                    if is_out_of_memory(error):
+                        raise
                     done = self._fn(*args, **options)  # raises what is not compiling's fault
                     self.reason = str(error) or type(error).__name__
                     _log.warning("%s runs uncompiled: %s", name, self.reason)
@@ -235,10 +244,16 @@ class Compiled:
         return donated
 
 
+def _home_of(tree: Any) -> Backend:
+    """Return the backend of the first array in ``tree``."""
+    found = (x for x in _signature(tree)[1] if type(x) is not Tracer)
+    return next(map(backend_of, found), open_backend("numpy"))
+
+
 def _signature(tree: Any) -> tuple[Hashable, list[Any]]:
     """Return what decides which program is run, and the arrays in ``tree``."""
     arrays: list[Any] = []
-    return _kind_of(tree, arrays), arrays
+    return (precision.current(), _kind_of(tree, arrays)), arrays
 
 
 def _kind_of(tree: Any, arrays: list[Any]) -> Hashable:

@@ -10,7 +10,7 @@ from typing import Any
 
 import array_api_compat
 
-from xpnet.backends import array_namespace
+from xpnet.backends import array_namespace, is_out_of_memory, precision
 from xpnet.program.compiling import LOWERINGS, choose, compiling_time
 from xpnet.program.lowerings import generic
 from xpnet.program.passes.simplify import simplify
@@ -71,7 +71,11 @@ class Loop:
             return self._uncompiled(carry, constants, sequences)
         groups = (carry, constants, [x[0, ...] for x in sequences])
         device = str(array_api_compat.device(groups[0][0]))  # state and constants of a program lie there
-        key = device, *(tuple((tuple(x.shape), x.dtype) for x in group) for group in groups)
+        key = (
+            precision.current(),
+            device,
+            *(tuple((tuple(x.shape), x.dtype) for x in group) for group in groups),
+        )
         runner = self._runners.get(key)
         if runner is None:
             try:
@@ -80,6 +84,8 @@ class Loop:
                 self.uncaptured = tuple(sorted({*self.uncaptured, *getattr(runner, "calls", ())}))
                 _say_uncaptured(self.uncaptured)
             except Exception as error:  # code that is no array code of the standard can fail in any way
+                if is_out_of_memory(error):
+                    raise
                 self.reason = str(error) or type(error).__name__
                 done = self._uncompiled(carry, constants, sequences)  # raises what is not compiling's fault
                 _log.warning("steps run uncompiled: %s", self.reason)

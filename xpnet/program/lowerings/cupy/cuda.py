@@ -23,6 +23,7 @@ __all__ = ["Blas", "CupyDevice"]
 
 _WORKSPACE = 32 << 20  # bytes; what NVIDIA advises for Hopper, and more than enough for older GPUs
 _MATH_MODES = {"float32": 0, "tf32": 3}  # CUBLAS_DEFAULT_MATH, CUBLAS_TF32_TENSOR_OP_MATH
+_NO_MEMORY = 3  # CUBLAS_STATUS_ALLOC_FAILED
 _REAL = {"float32": ctypes.c_float, "float64": ctypes.c_double}
 _GEMM = {"float32": "cublasSgemm_v2", "float64": "cublasDgemm_v2"}
 
@@ -103,8 +104,8 @@ class Blas:
 
     Products write to the workspace, so two of them must not run at the same time. What is given to one stream
     runs in order, graphs that were captured with the same workspace too. Where products, or such graphs, come
-    in another stream than the last ones, that stream waits for the other (`follow`); threads take turns by the
-    lock.
+    in another stream than the last ones, that stream waits for the other (`follow`); threads take turns by
+    the lock.
 
     Attributes:
         apart: the stream that captures; nothing else is ever given to it. (The default one cannot.)
@@ -172,6 +173,8 @@ class Blas:
 
     def _call(self, name: str, *arguments: Any) -> None:
         status = getattr(self._library, name)(*arguments)
+        if status == _NO_MEMORY:
+            raise MemoryError(f"cuBLAS: {name} found no memory on the device")
         if status:
             raise BackendError(
                 f"cuBLAS: expected {name} to succeed, found status {status}; free memory on the device, or "
