@@ -31,13 +31,6 @@ def test_the_device_has_the_methods_of_a_device() -> None:
         assert list(found) == list(wanted)
 
 
-@on_cupy
-@pytest.mark.parametrize("kind", ["layers", "losses", "optimizers"])
-def test_steps_of_training_are_kernels_and_products_alone(kind: str, device: CountingDevice) -> None:
-    f, args, _ = joined(KINDS[kind]("float32"))
-    assert not cupy.lower(simplify(for_cupy(record(f)(*args))), {}, device).calls
-
-
 @pytest.mark.full
 @on_cupy
 @pytest.mark.parametrize("kind", KINDS)
