@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import math
 from collections.abc import Iterable
 from typing import Any
 
+from xpnet.train.agreement.differences import ratio
 from xpnet.train.agreement.measurement import CHECKS
 
 __all__ = ["ParityReport", "ParityRow"]
@@ -27,11 +27,11 @@ class ParityRow:
         figure: of real numbers the largest difference over the largest number of the array; of integers how
             many differ; None where one is NaN or infinite and the other is not.
         tolerance: the most that rounding alone can make of the figure; 0 for integers.
-        verdict: ``"agree"``, ``"differ"``, or ``"undecided"`` where rounding can make any number.
+        verdict: ``"agree"``, ``"differ"``, or ``"undecided"`` where the tolerance is too large to tell.
         name: the array in which the figure is largest in units of its tolerance.
         entry: its index of that entry; None if there is none that differs.
         expected, found: that entry on the reference and on the device.
-        undecided: names of arrays on which rounding alone decides.
+        undecided: names of arrays of which rounding alone makes a tenth or more, so that nothing is told.
         note: what else there is to say.
     """
 
@@ -55,9 +55,7 @@ class ParityRow:
     @property
     def ratio(self) -> float:
         """The figure in units of its tolerance."""
-        if self.figure is None:
-            return math.inf
-        return self.figure / self.tolerance if self.tolerance else math.inf if self.figure else 0.0
+        return ratio(self.figure, self.tolerance)
 
     @property
     def where(self) -> str:
@@ -118,7 +116,7 @@ class ParityReport:
 
     def _facts(self) -> Iterable[str]:
         networks = dict.fromkeys(row.network for row in self.rows)
-        yield f"reference {self.reference}, not compiled; {', '.join(networks)}; {self.steps} steps each"
+        yield f"reference {self.reference}, not compiled; {', '.join(networks)}; {self.steps} steps"
         for device in dict.fromkeys(row.device for row in self.differing):
             first = next(row for row in self.differing if row.device == device)
             yield (
@@ -126,9 +124,9 @@ class ParityReport:
                 f"{self.reference} has {_number(first.expected)}, {device} {_number(first.found)}"
                 + (f"; {first.note}" if first.note else "")
             )
-        undecided = sum(len(row.undecided) for row in self.rows)
+        undecided = dict.fromkeys(f"{name} ({row.check})" for row in self.rows for name in row.undecided)
         if undecided:
-            yield f"{undecided} arrays decide nothing: rounding alone can make any number of them"
+            yield f"undecided, as rounding alone moves them by a tenth or more: {', '.join(undecided)}"
         yield from self.notes
         yield "all devices agree" if self.agree else "devices differ"
 
@@ -153,7 +151,9 @@ def _summed_up(rows: list[ParityRow]) -> tuple[str, ...]:
     figure = "-" if worst.figure is None else f"{worst.figure:.0f}" if whole else f"{worst.figure:.1e}"
     compared = f"{sum(row.compared for row in rows):,}"
     tolerance = "0" if whole else f"{worst.tolerance:.1e}"
-    return worst.device, worst.dtype, worst.check, compared, figure, tolerance, worst.verdict
+    undecided = sum(len(row.undecided) for row in rows)
+    verdict = f"{worst.verdict}, {undecided} undecided" if undecided else worst.verdict
+    return worst.device, worst.dtype, worst.check, compared, figure, tolerance, verdict
 
 
 def _number(value: float | None) -> str:
