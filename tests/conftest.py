@@ -1,7 +1,8 @@
-"""Every backend and device at hand as the fixture ``backend``, and a summary of which of them ran.
+"""Every backend and device at hand as the fixture ``backend``, what is run, and a summary of what ran.
 
 A backend that cannot work on this machine is skipped with the reason; ``--require-gpu`` turns a missing
-CUDA device into a failure, so that a run meant for a GPU cannot pass without one.
+CUDA device into a failure, so that a run meant for a GPU cannot pass without one. ``--backends`` keeps only
+tests of some backends, and ``--full`` adds those that take long.
 """
 
 from __future__ import annotations
@@ -21,31 +22,59 @@ os.environ.setdefault("SCIPY_ARRAY_API", "1")  # read when SciPy loads: it then 
 from xpnet.backends import Backend, known, probe
 from xpnet.backends import backend as open_backend
 
-
-def _specs() -> list[str]:
-    specs = []
-    for name in known():
-        devices = probe(name).devices
-        if name == "numpy" or not devices:
-            specs.append(name if name == "numpy" else f"{name}:{_FIRST[name]}")
-        else:
-            specs.extend(f"{name}:{device}" for device in (devices[:1] if name == "cupy" else devices))
-    return specs
+_FIRST = {"cupy": "0", "torch": "cpu", "jax": "cpu", "array_api_strict": "no_float64"}
+"""Each library's device for everyday: of the strict ones, one that is not the host and lacks float64."""
 
 
-_FIRST = {"cupy": "0", "torch": "cpu", "jax": "cpu", "array_api_strict": "CPU_DEVICE"}
-SPECS = _specs()
+def _specs(config: pytest.Config) -> list[Any]:
+    """Return the backends under test as parameters: one device of each; with ``--full`` all, CUDA's apart."""
+    found: list[Any] = []
+    for name in _wanted(config) or known():
+        spec = name if name == "numpy" else f"{name}:{_FIRST[name]}"
+        others = [f"{name}:{device}" for device in probe(name).devices if name not in ("numpy", "cupy")]
+        found.append(spec)
+        if config.getoption("--full"):
+            found += [pytest.param(other, marks=pytest.mark.full) for other in others if other != spec]
+    return found
 
 
-@pytest.fixture(params=SPECS)
+def _wanted(config: pytest.Config) -> list[str]:
+    """Return the backends of ``--backends``; empty for all."""
+    names = [name for name in config.getoption("--backends").split(",") if name]
+    unknown = [name for name in names if name not in known()]
+    if unknown:
+        raise pytest.UsageError(f"--backends: expected some of {', '.join(known())}, found {unknown[0]!r}")
+    return names
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test that asks for a ``backend`` on each of them, unless it names its own."""
+    own = any("backend" in mark.args[0] for mark in metafunc.definition.iter_markers("parametrize"))
+    if "backend" in metafunc.fixturenames and not own:
+        metafunc.parametrize("backend", _specs(metafunc.config), indirect=True)
+
+
+@pytest.fixture
 def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
     """Each backend and device; its device is the current one while the test runs."""
-    state = probe(request.param.partition(":")[0])
-    if not state.usable:
-        pytest.skip(f"{state.name}: {state.reason}")
+    _require(request.param.partition(":")[0])
     made = open_backend(request.param)
     with made.activate():
         yield made
+
+
+@pytest.fixture(autouse=True)
+def _libraries(request: pytest.FixtureRequest) -> None:
+    """Skips a test marked with ``backends(...)`` where one of these cannot work."""
+    for mark in request.node.iter_markers("backends"):
+        for name in mark.args:
+            _require(name)
+
+
+def _require(name: str) -> None:
+    state = probe(name)
+    if not state.usable:
+        pytest.skip(f"{state.name}: {state.reason}")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -61,6 +90,28 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--require-gpu", action="store_true", help="fail when CuPy finds no CUDA device that works"
     )
+    parser.addoption(
+        "--backends", default="", metavar="NAMES", help="only tests of these backends: numpy,cupy"
+    )
+    parser.addoption("--full", action="store_true", help="also tests that take long")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what takes long, and what is of other backends than those asked for."""
+    wanted, full = set(_wanted(config)), config.getoption("--full")
+    left = [
+        item
+        for item in items
+        if (not full and item.get_closest_marker("full")) or (wanted and not wanted & _backends_of(item))
+    ]
+    if left:
+        config.hook.pytest_deselected(items=left)
+        gone = set(left)
+        items[:] = [item for item in items if item not in gone]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    _wanted(config)  # complains now
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -73,17 +124,16 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: Any) -> Iterator[None]:
-    """Note in each report which backend its test was for."""
+    """Note in each report which backends its test was for."""
     outcome = yield
-    name = _backend_name(item)
-    if name:
-        outcome.get_result().user_properties.append(("backend", name))
+    outcome.get_result().user_properties += [("backend", name) for name in sorted(_backends_of(item))]
 
 
-def _backend_name(item: pytest.Item) -> str:
+def _backends_of(item: pytest.Item) -> set[str]:
+    """Return the names of the backends that a test is for, by its ``backend`` and its marks."""
     values = getattr(getattr(item, "callspec", None), "params", {})
-    name = str(values.get("backend", "")).partition(":")[0]
-    return name if name in known() else ""
+    marked = {name for mark in item.iter_markers("backends") for name in mark.args}
+    return marked | ({str(values.get("backend", "")).partition(":")[0]} & set(known()))
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
@@ -94,8 +144,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         if outcome in ("passed", "failed", "xfailed", "xpassed", "skipped"):
             for report in reports:
                 names = [v for k, v in getattr(report, "user_properties", ()) if k == "backend"]
-                if names:
-                    (skipped if outcome == "skipped" else run)[names[0]] += 1
+                (skipped if outcome == "skipped" else run).update(names)
     if not run and not skipped:
         return
     terminalreporter.section("backends", sep="-")

@@ -12,6 +12,7 @@ CLASSES = {
     "ConfigError": (2, ValueError),
     "BackendError": (3, RuntimeError),
     "DivergedError": (4, ArithmeticError),
+    "OutOfMemoryError": (1, errors.BackendError),
     "DataError": (5, ValueError),
     "CheckpointError": (1, RuntimeError),
     "RecordError": (1, TypeError),
@@ -19,7 +20,7 @@ CLASSES = {
 
 
 def test_every_class_is_in_the_table() -> None:
-    assert set(CLASSES) | {"suggest"} == set(errors.__all__)
+    assert set(CLASSES) | {"memory_in_words", "suggest"} == set(errors.__all__)
 
 
 @pytest.mark.parametrize("name", CLASSES)

@@ -20,8 +20,9 @@ from typing import Any
 
 from xpnet.errors import ConfigError
 
-__all__ = ["count", "flag", "fraction", "interval", "not_negative", "number", "positive"]
+__all__ = ["count", "flag", "fraction", "interval", "memory_size", "not_negative", "number", "positive"]
 
+_BYTES = {"": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -74,5 +75,23 @@ def interval(label: str, value: Any, remedy: str = "correct it") -> tuple[int | 
         return int(value), None
     raise ConfigError(
         f"{label}: expected a number of epochs, at least 1, or a time such as '30s', '5m' or '2h', found "
+        f"{value!r}; {remedy}"
+    )
+
+
+def memory_size(label: str, value: Any, remedy: str = "correct it") -> int:
+    """Return a size of memory in bytes, given as a number of them or as a text such as ``"4GiB"``.
+
+    >>> memory_size("limit", "1.5 GiB"), memory_size("limit", 2**20)
+    (1610612736, 1048576)
+    """
+    size = value
+    if isinstance(value, str):
+        match = re.fullmatch(rf"(\d+|\d*\.\d+) ?({'|'.join(_BYTES)})", value.strip())
+        size = int(float(match[1]) * _BYTES[match[2]]) if match else None
+    if isinstance(size, Integral) and not isinstance(size, bool) and int(size) >= 1:
+        return int(size)
+    raise ConfigError(
+        f"{label}: expected a number of bytes, at least 1, or a size such as '4GiB' or '512MiB', found "
         f"{value!r}; {remedy}"
     )

@@ -15,8 +15,10 @@ __all__ = [
     "ConfigError",
     "DataError",
     "DivergedError",
+    "OutOfMemoryError",
     "RecordError",
     "XpnetError",
+    "memory_in_words",
     "suggest",
 ]
 
@@ -37,6 +39,24 @@ class BackendError(XpnetError, RuntimeError):
     """A backend, device or dtype that this machine cannot provide."""
 
     exit_code = 3
+
+
+class OutOfMemoryError(BackendError):
+    """The memory of a device, or of the host, does not suffice.
+
+    Attributes:
+        asked: bytes that were asked for at last; None if the library does not say.
+        free: bytes that were free then; None if nobody knows.
+        total: bytes of the device, or of the limit that was set; None if nobody knows.
+    """
+
+    exit_code = 1
+
+    def __init__(
+        self, message: str, *, asked: int | None = None, free: int | None = None, total: int | None = None
+    ):
+        super().__init__(message)
+        self.asked, self.free, self.total = asked, free, total
 
 
 class DivergedError(XpnetError, ArithmeticError):
@@ -82,3 +102,17 @@ def suggest(name: object, known: Iterable[object]) -> str:
     if near:
         return f"; did you mean '{near[0]}'?"
     return f"; known: {', '.join(names)}" if names else ""
+
+
+def memory_in_words(size: float | None) -> str:
+    """Return a size in bytes in words.
+
+    >>> memory_in_words(512), memory_in_words(48 * 2**20), memory_in_words(1.5 * 2**30)
+    ('512 bytes', '48.00 MiB', '1.50 GiB')
+    """
+    if size is None:
+        return "unknown"
+    for unit, power in (("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)):
+        if size >= 2**power:
+            return f"{size / 2**power:.2f} {unit}"
+    return f"{size:.0f} bytes"

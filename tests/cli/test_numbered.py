@@ -173,6 +173,8 @@ CHANGED = {
     "min_delta": ("1e-05", "0.0", "1e-05"),
     "device": None,  # test_resume
     "dtype": ("float64", "float32", "float64"),
+    "precision": None,  # of devices; tests/cli/test_devices.py
+    "device_memory": None,  # likewise
     "compile": ("off", "auto", "off"),
     "save_every": ("1", "2", "1"),
     "keep_last": ("1", "none", "1"),

@@ -53,6 +53,8 @@ CASES = {
     "min_delta": ("0.01", 0.01, "x", "-1"),
     "device": ("torch:cpu", "torch:cpu", 0, ""),
     "dtype": ("float64", "float64", 64, "float16"),
+    "precision": ("TF32", "tf32", 32, "bf16"),
+    "device_memory": ("4GiB", "4GiB", 1.5, "4 apples"),
     "compile": ("off", "off", 1, "jit"),
     "diagnostics": ("0", 0, 1.5, "-1"),
     "seed": ("12", 12, 1.5, "-1"),

@@ -1,4 +1,4 @@
-"""Compiled code of the tests is kept where pytest keeps its own things; a CUDA device that is the host."""
+"""Where compiled code of the tests is kept, and the CUDA device of tests of kernels."""
 
 from __future__ import annotations
 
@@ -6,11 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.program.host_device import HostDevice
+from tests.program.cuda import CountingDevice
 from tests.program.lowerings import InThreads
-from xpnet.program import compiling, looping
-from xpnet.program.lowerings.cupy import cuda
-from xpnet.train import trainer
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -21,17 +18,6 @@ def _compiled_code(
     with pytest.MonkeyPatch.context() as patch:
         folder = tmp_path_factory.mktemp("xpnet") if cache is None else cache.mkdir("xpnet")
         patch.setenv("XPNET_CACHE_DIR", str(folder))
-        yield
-
-
-@pytest.fixture(scope="module")
-def cuda_on_host() -> Iterator[None]:
-    """Have the lowering for CuPy run NumPy arrays on the host."""
-    choose = compiling.choose
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cuda, "CupyDevice", HostDevice)
-        for module in (compiling, looping, trainer):
-            patch.setattr(module, "choose", lambda lower, xp: lower if lower == "cupy" else choose(lower, xp))
         yield
 
 
@@ -60,7 +46,12 @@ def cut_everything(patch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def device() -> Iterator[HostDevice]:
-    made = HostDevice()
-    yield made
-    made.check()
+def device() -> Iterator[CountingDevice]:
+    """The CUDA device, with a block of memory of its own for each array.
+
+    Of CuPy's pool small arrays get parts of one block, where a stray access stays unseen.
+    """
+    import cupy
+
+    with cupy.cuda.using_allocator(None):
+        yield CountingDevice()

@@ -49,8 +49,11 @@ def entries(dtype: str) -> np.ndarray:
     return np.array([0, 1, 2, 3, 5, info.max, info.min, *([-1, -2, -3] if kind == "i" else [])], dtype=dtype)
 
 
-def assert_close(a: np.ndarray, b: np.ndarray, ulps: float) -> None:
-    """Check that ``b`` has the dtype, shape, NaN, signs and, within ``ulps``, the values of ``a``."""
+def assert_close(a: np.ndarray, b: np.ndarray, ulps: float, least: float = 0.0) -> None:
+    """Check that ``b`` has the dtype, shape, NaN, signs and, within ``ulps``, the values of ``a``.
+
+    Differences up to ``least`` are none.
+    """
     a, b = np.asarray(a), np.asarray(b)
     assert (a.dtype, a.shape) == (b.dtype, b.shape)
     if a.dtype.kind != "f" or not a.size:
@@ -61,7 +64,7 @@ def assert_close(a: np.ndarray, b: np.ndarray, ulps: float) -> None:
     np.testing.assert_array_equal(np.signbit(a) & ~np.isnan(a), np.signbit(b) & ~np.isnan(b))
     size = np.spacing(np.abs(np.where(finite, a, 1)))
     with np.errstate(all="ignore"):
-        assert (np.abs(np.where(finite, a, 0) - np.where(finite, b, 0)) <= ulps * size).all()
+        assert (np.abs(np.where(finite, a, 0) - np.where(finite, b, 0)) <= ulps * size + least).all()
 
 
 def applies(function: Any, *operands: Any) -> bool:

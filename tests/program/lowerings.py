@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.program.host_device import COMPILER
+from tests.program.cuda import for_cupy, from_device, to_device
 from xpnet.program.compiling import lowered_program
+from xpnet.program.looping import Runner, lowered_loop
 from xpnet.program.lowerings import generic
 from xpnet.program.program import Program, Ref
 
@@ -24,10 +25,14 @@ __all__ = [
     "TABLE",
     "InThreads",
     "Lowering",
+    "array_for",
     "assert_as_uncompiled",
     "assert_same",
     "every_lowering",
     "longest_sum",
+    "lowered",
+    "lowered_steps",
+    "planning_lowerings",
     "quick_lowerings",
     "slow_lowerings",
 ]
@@ -35,17 +40,22 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Lowering:
-    """A lowering under test, on NumPy arrays.
+    """A lowering under test.
 
     Attributes:
         same_bits: it calls the functions of the program in their order; others add up in another order.
-        missing: why it cannot be tested here; empty if it can.
+        missing: why it cannot be tested here, if not for its library's sake; empty if it can.
         compiles: it takes a while to compile, so that fewer programs are tried.
+        backend: whose arrays it takes.
+        ulps: how far its results may lie apart from NumPy's where the longest sum has so many terms, in units
+            in the last place of the largest number; CUDA's own ``exp``, ``tanh`` and the like add to that.
     """
 
     same_bits: bool
     missing: str = ""
     compiles: bool = False
+    backend: str = "numpy"
+    ulps: Callable[[int], float] = lambda terms: 4.0 * terms
 
 
 TABLE = {
@@ -56,8 +66,12 @@ TABLE = {
         missing="" if find_spec("numba") else "numba (extra jit) is not installed",
         compiles=True,
     ),
-    # Its kernels are run on the host.
-    "cupy": Lowering(same_bits=False, missing="" if COMPILER else "g++ is not installed", compiles=True),
+    "cupy": Lowering(
+        same_bits=False,
+        compiles=True,
+        backend="cupy",
+        ulps=lambda terms: 64.0 * max(4.0, math.sqrt(terms)),
+    ),
 }
 
 
@@ -65,23 +79,40 @@ class InThreads(str):
     """The name of a lowering that is to run in three threads, however small the arrays; see conftest.py."""
 
 
-def _those(wanted: Callable[[Lowering], bool]) -> pytest.MarkDecorator:
-    names = [*TABLE, InThreads("numba")]
-    found = [
-        pytest.param(
-            name,
-            marks=pytest.mark.skipif(bool(TABLE[name].missing), reason=TABLE[name].missing),
-            id=f"{name}{' in threads' * isinstance(name, InThreads)}",
-        )
-        for name in names
-        if wanted(TABLE[name])
-    ]
+def _those(wanted: Callable[[str], bool]) -> pytest.MarkDecorator:
+    found = []
+    for name in filter(wanted, [*TABLE, InThreads("numba")]):
+        row = TABLE[name]
+        marks = [pytest.mark.skipif(bool(row.missing), reason=row.missing)]
+        marks += [pytest.mark.backends(row.backend)] if row.backend != "numpy" else []
+        ending = " in threads" * isinstance(name, InThreads)
+        found.append(pytest.param(name, marks=marks, id=f"{name}{ending}"))
     return pytest.mark.parametrize("lower", found)
 
 
-every_lowering = _those(lambda row: True)
-quick_lowerings = _those(lambda row: not row.compiles)
-slow_lowerings = _those(lambda row: row.compiles)
+every_lowering = _those(lambda name: True)
+quick_lowerings = _those(lambda name: not TABLE[name].compiles)
+slow_lowerings = _those(lambda name: TABLE[name].compiles)
+planning_lowerings = _those(lambda name: name != "generic" and not isinstance(name, InThreads))
+"""Those that plan memory: the other one gives values back to NumPy as soon as they are not needed."""
+
+
+def lowered(
+    program: Program, lower: str, donated: dict[int, int] | None = None
+) -> Callable[[Sequence[Any]], list[Any]]:
+    """Return a program that was recorded on NumPy by a lowering, for arrays of `array_for`."""
+    return lowered_program(for_cupy(program) if TABLE[lower].backend == "cupy" else program, lower, donated)
+
+
+def lowered_steps(program: Program, lower: str, carried: int, constants: int) -> Runner:
+    """Return the program of a step that was recorded on NumPy as a loop, for arrays of `array_for`."""
+    program = for_cupy(program) if TABLE[lower].backend == "cupy" else program
+    return lowered_loop(program, lower, carried, constants)
+
+
+def array_for(x: Any, lower: str) -> Any:
+    """Return a copy of one of NumPy's arrays for a lowering."""
+    return to_device(x) if TABLE[lower].backend == "cupy" else np.array(x)
 
 
 def assert_same(got: Any, want: Any, *, ulps: float = 0, signs: bool = True) -> None:
@@ -94,7 +125,7 @@ def assert_same(got: Any, want: Any, *, ulps: float = 0, signs: bool = True) -> 
             them; 0 for the same bits.
         signs: zeros must have the same signs. (Of two zeros in ``max``, NumPy itself returns either.)
     """
-    got, want = np.asarray(got), np.asarray(want)
+    got, want = from_device(got), from_device(want)
     assert got.dtype == want.dtype
     assert got.shape == want.shape
     if got.dtype.kind != "f" or not ulps:
@@ -132,12 +163,12 @@ def assert_as_uncompiled(
     ulps: float | None = None,
     names: Sequence[str] = (),
 ) -> None:
-    """Check that a program gives what its functions give, in memory that was used before, and nothing else.
+    """Check that a program gives what its functions give on NumPy, in memory that was used before.
 
     Arguments that are not donated stay as they were, and so do earlier results.
 
     Args:
-        program: not simplified.
+        program: recorded on NumPy, not simplified.
         inputs: arrays for it.
         lower: name of the lowering.
         donated: outputs (by position) that take over inputs (by position).
@@ -146,14 +177,14 @@ def assert_as_uncompiled(
     """
     donated = donated or {}
     if ulps is None:
-        ulps = 0 if TABLE[lower].same_bits else 4.0 * longest_sum(program)
+        ulps = 0 if TABLE[lower].same_bits else TABLE[lower].ulps(longest_sum(program))
     with np.errstate(all="ignore"):
         # Copies: outputs may be looks at inputs.
         want = [np.array(x) for x in generic.lower(program)([x.copy() for x in inputs])]
-        run = lowered_program(program, lower, donated)
-        run([np.array(np.flip(x)) for x in inputs])
-        given = [x.copy() for x in inputs]
-        got = run(given)
+        run = lowered(program, lower, donated)
+        run([array_for(np.flip(x), lower) for x in inputs])
+        mine = [array_for(x, lower) for x in inputs]
+        got = run(mine)
         failed = []
         for i, (one, other) in enumerate(zip(got, want, strict=True)):
             try:
@@ -161,12 +192,12 @@ def assert_as_uncompiled(
             except AssertionError as error:
                 failed.append(f"{names[i] if names else program.outputs[i]}: {error}")
         assert not failed, "\n\n".join(failed)
-        for i, (one, other) in enumerate(zip(given, inputs, strict=True)):
+        for i, (one, other) in enumerate(zip(mine, inputs, strict=True)):
             if i not in donated.values():
                 assert_same(one, other)
-        kept = {i: np.array(x) for i, x in enumerate(got) if i not in donated}
-        run([np.array(np.flip(x)) for x in inputs])
+        kept = {i: np.array(from_device(x)) for i, x in enumerate(got) if i not in donated}
+        run([array_for(np.flip(x), lower) for x in inputs])
         for i, x in kept.items():
             assert type(program.outputs[i]) is not Ref or np.array_equal(
-                got[i], x, equal_nan=x.dtype.kind == "f"
+                from_device(got[i]), x, equal_nan=x.dtype.kind == "f"
             )

@@ -12,16 +12,24 @@ from tests.loss_cases import CASES as LOSS_CASES
 from tests.nn.layer_cases import CASES as LAYER_CASES
 from tests.optim.optimizer_cases import TABLE as OPTIMIZERS
 from tests.program.cases import KINDS, joined, transforms
-from tests.program.lowerings import TABLE, InThreads, assert_as_uncompiled, assert_same, every_lowering
+from tests.program.cuda import from_device
+from tests.program.lowerings import (
+    TABLE,
+    InThreads,
+    array_for,
+    assert_as_uncompiled,
+    assert_same,
+    every_lowering,
+    lowered,
+)
 from tests.program.steps import FUNCTIONS, training_step
 from xpnet import autodiff, losses, nn, optim
 from xpnet.containers import leaves
 from xpnet.errors import RecordError
 from xpnet.program import record
-from xpnet.program.compiling import LOWERINGS, lowered_program
+from xpnet.program.compiling import LOWERINGS
 from xpnet.program.lowerings import generic
 
-pytestmark = pytest.mark.usefixtures("cuda_on_host")
 every_dtype = pytest.mark.parametrize("dtype", ["float32", "float64"])
 
 
@@ -90,10 +98,10 @@ def test_the_first_call_gives_the_bits_of_all_others(lower: str) -> None:
         return e / xp.sum(e, axis=-1, keepdims=True)
 
     compiled = xpnet.compile(softmax, lower=lower)
-    x = np.random.default_rng(0).normal(size=(40, 33))
+    x = array_for(np.random.default_rng(0).normal(size=(40, 33)), lower)
     first, later = compiled(x), compiled(x)
     assert not compiled.reason
-    np.testing.assert_array_equal(first, later)
+    assert_same(first, later)
 
 
 @every_lowering
@@ -128,18 +136,17 @@ def test_donated_memory_is_used_and_the_rest_left_alone(lower: str) -> None:
     assert_as_uncompiled(program, args, lower, donated)
     if lower == "generic":
         return
-    args = [x.copy() for x in args]
-    kept = [x.copy() for x in args]
-    results = lowered_program(program, lower, donated)(args)
+    mine = [array_for(x, lower) for x in args]
+    results = lowered(program, lower, donated)(mine)
     for i in range(3):
-        assert results[i] is args[i]
-        assert not np.array_equal(results[i], kept[i])
+        assert results[i] is mine[i]
+        assert not np.array_equal(from_device(results[i]), args[i])
 
 
 @every_lowering
 def test_an_argument_that_is_a_result_is_not_donated(lower: str) -> None:
     program = record(lambda x: [x * 2, x])(np.ones(3))
-    doubled, same = lowered_program(program, lower, {0: 0})([np.ones(3)])
+    doubled, same = map(from_device, lowered(program, lower, {0: 0})([array_for(np.ones(3), lower)]))
     np.testing.assert_array_equal(doubled, 2.0)
     np.testing.assert_array_equal(same, 1.0)
 

@@ -12,26 +12,26 @@ import numpy as np
 import pytest
 
 import xpnet
-from tests.program.lowerings import TABLE, every_lowering
+from tests.program.cuda import allocated_bytes, most_allocated
+from tests.program.lowerings import (
+    TABLE,
+    array_for,
+    every_lowering,
+    lowered,
+    lowered_steps,
+    planning_lowerings,
+)
 from tests.program.random_programs import Builder
 from tests.program.steps import training_step
 from xpnet import optim
 from xpnet.backends import array_namespace
 from xpnet.program import record
-from xpnet.program.compiling import lowered_program
-from xpnet.program.looping import Loop, lowered_loop
+from xpnet.program.looping import Loop
 from xpnet.program.lowerings import generic
 from xpnet.program.passes.memory import order_for_memory
 from xpnet.program.program import Ref
 
-pytestmark = pytest.mark.usefixtures("cuda_on_host")
-
 WORKS = {"M": ((784, 512, 256, 10), 128), "L": ((1024, 2048, 2048, 10), 512)}
-PLANNED = [
-    pytest.param(name, marks=pytest.mark.skipif(bool(TABLE[name].missing), reason=TABLE[name].missing))
-    for name in TABLE
-    if name != "generic"  # which gives values back as soon as they are not needed, to NumPy
-]
 
 
 def _work(name: str) -> tuple[Any, list[np.ndarray], float]:
@@ -43,21 +43,17 @@ def _work(name: str) -> tuple[Any, list[np.ndarray], float]:
     return record(step)(*args), args, parameters * (2 + len(optimizer.slots)) + 1.5 * activations
 
 
-@pytest.mark.parametrize("lower", PLANNED)
+@planning_lowerings
 @pytest.mark.parametrize("work", WORKS)
 def test_peak_memory_of_a_step(work: str, lower: str) -> None:
     """No more than parameters, gradient, slots, and one and a half times the inputs of all layers."""
     program, args, bound = _work(work)
-    run = lowered_program(program, lower, {0: 0, 1: 1, 2: 2})
-    mine = [x.copy() for x in args]
-    assert run.memory.bytes + sum(x.nbytes for x in mine) <= bound
+    run = lowered(program, lower, {0: 0, 1: 1, 2: 2})
+    mine = [array_for(x, lower) for x in args]
+    assert run.memory.bytes + sum(x.nbytes for x in mine) <= bound  # type: ignore[attr-defined]
     run(mine)
-    tracemalloc.start()
-    try:
-        run(mine)
-        assert tracemalloc.get_traced_memory()[1] < 200_000  # nothing but what was planned, and a few words
-    finally:
-        tracemalloc.stop()
+    # Nothing but what was planned, and a few words.
+    assert most_allocated(lambda: run(mine), TABLE[lower].backend) < 200_000
 
 
 def test_memory_is_shared_by_turns() -> None:
@@ -102,7 +98,7 @@ def _assert_flat(run: Callable[[], Any], times: int) -> None:
             for _ in range(times // 2):
                 run()
             gc.collect()
-            seen.append(tracemalloc.get_traced_memory()[0])
+            seen.append(tracemalloc.get_traced_memory()[0] + allocated_bytes())
     finally:
         tracemalloc.stop()
     assert seen[1] - seen[0] < 20_000  # 4 bytes a step
@@ -112,7 +108,7 @@ def _assert_flat(run: Callable[[], Any], times: int) -> None:
 def test_steps_leak_nothing(lower: str) -> None:
     step, args = training_step(optim.Adam())
     compiled = xpnet.compile(lambda *args: step(*args), lower=lower, donate=(0, 1, 2))
-    state = [x.copy() for x in args]
+    state = [array_for(x, lower) for x in args]
 
     def run() -> None:
         state[:3] = compiled(*state)[:3]
@@ -129,17 +125,17 @@ def test_loops_leak_nothing(lower: str) -> None:
         *carry, loss = step(*carry, *constants, *row)
         return carry, [loss]
 
-    loop, state = Loop(one, lower), args[:3]
-    sequences = [np.stack([x] * 100) for x in args[5:]]
+    loop, (*state, X, y) = Loop(one, lower), (array_for(x, lower) for x in args[:5])
+    sequences = [array_for(np.stack([x] * 100), lower) for x in args[5:]]
 
     def run() -> None:
-        state[:] = loop(state, args[3:5], sequences)[0]
+        state[:] = loop(state, [X, y], sequences)[0]
 
     _assert_flat(run, 10 if lower in ("generic", "cupy") else 100)  # of 100 steps
     assert loop.recordings == 1
 
 
-@pytest.mark.parametrize("lower", PLANNED)
+@planning_lowerings
 @pytest.mark.parametrize("loop", [False, True])
 def test_what_is_not_used_any_more_is_given_back_at_once(lower: str, loop: bool) -> None:
     step, args = training_step(optim.Adam(), sizes=(300, 400, 10), dtype="float32")  # large enough for blocks
@@ -147,17 +143,19 @@ def test_what_is_not_used_any_more_is_given_back_at_once(lower: str, loop: bool)
 
     def make() -> None:
         if loop:
-            lowered_loop(program, lower, 3, 2)
+            lowered_steps(program, lower, 3, 2)
         else:
-            lowered_program(program, lower, {0: 0, 1: 1, 2: 2})
+            lowered(program, lower, {0: 0, 1: 1, 2: 2})
 
     make()
     gc.collect()
     gc.disable()
+    before = allocated_bytes()
     tracemalloc.start()
     try:
         make()
         assert tracemalloc.get_traced_memory()[0] < 400_000 < args[0].nbytes
+        assert allocated_bytes() == before
     finally:
         tracemalloc.stop()
         gc.enable()

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.program.lowerings import TABLE, assert_as_uncompiled, assert_same, quick_lowerings, slow_lowerings
+from tests.program.comparisons import by_steps
+from tests.program.cuda import from_device
+from tests.program.lowerings import (
+    TABLE,
+    array_for,
+    assert_as_uncompiled,
+    assert_same,
+    lowered_steps,
+    quick_lowerings,
+    slow_lowerings,
+)
 from tests.program.random_programs import random_donations, random_program, random_step
-from xpnet.program.looping import lowered_loop
-from xpnet.program.lowerings import generic
 
 # Always the same programs, so that a test that fails fails again.
-pytestmark = pytest.mark.usefixtures("cuda_on_host")
-
 _some = settings(max_examples=300, deadline=None, derandomize=True, database=None)
 _few = settings(max_examples=12, deadline=None, derandomize=True, database=None)
 _seeds = given(st.integers(0, 2**32))
@@ -30,20 +35,17 @@ def _check_loop(seed: int, lower: str, whole: bool) -> None:
     program, inputs, carried = random_step(seed, whole=whole)
     state, constants, rows = inputs[:carried], inputs[carried:-2], inputs[-2:]
     sequences = [np.stack([np.roll(x, i) for i in range(3)]) for x in rows]
-    kept = [x.copy() for x in inputs]
-    plain, now, seen = generic.lower(program), [x.copy() for x in state], []
     with np.errstate(all="ignore"):
-        for i in range(3):
-            out = [np.array(x) for x in plain([*now, *constants, *(x[i, ...] for x in sequences)])]
-            now, seen = out[:carried], [*seen, out[carried:]]
-        loop = lowered_loop(program, lower, carried, len(constants))
+        now, results = by_steps(program, carried, state, constants, sequences)
+        loop = lowered_steps(program, lower, carried, len(constants))
+        mine = [[array_for(x, lower) for x in group] for group in (state, constants, sequences)]
+        kept = [from_device(x).copy() for group in mine for x in group]
         for donate in (False, True):
-            mine = [x.copy() for x in state] if donate else state
-            end, results = loop(mine, constants, sequences, donate)
-            expected = [*now, *map(np.stack, zip(*seen, strict=True))]
-            for one, other in zip([*end, *results], expected, strict=True):
+            begun = [array_for(x, lower) for x in state] if donate else mine[0]
+            end, found = loop(begun, *mine[1:], donate)
+            for one, other in zip([*end, *found], [*now, *results], strict=True):
                 assert_same(one, other, signs=TABLE[lower].same_bits)
-    for one, other in zip(inputs, kept, strict=True):
+    for one, other in zip((x for group in mine for x in group), kept, strict=True):
         assert_same(one, other)
 
 

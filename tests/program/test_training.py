@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.program.lowerings import every_lowering
+from tests.program.cuda import from_device
+from tests.program.lowerings import TABLE, every_lowering
 from tests.train.support import class_data, flat, make
 from xpnet import Trainer, nn, optim
 
 X, LABELS = class_data(28)
-pytestmark = pytest.mark.usefixtures("cuda_on_host")
 
 # One of each that is registered, and what their settings turn on.
 OPTIMIZERS = [
@@ -24,7 +24,8 @@ OPTIMIZERS = [
 
 
 def _train(compile: str, *, batch: int, **options: Any) -> Trainer:
-    trainer = make(dtype="float64", compile=compile, seed=3, progress=False, **options)
+    backend = "numpy" if compile == "off" else TABLE[compile].backend
+    trainer = make(backend=backend, compile=compile, seed=3, progress=False, **options)
     trainer.fit(X, LABELS, epochs=50, batch_size=batch)
     assert trainer.step == 200
     return trainer
@@ -73,5 +74,5 @@ def test_a_net_with_everything_in_it(lower: str) -> None:
     one, other = (_train(how, batch=8, **options) for how in (lower, "off"))
     _assert_close(one, other)
     for name in ("mean", "variance"):
-        mine, theirs = (trainer.variables.state["1"][name] for trainer in (one, other))  # type: ignore[union-attr]
+        mine, theirs = (from_device(trainer.variables.state["1"][name]) for trainer in (one, other))  # type: ignore[union-attr]
         np.testing.assert_allclose(mine, theirs, rtol=1e-9)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.support import relative_error, widest
+from tests.support import host, relative_error, widest
 from tests.train.support import class_data, value_data
 from xpnet import Trainer, nn, optim
+from xpnet.backends import backend_of
 from xpnet.errors import BackendError
 
 X, Y = class_data(40)
@@ -68,7 +69,6 @@ def test_the_same_training_everywhere(backend, name, on_numpy):
 
 
 def test_arrays_live_on_the_device(backend):
-    from xpnet.backends import backend_of
     from xpnet.containers import leaves
 
     trainer = train("drawn", backend, "float32", epochs=1)
@@ -102,7 +102,9 @@ def test_inputs_may_come_from_any_device(backend):
         trainer = Trainer(nn.MLP([4], 3), "softmax_cross_entropy", backend="numpy")
         trainer.fit(given[0], given[1], epochs=2, batch_size=10, sample_weight=given[2])
         results.append(trainer.variables.params.flat)
-        assert np.array_equal(trainer.predict(given[0]), trainer.predict(X.astype("float32")))
+        predicted = trainer.predict(given[0])
+        assert backend_of(predicted) == backend_of(given[0])
+        assert np.array_equal(host(predicted), trainer.predict(X.astype("float32")))
     assert np.array_equal(*results)
 
 

@@ -263,7 +263,9 @@ class Tracer:
         return complex(self._number())
 
     def __index__(self) -> int:
-        return operator.index(self._number())
+        x = self._number()
+        whole = not x.shape and array_namespace(x).isdtype(x.dtype, "integral")
+        return int(x) if whole else operator.index(x)  # arrays of CuPy have no `__index__`
 
     def _number(self) -> Any:
         if self.trace.level:

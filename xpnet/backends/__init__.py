@@ -7,7 +7,17 @@
 """
 
 from xpnet.backends._backend import Backend, backend, backend_of
+from xpnet.backends.memory import is_out_of_memory
 from xpnet.backends.namespaces import array_namespace
 from xpnet.backends.probe import Availability, known, probe
 
-__all__ = ["Availability", "Backend", "array_namespace", "backend", "backend_of", "known", "probe"]
+__all__ = [
+    "Availability",
+    "Backend",
+    "array_namespace",
+    "backend",
+    "backend_of",
+    "is_out_of_memory",
+    "known",
+    "probe",
+]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import logging
 import os
@@ -12,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.backends import probe
+from xpnet.backends import memory, precision, probe
+from xpnet.backends.exchange import cuda_number, imported
 from xpnet.backends.namespaces import array_namespace
 from xpnet.errors import BackendError, suggest
 
@@ -32,6 +34,9 @@ class Backend:
         xp: the library's namespace, conforming through array-api-compat.
         device: the library's own device object (None: the library has only one).
         reason: why this backend was chosen.
+        precision: of matrix products in float32: ``"float32"``, or ``"tf32"`` where `with_precision` says so.
+
+    Two backends are equal if they name the same device of the same library.
     """
 
     name: str
@@ -39,6 +44,38 @@ class Backend:
     xp: Any = field(repr=False, compare=False)
     device: Any = field(repr=False, compare=False)
     reason: str = field(default="asked for", compare=False)
+    precision: str = field(default="float32", compare=False)
+
+    @property
+    def ordinal(self) -> int | None:
+        """The number of the CUDA device; None for any other device."""
+        if self.name == "cupy":
+            return int(self.device.id)
+        if self.name == "torch" and self.device.type == "cuda":
+            return int(self.device.index or 0)
+        if self.name == "jax" and self.device.platform in ("cuda", "gpu"):
+            return int(self.device.local_hardware_id)
+        return None
+
+    def with_precision(self, name: str) -> Backend:
+        """Return this backend with other precision of matrix products in float32.
+
+        Args:
+            name: ``"float32"``, or ``"tf32"``: what is multiplied is rounded to 10 bits of its fraction; that
+                is faster on CUDA devices of compute capability 8.0 or higher, and there only. Environment
+                variables such as ``CUPY_TF32`` do not count.
+
+        Raises:
+            ConfigError: an unknown name, or a device without TF32.
+
+        >>> backend("numpy").with_precision("tf32")
+        Traceback (most recent call last):
+        ...
+        xpnet.errors.ConfigError: precision: expected 'float32' on backend numpy, found 'tf32', which only \
+CUDA devices have; leave it out, or choose another device
+        """
+        precision.check(name, self)
+        return self if name == self.precision else dataclasses.replace(self, precision=name)
 
     def dtype(self, name: Any) -> Any:
         """Return the library's dtype called ``name`` (a dtype of the library is returned as it is).
@@ -59,13 +96,20 @@ class Backend:
             )
         return getattr(self.xp, name)
 
+    @memory.tells("an array", lambda *given, **named: ["use smaller arrays, or some of the rows at a time"])
     def asarray(self, x: Any, dtype: Any = None) -> Any:
         """Return ``x`` (host data, or an array of any backend) as an array on this device.
 
-        Integers narrow to the device's index type where it has no 64-bit ones and the values fit.
+        An array that lies on this device already, of whatever library, is not copied but shares its memory;
+        so do arrays of other libraries on the host, as far as the libraries can. Integers narrow to the
+        device's index type where it has no 64-bit ones and the values fit.
+
+        Raises:
+            BackendError: ``x`` is no array, or does not fit into the device's memory.
         """
         if _is_foreign(x, self.xp):
-            x = backend_of(x).to_host(x)
+            adopted = self.adopt(x)
+            x = backend_of(x).to_host(x) if adopted is None else adopted
         if type(x).__module__.partition(".")[0] in ("numpy", "builtins") and self.name != "numpy":
             x = np.asarray(x)
             if dtype is None:
@@ -79,6 +123,23 @@ class Backend:
             if self.name == "torch" and isinstance(x, np.ndarray) and not x.flags.writeable:
                 x = x.copy()  # PyTorch shares host memory and warns about read-only arrays
             return self.xp.asarray(x, dtype=dtype, device=self.device)
+
+    def adopt(self, x: Any) -> Any | None:
+        """Return ``x`` as an array of this library in the same memory; None if it is not on this device.
+
+        >>> cpu = backend("numpy")
+        >>> x = cpu.asarray([1.0])
+        >>> cpu.adopt(x) is x, cpu.adopt([1.0]) is None
+        (True, True)
+        """
+        if _is_host_data(x):
+            return x if self.name == "numpy" and isinstance(x, np.ndarray) else None
+        if _library_of(x) is self.xp:
+            return x if backend_of(x) == self else None
+        if self.ordinal is None or cuda_number(x) != self.ordinal:
+            return None
+        with self.activate():
+            return imported(self.name, x)
 
     def to_host(self, x: Any) -> np.ndarray:
         """Return ``x`` as a NumPy array (waits until the device has computed it)."""
@@ -105,14 +166,40 @@ class Backend:
             # JAX has no barrier over all arrays: an empty computation runs behind what was queued.
             jax.device_put(0, self.device).block_until_ready()
 
+    def limit_memory(self, size: int | None) -> None:
+        """Let this process take at most so much of the device's memory, for all of its arrays together.
+
+        Args:
+            size: in bytes; None for no limit but the device's own.
+
+        Raises:
+            ConfigError: no size, or a device whose memory cannot be limited: others than those of CUDA with
+                CuPy or PyTorch.
+        """
+        memory.limit(self, size)
+
+    def peak_memory(self) -> int | None:
+        """Return the most bytes that this process has taken of the device's memory; None where nobody counts.
+
+        That is what the library's pool has taken from the device, including what it keeps for later arrays.
+        It is known for CUDA devices; CuPy's pool is looked at when this is called, and at the end of a fit.
+        """
+        return memory.peak(self)
+
+    def free_memory(self) -> None:
+        """Give memory that the library keeps for later arrays back to the device, for other programs."""
+        memory.free(self)
+
     @contextlib.contextmanager
     def activate(self) -> Iterator[Backend]:
-        """Make this device the current one; NaN and infinity follow IEEE 754 without warnings.
+        """Make this device the current one, with this precision; NaN and infinity follow IEEE 754, unwarned.
 
         CuPy takes the device of new arrays from this context, and NumPy's warnings are off inside:
         xpnet looks at the results instead.
         """
         with contextlib.ExitStack() as stack:
+            library = self.name if self.ordinal is not None else None
+            stack.enter_context(precision.using(self.precision, library))
             if self.name == "cupy":
                 stack.enter_context(self.xp.cuda.Device(self.device.id))
             if self.name in ("numpy", "array_api_strict"):
@@ -147,11 +234,21 @@ class Backend:
             jax.config.update("jax_enable_x64", True)
 
 
+def _is_host_data(x: Any) -> bool:
+    return isinstance(x, (np.ndarray, np.generic, list, tuple, int, float, bool, complex))
+
+
 def _is_foreign(x: Any, xp: Any) -> bool:
     """True for an array of another library than ``xp`` (and than NumPy, which all of them accept)."""
-    if isinstance(x, (np.ndarray, np.generic, list, tuple, int, float, bool, complex)):
-        return False
-    return array_namespace(x) is not xp
+    return not _is_host_data(x) and _library_of(x) is not xp
+
+
+def _library_of(x: Any) -> Any | None:
+    """Return the namespace of an array; None for a library that is not known here."""
+    try:
+        return array_namespace(x)
+    except BackendError:
+        return None
 
 
 def backend(spec: str | Backend | None = "auto") -> Backend:

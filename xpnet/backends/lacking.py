@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import array_api_compat
 
+from xpnet.backends.corrections import corrected
 from xpnet.backends.namespaces import array_namespace
 
 __all__ = [
@@ -89,15 +90,43 @@ _WHOLE = {"e": "int16", "f": "int32", "d": "int64"}  # of one size with NumPy's 
 def memory_of(x: Any) -> Any:
     """Return something that is equal for plain arrays that share memory; None where arrays never change."""
     kind = type(x)
-    if kind.__module__ in ("numpy", "cupy"):
+    library = kind.__module__.partition(".")[0]
+    if library == "numpy":
         if kind.__name__ != "ndarray":
             return None  # a NumPy scalar
         while getattr(x, "base", None) is not None:
             x = x.base
         return id(x)
-    if kind.__module__.startswith("torch"):
+    if library == "cupy":
+        return id(x.data.mem)
+    if library == "torch":
         return x.untyped_storage().data_ptr()
-    return memory_of(x._array) if kind.__module__.startswith("array_api_strict") else None
+    return memory_of(x._array) if library == "array_api_strict" else None
+
+
+def apart(x: Any, *others: Any) -> Any:
+    """Return the plain array ``x``, or a copy of it if it may lie in the memory of one of the others.
+
+    Any function of an array library may return a look at its argument, and in some cases each does: ``round``
+    of whole numbers, ``real`` of real ones, ``astype`` to the same dtype, the first power of a matrix.
+    """
+    may_share = getattr(array_namespace(x), "may_share_memory", None)  # NumPy's and CuPy's
+    if may_share is not None:
+        return copy(x) if any(may_share(x, other) for other in others) else x
+    place = memory_of(x)
+    return copy(x) if place is not None and any(memory_of(other) == place for other in others) else x
+
+
+def overwritable(arrays: Sequence[Any], positions: Collection[int]) -> list[Any]:
+    """Return plain arrays of which those at some positions may be overwritten without a change to others.
+
+    Copies take the place of arrays in which another one of them lies, or that must not be written to.
+    """
+    places = [memory_of(x) for x in arrays]
+    return [
+        copy(x) if i in positions and (places.count(places[i]) > 1 or not is_writeable(x)) else x
+        for i, x in enumerate(arrays)
+    ]
 
 
 def is_writeable(x: Any) -> bool:
@@ -205,9 +234,7 @@ def _scatter_add(xp: Any, size: int, places: Any, values: Any, device: Any) -> A
     if name.endswith("torch"):
         return zeros.index_add_(0, places, values)
     if name.endswith("cupy"):
-        import cupyx
-
-        cupyx.scatter_add(zeros, places, values)
+        xp.add.at(zeros, places, values)
         return zeros
     import numpy as np
 
@@ -240,9 +267,34 @@ class Extended:
         return sorted({*dir(self._xp), *self.__dict__})
 
     def __getattr__(self, name: str) -> Any:
-        value = getattr(self._xp, name)
-        self.__dict__[name] = value  # the next look-up is a plain attribute
-        return value
+        made = _put_right(self._xp, self._xp, name)
+        self.__dict__[name] = made  # the next look-up is a plain attribute
+        return made
+
+
+class _Extension:
+    """``linalg`` or ``fft`` of a namespace."""
+
+    def __init__(self, xp: Any, name: str):
+        self._xp, self._own = xp, getattr(xp, name)
+        self.__name__ = self._own.__name__
+
+    def __dir__(self) -> list[str]:
+        return dir(self._own)
+
+    def __getattr__(self, name: str) -> Any:
+        made = _put_right(self._xp, self._own, name, self.__name__.rpartition(".")[2] + ".")
+        self.__dict__[name] = made
+        return made
+
+
+def _put_right(xp: Any, own: Any, name: str, prefix: str = "") -> Any:
+    """Return an attribute of ``own``, a namespace or an extension of it, as the standard has it."""
+    value = getattr(own, name)
+    if name in ("linalg", "fft") and not prefix:
+        return _Extension(xp, name)
+    instead = corrected(xp, prefix + name)
+    return value if instead is None else functools.update_wrapper(functools.partial(instead, xp), value)
 
 
 def _unchanged(x: Any) -> Any:

@@ -6,7 +6,7 @@ import dataclasses
 import inspect
 from typing import Any
 
-from xpnet import backends, nn, optim
+from xpnet import backends, checks, nn, optim
 from xpnet.cli.preparing import Prepared
 from xpnet.cli.runs import RunFolder
 from xpnet.cli.settings import Settings
@@ -22,6 +22,7 @@ __all__ = [
     "layer_widths",
     "load_trainer",
     "metric_of",
+    "open_backend",
     "trainer_settings",
     "with_dropout",
     "with_rate",
@@ -34,6 +35,19 @@ _SAMPLE = 128  # rows: half of what Diagnostics takes by itself, as runs of the 
 def metric_of(task: str) -> str:
     """Return the metric that a task is judged by."""
     return "accuracy" if task == "classification" else "r2"
+
+
+def open_backend(settings: Settings) -> backends.Backend:
+    """Return the backend of the settings, of whose memory no more will be taken than they say.
+
+    Raises:
+        BackendError: the device cannot work.
+        ConfigError: a limit for a device whose memory cannot be limited.
+    """
+    backend, size = backends.backend(settings.device), settings.device_memory
+    if size is not None:
+        backend.limit_memory(checks.memory_size("--device-memory", size))
+    return backend
 
 
 def with_rate(settings: Settings) -> Settings:
@@ -198,6 +212,7 @@ def trainer_settings(settings: Settings) -> dict[str, Any]:
     """Return the arguments of a trainer that may be others when a training goes on."""
     return {
         "dtype": settings.dtype,
+        "precision": settings.precision,
         "compile": settings.compile,
         "metrics": [metric_of(settings.task)],
         "l1": settings.l1,

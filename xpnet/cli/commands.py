@@ -16,11 +16,12 @@ from xpnet.cli.console import (
     print_environment,
     print_range,
     print_results,
+    products,
     target_in_words,
 )
 from xpnet.cli.extras import require
 from xpnet.cli.settings import SettingField, changed_settings, resolve, setting_fields, to_toml
-from xpnet.errors import ConfigError
+from xpnet.errors import ConfigError, memory_in_words
 
 __all__ = ["env", "evaluate", "graph", "lr_range", "parity", "predict", "prune", "resume", "train"]
 
@@ -362,7 +363,7 @@ def _show_plan(plan: Mapping[str, Any], *, json: bool) -> None:
             "model": f"{plan['layers']}, {count(plan['parameters'], 'parameter')}",
             "training": f"{plan['loss']}, {plan['optimizer']}, {count(plan['epochs'], 'epoch')}, "
             f"batch size {plan['batch_size']}",
-            "device": f"{plan['device']} ({plan['device_reason']})",
+            "device": f"{plan['device']} ({plan['device_reason']}){products(plan)}",
             "run folder": f"{plan['run']} (not made: this is a dry run)",
         }
     )
@@ -373,7 +374,7 @@ def _show_training(results: Mapping[str, Any], *, json: bool) -> None:
         _print_json(results)
         return
     weights = f"of epoch {results['best_epoch']}, that of the lowest validation loss"
-    told = results.get("restarts")
+    told, peak = results.get("restarts"), results.get("peak_memory")
     restarts = {} if told is None else {"restarts": _restarts_line(told)}
     print_results(
         results,
@@ -381,7 +382,8 @@ def _show_training(results: Mapping[str, Any], *, json: bool) -> None:
             **restarts,
             "weights": weights if results["best_epoch"] is not None else "of the last epoch",
             "training": f"{count(results['epochs_trained'], 'epoch')}, {count(results['steps'], 'step')}, "
-            f"{results['seconds']:.1f} s on {results['device']}; {results['stopped']}",
+            f"{results['seconds']:.1f} s on {results['device']}{products(results)}; {results['stopped']}",
+            **({} if peak is None else {"device memory": f"{memory_in_words(peak)} taken at most"}),
             "run folder": results["run"],
             "report": results.get("report", "none: the run was finished before there were reports"),
         },

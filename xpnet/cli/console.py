@@ -6,16 +6,18 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from xpnet.errors import memory_in_words
+
 __all__ = [
     "INTERRUPTED",
     "count",
     "facts",
-    "gigabytes",
     "message",
     "number",
     "print_environment",
     "print_range",
     "print_results",
+    "products",
     "reason",
     "target_in_words",
 ]
@@ -79,13 +81,13 @@ def target_in_words(told: Mapping[str, Any]) -> tuple[str, str]:
     return names, count(len(classes), "class", "classes") if classes else "numbers"
 
 
-def gigabytes(size: int | None) -> str:
-    """Return a size in bytes in words.
+def products(told: Mapping[str, Any]) -> str:
+    """Return how exact matrix products are, where they are not as exact as the dtype.
 
-    >>> gigabytes(16 * 2**30)
-    '16.0 GiB'
+    >>> products({"precision": "tf32"}), products({"precision": "float32"})
+    (', products in tf32', '')
     """
-    return "unknown" if size is None else f"{size / 2**30:.1f} GiB"
+    return ", products in tf32" if told.get("precision") == "tf32" else ""
 
 
 def _console() -> Any:
@@ -183,12 +185,12 @@ def print_environment(found: Mapping[str, Any]) -> None:
     versions = found["versions"]
     missing = [name for name, version in versions.items() if version is None]
     memory = found["memory"]
-    available = "" if memory["available"] is None else f", {gigabytes(memory['available'])} available"
+    available = "" if memory["available"] is None else f", {memory_in_words(memory['available'])} available"
     lines = {
         "versions": ", ".join(f"{name} {version}" for name, version in versions.items() if version),
         "platform": found["platform"],
         "processor": f"{found['processor']}, {count(found['cpus'], 'processor')} for this process",
-        "memory": f"{gigabytes(memory['total'])}{available}",
+        "memory": f"{memory_in_words(memory['total'])}{available}",
         "matrix products": "; ".join(found["blas"]) or "unknown (pip install threadpoolctl shows it)",
     }
     if missing:
@@ -205,6 +207,8 @@ def print_environment(found: Mapping[str, Any]) -> None:
         )
     if found["XPNET_BACKEND"]:
         lines["XPNET_BACKEND"] = found["XPNET_BACKEND"]
+    if found["CUPY_TF32"]:
+        lines["CUPY_TF32"] = f"{found['CUPY_TF32']}, which does not count: --precision tf32 asks for TF32"
     facts(lines)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("backend", "usable", "version", "devices, or why not"):
@@ -214,7 +218,8 @@ def print_environment(found: Mapping[str, Any]) -> None:
         for device in state["devices"]:
             card = state["memory"].get(device)
             if card:
-                device += f" ({card['name']}, {gigabytes(card['free'])} of {gigabytes(card['total'])} free)"
+                free, total = memory_in_words(card["free"]), memory_in_words(card["total"])
+                device += f" ({card['name']}, {free} of {total} free)"
             devices.append(device)
         reason = ", ".join(devices) if state["usable"] else state["reason"]
         table.add_row(name, "yes" if state["usable"] else "no", state["version"] or "-", Text(reason))

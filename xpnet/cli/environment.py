@@ -36,7 +36,9 @@ def describe_machine() -> dict[str, Any]:
     """
     import numpy  # noqa: F401  # so that its BLAS is loaded
 
-    total, available = _host_memory()
+    from xpnet.backends.memory import host_memory
+
+    available, total = host_memory()
     return {
         "platform": platform.platform(),
         "processor": _processor(),
@@ -68,6 +70,7 @@ def describe_environment() -> dict[str, Any]:
         "blas_advice": blas.advice(),
         "backends": backends,
         "XPNET_BACKEND": os.environ.get("XPNET_BACKEND"),
+        "CUPY_TF32": os.environ.get("CUPY_TF32"),
         "OPENBLAS_CORETYPE": os.environ.get("OPENBLAS_CORETYPE"),
     }
 
@@ -80,20 +83,6 @@ def _processor() -> str:
     except OSError:
         pass
     return platform.processor() or platform.machine()
-
-
-def _host_memory() -> tuple[int | None, int | None]:
-    """Return total and available memory in bytes, None where the system does not tell."""
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        table = {line.partition(":")[0]: int(line.split()[1]) * 1024 for line in lines}
-        return table.get("MemTotal"), table.get("MemAvailable")
-    except (OSError, ValueError, IndexError):
-        pass
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), None
-    except (AttributeError, OSError, ValueError):
-        return None, None
 
 
 def _device_memory(name: str, devices: tuple[str, ...]) -> dict[str, dict[str, Any]]:

@@ -42,6 +42,7 @@ def finish(plan: Plan, seconds: float, **told: Any) -> dict[str, Any]:
         "best_epoch": trainer.best.epoch if trainer.best is not None else None,
         "stopped": why_stopped(trainer, plan.settings) or "ended by a callback",
         "seconds": round(seconds, 3),
+        "peak_memory": plan.backend.peak_memory(),
         "metrics": {name: part.metrics for name, part in measured.items()},
         "verdicts": first_verdicts(read_rows(run.diagnostics)),
         "changes": [dataclasses.asdict(change) for change in plan.changes],

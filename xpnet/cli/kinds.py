@@ -19,6 +19,7 @@ __all__ = [
     "Kind",
     "flag",
     "interval",
+    "memory_size",
     "name",
     "name_or_code",
     "named_numbers",
@@ -119,6 +120,21 @@ def interval() -> Kind:
     return Kind(
         "N|TIME",
         "a number of epochs, at least 1, or a time such as 30s, 5m or 2h",
+        lambda text: int(text) if text.strip().isdecimal() else text,
+        check,
+    )
+
+
+def memory_size() -> Kind:
+    """A number of bytes, or a size such as ``4GiB``."""
+
+    def check(value: Any) -> int | str:
+        checks.memory_size("", value)  # whose error is a ValueError
+        return value if isinstance(value, int) else value.strip()
+
+    return Kind(
+        "SIZE",
+        "a number of bytes, at least 1, or a size such as 4GiB or 512MiB",
         lambda text: int(text) if text.strip().isdecimal() else text,
         check,
     )

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from xpnet import backends
-from xpnet.cli.building import build_trainer, layer_widths, with_rate
-from xpnet.cli.console import count, message, target_in_words
+from xpnet.cli.building import build_trainer, layer_widths, open_backend, with_rate
+from xpnet.cli.console import count, message, products, target_in_words
 from xpnet.cli.environment import describe_machine, versions
 from xpnet.cli.extras import require
 from xpnet.cli.losses import try_loss
@@ -76,6 +76,7 @@ class Plan:
             "device": self.backend.spec,
             "device_reason": self.backend.reason,
             "dtype": settings.dtype,
+            "precision": self.trainer.precision,
             "seed": settings.seed,
             "run": str(self.run.path),
         }
@@ -96,7 +97,7 @@ class Plan:
             message(f"{moved} kept for training, not held out: no other training row has their categories")
         message(
             f"model {told['layers']} ({count(told['parameters'], 'parameter')}), {told['loss']}, "
-            f"{told['optimizer']}, batch size {told['batch_size']}, {told['dtype']}"
+            f"{told['optimizer']}, batch size {told['batch_size']}, {told['dtype']}{products(told)}"
         )
         message(f"device {told['device']} ({told['device_reason']})")
 
@@ -136,7 +137,7 @@ def plan_training(settings: Settings, own_loss: Callable[..., Any] | None = None
     """
     check_packages(settings)
     run = RunFolder.plan(settings.out, settings.data or "run")
-    backend = backends.backend(settings.device)
+    backend = open_backend(settings)
     prepared = prepare(with_rate(settings), own_loss=own_loss)
     check_contradictions(prepared)
     resolved = dataclasses.replace(prepared.settings, device=backend.spec)

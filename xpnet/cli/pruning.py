@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from xpnet import backends
-from xpnet.cli.building import build_optimizer, metric_of
+from xpnet.cli.building import build_optimizer, metric_of, open_backend
 from xpnet.cli.console import message, reason
 from xpnet.cli.finishing import finish
 from xpnet.cli.keeping import Interruption, RunLog, best_trainer
@@ -141,7 +141,9 @@ def resume_pruning(
 def _prepared(run: RunFolder, device: str | None, loss: str | None) -> tuple[Prepared, backends.Backend]:
     """Return the run's table, and the backend, with it in the settings."""
     settings = run.read_settings()
-    backend = backends.backend(device or settings.device)
+    if device is not None:  # whose memory is another one
+        settings = dataclasses.replace(settings, device=device, device_memory=None)
+    backend = open_backend(settings)
     check_unchanged(run.read_json(run.environment), settings)
     # these were of the training before
     settings = dataclasses.replace(settings, device=backend.spec, max_steps=None, restarts=1)

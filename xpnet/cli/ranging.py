@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from xpnet import backends
 from xpnet.cli import figures
-from xpnet.cli.building import build_trainer, layer_widths, with_rate
+from xpnet.cli.building import build_trainer, layer_widths, open_backend, with_rate
 from xpnet.cli.preparing import prepare
 from xpnet.cli.settings import Settings
 from xpnet.errors import DivergedError
@@ -60,7 +59,7 @@ def range_of(settings: Settings, own_loss: Callable[..., Any] | None = None, **o
         ConfigError, DataError, BackendError: as for a training.
         DivergedError: the loss is not finite before the first step.
     """
-    backend = backends.backend(settings.device)
+    backend = open_backend(settings)
     prepared = prepare(with_rate(settings), own_loss=own_loss)
     trainer = build_trainer(prepared, backend)
     size, rows = prepared.settings.batch_size, prepared.parts["train"]

@@ -6,8 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from xpnet import backends
-from xpnet.cli.building import build_trainer, load_trainer, with_rate
+from xpnet.cli.building import build_trainer, load_trainer, open_backend, with_rate
 from xpnet.cli.console import message
 from xpnet.cli.finishing import why_stopped
 from xpnet.cli.keeping import RunLog
@@ -80,7 +79,7 @@ def _resume(
     if run.results.exists() and start is None and same:
         return {**run.read_json(run.results), "resumed": False}
     check_packages(dataclasses.replace(former, **changed))
-    backend = backends.backend(changed.get("device", former.device))
+    backend = open_backend(dataclasses.replace(former, **changed))
     changed["device"] = backend.spec
     settings = with_rate(dataclasses.replace(former, **changed))
     environment = run.read_json(run.environment)

@@ -224,6 +224,19 @@ class Settings:
         "auto, cpu, cuda, numpy, cupy:0, torch:cpu, jax:cpu, array_api_strict ... (see xpnet env)",
     )
     dtype: str = _setting("float32", kinds.one_of("float32", "float64"), "Run", "floating type to compute in")
+    precision: str = _setting(
+        "float32",
+        kinds.one_of("float32", "tf32"),
+        "Run",
+        "matrix products in float32; tf32 rounds what is multiplied to 10 bits and is faster, on CUDA devices "
+        "of compute capability 8.0 or higher",
+    )
+    device_memory: int | str | None = _setting(
+        None,
+        kinds.memory_size(),
+        "Run",
+        "take at most so much of a CUDA device's memory, such as 4GiB; not set: all there is",
+    )
     compile: str = _setting(
         "auto",
         kinds.name(_lowerings),

@@ -15,7 +15,8 @@ from xpnet.cli.finishing import finish
 from xpnet.cli.keeping import Interruption, Keeper, RunLog
 from xpnet.cli.planning import Plan
 from xpnet.cli.runs import RunFolder
-from xpnet.errors import CheckpointError, DivergedError
+from xpnet.errors import CheckpointError, DivergedError, OutOfMemoryError
+from xpnet.optim import METHODS
 from xpnet.train import Callback, ProgressBar, ProgressLines
 
 __all__ = ["Interrupted", "fit", "guarded", "keeper_of", "logged", "measuring", "progress", "run_training"]
@@ -107,10 +108,22 @@ def guarded(plan: Plan, keeper: Keeper, log: RunLog, where: str = "") -> Iterato
             run.discard()
             raise
         log.write(f"failed: {error}")
-        if isinstance(error, DivergedError) and keeper.has_saved:
-            advice = f"to go on from there with another rate: xpnet resume {run.path} --lr X"
-            error.args = (f"{error}; {advice}",)
+        if isinstance(error, (DivergedError, OutOfMemoryError)):
+            error.args = (_advised(error, plan, saved=keeper.has_saved),)
         raise
+
+
+def _advised(error: DivergedError | OutOfMemoryError, plan: Plan, *, saved: bool) -> str:
+    """Return what an error says, with the command that goes on from the last state saved."""
+    if isinstance(error, DivergedError):
+        rate = f"; to go on from there with another rate: xpnet resume {plan.run.path} --lr X"
+        return f"{error}{rate if saved else ''}"
+    found = str(error).partition("; ")[0]  # what helps in Python has other names
+    if plan.settings.optimizer in METHODS:
+        return f"{found}; choose a smaller network (--hidden), or an optimizer with batches, such as adam"
+    if saved:
+        return f"{found}; go on with smaller batches: xpnet resume {plan.run.path} --batch-size N"
+    return f"{found}; choose a smaller --batch-size, or a smaller network (--hidden)"
 
 
 def keeper_of(plan: Plan, log: RunLog, begin: Callable[[], RunFolder]) -> Keeper:

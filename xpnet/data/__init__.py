@@ -11,7 +11,7 @@ A file becomes arrays in four steps::
 
 from __future__ import annotations
 
-from xpnet.data.arrays import Checked, check_arrays, check_labels
+from xpnet.data.arrays import Checked, are_labels, check_arrays, check_labels
 from xpnet.data.builtin import (
     BUILTIN,
     digits,
@@ -43,6 +43,7 @@ __all__ = [
     "Encoder",
     "Numeric",
     "Table",
+    "are_labels",
     "check_arrays",
     "check_labels",
     "digits",

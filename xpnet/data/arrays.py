@@ -6,9 +6,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from xpnet.backends import array_namespace
 from xpnet.errors import DataError
 
-__all__ = ["Checked", "check_arrays", "check_labels"]
+__all__ = ["Checked", "are_labels", "check_arrays", "check_labels"]
 
 
 class Checked(NamedTuple):
@@ -86,9 +87,7 @@ def check_labels(y: Any, n_classes: int) -> np.ndarray:
         raise DataError(f"y has shape {labels.shape}; expected class indices of shape (batch,)")
     # compared in the type it came in: casting first would wrap values beyond int64 around
     with np.errstate(invalid="ignore"):
-        wrong = ~((labels >= 0) & (labels < n_classes))
-        if labels.dtype.kind == "f":
-            wrong |= labels != np.floor(labels)
+        wrong = ~are_labels(labels, n_classes)
     if wrong.any():
         first = int(np.argmax(wrong))
         raise DataError(
@@ -96,6 +95,13 @@ def check_labels(y: Any, n_classes: int) -> np.ndarray:
             "(xpnet.data.Encoder makes them of labels)"
         )
     return labels.astype(np.int64)
+
+
+def are_labels(y: Any, n_classes: int) -> Any:
+    """Return for each entry of an array of any library whether it is a whole number of 0 to n_classes - 1."""
+    xp = array_namespace(y)
+    within = (y >= 0) & (y < n_classes)
+    return within & (y == xp.floor(y)) if xp.isdtype(y.dtype, "real floating") else within
 
 
 def _advice(X: np.ndarray, y: Any) -> str:

@@ -87,4 +87,9 @@ def clip_by_value(grads: Any, limit: float) -> Any:
     [array([-1.  ,  0.25,  1.  ])]
     """
     bound = positive("clip_by_value: limit", limit)
-    return map_leaves(lambda g: array_namespace(g).clip(g, -bound, bound), grads)
+
+    def clipped(g: Any) -> Any:
+        xp = array_namespace(g)  # `clip` of some libraries goes through masks, for which a GPU's host waits
+        return xp.minimum(xp.maximum(g, -bound), bound)
+
+    return map_leaves(clipped, grads)

@@ -15,9 +15,10 @@ from typing import Any
 import array_api_compat
 
 from xpnet.autodiff.tracer import Tracer
-from xpnet.backends import Backend, array_namespace
+from xpnet.backends import Backend, array_namespace, backend_of, is_out_of_memory, precision
 from xpnet.backends import backend as open_backend
-from xpnet.backends.lacking import is_writeable
+from xpnet.backends.lacking import is_writeable, overwritable
+from xpnet.backends.memory import tells
 from xpnet.containers import leaves, map_leaves
 from xpnet.errors import ConfigError, suggest
 from xpnet.program.lowerings import generic
@@ -144,6 +145,9 @@ def compile(
     return Compiled(fn, None if backend is None else open_backend(backend), donate, lower)
 
 
+_Kept = tuple[Recorded, Callable[..., Any], frozenset[int]]  # what runs, and the inputs it may overwrite
+
+
 class Compiled:
     """A function with the programs that were made of it.
 
@@ -159,10 +163,16 @@ class Compiled:
         self._fn, self._backend, self._lower = fn, backend, lower
         self._donate = (donate,) if isinstance(donate, int) else tuple(donate)
         self._lock = threading.Lock()  # lowered programs have memory of their own
-        self._cache: OrderedDict[Hashable, tuple[Recorded, Callable[..., Any]]] = OrderedDict()
+        self._cache: OrderedDict[Hashable, _Kept] = OrderedDict()
         self.recordings = 0
         self.reason = ""
 
+    @tells(
+        "a compiled function",
+        lambda *given, **named: ["pass smaller arrays, or free others"],
+        lambda compiled: compiled._cache.clear(),
+        lambda compiled, *args, **options: compiled._backend or _home_of((args, options)),
+    )
     def __call__(self, *args: Any, **options: Any) -> Any:
         home = self._backend
         if home is None:
@@ -180,36 +190,38 @@ class Compiled:
         key, arrays = _signature((args, options))
         with self._lock:
             known = self._cache.get(key)
-            if known is not None:
-                self._cache.move_to_end(key)
-                recorded, run = known
-                return recorded.result(run(arrays))
-            name = getattr(self._fn, "__name__", "a function")
-            try:
-                with compiling_time(name):
-                    recorded, run = self._cache[key] = self._record(args, options, arrays)
-            except ConfigError:
-                raise
-            except Exception as error:  # code that is no array code of the standard can fail in any way
-                done = self._fn(*args, **options)  # raises what is not compiling's fault
-                self.reason = str(error) or type(error).__name__
-                _log.warning("%s runs uncompiled: %s", name, self.reason)
-                return done
-            if len(self._cache) > _CACHE:
-                self._cache.popitem(last=False)
+            if known is None:
+                name = getattr(self._fn, "__name__", "a function")
+                try:
+                    with compiling_time(name):
+                        known = self._cache[key] = self._record(args, options, arrays)
+                except ConfigError:
+                    raise
+                except Exception as error:  # code that is no array code of the standard can fail in any way
+                    if is_out_of_memory(error):
+                        raise
+                    done = self._fn(*args, **options)  # raises what is not compiling's fault
+                    self.reason = str(error) or type(error).__name__
+                    _log.warning("%s runs uncompiled: %s", name, self.reason)
+                    return done
+                if len(self._cache) > _CACHE:
+                    self._cache.popitem(last=False)
+            self._cache.move_to_end(key)
+            recorded, run, donated = known
             # Not the values of the recording: the first call gives the bits of all others.
-            return recorded.result(run(arrays))
+            return recorded.result(run(overwritable(arrays, donated) if donated else arrays))
 
     def lowered(self, *args: Any, **options: Any) -> Callable[..., Any]:
         """Return what runs for these arguments, recording if need be."""
         self(*args, **options)
         return self._cache[_signature((args, options))[0]][1]
 
-    def _record(self, args: Any, options: Any, arrays: list[Any]) -> tuple[Recorded, Callable[..., Any]]:
+    def _record(self, args: Any, options: Any, arrays: list[Any]) -> _Kept:
         lower = choose(self._lower, array_namespace(*arrays))
         recorded = record_call(self._fn, args, options)
         self.recordings += 1
-        return recorded, lowered_program(recorded.program, lower, self._donations(recorded.program, args))
+        donated = {} if lower == "generic" else self._donations(recorded.program, args)
+        return recorded, lowered_program(recorded.program, lower, donated), frozenset(donated.values())
 
     def _donations(self, program: Program, args: tuple[Any, ...]) -> dict[int, int]:
         """Match arrays of donated arguments with outputs of the same shape and dtype, in order."""
@@ -232,10 +244,16 @@ class Compiled:
         return donated
 
 
+def _home_of(tree: Any) -> Backend:
+    """Return the backend of the first array in ``tree``."""
+    found = (x for x in _signature(tree)[1] if type(x) is not Tracer)
+    return next(map(backend_of, found), open_backend("numpy"))
+
+
 def _signature(tree: Any) -> tuple[Hashable, list[Any]]:
     """Return what decides which program is run, and the arrays in ``tree``."""
     arrays: list[Any] = []
-    return _kind_of(tree, arrays), arrays
+    return (precision.current(), _kind_of(tree, arrays)), arrays
 
 
 def _kind_of(tree: Any, arrays: list[Any]) -> Hashable:

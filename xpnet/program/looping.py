@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
-from xpnet.backends import array_namespace
+import array_api_compat
+
+from xpnet.backends import array_namespace, is_out_of_memory, precision
 from xpnet.program.compiling import LOWERINGS, choose, compiling_time
 from xpnet.program.lowerings import generic
 from xpnet.program.passes.simplify import simplify
@@ -36,6 +39,7 @@ class Loop:
     Attributes:
         recordings: how often the step was recorded: once for each kind of arguments.
         reason: why it runs uncompiled; empty if it does not.
+        uncaptured: names of the functions that keep its steps on CUDA from being one graph.
 
     >>> import numpy as np
     >>> halve = Loop(lambda carry, constants, row: ([carry[0] * 0.5 + row[0]], [carry[0]]), "numpy")
@@ -49,6 +53,7 @@ class Loop:
         self._runners: OrderedDict[Hashable, Runner] = OrderedDict()
         self.recordings = 0
         self.reason = ""
+        self.uncaptured: tuple[str, ...] = ()
 
     def __call__(
         self,
@@ -65,13 +70,22 @@ class Loop:
         if self._lower == "off" or self.reason:
             return self._uncompiled(carry, constants, sequences)
         groups = (carry, constants, [x[0, ...] for x in sequences])
-        key = tuple(tuple((tuple(x.shape), x.dtype) for x in group) for group in groups)
+        device = str(array_api_compat.device(groups[0][0]))  # state and constants of a program lie there
+        key = (
+            precision.current(),
+            device,
+            *(tuple((tuple(x.shape), x.dtype) for x in group) for group in groups),
+        )
         runner = self._runners.get(key)
         if runner is None:
             try:
                 with compiling_time("a step"):
                     runner = self._runners[key] = self._lowered(*groups)
+                self.uncaptured = tuple(sorted({*self.uncaptured, *getattr(runner, "calls", ())}))
+                _say_uncaptured(self.uncaptured)
             except Exception as error:  # code that is no array code of the standard can fail in any way
+                if is_out_of_memory(error):
+                    raise
                 self.reason = str(error) or type(error).__name__
                 done = self._uncompiled(carry, constants, sequences)  # raises what is not compiling's fault
                 _log.warning("steps run uncompiled: %s", self.reason)
@@ -92,6 +106,18 @@ class Loop:
         recorded = record_call(self._step, (list(carry), list(constants), list(row)), {})
         self.recordings += 1
         return lowered_loop(recorded.program, lower, len(carry), len(constants))
+
+
+@functools.cache
+def _say_uncaptured(names: tuple[str, ...]) -> None:
+    """Say what keeps steps from being one CUDA graph: once, however many loops have it."""
+    if names:
+        _log.warning(
+            "steps run kernel by kernel, not as one CUDA graph, for these functions are calls of CuPy: %s; "
+            "elementwise functions, sums, gathers and products of matrices are not, so write them as such "
+            "where you can, or take more time for each step",
+            ", ".join(names),
+        )
 
 
 def lowered_loop(program: Program, lower: str, carried: int, constants: int) -> Runner:

@@ -11,7 +11,9 @@ import array_api_compat
 
 from xpnet.autodiff.namespaces import namespace
 from xpnet.autodiff.rules import Rule
+from xpnet.autodiff.scopes import current_scope
 from xpnet.autodiff.tracer import Trace, Tracer, like, lowered, plain_namespace
+from xpnet.backends.lacking import copy
 from xpnet.containers import leaves, map_leaves, rebuild
 from xpnet.errors import RecordError
 from xpnet.program.program import Operation, Program, Ref, Value
@@ -33,7 +35,7 @@ class RecordTrace(Trace):
     standard and the few that it lacks. Transforms inside have higher levels: what they do arrives here.
     """
 
-    __slots__ = ("_inside", "operations", "values", "xp")
+    __slots__ = ("_inside", "operations", "scopes", "values", "xp")
 
     records = True
 
@@ -42,6 +44,7 @@ class RecordTrace(Trace):
         self.xp = xp
         self.operations: list[Operation] = []
         self.values: dict[int, Value] = {}
+        self.scopes: dict[int, str] = {}  # of values, by number
         self._inside: list[Rule] = []
 
     def input(self, value: Any) -> Tracer:
@@ -53,6 +56,8 @@ class RecordTrace(Trace):
         _check_shape(rule.name, args)
         if rule.name == "stop_gradient":
             return args[0]
+        if rule.name == "full_like" and type(args[1]) is Tracer:
+            return rule.body(self.rule_space, *args, **options)  # type: ignore[misc]
         if rule.name in _BY_SHAPE:
             values = [x.value if type(x) is Tracer else x for x in args]
             return self.space.wrap(function(*values, **options))
@@ -71,8 +76,16 @@ class RecordTrace(Trace):
         traced = [self._made(item) for item in (out if many else (out,))]
         results = tuple(x.slot for x in traced)
         applied = getattr(function, "applied", function)
-        self.operations.append(Operation(rule.name, operands, options, results, applied, many))
+        scope = self._scope()
+        if scope:
+            self.scopes.update(dict.fromkeys(results, scope))
+        made = Operation(rule.name, operands, options, results, applied, many, scope=scope)
+        self.operations.append(made)
         return like(out, traced) if many else traced[0]
+
+    def _scope(self) -> str:
+        """Return what is being computed: a layer, a loss, an update, or else a compound function."""
+        return current_scope() or (f"{self._inside[0].name}_forward" if self._inside else "")
 
     def check_number(self) -> None:
         raise RecordError(
@@ -124,9 +137,13 @@ class Recorded:
 
     def __init__(self, program: Program, result: Any):
         self.program, self._result = program, result
+        constants = (x for x in program.outputs if array_api_compat.is_array_api_obj(x))
+        self._constants = {id(x) for x in constants}
 
     def result(self, outputs: list[Any]) -> Any:
-        """Return the result's container around ``outputs``."""
+        """Return the result's container around ``outputs``; constants stay the program's, and are copied."""
+        if self._constants:
+            outputs = [copy(x) if id(x) in self._constants else x for x in outputs]
         return rebuild(self._result, outputs)
 
 

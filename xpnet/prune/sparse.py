@@ -6,14 +6,13 @@ import importlib
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from xpnet import backends
 from xpnet.backends import Backend
 from xpnet.errors import ConfigError
 from xpnet.nn import Dense
 from xpnet.prune.layers import Placed, in_order
-from xpnet.train import Trainer, targets
+from xpnet.train import Trainer
+from xpnet.train.predictor import in_kind, predictions
 from xpnet.train.rows import check_inputs
 
 __all__ = ["SparsePredictor", "sparse_predictor"]
@@ -42,11 +41,12 @@ class SparsePredictor:
         self._home, csr = _library(trainer.backend)
         self.nbytes = self.sparse = 0
         params, state = trainer.variables
-        named = params.layout.tree(tuple(self._array(view) for view in params.layout.views(params.flat)))
-        self._layers = [
-            self._function(placed, _inside(named, placed), self._state(_inside(state, placed)), csr)
-            for placed in in_order(trainer.model)
-        ]
+        with trainer.backend.activate(), self._home.activate():
+            named = params.layout.tree(tuple(map(self._array, params.layout.views(params.flat))))
+            self._layers = [
+                self._function(placed, _inside(named, placed), self._state(_inside(state, placed)), csr)
+                for placed in in_order(trainer.model)
+            ]
 
     def _array(self, x: Any) -> Any:
         return self._home.xp.asarray(self._home.asarray(x), copy=True)  # training may write over it
@@ -81,13 +81,10 @@ class SparsePredictor:
             x = layer(x)
         return x
 
-    def predict(self, X: Any) -> np.ndarray:
+    def predict(self, X: Any) -> Any:
         """Return predictions as :meth:`Trainer.predict` does."""
-        loss, outputs = self._trainer.loss, self.outputs(X)
-        if targets.is_classifier(loss):
-            return targets.predicted_classes(loss, self._home.to_host(outputs))
-        values = self._home.to_host(targets.link_of(loss)(outputs))
-        return values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
+        with self._home.activate():
+            return in_kind(X, predictions(self._trainer.loss, self.outputs(X)))
 
 
 def sparse_predictor(trainer: Trainer) -> SparsePredictor:

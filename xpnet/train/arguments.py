@@ -8,15 +8,26 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from xpnet.backends import Backend
 from xpnet.errors import ConfigError, suggest
 from xpnet.nn import Layer
+from xpnet.optim import Optimizer
 from xpnet.train.callbacks import Callback
 from xpnet.train.metrics import get as get_metric
 
 if TYPE_CHECKING:
     from xpnet.train.trainer import Trainer
 
-__all__ = ["check_callbacks", "check_mask", "check_model", "named_metrics", "one_of", "unless_none"]
+__all__ = [
+    "check_callbacks",
+    "check_mask",
+    "check_model",
+    "named_metrics",
+    "needing_less",
+    "one_of",
+    "unless_none",
+    "with_precision",
+]
 
 _COLUMNS = ("epoch", "step", "loss", "learning_rate", "seconds")
 
@@ -45,6 +56,16 @@ def one_of(name: str, value: Any, *allowed: str) -> str:
         return value
     wanted = " or ".join(repr(word) for word in allowed)
     raise ConfigError(f"{name}: expected {wanted}, found {value!r}{suggest(value, allowed)}")
+
+
+def with_precision(backend: Backend, precision: Any, dtype: str) -> Backend:
+    """Return the backend with the precision of products for a training in ``dtype``."""
+    if precision == "tf32" and dtype != "float32":
+        raise ConfigError(
+            f"precision: expected 'float32' for dtype {dtype}, found 'tf32', a precision of float32 alone; "
+            "leave it out, or train with dtype='float32'"
+        )
+    return backend.with_precision(precision)
 
 
 def check_callbacks(callbacks: Any) -> list[Callback]:
@@ -90,3 +111,16 @@ def named_metrics(metrics: Any, kind: str) -> dict[str, Callable[..., Any]]:
 def unless_none(check: Callable[..., Any], name: str, value: Any) -> Any:
     """Return None, or what ``check`` makes of the value."""
     return None if value is None else check(name, value, "correct it, or pass None")
+
+
+def needing_less(trainer: Trainer, X: Any, y: Any, *, batch_size: Any = None, **options: Any) -> list[str]:
+    """Return what makes a fit need less memory than it did with these arguments."""
+    found = []
+    if isinstance(trainer.optimizer, Optimizer) and batch_size != 1:
+        now = "all rows" if batch_size is None else batch_size
+        found.append(f"use smaller batches (batch_size, now {now})")
+    if trainer.rollback:
+        found.append("pass rollback=False, which keeps no second copy of parameters and optimizer state")
+    if trainer.dtype == "float64":
+        found.append("train with dtype='float32'")
+    return [*found, "train on fewer rows, all of which lie on the device, or a smaller model"]

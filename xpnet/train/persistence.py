@@ -24,7 +24,7 @@ __all__ = ["load", "save"]
 
 _log = logging.getLogger("xpnet")
 
-_SETTINGS = ("dtype", "seed", "split_seed", "compile", "l1", "l2", "max_norm", "label_smoothing",
+_SETTINGS = ("dtype", "precision", "seed", "split_seed", "compile", "l1", "l2", "max_norm", "label_smoothing",
              "gradient_noise", "clip_norm", "clip_value", "batches", "max_steps", "patience", "min_delta",
              "restore_best")  # fmt: skip
 
@@ -121,6 +121,8 @@ def load(
     home = backends.backend(backend)
     if not _compiles_here(stored.get("compile"), home):
         stored["compile"] = "auto"
+    if not _has_precision(home, stored.get("precision", "float32")):
+        stored["precision"] = "float32"
     trainer = kind(*parts, backend=home, **{**stored, **settings})
     expected = trainer.model.init(trainer.seed, input_shape, "numpy", trainer.dtype)
     _check_fits(file, expected, layout, arrays)
@@ -207,6 +209,14 @@ def _compiles_here(lower: Any, home: backends.Backend) -> bool:
     """True unless steps were compiled by something that is not installed here, or for another backend."""
     try:
         return bool(choose(lower, home.xp))
+    except ConfigError:
+        return False
+
+
+def _has_precision(home: backends.Backend, precision: Any) -> bool:
+    """True unless the training was one on a device that has another precision than this one."""
+    try:
+        return bool(home.with_precision(precision))
     except ConfigError:
         return False
 

@@ -2,26 +2,39 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from xpnet.backends import Backend
-from xpnet.errors import ConfigError
+from xpnet.backends import Backend, backend_of
+from xpnet.backends.memory import tells
+from xpnet.errors import BackendError, ConfigError
 from xpnet.nn import Layer, Variables
 from xpnet.train import targets
 from xpnet.train.evaluation import Evaluation
 from xpnet.train.rows import check_inputs, prepare
 
-__all__ = ["Predictor"]
+__all__ = ["Predictor", "in_kind", "predictions"]
+
+
+def _fewer_rows(trainer: Predictor, *args: Any, **options: Any) -> list[str]:
+    return ["pass some of the rows at a time"]
+
+
+def _forget_programs(trainer: Predictor) -> None:
+    trainer._evaluation = Evaluation()
+
+
+_telling = functools.partial(tells, remedies=_fewer_rows, let_go=_forget_programs)
 
 
 class Predictor:
     """The part of a `Trainer` that outlives training.
 
     Attributes:
-        model, loss, metrics, backend, dtype, compile: as for `Trainer`.
+        model, loss, metrics, backend, dtype, precision, compile: as for `Trainer`.
         variables: parameters and state, with which is predicted; None before training.
         input_shape: of a row of inputs; None before training.
     """
@@ -36,31 +49,43 @@ class Predictor:
     input_shape: tuple[int, ...] | None
     _evaluation: Evaluation
 
-    def outputs(self, X: Any) -> Any:
-        """Return the model's raw outputs for ``X`` on the device, computed in batches."""
-        self._check_trained()
-        X = check_inputs(self, X)
-        with self.backend.activate():
-            return self._evaluation.outputs(self, self.backend.asarray(X, dtype=self.dtype))
+    @property
+    def precision(self) -> str:
+        """The precision of matrix products in float32, that of the backend."""
+        return self.backend.precision
 
-    def predict(self, X: Any) -> np.ndarray:
-        """Return predictions for ``X`` (batch, features) as a host array.
+    @_telling("outputs")
+    def outputs(self, X: Any) -> Any:
+        """Return the model's raw outputs for ``X`` on the trainer's device, computed in batches."""
+        self._check_trained()
+        inputs = check_inputs(self, X)
+        with self.backend.activate():
+            found = self._evaluation.outputs(self, self.backend.asarray(inputs, dtype=self.dtype))
+            if inputs is not X and not isinstance(inputs, np.ndarray):
+                self.backend.synchronize()  # the library that X is of may use its memory again from here on
+            return found
+
+    @_telling("predict")
+    def predict(self, X: Any) -> Any:
+        """Return predictions for ``X`` (batch, features).
 
         For a classifier, what the targets were: class indices (batch,), or ±1 for a hinge. Otherwise
         values: (batch,) for one output, (batch, outputs) for several.
+
+        They are of the library that ``X`` is of, and on its device: a PyTorch tensor for a PyTorch tensor.
+        For lists and tables, NumPy arrays. Arrays that are on the trainer's device already, be they of its
+        library or of another one that has DLPack, never leave it.
         """
-        outputs = self.outputs(X)
-        if targets.is_classifier(self.loss):
-            return targets.predicted_classes(self.loss, self.backend.to_host(outputs))
         with self.backend.activate():
-            values = self.backend.to_host(targets.link_of(self.loss)(outputs))
-        return values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
+            return in_kind(X, predictions(self.loss, self.outputs(X)))
 
-    def predict_proba(self, X: Any) -> np.ndarray:
-        """Return class probabilities (batch, classes) for ``X`` as a host array; each row sums to 1."""
+    @_telling("predict_proba")
+    def predict_proba(self, X: Any) -> Any:
+        """Return class probabilities (batch, classes), whose rows sum to 1; where, as for `predict`."""
         with self.backend.activate():
-            return self.backend.to_host(targets.probabilities(self.loss, self.outputs(X)))
+            return in_kind(X, targets.probabilities(self.loss, self.outputs(X)))
 
+    @_telling("evaluate")
     def evaluate(self, X: Any, y: Any, sample_weight: Any = None) -> dict[str, float]:
         """Return the loss and the metrics on given rows."""
         self._check_trained()
@@ -73,3 +98,26 @@ class Predictor:
             raise ConfigError(
                 "trainer: expected one that has been trained, found one without variables; call fit first"
             )
+
+
+def predictions(loss: Any, outputs: Any) -> Any:
+    """Return what outputs on a device predict; elsewhere than on CUDA, classes are found by the host."""
+    if not targets.is_classifier(loss):
+        return targets.without_column(targets.link_of(loss)(outputs))
+    home = backend_of(outputs)
+    return targets.predicted_classes(loss, home.to_host(outputs) if home.ordinal is None else outputs)
+
+
+def in_kind(X: Any, found: Any) -> Any:
+    """Return what was found for ``X`` as an array of the library of ``X``, where that lies.
+
+    NumPy's for lists and tables; as it is for arrays of a library that is not known here.
+    """
+    if hasattr(X, "__dlpack__"):
+        try:
+            asking = backend_of(X)
+        except BackendError:
+            return found
+        if asking.name != "numpy":
+            return asking.asarray(found)
+    return backend_of(found).to_host(found)

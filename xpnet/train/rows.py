@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from numbers import Real
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from xpnet.backends import array_namespace
 from xpnet.data import check_arrays, split_rows
 from xpnet.errors import ConfigError, DataError, XpnetError
 from xpnet.train import targets
+from xpnet.train.inspection import inspect
 
 if TYPE_CHECKING:
     from xpnet.train.predictor import Predictor
@@ -24,14 +26,14 @@ __all__ = ["Rows", "check_inputs", "prepare", "split"]
 
 @dataclasses.dataclass(frozen=True)
 class Rows:
-    """Rows on the device: inputs (n, features), targets, and weights (n,) or None."""
+    """Rows on the device, and before on the host: inputs (n, features), targets, and weights (n,) or None."""
 
     X: Any
     y: Any
     weight: Any
 
     def take(self, order: Any) -> Rows:
-        """Return the rows numbered by ``order``; None means all."""
+        """Return the rows numbered by ``order``, which lies where they do; None means all."""
         if order is None:
             return self
         xp = array_namespace(self.X)
@@ -39,19 +41,14 @@ class Rows:
         return Rows(xp.take(self.X, order, axis=0), xp.take(self.y, order, axis=0), weight)
 
 
-class _Host(NamedTuple):
-    """Checked rows on the host."""
+def check_inputs(trainer: Predictor, X: Any) -> Any:
+    """Return inputs, of the width that the model was trained with, as a checked array.
 
-    X: np.ndarray
-    y: np.ndarray
-    weight: np.ndarray | None
-
-    def take(self, rows: np.ndarray) -> _Host:
-        return _Host(self.X[rows], self.y[rows], None if self.weight is None else self.weight[rows])
-
-
-def check_inputs(trainer: Predictor, X: Any) -> np.ndarray:
-    """Return inputs as a checked host array of the width that the model was trained with."""
+    It is on the trainer's device if ``X`` is there, else on the host.
+    """
+    there = inspect(trainer, X, width=trainer.input_shape)
+    if there is not None:
+        return there.X
     checked = check_arrays(_to_host("X", X), dtype=trainer.dtype).X
     _check_width(checked, trainer.input_shape)
     return checked
@@ -59,48 +56,61 @@ def check_inputs(trainer: Predictor, X: Any) -> np.ndarray:
 
 def prepare(trainer: Predictor, X: Any, y: Any, weight: Any = None) -> Rows:
     """Return checked rows on the trainer's device."""
-    return _to_device(trainer, _checked(trainer, X, y, weight, width=trainer.input_shape))
+    with trainer.backend.activate():
+        return _to_device(trainer, _checked(trainer, X, y, weight, width=trainer.input_shape))
 
 
 def split(
     trainer: Trainer, X: Any, y: Any, weight: Any, class_weight: Any, validation: Any
 ) -> tuple[Rows, Rows | None]:
     """Return the training rows and the validation rows (None without), checked and on the device."""
-    train, held_out = _checked(trainer, X, y, weight, width=trainer.input_shape), None
+    with trainer.backend.activate():
+        train, held_out = _split(trainer, X, y, weight, validation)
+        train = _weigh_classes(trainer, train, class_weight)
+        return _to_device(trainer, train), None if held_out is None else _to_device(trainer, held_out)
+
+
+def _split(trainer: Trainer, X: Any, y: Any, weight: Any, validation: Any) -> tuple[Rows, Rows | None]:
+    train = _checked(trainer, X, y, weight, width=trainer.input_shape)
+    if validation is None:
+        return train, None
     if isinstance(validation, (tuple, list)) and len(validation) in (2, 3):
         try:
-            held_out = _checked(trainer, *validation, width=train.X.shape[1:])
+            return train, _checked(trainer, *validation, width=tuple(train.X.shape[1:]))
         except DataError as error:
             raise DataError(f"validation: {error}") from None
-    elif isinstance(validation, Real) and not isinstance(validation, bool):
-        train, held_out = _split_off(trainer, train, checks.fraction("validation", validation))
-    elif validation is not None:
-        found = repr(validation) if isinstance(validation, (str, bool)) else type(validation).__name__
-        raise ConfigError(
-            f"validation: expected a fraction or a pair (X, y), found {found}; pass 0.1, say, or (X, y)"
-        )
-    train = _weigh_classes(trainer, train, class_weight)
-    return _to_device(trainer, train), None if held_out is None else _to_device(trainer, held_out)
+    if isinstance(validation, Real) and not isinstance(validation, bool):
+        return _split_off(trainer, train, checks.fraction("validation", validation))
+    found = repr(validation) if isinstance(validation, (str, bool)) else type(validation).__name__
+    raise ConfigError(
+        f"validation: expected a fraction or a pair (X, y), found {found}; pass 0.1, say, or (X, y)"
+    )
 
 
-def _split_off(trainer: Trainer, rows: _Host, fraction: float) -> tuple[_Host, _Host | None]:
+def _split_off(trainer: Trainer, rows: Rows, fraction: float) -> tuple[Rows, Rows | None]:
     if fraction == 0:
         return rows, None
-    labels = rows.y if targets.kind_of(trainer.loss) == "classes" and rows.y.ndim == 1 else None
+    home, labels = backends.backend_of(rows.X), None
+    if targets.kind_of(trainer.loss) == "classes" and len(rows.y.shape) == 1:
+        labels = home.to_host(rows.y)  # the same rows are drawn on all devices: by the host
     seed = trainer.seed if trainer.split_seed is None else trainer.split_seed
-    train, held_out, _ = split_rows(len(rows.X), validation=fraction, seed=seed, stratify=labels)
-    return rows.take(train), rows.take(held_out)
+    train, held_out, _ = split_rows(rows.X.shape[0], validation=fraction, seed=seed, stratify=labels)
+    return rows.take(home.asarray(train)), rows.take(home.asarray(held_out))
 
 
-def _checked(trainer: Predictor, X: Any, y: Any, weight: Any = None, *, width: Any) -> _Host:
+def _checked(trainer: Predictor, X: Any, y: Any, weight: Any = None, *, width: Any) -> Rows:
+    """Return checked rows: on the trainer's device if ``X`` is there, else on the host."""
+    if y is None:
+        raise DataError("y: expected a target for each row, found None")
+    there = inspect(trainer, X, y, weight, width=width)
+    if there is not None:
+        return _drop_unweighted(Rows(*there))
     X, y, weight = check_arrays(
         _to_host("X", X), _to_host("y", y), _to_host("sample_weight", weight), dtype=trainer.dtype
     )
-    if y is None:
-        raise DataError("y: expected a target for each row, found None")
     _check_width(X, width)
-    outputs = trainer.model.output_shape(X.shape[1:])
-    return _drop_unweighted(_Host(X, targets.check_targets(trainer.loss, y, outputs), weight))
+    y = targets.check_targets(trainer.loss, y, trainer.model.output_shape(X.shape[1:]))
+    return _drop_unweighted(Rows(X, y, None if weight is None else weight.astype(np.float64)))
 
 
 def _to_host(name: str, x: Any) -> Any:
@@ -124,11 +134,11 @@ def _check_width(X: np.ndarray, width: tuple[int, ...] | None) -> None:
         )
 
 
-def _to_device(trainer: Predictor, rows: _Host) -> Rows:
+def _to_device(trainer: Predictor, rows: Rows) -> Rows:
     home, dtype = trainer.backend, trainer.dtype
     if rows.weight is not None:
         targets.check_weighting(trainer.loss)
-    whole = rows.y.dtype.kind in "iu"
+    whole = array_namespace(rows.y).isdtype(rows.y.dtype, "integral")
     return Rows(
         home.asarray(rows.X, dtype=dtype),
         home.asarray(rows.y) if whole else home.asarray(rows.y, dtype=dtype),
@@ -136,23 +146,26 @@ def _to_device(trainer: Predictor, rows: _Host) -> Rows:
     )
 
 
-def _drop_unweighted(rows: _Host) -> _Host:
+def _drop_unweighted(rows: Rows) -> Rows:
     """Return the rows that count, as a batch of none of them has no mean; the largest weight is then near 1.
 
     Only ratios of weights matter, so the power of two of the largest is taken out: none overflows.
     """
     if rows.weight is None:
         return rows
-    largest = rows.weight.max(initial=0.0)
-    scaled = np.ldexp(rows.weight.astype(np.float64), -int(np.frexp(largest)[1]))
+    xp = array_namespace(rows.weight)
+    exponent = math.frexp(float(xp.max(rows.weight)))[1]
+    half = exponent // 2  # the whole power may be beyond the dtype
+    scaled = rows.weight * 2.0**-half * 2.0 ** (half - exponent)
     counting = scaled > 1e-30  # what is smaller would underflow in float32 sums
-    if not counting.any():
+    count = int(xp.count_nonzero(counting))
+    if not count:
         raise DataError("weights: expected a weight above 0 for some training row, found none")
-    rows = rows._replace(weight=scaled)
-    return rows if counting.all() else rows.take(np.flatnonzero(counting))
+    rows = dataclasses.replace(rows, weight=scaled)
+    return rows if count == counting.shape[0] else rows.take(xp.nonzero(counting)[0])
 
 
-def _weigh_classes(trainer: Trainer, rows: _Host, class_weight: Any) -> _Host:
+def _weigh_classes(trainer: Trainer, rows: Rows, class_weight: Any) -> Rows:
     """Return rows whose weights are multiplied by the weight of each row's class."""
     if class_weight is None:
         return rows
@@ -161,20 +174,27 @@ def _weigh_classes(trainer: Trainer, rows: _Host, class_weight: Any) -> _Host:
             f"class_weight: expected a loss for classes, found {targets.name_of(trainer.loss)}; use "
             "sample_weight"
         )
-    labels = rows.y[:, 0] if rows.y.ndim == 2 and rows.y.shape[1] == 1 else rows.y
-    if labels.ndim != 1:
+    labels = targets.without_column(rows.y)
+    if len(labels.shape) != 1:
         raise ConfigError(
-            f"class_weight: expected targets of shape (batch,), found {rows.y.shape}; use sample_weight"
+            f"class_weight: expected targets of shape (batch,), found {tuple(rows.y.shape)}; use "
+            "sample_weight"
         )
-    classes, inverse, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    xp, home = array_namespace(labels), backends.backend_of(labels)
+    classes, inverse = xp.unique_inverse(labels)
     if isinstance(class_weight, str) and class_weight == "balanced":
-        factors = len(labels) / (len(classes) * counts)
+        counts = home.to_host(xp.unique_counts(labels)[1])
+        factors = labels.shape[0] / (len(counts) * counts)
     elif isinstance(class_weight, Mapping):
-        factors = np.asarray([_weight_of(name, class_weight) for name in classes.tolist()])
+        names = home.to_host(classes).tolist()
+        factors = np.asarray([_weight_of(name, class_weight) for name in names])
     else:
         raise ConfigError(f"class_weight: expected a dict or 'balanced', found {class_weight!r}")
-    weight = factors[inverse] if rows.weight is None else factors[inverse] * rows.weight
-    return _drop_unweighted(rows._replace(weight=weight))
+    dtype = "float64" if home.name == "numpy" else trainer.dtype
+    weight = xp.take(home.asarray(factors, dtype=dtype), inverse)
+    return _drop_unweighted(
+        dataclasses.replace(rows, weight=weight if rows.weight is None else weight * rows.weight)
+    )
 
 
 def _weight_of(name: Any, class_weight: Mapping[Any, Any]) -> float:

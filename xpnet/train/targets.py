@@ -7,19 +7,20 @@ not gets values as they are.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
 from xpnet.autodiff.functions import softmax
 from xpnet.autodiff.tracer import is_floating
-from xpnet.backends import array_namespace
-from xpnet.data import check_labels
+from xpnet.backends import array_namespace, backend_of
+from xpnet.data import are_labels, check_labels
 from xpnet.errors import ConfigError, DataError
 from xpnet.losses.making import LossWithOptions, identity, kind_of, link_of, name_of
 
 __all__ = [
+    "are_allowed",
     "check_targets",
     "check_weighting",
     "classes_to_targets",
@@ -31,6 +32,8 @@ __all__ = [
     "outputs_for",
     "predicted_classes",
     "probabilities",
+    "takes_labels",
+    "without_column",
 ]
 
 
@@ -137,32 +140,67 @@ def check_targets(loss: Any, y: np.ndarray, output_shape: tuple[int, ...]) -> np
     """
     if not hasattr(loss, "targets"):
         return y
-    kind, outputs = kind_of(loss), output_shape[0]
-    if kind == "classes":
-        if outputs < 2:
-            raise ConfigError(
-                f"loss {name_of(loss)}: expected a model with one output for each class, at least 2, found "
-                f"{outputs}; give the last layer one unit for each class, or choose binary_cross_entropy"
-            )
-        if y.ndim == 1 or y.shape[1] == 1:
-            return check_labels(y.reshape(-1), outputs)
+    outputs = output_shape[0]
+    if takes_labels(loss, y, outputs):
+        return check_labels(y.reshape(-1), outputs)
     if y.reshape(len(y), -1).shape[1] != outputs:
         raise DataError(
             f"y has shape {y.shape}; expected ({len(y)}, {outputs}) for a model with {outputs} outputs: "
             "give the last layer one unit for each target"
         )
-    if kind in _ALLOWED:
-        holds, wanted = _ALLOWED[kind]
-        _refuse(y, ~holds(y), wanted)
-    if kind == "classes":
-        sums = y.sum(axis=1, dtype=np.float64)
-        _refuse(
-            sums, np.abs(sums - 1) > 1e-3, "rows that sum to 1 (several labels a row: binary_cross_entropy)"
-        )
+    for values, right, wanted in _conditions(loss, y, np.float64):
+        _refuse(values, ~right, wanted)
     return y.astype(np.float64) if y.dtype.kind in "biu" else y
 
 
-_ALLOWED: dict[str, tuple[Callable[[np.ndarray], Any], str]] = {
+def takes_labels(loss: Any, y: Any, outputs: int) -> bool:
+    """Return whether targets of the shape of ``y`` are class indices to the loss.
+
+    Raises:
+        ConfigError: a loss for classes over a model with one output.
+    """
+    if kind_of(loss) != "classes" or not hasattr(loss, "targets"):
+        return False
+    if outputs < 2:
+        raise ConfigError(
+            f"loss {name_of(loss)}: expected a model with one output for each class, at least 2, found "
+            f"{outputs}; give the last layer one unit for each class, or choose binary_cross_entropy"
+        )
+    return len(y.shape) == 1 or y.shape[1] == 1
+
+
+def are_allowed(loss: Any, y: Any, outputs: int, dtype: Any) -> list[Any]:
+    """Return conditions for targets on a device, as boolean arrays, that `check_targets` would let pass.
+
+    Args:
+        loss: a loss.
+        y: targets, (batch,) or (batch, outputs), numbers.
+        outputs: of the model.
+        dtype: floating dtype in which sums are taken.
+    """
+    if not hasattr(loss, "targets"):
+        return []
+    xp = array_namespace(y)
+    if takes_labels(loss, y, outputs):
+        return [are_labels(y, outputs)]
+    if y.shape[1:] not in ((), (outputs,)) or (len(y.shape) == 1 and outputs != 1):
+        return [xp.zeros(1, dtype=xp.bool)]
+    return [right for _, right, _ in _conditions(loss, y, dtype)]
+
+
+def _conditions(loss: Any, y: Any, dtype: Any) -> Iterator[tuple[Any, Any, str]]:
+    """Yield values, which of them are right, and what is wanted of them, for targets of any library."""
+    kind = kind_of(loss)
+    if kind in _ALLOWED:
+        holds, wanted = _ALLOWED[kind]
+        yield y, holds(y), wanted
+    if kind == "classes":
+        sums = array_namespace(y).sum(y, axis=1, dtype=dtype)
+        right = abs(sums - 1) <= 1e-3
+        yield sums, right, "rows that sum to 1 (several labels a row: binary_cross_entropy)"
+
+
+_ALLOWED: dict[str, tuple[Callable[[Any], Any], str]] = {
     "classes": (lambda y: (y >= 0) & (y <= 1), "probabilities from 0 to 1"),
     "binary": (lambda y: (y >= 0) & (y <= 1), "0, 1 or probabilities between"),
     "signs": (lambda y: (y == 1) | (y == -1), "-1 or 1 (2 y - 1 makes them of 0 and 1)"),
@@ -202,12 +240,15 @@ def _two_columns(positive: Any) -> Any:
     return xp.concat([1 - positive, positive], axis=1)
 
 
-def predicted_classes(loss: Any, outputs: np.ndarray) -> np.ndarray:
-    """Return what raw host outputs predict in the targets' own terms: class indices, 0/1 or ±1."""
-    kind = kind_of(loss)
-    if kind == "classes":
-        return outputs.argmax(axis=-1)
-    if outputs.ndim == 2 and outputs.shape[1] == 1:
-        outputs = outputs[:, 0]
-    positive = outputs > 0
-    return positive.astype(np.int64) if kind == "binary" else np.where(positive, 1, -1)
+def predicted_classes(loss: Any, outputs: Any) -> Any:
+    """Return what raw outputs predict in the targets' own terms, whole numbers: class indices, 0/1 or ±1."""
+    xp = array_namespace(outputs)
+    if kind_of(loss) == "classes":
+        return xp.argmax(outputs, axis=-1)
+    positive = xp.astype(without_column(outputs) > 0, backend_of(outputs).index_dtype())
+    return positive if kind_of(loss) == "binary" else 2 * positive - 1
+
+
+def without_column(values: Any) -> Any:
+    """Return (batch,) for values (batch, 1), others as they are."""
+    return values[:, 0] if len(values.shape) == 2 and values.shape[1] == 1 else values

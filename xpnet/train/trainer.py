@@ -13,12 +13,23 @@ import numpy as np
 
 from xpnet import backends, checks, losses, optim, rng
 from xpnet.backends import Backend
+from xpnet.backends.memory import tells
+from xpnet.backends.profiling import profiled
 from xpnet.containers import map_leaves
 from xpnet.nn import Layer, Variables
 from xpnet.parameters import Parameters
 from xpnet.program.compiling import choose
 from xpnet.train import persistence, targets
-from xpnet.train.arguments import check_callbacks, check_mask, check_model, named_metrics, one_of, unless_none
+from xpnet.train.arguments import (
+    check_callbacks,
+    check_mask,
+    check_model,
+    named_metrics,
+    needing_less,
+    one_of,
+    unless_none,
+    with_precision,
+)
 from xpnet.train.batches import Batches
 from xpnet.train.callbacks import Callback
 from xpnet.train.divergence import checked_losses
@@ -55,6 +66,9 @@ class Trainer(Predictor):
             objective before its iteration, and a fit ends where no lower point is found.
         backend: where to compute, as for :func:`xpnet.backend`.
         dtype: ``"float32"`` or ``"float64"``.
+        precision: of matrix products in float32: ``"float32"``, or ``"tf32"`` on CUDA devices of compute
+            capability 8.0 or higher: faster, with products of numbers that are rounded to 10 bits. Nothing in
+            the environment changes it.
         seed: whole number, root of all draws.
         split_seed: root of the draw that splits validation rows off, for trainers that share it; None: seed.
         compile: ``"auto"`` records a step once for each size of batch and runs it as a compiled program;
@@ -100,6 +114,8 @@ class Trainer(Predictor):
     Raises:
         ConfigError: settings that are unknown or contradict each other.
         BackendError: the backend cannot work here.
+        OutOfMemoryError: of `fit`, `predict` and the like: the device has too little memory. It says how much
+            was asked for and what helps; the trainer is as it was after the last whole epoch.
 
     Example:
         >>> from xpnet import Trainer, nn
@@ -119,6 +135,7 @@ class Trainer(Predictor):
         *,
         backend: str | Backend = "auto",
         dtype: str = "float32",
+        precision: str = "float32",
         seed: int = 0,
         split_seed: int | None = None,
         compile: str = "auto",
@@ -143,7 +160,7 @@ class Trainer(Predictor):
         self.dtype = one_of("dtype", dtype, "float32", "float64")
         self.batches = one_of("batches", batches, "reshuffle", "fixed")
         self.model, self.loss, self.optimizer = model, losses.get(loss), optim.get(optimizer)
-        self.backend = backends.backend(backend)
+        self.backend = with_precision(backends.backend(backend), precision, dtype)
         self.backend.dtype(dtype)  # complains now if the device lacks it
         choose(compile, self.backend.xp)  # likewise
         self.compile = compile
@@ -181,6 +198,7 @@ class Trainer(Predictor):
 
     # --- training ------------------------------------------------------------------------------------
 
+    @tells("fit", needing_less, lambda trainer: trainer._forget_rows())
     def fit(
         self,
         X: Any,
@@ -211,6 +229,7 @@ class Trainer(Predictor):
             DataError: arrays that do not fit or are not finite.
             ConfigError: a batch larger than the rows, patience without validation, ...
             DivergedError: the loss, a parameter, a statistic or the optimizer's state is NaN or infinite.
+            OutOfMemoryError: the device has too little memory; what was taken for this fit is free again.
 
         Whatever ends an epoch early (divergence, Ctrl-C, an error in a callback), the trainer is left as it
         was after the last whole epoch (see ``rollback``), and can be saved, used, or trained further. A
@@ -218,10 +237,11 @@ class Trainer(Predictor):
         """
         epochs = checks.count("epochs", epochs)
         check_full_batch(self, batch_size)
+        known = self._let_go_of_rows()
         train, held_out = split(self, X, y, sample_weight, class_weight, validation)
         check_validation(self, held_out)
         plan = Batches(train.X.shape[0], batch_size, self.batches, self.key, self.backend)
-        plan = plan if self.fitting is None else plan.or_same(self.fitting.plan)
+        plan = plan.or_same(known)
         bar = for_terminal(self.progress)
         callbacks = [*self.callbacks, *([bar] if bar else [])]
         patience = Patience(self.patience, self.min_delta).after(self.history, since=self.begun)
@@ -238,7 +258,8 @@ class Trainer(Predictor):
                 ending.callback(callback.on_fit_end, self, self.history)
             while self.epoch < epochs and not self._exhausted() and not patience.lost:
                 try:
-                    row = self._train_epoch(train, held_out, plan, callbacks)
+                    with profiled(self.backend, f"epoch {self.epoch + 1}"):
+                        row = self._train_epoch(train, held_out, plan, callbacks)
                 except optim.StuckError as stuck:
                     self.stuck = str(stuck)
                     _log.info("training ended after epoch %d: %s", self.epoch, stuck)
@@ -249,6 +270,7 @@ class Trainer(Predictor):
                     break
             if held_out is not None and self._restores_best() and self.best is not None:
                 self.newest, self.variables = self.variables, self.best.variables
+        self.backend.peak_memory()  # is looked at now, for CuPy does not remember it
         return self.history
 
     def _train_epoch(
@@ -264,7 +286,7 @@ class Trainer(Predictor):
         pending: list[Any] = []  # arrays of losses still on the device
         try:
             if self._steps is not None:
-                self._steps.begin_epoch(plan)
+                self._steps.begin_epoch(self, plan)
             for order, count, steps in plan.chunks(self.epoch + 1, self._chunk(watching)):
                 if self.max_steps is not None and steps > self.max_steps - self.step:
                     steps = self.max_steps - self.step
@@ -318,7 +340,7 @@ class Trainer(Predictor):
     def _take_steps(self, train: Rows, orders: Any, count: int, *, donate: bool) -> Any:
         """Take ``count`` steps on the rows ``orders`` (steps, batch); returns their losses, on the device."""
         if self._steps is not None:
-            return self._steps.run(orders, count, donate=donate)
+            return self._steps.run(self, orders, count, donate=donate)
         loss = self.single_step(train.take(None if orders is None else orders[0, ...]))
         return self.backend.xp.reshape(loss, (1,))
 
@@ -368,6 +390,19 @@ class Trainer(Predictor):
 
     # --- what fit relies on --------------------------------------------------------------------------
 
+    def _let_go_of_rows(self) -> Batches | None:
+        """Drop the rows of the last fit, before there are new ones on the device; return their batches.
+
+        The new ones then mostly lie in the same place, and what is compiled for that place can be used again.
+        """
+        plan = None if self.fitting is None else self.fitting.plan
+        self.fitting = None
+        if isinstance(self._steps, CompiledSteps):
+            self._steps.end()
+        else:
+            self._steps = None
+        return plan
+
     def _start(self, input_shape: tuple[int, ...]) -> None:
         """Draw the variables before the first epoch, and make what every step needs."""
         if self.variables is None:
@@ -394,6 +429,11 @@ class Trainer(Predictor):
             fresh = optimizer.init(self.variables.params)  # type: ignore[union-attr]
         if known is None or known.keys() != fresh.keys():
             self.opt_state = fresh
+
+    def _forget_rows(self) -> None:
+        """Let go of the rows of the last fit and of the programs for them."""
+        self._steps = self.fitting = None
+        self._evaluation = Evaluation()
 
     def _exhausted(self) -> bool:
         return self.max_steps is not None and self.step >= self.max_steps

@@ -22,6 +22,7 @@ import math
 from typing import Any
 
 from xpnet.autodiff.rules.rule import cast, composed, constant, elementwise, fit, linear, rule
+from xpnet.backends.corrections import clip
 
 __all__: list[str] = []
 
@@ -193,6 +194,7 @@ elementwise(
     lambda xp, out, x, *limits: xp.equal(out, x),
     lambda xp, out, x, low, *high: xp.less(x, low),
     lambda xp, out, x, low, high: xp.greater(x, high),
+    body=clip,  # recorded as that, so that programs have its parts in one loop with others
 )
 
 # g where the mask is True, else 0: what boolean slopes do to a cotangent.

@@ -6,10 +6,10 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from xpnet.cli.console import gigabytes
 from xpnet.cli.reporting.contents import Contents
 from xpnet.cli.reporting.elements import Html, join, section, table, tag
 from xpnet.cli.settings import setting_fields
+from xpnet.errors import memory_in_words
 
 __all__ = ["configuration", "environment", "usage"]
 
@@ -76,21 +76,29 @@ def environment(contents: Contents) -> Html:
         ["its rows and columns", f"{data['rows']:,} × {data['columns']:,}"],
         ["its SHA-256", tag("code", data["sha256"], class_="long")],
         ["device", f"{backend['spec']} ({backend['reason']})"],
+        ["device memory", _device_memory(contents.results)],
         ["backend", f"{backend['name']} {backend['version'] or ''}"],
         ["begun", found["time"]],
         ["command", tag("code", shlex.join(found["command"]))],
         ["versions", ", ".join(versions)],
         ["platform", found["platform"]],
         ["processor", f"{found['processor']}, {found['cpus']} for this process"],
-        ["memory", f"{gigabytes(memory['total'])}, {gigabytes(memory['available'])} available"],
+        ["memory", f"{memory_in_words(memory['total'])}, {memory_in_words(memory['available'])} available"],
         ["matrix products", "; ".join(found["blas"]) or "unknown"],
     ]
+    rows = [row for row in rows if row[1]]
     rows += [["resumed", _resumed(again)] for again in found.get("resumed", ())]
     return section(
         "environment",
         "Environment",
         table("The table, the machine and the packages", ["what", "found"], rows),
     )
+
+
+def _device_memory(results: Mapping[str, Any]) -> str:
+    """Say how much of the device's memory was taken at most; empty where nobody counts."""
+    peak = results.get("peak_memory")
+    return "" if peak is None else f"{memory_in_words(peak)} taken at most"
 
 
 def _resumed(again: Mapping[str, Any]) -> str:

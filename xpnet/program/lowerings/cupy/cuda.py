@@ -1,39 +1,51 @@
 """The device that CuPy computes on: everything of the lowering that needs a GPU is in this file.
 
 Matrix products go to cuBLAS on a handle of their own, for CuPy's own calls of it refuse to be captured.
+Each device has one of these handles, with its workspace, for all programs and threads, and keeps it:
+destroying one waits for the device, which breaks a capture if the garbage collector does it during one.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
-import os
-import weakref
-from collections.abc import Callable, Sequence
+import gc
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from xpnet.errors import BackendError
+from xpnet.errors import BackendError, ConfigError
 
 __all__ = ["Blas", "CupyDevice"]
 
 _WORKSPACE = 32 << 20  # bytes; what NVIDIA advises for Hopper, and more than enough for older GPUs
-_TF32 = 3  # CUBLAS_TF32_TENSOR_OP_MATH
+_MATH_MODES = {"float32": 0, "tf32": 3}  # CUBLAS_DEFAULT_MATH, CUBLAS_TF32_TENSOR_OP_MATH
+_NO_MEMORY = 3  # CUBLAS_STATUS_ALLOC_FAILED
 _REAL = {"float32": ctypes.c_float, "float64": ctypes.c_double}
 _GEMM = {"float32": "cublasSgemm_v2", "float64": "cublasDgemm_v2"}
 
 
 class CupyDevice:
-    """The current CUDA device, and its current stream at each call."""
+    """The current CUDA device, and its current stream at each call.
 
-    def __init__(self) -> None:
+    Args:
+        precision: of products of float32 matrices: ``"float32"``, or ``"tf32"``, in which factors are rounded
+            to 10 bits after the point and multiplied by tensor cores.
+
+    Raises:
+        ConfigError: an unknown precision.
+    """
+
+    def __init__(self, precision: str = "float32") -> None:
         import cupy
 
-        self._cupy = cupy
+        if precision not in _MATH_MODES:
+            raise ConfigError(f"precision: expected one of {', '.join(_MATH_MODES)}, found {precision!r}")
+        self._cupy, self._mode = cupy, _MATH_MODES[precision]
         _library()  # where there is none, that is to be noticed before anything is computed
-        self._blas: Blas | None = None
-        self._apart: Any = None
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Any:
         return self._cupy.empty(shape, dtype=dtype)
@@ -65,62 +77,152 @@ class CupyDevice:
         self, dtype: str, turned: tuple[bool, bool], sizes: tuple[int, int, int],
         a: tuple[int, int], b: tuple[int, int], c: tuple[int, int],
     ) -> None:  # fmt: skip
-        if self._blas is None:
-            self._blas = Blas(self._cupy.empty(_WORKSPACE, dtype="uint8"))
-        self._blas.gemm(self._cupy.cuda.get_current_stream().ptr, dtype, turned, sizes, a, b, c)
+        stream = self._cupy.cuda.get_current_stream()
+        blas_of(self._cupy).gemm(stream, self._mode, dtype, turned, sizes, a, b, c)
 
     def capture(self, run: Callable[[], None]) -> Callable[[], None]:
-        if self._apart is None:  # the default stream cannot be captured
-            self._apart = self._cupy.cuda.Stream(non_blocking=True)
-        with self._apart:
-            self._apart.begin_capture()
-            try:
-                run()
-            finally:
-                graph = self._apart.end_capture()
-        return graph.launch  # on the stream that is current then
+        blas = blas_of(self._cupy)  # now: neither handle nor workspace can be made while a stream captures
+        graph = blas.captured(run)
+
+        def launch() -> None:
+            # The workspace is the device's, so graphs take turns with each other and with other products.
+            stream = self._cupy.cuda.get_current_stream()
+            with blas.lock:
+                blas.follow(stream)
+                graph.launch(stream)
+
+        return launch
+
+    def mark(self) -> Callable[[], None]:
+        event = self._cupy.cuda.Event(block=True, disable_timing=True)  # who waits leaves the core to others
+        event.record()
+        return event.synchronize
 
 
 class Blas:
-    """A handle of cuBLAS with a workspace that lives as long as it does."""
+    """The handle of cuBLAS for a device, with its workspace: for all programs, and never destroyed.
 
-    def __init__(self, workspace: Any):
-        self._workspace = workspace
+    Products write to the workspace, so two of them must not run at the same time. What is given to one stream
+    runs in order, graphs that were captured with the same workspace too. Where products, or such graphs, come
+    in another stream than the last ones, that stream waits for the other (`follow`); threads take turns by
+    the lock.
+
+    Attributes:
+        apart: the stream that captures; nothing else is ever given to it. (The default one cannot.)
+        lock: held while something is given to the device that uses the workspace.
+    """
+
+    def __init__(self, cupy: Any, workspace: Any):
+        self._cupy, self._workspace = cupy, workspace
         self._library = _library()
         self._handle = ctypes.c_void_p()
-        self._stream: int | None = None
         self._call("cublasCreate_v2", ctypes.byref(self._handle))
-        end = weakref.finalize(self, self._library.cublasDestroy_v2, self._handle)
-        end.atexit = False  # the driver may be gone by then
-        if int(os.environ.get("CUPY_TF32", "0")) > 0:
-            self._call("cublasSetMathMode", self._handle, _TF32)
+        self._stream: int | None = None  # of the handle
+        self._mode = _MATH_MODES["float32"]
+        self._last: Any = None  # the stream in which the workspace was used last
+        self.apart = cupy.cuda.Stream(non_blocking=True)
+        self.lock = threading.RLock()
 
     def gemm(
-        self, stream: int, dtype: str, turned: tuple[bool, bool], sizes: tuple[int, int, int],
+        self, stream: Any, mode: int, dtype: str, turned: tuple[bool, bool], sizes: tuple[int, int, int],
         a: tuple[int, int], b: tuple[int, int], c: tuple[int, int],
     ) -> None:  # fmt: skip
-        """Compute a product in a stream, as `Device.gemm` says."""
+        """Compute a product in a stream, in a math mode of cuBLAS; else as `Device.gemm` says."""
+        real = _REAL[dtype]
+        one, zero = ctypes.byref(real(1)), ctypes.byref(real(0))
+        (at_a, lead_a), (at_b, lead_b), (at_c, lead_c) = ((ctypes.c_void_p(x), lead) for x, lead in (a, b, c))
+        with self.lock:
+            if stream.ptr != self.apart.ptr:  # what is captured is not done now
+                self.follow(stream)
+            self._set(stream.ptr, mode)
+            self._call(
+                _GEMM[dtype], self._handle, *map(int, turned), *sizes,
+                one, at_a, lead_a, at_b, lead_b, zero, at_c, lead_c,
+            )  # fmt: skip
+
+    def follow(self, stream: Any) -> None:
+        """Have a stream wait for the one in which the workspace was used last; it is used in this one now."""
+        if self._last is not None and self._last.ptr != stream.ptr:
+            event = self._cupy.cuda.Event(disable_timing=True)
+            event.record(self._last)
+            stream.wait_event(event)
+        self._last = stream
+
+    def captured(self, run: Callable[[], None]) -> Any:
+        """Return the graph of what ``run`` gives to the device."""
+        with self.lock, _nothing_else(self._cupy), self.apart:
+            self.apart.begin_capture()
+            try:
+                run()
+            except BaseException:
+                with contextlib.suppress(Exception):  # that the capture is lost; why says the other error
+                    self.apart.end_capture()
+                raise
+            return self.apart.end_capture()
+
+    def _set(self, stream: int, mode: int) -> None:
         if stream != self._stream:
             self._call("cublasSetStream_v2", self._handle, ctypes.c_void_p(stream))
             # A new stream takes the workspace away.
             memory, size = ctypes.c_void_p(self._workspace.data.ptr), ctypes.c_size_t(_WORKSPACE)
             self._call("cublasSetWorkspace_v2", self._handle, memory, size)
             self._stream = stream
-        real = _REAL[dtype]
-        one, zero = ctypes.byref(real(1)), ctypes.byref(real(0))
-        (at_a, lead_a), (at_b, lead_b), (at_c, lead_c) = ((ctypes.c_void_p(x), lead) for x, lead in (a, b, c))
-        self._call(
-            _GEMM[dtype], self._handle, *map(int, turned), *sizes,
-            one, at_a, lead_a, at_b, lead_b, zero, at_c, lead_c,
-        )  # fmt: skip
+        if mode != self._mode:
+            self._call("cublasSetMathMode", self._handle, mode)
+            self._mode = mode
 
     def _call(self, name: str, *arguments: Any) -> None:
         status = getattr(self._library, name)(*arguments)
+        if status == _NO_MEMORY:
+            raise MemoryError(f"cuBLAS: {name} found no memory on the device")
         if status:
             raise BackendError(
                 f"cuBLAS: expected {name} to succeed, found status {status}; free memory on the device, or "
                 "train with compile='off'"
             )
+
+
+_handles: dict[int, Blas] = {}
+_making = threading.Lock()
+_capturing = threading.Lock()
+
+
+def blas_of(cupy: Any) -> Blas:
+    """Return the handle for the current device; the first call makes it."""
+    device = cupy.cuda.runtime.getDevice()
+    known = _handles.get(device)
+    if known is None:
+        with _making:
+            known = _handles.get(device)
+            if known is None:
+                known = _handles[device] = Blas(cupy, cupy.empty(_WORKSPACE, dtype="uint8"))
+    return known
+
+
+@contextlib.contextmanager
+def _nothing_else(cupy: Any) -> Iterator[None]:
+    """Keep from a capture what would break it, or what a graph must not depend on.
+
+    Memory is refused: what a graph uses has to live as long as it does, so it is all allocated before, by the
+    program that the graph is of; with memory of a pool, others would get it after the capture. The garbage
+    collector is off: what it finds may be modules, streams or handles of others, and their ends wait for the
+    device. One capture at a time, for the collector is everybody's.
+    """
+    with _capturing, cupy.cuda.using_allocator(_refuse_memory):
+        collecting = gc.isenabled()
+        gc.disable()
+        try:
+            yield
+        finally:
+            if collecting:
+                gc.enable()
+
+
+def _refuse_memory(size: int) -> Any:
+    raise BackendError(
+        f"CUDA graph: expected steps that allocate nothing, found one that asks for {size} bytes while it is "
+        "captured; give it memory beforehand"
+    )
 
 
 @functools.cache

@@ -55,3 +55,6 @@ class Device(Protocol):
 
     def capture(self, run: Callable[[], None]) -> Callable[[], None]:
         """Return the kernels and products that ``run`` gives to the device, without doing them, as one."""
+
+    def mark(self) -> Callable[[], None]:
+        """Return a function that waits until the device has done all that it was given so far."""

@@ -1,14 +1,16 @@
 """Many steps of a program as launches of one CUDA graph.
 
 A graph has its addresses in it, so state and rows lie in the program's own memory. What changes from call
-to call, where the sequences and the results are, is in a *table* on the device, and so is the number of the
-step. At the end of each step one small kernel, the *turn*, puts the results of the step in their rows,
-counts up, and fetches the next row of each sequence. Steps follow each other without the host.
+to call, where the constants, the sequences and the results are, is in a *table* on the device, and so is the
+number of the step: kernels read it there. At the end of each step one small kernel, the *turn*, puts the
+results of the step in their rows, counts up, and fetches the next row of each sequence. Steps follow each
+other without the host.
 """
 
 from __future__ import annotations
 
 import logging
+from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -19,6 +21,7 @@ from xpnet.program.lowerings.cupy.lowering import Runner, Step, default_device, 
 from xpnet.program.lowerings.cupy.moves import copy_kernel
 from xpnet.program.lowerings.cupy.places import ARENA, Place, Places
 from xpnet.program.lowerings.cupy.plan import Plan
+from xpnet.program.lowerings.cupy.products import Product
 from xpnet.program.program import Program, Ref
 
 __all__ = ["GraphLoop", "lower_loop"]
@@ -27,6 +30,8 @@ _log = logging.getLogger("xpnet")
 
 _THREADS = 256
 _SMALL = 4096  # entries up to which one block copies a row
+_GRAPHS = 4  # that are kept, as the memory of the rows of one fit is often that of the one before the last
+_ATTEMPTS = 3  # to make a graph, as what another thread does may break it
 
 
 def lower_loop(program: Program, carry: int, constants: int, device: Device | None = None) -> GraphLoop:
@@ -50,12 +55,14 @@ def lower_loop(program: Program, carry: int, constants: int, device: Device | No
 class GraphLoop:
     """A loop over the steps of a program; for one thread and one stream at a time.
 
-    Its first step, and all of them if the array library has to do a part, run kernel by kernel.
+    Its first step of all runs kernel by kernel, which loads what is loaded when it is first used; so do all
+    steps if the array library has to do a part.
 
     Attributes:
         source: the generated code.
         calls: names of the operations that the array library does.
-        captures: how often a graph was made: once for each place of the constants.
+        captures: how often a graph was made: once, and anew for other addresses of constants that are factors
+            of matrix products, as in steps on all rows.
     """
 
     def __init__(self, program: Program, carry: int, constants: int, device: Device):
@@ -66,18 +73,24 @@ class GraphLoop:
         inside = {*inputs[:carry], *inputs[self._fixed :], *(layout.outputs - layout.donated.keys())}
         self._places = places = Places(plan.on_host, layout, plan.memory, device, inside)
         self._state = [places(Ref(n)) for n in inputs[:carry]]
-        self._results, kept = _results(plan, places, carry)
         rows = [places(Ref(n)) for n in inputs[self._fixed :]]
-        self._table = places.own((2 + len(rows) + len(self._results),), "int64")
+        moving = len(rows) + len(plan.program.outputs) - carry
+        self._table = places.own((2 + moving + constants,), "int64")
+        slots = {n: 2 + moving + i for i, n in enumerate(inputs[carry : self._fixed])}
+        places.list_addresses(self._table, slots)
+        self._results, kept = _results(plan, places, carry)
         turning = _Turn(self._table, rows, self._results)
         steps: list[Step] = [*turning.fetched(), *steps_of(plan, places)]
         steps += [*kept, *_carried(plan, places, carry), *turning.stored()]
+        factors = {p.root for step in steps if isinstance(step, Product) for p in step.places if p.listed}
+        self._factors = [n for n in inputs[carry : self._fixed] if n in factors]
         self._start, self._turn = turning.start(), turning.turn()
         self._runner = Runner([*steps, self._turn], places, device, [self._start])
         self.source, self.calls = self._runner.source, self._runner.calls
-        self.captures = 0
-        self._graph: Callable[[], None] | None = None
-        self._places_of_constants: dict[int, int] = {}
+        self.captures = self._failures = 0
+        self._warm = False
+        self._graphs: OrderedDict[tuple[int, ...], Callable[[], None]] = OrderedDict()
+        self._ends: deque[Callable[[], None]] = deque()
 
     def __call__(
         self,
@@ -97,12 +110,13 @@ class GraphLoop:
             mine[...] = x
         fixed = given[self._carried : self._fixed]
         arrays = dict(zip(self._program.inputs[self._carried : self._fixed], fixed, strict=True))
-        moving = [device.address(x) for x in (*given[self._fixed :], *results)]
+        listed = [device.address(x) for x in (*given[self._fixed :], *results, *fixed)]
         table = device.address(runner.array(self._table, {}))
-        runner.launch(self._start, [table, count, *moving])
+        self._wait_for_the_call_before_the_last()
+        runner.launch(self._start, [table, count, *listed])
         runner.launch(self._turn, [runner.address(place) for place in self._turn.places])
-        for _ in range(self._first_steps(arrays, count), count):
-            self._graph()  # type: ignore[misc]
+        self._take(arrays, count)
+        self._ends.append(device.mark())
         ends = given[: self._carried]
         if not donate:
             ends = [device.empty(place.shape, place.dtype) for place in self._state]
@@ -110,30 +124,43 @@ class GraphLoop:
             end[...] = mine
         return ends, results
 
-    def _first_steps(self, arrays: dict[int, Any], count: int) -> int:
-        """Do the steps for which there is no graph yet; return how many they are."""
-        places = {n: self._device.address(x) for n, x in arrays.items()}
-        if self._graph is not None and places == self._places_of_constants:
-            return 0
-        if self.calls:
-            for _ in range(count):
-                self._runner.run(dict(arrays))
-            return count
-        if count:
-            self._runner.run(arrays)  # what is done the first time, such as loading, is not captured
-        if count > 1:
-            self._capture(arrays, places)
-        return min(count, 1)
+    def _wait_for_the_call_before_the_last(self) -> None:
+        """Let the host be no more than two calls ahead, for it hears Ctrl-C only when it does not wait.
 
-    def _capture(self, arrays: dict[int, Any], places: dict[int, int]) -> None:
-        """Make the graph of a step; where that fails, steps go on kernel by kernel."""
+        The device has the last call to do meanwhile, so it does not wait.
+        """
+        if len(self._ends) > 1:
+            self._ends.popleft()()
+
+    def _take(self, arrays: dict[int, Any], count: int) -> None:
+        """Do ``count`` steps."""
+        addresses = tuple(self._device.address(arrays[n]) for n in self._factors)
+        graph = self._graphs.get(addresses)
+        if graph is None and count and not self._warm:
+            self._runner.run(dict(arrays))
+            self._warm, count = True, count - 1
+        if graph is None and count and not self.calls and self._failures < _ATTEMPTS:
+            graph = self._captured(arrays, addresses)
+        for _ in range(count):
+            if graph is None:
+                self._runner.run(dict(arrays))
+            else:
+                graph()
+
+    def _captured(self, arrays: dict[int, Any], addresses: tuple[int, ...]) -> Callable[[], None] | None:
+        """Return the graph of a step; None where that fails, which the next call may do better."""
         try:
-            self._graph = self._device.capture(lambda: self._runner.run(dict(arrays)))
+            graph = self._device.capture(lambda: self._runner.run(dict(arrays)))
         except Exception as error:  # whatever driver and libraries come up with
-            _log.warning("steps run kernel by kernel, not as a CUDA graph: %s", error)
-            self._graph = lambda: self._runner.run(dict(arrays))
-        self._places_of_constants = places
+            self._failures += 1
+            if self._failures == 1:
+                _log.warning("steps run kernel by kernel, not as a CUDA graph: %s", error)
+            return None
         self.captures += 1
+        self._graphs[addresses] = graph
+        if len(self._graphs) > _GRAPHS:
+            self._graphs.popitem(last=False)
+        return graph
 
 
 def _results(plan: Plan, places: Places, carry: int) -> tuple[list[Place], list[Kernel]]:
@@ -145,7 +172,7 @@ def _results(plan: Plan, places: Places, carry: int) -> tuple[list[Place], list[
         passing = type(x) is Ref and plan.layout.roots.get(x.number, x.number) in state
         if passing or place.root != ARENA:
             kept = places.own(place.shape, place.dtype)
-            copies += [copy_kernel(kept, place)] if place.size else []
+            copies += [copy_kernel(kept, place).labelled("result_copy")] if place.size else []
             place = kept
         found.append(place)
     return found, copies
@@ -164,14 +191,14 @@ def _carried(plan: Plan, places: Places, count: int) -> list[Kernel]:
             first.append(copy_kernel(kept, given))
             given = kept
         then.append(copy_kernel(target, given))
-    return [*first, *then]
+    return [copy.labelled("state_copy") for copy in (*first, *then)]
 
 
 class _Turn:
     """The kernels between steps.
 
     The table holds the number of the step (-1 before the first), how many there are, and the addresses of the
-    sequences and of the results.
+    sequences, of the results, and of the constants.
     """
 
     def __init__(self, table: Place, rows: list[Place], results: list[Place]):
@@ -187,7 +214,7 @@ class _Turn:
         given = ", ".join(f"long long v{i}" for i in range(1, count))
         lines = ["table[0] = -1;", *(f"table[{i}] = v{i};" for i in range(1, count))]
         text = [f'extern "C" __global__ void NAME(long long* table, {given}) {{', *indented(lines), "}"]
-        return Kernel("\n".join(text) + "\n", (self._table,), 1, 1)
+        return Kernel("\n".join(text) + "\n", (self._table,), 1, 1, "begin_steps")
 
     def turn(self) -> Kernel:
         """Return the kernel of one block that ends a step and begins the next one."""
@@ -208,7 +235,7 @@ class _Turn:
             f"if (threadIdx.x == 0) {table}[0] = step + 1;",
             f"if (step + 1 < {table}[1]) {{", *indented(fetched), "}",
         ]  # fmt: skip
-        return arguments.kernel(lines, 1, _THREADS, _SMALL)
+        return arguments.kernel(lines, 1, _THREADS, _SMALL).labelled("next_step")
 
     def fetched(self) -> list[Kernel]:
         """Return kernels for rows that are too large for the turn."""
@@ -223,7 +250,8 @@ class _Turn:
         head = [f"const long long step = {arguments.name(self._table)}[0];"]
         blocks = blocks_for(place.size, _THREADS)
         lines = self._copied(arguments, slot, place, fetch, "", blocks)
-        return arguments.kernel([*head, *lines], blocks, _THREADS, place.size)
+        kernel = arguments.kernel([*head, *lines], blocks, _THREADS, place.size)
+        return kernel.labelled("fetch_row" if fetch else "store_result")
 
     def _copied(
         self, arguments: Arguments, slot: int, place: Place, fetch: bool, later: str, blocks: int = 1

@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from xpnet.backends import precision
+from xpnet.backends.lacking import apart
 from xpnet.errors import RecordError
 from xpnet.program.lowerings.cupy.device import Device
 from xpnet.program.lowerings.cupy.groups import write_group
@@ -38,13 +40,14 @@ class Call:
 
 
 Step = Kernel | Product | Call
+_NAMED = 4  # operations that a kernel is named for where nothing says what they are a part of
 
 
 def default_device() -> Device:
     """Return the current CUDA device."""
     from xpnet.program.lowerings.cupy.cuda import CupyDevice
 
-    return CupyDevice()
+    return CupyDevice(precision.current())
 
 
 def lower(
@@ -77,7 +80,8 @@ class CudaProgram:
         self._places = Places(plan.on_host, plan.layout, plan.memory, device)
         steps = steps_of(plan, self._places)
         for position, given in plan.layout.copied.items():
-            steps.append(copy_kernel(self._places(Ref(given)), self._places(plan.program.outputs[position])))
+            copy = copy_kernel(self._places(Ref(given)), self._places(plan.program.outputs[position]))
+            steps.append(copy.labelled("result_copy"))
         self._runner = Runner(steps, self._places, device)
         self.source, self.calls = self._runner.source, self._runner.calls
         self.kernels = [step for step in steps if isinstance(step, Kernel)]
@@ -109,22 +113,35 @@ def refuse_others(arrays: Any, values: Sequence[Value], rows: Sequence[tuple[int
 def steps_of(plan: Plan, places: Places) -> list[Step]:
     """Return what is to be done, in order."""
     steps: list[Step] = []
+    made: Sequence[Step]
     values = plan.program.values
     for operation in plan.program.operations:
         empty = not any(values[n].size for n in operation.results)
         if empty or operation.results[0] in plan.layout.views:
             continue
         if isinstance(operation, Group):
-            steps.append(write_group(operation, values, places))
+            made = [write_group(operation, values, places)]
         elif is_product(operation, values):
-            steps += _product(operation, places)
+            made = _product(operation, places)
         elif is_gather(operation, values):
-            steps.append(gather_kernel(operation, places))
+            made = [gather_kernel(operation, places)]
         elif plan.is_written(operation):
-            steps += copies_of(operation, places)
+            made = copies_of(operation, places)
         else:
-            steps.append(Call(operation, {n: places(Ref(n)) for n in operation.reads()}))
+            made = [Call(operation, {n: places(Ref(n)) for n in operation.reads()})]
+        label = _label(operation)
+        steps += [step.labelled(label) if isinstance(step, Kernel) else step for step in made]
     return steps
+
+
+def _label(operation: Operation) -> str:
+    """Return what the kernels of an operation compute."""
+    if isinstance(operation, Group):
+        names = [member.name for member in operation.members]
+        return operation.scope or "_".join(
+            ["compute", *names[:_NAMED], *(["more"] if names[_NAMED:] else [])]
+        )
+    return f"{operation.scope}_{'gather' if operation.name == 'take' else 'copy'}"
 
 
 def _product(operation: Operation, places: Places) -> list[Step]:
@@ -200,7 +217,8 @@ class Runner:
         given = {n: self.array(place, arrays) for n, place in step.places.items()}
         out = operation.function(*_read(operation.operands, given), **operation.options)
         parts = out if operation.many else (out,)
-        return {n: self._device.contiguous(x) for n, x in zip(operation.results, parts, strict=True)}
+        found = (apart(self._device.contiguous(x), *given.values()) for x in parts)
+        return dict(zip(operation.results, found, strict=True))
 
 
 def _read(tree: Any, values: dict[int, Any]) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from xpnet.program.lowerings.cupy.elements import TYPES
@@ -107,7 +108,7 @@ def copies_of(operation: Operation, places: Places) -> list[Kernel]:
                 shape, strides = list(source.shape), list(source.strides)
                 shape.insert(axis, 1)
                 strides.insert(axis, 0)
-                source = Place(source.root, source.offset, source.dtype, tuple(shape), tuple(strides))
+                source = dataclasses.replace(source, shape=tuple(shape), strides=tuple(strides))
             size = source.shape[axis]
             pairs.append((whole.part(axis, start, size), source))
             start += size

@@ -33,6 +33,8 @@ class Place:
         dtype: of the entries.
         shape: of the array.
         strides: counted in entries.
+        listed: where kernels read the root's address when they run: a table on the device, and its slot;
+            None: they are given the address.
     """
 
     root: int
@@ -40,6 +42,7 @@ class Place:
     dtype: str
     shape: tuple[int, ...]
     strides: tuple[int, ...]
+    listed: tuple[Place, int] | None = None
 
     def along(self, goes: tuple[int, ...]) -> tuple[int, ...]:
         """Return the strides with which a loop over ``goes``, without its ones, walks through this array."""
@@ -97,6 +100,7 @@ class Places:
         self._arrays = looks(program, layout)
         self._known: dict[int, tuple[Any, Place]] = {}
         self._numbers: dict[int, tuple[Any, Any]] = {}
+        self._listed: dict[int, tuple[Place, int]] = {}
         self.constants: dict[int, Any] = {}
 
     def _reserved(self, size: int) -> int:
@@ -118,7 +122,11 @@ class Places:
             root, offset = ARENA, offset + self._own[root]
         elif root in self._planned.slot_of:
             root, offset = ARENA, offset + self._offsets[self._planned.slot_of[root]]
-        return Place(root, offset, array.dtype.name, array.shape, strides)
+        return Place(root, offset, array.dtype.name, array.shape, strides, self._listed.get(root))
+
+    def list_addresses(self, table: Place, slots: dict[int, int]) -> None:
+        """Have the addresses of these inputs be read from a table: from its slots, by the inputs' numbers."""
+        self._listed = {n: (table, slot) for n, slot in slots.items()}
 
     def _constant(self, x: Any) -> Place:
         if id(x) not in self._known:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from xpnet.backends import lacking
 from xpnet.program.lowerings.numpy import blocks
 from xpnet.program.lowerings.numpy.calls import Names, Texts, written
 from xpnet.program.lowerings.numpy.layout import Layout, laid_out
@@ -101,8 +102,17 @@ class Writer(Texts):
             else:
                 self.lines += written(operation, self)
         else:
-            made_here = ", ".join(f"v{n}" for n in operation.results) + ("," if operation.many else "")
-            self.lines.append(f"{made_here} = {self._called(operation)}")
+            self._write_call(operation)
+
+    def _write_call(self, operation: Operation) -> None:
+        """Add the line that calls an operation's function, whose results get memory of their own."""
+        made, call = ", ".join(f"v{n}" for n in operation.results), self._called(operation)
+        given = ", ".join(self.text(Ref(n)) for n in dict.fromkeys(operation.reads()))
+        apart = self.names.called("apart", lacking.apart)
+        if operation.many:
+            self.lines.append(f"{made}, = [{apart}(x, {given}) for x in {call}]")
+        else:
+            self.lines.append(f"{made} = {apart}({call}, {given})")
 
     def write_view(self, operation: Operation) -> None:
         """Add the line that makes a view, if it is not made beforehand."""
