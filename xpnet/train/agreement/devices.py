@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Sequence
 from typing import Any
 
-import xpnet
 from xpnet import backends, checks
 from xpnet.backends import Backend, probe
 from xpnet.errors import BackendError, ConfigError
@@ -88,7 +88,8 @@ def parity(
         compared = Comparison(case, reference)
         for home, mode in [(reference, "auto"), *((home, mode) for home in others for mode in _MODES)]:
             rows += compared.rows_of(home, mode, [d for d in known[home.spec] if d in known[reference.spec]])
-    versions = {"xpnet": xpnet.__version__} | {home.name: probe(home.name).version for home in homes}
+    package = sys.modules["xpnet"].__version__  # not imported: it is above all floors
+    versions = {"xpnet": package} | {home.name: probe(home.name).version for home in homes}
     return ParityReport(
         reference.spec, tuple(home.spec for home in homes), versions, steps, tuple(rows), tuple(notes),
         round(time.perf_counter() - begun, 3),

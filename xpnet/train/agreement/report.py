@@ -94,8 +94,8 @@ class ParityReport:
     @property
     def differing(self) -> list[ParityRow]:
         """The rows that differ, in the order in which a training comes to them."""
-        order = {check: number for number, check in enumerate(CHECKS)}
-        return sorted((r for r in self.rows if r.verdict == "differ"), key=lambda r: order[r.check])
+        found = [row for row in self.rows if row.verdict == "differ"]
+        return sorted(found, key=lambda row: CHECKS.index(row.check))
 
     def to_dict(self) -> dict[str, Any]:
         """Return all of it as plain JSON data."""
@@ -103,7 +103,9 @@ class ParityReport:
         return {"agree": self.agree, **dataclasses.asdict(self), "rows": rows}
 
     def __str__(self) -> str:
-        lines = [("device", "dtype", "check", "arrays", "difference", "tolerance", "verdict")]
+        lines: list[tuple[str, ...]] = [
+            ("device", "dtype", "check", "arrays", "difference", "tolerance", "verdict")
+        ]
         lines += [_summed_up(group) for group in _grouped(self.rows)]
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         aligned = (str.ljust, str.ljust, str.ljust, str.rjust, str.rjust, str.rjust, str.ljust)
@@ -133,14 +135,12 @@ class ParityReport:
 
 def _grouped(rows: Iterable[ParityRow]) -> Iterable[list[ParityRow]]:
     """Yield rows of the same device, dtype and check, in that order."""
-    order = {check: number for number, check in enumerate(CHECKS)}
-    devices = {device: number for number, device in enumerate(dict.fromkeys(row.device for row in rows))}
-    dtypes = ("integers", "float32", "float64")
+    devices, dtypes = [row.device for row in rows], ("integers", "float32", "float64")
 
-    def key(row: ParityRow) -> tuple[int, int, int]:
-        return devices[row.device], dtypes.index(row.dtype), order[row.check]
+    def place(row: ParityRow) -> tuple[int, int, int]:
+        return devices.index(row.device), dtypes.index(row.dtype), CHECKS.index(row.check)
 
-    for _, group in itertools.groupby(sorted(rows, key=key), key):
+    for _, group in itertools.groupby(sorted(rows, key=place), place):
         yield list(group)
 
 
