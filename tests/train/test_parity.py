@@ -24,14 +24,7 @@ SQUARE = nn.Sequential(nn.Dense(8), nn.Tanh(), nn.Dense(8), nn.Dropout(0.3), nn.
 
 def compare(devices=("numpy", STRICT), **options):
     """Compare a small network of float64 numbers, whose middle layer is square."""
-    settings = {
-        "trainer": make(model=SQUARE),
-        "X": X,
-        "y": Y,
-        "batch_size": 9,
-        "steps": 6,
-        "dtype": "float64",
-    }
+    settings = {"trainer": make(model=SQUARE), "X": X, "y": Y, "batch_size": 9, "steps": 6, "dtype": "float64"}
     return parity(devices, **(settings | options))
 
 
@@ -61,17 +54,13 @@ def test_every_loss_is_in_one_network_and_has_targets():
     for network in NETWORKS:
         for loss in network.losses:
             trainer = network.trainer(loss)
-            trainer.fit(
-                np.zeros((500, 64)), digits_targets(loss), epochs=1
-            )  # refuses targets that do not fit
+            trainer.fit(np.zeros((500, 64)), digits_targets(loss), epochs=1)  # refuses targets that do not fit
 
 
 def test_every_layer_that_trains_is_in_one_network():
     used = {type(layer).__name__ for network in NETWORKS for layer in network.model.layers}
     # below Sign nothing learns, as its slope is 0; Sequential is what holds the layers
-    assert used | {"Sign", "Sequential"} == {
-        n for n, kind in LAYERS.items() if kind.__module__.startswith("xpnet")
-    }
+    assert used | {"Sign", "Sequential"} == {n for n, kind in LAYERS.items() if kind.__module__.startswith("xpnet")}
 
 
 # ---------------------------------------------------------------- what is found where a device errs
