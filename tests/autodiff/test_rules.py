@@ -83,6 +83,8 @@ def test_values_and_cotangents_are_the_same_on_every_backend(case: Case, backend
     for name in (backend.name, backend.spec):
         if name in case.lacking:
             pytest.skip(f"{name}: {case.lacking[name]}")
+    if backend.name == "jax" and case is not next(c for c in CASES if c.rule == case.rule):
+        pytest.skip("jax: one case of each rule, for it compiles each for long")
     want, want_pulled, want_pushed = _numpy_results(case, dtype)
     args = [backend.asarray(x, dtype=dtype) for x in case.args]
     constants = [backend.asarray(x) for x in case.constants]
@@ -122,7 +124,7 @@ def _second_order(case: Case, args: Any, constants: Any, u: Any, tangents: Any) 
 
 @pytest.mark.parametrize(
     "backend",
-    ["array_api_strict:device1", "array_api_strict:no_float64", "torch:cpu", "cupy:0"],
+    ["array_api_strict:no_float64", "torch:cpu", "cupy:0"],
     indirect=True,
 )
 @every_case

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -131,9 +133,38 @@ def test_shared_memory_barriers_and_launch_bounds() -> None:
     refused(lambda: reversing((1,), (65,), (x,), shared_mem=256), "cudaErrorLaunchOutOfResources")
 
 
+def test_a_missing_barrier_shows() -> None:
+    """Neither what other blocks have left in shared memory nor the order of threads hides it."""
+    x = cupy.zeros(128, "float32")
+    racing = kernel("__shared__ float s[64]; s[threadIdx.x] = 1; x[threadIdx.x] = s[63 - threadIdx.x];")
+    for _ in range(3):
+        racing((2,), (64,), (x,))
+        assert np.isnan(x.get()).any()
+
+
 def test_threads_that_wait_in_vain_fail() -> None:
     waiting = kernel("if (threadIdx.x == 40) __syncwarp(); __syncthreads();")
     refused(lambda: waiting((1,), (64,), (cupy.zeros(1, "float32"),)), "cudaErrorLaunchFailure")
+
+
+@pytest.mark.parametrize("parameters", ["float* x", "long long x"])
+def test_addresses_of_the_host_are_refused(parameters: str) -> None:
+    on_host = np.zeros(100_000, "float32")
+    taking = kernel("", parameters)
+    refused(lambda: taking((1,), (1,), (np.int64(on_host.ctypes.data),)), "cudaErrorIllegalAddress")
+    on_device = cupy.zeros(3)
+    taking((1,), (1,), (np.int64(on_device.data.ptr),))
+    taking((1,), (1,), (np.int64(0),))
+
+
+@pytest.mark.parametrize("size", [100, 128])
+def test_writing_past_the_end_of_an_array_fails_even_within_its_memory(size: int) -> None:
+    x = cupy.empty(size, "float32")[3:]
+    filling = kernel("x[threadIdx.x] = 0;")
+    filling((1,), (size - 3,), (x,))
+    if size % 128:  # else it is the page behind the array, and the end of the process
+        refused(lambda: filling((1,), (size - 2,), (x,)), "cudaErrorIllegalAddress")
+        filling((1,), (size - 3,), (x,))
 
 
 # ---- capture
@@ -150,6 +181,49 @@ def test_a_graph_works_when_it_is_launched() -> None:
         graph.launch()
         graph.launch()
         assert x.get().tolist() == [2] * 5
+
+
+def captured(work: Callable[[], Any]) -> Any:
+    stream = cupy.cuda.Stream(non_blocking=True)
+    with stream:
+        stream.begin_capture()
+        work()
+        return stream.end_capture()
+
+
+def test_a_graph_whose_arrays_have_been_freed_fails() -> None:
+    x, given = cupy.zeros(1000), [cupy.ones(1000)]
+    add = cupy.ElementwiseKernel("float64 y", "float64 x", "x += y")
+    add(given[0], x)
+    graph = captured(lambda: add(given[0], x))
+    graph.launch()
+    place = given[0].data.ptr
+    given.clear()
+    refused(graph.launch, "cudaErrorIllegalAddress")
+    other = cupy.zeros(1000)  # takes its place
+    assert other.data.ptr == place
+    refused(graph.launch, "cudaErrorIllegalAddress")
+
+
+def test_a_graph_with_an_array_that_lived_only_while_it_was_captured_fails() -> None:
+    x = cupy.zeros(1000)
+    x += x + 1
+
+    def work() -> None:
+        x[...] += x + 1
+
+    refused(captured(work).launch, "cudaErrorIllegalAddress")
+
+
+def test_a_graph_whose_kernel_has_been_unloaded_fails() -> None:
+    x = cupy.zeros(3)
+    add = [kernel("x[0] += 1;", "double* x")]
+    add[0]((1,), (1,), (x,))
+    graph = captured(lambda: add[0]((1,), (1,), (x,)))
+    add.clear()
+    cupy.clear_memo()  # CuPy keeps what it has compiled
+    gc.collect()
+    refused(graph.launch, "cudaErrorInvalidResourceHandle")
 
 
 @pytest.mark.parametrize(
@@ -175,6 +249,26 @@ def test_fresh_memory_is_no_number() -> None:
     runtime.free(fresh)
 
 
+def test_memory_that_the_pool_gives_again_is_no_number() -> None:
+    x = cupy.zeros(1000)
+    place = x.data.ptr
+    del x
+    again = cupy.empty(1000)
+    assert again.data.ptr == place
+    assert np.isnan(again.get()).all()
+
+
+def test_arrays_of_other_threads_are_known() -> None:
+    made: list[Any] = []
+    thread = threading.Thread(target=lambda: made.append(cupy.zeros(1000)))
+    thread.start()
+    thread.join()
+    graph = captured(lambda: made[0].fill(1))
+    graph.launch()
+    made.clear()
+    refused(graph.launch, "cudaErrorIllegalAddress")
+
+
 def test_memory_has_an_end() -> None:
     refused(lambda: runtime.malloc(1 << 50), "cudaErrorMemoryAllocation")
 
@@ -196,3 +290,10 @@ k((1,), (1,), (x,))
 def test_what_is_not_here_fails_even_where_cupy_ignores_the_status_of_a_launch() -> None:
     refused(lambda: runtime.deviceGetDefaultMemPool(0), "cudaErrorNotSupported")
     refused(lambda: cupy.random.default_rng(0).random(3).get(), "cudaErrorNotSupported")
+
+
+@pytest.mark.skipif("CUDA_ON_CPU_NVRTC" not in os.environ, reason="NVIDIA's compiler is not installed")
+def test_what_nvrtc_refuses_is_refused() -> None:
+    """Functions of g++'s own, say."""
+    with pytest.raises(cupy.cuda.compiler.CompileException, match="NVRTC: "):
+        kernel("double y = __builtin_sin(x[0]); x[0] = y;")((1,), (1,), (cupy.zeros(1, "float32"),))

@@ -63,10 +63,11 @@ def test_known_minima(name: str, method: str, options: dict[str, Any]) -> None:
 
 
 SCIPY = {"bfgs": "BFGS", "l-bfgs": "L-BFGS-B", "cg": "CG"}
+LARGE = ["rosenbrock 100", "rosenbrock 1000", "logistic"]
 
 
 @pytest.mark.parametrize("method", SCIPY)
-@pytest.mark.parametrize("name", [*PROBLEMS, "rosenbrock 100", "rosenbrock 1000", "logistic"])
+@pytest.mark.parametrize("name", [*PROBLEMS, *(pytest.param(n, marks=pytest.mark.full) for n in LARGE)])
 def test_no_more_evaluations_than_scipy(name: str, method: str) -> None:
     scipy = pytest.importorskip("scipy.optimize")
     if name == "rosenbrock 1000" and method == "bfgs":

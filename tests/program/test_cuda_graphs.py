@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from tests.support import host
+from xpnet import Trainer, nn
 from xpnet.backends import array_namespace
 from xpnet.backends import backend as open_backend
 from xpnet.errors import BackendError, ConfigError
@@ -143,7 +144,7 @@ def test_a_capture_that_fails_says_why_and_is_tried_again(
 ) -> None:
     call, said = {
         "an error": (_raise, "a call that fails"),
-        "waiting": (lambda: cupy.cuda.Device().synchronize(), "cudaErrorStreamCapture"),
+        "waiting": (lambda: cupy.cuda.Device().synchronize(), "cudaErrorStreamCaptureUnsupported"),
         "memory": (lambda: cupy.empty(5), "asks for 40 bytes"),
         "an interruption": (lambda: signal.raise_signal(signal.SIGINT), ""),
     }[what]
@@ -314,3 +315,21 @@ def test_the_host_is_no_more_than_two_calls_ahead(cupy: Any, monkeypatch: pytest
     for call in range(5):
         loop(*given)
         assert (len(marked), waited) == (call + 1, list(range(call - 1)))
+
+
+# --- trainers -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [None, 200])
+def test_all_steps_of_a_trainer_but_the_first_are_graph_launches(size: int | None, cupy: Any) -> None:
+    """In three fits, each of which copies its rows anew; the ragged last batch has a graph of its own."""
+    draw = np.random.default_rng(0)
+    X, y = draw.normal(size=(1020, 40)), draw.integers(3, size=1020)
+    trainer = Trainer(nn.MLP([5], 3), "softmax_cross_entropy", backend="cuda", progress=False)
+    before = _graph_launches()
+    for epochs in (3, 6, 9):
+        trainer.fit(X + epochs, y, epochs=epochs, batch_size=size)
+    loops = [loop for _, loop in trainer._steps._loops.values()]
+    captures = [runner.captures for loop in loops for runner in loop._runners.values()]
+    assert _graph_launches() - before == trainer.step - len(loops)
+    assert captures == [1] * len(loops)

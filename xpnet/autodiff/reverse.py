@@ -8,6 +8,7 @@ from typing import Any
 from xpnet.autodiff.arguments import explain_arguments, explain_mixture
 from xpnet.autodiff.namespaces import namespace
 from xpnet.autodiff.rules import RULES, Rule
+from xpnet.autodiff.scopes import current_scope, enter_way_back, scope
 from xpnet.autodiff.tracer import Trace, Tracer, like, lowered
 from xpnet.backends.lacking import add_at, extended
 
@@ -76,6 +77,10 @@ class ReverseTrace(Trace):
         Walks the tape backwards once; each entry hands its cotangent on to its parents (version 2 of note
         003). None stands for a cotangent of zero.
         """
+        with scope(current_scope()):
+            return self._walk_back(seeds, wanted)
+
+    def _walk_back(self, seeds: dict[int, Any], wanted: list[int]) -> list[Any]:
         cotangents: list[Any] = [None] * len(self.tape)
         for number, g in seeds.items():
             cotangents[number] = g
@@ -98,6 +103,8 @@ class ReverseTrace(Trace):
                 siblings[values] = g
                 continue
             xp = self.pull_space(g, out)
+            if xp is self.rule_space:
+                enter_way_back(out)
             for position, parent in enumerate(parents):
                 if parent >= 0:
                     if rule is _GETITEM and xp is self.xp:

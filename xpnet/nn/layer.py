@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from xpnet import backends, rng
 from xpnet.autodiff.functions import unpack
+from xpnet.autodiff.scopes import scope, snake_case
 from xpnet.containers import map_leaves
 from xpnet.errors import ConfigError, suggest
 from xpnet.parameters import Layout, Parameters
 
-__all__ = ["LAYERS", "Layer", "Shape", "Variables", "from_config"]
+__all__ = ["LAYERS", "Layer", "Shape", "Variables", "apply_layer", "from_config"]
 
 Shape = tuple[int, ...]
 
@@ -113,7 +115,7 @@ class Layer:
         tree = params.layout.tree(unpack(params.flat, params.layout))
         if isinstance(key, int):
             key = rng.key(key)
-        y, state = self.forward(tree, state, x, training=training, key=key)
+        y, state = apply_layer(self, tree, state, x, training=training, key=key)
         return (y, state) if training else y
 
     def to_config(self) -> dict[str, Any]:
@@ -135,6 +137,25 @@ class Layer:
     def build(cls, config: dict[str, Any]) -> Layer:
         """Return the layer described by ``config``, what :meth:`to_config` wrote, without its class name."""
         return cls(**config)
+
+
+def apply_layer(
+    layer: Layer,
+    params: dict[str, Any],
+    state: dict[str, Any],
+    x: Any,
+    *,
+    training: bool,
+    key: rng.Key | None,
+) -> tuple[Any, dict[str, Any]]:
+    """Return what the layer's `forward` does; a program that records it names it for the layer."""
+    with scope(_scope_of(type(layer).__name__)):
+        return layer.forward(params, state, x, training=training, key=key)
+
+
+@functools.cache
+def _scope_of(name: str) -> str:
+    return f"{snake_case(name)}_forward"
 
 
 def from_config(config: dict[str, Any]) -> Layer:

@@ -11,7 +11,7 @@ from xpnet.errors import ConfigError
 from xpnet.nn.activations import activation as activation_layer
 from xpnet.nn.dense import Dense
 from xpnet.nn.dropout import Dropout
-from xpnet.nn.layer import Layer, Shape, from_config
+from xpnet.nn.layer import Layer, Shape, apply_layer, from_config
 from xpnet.nn.normalization import BatchNorm
 
 __all__ = ["MLP", "Sequential"]
@@ -81,9 +81,8 @@ class Sequential(Layer):
         for number, layer in enumerate(self.layers):
             name = str(number)
             layer_key = None if key is None else key.fold(number)
-            x, own = layer.forward(
-                params.get(name, {}), state.get(name, {}), x, training=training, key=layer_key
-            )
+            own_params, own_state = params.get(name, {}), state.get(name, {})
+            x, own = apply_layer(layer, own_params, own_state, x, training=training, key=layer_key)
             if own:
                 new_state[name] = own
         return x, new_state

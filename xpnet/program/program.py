@@ -80,6 +80,7 @@ class Operation:
         results: the numbers of the values it makes.
         function: computes it from plain arrays.
         many: the function returns a tuple.
+        scope: what it is a part of, such as ``"relu_forward"``; empty if that is not known.
     """
 
     name: str
@@ -88,6 +89,7 @@ class Operation:
     results: tuple[int, ...]
     function: Callable[..., Any]
     many: bool = False
+    scope: str = field(default="", kw_only=True)
 
     def reads(self) -> Iterator[int]:
         """Yield the numbers of the values that it takes."""
@@ -125,7 +127,7 @@ class Program:
         return len(self.operations)
 
     def __str__(self) -> str:
-        """One line an operation: ``%5 float32[64,10] = add(%3, %4)``; those of a group below it."""
+        """One line an operation: ``%5 float32[64,10] = add(%3, %4)  # dense_forward``; a group's below it."""
         lines = [f"%{n} {self.values[n]} = input {i}" for i, n in enumerate(self.inputs)]
         for operation in self.operations:
             lines.append(_line(operation, self.values))
@@ -159,7 +161,8 @@ def _line(operation: Operation, values: dict[int, Value]) -> str:
     made = ", ".join(f"%{n} {values[n]}" for n in operation.results)
     given = [_text(x) for x in operation.operands]
     given += [f"{name}={_text(x)}" for name, x in operation.options.items()]
-    return f"{made} = {operation.name}({', '.join(given)})"
+    scope = f"  # {operation.scope}" if operation.scope else ""
+    return f"{made} = {operation.name}({', '.join(given)}){scope}"
 
 
 def _text(x: Any) -> str:

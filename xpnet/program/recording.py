@@ -11,6 +11,7 @@ import array_api_compat
 
 from xpnet.autodiff.namespaces import namespace
 from xpnet.autodiff.rules import Rule
+from xpnet.autodiff.scopes import current_scope
 from xpnet.autodiff.tracer import Trace, Tracer, like, lowered, plain_namespace
 from xpnet.backends.lacking import copy
 from xpnet.containers import leaves, map_leaves, rebuild
@@ -34,7 +35,7 @@ class RecordTrace(Trace):
     standard and the few that it lacks. Transforms inside have higher levels: what they do arrives here.
     """
 
-    __slots__ = ("_inside", "operations", "values", "xp")
+    __slots__ = ("_inside", "operations", "scopes", "values", "xp")
 
     records = True
 
@@ -43,6 +44,7 @@ class RecordTrace(Trace):
         self.xp = xp
         self.operations: list[Operation] = []
         self.values: dict[int, Value] = {}
+        self.scopes: dict[int, str] = {}  # of values, by number
         self._inside: list[Rule] = []
 
     def input(self, value: Any) -> Tracer:
@@ -54,6 +56,8 @@ class RecordTrace(Trace):
         _check_shape(rule.name, args)
         if rule.name == "stop_gradient":
             return args[0]
+        if rule.name == "full_like" and type(args[1]) is Tracer:
+            return rule.body(self.rule_space, *args, **options)  # type: ignore[misc]
         if rule.name in _BY_SHAPE:
             values = [x.value if type(x) is Tracer else x for x in args]
             return self.space.wrap(function(*values, **options))
@@ -72,8 +76,16 @@ class RecordTrace(Trace):
         traced = [self._made(item) for item in (out if many else (out,))]
         results = tuple(x.slot for x in traced)
         applied = getattr(function, "applied", function)
-        self.operations.append(Operation(rule.name, operands, options, results, applied, many))
+        scope = self._scope()
+        if scope:
+            self.scopes.update(dict.fromkeys(results, scope))
+        made = Operation(rule.name, operands, options, results, applied, many, scope=scope)
+        self.operations.append(made)
         return like(out, traced) if many else traced[0]
+
+    def _scope(self) -> str:
+        """Return what is being computed: a layer, a loss, an update, or else a compound function."""
+        return current_scope() or (f"{self._inside[0].name}_forward" if self._inside else "")
 
     def check_number(self) -> None:
         raise RecordError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from xpnet import checks
-from xpnet.backends import array_namespace
+from xpnet.backends import array_namespace, backend_of
 from xpnet.errors import ConfigError
 from xpnet.nn import Variables
 from xpnet.parameters import Layout, Parameters
@@ -46,7 +46,11 @@ def magnitude_mask(params: Parameters | Variables, sparsity: float, scope: str =
     params = params.params if isinstance(params, Variables) else params
     sparsity = checks.fraction("sparsity", sparsity, "0.9 prunes nine weights of ten")
     scope = one_of("scope", scope, *SCOPES)
-    flat, layout = params.flat, params.layout
+    with backend_of(params.flat).activate():
+        return _mask(params.flat, params.layout, sparsity, scope)
+
+
+def _mask(flat: Any, layout: Layout, sparsity: float, scope: str) -> Any:
     xp, weights = array_namespace(flat), _weights(layout)
     kept = {}
     for group in [weights] if scope == "global" else [[part] for part in weights]:
@@ -83,8 +87,9 @@ def count_weights(params: Parameters | Variables) -> tuple[int, int]:
     params = params.params if isinstance(params, Variables) else params
     flat, weights = params.flat, _weights(params.layout)
     xp = array_namespace(flat)
-    counts = [xp.sum(xp.astype(flat[part] != 0, xp.int32), dtype=xp.int32) for part in weights]
-    return sum(map(int, counts)), sum(part.stop - part.start for part in weights)
+    with backend_of(flat).activate():
+        counts = [xp.sum(xp.astype(flat[part] != 0, xp.int32), dtype=xp.int32) for part in weights]
+        return sum(map(int, counts)), sum(part.stop - part.start for part in weights)
 
 
 def sparsity_of(params: Parameters | Variables) -> float:

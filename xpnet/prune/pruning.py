@@ -191,7 +191,7 @@ def prune(
         _tell(done, on_round)
     else:
         done = _resumed(trainer, plan, resume)
-    with _without_limit(trainer):
+    with trainer.backend.activate(), _without_limit(trainer):
         while not done.stopped:
             _next_round(done, plan, rows, lambda epochs: trainer.fit(X, y, epochs=epochs, **fitting))
             if done.rounds[-1]["kept"]:
@@ -292,8 +292,7 @@ def _fade_out(trainer: Trainer, mask: Any, epochs: int, fit: Callable[[int], His
         _begin_anew(trainer)
         params, state = trainer.variables  # type: ignore[misc]
         factor = (epochs - epoch) / (epochs - epoch + 1)
-        with trainer.backend.activate():
-            flat = params.flat * (mask + (1 - mask) * factor)
+        flat = params.flat * (mask + (1 - mask) * factor)
         trainer.variables = Variables(Parameters(flat, params.layout), state)
         fit(trainer.epoch + 1)
 

@@ -41,11 +41,12 @@ class SparsePredictor:
         self._home, csr = _library(trainer.backend)
         self.nbytes = self.sparse = 0
         params, state = trainer.variables
-        named = params.layout.tree(tuple(self._array(view) for view in params.layout.views(params.flat)))
-        self._layers = [
-            self._function(placed, _inside(named, placed), self._state(_inside(state, placed)), csr)
-            for placed in in_order(trainer.model)
-        ]
+        with trainer.backend.activate(), self._home.activate():
+            named = params.layout.tree(tuple(map(self._array, params.layout.views(params.flat))))
+            self._layers = [
+                self._function(placed, _inside(named, placed), self._state(_inside(state, placed)), csr)
+                for placed in in_order(trainer.model)
+            ]
 
     def _array(self, x: Any) -> Any:
         return self._home.xp.asarray(self._home.asarray(x), copy=True)  # training may write over it

@@ -91,10 +91,14 @@ def remove_units(
         raise ConfigError(
             "prune_units: expected a trainer that has been trained, found one without variables; call fit"
         )
-    score = _criterion(criterion)
+    with trainer.backend.activate():
+        _remove(trainer, remove, _criterion(criterion))
+
+
+def _remove(trainer: Trainer, remove: float | Sequence[int], score: Criterion) -> None:
     layers = in_order(trainer.model)
     hidden = _hidden(trainer.model)
-    params, state = trainer.variables
+    params, state = trainer.variables  # type: ignore[misc]  # remove_units has refused one without
     widths = [layer.units for layer in hidden_layers(trainer.model)]
     counts = _counts(remove, widths)
     cuts: _Cuts = {}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from xpnet.backends.profiling import profiled
 from xpnet.errors import ConfigError
 from xpnet.program import Compiled, compile
 from xpnet.train import targets
@@ -41,7 +42,8 @@ class Evaluation:
         for start in range(0, n, _ROWS):
             rows = X[start : min(start + _ROWS, n), ...]
             apply = self._function("outputs", trainer, rows.shape[0], again)
-            parts.append(apply(trainer.variables, rows))
+            with profiled(trainer.backend, f"outputs of {rows.shape[0]} rows"):
+                parts.append(apply(trainer.variables, rows))
         return parts[0] if len(parts) == 1 else trainer.backend.xp.concat(parts)
 
     def measure(
@@ -50,6 +52,10 @@ class Evaluation:
         """Return the loss and the metrics on ``rows``, outside training mode; one transfer in all."""
         if not with_loss and not trainer.metrics:
             return {}
+        with profiled(trainer.backend, f"evaluation of {rows.X.shape[0]} rows"):
+            return self._measured(trainer, rows, with_loss, again)
+
+    def _measured(self, trainer: Predictor, rows: Rows, with_loss: bool, again: bool) -> dict[str, float]:
         outputs = self.outputs(trainer, rows.X, again=again)
         named: dict[str, Any] = {}
         if with_loss:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any
 
+from xpnet.backends.profiling import profiled
 from xpnet.containers import leaves, rebuild
 from xpnet.errors import ConfigError, DivergedError
 from xpnet.nn import Variables
@@ -71,38 +72,33 @@ class FullBatchSteps:
 
     def __init__(self, trainer: Trainer, train: Rows):
         assert isinstance(trainer.optimizer, Method)
-        self.trainer, self._method, self._train = trainer, trainer.optimizer, train
+        self._method = trainer.optimizer
         params, state = trainer.variables  # type: ignore[misc]
-        self._layout = params.layout
-        self._refuse_draws()
-        step = trainer.objective
+        self._layout = layout = params.layout
+        step, mask = trainer.objective, trainer.mask  # what follows has neither the trainer nor this object
 
         def outputs(flat: Any) -> tuple[Any, Any]:
-            found, counted, _ = step.outputs(Parameters(flat, self._layout), state, train, None, trainer.mask)
+            found, counted, _ = step.outputs(Parameters(flat, layout), state, train, None, mask)
             return found, counted.flat
 
         def value(found: tuple[Any, Any]) -> Any:
-            return step.value_of(found[0], Parameters(found[1], self._layout), train)
+            return step.value_of(found[0], Parameters(found[1], layout), train)
 
-        def statistics(flat: Any, state: list[Any]) -> list[Any]:
-            opened = rebuild(trainer.variables.state, state)  # type: ignore[union-attr]
-            params = Parameters(flat, self._layout)
-            return leaves(step.outputs(params, opened, train, None, trainer.mask)[2])
+        def statistics(flat: Any, now: list[Any]) -> list[Any]:
+            return leaves(step.outputs(Parameters(flat, layout), rebuild(state, now), train, None, mask)[2])
 
-        self._objective = Objective(value, params.flat, model=outputs, compile=trainer.compile)
-        self._statistics = compile(statistics, lower=trainer.compile)
-        self._at = self._begun()
-
-    def _refuse_draws(self) -> None:
-        if paths_of_draws(self.trainer, self._train):
+        if paths_of_draws(trainer, train):
             raise ConfigError(
                 f"{_label(self._method)}: expected a model that draws nothing in training, found "
                 "one with Dropout or the like; take it out, or choose a first-order optimizer such as adam"
             )
+        self._objective = Objective(value, params.flat, model=outputs, compile=trainer.compile)
+        self._statistics = compile(statistics, lower=trainer.compile)
+        self._at = self._begun(trainer, train)
 
-    def _begun(self) -> dict[str, Any]:
+    def _begun(self, trainer: Trainer, train: Rows) -> dict[str, Any]:
         """Return the method's state where the training stands."""
-        trainer, variables = self.trainer, self.trainer.variables
+        variables = trainer.variables
         assert variables is not None
         kept = {name: x for name, x in trainer.opt_state.items() if name not in ("step", "method")}  # type: ignore[union-attr]
         try:
@@ -110,7 +106,7 @@ class FullBatchSteps:
         except ConfigError as error:
             epoch, step = trainer.epoch + 1, trainer.step + 1
             key = trainer.step_key(step)
-            layer = first_nonfinite_layer(trainer.model, variables, self._train.X, key)
+            layer = first_nonfinite_layer(trainer.model, variables, train.X, key)
             raise DivergedError(
                 f"diverged in epoch {epoch}, step {step}: the objective or its gradient is not finite, "
                 f"first in {layer}; check the data's scale, or draw smaller weights",
@@ -118,7 +114,7 @@ class FullBatchSteps:
             ) from error  # fmt: skip
         return {**kept, **begun}
 
-    def begin_epoch(self, plan: Batches) -> None:
+    def begin_epoch(self, trainer: Trainer, plan: Batches) -> None:
         """Nothing has to be sent: the rows are there."""
 
     def at_a_time(self) -> int:
@@ -129,14 +125,15 @@ class FullBatchSteps:
         """Return what goes around the outputs for so many rows between two epochs: nothing."""
         return contextlib.nullcontext()
 
-    def run(self, orders: Any, count: int, *, donate: bool) -> Any:
+    def run(self, trainer: Trainer, orders: Any, count: int, *, donate: bool) -> Any:
         """Take a step; return the objective before it (1,), on the device.
 
         Raises:
             StuckError: no lower point was found.
         """
-        trainer, before = self.trainer, self._at["value"]
-        self._at = self._method.step(self._objective, self._at)
+        before = self._at["value"]
+        with profiled(trainer.backend, f"step of {_label(self._method)}"):
+            self._at = self._method.step(self._objective, self._at)
         flat, state = trainer.objective.constrained(self._at["x"], trainer.mask), trainer.variables.state  # type: ignore[union-attr]
         self._at["x"] = flat
         if leaves(state):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from xpnet import optim, rng
 from xpnet.autodiff import value_and_grad
+from xpnet.autodiff.scopes import scope, snake_case
 from xpnet.nn import Variables
 from xpnet.parameters import Parameters
 from xpnet.train import regularization, targets
@@ -30,6 +31,7 @@ class StepObjective:
 
     def __init__(self, trainer: Trainer):
         self.model, self.loss = trainer.model, trainer.loss
+        self._loss_scope = f"{snake_case(getattr(self.loss, '__name__', type(self.loss).__name__))}_forward"
         self.layout = trainer.variables.params.layout  # type: ignore[union-attr]
         self._smoothing = trainer.label_smoothing
         self._clip_norm, self._clip_value = trainer.clip_norm, trainer.clip_value
@@ -41,7 +43,6 @@ class StepObjective:
         )  # fmt: skip
         regularization.check_smoothing(self.loss, self._smoothing)
         self._l1, self._l2 = (self._factors(trainer, name) for name in ("l1", "l2"))
-        self._value_and_grad = value_and_grad(self.value, has_aux=True)
 
     def _factors(self, trainer: Trainer, name: str) -> Any:
         """Return the factors of a penalty on the device; None without one."""
@@ -80,12 +81,14 @@ class StepObjective:
         y = batch.y
         if self._smoothing:
             y = regularization.smoothed(self.loss, y, outputs, self._smoothing)
-        loss = targets.mean_loss(self.loss, outputs, y, sample_weight=batch.weight)
+        with scope(self._loss_scope):
+            loss = targets.mean_loss(self.loss, outputs, y, sample_weight=batch.weight)
         flat = params.flat
-        if self._l2 is not None:
-            loss = loss + flat @ (flat * self._l2)
-        if self._l1 is not None:
-            loss = loss + abs(flat) @ self._l1
+        with scope("penalty_forward"):
+            if self._l2 is not None:
+                loss = loss + flat @ (flat * self._l2)
+            if self._l1 is not None:
+                loss = loss + abs(flat) @ self._l1
         return loss
 
     def gradient(
@@ -97,18 +100,22 @@ class StepObjective:
             params, state, batch, key, mask: as for `value`.
             noise: standard deviation of the noise, a number or 0-d array.
         """
-        done, gradient = self._value_and_grad(params, state, batch, key, mask)
-        if self._clip_value is not None:
-            gradient = optim.clip_by_value(gradient, self._clip_value)
-        if self._clip_norm is not None:
-            gradient = optim.clip_by_norm(gradient, self._clip_norm)
+        # Made anew for each call: kept, it would have this object, and this object it.
+        done, gradient = value_and_grad(self.value, has_aux=True)(params, state, batch, key, mask)
+        with scope("gradient_clipping"):
+            if self._clip_value is not None:
+                gradient = optim.clip_by_value(gradient, self._clip_value)
+            if self._clip_norm is not None:
+                gradient = optim.clip_by_norm(gradient, self._clip_norm)
         if self.noisy:
             flat = gradient.flat
-            gradient = Parameters(flat + regularization.noise(key, flat, noise), gradient.layout)
+            with scope("gradient_noise"):
+                gradient = Parameters(flat + regularization.noise(key, flat, noise), gradient.layout)
         return done, gradient
 
     def constrained(self, flat: Any, mask: Any) -> Any:
         """Return updated parameters within the bounds: of norms, and 0 where the mask is."""
-        if self._max_norm is not None:
-            flat = regularization.bounded(flat, self.layout, self._max_norm)
-        return flat if mask is None else flat * mask
+        with scope("parameter_bounds"):
+            if self._max_norm is not None:
+                flat = regularization.bounded(flat, self.layout, self._max_norm)
+            return flat if mask is None else flat * mask

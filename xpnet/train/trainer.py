@@ -14,6 +14,7 @@ import numpy as np
 from xpnet import backends, checks, losses, optim, rng
 from xpnet.backends import Backend
 from xpnet.backends.memory import tells
+from xpnet.backends.profiling import profiled
 from xpnet.containers import map_leaves
 from xpnet.nn import Layer, Variables
 from xpnet.parameters import Parameters
@@ -236,10 +237,11 @@ class Trainer(Predictor):
         """
         epochs = checks.count("epochs", epochs)
         check_full_batch(self, batch_size)
+        known = self._let_go_of_rows()
         train, held_out = split(self, X, y, sample_weight, class_weight, validation)
         check_validation(self, held_out)
         plan = Batches(train.X.shape[0], batch_size, self.batches, self.key, self.backend)
-        plan = plan if self.fitting is None else plan.or_same(self.fitting.plan)
+        plan = plan.or_same(known)
         bar = for_terminal(self.progress)
         callbacks = [*self.callbacks, *([bar] if bar else [])]
         patience = Patience(self.patience, self.min_delta).after(self.history, since=self.begun)
@@ -256,7 +258,8 @@ class Trainer(Predictor):
                 ending.callback(callback.on_fit_end, self, self.history)
             while self.epoch < epochs and not self._exhausted() and not patience.lost:
                 try:
-                    row = self._train_epoch(train, held_out, plan, callbacks)
+                    with profiled(self.backend, f"epoch {self.epoch + 1}"):
+                        row = self._train_epoch(train, held_out, plan, callbacks)
                 except optim.StuckError as stuck:
                     self.stuck = str(stuck)
                     _log.info("training ended after epoch %d: %s", self.epoch, stuck)
@@ -283,7 +286,7 @@ class Trainer(Predictor):
         pending: list[Any] = []  # arrays of losses still on the device
         try:
             if self._steps is not None:
-                self._steps.begin_epoch(plan)
+                self._steps.begin_epoch(self, plan)
             for order, count, steps in plan.chunks(self.epoch + 1, self._chunk(watching)):
                 if self.max_steps is not None and steps > self.max_steps - self.step:
                     steps = self.max_steps - self.step
@@ -337,7 +340,7 @@ class Trainer(Predictor):
     def _take_steps(self, train: Rows, orders: Any, count: int, *, donate: bool) -> Any:
         """Take ``count`` steps on the rows ``orders`` (steps, batch); returns their losses, on the device."""
         if self._steps is not None:
-            return self._steps.run(orders, count, donate=donate)
+            return self._steps.run(self, orders, count, donate=donate)
         loss = self.single_step(train.take(None if orders is None else orders[0, ...]))
         return self.backend.xp.reshape(loss, (1,))
 
@@ -386,6 +389,19 @@ class Trainer(Predictor):
             self.variables = Variables(Parameters(flat, params.layout), state)
 
     # --- what fit relies on --------------------------------------------------------------------------
+
+    def _let_go_of_rows(self) -> Batches | None:
+        """Drop the rows of the last fit, before there are new ones on the device; return their batches.
+
+        The new ones then mostly lie in the same place, and what is compiled for that place can be used again.
+        """
+        plan = None if self.fitting is None else self.fitting.plan
+        self.fitting = None
+        if isinstance(self._steps, CompiledSteps):
+            self._steps.end()
+        else:
+            self._steps = None
+        return plan
 
     def _start(self, input_shape: tuple[int, ...]) -> None:
         """Draw the variables before the first epoch, and make what every step needs."""

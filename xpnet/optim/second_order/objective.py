@@ -59,11 +59,12 @@ class Objective:
         self.composed = model is not None
         self.evaluations = self.products = 0
 
+        # Not by way of this object, which has these functions: it would be gone only with the collector.
         def value(x: Any) -> Any:
-            return f(self.opened(x)) if model is None else f(model(self.opened(x)))
+            return f(_opened(x0, x)) if model is None else f(model(_opened(x0, x)))
 
         def outputs(x: Any) -> Any:
-            return model(self.opened(x))  # type: ignore[misc]
+            return model(_opened(x0, x))  # type: ignore[misc]
 
         value.__name__ = getattr(f, "__name__", "f")
         self._value = compiled(value, lower=compile)
@@ -73,12 +74,7 @@ class Objective:
 
     def opened(self, x: Any) -> Any:
         """Return a container like ``x0`` around the entries of a flat vector."""
-        xp, found, start = array_namespace(x), [], 0
-        for leaf in leaves(self._like):
-            stop = start + math.prod(leaf.shape)
-            found.append(xp.reshape(x[start:stop], leaf.shape))
-            start = stop
-        return rebuild(self._like, found)
+        return _opened(self._like, x)
 
     def __call__(self, x: Any) -> tuple[float, Any]:
         """Return the value, as a Python number, and the gradient."""
@@ -109,6 +105,15 @@ class Objective:
         units = xp.eye(self.size, dtype=x.dtype, device=x.device)
         columns = xp.stack([self.hvp(x, units[i, :]) for i in range(self.size)])
         return 0.5 * (columns + columns.mT)
+
+
+def _opened(like: Any, x: Any) -> Any:
+    xp, found, start = array_namespace(x), [], 0
+    for leaf in leaves(like):
+        stop = start + math.prod(leaf.shape)
+        found.append(xp.reshape(x[start:stop], leaf.shape))
+        start = stop
+    return rebuild(like, found)
 
 
 def _flat(x0: Any) -> Any:

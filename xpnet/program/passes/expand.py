@@ -22,6 +22,7 @@ def expand(program: Program) -> Program:
     expanding = _Expanding(program)
     for operation in program.operations:
         x = operation.operands[0] if operation.operands else None
+        expanding.scope = operation.scope
         floating = type(x) is Ref and program.values[x.number].dtype.startswith("float")
         if floating and operation.name in ("mean", "var", "std"):
             expanding.moment(operation)
@@ -34,6 +35,7 @@ class _Expanding:
     def __init__(self, program: Program):
         self.values = dict(program.values)
         self.operations: list[Operation] = []
+        self.scope = ""  # of the operation that is being expanded
         self._xp = program.xp
 
     def _add(self, name: str, like: Value, *operands: Any, result: int | None = None, **options: Any) -> Ref:
@@ -41,7 +43,7 @@ class _Expanding:
         number = max(self.values) + 1 if result is None else result
         self.values[number] = like
         function = getattr(self._xp, name)
-        self.operations.append(Operation(name, operands, options, (number,), function))
+        self.operations.append(Operation(name, operands, options, (number,), function, scope=self.scope))
         return Ref(number)
 
     def product(self, operation: Operation) -> bool:

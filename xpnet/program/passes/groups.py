@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import heapq
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +27,7 @@ __all__ = [
 ]  # fmt: skip
 
 REDUCTIONS = frozenset({"sum", "max", "min"})
+_NAMED = 2  # scopes of members that a group is named for
 _RESHAPES = frozenset({"reshape", "expand_dims", "squeeze"})
 
 
@@ -308,7 +310,18 @@ def _group(members: Sequence[Operation], results: tuple[int, ...], loop: Loop) -
     made = {n for operation in members for n in operation.results}
     reads = tuple(dict.fromkeys(n for operation in members for n in operation.reads() if n not in made))
     run = _Run(members, reads, results)
-    return Group("group", tuple(map(Ref, reads)), {}, results, run, True, tuple(members), loop)
+    operands = tuple(map(Ref, reads))
+    return Group("group", operands, {}, results, run, True, tuple(members), loop, scope=_scope(members))
+
+
+def _scope(members: Sequence[Operation]) -> str:
+    """Return what most members are a part of: one or two things in order, as in ``"dense_relu_forward"``."""
+    counts = Counter(operation.scope for operation in members if operation.scope)
+    most = [name for name, _ in counts.most_common(_NAMED)]
+    names = [name for name in counts if name in most]
+    parts = [name.rpartition("_") for name in names]
+    things, passes = dict.fromkeys(part[0] for part in parts), dict.fromkeys(part[2] for part in parts)
+    return "_".join([*things, *passes] if 1 in (len(things), len(passes)) else names)
 
 
 def split_group(group: Group, later: Callable[[Operation], bool]) -> list[Group]:

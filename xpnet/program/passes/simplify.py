@@ -33,12 +33,13 @@ def _one(operation: Operation, i: int, program: Program) -> Operation:
     made = operation.results[i : i + 1]
     if operation.name == "broadcast_arrays":
         shape = program.values[made[0]].shape
-        return Operation("broadcast_to", (operation.operands[i], shape), {}, made, program.xp.broadcast_to)
+        operands, function = (operation.operands[i], shape), program.xp.broadcast_to
+        return Operation("broadcast_to", operands, {}, made, function, scope=operation.scope)
     x, *axis = operation.operands
     axis = operation.options.get("axis", axis[0] if axis else 0)
     rank = len(program.values[made[0]].shape) + 1
     index = (*(slice(None),) * (axis % rank), i, Ellipsis)
-    return Operation("getitem", (x, index), {}, made, operator.getitem)
+    return Operation("getitem", (x, index), {}, made, operator.getitem, scope=operation.scope)
 
 
 def drop_dead(program: Program) -> Program:

@@ -104,8 +104,8 @@ class Blas:
 
     Products write to the workspace, so two of them must not run at the same time. What is given to one stream
     runs in order, graphs that were captured with the same workspace too. Where products, or such graphs, come
-    in another stream than the last ones, that stream waits for the other (`follow`); threads take turns by the
-    lock.
+    in another stream than the last ones, that stream waits for the other (`follow`); threads take turns by
+    the lock.
 
     Attributes:
         apart: the stream that captures; nothing else is ever given to it. (The default one cannot.)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from xpnet.program.lowerings.cupy.elements import TYPES
 from xpnet.program.lowerings.cupy.places import Place
@@ -12,6 +15,7 @@ from xpnet.program.lowerings.cupy.places import Place
 __all__ = ["PRELUDE", "Arguments", "Kernel", "Walk", "blocks_for", "indented", "module_source"]
 
 _NARROW = 2**31  # numbers of entries below this are counted in 32 bits
+_LONGEST = 80  # letters of a name
 _MOST_BLOCKS = 1024  # the same on every GPU, so that sums are added up in the same order
 
 PRELUDE = """\
@@ -87,20 +91,42 @@ class Kernel:
         places: of its arguments.
         blocks: number of blocks.
         threads: of a block.
+        label: what it computes, such as ``"relu_backward"``: profilers show kernels by their names.
     """
 
     text: str
     places: tuple[Place, ...]
     blocks: int
     threads: int
+    label: str = ""
+
+    def labelled(self, label: str) -> Kernel:
+        """Return the kernel with a label."""
+        return replace(self, label=label)
 
 
 def module_source(kernels: Iterable[Kernel]) -> tuple[str, dict[str, str]]:
-    """Return the source of one module with all kernels, and the names of functions by their text."""
-    names: dict[str, str] = {}
+    """Return the source of one module with all kernels, and the names of functions by their text.
+
+    What several kernels share is named for the most of them; others of the same name get a number.
+    """
+    labels: dict[str, Counter[str]] = {}
     for kernel in kernels:
-        names.setdefault(kernel.text, f"kernel{len(names)}")
+        labels.setdefault(kernel.text, Counter())[kernel.label] += 1
+    names: dict[str, str] = {}
+    taken: set[str] = set()
+    for text, found in labels.items():
+        name = _identifier(found.most_common(1)[0][0])
+        numbered = (f"{name}_{number}" for number in itertools.count(2))
+        names[text] = next(free for free in itertools.chain([name], numbered) if free not in taken)
+        taken.add(names[text])
     return "\n".join([PRELUDE, *(text.replace("NAME", name) for text, name in names.items())]), names
+
+
+def _identifier(label: str) -> str:
+    """Return a name of at least two words, as functions of CUDA have one."""
+    name = re.sub(r"\W+", "_", label, flags=re.ASCII).strip("_")[:_LONGEST]
+    return name if "_" in name else f"{name}_kernel" if name else "unnamed_kernel"
 
 
 def indented(lines: Iterable[str]) -> list[str]:

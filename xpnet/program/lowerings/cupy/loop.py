@@ -3,8 +3,8 @@
 A graph has its addresses in it, so state and rows lie in the program's own memory. What changes from call
 to call, where the constants, the sequences and the results are, is in a *table* on the device, and so is the
 number of the step: kernels read it there. At the end of each step one small kernel, the *turn*, puts the
-results of the step in their rows, counts up, and fetches the next row of each sequence. Steps follow each other
-without the host.
+results of the step in their rows, counts up, and fetches the next row of each sequence. Steps follow each
+other without the host.
 """
 
 from __future__ import annotations
@@ -172,7 +172,7 @@ def _results(plan: Plan, places: Places, carry: int) -> tuple[list[Place], list[
         passing = type(x) is Ref and plan.layout.roots.get(x.number, x.number) in state
         if passing or place.root != ARENA:
             kept = places.own(place.shape, place.dtype)
-            copies += [copy_kernel(kept, place)] if place.size else []
+            copies += [copy_kernel(kept, place).labelled("result_copy")] if place.size else []
             place = kept
         found.append(place)
     return found, copies
@@ -191,7 +191,7 @@ def _carried(plan: Plan, places: Places, count: int) -> list[Kernel]:
             first.append(copy_kernel(kept, given))
             given = kept
         then.append(copy_kernel(target, given))
-    return [*first, *then]
+    return [copy.labelled("state_copy") for copy in (*first, *then)]
 
 
 class _Turn:
@@ -214,7 +214,7 @@ class _Turn:
         given = ", ".join(f"long long v{i}" for i in range(1, count))
         lines = ["table[0] = -1;", *(f"table[{i}] = v{i};" for i in range(1, count))]
         text = [f'extern "C" __global__ void NAME(long long* table, {given}) {{', *indented(lines), "}"]
-        return Kernel("\n".join(text) + "\n", (self._table,), 1, 1)
+        return Kernel("\n".join(text) + "\n", (self._table,), 1, 1, "begin_steps")
 
     def turn(self) -> Kernel:
         """Return the kernel of one block that ends a step and begins the next one."""
@@ -235,7 +235,7 @@ class _Turn:
             f"if (threadIdx.x == 0) {table}[0] = step + 1;",
             f"if (step + 1 < {table}[1]) {{", *indented(fetched), "}",
         ]  # fmt: skip
-        return arguments.kernel(lines, 1, _THREADS, _SMALL)
+        return arguments.kernel(lines, 1, _THREADS, _SMALL).labelled("next_step")
 
     def fetched(self) -> list[Kernel]:
         """Return kernels for rows that are too large for the turn."""
@@ -250,7 +250,8 @@ class _Turn:
         head = [f"const long long step = {arguments.name(self._table)}[0];"]
         blocks = blocks_for(place.size, _THREADS)
         lines = self._copied(arguments, slot, place, fetch, "", blocks)
-        return arguments.kernel([*head, *lines], blocks, _THREADS, place.size)
+        kernel = arguments.kernel([*head, *lines], blocks, _THREADS, place.size)
+        return kernel.labelled("fetch_row" if fetch else "store_result")
 
     def _copied(
         self, arguments: Arguments, slot: int, place: Place, fetch: bool, later: str, blocks: int = 1

@@ -40,6 +40,7 @@ class Call:
 
 
 Step = Kernel | Product | Call
+_NAMED = 4  # operations that a kernel is named for where nothing says what they are a part of
 
 
 def default_device() -> Device:
@@ -79,7 +80,8 @@ class CudaProgram:
         self._places = Places(plan.on_host, plan.layout, plan.memory, device)
         steps = steps_of(plan, self._places)
         for position, given in plan.layout.copied.items():
-            steps.append(copy_kernel(self._places(Ref(given)), self._places(plan.program.outputs[position])))
+            copy = copy_kernel(self._places(Ref(given)), self._places(plan.program.outputs[position]))
+            steps.append(copy.labelled("result_copy"))
         self._runner = Runner(steps, self._places, device)
         self.source, self.calls = self._runner.source, self._runner.calls
         self.kernels = [step for step in steps if isinstance(step, Kernel)]
@@ -111,22 +113,35 @@ def refuse_others(arrays: Any, values: Sequence[Value], rows: Sequence[tuple[int
 def steps_of(plan: Plan, places: Places) -> list[Step]:
     """Return what is to be done, in order."""
     steps: list[Step] = []
+    made: Sequence[Step]
     values = plan.program.values
     for operation in plan.program.operations:
         empty = not any(values[n].size for n in operation.results)
         if empty or operation.results[0] in plan.layout.views:
             continue
         if isinstance(operation, Group):
-            steps.append(write_group(operation, values, places))
+            made = [write_group(operation, values, places)]
         elif is_product(operation, values):
-            steps += _product(operation, places)
+            made = _product(operation, places)
         elif is_gather(operation, values):
-            steps.append(gather_kernel(operation, places))
+            made = [gather_kernel(operation, places)]
         elif plan.is_written(operation):
-            steps += copies_of(operation, places)
+            made = copies_of(operation, places)
         else:
-            steps.append(Call(operation, {n: places(Ref(n)) for n in operation.reads()}))
+            made = [Call(operation, {n: places(Ref(n)) for n in operation.reads()})]
+        label = _label(operation)
+        steps += [step.labelled(label) if isinstance(step, Kernel) else step for step in made]
     return steps
+
+
+def _label(operation: Operation) -> str:
+    """Return what the kernels of an operation compute."""
+    if isinstance(operation, Group):
+        names = [member.name for member in operation.members]
+        return operation.scope or "_".join(
+            ["compute", *names[:_NAMED], *(["more"] if names[_NAMED:] else [])]
+        )
+    return f"{operation.scope}_{'gather' if operation.name == 'take' else 'copy'}"
 
 
 def _product(operation: Operation, places: Places) -> list[Step]:

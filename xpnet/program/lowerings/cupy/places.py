@@ -33,7 +33,7 @@ class Place:
         dtype: of the entries.
         shape: of the array.
         strides: counted in entries.
-        listed: where kernels read the root's address when they run: a table on the device, and the slot in it;
+        listed: where kernels read the root's address when they run: a table on the device, and its slot;
             None: they are given the address.
     """
 

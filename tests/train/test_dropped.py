@@ -1,0 +1,65 @@
+"""A trainer that nobody has any more is gone at once, with its memory on the device: by counting alone."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.train.support import class_data, make
+from xpnet import nn, optim
+from xpnet.backends import Backend
+from xpnet.train import Diagnostics
+
+X, Y = class_data(40)
+
+TRAININGS: dict[str, dict[str, Any]] = {
+    "batches": {"batch_size": 9},
+    "everything": {"model": nn.MLP([5], 3, dropout=0.2, batch_norm=True), "l1": 0.1, "clip_norm": 1.0,
+                   "gradient_noise": 0.1, "metrics": ["accuracy"], "patience": 9, "validation": 0.2},
+    "uncompiled": {"compile": "off", "batch_size": 9},
+    "looked at": {"callbacks": [Diagnostics()], "batch_size": 9},
+    "second order": {"optimizer": "hessian-free"},
+    "second order, uncompiled": {"optimizer": optim.get("bfgs"), "compile": "off"},
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _no_collector() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def _train(name: str, backend: Backend) -> list[weakref.ref[Any]]:
+    """Train, predict, and return references that do not keep alive: to the trainer and what it had."""
+    options = dict(TRAININGS[name])
+    fit = {key: options.pop(key) for key in ("batch_size", "validation") if key in options}
+    trainer = make(backend=backend, dtype="float32", progress=False, **options)
+    for epochs in (2, 3):
+        trainer.fit(X, Y, epochs=epochs, **fit)
+    trainer.predict(X)
+    trainer.evaluate(X, Y)
+    had = [trainer, trainer.objective, trainer.variables.params, trainer._steps]
+    return [weakref.ref(x) for x in had if x is not None]
+
+
+@pytest.mark.parametrize("name", sorted(TRAININGS))
+@pytest.mark.parametrize("backend", ["numpy", "cupy:0"], indirect=True)
+def test_no_reference_runs_in_a_circle(name: str, backend: Backend) -> None:
+    assert [kept() for kept in _train(name, backend)] == [None] * (3 + (name != "uncompiled"))
+
+
+@pytest.mark.parametrize("count", [10, pytest.param(200, marks=pytest.mark.full)])
+@pytest.mark.parametrize("backend", ["cupy:0"], indirect=True)
+def test_memory_on_the_device_stays_as_it_is(count: int, backend: Backend) -> None:
+    pool, used = backend.xp.get_default_memory_pool(), []
+    for _ in range(count):
+        _train("batches", backend)
+        used.append(pool.used_bytes())
+    assert used == used[:1] * count
+    assert pool.total_bytes() < used[0] + (1 << 20)
