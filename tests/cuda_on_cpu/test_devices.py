@@ -161,9 +161,7 @@ def test_products_cannot_reach_the_other_device() -> None:
     assert blas.cublasDestroy_v2(handle) == 0
 
 
-@pytest.mark.parametrize(
-    "function", [lambda x: x.sort(), cupy.fft.fft, cupy.linalg.inv, cupy.sum, cupy.max]
-)
+@pytest.mark.parametrize("function", [lambda x: x.sort(), cupy.fft.fft, cupy.linalg.inv, cupy.sum, cupy.max])
 def test_libraries_cannot_reach_the_other_device(function: Callable[..., Any]) -> None:
     """CuPy itself looks at devices where it starts kernels, not where it calls a library."""
     with cupy.cuda.Device(1):
