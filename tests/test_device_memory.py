@@ -12,7 +12,7 @@ import pytest
 import xpnet
 from tests.train.support import flat, make
 from xpnet import nn
-from xpnet.backends import Backend, is_out_of_memory, memory, probe
+from xpnet.backends import Backend, is_out_of_memory, memory
 from xpnet.errors import BackendError, ConfigError, OutOfMemoryError
 
 MIB = 2**20
@@ -198,9 +198,6 @@ LABELS = np.arange(2000) % 3
 
 @pytest.fixture
 def cuda() -> Iterator[Backend]:
-    state = probe("cupy")
-    if not state.usable:
-        pytest.skip(f"cupy: {state.reason}")
     home = xpnet.backend("cuda")
     home.free_memory()
     yield home

@@ -11,7 +11,7 @@ import xpnet
 from tests.support import host, widest
 from tests.train.support import class_data, flat, make, value_data
 from xpnet import Trainer, losses, nn
-from xpnet.backends import Backend, array_namespace, backend_of, probe
+from xpnet.backends import Backend, array_namespace, backend_of
 from xpnet.errors import DataError
 
 X, Y = class_data(24)
@@ -230,9 +230,6 @@ class OfAnotherLibrary:
 @pytest.fixture
 def transfers(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The bytes of each copy from the device to the host."""
-    state = probe("cupy")
-    if not state.usable:
-        pytest.skip(f"cupy: {state.reason}")
     import cupy
 
     found: list[int] = []
@@ -267,8 +264,6 @@ def test_nothing_goes_over_the_host(kind: Any, transfers: list[int]) -> None:
 
 @pytest.mark.backends("cupy")
 def test_memory_is_shared_on_a_device() -> None:
-    if not probe("cupy").usable:
-        pytest.skip(f"cupy: {probe('cupy').reason}")
     home = xpnet.backend("cuda")
     array = home.asarray(X)
     for given in (array, OfAnotherLibrary(array)):
