@@ -58,6 +58,7 @@ def test_no_reference_runs_in_a_circle(name: str, backend: Backend) -> None:
 @pytest.mark.parametrize("backend", ["cupy:0"], indirect=True)
 def test_memory_on_the_device_stays_as_it_is(count: int, backend: Backend) -> None:
     pool, used = backend.xp.get_default_memory_pool(), []
+    pool.free_all_blocks()  # of other tests
     for _ in range(count):
         _train("batches", backend)
         used.append(pool.used_bytes())
