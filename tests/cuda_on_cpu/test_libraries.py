@@ -90,7 +90,10 @@ def test_a_fresh_result_is_not_read_and_arguments_are_looked_at() -> None:
 
 REDUCTIONS = ("sum", "prod", "max", "min", "mean", "all", "any")
 ALONG = ("argmax", "argmin", "cumsum", "cumprod")
-NUMBERS = ("float16", *FLOATS, "int8", "uint8", "int32", "uint32", "int64", "bool")
+# Each takes some forty kernels, which are compiled one by one.
+OFTEN = ("float32", "bool")
+RARELY = ("float16", "float64", "complex64", "complex128", "int8", "uint8", "int32", "uint32", "int64")
+NUMBERS = (*OFTEN, *(pytest.param(dtype, marks=pytest.mark.full) for dtype in RARELY))
 
 
 @pytest.mark.parametrize("dtype", NUMBERS)
