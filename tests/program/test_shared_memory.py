@@ -20,6 +20,7 @@ from xpnet.backends.lacking import apart, extended, overwritable
 from xpnet.containers import leaves
 from xpnet.program import record
 from xpnet.program.compiling import lowered_program
+from xpnet.program.looping import Loop
 
 # Functions that change nothing, so that a library may return what it was given, for arrays of dtypes.
 _CHANGING_NOTHING: dict[str, tuple[str, Callable[[Any, Any], Any]]] = {
@@ -181,6 +182,17 @@ def _two(backend: Backend, kind: int = 0) -> tuple[Any, Any]:
     """Return two arrays of ones: apart, the same, or one that looks at the other upside down."""
     x = backend.xp.ones((3, 4), dtype=backend.xp.float64)
     return x, (backend.xp.ones((3, 4), dtype=x.dtype), x, x[::-1, :])[kind]
+
+
+@every_lowering
+def test_a_donated_state_may_be_a_constant_too(backend: Backend, lower: str) -> None:
+    add = Loop(lambda state, constants, row: ([state[0] + row[0] * constants[0], state[1] * 2.0], []), lower)
+    for kind in (0, 1, 2):
+        x, y = _two(backend, kind)
+        (total, doubled), _ = add([x, y], [x], [backend.xp.ones(4, dtype=x.dtype)], donate=True)
+        np.testing.assert_array_equal(backend.to_host(total), 5.0)
+        np.testing.assert_array_equal(backend.to_host(doubled), 16.0)
+    assert not add.reason
 
 
 @every_lowering
