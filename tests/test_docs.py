@@ -15,6 +15,7 @@ GUIDE = (ROOT / "docs" / "guide.md").read_text()
 ADDING = (ROOT / "docs" / "adding.md").read_text()
 BACKPROPAGATION = (ROOT / "docs" / "backpropagation.md").read_text()
 TRAINING = (ROOT / "docs" / "training.md").read_text()
+PARITY = (ROOT / "docs" / "parity.md").read_text()
 SECOND_ORDER = (ROOT / "docs" / "second-order.md").read_text()
 
 # What the guide's examples take as given.
@@ -75,7 +76,9 @@ def test_every_link_leads_somewhere() -> None:
                 assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
-@pytest.mark.parametrize("page", ["README", "guide", "adding", "backpropagation", "training", "second-order"])
+@pytest.mark.parametrize(
+    "page", ["README", "guide", "adding", "backpropagation", "training", "second-order", "parity"]
+)
 def test_python_examples_run(page: str, tmp_path: Path) -> None:
     text, given, then = {
         "README": (README, "", ""),
@@ -84,6 +87,7 @@ def test_python_examples_run(page: str, tmp_path: Path) -> None:
         "backpropagation": (BACKPROPAGATION, "", ""),
         "training": (TRAINING, "", ""),
         "second-order": (SECOND_ORDER, "", ""),
+        "parity": (PARITY, "", ""),
     }[page]
     examples = blocks(text, "python")
     assert examples

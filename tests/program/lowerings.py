@@ -82,20 +82,22 @@ class InThreads(str):
     """The name of a lowering that is to run in three threads, however small the arrays; see conftest.py."""
 
 
-def _those(wanted: Callable[[str], bool]) -> pytest.MarkDecorator:
+def _those(wanted: Callable[[str], bool], *, many: bool = False) -> pytest.MarkDecorator:
+    """Have a test try lowerings; where it has many programs for them, in threads only with --full."""
     found = []
     for name in filter(wanted, [*TABLE, InThreads("numba")]):
         row = TABLE[name]
         marks = [pytest.mark.skipif(bool(row.missing), reason=row.missing)]
         marks += [pytest.mark.backends(row.backend)] if row.backend != "numpy" else []
         ending = " in threads" * isinstance(name, InThreads)
+        marks += [pytest.mark.full] if ending and many else []
         found.append(pytest.param(name, marks=marks, id=f"{name}{ending}"))
     return pytest.mark.parametrize("lower", found)
 
 
 every_lowering = _those(lambda name: True)
-compared_lowerings = _those(lambda name: name != "generic")  # which is what they are compared with
-slow_lowerings = _those(lambda name: TABLE[name].compiles)
+compared_lowerings = _those(lambda name: name != "generic", many=True)  # which they are compared with
+slow_lowerings = _those(lambda name: TABLE[name].compiles, many=True)
 planning_lowerings = _those(lambda name: name != "generic" and not isinstance(name, InThreads))
 """Those that plan memory: the other one gives values back to NumPy as soon as they are not needed."""
 

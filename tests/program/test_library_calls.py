@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,9 @@ _SETTINGS: dict[str, Any] = {
 _X = draw(3, (2 * BATCH, FEATURES))
 _LABELS = np.arange(2 * BATCH) % 3
 
+# What is asked of a device before anything is computed.
+_HOST: Any = SimpleNamespace(contiguous=np.ascontiguousarray, to_host=np.asarray)
+
 # Trainers by what is special about them, with arrays to fit.
 _CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     **{
@@ -49,20 +53,13 @@ _CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 }  # fmt: skip
 
 
-class _Host:
-    """What kernels are written for where there is no CuPy: all that writing asks of a device."""
-
-    contiguous = staticmethod(np.ascontiguousarray)
-    to_host = staticmethod(np.asarray)
-
-
 def _calls(patch: pytest.MonkeyPatch, backend: Backend, name: str) -> list[list[str]]:
     """Return the calls that the lowering for CuPy leaves in each loop of a short fit."""
     found = []
 
     def lower_loop(program: Any, carried: int, constants: int) -> Any:
         plan = Plan(program, {i: i for i in range(carried)})
-        device: Any = default_device() if backend.name == "cupy" else _Host()
+        device = default_device() if backend.name == "cupy" else _HOST
         steps = steps_of(plan, Places(plan.on_host, plan.layout, plan.memory, device))
         found.append([step.operation.name for step in steps if hasattr(step, "operation")])
         return looping._python_loop(program, "generic", carried)

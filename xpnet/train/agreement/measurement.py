@@ -27,20 +27,12 @@ from xpnet.train.steps import paths_of_draws
 if TYPE_CHECKING:
     from xpnet.train.trainer import Trainer
 
-__all__ = ["CHECKS", "Case", "Measured", "draws", "measure", "moved"]
+__all__ = ["AFTER", "BEFORE", "CHECKS", "Case", "Measured", "draws", "measure", "moved"]
 
-CHECKS = (
-    "draws",
-    "weights",
-    "predictions",
-    "loss",
-    "gradient",
-    "parameters",
-    "statistics",
-    "optimizer",
-    "predictions after",
-)
-"""What is compared, in the order in which a training comes to it: up to the gradient before its first step."""
+BEFORE = ("draws", "weights", "predictions", "loss", "gradient")
+AFTER = ("parameters", "statistics", "optimizer", "predictions after")
+CHECKS = (*BEFORE, *AFTER)
+"""What is compared, in the order in which a training comes to it."""
 
 Measured = dict[str, dict[str, np.ndarray]]
 _DRAWN = 1001  # words: an odd number, of which half a counter's words are left over
@@ -132,7 +124,9 @@ def _words(trainer: Trainer, step: int, path: tuple[int | str, ...]) -> Any:
     return compile(draw, lower=trainer.compile)(sent[0, ...], sent[1, ...])
 
 
-def measure(case: Case, home: Backend, dtype: str, compile: str, change: Any = None) -> Measured:
+def measure(
+    case: Case, home: Backend, dtype: str, compile: str, *, change: Any = None, train: bool = True
+) -> Measured:
     """Return what a training computes: before, in and after its steps.
 
     Args:
@@ -141,44 +135,48 @@ def measure(case: Case, home: Backend, dtype: str, compile: str, change: Any = N
         dtype: of its numbers.
         compile: as for the trainer.
         change: a function of a host array that changes inputs and weights slightly; None: as they are.
+        train: whether steps are taken.
+
+    Raises:
+        DivergedError: the training diverges.
     """
     changed = change or (lambda x: x)
     X = changed(case.X)
     trainer, rows = begun_copy(moved(case.trainer, home, dtype, compile), X, case.y, case.weight)
-    found: Measured = {}
+    params, state = trainer.variables  # type: ignore[misc]
+    host = home.to_host(params.flat)
+    found: Measured = {"weights": _bits(params, host)}
+    if change is not None:
+        trainer.variables = Variables(
+            Parameters(home.asarray(changed(host), dtype=dtype), params.layout), state
+        )
+    if case.steps:
+        found["predictions"] = _predicted(trainer, X)
     with home.activate():
-        params, state = trainer.variables  # type: ignore[misc]
-        host = home.to_host(params.flat)
-        found["weights"] = _bits(params, host)
-        if change is not None:
-            flat = home.asarray(changed(host), dtype=dtype)
-            trainer.variables = Variables(Parameters(flat, params.layout), state)
-        if case.steps:
-            found["predictions"] = _predicted(trainer, X)
         loss, gradient = _first_step(case, trainer, rows)
         found["loss"] = {"loss": np.atleast_1d(home.to_host(loss))}
         found["gradient"] = _named(home, Parameters(gradient, params.layout))
-    if case.steps == 0:
-        return found
-    plan = case.plan(trainer)
-    trainer.max_steps = trainer.step + case.steps
-    epochs = trainer.epoch + -(-case.steps // len(plan))
-    begun = trainer.step
+    return found | (_trained(case, trainer, X) if train and case.steps else {})
+
+
+def _trained(case: Case, trainer: Trainer, X: np.ndarray) -> Measured:
+    """Return what the trainer has and predicts after the case's steps."""
+    home, begun = trainer.backend, trainer.step
+    trainer.max_steps = begun + case.steps
+    epochs = trainer.epoch + -(-case.steps // len(case.plan(trainer)))
     trainer.fit(X, case.y, epochs=epochs, batch_size=case.batch_size, sample_weight=case.weight)
+    params, state = trainer.variables  # type: ignore[misc]
+    found: Measured = {}
     with home.activate():
-        params, state = trainer.variables  # type: ignore[misc]
         found["parameters"] = _named(home, params) | {"steps taken": np.asarray([trainer.step - begun])}
         if state:
-            found["statistics"] = {name: home.to_host(x) for name, x in flatten(state, "").items()}
-        slots = {}
-        if isinstance(trainer.optimizer, Optimizer):
-            for slot in trainer.optimizer.slots:
-                kept = _named(home, trainer.opt_state[slot])  # type: ignore[index]
-                slots |= {f"{slot} of {name}": values for name, values in kept.items()}
-        if slots:
-            found["optimizer"] = slots
-        found["predictions after"] = _predicted(trainer, X)
-    return found
+            found["statistics"] = {name: home.to_host(x) for name, x in flatten(state).items()}
+        slots = trainer.optimizer.slots if isinstance(trainer.optimizer, Optimizer) else ()
+        for slot in slots:
+            kept = _named(home, trainer.opt_state[slot])  # type: ignore[index]
+            named = {f"{slot} of {name}": values for name, values in kept.items()}
+            found["optimizer"] = found.get("optimizer", {}) | named
+    return found | {"predictions after": _predicted(trainer, X)}
 
 
 def _named(home: Backend, params: Parameters) -> dict[str, np.ndarray]:

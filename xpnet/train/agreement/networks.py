@@ -16,10 +16,9 @@ from xpnet import losses, nn, optim
 from xpnet.data import digits_arrays
 from xpnet.train.trainer import Trainer
 
-__all__ = ["BATCH_SIZE", "NETWORKS", "Network", "digits_inputs", "digits_targets"]
+__all__ = ["NETWORKS", "Network", "digits_inputs", "digits_targets"]
 
-BATCH_SIZE = 64
-_ROWS = 500  # of 7 whole batches and a ragged one
+_ROWS = 500
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +29,7 @@ class Network:
         name: what reports call it.
         model, optimizer: as for the trainer.
         losses: names; it is trained with the first, and takes a first step with each.
+        batch_size: rows of a step; the last of an epoch has those that are left over.
         settings: other arguments of the trainer.
     """
 
@@ -37,6 +37,7 @@ class Network:
     model: nn.Layer
     optimizer: optim.Optimizer
     losses: tuple[str, ...]
+    batch_size: int
     settings: dict[str, Any]
 
     def trainer(self, loss: str) -> Trainer:
@@ -54,6 +55,7 @@ NETWORKS = (
         ),
         optim.Adam(optim.WarmUp(optim.Cosine(0.01, steps=100), steps=4)),
         ("softmax_cross_entropy", "kl_divergence", "symmetric_kl", "multiclass_hinge"),
+        50,
         {"seed": 1, "clip_norm": 1.0},
     ),
     Network(
@@ -64,6 +66,7 @@ NETWORKS = (
         ),
         optim.SGD(0.02, momentum=0.9, nesterov=True),
         ("squared_error", "absolute_error", "huber", "poisson"),
+        64,
         {"seed": 2, "l1": 1e-4, "l2": 1e-3, "max_norm": 1.5},
     ),
     Network(
@@ -74,6 +77,7 @@ NETWORKS = (
         ),
         optim.RMSProp(0.002),
         ("binary_cross_entropy", "hinge"),
+        50,
         {"seed": 3, "clip_value": 0.02, "gradient_noise": 1e-6, "batches": "fixed"},
     ),
 )  # fmt: skip

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import math
 from collections.abc import Iterable
 from typing import Any
 
+from xpnet.train.agreement.differences import ratio
 from xpnet.train.agreement.measurement import CHECKS
 
 __all__ = ["ParityReport", "ParityRow"]
@@ -27,11 +27,11 @@ class ParityRow:
         figure: of real numbers the largest difference over the largest number of the array; of integers how
             many differ; None where one is NaN or infinite and the other is not.
         tolerance: the most that rounding alone can make of the figure; 0 for integers.
-        verdict: ``"agree"``, ``"differ"``, or ``"undecided"`` where rounding can make any number.
+        verdict: ``"agree"``, ``"differ"``, or ``"undecided"`` where the tolerance is too large to tell.
         name: the array in which the figure is largest in units of its tolerance.
         entry: its index of that entry; None if there is none that differs.
         expected, found: that entry on the reference and on the device.
-        undecided: names of arrays on which rounding alone decides.
+        undecided: names of arrays of which rounding alone makes a tenth or more, so that nothing is told.
         note: what else there is to say.
     """
 
@@ -55,9 +55,7 @@ class ParityRow:
     @property
     def ratio(self) -> float:
         """The figure in units of its tolerance."""
-        if self.figure is None:
-            return math.inf
-        return self.figure / self.tolerance if self.tolerance else math.inf if self.figure else 0.0
+        return ratio(self.figure, self.tolerance)
 
     @property
     def where(self) -> str:
@@ -96,8 +94,8 @@ class ParityReport:
     @property
     def differing(self) -> list[ParityRow]:
         """The rows that differ, in the order in which a training comes to them."""
-        order = {check: number for number, check in enumerate(CHECKS)}
-        return sorted((r for r in self.rows if r.verdict == "differ"), key=lambda r: order[r.check])
+        found = [row for row in self.rows if row.verdict == "differ"]
+        return sorted(found, key=lambda row: CHECKS.index(row.check))
 
     def to_dict(self) -> dict[str, Any]:
         """Return all of it as plain JSON data."""
@@ -105,7 +103,9 @@ class ParityReport:
         return {"agree": self.agree, **dataclasses.asdict(self), "rows": rows}
 
     def __str__(self) -> str:
-        lines = [("device", "dtype", "check", "arrays", "difference", "tolerance", "verdict")]
+        lines: list[tuple[str, ...]] = [
+            ("device", "dtype", "check", "arrays", "difference", "tolerance", "verdict")
+        ]
         lines += [_summed_up(group) for group in _grouped(self.rows)]
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         aligned = (str.ljust, str.ljust, str.ljust, str.rjust, str.rjust, str.rjust, str.ljust)
@@ -118,7 +118,7 @@ class ParityReport:
 
     def _facts(self) -> Iterable[str]:
         networks = dict.fromkeys(row.network for row in self.rows)
-        yield f"reference {self.reference}, not compiled; {', '.join(networks)}; {self.steps} steps each"
+        yield f"reference {self.reference}, not compiled; {', '.join(networks)}; {self.steps} steps"
         for device in dict.fromkeys(row.device for row in self.differing):
             first = next(row for row in self.differing if row.device == device)
             yield (
@@ -126,23 +126,21 @@ class ParityReport:
                 f"{self.reference} has {_number(first.expected)}, {device} {_number(first.found)}"
                 + (f"; {first.note}" if first.note else "")
             )
-        undecided = sum(len(row.undecided) for row in self.rows)
+        undecided = dict.fromkeys(f"{name} ({row.check})" for row in self.rows for name in row.undecided)
         if undecided:
-            yield f"{undecided} arrays decide nothing: rounding alone can make any number of them"
+            yield f"undecided, as rounding alone moves them by a tenth or more: {', '.join(undecided)}"
         yield from self.notes
         yield "all devices agree" if self.agree else "devices differ"
 
 
 def _grouped(rows: Iterable[ParityRow]) -> Iterable[list[ParityRow]]:
     """Yield rows of the same device, dtype and check, in that order."""
-    order = {check: number for number, check in enumerate(CHECKS)}
-    devices = {device: number for number, device in enumerate(dict.fromkeys(row.device for row in rows))}
-    dtypes = ("integers", "float32", "float64")
+    devices, dtypes = [row.device for row in rows], ("integers", "float32", "float64")
 
-    def key(row: ParityRow) -> tuple[int, int, int]:
-        return devices[row.device], dtypes.index(row.dtype), order[row.check]
+    def place(row: ParityRow) -> tuple[int, int, int]:
+        return devices.index(row.device), dtypes.index(row.dtype), CHECKS.index(row.check)
 
-    for _, group in itertools.groupby(sorted(rows, key=key), key):
+    for _, group in itertools.groupby(sorted(rows, key=place), place):
         yield list(group)
 
 
@@ -153,7 +151,9 @@ def _summed_up(rows: list[ParityRow]) -> tuple[str, ...]:
     figure = "-" if worst.figure is None else f"{worst.figure:.0f}" if whole else f"{worst.figure:.1e}"
     compared = f"{sum(row.compared for row in rows):,}"
     tolerance = "0" if whole else f"{worst.tolerance:.1e}"
-    return worst.device, worst.dtype, worst.check, compared, figure, tolerance, worst.verdict
+    undecided = sum(len(row.undecided) for row in rows)
+    verdict = f"{worst.verdict}, {undecided} undecided" if undecided else worst.verdict
+    return worst.device, worst.dtype, worst.check, compared, figure, tolerance, verdict
 
 
 def _number(value: float | None) -> str:

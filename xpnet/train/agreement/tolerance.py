@@ -12,14 +12,16 @@ After n steps, m is n times as large. That errors add up as √m and not as m is
 and T. Mary, "A new approach to probabilistic rounding error analysis", SIAM J. Sci. Comput. 41(5), 2019,
 theorem 2.4.
 
-How much a result moves when what it is made of moves by B is its condition number κ. It is measured: on the
-reference, inputs and weights are changed by one part in δ = 4u, with random signs, and the training is done
-again. A result x that moves by Δ has $\kappa = \max(1, \Delta / (\delta \max |x|))$, and two devices agree on it if
+How far a result moves when what it is made of moves by B is B times its condition number κ, which is
+measured: on the reference, inputs and weights are changed by the share δ = 4u, up or down at random, and the
+same is computed again. An array x that moves by Δ then, at most and relative to max |x|, has
+κ = max(1, Δ/δ), and two devices agree on it if
 
-$$\max |x' - x| / \max |x| \le \kappa B.$$
+$$\max |x' - x| / \max |x| \le \kappa B$$
 
-Where κB reaches 1, rounding alone can make another number of x, and nothing can be told: the bias of a layer
-in front of batch normalization is such a number, whose gradient is 0 but for rounding.
+Where κB is a tenth or more, a number says little about the devices, and its verdict is "undecided" and not
+"agree": the bias of a layer in front of batch normalization is such a number, whose gradient is 0 but for
+rounding.
 """
 
 from __future__ import annotations
@@ -32,13 +34,16 @@ import numpy as np
 
 from xpnet import rng
 
-__all__ = ["CHANGES", "bound", "change", "condition", "roundings"]
+__all__ = ["CHANGES", "UNDECIDED", "bound", "change", "condition", "roundings"]
 
 CHANGES = 2
-"""How often the training is done again with changed inputs and weights; the larger movement counts."""
+"""How often the reference computes again with changed inputs and weights; the larger movement counts."""
+
+UNDECIDED = 0.1
+"""The tolerance from which on nothing is told."""
 
 _DEVIATIONS = 5.0
-_UNITS = 4.0  # δ / u: well above a rounding, so that what is measured is a change
+_UNITS = 4.0  # δ / u: beyond the rounding of the changed numbers themselves
 # Of what is done to each entry of a layer: four functions such as exp or erf, each of which errs by no more
 # than two units in the last place, that is 4u, and so counts as 4² roundings.
 _ENTRYWISE = 64
@@ -71,7 +76,7 @@ def bound(dtype: str, count: int) -> float:
 
 
 def change(dtype: str, number: int) -> Callable[[np.ndarray], np.ndarray]:
-    """Return a function that changes each entry of a host array by one part in δ, up or down.
+    """Return a function that changes each entry of a host array by the share δ, up or down.
 
     Args:
         dtype: in which the array will be used.
@@ -87,7 +92,11 @@ def change(dtype: str, number: int) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def condition(dtype: str, movement: float) -> float:
-    """Return κ of a result that moved by ``movement``, relative to its scale, in the changed training."""
+    """Return κ of a result that moves by ``movement`` when all that it is made of is changed by δ.
+
+    >>> condition("float64", 1e-15) > condition("float64", 0.0)
+    True
+    """
     return max(1.0, movement / (_UNITS * _unit(dtype)))
 
 
