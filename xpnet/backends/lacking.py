@@ -138,7 +138,8 @@ def is_writeable(x: Any) -> bool:
 
 def copy(x: Any) -> Any:
     """Return a copy of the plain array ``x``."""
-    return array_namespace(x).asarray(x, copy=True)
+    xp = array_namespace(x)
+    return xp.asarray(x, copy=True, device=_device(xp, x))
 
 
 def assign(x: Any, index: Any, value: Any) -> Any:
