@@ -138,7 +138,8 @@ def is_writeable(x: Any) -> bool:
 
 def copy(x: Any) -> Any:
     """Return a copy of the plain array ``x``."""
-    return array_namespace(x).asarray(x, copy=True)
+    xp = array_namespace(x)
+    return xp.asarray(x, copy=True, device=_device(xp, x))
 
 
 def assign(x: Any, index: Any, value: Any) -> Any:
@@ -276,14 +277,14 @@ class _Extension:
     """``linalg`` or ``fft`` of a namespace."""
 
     def __init__(self, xp: Any, name: str):
-        self._xp, self._own = xp, getattr(xp, name)
+        self._xp, self._own, self._prefix = xp, getattr(xp, name), f"{name}."
         self.__name__ = self._own.__name__
 
     def __dir__(self) -> list[str]:
         return dir(self._own)
 
     def __getattr__(self, name: str) -> Any:
-        made = _put_right(self._xp, self._own, name, self.__name__.rpartition(".")[2] + ".")
+        made = _put_right(self._xp, self._own, name, self._prefix)
         self.__dict__[name] = made
         return made
 

@@ -11,6 +11,7 @@ from typing import Any
 import array_api_compat
 
 from xpnet.backends import array_namespace, is_out_of_memory, precision
+from xpnet.backends.lacking import overwritable
 from xpnet.program.compiling import LOWERINGS, choose, compiling_time
 from xpnet.program.lowerings import generic
 from xpnet.program.passes.simplify import simplify
@@ -92,6 +93,9 @@ class Loop:
                 return done
             if len(self._runners) > _CACHE:
                 self._runners.popitem(last=False)
+        if donate:
+            given = [*carry, *constants, *sequences]
+            carry = overwritable(given, range(len(carry)))[: len(carry)]
         return runner(carry, constants, sequences, donate)
 
     def _uncompiled(self, carry: Any, constants: Any, sequences: Any) -> tuple[list[Any], list[Any]]:
