@@ -84,7 +84,7 @@ class InThreads(str):
 
 
 def _those(wanted: Callable[[str], bool], *, many: bool = False) -> pytest.MarkDecorator:
-    """Have a test try lowerings; where it has many programs or steps for them, in threads with --full only."""
+    """Have a test try lowerings; where it has many programs or steps, in threads with --full only."""
     found = []
     for name in filter(wanted, [*TABLE, InThreads("numba")]):
         row = TABLE[name]
