@@ -98,8 +98,8 @@ PLANTED = {
         (
             (
                 "loop.py",
-                "graph = self._graphs.get(addresses)",
-                "graph = next(iter(self._graphs.values()), None)",
+                "if any(known() is not x for known, x in zip(self._graph_of, factors, strict=False)):",
+                "if False:",
             ),
         ),
         test="test_cupy_steps.py::test_a_graph_is_not_for_factors_elsewhere",

@@ -30,6 +30,7 @@ __all__ = [
     "assert_same",
     "compared_lowerings",
     "every_lowering",
+    "every_lowering_at_length",
     "longest_sum",
     "lowered",
     "lowered_steps",
@@ -83,7 +84,7 @@ class InThreads(str):
 
 
 def _those(wanted: Callable[[str], bool], *, many: bool = False) -> pytest.MarkDecorator:
-    """Have a test try lowerings; where it has many programs for them, in threads only with --full."""
+    """Have a test try lowerings; where it has many programs or steps, in threads with --full only."""
     found = []
     for name in filter(wanted, [*TABLE, InThreads("numba")]):
         row = TABLE[name]
@@ -96,6 +97,7 @@ def _those(wanted: Callable[[str], bool], *, many: bool = False) -> pytest.MarkD
 
 
 every_lowering = _those(lambda name: True)
+every_lowering_at_length = _those(lambda name: True, many=True)
 compared_lowerings = _those(lambda name: name != "generic", many=True)  # which they are compared with
 slow_lowerings = _those(lambda name: TABLE[name].compiles, many=True)
 planning_lowerings = _those(lambda name: name != "generic" and not isinstance(name, InThreads))

@@ -205,4 +205,4 @@ def test_a_graph_is_not_for_factors_elsewhere(device: CountingDevice) -> None:
         (state,), _ = loop(*_there(*given))
         (now,), _ = by_steps(program, 1, *given)
         np.testing.assert_allclose(from_device(state), now, rtol=1e-12)
-    assert loop.captures
+    assert loop.captures == 3

@@ -99,7 +99,9 @@ def test_programs_recorded_on_cupy(kind: str) -> None:
 @pytest.mark.backends("cupy")
 @every_dtype
 def test_all_rules_on_cupy(dtype: str) -> None:
-    f, args, names = joined(KINDS["rules"](dtype))
+    # Of two values for the same place, CuPy leaves open which one stays.
+    cases = {name: case for name, case in KINDS["rules"](dtype).items() if name != "assign-twice"}
+    f, args, names = joined(cases)
     assert_as_uncompiled(record(f)(*args), args, "cupy", names=names)
 
 

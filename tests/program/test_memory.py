@@ -16,7 +16,7 @@ from tests.program.cuda import allocated_bytes, most_allocated
 from tests.program.lowerings import (
     TABLE,
     array_for,
-    every_lowering,
+    every_lowering_at_length,
     lowered,
     lowered_steps,
     planning_lowerings,
@@ -106,7 +106,7 @@ def _assert_flat(run: Callable[[], Any], times: int) -> None:
     assert seen[1] - seen[0] < 20_000  # less than an object for each step
 
 
-@every_lowering
+@every_lowering_at_length
 def test_steps_leak_nothing(lower: str) -> None:
     step, args = training_step(optim.Adam())
     compiled = xpnet.compile(lambda *args: step(*args), lower=lower, donate=(0, 1, 2))
@@ -119,7 +119,7 @@ def test_steps_leak_nothing(lower: str) -> None:
     assert compiled.recordings == 1
 
 
-@every_lowering
+@every_lowering_at_length
 def test_loops_leak_nothing(lower: str) -> None:
     step, args = training_step(optim.Adam())
 
