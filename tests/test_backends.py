@@ -140,6 +140,10 @@ def _fake_cupy(driver: Any, count: Any = 1, ones: Any = None) -> Any:
     )
 
 
+def _no_memory(*args: Any, **options: Any) -> Any:
+    raise MemoryError("Out of memory allocating 512 bytes")
+
+
 def _no_compiler(*args: Any, **options: Any) -> Any:
     raise ImportError("libnvrtc.so.13 is missing")
 
@@ -159,9 +163,22 @@ def _no_compiler(*args: Any, **options: Any) -> Any:
             _fake_cupy(13000, 1, _no_compiler),
             "cannot compile or multiply (libnvrtc.so.13 is missing); .*[ctk]",
         ),
+        (
+            _fake_cupy(13000, 1, _no_memory),
+            "memory of the first GPU is full (Out of memory allocating 512 bytes); .*nvidia-smi",
+        ),
         (_fake_cupy(13000, 2), ""),
     ],
-    ids=["driver-fails", "no-driver", "old-driver", "device-fails", "no-device", "no-compiler", "usable"],
+    ids=[
+        "driver-fails",
+        "no-driver",
+        "old-driver",
+        "device-fails",
+        "no-device",
+        "no-compiler",
+        "no-memory",
+        "usable",
+    ],
 )
 def test_why_cuda_cannot_work(cupy: Any, want: str, monkeypatch: pytest.MonkeyPatch) -> None:
     import sys

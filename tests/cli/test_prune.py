@@ -132,6 +132,23 @@ def test_units_make_the_network_smaller(xpnet, trained):
     assert load("run-pruned", "last").model.layers[0].units == 4
 
 
+@pytest.mark.backends("cupy")
+@pytest.mark.parametrize("scope", ["global", "unit"])
+def test_a_cuda_device_prunes_the_same(scope, xpnet, trained):
+    trained()
+    found = {}
+    for device in ("numpy", "cuda"):
+        flags = ("--sparsity", "0.75", "--scope", scope, "--device", device, "--out", device, "--json")
+        outcome = xpnet("prune", "run", *BRIEF, *flags)
+        assert outcome.code == 0, outcome.err
+        found[device] = outcome.json["pruning"]
+    rows, expected = (found[device]["history"] for device in ("cuda", "numpy"))
+    assert [row["nonzero"] for row in rows] == [row["nonzero"] for row in expected]
+    after, same = (found[device]["report"]["after"] for device in ("cuda", "numpy"))
+    assert after["sparse_bytes"] == same["sparse_bytes"] <= same["bytes"]  # multiplied on the device
+    assert after["metrics"]["loss"] == pytest.approx(same["metrics"]["loss"], rel=1e-4)
+
+
 def test_folders_are_never_overwritten(xpnet, trained):
     trained()
     for _ in range(2):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -42,6 +43,7 @@ def ones(device: int, size: int = 8) -> Any:
 
 def memory(device: int) -> tuple[int, int]:
     """Bytes of a device that are taken, by arrays and in all."""
+    gc.collect()
     with cupy.cuda.Device(device):
         free, total = runtime.memGetInfo()
         return cupy.get_default_memory_pool().used_bytes(), total - free
@@ -89,7 +91,10 @@ def test_arrays_of_the_other_device_are_taken(trainers: list[Trainer]) -> None:
     X, y = class_data()
     there, labels = cupy.asarray(X), cupy.asarray(y)
     for trainer in trainers:
-        np.testing.assert_array_equal(trainer.predict(there), trainer.predict(X))
+        for predict in (trainer.predict, sparse_predictor(trainer).predict):
+            found = predict(there)
+            assert found.device.id == 0
+            np.testing.assert_array_equal(cupy.asnumpy(found), predict(X))
         assert trainer.evaluate(there, labels) == trainer.evaluate(X, y)
     trainers[1].fit(there, labels, epochs=4, batch_size=8)
 
@@ -154,6 +159,32 @@ def test_products_cannot_reach_the_other_device() -> None:
     assert multiply(there) != 0
     assert multiply(here) == 0
     assert blas.cublasDestroy_v2(handle) == 0
+
+
+@pytest.mark.parametrize("function", [lambda x: x.sort(), cupy.fft.fft, cupy.linalg.inv, cupy.sum, cupy.max])
+def test_libraries_cannot_reach_the_other_device(function: Callable[..., Any]) -> None:
+    """CuPy itself looks at devices where it starts kernels, not where it calls a library."""
+    with cupy.cuda.Device(1):
+        there = cupy.eye(4, dtype="complex64" if function is cupy.fft.fft else "float32")
+        function(there)
+    with pytest.raises(
+        Exception, match=r"cannot reach|IllegalAddress|FAILED|different from the current device"
+    ):
+        function(there).get()
+
+
+def test_a_graph_runs_on_the_device_of_its_capture() -> None:
+    with cupy.cuda.Device(1):
+        x = cupy.zeros((2, 2), "float32")
+        stream = cupy.cuda.Stream(non_blocking=True)
+        with stream:
+            x += 1  # what is done the first time is not captured
+            stream.begin_capture()
+            x += 1
+            graph = stream.end_capture()
+    graph.launch(stream)
+    assert cupy.cuda.Device().id == 0
+    assert x.get().tolist() == [[2, 2], [2, 2]]
 
 
 def test_streams_events_and_kernels_belong_to_a_device() -> None:

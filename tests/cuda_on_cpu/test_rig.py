@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import os
 import signal
 import subprocess
@@ -19,6 +20,7 @@ if "CUDA_ON_CPU_BUILD" not in os.environ:
 
 import cupy
 import cupyx.scipy.linalg
+from cupy import cublas
 
 pytestmark = pytest.mark.backends("cupy")
 
@@ -103,6 +105,30 @@ def test_linear_algebra(dtype: str) -> None:
     triangle = cupy.triu(x) + 9 * cupy.eye(6, dtype=dtype)
     for transposed, matrix in enumerate((triangle, triangle.T, triangle.conj().T)):
         near(matrix @ cupyx.scipy.linalg.solve_triangular(triangle, y, trans=transposed), b)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_functions_of_cublas(dtype: str) -> None:
+    """Also into parts of larger matrices, and into memory that nobody has written and none may read."""
+    a, b, x = draw(4, 5, dtype=dtype), draw(5, 4, dtype=dtype), draw(5, dtype=dtype)
+    for ops in itertools.product("NTH", repeat=2):
+        one, other = ({"N": a, "T": a.T, "H": a.conj().T}[op] for op in ops)
+        one, other = (m.T if m.shape != shape else m for m, shape in ((one, (4, 5)), (other, (5, 4))))
+        for order in ("C", "F"):
+            out = cupy.empty((6, 4), dtype, order=order)
+            cupy.matmul(cupy.asarray(one, order=order), cupy.asarray(other), out=out[1:5])
+            near(out[1:5], one @ other)
+            assert np.isnan(out[0].get()).all()
+    for op in "NTH":
+        turned = {"N": a, "T": a.T, "H": a.conj().T}[op]
+        y = draw(turned.shape[1], dtype=dtype)
+        out = cupy.empty(len(turned), dtype)
+        cublas.gemv(op, 1, cupy.asarray(a, order="F"), cupy.asarray(y), 0, out)
+        near(out, turned @ y)
+    near(cublas.geam("N", "H", 2, cupy.asarray(a), 1, cupy.asarray(b)), 2 * a + b.conj().T)
+    near(cublas.nrm2(cupy.asarray(x)), np.linalg.norm(x))
+    near(cupy.dot(cupy.asarray(x), cupy.asarray(x)), x @ x)
+    near(cupy.vdot(cupy.asarray(x), cupy.asarray(x)), np.vdot(x, x))
 
 
 COMPLEX, REAL = draw(3, 8, dtype="complex128"), draw(4, 7, dtype="float64")

@@ -28,12 +28,12 @@ __all__ = [
     "array_for",
     "assert_as_uncompiled",
     "assert_same",
+    "compared_lowerings",
     "every_lowering",
     "longest_sum",
     "lowered",
     "lowered_steps",
     "planning_lowerings",
-    "quick_lowerings",
     "slow_lowerings",
 ]
 
@@ -46,6 +46,7 @@ class Lowering:
         same_bits: it calls the functions of the program in their order; others add up in another order.
         missing: why it cannot be tested here, if not for its library's sake; empty if it can.
         compiles: it takes a while to compile, so that fewer programs are tried.
+        every: only every so many-th case of a kind is tried.
         backend: whose arrays it takes.
         ulps: how far its results may lie apart from NumPy's where the longest sum has so many terms, in units
             in the last place of the largest number; CUDA's own ``exp``, ``tanh`` and the like add to that.
@@ -54,6 +55,7 @@ class Lowering:
     same_bits: bool
     missing: str = ""
     compiles: bool = False
+    every: int = 1
     backend: str = "numpy"
     ulps: Callable[[int], float] = lambda terms: 4.0 * terms
 
@@ -65,6 +67,7 @@ TABLE = {
         same_bits=False,
         missing="" if find_spec("numba") else "numba (extra jit) is not installed",
         compiles=True,
+        every=4,  # in one of the dtypes, by one or three threads
     ),
     "cupy": Lowering(
         same_bits=False,
@@ -79,20 +82,22 @@ class InThreads(str):
     """The name of a lowering that is to run in three threads, however small the arrays; see conftest.py."""
 
 
-def _those(wanted: Callable[[str], bool]) -> pytest.MarkDecorator:
+def _those(wanted: Callable[[str], bool], *, many: bool = False) -> pytest.MarkDecorator:
+    """Have a test try lowerings; where it has many programs for them, in threads only with --full."""
     found = []
     for name in filter(wanted, [*TABLE, InThreads("numba")]):
         row = TABLE[name]
         marks = [pytest.mark.skipif(bool(row.missing), reason=row.missing)]
         marks += [pytest.mark.backends(row.backend)] if row.backend != "numpy" else []
         ending = " in threads" * isinstance(name, InThreads)
+        marks += [pytest.mark.full] if ending and many else []
         found.append(pytest.param(name, marks=marks, id=f"{name}{ending}"))
     return pytest.mark.parametrize("lower", found)
 
 
 every_lowering = _those(lambda name: True)
-quick_lowerings = _those(lambda name: not TABLE[name].compiles)
-slow_lowerings = _those(lambda name: TABLE[name].compiles)
+compared_lowerings = _those(lambda name: name != "generic", many=True)  # which they are compared with
+slow_lowerings = _those(lambda name: TABLE[name].compiles, many=True)
 planning_lowerings = _those(lambda name: name != "generic" and not isinstance(name, InThreads))
 """Those that plan memory: the other one gives values back to NumPy as soon as they are not needed."""
 

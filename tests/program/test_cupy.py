@@ -72,6 +72,8 @@ def test_casts(device: CountingDevice) -> None:
     builder = Builder(*arrays, np.asarray([0.5, -0.0, np.nan, -np.inf]))
     outputs = [builder.apply("astype", Ref(i), np.dtype(d)) for i in range(len(arrays)) for d in DTYPES]
     outputs += [builder.apply("astype", Ref(len(arrays)), np.dtype(d)) for d in ("float32", "bool")]
+    whole = [i for i, d in enumerate(DTYPES) if np.dtype(d).kind in "iu"]
+    outputs += [builder.apply("divide", Ref(i), builder.apply("add", Ref(i), 1)) for i in whole]
     program = builder.program(*outputs)
     checked(program, builder.arrays[: len(arrays) + 1], device, 0)
 

@@ -86,15 +86,16 @@ def test_a_loop_is_captured_once(device: CountingDevice) -> None:
     loop = cupy.lower_loop(for_cupy(program), carried, 2, device)
     draw = np.random.default_rng(0)
     scalars = inputs[carried + 3 :]
-    constants = _there([X, y], [X + 1, y])
     for i in (0, 0, 1):
+        rows = X + i
+        constants = _there([rows, y])[0]
         for count in (5, 9):
             sequences = [draw.integers(0, 40, (count, 16)), *(np.full(count, s) for s in scalars)]
             given = _there(inputs[:carried], sequences)
             before = device.launches
-            state, (found,) = loop(given[0], constants[i], given[1])
+            state, (found,) = loop(given[0], constants, given[1])
             assert (device.launches - before - 2) % count == 0
-            now, (expected,) = by_steps(program, carried, inputs[:carried], [X + i, y], sequences)
+            now, (expected,) = by_steps(program, carried, inputs[:carried], [rows, y], sequences)
             np.testing.assert_allclose(from_device(found), expected, rtol=1e-12)
             np.testing.assert_allclose(from_device(state[0]), now[0], rtol=1e-11, atol=1e-13)
         assert loop.captures == 1
@@ -188,3 +189,20 @@ def test_state_that_changes_places(device: CountingDevice) -> None:
     assert [a.tolist(), b.tolist()] == [[3, 4], [1, 2]]
     assert seen.tolist() == [[1, 2], [3, 4], [1, 2]]
     assert halves.tolist() == [[1.5, 2], [1.5, 2], [3.5, 4]]
+
+
+def test_a_graph_is_not_for_factors_elsewhere(device: CountingDevice) -> None:
+    """Constants that are factors of products have their addresses in the graph; the first ones are gone."""
+    builder = Builder(np.ones((3, 2)), np.ones((4, 3)), np.zeros(()))
+    product = builder.apply(
+        "matmul", builder.apply("matrix_transpose", Ref(1)), builder.apply("matmul", Ref(1), Ref(0))
+    )
+    program = builder.program(builder.apply("add", product, Ref(2)))
+    loop = cupy.lower_loop(for_cupy(program), 1, 1, device)
+    for seed in range(3):
+        draw = np.random.default_rng(seed)
+        given = [[draw.normal(size=(3, 2))], [draw.normal(size=(4, 3))], [draw.normal(size=5)]]
+        (state,), _ = loop(*_there(*given))
+        (now,), _ = by_steps(program, 1, *given)
+        np.testing.assert_allclose(from_device(state), now, rtol=1e-12)
+    assert loop.captures

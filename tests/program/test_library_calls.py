@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,6 @@ from tests.loss_cases import CASES as LOSSES
 from tests.nn.layer_cases import BATCH, FEATURES
 from tests.nn.layer_cases import CASES as LAYERS
 from tests.optim.optimizer_cases import TABLE as OPTIMIZERS
-from tests.program.host_device import HostDevice
 from tests.support import draw, told
 from xpnet import Trainer, nn
 from xpnet.backends import Backend
@@ -27,6 +27,9 @@ _SETTINGS: dict[str, Any] = {
 }  # fmt: skip
 _X = draw(3, (2 * BATCH, FEATURES))
 _LABELS = np.arange(2 * BATCH) % 3
+
+# What is asked of a device before anything is computed.
+_HOST: Any = SimpleNamespace(contiguous=np.ascontiguousarray, to_host=np.asarray)
 
 # Trainers by what is special about them, with arrays to fit.
 _CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
@@ -56,7 +59,7 @@ def _calls(patch: pytest.MonkeyPatch, backend: Backend, name: str) -> list[list[
 
     def lower_loop(program: Any, carried: int, constants: int) -> Any:
         plan = Plan(program, {i: i for i in range(carried)})
-        device = default_device() if backend.name == "cupy" else HostDevice()
+        device = default_device() if backend.name == "cupy" else _HOST
         steps = steps_of(plan, Places(plan.on_host, plan.layout, plan.memory, device))
         found.append([step.operation.name for step in steps if hasattr(step, "operation")])
         return looping._python_loop(program, "generic", carried)

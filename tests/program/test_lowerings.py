@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,15 +13,17 @@ from tests.loss_cases import CASES as LOSS_CASES
 from tests.nn.layer_cases import CASES as LAYER_CASES
 from tests.optim.optimizer_cases import TABLE as OPTIMIZERS
 from tests.program.cases import KINDS, joined, transforms
-from tests.program.cuda import from_device
+from tests.program.cuda import for_cupy, from_device, to_device
 from tests.program.lowerings import (
     TABLE,
     InThreads,
     array_for,
     assert_as_uncompiled,
     assert_same,
+    compared_lowerings,
     every_lowering,
     lowered,
+    slow_lowerings,
 )
 from tests.program.steps import FUNCTIONS, training_step
 from xpnet import autodiff, losses, nn, optim
@@ -65,29 +68,54 @@ def test_programs_are_what_was_recorded(kind: str, dtype: str) -> None:
             raise AssertionError(name) from error
 
 
-@every_lowering
+@compared_lowerings
 @every_dtype
 @pytest.mark.parametrize("kind", KINDS)
-def test_layers_losses_optimizers_transforms_and_rules(kind: str, dtype: str, lower: str) -> None:
-    cases = KINDS[kind](dtype)
-    if TABLE[
-        lower
-    ].compiles:  # each case in one of the dtypes, by numba in one or three threads, and a few rules
-        turn = (dtype == "float64") + 2 * isinstance(lower, InThreads)
-        every = (2 if lower != "numba" else 4) * (15 if kind == "rules" else 1)
-        cases = {name: c for i, (name, c) in enumerate(cases.items()) if i // 3 % every == turn}
+def test_layers_losses_optimizers_transforms_and_rules(
+    kind: str, dtype: str, lower: str, request: pytest.FixtureRequest
+) -> None:
+    """Where compiling takes long, some of the cases; with --full each in one of the dtypes."""
+    turn, every = (dtype == "float64") + 2 * isinstance(lower, InThreads), TABLE[lower].every
+    if every > 1 and not request.config.getoption("--full"):
+        every *= 2
+    if kind == "rules" and TABLE[lower].compiles:  # there are hundreds
+        every *= 15
+    found = enumerate(KINDS[kind](dtype).items())
+    cases = {name: case for i, (name, case) in found if i // 3 % every == turn % every}
     f, args, names = joined(cases)
     assert_as_uncompiled(record(f)(*args), args, lower, names=names)
 
 
-@every_lowering
+@pytest.mark.full
+@pytest.mark.backends("cupy")
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "rules"])
+def test_programs_recorded_on_cupy(kind: str) -> None:
+    """They are the same, line by line, as those that are recorded on NumPy and have CuPy's functions then."""
+    f, args, _ = joined(KINDS[kind]("float32"))
+    assert str(record(f)(*map(to_device, args))) == str(for_cupy(record(f)(*args)))
+
+
+@pytest.mark.full
+@pytest.mark.backends("cupy")
+@every_dtype
+def test_all_rules_on_cupy(dtype: str) -> None:
+    f, args, names = joined(KINDS["rules"](dtype))
+    assert_as_uncompiled(record(f)(*args), args, "cupy", names=names)
+
+
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_functions(name: str, lower: str) -> None:
+def test_functions(name: str) -> None:
     f, args = FUNCTIONS[name]
     program = record(f)(*args)
-    assert_as_uncompiled(program, args, lower)
+    assert_as_uncompiled(program, args, "numpy")
     for one, other in zip(generic.lower(program)(args), leaves(f(*args)), strict=True):
         assert_same(one, other)
+
+
+@slow_lowerings
+def test_functions_in_one_program(lower: str) -> None:
+    f, args, names = joined(FUNCTIONS)
+    assert_as_uncompiled(record(f)(*args), args, lower, names=names)
 
 
 @every_lowering
@@ -151,22 +179,21 @@ def test_an_argument_that_is_a_result_is_not_donated(lower: str) -> None:
     np.testing.assert_array_equal(same, 1.0)
 
 
-@every_lowering
-@pytest.mark.parametrize(
-    "function",
-    [
-        lambda xp, x, i: xp.where(x > 1, x, xp.flip(x * 10)),
-        lambda xp, x, i: xp.take(x, i, axis=0),
-        lambda xp, x, i: xp.concat([x[1:], x[:1]]),
-        lambda xp, x, i: x + xp.flip(x),
-        lambda xp, x, i: x - xp.sum(x, axis=0),
-    ],
-    ids=["selected", "gathered", "joined", "turned", "centred"],
-)
-def test_results_are_not_written_over_what_is_still_to_be_read(function: Any, lower: str) -> None:
+_READERS: dict[str, Callable[..., Any]] = {
+    "selected": lambda xp, x, i: xp.where(x > 1, x, xp.flip(x * 10)),
+    "gathered": lambda xp, x, i: xp.take(x, i, axis=0),
+    "joined": lambda xp, x, i: xp.concat([x[1:], x[:1]]),
+    "turned": lambda xp, x, i: x + xp.flip(x),
+    "centred": lambda xp, x, i: x - xp.sum(x, axis=0),
+}
+
+
+@compared_lowerings
+def test_results_are_not_written_over_what_is_still_to_be_read(lower: str) -> None:
     args = [np.asarray([0.0, 2.0, 3.0]), np.asarray([2, 0, 0])]
-    program = record(lambda x, i: function(x.__array_namespace__(), x, i))(*args)
-    assert_as_uncompiled(program, args, lower, {0: 0})
+    cases = {name: (lambda x, i, f=f: f(x.__array_namespace__(), x, i), args) for name, f in _READERS.items()}
+    f, args, names = joined(cases)
+    assert_as_uncompiled(record(f)(*args), args, lower, {k: 2 * k for k in range(len(cases))}, names=names)
 
 
 # --- What has no fixed shape ------------------------------------------------------------------------------

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,15 +18,15 @@ from tests.program.lowerings import (
     assert_as_uncompiled,
     assert_same,
     lowered_steps,
-    quick_lowerings,
     slow_lowerings,
 )
 from tests.program.random_programs import random_donations, random_program, random_step
 
-# Always the same programs, so that a test that fails fails again.
-_some = settings(max_examples=300, deadline=None, derandomize=True, database=None)
-_few = settings(max_examples=12, deadline=None, derandomize=True, database=None)
-_seeds = given(st.integers(0, 2**32))
+
+def _seeds(count: int) -> Callable[..., Any]:
+    """Give a test so many seeds; always the same ones, so that a test that fails fails again."""
+    always = settings(max_examples=count, deadline=None, derandomize=True, database=None)
+    return lambda test: always(given(seed=st.integers(0, 2**32))(test))
 
 
 def _check(seed: int, lower: str, whole: bool, length: int = 25) -> None:
@@ -49,30 +53,42 @@ def _check_loop(seed: int, lower: str, whole: bool) -> None:
         assert_same(one, other)
 
 
-@quick_lowerings
-@_some
-@_seeds
-def test_any_values(lower: str, seed: int) -> None:
-    _check(seed, lower, whole=False)
+@_seeds(60)
+def test_any_values(seed: int) -> None:
+    _check(seed, "numpy", whole=False)
 
 
-@quick_lowerings
-@_some
-@_seeds
-def test_loops_on_any_values(lower: str, seed: int) -> None:
-    _check_loop(seed, lower, whole=False)
+@_seeds(60)
+def test_loops_on_any_values(seed: int) -> None:
+    _check_loop(seed, "numpy", whole=False)
 
 
 @slow_lowerings
-@_few
-@_seeds
+@_seeds(12)
 def test_whole_numbers(lower: str, seed: int) -> None:
     """In twice the length, since compiling a program costs more than what is in it."""
     _check(seed, lower, whole=True, length=50)
 
 
 @slow_lowerings
-@settings(_few, max_examples=8)
-@_seeds
+@_seeds(8)
 def test_loops_on_whole_numbers(lower: str, seed: int) -> None:
+    _check_loop(seed, lower, whole=True)
+
+
+# --- More of them -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.full
+@_seeds(600)
+def test_any_values_of_many(seed: int) -> None:
+    _check(seed, "numpy", whole=False)
+    _check_loop(seed, "numpy", whole=False)
+
+
+@pytest.mark.full
+@slow_lowerings
+@_seeds(40)
+def test_whole_numbers_of_many(lower: str, seed: int) -> None:
+    _check(seed, lower, whole=True, length=50)
     _check_loop(seed, lower, whole=True)

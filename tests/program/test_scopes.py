@@ -44,7 +44,8 @@ def _step(params: Any, state: Any) -> Any:
             return losses.softmax_cross_entropy(outputs, Y)
 
     value, gradient = value_and_grad(loss)(params)
-    return value, *OPTIMIZER.update(gradient, state, params)
+    with scope("adam_update"):
+        return value, *OPTIMIZER.update(gradient, state, params)
 
 
 def _arguments() -> tuple[Any, Any]:

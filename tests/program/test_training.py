@@ -15,10 +15,12 @@ from xpnet import Trainer, nn, optim
 
 X, LABELS = class_data(28)
 
+_SCHEDULED = optim.Adam(optim.Cosine(0.02, steps=200))
+
 # One of each that is registered, and what their settings turn on.
 OPTIMIZERS = [
     optim.SGD(0.1), optim.SGD(0.1, momentum=0.9), optim.SGD(0.1, momentum=0.9, nesterov=True),
-    optim.AdaGrad(0.05), optim.AdaDelta(), optim.RMSProp(0.005), optim.Adam(optim.Cosine(0.02, steps=200)),
+    optim.AdaGrad(0.05), optim.AdaDelta(), optim.RMSProp(0.005), _SCHEDULED,
     optim.AdamW(0.01, weight_decay=0.1),
 ]  # fmt: skip
 
@@ -46,6 +48,12 @@ def test_every_registered_optimizer_is_here() -> None:
     assert {type(optimizer) for optimizer in OPTIMIZERS} == set(optim.OPTIMIZERS.values())
 
 
+@every_lowering
+def test_an_optimizer_with_a_schedule(lower: str) -> None:
+    _assert_close(_train(lower, batch=7, optimizer=_SCHEDULED), _uncompiled(_SCHEDULED))
+
+
+@pytest.mark.full
 @every_lowering
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=repr)
 def test_optimizers(optimizer: optim.Optimizer, lower: str) -> None:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from tests.train.support import class_data, make
 from xpnet.backends import Backend
-from xpnet.backends import backend as open_backend
 from xpnet.backends.pace import pace
 from xpnet.train.steps import step_seconds
 
 X, Y = class_data(40)
-CPU = open_backend("numpy")
-GPU = dataclasses.replace(CPU, name="torch", spec="torch:cuda:0")  # for its name alone
+GPU: Any = SimpleNamespace(ordinal=0)  # the number of a CUDA device, of whichever library
 
 
 @pytest.mark.parametrize(
@@ -26,20 +25,6 @@ def test_steps_of_large_networks_are_taken_together_on_gpus(size, batch, fewest,
     at = pace(GPU, "float32")
     assert fewest <= 0.5 / at.queued / step_seconds(size, batch, at) <= most
     assert step_seconds(size, batch, at) < step_seconds(size, batch, pace(GPU, "float64"))
-
-
-def test_devices_have_the_pace_of_their_kind() -> None:
-    specs = [
-        "numpy",
-        "torch:cpu",
-        "jax:cpu:0",
-        "cupy:0",
-        "torch:cuda:1",
-        "jax:cuda:0",
-        "array_api_strict:device1",
-    ]
-    gpus = [pace(dataclasses.replace(CPU, spec=spec), "float32") == pace(GPU, "float32") for spec in specs]
-    assert gpus == [False, False, False, True, True, True, False]
 
 
 @pytest.mark.parametrize("backend", ["numpy", "cupy:0"], indirect=True)

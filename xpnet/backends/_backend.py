@@ -135,7 +135,9 @@ CUDA devices have; leave it out, or choose another device
         if _is_host_data(x):
             return x if self.name == "numpy" and isinstance(x, np.ndarray) else None
         if _library_of(x) is self.xp:
-            return x if backend_of(x) == self else None
+            if backend_of(x) != self:
+                return None
+            return x.detach() if getattr(x, "requires_grad", False) else x  # of PyTorch
         if self.ordinal is None or cuda_number(x) != self.ordinal:
             return None
         with self.activate():

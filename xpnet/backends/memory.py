@@ -166,6 +166,8 @@ def explain(error: BaseException, home: Backend, what: str, remedies: Sequence[s
     wanted = f"{memory_in_words(asked)} of free memory" if asked is not None else "more free memory"
     found = "no more" if unused is None else memory_in_words(unused)
     of = "" if total is None else f" of {memory_in_words(total)}"
+    if asked is not None and unused is not None and unused >= asked:
+        of += ", in pieces"
     if home.name == "cupy" and total is not None and total == _limit(home):
         remedies = [*remedies, "raise the limit of device memory"]
     return OutOfMemoryError(

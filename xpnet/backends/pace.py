@@ -30,11 +30,10 @@ HOST = Pace(60e-6, 5.4e-11, 3.3e-12)  # NumPy on two cores
 # A GPU of the small kind, as in laptops: on others calls are shorter than they might be, which costs little.
 # For float64 such ones have one unit where they have 32 for float32.
 _GPU = {"float32": Pace(200e-6, 7e-12, 5e-13, 2), "float64": Pace(200e-6, 7e-12, 1.6e-11, 2)}
-_GPUS = ("cupy", "cuda", "gpu", "rocm")
 
 
 def pace(backend: Backend, dtype: str) -> Pace:
-    """Return roughly how fast a backend computes in a dtype.
+    """Return roughly how fast a backend computes in float32 or float64.
 
     These are constants and not measurements, as what follows from them, such as how many steps are taken
     together, must be the same in each run.
@@ -43,5 +42,4 @@ def pace(backend: Backend, dtype: str) -> Pace:
     >>> pace(backend("numpy"), "float32").queued
     1
     """
-    on_gpu = any(part in _GPUS for part in backend.spec.split(":"))
-    return _GPU.get(dtype, _GPU["float64"]) if on_gpu else HOST
+    return HOST if backend.ordinal is None else _GPU[dtype]

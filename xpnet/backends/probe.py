@@ -8,6 +8,7 @@ import importlib.util
 from dataclasses import dataclass
 from typing import Any
 
+from xpnet.backends.memory import is_out_of_memory
 from xpnet.errors import BackendError, suggest
 
 __all__ = ["Availability", "known", "open_device", "probe"]
@@ -160,5 +161,7 @@ def _cupy_devices(name: str) -> list[str] | str:
             float((cupy.ones(4, dtype="float32") + 1).sum())
             float((cupy.ones((2, 2), dtype="float32") @ cupy.ones((2, 2), dtype="float32")).sum())
     except Exception as error:  # ImportError, CompileException, OSError ... as the library likes
+        if is_out_of_memory(error):
+            return f"the memory of the first GPU is full ({error}); end what uses it: nvidia-smi shows what"
         return f"CuPy cannot compile or multiply ({error}); install 'cupy-cuda13x[ctk]' (or -cuda12x)"
     return [str(i) for i in range(count)]

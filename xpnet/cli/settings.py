@@ -228,8 +228,8 @@ class Settings:
         "float32",
         kinds.one_of("float32", "tf32"),
         "Run",
-        "matrix products in float32; tf32 rounds what is multiplied to 10 bits and is faster, on CUDA devices "
-        "of compute capability 8.0 or higher",
+        "precision of matrix products in float32: tf32 rounds what is multiplied to 10 bits and is faster, "
+        "on CUDA devices of compute capability 8.0 or higher",
     )
     device_memory: int | str | None = _setting(
         None,

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from numbers import Real
 from typing import Any, ClassVar
 
-from xpnet.autodiff.scopes import scope, snake_case
 from xpnet.backends import array_namespace
 from xpnet.containers import leaves, rebuild
 from xpnet.errors import ConfigError
@@ -71,11 +70,6 @@ class Optimizer(Configured, ABC):
                 operators on them and neither ``math`` functions nor ``if``.
         """
 
-    def apply_rule(self, g: Any, slots: Sequence[Any], p: Any, *scalars: Any) -> tuple[Any, Sequence[Any]]:
-        """Return what `rule` does; a program that records it names it for the optimizer."""
-        with scope(f"{self.name or snake_case(type(self).__name__)}_update"):
-            return self.rule(g, slots, p, *scalars)
-
     def scalars(self, learning_rate: float, step: int) -> tuple[float, ...]:
         """Return the numbers of a step, counted from 1, that `rule` is given: computed on the host.
 
@@ -126,7 +120,7 @@ class Optimizer(Configured, ABC):
                         f"state of shape {tuple(array.shape)}; take gradient and state of these same "
                         "parameters"
                     )
-            rows.append(self.apply_rule(g, slots, p, *scalars))
+            rows.append(self.rule(g, slots, p, *scalars))
         after: dict[str, Any] = {"step": step}
         for i, name in enumerate(names):
             after[name] = rebuild(params, [slots[i] for _, slots in rows])

@@ -85,7 +85,8 @@ def _in_order(trainer: Predictor, given: Inspected) -> Inspected | None:
     home, loss = trainer.backend, trainer.loss
     xp, dtype = home.xp, home.dtype(trainer.dtype)
     X, y, weight = given
-    right = [_are_finite(xp, x, dtype) for x in given if x is not None]
+    floating = [x for x in given if x is not None and xp.isdtype(x.dtype, "real floating")]
+    right = [_are_finite(xp, x, dtype) for x in floating]
     if y is not None:
         outputs = trainer.model.output_shape(tuple(X.shape[1:]))[0]
         if not xp.isdtype(y.dtype, "real floating"):
@@ -102,20 +103,18 @@ def _in_order(trainer: Predictor, given: Inspected) -> Inspected | None:
         if weight.dtype not in (xp.float32, xp.float64):
             weight = xp.astype(weight, dtype)
         right += [weight >= 0, xp.reshape(xp.any(weight > 0), (1,))]
-    flags = xp.stack([xp.all(each) for each in right])
-    return Inspected(X, y, weight) if bool(xp.all(flags)) else None
+    flags = [xp.all(each) for each in right]
+    return Inspected(X, y, weight) if not flags or bool(xp.all(xp.stack(flags))) else None
 
 
 def _are_finite(xp: Any, x: Any, dtype: Any) -> Any:
     """Return a boolean vector: whether blocks of an array hold numbers that are finite in ``dtype``."""
-    if not xp.isdtype(x.dtype, "real floating"):
-        return xp.ones(1, dtype=xp.bool)
     most = float(xp.finfo(dtype).max)
     narrower = float(xp.finfo(x.dtype).max) > most
     rows = max(1, _ENTRIES // max(1, int(np.prod(x.shape[1:]))))
     found = []
     for start in range(0, x.shape[0], rows):
-        block = x[start : start + rows, ...]
+        block = x[start : min(start + rows, x.shape[0]), ...]
         right = xp.isfinite(block)
         found.append(xp.all(right & (xp.abs(block) <= most) if narrower else right))
     return xp.stack(found)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from xpnet import rng
-from xpnet.autodiff.scopes import scope
+from xpnet.autodiff.scopes import scope, snake_case
 from xpnet.backends.lacking import word_dtype
 from xpnet.backends.pace import HOST, Pace, pace
 from xpnet.backends.profiling import profiled
@@ -192,9 +192,10 @@ class _Step:
         (loss, state), gradient = self._objective.gradient(
             params, state, batch, key, mask=mask, noise=deviation
         )
-        flat, new_slots = self._optimizer.apply_rule(
-            gradient.flat, [slots[name].flat for name in self.slots], params.flat, *scalars
-        )
+        with scope(f"{self._optimizer.name or snake_case(type(self._optimizer).__name__)}_update"):
+            flat, new_slots = self._optimizer.rule(
+                gradient.flat, [slots[name].flat for name in self.slots], params.flat, *scalars
+            )
         return [self._objective.constrained(flat, mask), *leaves(state), *new_slots], [loss]
 
     def opened(self, carry: list[Any]) -> tuple[Parameters, Any, dict[str, Parameters]]:

@@ -184,7 +184,7 @@ def are_allowed(loss: Any, y: Any, outputs: int, dtype: Any) -> list[Any]:
     if takes_labels(loss, y, outputs):
         return [are_labels(y, outputs)]
     if y.shape[1:] not in ((), (outputs,)) or (len(y.shape) == 1 and outputs != 1):
-        return [xp.zeros(1, dtype=xp.bool)]
+        return [xp.zeros_like(y, dtype=xp.bool)]
     return [right for _, right, _ in _conditions(loss, y, dtype)]
 
 

@@ -94,12 +94,22 @@ def _unchanged(operation: Operation, program: Program) -> Ref | None:
     if type(x) is not Ref:
         return None
     before, after = program.values[x.number], program.values[operation.results[0]]
-    if operation.name in ("positive", "astype", "reshape", "broadcast_to", "to_device"):
-        return x if before == after else None
-    if operation.name in ("multiply", "divide", "pow") and before == after:
+    if before != after or (x.number in program.inputs and _is_output(operation.results[0], program)):
+        return None  # nor is an argument returned in place of a new array
+    if operation.name in ("positive", "astype", "reshape", "broadcast_to", "to_device", "real"):
+        return x
+    if operation.name == "conj":
+        return None if before.dtype.startswith("complex") else x
+    if operation.name in ("ceil", "floor", "round", "trunc"):
+        return x if before.dtype.startswith(("int", "uint")) else None
+    if operation.name in ("multiply", "divide", "pow"):
         other = operation.operands[1]
         return x if type(other) in (int, float) and other == 1 else None
     return None
+
+
+def _is_output(n: int, program: Program) -> bool:
+    return any(type(x) is Ref and x.number == n for x in program.outputs)
 
 
 def _renamed(operation: Operation, names: dict[int, Any]) -> Operation:

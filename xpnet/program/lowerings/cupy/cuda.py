@@ -31,6 +31,9 @@ _GEMM = {"float32": "cublasSgemm_v2", "float64": "cublasDgemm_v2"}
 class CupyDevice:
     """The current CUDA device, and its current stream at each call.
 
+    Memory, kernels and matrix products, all that the lowering asks for: work is done in the order in which it
+    is given. Arrays are CuPy's; addresses are whole numbers.
+
     Args:
         precision: of products of float32 matrices: ``"float32"``, or ``"tf32"``, in which factors are rounded
             to 10 bits after the point and multiplied by tensor cores.
@@ -48,39 +51,56 @@ class CupyDevice:
         _library()  # where there is none, that is to be noticed before anything is computed
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Any:
+        """Return an array of any content, aligned for every dtype."""
         return self._cupy.empty(shape, dtype=dtype)
 
     def zeros(self, size: int) -> Any:
+        """Return ``size`` bytes, all zero."""
         return self._cupy.zeros(size, dtype="uint8")
 
     def address(self, x: Any) -> int:
+        """Return where the first entry of an array is."""
         return x.data.ptr
 
     def contiguous(self, x: Any) -> Any:
+        """Return ``x`` if it is an array of this device in C order, else a copy that is."""
         return self._cupy.asarray(x, order="C")
 
     def view(self, x: Any, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], dtype: str) -> Any:
+        """Return an array in the memory of ``x``, which it keeps alive; offset and strides in bytes."""
         return self._cupy.ndarray(shape, dtype, memptr=x.data + offset, strides=strides)
 
     def to_host(self, x: Any) -> np.ndarray:
+        """Return a copy for NumPy; waits for the device."""
         return self._cupy.asnumpy(x)
 
     def load(self, source: str, names: Sequence[str]) -> list[Any]:
+        """Compile CUDA C++ and return the kernels of these names."""
         # Sums and products are rounded apart, as in calls of one function after another.
         module = self._cupy.RawModule(code=source, options=("--fmad=false",))
         return [module.get_function(name) for name in names]
 
     def launch(self, kernel: Any, grid: int, block: int, arguments: Sequence[int]) -> None:
+        """Start a kernel, all of whose arguments are 64-bit whole numbers."""
         kernel((grid,), (block,), tuple(map(np.int64, arguments)))
 
     def gemm(
         self, dtype: str, turned: tuple[bool, bool], sizes: tuple[int, int, int],
         a: tuple[int, int], b: tuple[int, int], c: tuple[int, int],
     ) -> None:  # fmt: skip
+        """Compute C = A B as the BLAS does, by columns.
+
+        Args:
+            dtype: ``"float32"`` or ``"float64"``.
+            turned: whether A and B are stored transposed.
+            sizes: m, n, k: C is m times n, and k is what is summed over.
+            a: address and leading dimension of A, and likewise b and c.
+        """
         stream = self._cupy.cuda.get_current_stream()
         blas_of(self._cupy).gemm(stream, self._mode, dtype, turned, sizes, a, b, c)
 
     def capture(self, run: Callable[[], None]) -> Callable[[], None]:
+        """Return the kernels and products that ``run`` gives to the device, without doing them, as one."""
         blas = blas_of(self._cupy)  # now: neither handle nor workspace can be made while a stream captures
         graph = blas.captured(run)
 
@@ -94,6 +114,7 @@ class CupyDevice:
         return launch
 
     def mark(self) -> Callable[[], None]:
+        """Return a function that waits until the device has done all that it was given so far."""
         event = self._cupy.cuda.Event(block=True, disable_timing=True)  # who waits leaves the core to others
         event.record()
         return event.synchronize
@@ -127,7 +148,7 @@ class Blas:
         self, stream: Any, mode: int, dtype: str, turned: tuple[bool, bool], sizes: tuple[int, int, int],
         a: tuple[int, int], b: tuple[int, int], c: tuple[int, int],
     ) -> None:  # fmt: skip
-        """Compute a product in a stream, in a math mode of cuBLAS; else as `Device.gemm` says."""
+        """Compute a product in a stream, in a math mode of cuBLAS; else as `CupyDevice.gemm` says."""
         real = _REAL[dtype]
         one, zero = ctypes.byref(real(1)), ctypes.byref(real(0))
         (at_a, lead_a), (at_b, lead_b), (at_c, lead_c) = ((ctypes.c_void_p(x), lead) for x, lead in (a, b, c))

@@ -14,7 +14,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from xpnet.program.lowerings.cupy.device import Device
+from xpnet.program.lowerings.cupy.cuda import CupyDevice
 from xpnet.program.lowerings.cupy.elements import TYPES
 from xpnet.program.lowerings.cupy.kernels import Arguments, Kernel, Walk, blocks_for, indented
 from xpnet.program.lowerings.cupy.lowering import Runner, Step, default_device, refuse_others, steps_of
@@ -34,7 +34,7 @@ _GRAPHS = 4  # that are kept, as the memory of the rows of one fit is often that
 _ATTEMPTS = 3  # to make a graph, as what another thread does may break it
 
 
-def lower_loop(program: Program, carry: int, constants: int, device: Device | None = None) -> GraphLoop:
+def lower_loop(program: Program, carry: int, constants: int, device: CupyDevice | None = None) -> GraphLoop:
     """Return the program as a loop over many steps.
 
     Args:
@@ -65,7 +65,7 @@ class GraphLoop:
             of matrix products, as in steps on all rows.
     """
 
-    def __init__(self, program: Program, carry: int, constants: int, device: Device):
+    def __init__(self, program: Program, carry: int, constants: int, device: CupyDevice):
         plan = Plan(program, {i: i for i in range(carry)})
         self._device, self._program = device, plan.program
         self._carried, self._fixed = carry, carry + constants

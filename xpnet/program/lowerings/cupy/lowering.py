@@ -4,7 +4,7 @@ Every group becomes one kernel in CUDA C++; so do gathers and copies. All kernel
 module, compiled at once, and kept by CuPy between processes. Functions that are neither, such as sorting,
 are the recorded calls, between the kernels.
 
-Everything goes through a `Device`, so that the same lowering, and the same kernels, can be run on the host.
+What needs a GPU goes through a `CupyDevice`: what is written here needs neither CuPy nor a GPU until it runs.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 from xpnet.backends import precision
 from xpnet.backends.lacking import apart
 from xpnet.errors import RecordError
-from xpnet.program.lowerings.cupy.device import Device
+from xpnet.program.lowerings.cupy.cuda import CupyDevice
 from xpnet.program.lowerings.cupy.groups import write_group
 from xpnet.program.lowerings.cupy.kernels import Kernel, module_source
 from xpnet.program.lowerings.cupy.moves import copies_of, copy_kernel, gather_kernel, is_gather
@@ -43,15 +43,13 @@ Step = Kernel | Product | Call
 _NAMED = 4  # operations that a kernel is named for where nothing says what they are a part of
 
 
-def default_device() -> Device:
+def default_device() -> CupyDevice:
     """Return the current CUDA device."""
-    from xpnet.program.lowerings.cupy.cuda import CupyDevice
-
     return CupyDevice(precision.current())
 
 
 def lower(
-    program: Program, donated: dict[int, int] | None = None, device: Device | None = None
+    program: Program, donated: dict[int, int] | None = None, device: CupyDevice | None = None
 ) -> CudaProgram:
     """Return the program as a callable from inputs to outputs.
 
@@ -73,7 +71,7 @@ class CudaProgram:
         calls: names of the operations that the array library does.
     """
 
-    def __init__(self, program: Program, donated: dict[int, int], device: Device):
+    def __init__(self, program: Program, donated: dict[int, int], device: CupyDevice):
         plan = Plan(program, donated)
         self._device, self._layout, self.memory = device, plan.layout, plan.memory
         self.program = plan.program
@@ -166,7 +164,9 @@ class Runner:
         calls: names of the operations that the array library does.
     """
 
-    def __init__(self, steps: Sequence[Step], places: Places, device: Device, more: Sequence[Kernel] = ()):
+    def __init__(
+        self, steps: Sequence[Step], places: Places, device: CupyDevice, more: Sequence[Kernel] = ()
+    ):
         self._device = device
         kernels = [step for step in steps if isinstance(step, Kernel)]
         self.source, names = module_source([*kernels, *more])

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.program.lowerings.cupy.device import Device
+from xpnet.program.lowerings.cupy.cuda import CupyDevice
 from xpnet.program.lowerings.numpy.layout import Layout, looks
 from xpnet.program.passes.groups import strides_along
 from xpnet.program.passes.memory import Memory
@@ -91,7 +91,12 @@ class Places:
     """
 
     def __init__(
-        self, program: Program, layout: Layout, memory: Memory, device: Device, inside: Collection[int] = ()
+        self,
+        program: Program,
+        layout: Layout,
+        memory: Memory,
+        device: CupyDevice,
+        inside: Collection[int] = (),
     ):
         self._program, self._layout, self._planned, self._device = program, layout, memory, device
         self._size = self._scratch_size = self._tickets = 0
