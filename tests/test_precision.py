@@ -12,7 +12,7 @@ import pytest
 import xpnet
 from tests.train.support import class_data, make
 from xpnet import Trainer
-from xpnet.backends import Backend, precision, probe
+from xpnet.backends import Backend, precision
 from xpnet.errors import ConfigError
 from xpnet.train import persistence
 
@@ -125,9 +125,6 @@ def test_a_trainer_of_tf32_is_used_where_there_is_none(
 
 @pytest.fixture
 def cuda() -> Backend:
-    state = probe("cupy")
-    if not state.usable:
-        pytest.skip(f"cupy: {state.reason}")
     return xpnet.backend("cuda")
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.cli.conftest import Command
-from xpnet.backends import Backend, probe
+from xpnet.backends import Backend
 from xpnet.backends import backend as open_backend
 
 RUN = (
@@ -31,9 +31,6 @@ RUN = (
 
 @pytest.fixture
 def cuda() -> Iterator[Backend]:
-    state = probe("cupy")
-    if not state.usable:
-        pytest.skip(f"cupy: {state.reason}")
     home = open_backend("cuda")
     home.free_memory()
     yield home

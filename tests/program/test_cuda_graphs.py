@@ -103,16 +103,18 @@ def test_other_constants_need_no_other_graph(cupy: Any) -> None:
     assert runner.captures == 1
 
 
-def test_graphs_for_factors_of_products_are_kept(cupy: Any) -> None:
-    """cuBLAS has addresses of its own in a graph; two fits in turn often have the same two."""
+def test_other_factors_of_products_need_another_graph(cupy: Any) -> None:
+    """The BLAS has their addresses in the graph; also if they lie where others were before."""
     loop = Loop(_descend_on_all, "cupy")
-    given = [_arguments("all rows", seed, 3, cupy.asarray) for seed in (0, 1)]
-    for which in (0, 1, 0, 1):
-        carry, _ = loop(*given[which])
-        expected, _ = Loop(_descend_on_all, "off")(*_arguments("all rows", which, 3, np.asarray))
-        np.testing.assert_allclose(host(carry[0]), expected[0], rtol=1e-10)
+    for seed in range(3):
+        given = _arguments("all rows", seed, 3, cupy.asarray)
+        for _ in range(2):
+            carry, _ = loop(*given)
+            expected, _ = Loop(_descend_on_all, "off")(*_arguments("all rows", seed, 3, np.asarray))
+            np.testing.assert_allclose(host(carry[0]), expected[0], rtol=1e-10)
+        del given
     (runner,) = loop._runners.values()
-    assert runner.captures == 2
+    assert runner.captures == 3
 
 
 # --- what keeps steps from being a graph ------------------------------------------------------------------
@@ -269,8 +271,9 @@ def test_the_precision_of_products_arrives_at_cublas(precision: str, mode: int, 
 
     blas, a = cuda.blas_of(cupy), cupy.ones((4, 4), "float32")
     at = (a.data.ptr, 4)
+    out = cupy.empty_like(a)
     for device, expected in ((cuda.CupyDevice(precision), mode), (cuda.CupyDevice(), 0)):
-        device.gemm("float32", (False, False), (4, 4, 4), at, at, (cupy.empty_like(a).data.ptr, 4))
+        device.gemm("float32", (False, False), (4, 4, 4), at, at, (out.data.ptr, 4))
         assert found() == expected
     with pytest.raises(ConfigError, match="precision: expected one of float32, tf32, found 'half'"):
         cuda.CupyDevice("half")
@@ -320,11 +323,11 @@ def test_the_host_is_no_more_than_two_calls_ahead(cupy: Any, monkeypatch: pytest
 # --- trainers -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("size", [None, 200])
+@pytest.mark.parametrize("size", [None, 8])
 def test_all_steps_of_a_trainer_but_the_first_are_graph_launches(size: int | None, cupy: Any) -> None:
     """In three fits, each of which copies its rows anew; the ragged last batch has a graph of its own."""
     draw = np.random.default_rng(0)
-    X, y = draw.normal(size=(1020, 40)), draw.integers(3, size=1020)
+    X, y = draw.normal(size=(20, 4)), draw.integers(3, size=20)
     trainer = Trainer(nn.MLP([5], 3), "softmax_cross_entropy", backend="cuda", progress=False)
     before = _graph_launches()
     for epochs in (3, 6, 9):
@@ -332,4 +335,4 @@ def test_all_steps_of_a_trainer_but_the_first_are_graph_launches(size: int | Non
     loops = [loop for _, loop in trainer._steps._loops.values()]
     captures = [runner.captures for loop in loops for runner in loop._runners.values()]
     assert _graph_launches() - before == trainer.step - len(loops)
-    assert captures == [1] * len(loops)
+    assert captures == ([3] if size is None else [1, 1])  # on all rows, these are factors of products

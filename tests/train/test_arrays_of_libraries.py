@@ -11,7 +11,7 @@ import xpnet
 from tests.support import host, widest
 from tests.train.support import class_data, flat, make, value_data
 from xpnet import Trainer, losses, nn
-from xpnet.backends import Backend, array_namespace, backend_of, probe
+from xpnet.backends import Backend, array_namespace, backend_of
 from xpnet.errors import DataError
 
 X, Y = class_data(24)
@@ -148,6 +148,33 @@ def test_weights_that_are_wrong(weights: np.ndarray, message: str, backend: Back
         )  # fmt: skip
 
 
+@pytest.mark.parametrize("names", [("y",), ("sample_weight",)], ids=str)
+def test_what_lies_elsewhere_is_checked_as_well(names: tuple[str, ...], backend: Backend) -> None:
+    """Rows on the device, the others in lists, tables or masked arrays of the host."""
+
+    class Column:
+        def __init__(self, values: np.ndarray):
+            self.values, self.shape = values, values.shape
+
+        def to_numpy(self) -> np.ndarray:
+            return self.values
+
+    def train(change: Any) -> np.ndarray:
+        given = {"y": Y, "sample_weight": WEIGHTS + 1.0}
+        given |= {name: change(given[name]) for name in names}
+        trainer = trainer_of(backend, "softmax_cross_entropy", 3)
+        trainer.fit(backend.asarray(X), given["y"], sample_weight=given["sample_weight"], epochs=1)
+        return flat(trainer)
+
+    expected = train(lambda x: x)
+    for change in (np.ndarray.tolist, Column, lambda x: x.astype(">f8"), lambda x: x.astype(np.longdouble)):
+        assert np.array_equal(train(change), expected)
+    with pytest.raises(DataError, match="masked entries"):
+        train(lambda x: np.ma.array(x, mask=np.arange(24) == 3))
+    with pytest.raises(DataError, match="expected real numbers"):
+        train(lambda x: ["a"] * 24)
+
+
 def test_numbers_beyond_the_dtype_are_refused(backend: Backend) -> None:
     if widest(backend) != "float64":
         pytest.skip("this device has no float64")
@@ -203,9 +230,6 @@ class OfAnotherLibrary:
 @pytest.fixture
 def transfers(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The bytes of each copy from the device to the host."""
-    state = probe("cupy")
-    if not state.usable:
-        pytest.skip(f"cupy: {state.reason}")
     import cupy
 
     found: list[int] = []
@@ -240,8 +264,6 @@ def test_nothing_goes_over_the_host(kind: Any, transfers: list[int]) -> None:
 
 @pytest.mark.backends("cupy")
 def test_memory_is_shared_on_a_device() -> None:
-    if not probe("cupy").usable:
-        pytest.skip(f"cupy: {probe('cupy').reason}")
     home = xpnet.backend("cuda")
     array = home.asarray(X)
     for given in (array, OfAnotherLibrary(array)):

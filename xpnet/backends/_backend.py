@@ -201,7 +201,8 @@ CUDA devices have; leave it out, or choose another device
         """
         with contextlib.ExitStack() as stack:
             library = self.name if self.ordinal is not None else None
-            stack.enter_context(precision.using(self.precision, library))
+            if library is not None or precision.current() != self.precision:
+                stack.enter_context(precision.using(self.precision, library))
             if self.name == "cupy":
                 stack.enter_context(self.xp.cuda.Device(self.device.id))
             if self.name in ("numpy", "array_api_strict"):

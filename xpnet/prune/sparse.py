@@ -83,8 +83,7 @@ class SparsePredictor:
 
     def predict(self, X: Any) -> Any:
         """Return predictions as :meth:`Trainer.predict` does."""
-        with self._home.activate():
-            return in_kind(X, predictions(self._trainer.loss, self.outputs(X)))
+        return in_kind(X, predictions(self._home, self._trainer.loss, self.outputs(X)))
 
 
 def sparse_predictor(trainer: Trainer) -> SparsePredictor:

@@ -61,6 +61,8 @@ def _sent(home: Backend, x: Any) -> Any | None:
         return there
     if hasattr(x, "to_numpy"):
         x = x.to_numpy()
+    if np.ma.is_masked(x):
+        return None
     try:
         host = x if hasattr(x, "__dlpack__") and not isinstance(x, np.ndarray) else np.asarray(x)
         return home.asarray(host)

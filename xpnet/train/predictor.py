@@ -76,8 +76,7 @@ class Predictor:
         For lists and tables, NumPy arrays. Arrays that are on the trainer's device already, be they of its
         library or of another one that has DLPack, never leave it.
         """
-        with self.backend.activate():
-            return in_kind(X, predictions(self.loss, self.outputs(X)))
+        return in_kind(X, predictions(self.backend, self.loss, self.outputs(X)))
 
     @_telling("predict_proba")
     def predict_proba(self, X: Any) -> Any:
@@ -100,12 +99,15 @@ class Predictor:
             )
 
 
-def predictions(loss: Any, outputs: Any) -> Any:
-    """Return what outputs on a device predict; elsewhere than on CUDA, classes are found by the host."""
-    if not targets.is_classifier(loss):
+def predictions(home: Backend, loss: Any, outputs: Any) -> Any:
+    """Return what outputs on a backend predict; elsewhere than on CUDA, classes are found by the host."""
+    classes = targets.is_classifier(loss)
+    if classes and home.ordinal is None:
+        return targets.predicted_classes(loss, home.to_host(outputs))
+    with home.activate():
+        if classes:
+            return targets.predicted_classes(loss, outputs)
         return targets.without_column(targets.link_of(loss)(outputs))
-    home = backend_of(outputs)
-    return targets.predicted_classes(loss, home.to_host(outputs) if home.ordinal is None else outputs)
 
 
 def in_kind(X: Any, found: Any) -> Any:
@@ -113,11 +115,10 @@ def in_kind(X: Any, found: Any) -> Any:
 
     NumPy's for lists and tables; as it is for arrays of a library that is not known here.
     """
-    if hasattr(X, "__dlpack__"):
+    if not isinstance(X, np.ndarray) and hasattr(X, "__dlpack__"):
         try:
             asking = backend_of(X)
         except BackendError:
             return found
-        if asking.name != "numpy":
-            return asking.asarray(found)
-    return backend_of(found).to_host(found)
+        return asking.asarray(found)
+    return found if isinstance(found, np.ndarray) else backend_of(found).to_host(found)

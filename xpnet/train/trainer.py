@@ -391,10 +391,7 @@ class Trainer(Predictor):
     # --- what fit relies on --------------------------------------------------------------------------
 
     def _let_go_of_rows(self) -> Batches | None:
-        """Drop the rows of the last fit, before there are new ones on the device; return their batches.
-
-        The new ones then mostly lie in the same place, and what is compiled for that place can be used again.
-        """
+        """Drop the rows of the last fit, so that the device never has those of two; return their batches."""
         plan = None if self.fitting is None else self.fitting.plan
         self.fitting = None
         if isinstance(self._steps, CompiledSteps):

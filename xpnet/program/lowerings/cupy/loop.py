@@ -10,7 +10,8 @@ other without the host.
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict, deque
+import weakref
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -30,7 +31,6 @@ _log = logging.getLogger("xpnet")
 
 _THREADS = 256
 _SMALL = 4096  # entries up to which one block copies a row
-_GRAPHS = 4  # that are kept, as the memory of the rows of one fit is often that of the one before the last
 _ATTEMPTS = 3  # to make a graph, as what another thread does may break it
 
 
@@ -61,8 +61,8 @@ class GraphLoop:
     Attributes:
         source: the generated code.
         calls: names of the operations that the array library does.
-        captures: how often a graph was made: once, and anew for other addresses of constants that are factors
-            of matrix products, as in steps on all rows.
+        captures: how often a graph was made: once, and anew for other constants that are factors of matrix
+            products, as in steps on all rows.
     """
 
     def __init__(self, program: Program, carry: int, constants: int, device: CupyDevice):
@@ -89,7 +89,8 @@ class GraphLoop:
         self.source, self.calls = self._runner.source, self._runner.calls
         self.captures = self._failures = 0
         self._warm = False
-        self._graphs: OrderedDict[tuple[int, ...], Callable[[], None]] = OrderedDict()
+        self._graph: Callable[[], None] | None = None
+        self._graph_of: list[weakref.ref[Any]] = []  # the factors that the graph has the addresses of
         self._ends: deque[Callable[[], None]] = deque()
 
     def __call__(
@@ -134,33 +135,30 @@ class GraphLoop:
 
     def _take(self, arrays: dict[int, Any], count: int) -> None:
         """Do ``count`` steps."""
-        addresses = tuple(self._device.address(arrays[n]) for n in self._factors)
-        graph = self._graphs.get(addresses)
-        if graph is None and count and not self._warm:
+        factors = [arrays[n] for n in self._factors]
+        if any(known() is not x for known, x in zip(self._graph_of, factors, strict=False)):
+            self._graph = None  # even if they lie where the others were, of which nothing is known any more
+        if self._graph is None and count and not self._warm:
             self._runner.run(dict(arrays))
             self._warm, count = True, count - 1
-        if graph is None and count and not self.calls and self._failures < _ATTEMPTS:
-            graph = self._captured(arrays, addresses)
+        if self._graph is None and count and not self.calls and self._failures < _ATTEMPTS:
+            self._capture(arrays)
+            self._graph_of = [weakref.ref(x) for x in factors]
         for _ in range(count):
-            if graph is None:
+            if self._graph is None:
                 self._runner.run(dict(arrays))
             else:
-                graph()
+                self._graph()
 
-    def _captured(self, arrays: dict[int, Any], addresses: tuple[int, ...]) -> Callable[[], None] | None:
-        """Return the graph of a step; None where that fails, which the next call may do better."""
+    def _capture(self, arrays: dict[int, Any]) -> None:
+        """Make the graph of a step. Where that fails there is none, and the next call tries it again."""
         try:
-            graph = self._device.capture(lambda: self._runner.run(dict(arrays)))
+            self._graph = self._device.capture(lambda: self._runner.run(dict(arrays)))
+            self.captures += 1
         except Exception as error:  # whatever driver and libraries come up with
             self._failures += 1
             if self._failures == 1:
                 _log.warning("steps run kernel by kernel, not as a CUDA graph: %s", error)
-            return None
-        self.captures += 1
-        self._graphs[addresses] = graph
-        if len(self._graphs) > _GRAPHS:
-            self._graphs.popitem(last=False)
-        return graph
 
 
 def _results(plan: Plan, places: Places, carry: int) -> tuple[list[Place], list[Kernel]]:
