@@ -18,6 +18,7 @@ from xpnet.backends.lacking import extended
 from xpnet.errors import BackendError, ConfigError, DataError, DivergedError
 from xpnet.nn.layer import LAYERS
 from xpnet.train import parity
+from xpnet.train.agreement.measurement import Case, measure
 from xpnet.train.agreement.networks import NETWORKS, digits_inputs, digits_targets
 from xpnet.train.rows import prepare
 
@@ -83,6 +84,22 @@ def test_every_layer_that_trains_is_in_one_network():
     assert used | {"Sign", "Sequential"} == {
         n for n, kind in LAYERS.items() if kind.__module__.startswith("xpnet")
     }
+
+
+def test_bounds_of_the_built_in_networks_are_reached():
+    """Clipping that never clips would prove nothing."""
+    bounds = {}
+    for network in NETWORKS:
+        trainer = network.trainer(network.losses[0])
+        X, y = digits_inputs(), digits_targets(network.losses[0])
+        case = Case(network.name, "", trainer, X, y, None, network.batch_size, 2)
+        found = measure(case, trainer.backend, "float64", "off")
+        gradient = np.concatenate([x.ravel() for x in found["gradient"].values()])
+        norms = [np.linalg.norm(x, axis=0).max() for x in found["parameters"].values() if x.ndim == 2]
+        bounds[network.name] = np.linalg.norm(gradient), np.abs(gradient).max(), max(norms)
+    assert bounds["dropout"][0] == pytest.approx(0.3)  # clip_norm
+    assert 0.02 < bounds["layer norm"][1] < 0.026  # clip_value, and noise upon it
+    assert bounds["batch norm"][2] == pytest.approx(1.0)  # max_norm
 
 
 # ---------------------------------------------------------------- what is found where a device errs

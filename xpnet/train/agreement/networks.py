@@ -56,7 +56,7 @@ NETWORKS = (
         optim.Adam(optim.WarmUp(optim.Cosine(0.01, steps=100), steps=4)),
         ("softmax_cross_entropy", "kl_divergence", "symmetric_kl", "multiclass_hinge"),
         50,
-        {"seed": 1, "clip_norm": 1.0},
+        {"seed": 1, "clip_norm": 0.3},
     ),
     Network(
         "batch norm",
@@ -67,7 +67,7 @@ NETWORKS = (
         optim.SGD(0.02, momentum=0.9, nesterov=True),
         ("squared_error", "absolute_error", "huber", "poisson"),
         64,
-        {"seed": 2, "l1": 1e-4, "l2": 1e-3, "max_norm": 1.5},
+        {"seed": 2, "l1": 1e-4, "l2": 1e-3, "max_norm": 1.0},
     ),
     Network(
         "layer norm",

@@ -147,13 +147,17 @@ def _grouped(rows: Iterable[ParityRow]) -> Iterable[list[ParityRow]]:
 def _summed_up(rows: list[ParityRow]) -> tuple[str, ...]:
     """Return a line of the table: the worst of rows."""
     worst = max(rows, key=lambda row: (row.verdict == "differ", row.ratio))
-    whole = worst.tolerance == 0
-    figure = "-" if worst.figure is None else f"{worst.figure:.0f}" if whole else f"{worst.figure:.1e}"
     compared = f"{sum(row.compared for row in rows):,}"
-    tolerance = "0" if whole else f"{worst.tolerance:.1e}"
+    figure, tolerance = map(_short, (worst.figure, worst.tolerance))
     undecided = sum(len(row.undecided) for row in rows)
     verdict = f"{worst.verdict}, {undecided} undecided" if undecided else worst.verdict
     return worst.device, worst.dtype, worst.check, compared, figure, tolerance, verdict
+
+
+def _short(value: float | None) -> str:
+    if value is None:
+        return "none"
+    return f"{value:.0f}" if value.is_integer() else f"{value:.1e}"
 
 
 def _number(value: float | None) -> str:
