@@ -124,7 +124,7 @@ def _second_order(case: Case, args: Any, constants: Any, u: Any, tangents: Any) 
 
 @pytest.mark.parametrize(
     "backend",
-    ["array_api_strict:no_float64", "torch:cpu", "cupy:0"],
+    ["array_api_strict:no_float64", pytest.param("torch:cpu", marks=pytest.mark.full), "cupy:0"],
     indirect=True,
 )
 @every_case

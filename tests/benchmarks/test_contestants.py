@@ -73,7 +73,8 @@ def cases() -> Iterator[Any]:
             for kind in WHOLE:
                 # Others compile what they do uncompiled, which is compared for each optimizer.
                 if optimizer == "adam" or (name not in COMPILED and kind == "classes"):
-                    yield pytest.param(name, optimizer, kind, id=f"{name}, {optimizer}, {kind}")
+                    marks = [] if optimizer == "adam" else [pytest.mark.full]
+                    yield pytest.param(name, optimizer, kind, id=f"{name}, {optimizer}, {kind}", marks=marks)
 
 
 @pytest.mark.parametrize(("name", "optimizer", "kind"), list(cases()))

@@ -66,6 +66,7 @@ FITTING: dict[str, tuple[tuple[str, ...], tuple[str, ...], set[str]]] = {
 }
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("case", FITTING)
 @pytest.mark.parametrize("loss", sorted(losses.LOSSES))
 def test_which_loss_fits_which_targets(loss, case, table, xpnet):

@@ -16,7 +16,7 @@ from xpnet.train.diagnostics.measuring import LayerMeasures, Measures
 
 ADAM, SGD = optim.Adam(1e-3), optim.SGD(0.1)
 CE, SE = "softmax_cross_entropy", "squared_error"
-SEEDS = (0, 1, 2)
+SEEDS = (0, *(pytest.param(seed, marks=pytest.mark.full) for seed in (1, 2)))
 
 
 def digits():
