@@ -197,12 +197,14 @@ LABELS = np.arange(2000) % 3
 
 
 @pytest.fixture
-def cuda() -> Iterator[Backend]:
-    home = xpnet.backend("cuda")
-    home.free_memory()
-    yield home
-    home.limit_memory(None)
-    home.free_memory()
+def cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[Backend]:
+    """The device, with a pool of its own: small arrays that live on keep large blocks of the common one."""
+    import cupy
+
+    pool = cupy.cuda.MemoryPool()
+    monkeypatch.setattr(cupy, "_default_memory_pool", pool)
+    with cupy.cuda.using_allocator(pool.malloc):
+        yield xpnet.backend("cuda")
 
 
 @pytest.mark.backends("cupy")

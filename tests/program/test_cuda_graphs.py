@@ -153,8 +153,13 @@ def test_a_capture_that_fails_says_why_and_is_tried_again(
     loop = Loop(_descend, "cupy")
     _failing(monkeypatch, 1, call)
     if what == "an interruption":
-        with pytest.raises(KeyboardInterrupt):
-            loop(*_arguments("batches", 0, 5, cupy.asarray))
+        # Workers of pytest-xdist do not listen to it.
+        listening = signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                loop(*_arguments("batches", 0, 5, cupy.asarray))
+        finally:
+            signal.signal(signal.SIGINT, listening)
     else:
         _compare(loop, "batches", 0, 5, cupy)
     messages = [record.getMessage() for record in caplog.records if "graph" in record.getMessage()]

@@ -99,9 +99,7 @@ def test_programs_recorded_on_cupy(kind: str) -> None:
 @pytest.mark.backends("cupy")
 @every_dtype
 def test_all_rules_on_cupy(dtype: str) -> None:
-    # Of two values for the same place, CuPy leaves open which one stays.
-    cases = {name: case for name, case in KINDS["rules"](dtype).items() if name != "assign-twice"}
-    f, args, names = joined(cases)
+    f, args, names = joined(KINDS["rules"](dtype))
     assert_as_uncompiled(record(f)(*args), args, "cupy", names=names)
 
 

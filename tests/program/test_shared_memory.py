@@ -162,7 +162,7 @@ _PARTS = 8  # of the table of functions, for a program of all is too large to be
 @pytest.mark.parametrize(("backend", "lower"), [_LOWERINGS[0], _LOWERINGS[2]], indirect=["backend"])
 def test_every_function(backend: Backend, lower: str, dtype: str, part: int) -> None:
     # Counts that stay arrays of NumPy, and values for one place, of which on a GPU any may stay.
-    left = ("repeat-array", "repeat-array-flat", "assign-twice") if backend.name == "cupy" else ()
+    left = ("repeat-array", "repeat-array-flat") if backend.name == "cupy" else ()
     every = [(name, case) for name, case in cases.rules(dtype).items() if name not in left]
     _check(dict(every[part::_PARTS]), backend, lower)
 

@@ -143,15 +143,15 @@ def copy(x: Any) -> Any:
 
 
 def assign(x: Any, index: Any, value: Any) -> Any:
-    """Return a copy of ``x`` with ``value`` at ``index``: ``x[index] = value`` without changing ``x``."""
+    """Return a copy of ``x`` with ``value`` at ``index``: ``x[index] = value`` without changing ``x``.
+
+    Of several values for one place the last one stays.
+    """
     return _set(x if array_namespace(x).__name__ == "jax.numpy" else copy(x), index, value)
 
 
 def last_written(x: Any, index: Any) -> Any:
-    """Return where values assigned by ``x[index] = value`` stay: True but for those overwritten at once.
-
-    Of several values for one place, the library decides which one stays (NumPy: the last).
-    """
+    """Return where values assigned by ``x[index] = value`` stay: True but for those overwritten at once."""
     xp = array_namespace(x)
     numbers = _numbers(xp, x.shape, _device(xp, x))
     writers = _numbers(xp, numbers[index].shape, _device(xp, x))
@@ -200,10 +200,45 @@ def take_along_axis_transpose(g: Any, indices: Any, axis: int, shape: tuple[int,
 
 def _set(x: Any, index: Any, value: Any) -> Any:
     """Return ``x`` with ``value`` at ``index``; writes into ``x`` itself where the library can."""
+    parts = index if isinstance(index, tuple) else (index,)
+    if array_namespace(x).__name__.endswith(_UNORDERED) and any(map(_is_numbers, parts)):
+        value = _last_values(x, index, value)
     if array_namespace(x).__name__ == "jax.numpy":
         return x.at[index].set(value.astype(x.dtype) if hasattr(value, "dtype") else value)
     x[index] = value
     return x
+
+
+_UNORDERED = ("cupy", "torch", "jax.numpy")  # libraries whose threads write in any order on a GPU
+
+
+def _is_numbers(part: Any) -> bool:
+    return isinstance(part, list) or (hasattr(part, "dtype") and "int" in str(part.dtype))
+
+
+def _last_values(x: Any, index: Any, value: Any) -> Any:
+    """Return values for ``x[index] = value`` of which those for one place are equal: all are the last one."""
+    if not hasattr(value, "shape"):
+        return value
+    xp = array_namespace(x)
+    device = _device(xp, x)
+    places = _numbers(xp, x.shape, device)[index]
+    values = xp.reshape(xp.broadcast_to(value, places.shape), (-1,))
+    flat = xp.reshape(places, (-1,))
+    last = _scatter_max(xp, math.prod(x.shape), flat, _numbers(xp, flat.shape, device))
+    return xp.reshape(xp.take(values, xp.take(last, flat, axis=0), axis=0), places.shape)
+
+
+def _scatter_max(xp: Any, size: int, places: Any, numbers: Any) -> Any:
+    """Return for each of ``size`` places the largest of the numbers that are for it, or 0."""
+    if xp.__name__ == "jax.numpy":
+        return xp.zeros(size, dtype=numbers.dtype).at[places].max(numbers)
+    if xp.__name__.endswith("torch"):
+        zeros = xp.zeros(size, dtype=numbers.dtype, device=numbers.device)
+        return zeros.scatter_reduce_(0, places, numbers, "amax")
+    largest = xp.zeros(size, dtype=xp.uint64, device=numbers.device)  # CuPy has no atomic maximum of int64
+    xp.maximum.at(largest, places, xp.astype(numbers, xp.uint64))
+    return xp.astype(largest, numbers.dtype)
 
 
 def _is_mask(xp: Any, index: Any) -> bool:
