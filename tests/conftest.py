@@ -27,14 +27,19 @@ _FIRST = {"cupy": "0", "torch": "cpu", "jax": "cpu", "array_api_strict": "no_flo
 
 
 def _specs(config: pytest.Config) -> list[Any]:
-    """Return the backends under test as parameters: one device of each; with ``--full`` all, CUDA's apart."""
-    found: list[Any] = []
-    for name in _wanted(config) or known():
+    """Return the backends under test as parameters: one device of each; with ``--full`` all, CUDA's apart.
+
+    JAX, which compiles each operation for long, is for ``--full`` as well, unless ``--backends`` names it.
+    """
+    wanted, full, found = _wanted(config), config.getoption("--full"), []
+    for name in wanted or known():
         spec = name if name == "numpy" else f"{name}:{_FIRST[name]}"
         others = [f"{name}:{device}" for device in probe(name).devices if name not in ("numpy", "cupy")]
-        found.append(spec)
-        if config.getoption("--full"):
-            found += [pytest.param(other, marks=pytest.mark.full) for other in others if other != spec]
+        everyday = name != "jax" or wanted
+        found += [spec] if everyday else []
+        if full:
+            more = [other for other in others if other != spec or not everyday]
+            found += [pytest.param(other, marks=pytest.mark.full) for other in more]
     return found
 
 

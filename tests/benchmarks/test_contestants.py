@@ -90,6 +90,7 @@ def test_all_train_alike(name: str, optimizer: str, kind: str) -> None:
     np.testing.assert_allclose(flat(training.weights()), after, rtol=0, atol=1e-5)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("name", "handling"),
     [(name, False) for name in TRAINERS] + [(name, True) for name in TRAINERS if CONTESTANTS[name].handling],

@@ -47,6 +47,7 @@ def test_turns_are_long_enough_and_taken_in_turn() -> None:
     assert turns[3][1] == 1
 
 
+@pytest.mark.full
 def test_peak_memory_holds_at_least_parameters_and_slots() -> None:
     if memory.unmeasurable():
         pytest.skip(memory.unmeasurable())

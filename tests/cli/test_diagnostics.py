@@ -17,6 +17,7 @@ def rows_of(run):
     return [json.loads(line) for line in (Path(run) / "diagnostics.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("arguments", "epochs"),
     [

@@ -272,6 +272,7 @@ def _boxes(made: Graph) -> list[tuple[float, float, float, float]]:
     return [(p.get_x(), p.get_y(), p.get_width(), p.get_height()) for p in patches]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("name", ["one", "wide", "long", "repeated", "matrices"])
 def test_boxes_do_not_overlap_and_hold_their_text(name: str) -> None:
     made = {

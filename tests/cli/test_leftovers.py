@@ -21,6 +21,7 @@ def files(folder="."):
     return sorted(str(path) for path in Path(folder).rglob("*") if path.is_file())
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
 @pytest.mark.parametrize("call", range(5))
 @pytest.mark.parametrize("there", [False, True], ids=["new", "empty folder"])
@@ -52,6 +53,7 @@ def test_nothing_stays_of_a_run_that_could_not_be_saved(error, call, there, xpne
         assert xpnet("resume", "run").code == 0
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("last", ["encoder.json", "config.toml", "last.safetensors"])
 def test_killed_before_the_first_checkpoint(last, xpnet, folder):
     killed = strike(last, 1, "SIGKILL", "train", *ARGUMENTS, "--out", "run")
@@ -67,6 +69,7 @@ def test_killed_before_the_first_checkpoint(last, xpnet, folder):
     assert_same_run("whole", "run")
 
 
+@pytest.mark.full
 def test_temporary_files_of_a_killed_process_are_swept(xpnet, folder):
     for where in ("last.safetensors", "loss.svg", "results.json"):
         number = 3 if where.startswith("last") else 1

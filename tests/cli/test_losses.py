@@ -135,6 +135,7 @@ def test_options_that_do_not_fit(loss, option, words, table, xpnet):
     assert (outcome.code, words in outcome.err) == (2, True), outcome.err
 
 
+@pytest.mark.full
 # -------------------------------------------------------------------------------------- weights of classes
 @pytest.mark.parametrize("loss", ["softmax_cross_entropy", "binary_cross_entropy", "hinge"])
 def test_class_weights_are_those_of_the_trainer(loss, table, xpnet):

@@ -119,6 +119,7 @@ def test_going_back_cuts_the_history_and_forgets_what_came_later(xpnet, six, mon
     assert xpnet("evaluate", six, "--checkpoint", "last", "--json").json["checkpoint_epoch"] == 4
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("where", ["last.safetensors", "best.safetensors", "config.toml"])
 def test_killed_while_going_back(where, xpnet, six, whole):
     killed = strike(where, 1, "SIGKILL", "resume", six, "--from", "epoch-2")
@@ -127,6 +128,7 @@ def test_killed_while_going_back(where, xpnet, six, whole):
     assert_same_run(whole, "run")
 
 
+@pytest.mark.full
 def test_killed_after_going_back(xpnet, six, whole):
     killed = strike("step", STEPS + 3, "SIGKILL", "resume", six, "--from", "epoch-2")
     assert killed.returncode == -signal.SIGKILL, killed.stderr
@@ -206,6 +208,7 @@ def test_changes_are_told_and_recorded(xpnet, six):
     assert (again.code, " -> " in again.err) == (0, False)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "name", ["dropout", "optimizer", "lr", "schedule", "l2", "clip_value", "batches", "dtype"]
 )
@@ -236,6 +239,7 @@ def test_what_is_fixed_is_refused(name, xpnet, six):
     assert before == {path: path.read_bytes() for path in six.rglob("*") if path.is_file()}
 
 
+@pytest.mark.full
 def test_another_optimizer_with_settings_of_its_own(xpnet, six):
     outcome = xpnet("resume", six, "--from", "4", "--momentum", "0.9")
     assert (outcome.code, "--momentum: expected an optimizer that has it" in outcome.err) == (2, True)
@@ -261,6 +265,7 @@ def test_what_is_none_again(xpnet, six):
                       (8, "clip-norm"), (8, "epochs"), (8, "max-steps")]  # fmt: skip
 
 
+@pytest.mark.full
 def test_going_back_behind_a_change_counts_from_what_was_then(xpnet, six):
     assert xpnet("resume", six, "--epochs", "8", "--l2", "0.1").code == 0
     outcome = xpnet("resume", six, "--from", "epoch-4", "--l2", "0.0")
@@ -312,6 +317,7 @@ def test_patience_without_validation_rows(xpnet, trained):
     assert (outcome.code, "--patience: expected validation rows" in outcome.err) == (2, True)
 
 
+@pytest.mark.full
 def test_more_patience_trains_on(xpnet, folder):
     arguments = ("xor", "--epochs", "60", "--lr", "0.1", "--hidden", "8", "--device", "numpy")
     stopped = xpnet("train", *arguments, "--patience", "1", "--out", "run", "--json").json

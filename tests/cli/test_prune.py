@@ -233,6 +233,7 @@ def whole(finished_run) -> dict[str, Path]:
     return runs
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("where", "number", "scope"),
     [
@@ -258,6 +259,7 @@ def test_kill_and_go_on(where, number, scope, xpnet, trained, whole):
     assert not list(Path("part/checkpoints").glob("round-*"))
 
 
+@pytest.mark.full
 def test_kill_while_a_pruned_run_is_trained_further(xpnet, trained):
     trained()
     assert xpnet("prune", "run", "--sparsity", "0.75", *BRIEF, "--quiet").code == 0

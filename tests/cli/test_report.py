@@ -161,6 +161,7 @@ def test_a_report_of_a_regression(xpnet, folder):
     assert "length, width, colour, kind" in page.text.replace(" ,", ",")
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "arguments",
     [("--validation", "0", "--test", "0"), ("--test", "0"), ("--epochs", "150", "--max-steps", "130")],
@@ -261,6 +262,7 @@ def test_no_fault(xpnet, trained):
     assert "No fault was found. (1 epoch looked at, 1 to 1.)" in page.text
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("layers", "value"), [(2, 0.0), (2, 1e-12), (2, None), (2, math.nan), (30, 0.0), (30, None)]
 )
@@ -372,6 +374,7 @@ def test_the_report_is_written_whole_or_not_at_all(xpnet, folder, monkeypatch):
     read("run")
 
 
+@pytest.mark.full
 def test_many_classes(xpnet, folder):
     rows = "".join(f"{i % 50},{(i * 7) % 50},name {i % 50}\n" for i in range(1000))
     Path("many.csv").write_text("a,b,y\n" + rows)

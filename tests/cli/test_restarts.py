@@ -73,6 +73,7 @@ def test_the_spread_is_shown(xpnet, folder):
     assert "validation loss: min " in line
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("where", "number"),
     [("step", 4 * STEPS + 5), ("restarts.csv", 1), ("last.safetensors", 7), ("results.json", 1)],
@@ -136,6 +137,7 @@ def test_more_epochs_for_the_best(xpnet, whole):
     assert xpnet("resume", run, "--restarts", "5").code == 2
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("lost", [{1}, {2}, {1, 2, 3}], ids=str)
 def test_restarts_that_diverge(lost, xpnet, folder, monkeypatch):
     fit_begin, begun = keeping.Keeper.on_fit_begin, []
@@ -159,6 +161,7 @@ def test_restarts_that_diverge(lost, xpnet, folder, monkeypatch):
         assert outcome.json["restarts"]["count"] == 2
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("init", ["constant", "zeros"])
 def test_equal_weights_are_warned_of(init, xpnet, folder):
     outcome = xpnet("train", *RUN[:-2], "--init", init, "--restarts", "3", "--out", "run")

@@ -137,6 +137,7 @@ def test_second_ctrl_c_acts_at_once(xpnet, folder, monkeypatch):
     assert signal.getsignal(signal.SIGINT) is before
 
 
+@pytest.mark.full
 def test_patience_lost_before_the_kill(xpnet, folder):
     arguments = (
         "xor",

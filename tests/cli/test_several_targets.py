@@ -136,6 +136,7 @@ def test_labels(loss, table, xpnet):
     }  # fmt: skip
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("arguments", [VALUES, LABELS])
 def test_a_run_goes_on_and_is_repeated(arguments, table, xpnet):
     assert xpnet("train", table, *arguments, "--out", "run", *FAST).code == 0

@@ -16,8 +16,6 @@ from xpnet.backends import probe
 from xpnet.losses import LOSSES
 from xpnet.train import checkpoint
 
-pytestmark = pytest.mark.usefixtures("pictures")
-
 FILES = {
     "config.toml",
     "environment.json",
@@ -55,7 +53,7 @@ def test_digits_reach_97_percent_with_the_defaults(xpnet, folder):
     assert files_of("run") == FILES
 
 
-def test_run_folder(trained):
+def test_run_folder(trained, pictures):
     run = trained("two-gaussians", "--seed", "3")
     assert files_of(run) == FILES
     config = tomllib.loads((run / "config.toml").read_text())
@@ -142,6 +140,7 @@ def test_run_config_repeats_the_run(xpnet, trained):
     np.testing.assert_array_equal(one["params"], other["params"])
 
 
+@pytest.mark.full
 def test_default_folders_do_not_meet(xpnet, folder):
     for _ in range(3):
         assert xpnet("train", "sine", *FAST, "--epochs", "1").code == 0
@@ -193,6 +192,7 @@ def test_every_loss_trains(loss, xpnet, folder):
     assert xpnet("predict", "run", data).code == 0
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "device", ["array_api_strict", "array_api_strict:device1", "torch:cpu", "jax:cpu", "cuda"]
 )
@@ -208,6 +208,7 @@ def test_devices_agree(device, xpnet, folder):
         assert metrics["accuracy"] == pytest.approx(reference["metrics"][part]["accuracy"], abs=0.01)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -83,6 +83,7 @@ def _evaluations(f: Any, start: np.ndarray, method: str) -> float:
     return mine.nfev / theirs.nfev
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("method", SCIPY)
 def test_no_more_evaluations_than_scipy(method: str) -> None:
     """On average: conjugate gradients on a singular problem are at the mercy of the last bits of products."""

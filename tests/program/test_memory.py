@@ -43,6 +43,7 @@ def _work(name: str) -> tuple[Any, list[np.ndarray], float]:
     return record(step)(*args), args, parameters * (2 + len(optimizer.slots)) + 1.5 * activations
 
 
+@pytest.mark.full
 @planning_lowerings
 @pytest.mark.parametrize("work", WORKS)
 def test_peak_memory_of_a_step(work: str, lower: str) -> None:
@@ -119,6 +120,7 @@ def test_steps_leak_nothing(lower: str) -> None:
     assert compiled.recordings == 1
 
 
+@pytest.mark.full
 @every_lowering_at_length
 def test_loops_leak_nothing(lower: str) -> None:
     step, args = training_step(optim.Adam())

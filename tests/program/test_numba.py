@@ -19,6 +19,7 @@ pytest.importorskip("numba", reason="numba (extra jit) is not installed")
 from xpnet.program.lowerings import numba, openblas
 
 
+@pytest.mark.full
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # NaN and infinities are what this is about
 @pytest.mark.filterwarnings("ignore:Bitwise inversion:DeprecationWarning")
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -123,6 +124,7 @@ def test_steps_without_a_blas_to_call(monkeypatch: pytest.MonkeyPatch) -> None:
         np.testing.assert_allclose(b, a, rtol=1e-10, atol=1e-13)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("loss", "activation", "dtype"),
     [

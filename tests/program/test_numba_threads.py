@@ -146,6 +146,7 @@ def _trained(threads: int, patch: pytest.MonkeyPatch, steps: int = 5) -> list[np
     return [*state, *results]
 
 
+@pytest.mark.full
 def test_numbers_do_not_depend_on_who_does_which_share(everything_cut: pytest.MonkeyPatch) -> None:
     want = _trained(3, everything_cut)
     for threads in (1, 2, 3):
@@ -251,6 +252,7 @@ def test_a_system_that_gives_no_more_threads(monkeypatch: pytest.MonkeyPatch) ->
     assert seen == [0]
 
 
+@pytest.mark.full
 def test_wrong_row_numbers_in_one_share(everything_cut: pytest.MonkeyPatch) -> None:
     program, inputs, kept = gathering_step(optim.Adam(), nn.MLP([7], 3), *work("softmax_cross_entropy"), 10)
     run = numba.lower(program)

@@ -46,6 +46,7 @@ def _group(program: Program) -> Group:
 # --- Blocks of rows --------------------------------------------------------------------------------------
 
 
+@pytest.mark.full
 @settings(max_examples=400, deadline=None, derandomize=True)
 @given(st.integers(0, 2**32))
 def test_random_programs_in_blocks(seed: int) -> None:

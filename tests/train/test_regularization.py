@@ -180,6 +180,7 @@ def test_noise_is_added_to_the_clipped_gradient():
     np.testing.assert_allclose(start - flat(trainer), expected, atol=1e-9)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "options",
     [

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from xpnet.cli import figures
 from xpnet.cli.diagnostic_figures import layers_figure
-from xpnet.cli.figures import save_figure
 from xpnet.cli.reporting.pictures import Picture
 
 __all__ = ["Diagnostics", "Verdict", "draw_diagnostics", "read_diagnostics"]
@@ -160,6 +160,6 @@ def draw_diagnostics(found: Diagnostics, folder: Path, title: str) -> list[Pictu
                 found.epochs, layers, label=label, title=f"{title}: {heading}", share=share, guide=guide
             )
             path = folder / f"{name}.svg"
-            save_figure(figure, path)
+            figures.save_figure(figure, path)
             pictures.append(Picture(path, description))
     return pictures
