@@ -75,7 +75,7 @@ def profile(trainer: Trainer, X: Any, y: Any, *, rows: int = 1000, repeats: int 
     metrics = trainer.evaluate(X, y)
     params, state = trainer.variables  # type: ignore[misc]  # evaluate has refused one without
     nonzero, weights = count_weights(params)
-    some = check_inputs(trainer, X)[:rows]
+    some = check_inputs(trainer, X)[:rows, ...]
     predictor = sparse_predictor(trainer) if trainer.backend.name == "cupy" or find_spec("scipy") else None
     finish = trainer.backend.synchronize
     width = {"float32": 4, "float64": 8}[trainer.dtype]
@@ -85,7 +85,7 @@ def profile(trainer: Trainer, X: Any, y: Any, *, rows: int = 1000, repeats: int 
         nonzero=nonzero,
         bytes=width * sum(math.prod(leaf.shape) for leaf in leaves([params, state])),
         sparse_bytes=None if predictor is None else predictor.nbytes,
-        rows=len(some),
+        rows=some.shape[0],
         milliseconds=_milliseconds(lambda: trainer.outputs(some), finish, repeats),
         sparse_milliseconds=(
             None if predictor is None else _milliseconds(lambda: predictor.outputs(some), finish, repeats)
