@@ -75,7 +75,8 @@ def profile(trainer: Trainer, X: Any, y: Any, *, rows: int = 1000, repeats: int 
     metrics = trainer.evaluate(X, y)
     params, state = trainer.variables  # type: ignore[misc]  # evaluate has refused one without
     nonzero, weights = count_weights(params)
-    some = check_inputs(trainer, X)[:rows, ...]
+    inputs = check_inputs(trainer, X)
+    some = inputs[: min(rows, inputs.shape[0]), ...]
     predictor = sparse_predictor(trainer) if trainer.backend.name == "cupy" or find_spec("scipy") else None
     finish = trainer.backend.synchronize
     width = {"float32": 4, "float64": 8}[trainer.dtype]
