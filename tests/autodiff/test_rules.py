@@ -124,7 +124,11 @@ def _second_order(case: Case, args: Any, constants: Any, u: Any, tangents: Any) 
 
 @pytest.mark.parametrize(
     "backend",
-    ["array_api_strict:no_float64", pytest.param("torch:cpu", marks=pytest.mark.full), "cupy:0"],
+    [
+        pytest.param("array_api_strict:no_float64", marks=pytest.mark.full),
+        pytest.param("torch:cpu", marks=pytest.mark.full),
+        "cupy:0",
+    ],
     indirect=True,
 )
 @every_case

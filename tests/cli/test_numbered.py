@@ -40,6 +40,7 @@ def whole(finished):
     return finished
 
 
+@pytest.mark.full
 def test_which_are_kept(xpnet, six):
     assert names() == ["best", "epoch-000002", "epoch-000004", "epoch-000006", "last"]
     arguments = (*RUN, "--epochs", "6", "--save-every", "1", "--keep-last", "2")

@@ -272,6 +272,7 @@ def test_kill_while_a_pruned_run_is_trained_further(xpnet, trained):
     assert sparsity_of(load("run-pruned").variables) == 0.75
 
 
+@pytest.mark.full
 def test_ctrl_c_keeps_the_last_whole_round(xpnet, trained, whole):
     trained()
     arguments = ("prune", "run", "--sparsity", "0.7", *BRIEF)

@@ -334,6 +334,7 @@ def test_warnings_and_resumptions_are_told(xpnet, folder, monkeypatch):
     assert re.search(r"resumed \S+, after epoch 2, on numpy", page.text)
 
 
+@pytest.mark.full
 def test_what_it_says_how_to_use_the_run_is_true(xpnet, trained):
     run = trained("two-gaussians", "--seed", "1", out="a run")
     text = (run / "report.html").read_text()
@@ -355,6 +356,7 @@ def test_what_it_says_how_to_use_the_run_is_true(xpnet, trained):
     subprocess.run([sys.executable, "-c", code], check=True, env=environment)
 
 
+@pytest.mark.full
 def test_the_report_is_written_whole_or_not_at_all(xpnet, folder, monkeypatch):
     real = os.fsync
 

@@ -91,6 +91,7 @@ def test_kill_and_resume(where, number, xpnet, whole):
     assert "is finished" in xpnet("resume", "run").err
 
 
+@pytest.mark.full
 def test_ctrl_c_keeps_the_best_so_far(xpnet, whole, monkeypatch):
     step_end, steps = keeping.Keeper.on_step_end, []
 

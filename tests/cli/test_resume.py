@@ -82,11 +82,11 @@ def assert_same_run(one, other):
 @pytest.mark.parametrize(
     ("where", "number"),
     [
-        ("step", 3),
+        pytest.param("step", 3, marks=pytest.mark.full),
         ("step", 2 * STEPS + 5),
-        ("last.safetensors", 3),
-        ("best.safetensors", 2),
-        ("results.json", 1),
+        pytest.param("last.safetensors", 3, marks=pytest.mark.full),
+        pytest.param("best.safetensors", 2, marks=pytest.mark.full),
+        pytest.param("results.json", 1, marks=pytest.mark.full),
     ],
     ids=["first epoch", "third epoch", "saving last", "saving best", "before results"],
 )

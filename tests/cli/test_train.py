@@ -178,6 +178,7 @@ def test_a_table_with_categories_and_missing_cells(task, policy, xpnet, folder):
     assert xpnet("evaluate", "run", "--json").json["metrics"]["test"] == test
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("loss", sorted(LOSSES))
 def test_every_loss_trains(loss, xpnet, folder):
     data = "two-gaussians" if LOSSES[loss].targets in ("classes", "binary", "signs") else "sine"

@@ -117,6 +117,7 @@ def trained():
     return {(loss, l2): gaussians.train(loss, l2) for loss in gaussians.LOSSES for l2 in (0.0, L2)}
 
 
+@pytest.mark.full
 @LOSSES
 @pytest.mark.parametrize("l2", [0.0, L2])
 def test_the_loss_falls(loss, l2, trained):
@@ -168,6 +169,7 @@ def pruned():
     return {loss: prune_in_rounds(loss) for loss in gaussians.LOSSES}
 
 
+@pytest.mark.full
 @LOSSES
 def test_rounds_of_decay_pruning_and_retraining(loss, pruned):
     rounds, trainer = pruned[loss]

@@ -41,7 +41,9 @@ def test_every_method_is_in_the_table() -> None:
 
 
 @every_method
-@pytest.mark.parametrize("name", PROBLEMS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.full) if n == "quadratic 1e6" else n for n in PROBLEMS]
+)
 def test_known_minima(name: str, method: str, options: dict[str, Any]) -> None:
     problem = PROBLEMS[name]
     if method in SLOW and name != "beale":

@@ -107,6 +107,7 @@ def _assert_flat(run: Callable[[], Any], times: int) -> None:
     assert seen[1] - seen[0] < 20_000  # less than an object for each step
 
 
+@pytest.mark.full
 @every_lowering_at_length
 def test_steps_leak_nothing(lower: str) -> None:
     step, args = training_step(optim.Adam())
@@ -177,6 +178,7 @@ def test_results_are_not_kept(lower: str) -> None:
         tracemalloc.stop()
 
 
+@pytest.mark.full
 def test_changing_shapes_leak_nothing() -> None:
     """Sixteen programs are kept; with these shapes one is made at every tenth call, and one forgotten."""
     compiled = xpnet.compile(lambda x: array_namespace(x).sum(x * 2.0 + x), lower="numpy")

@@ -76,6 +76,7 @@ def test_casts() -> None:
         assert_close(a, b, 0)
 
 
+@pytest.mark.full
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_reductions() -> None:
     draw = np.random.default_rng(0)
@@ -106,6 +107,7 @@ def test_reductions() -> None:
 # --- training steps -------------------------------------------------------------------------------------
 
 
+@pytest.mark.full
 def test_steps_without_a_blas_to_call(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where NumPy's BLAS is not found, products are NumPy calls between compiled functions."""
     monkeypatch.setattr(openblas, "gemm_addresses", lambda: (0, 0))
