@@ -386,6 +386,7 @@ def test_many_classes(xpnet, folder):
     assert len(re.findall(r"name \d+ \d+ \d", page.text)) <= 40
 
 
+@pytest.mark.full
 def test_the_history_in_three_forms(xpnet, folder):
     assert xpnet("train", "two-gaussians", "--out", "run", *FAST).code == 0
     assert xpnet("resume", "run", "--epochs", "5").code == 0

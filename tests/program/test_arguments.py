@@ -78,7 +78,7 @@ def _everything(x: Any) -> list[Any]:
 )
 def test_of_every_dtype_shape_and_layout(backend: Backend, lower: str, dtype: str) -> None:
     f = xpnet.compile(lambda *arrays: [_everything(x) for x in arrays], lower=lower)
-    matrix, *others = [backend.asarray(_made(dtype, shape)) for shape in _SHAPES]
+    matrix, *others = [backend.xp.asarray(_made(dtype, shape)) for shape in _SHAPES]  # float16 too
     for layout in _LAYOUTS.values():
         given = [layout(backend.xp, matrix), *others]
         before = [backend.to_host(x).copy() for x in given]

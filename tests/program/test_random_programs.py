@@ -64,14 +64,14 @@ def test_loops_on_any_values(seed: int) -> None:
 
 
 @slow_lowerings
-@_seeds(12)
+@_seeds(5)
 def test_whole_numbers(lower: str, seed: int) -> None:
     """In twice the length, since compiling a program costs more than what is in it."""
     _check(seed, lower, whole=True, length=50)
 
 
 @slow_lowerings
-@_seeds(8)
+@_seeds(4)
 def test_loops_on_whole_numbers(lower: str, seed: int) -> None:
     _check_loop(seed, lower, whole=True)
 

@@ -48,6 +48,7 @@ def test_every_registered_optimizer_is_here() -> None:
     assert {type(optimizer) for optimizer in OPTIMIZERS} == set(optim.OPTIMIZERS.values())
 
 
+@pytest.mark.full
 @every_lowering
 def test_an_optimizer_with_a_schedule(lower: str) -> None:
     _assert_close(_train(lower, batch=7, optimizer=_SCHEDULED), _uncompiled(_SCHEDULED))

@@ -183,6 +183,7 @@ def test_divergence_without_rollback_names_step_and_layer() -> None:
         trainer.fit(X, Y, epochs=3, batch_size=10)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("name", ["generic", "numpy", pytest.param("numba", marks=needs_numba)])
 def test_a_resumed_run_has_the_same_numbers(name, tmp_path) -> None:
     runs = []
