@@ -31,6 +31,7 @@ def table(folder) -> Path:
     return path
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("target", ["kind", "price"])
 def test_training_keeps_a_row_of_each_category(target, table, xpnet):
     other = {"kind": "price", "price": "kind"}[target]

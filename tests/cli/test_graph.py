@@ -215,6 +215,7 @@ def test_a_model_that_is_not_yet_trained(xpnet: Command) -> None:
     assert xpnet("graph", "two-gaussians", "--rows", "100000").code == 5
 
 
+@pytest.mark.full
 def test_a_trained_run(xpnet: Command, trained: Callable[..., Path]) -> None:
     run = trained()
     best = xpnet("graph", run, "--device", "numpy")

@@ -260,6 +260,7 @@ def train_own(xpnet, table, out="run", place="mine.py:squares", targets=("value"
     return outcome.json
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("place", ["mine.py:squares", "mine:squares", "./mine.py:squares"])
 def test_a_loss_of_the_users_own(place, table, code, xpnet, monkeypatch):
     monkeypatch.delitem(__import__("sys").modules, "mine", raising=False)

@@ -179,6 +179,7 @@ def test_no_warning_for_a_linear_model(xpnet, folder):
     assert "warning" not in xpnet("train", *linear, "--out", "run").err
 
 
+@pytest.mark.full
 def test_a_damaged_table_of_restarts(xpnet, folder):
     killed = strike("restarts.csv", 2, "SIGKILL", "train", *THREE, "--out", "run")
     assert killed.returncode == -signal.SIGKILL

@@ -155,6 +155,7 @@ def test_a_run_goes_on_and_is_repeated(arguments, table, xpnet):
     assert xpnet("graph", "run", "--rows", "2").code == 0
 
 
+@pytest.mark.full
 def test_training_keeps_a_row_of_each_class(folder, xpnet):
     rows = weather(60)
     rare = np.zeros(60, dtype=int)

@@ -86,6 +86,7 @@ print(sum(sum(hit.values()) for hit in hits), float(run(inputs)[0].sum()).hex())
 """
 
 
+@pytest.mark.full
 def test_code_is_kept_between_processes(folder: Path) -> None:
     root = Path(__file__).parents[2]
     environment = {**os.environ, "PYTHONPATH": str(root)}

@@ -61,6 +61,7 @@ def test_optimizers(optimizer: optim.Optimizer, lower: str) -> None:
     _assert_close(_train(lower, batch=7, optimizer=optimizer), _uncompiled(optimizer))
 
 
+@pytest.mark.full
 @every_lowering
 def test_a_net_with_everything_in_it(lower: str) -> None:
     """Dropout, batch norm, layer norm, clipping, decay of weights, and a last batch of four rows."""

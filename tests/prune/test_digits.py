@@ -29,7 +29,7 @@ def digits(seed: int, **options) -> Pruned:
     return prune(trainer, X[train], y[train], **rows, **options)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.full) for seed in range(1, 4))])
 def test_a_tenth_of_the_weights_loses_at_most_a_point_of_accuracy(seed):
     report = digits(seed, sparsity=0.9).report
     assert report.before.metrics["accuracy"] > 0.96
@@ -38,6 +38,7 @@ def test_a_tenth_of_the_weights_loses_at_most_a_point_of_accuracy(seed):
     assert report.after.sparse_bytes < report.before.bytes / 4
 
 
+@pytest.mark.full
 def test_half_of_the_units_are_half_of_the_work():
     pruned = digits(0, sparsity=0.5, scope="unit", rounds=4)
     report = pruned.report

@@ -163,6 +163,7 @@ class Stop(Callback):
             raise self.error
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("rollback", [True, False])
 @pytest.mark.parametrize("options", [{}, {"scope": "unit"}, {"decay": True}, {"restart": True}], ids=str)
 def test_an_interrupted_pruning_goes_on_to_the_same_bits(options, rollback, tmp_path):

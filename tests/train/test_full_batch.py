@@ -60,6 +60,7 @@ def test_each_epoch_is_one_iteration_of_minimize(method, compile):
     assert trainer.step == trainer.opt_state["step"] == 4
 
 
+@pytest.mark.full
 @every_method
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_resumed_training_is_the_same(method, dtype, tmp_path):

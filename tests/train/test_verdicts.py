@@ -160,6 +160,7 @@ def kinds_found(case, seed):
     return {verdict["kind"]: verdict for verdict in diagnostics.verdicts}
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("name", HEALTHY)
 def test_none_on_a_healthy_network(name, seed):
