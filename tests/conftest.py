@@ -68,6 +68,17 @@ def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
         yield made
 
 
+@pytest.fixture
+def cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[Backend]:
+    """The device, with a pool of its own: small arrays that live on keep large blocks of the common one."""
+    import cupy
+
+    pool = cupy.cuda.MemoryPool()
+    monkeypatch.setattr(cupy, "_default_memory_pool", pool)
+    with cupy.cuda.using_allocator(pool.malloc):
+        yield open_backend("cuda")
+
+
 @pytest.fixture(autouse=True)
 def _libraries(request: pytest.FixtureRequest) -> None:
     """Skips a test marked with ``backends(...)`` where one of these cannot work."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -194,17 +193,6 @@ def test_training_that_runs_out_is_not_taken_for_one_that_cannot_be_compiled(
 
 ROWS = np.ones((2000, 200), dtype="float32")
 LABELS = np.arange(2000) % 3
-
-
-@pytest.fixture
-def cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[Backend]:
-    """The device, with a pool of its own: small arrays that live on keep large blocks of the common one."""
-    import cupy
-
-    pool = cupy.cuda.MemoryPool()
-    monkeypatch.setattr(cupy, "_default_memory_pool", pool)
-    with cupy.cuda.using_allocator(pool.malloc):
-        yield xpnet.backend("cuda")
 
 
 @pytest.mark.backends("cupy")
