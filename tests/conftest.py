@@ -1,8 +1,8 @@
 """Every backend and device at hand as the fixture ``backend``, what is run, and a summary of what ran.
 
-A backend that cannot work on this machine is skipped with the reason; ``--require-gpu`` turns a missing
-CUDA device into a failure, so that a run meant for a GPU cannot pass without one. ``--backends`` keeps only
-tests of some backends, and ``--full`` adds those that take long.
+A backend that cannot work on this machine is left out, and the summary says why; ``--require-gpu`` turns a
+missing CUDA device into a failure, so that a run meant for a GPU cannot pass without one. ``--backends``
+keeps only tests of some backends, and ``--full`` adds those that take long.
 """
 
 from __future__ import annotations
@@ -25,6 +25,9 @@ from xpnet.backends import backend as open_backend
 _FIRST = {"cupy": "0", "torch": "cpu", "jax": "cpu", "array_api_strict": "no_float64"}
 """Each library's device for everyday: of the strict ones, one that is not the host and lacks float64."""
 
+_AS_ANOTHER = "array_api_strict:CPU_DEVICE"
+"""What goes wrong on it goes wrong on ``device1``, where arrays made without a device are refused as well."""
+
 
 def _specs(config: pytest.Config) -> list[Any]:
     """Return the backends under test as parameters: one device of each; with ``--full`` all, CUDA's apart.
@@ -32,13 +35,13 @@ def _specs(config: pytest.Config) -> list[Any]:
     JAX, which compiles each operation for long, is for ``--full`` as well, unless ``--backends`` names it.
     """
     wanted, full, found = _wanted(config), config.getoption("--full"), []
-    for name in wanted or known():
+    for name in wanted or filter(lambda name: probe(name).usable, known()):
         spec = name if name == "numpy" else f"{name}:{_FIRST[name]}"
         others = [f"{name}:{device}" for device in probe(name).devices if name not in ("numpy", "cupy")]
         everyday = name != "jax" or wanted
         found += [spec] if everyday else []
         if full:
-            more = [other for other in others if other != spec or not everyday]
+            more = [other for other in others if other not in (*found, _AS_ANOTHER)]
             found += [pytest.param(other, marks=pytest.mark.full) for other in more]
     return found
 
@@ -113,12 +116,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what takes long, and what is of other backends than those asked for."""
+    """Leave out what takes long, what is of other backends than those asked for, and most cases on JAX.
+
+    JAX compiles each operation for each shape: it takes one case of a test, or of a derivative's rule.
+    """
     wanted, full = set(_wanted(config)), config.getoption("--full")
+    on_jax: dict[Any, pytest.Item] = {}
+    for item in items:
+        if _is_on(item, "jax"):
+            on_jax.setdefault(_kind(item), item)
     left = [
         item
         for item in items
-        if (not full and item.get_closest_marker("full")) or (wanted and not wanted & _backends_of(item))
+        if (not full and item.get_closest_marker("full"))
+        or (wanted and not wanted & _backends_of(item))
+        or (_is_on(item, "jax") and "jax" not in wanted and on_jax[_kind(item)] is not item)
     ]
     if left:
         config.hook.pytest_deselected(items=left)
@@ -147,13 +159,26 @@ def pytest_runtest_makereport(item: pytest.Item, call: Any) -> Iterator[None]:
 
 def _backends_of(item: pytest.Item) -> set[str]:
     """Return the names of the backends that a test is for, by its ``backend`` and its marks."""
-    values = getattr(getattr(item, "callspec", None), "params", {})
     marked = {name for mark in item.iter_markers("backends") for name in mark.args}
-    return marked | ({str(values.get("backend", "")).partition(":")[0]} & set(known()))
+    return marked | {name for name in known() if _is_on(item, name)}
+
+
+def _is_on(item: pytest.Item, name: str) -> bool:
+    return str(_parameters(item).get("backend", "")).partition(":")[0] == name
+
+
+def _kind(item: pytest.Item) -> Any:
+    """Return what cases of a test share: the test and, for those of derivatives, the rule."""
+    rules = [getattr(value, "rule", None) for value in _parameters(item).values()]
+    return item.path, getattr(item, "originalname", item.name), *rules
+
+
+def _parameters(item: pytest.Item) -> dict[str, Any]:
+    return getattr(getattr(item, "callspec", None), "params", {})
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Say for each backend how many tests ran and how many were skipped, and why."""
+    """Say for each backend how many tests ran and how many were skipped, and why one was left out."""
     run: Counter[str] = Counter()
     skipped: Counter[str] = Counter()
     for outcome, reports in terminalreporter.stats.items():
@@ -165,7 +190,8 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         return
     terminalreporter.section("backends", sep="-")
     for name in known():
-        if run[name] or skipped[name]:
-            state = probe(name)
-            why = f" ({state.reason})" if not state.usable else ""
-            terminalreporter.write_line(f"{name}: {run[name]} run, {skipped[name]} skipped{why}")
+        state = probe(name)
+        if not state.usable:
+            terminalreporter.write_line(f"{name}: left out: {state.reason}")
+        elif run[name] or skipped[name]:
+            terminalreporter.write_line(f"{name}: {run[name]} run, {skipped[name]} skipped")

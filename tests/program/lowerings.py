@@ -34,6 +34,7 @@ __all__ = [
     "longest_sum",
     "lowered",
     "lowered_steps",
+    "one_of_each_library",
     "planning_lowerings",
     "slow_lowerings",
 ]
@@ -100,6 +101,8 @@ every_lowering = _those(lambda name: True)
 every_lowering_at_length = _those(lambda name: True, many=True)
 compared_lowerings = _those(lambda name: name != "generic", many=True)  # which they are compared with
 slow_lowerings = _those(lambda name: TABLE[name].compiles, many=True)
+one_of_each_library = _those(lambda name: name != "numba" or isinstance(name, InThreads))
+"""In threads, numba's loops have all that the others have."""
 planning_lowerings = _those(lambda name: name != "generic" and not isinstance(name, InThreads))
 """Those that plan memory: the other one gives values back to NumPy as soon as they are not needed."""
 

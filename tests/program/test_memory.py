@@ -136,7 +136,7 @@ def test_loops_leak_nothing(lower: str) -> None:
     def run() -> None:
         state[:] = loop(state, [X, y], sequences)[0]
 
-    _assert_flat(run, 10 if lower in ("generic", "cupy") else 20)  # of 100 steps
+    _assert_flat(run, 10)  # of 100 steps
     assert loop.recordings == 1
 
 

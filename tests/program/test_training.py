@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.program.cuda import from_device
-from tests.program.lowerings import TABLE, every_lowering
+from tests.program.lowerings import TABLE, one_of_each_library
 from tests.train.support import class_data, flat, make
 from xpnet import Trainer, nn, optim
 
@@ -49,20 +49,20 @@ def test_every_registered_optimizer_is_here() -> None:
 
 
 @pytest.mark.full
-@every_lowering
+@one_of_each_library
 def test_an_optimizer_with_a_schedule(lower: str) -> None:
     _assert_close(_train(lower, batch=7, optimizer=_SCHEDULED), _uncompiled(_SCHEDULED))
 
 
 @pytest.mark.full
-@every_lowering
+@one_of_each_library
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=repr)
 def test_optimizers(optimizer: optim.Optimizer, lower: str) -> None:
     _assert_close(_train(lower, batch=7, optimizer=optimizer), _uncompiled(optimizer))
 
 
 @pytest.mark.full
-@every_lowering
+@one_of_each_library
 def test_a_net_with_everything_in_it(lower: str) -> None:
     """Dropout, batch norm, layer norm, clipping, decay of weights, and a last batch of four rows."""
     # No bias before a batch norm: its derivative is nothing but rounding, which Adam divides by itself.
