@@ -192,6 +192,6 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     for name in known():
         state = probe(name)
         if not state.usable:
-            terminalreporter.write_line(f"{name}: left out: {state.reason}")
+            terminalreporter.write_line(f"{name}: {run[name]} run, all skipped ({state.reason})")
         elif run[name] or skipped[name]:
             terminalreporter.write_line(f"{name}: {run[name]} run, {skipped[name]} skipped")
