@@ -72,7 +72,7 @@ def measure(seconds: float, seed: int) -> dict[str, Any]:
             clock.until = seconds * turn / TURNS
             if clock.spent < clock.until and name not in ended:
                 trainer.fit(X, X, epochs=10**6, batch_size=64 if name.startswith("adam") else None)
-                if trainer.stuck:
+                if trainer.stalled:
                     ended.add(name)
     curves = {}
     for name, (trainer, clock) in runs.items():

@@ -109,7 +109,7 @@ def test_a_trainer_of_tf32_is_used_where_there_is_none(
     trainer.fit(X, Y, epochs=1)
     with monkeypatch.context() as patch:  # as a device with TF32 saves it
         patch.setattr(
-            persistence, "_settings", lambda t, found=persistence._settings: found(t) | {"precision": "tf32"}
+            persistence, "stored", lambda s, found=persistence.stored: found(s) | {"precision": "tf32"}
         )
         trainer.save(tmp_path)
     with caplog.at_level(logging.INFO, "xpnet"):

@@ -18,9 +18,20 @@ from collections.abc import Callable
 from numbers import Integral, Real
 from typing import Any
 
-from xpnet.errors import ConfigError
+from xpnet.errors import ConfigError, suggest
 
-__all__ = ["count", "flag", "fraction", "interval", "memory_size", "not_negative", "number", "positive"]
+__all__ = [
+    "count",
+    "flag",
+    "fraction",
+    "interval",
+    "memory_size",
+    "not_negative",
+    "number",
+    "one_of",
+    "positive",
+    "unless_none",
+]
 
 _BYTES = {"": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
@@ -59,6 +70,19 @@ def flag(label: str, value: Any, remedy: str = "correct it") -> bool:
     if isinstance(value, bool):
         return value
     raise ConfigError(f"{label}: expected True or False, found {value!r}; {remedy}")
+
+
+def one_of(label: str, value: Any, *allowed: str) -> str:
+    """Return one of the allowed words as it is."""
+    if isinstance(value, str) and value in allowed:
+        return value
+    wanted = " or ".join(repr(word) for word in allowed)
+    raise ConfigError(f"{label}: expected {wanted}, found {value!r}{suggest(value, allowed)}")
+
+
+def unless_none(check: Callable[..., Any], label: str, value: Any) -> Any:
+    """Return None, or what ``check`` makes of the value."""
+    return None if value is None else check(label, value, "correct it, or pass None")
 
 
 def interval(label: str, value: Any, remedy: str = "correct it") -> tuple[int | None, float | None]:

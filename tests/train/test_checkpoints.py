@@ -34,7 +34,7 @@ SETTINGS = {
 
 
 KEPT = (
-    "model", "loss", "optimizer", "dtype", "seed", "key", "compile", "l1", "l2", "max_norm",
+    "model", "loss", "optimizer", "dtype", "seed", "compile", "l1", "l2", "max_norm",
     "label_smoothing", "gradient_noise", "clip_norm", "clip_value", "batches", "max_steps", "patience",
     "min_delta", "restore_best", "input_shape", "metrics",
 )  # fmt: skip

@@ -152,7 +152,7 @@ def test_without_rollback_the_same_is_learnt(compile) -> None:
     one, other = trained(), trained(rollback=False)
     assert one.best.epoch < 5  # its copy outlives what the epochs after it write over
     np.testing.assert_array_equal(flat(other), flat(one))
-    np.testing.assert_array_equal(other.newest.params.flat, one.newest.params.flat)
+    np.testing.assert_array_equal(other.last.params.flat, one.last.params.flat)
 
 
 def test_without_rollback_nothing_is_copied_and_interruptions_leave_things_as_they_are() -> None:

@@ -18,6 +18,7 @@ from xpnet.train import Callback, Diagnostics
 from xpnet.train.diagnostics.callback import affordable
 from xpnet.train.diagnostics.measuring import measure
 from xpnet.train.rows import Rows
+from xpnet.train.step import Step, step_once
 
 X, Y = class_data(60)
 COLUMNS = ["layer", "weight_norm", "gradient_norm", "activation_rms", "dead", "saturated", "update_ratio"]
@@ -32,7 +33,7 @@ EVERYTHING = {
 def started(backend="numpy", dtype="float64", **options):
     """Return a trainer with variables, the optimizer's state and an objective, and no step taken."""
     trainer = make(backend=backend, dtype=dtype, **options)
-    trainer._start((3,))
+    trainer.begin((3,))
     return trainer
 
 
@@ -56,7 +57,7 @@ def test_numbers_of_a_network_by_the_formulas_of_back_propagation(backend):
     d_h = d_out @ p["2.weight"].T
     d_z = d_h * (z > 0)
     gradients = [(X.T @ d_z, d_z.sum(0)), None, (h.T @ d_out, d_out.sum(0))]
-    measured = measure(trainer, rows_on(trainer, X, y), rows_on(trainer, X, y))
+    measured = measure(trainer.setup, trainer.state, rows_on(trainer, X, y), rows_on(trainer, X, y))
     close = {"rel": 1e-9 if dtype == "float64" else 1e-4}
 
     def norm(*arrays):
@@ -91,7 +92,7 @@ def test_gradients_of_a_network_of_many_kinds_of_layers_are_pytorchs():
     model = nn.Sequential(inner, nn.Dense(4, bias=False), nn.Sigmoid(), nn.LayerNorm(), nn.Dense(3))
     trainer = started(model=model)
     weight = np.linspace(0.5, 2.0, len(X))
-    measured = measure(trainer, rows_on(trainer, weight=weight), rows_on(trainer))
+    measured = measure(trainer.setup, trainer.state, rows_on(trainer, weight=weight), rows_on(trainer))
     p = {
         name: torch.tensor(host(value), requires_grad=True)
         for name, value in trainer.variables.params.items()
@@ -149,7 +150,7 @@ def test_dead_and_saturated_shares(activation, biases, dead, saturated):
         return np.asarray(biases)
 
     trainer = started(model=nn.Sequential(nn.Dense(4, bias_init=bias), activation, nn.Dense(3)))
-    layer = measure(trainer, rows_on(trainer, 0 * X), rows_on(trainer)).layers[1]
+    layer = measure(trainer.setup, trainer.state, rows_on(trainer, 0 * X), rows_on(trainer)).layers[1]
     assert (layer.dead, layer.saturated) == (dead, saturated)
 
 
@@ -159,9 +160,10 @@ def test_the_step_is_the_next_one_of_the_training():
     trainer = make(**options)
     trainer.fit(X, Y, epochs=3, batch_size=20)
     first = rows_on(trainer, X[:20], Y[:20])
-    layers = measure(trainer, rows_on(trainer), first).layers
+    layers = measure(trainer.setup, trainer.state, rows_on(trainer), first).layers
     before = {name: host(value) for name, value in trainer.variables.params.items()}
-    trainer.single_step(first)
+    step = Step(trainer.setup, trainer.variables.params.layout)
+    step_once(step, trainer.state, first, trainer.setup.step_key(trainer.step + 1))
     after = {name: host(value) for name, value in trainer.variables.params.items()}
     for place, layer in (("0", layers[0]), ("2", layers[2])):
         names = [f"{place}.weight", f"{place}.bias"]

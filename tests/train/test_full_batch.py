@@ -124,7 +124,7 @@ def test_where_nothing_helps_training_ends_and_says_so(caplog):
     with caplog.at_level("INFO", logger="xpnet"):
         history = trainer.fit(X, y, epochs=50)
     assert trainer.epoch == len(history) < 10
-    assert "no lower point" in trainer.stuck
+    assert "no lower point" in trainer.stalled
     assert f"training ended after epoch {trainer.epoch}: " in caplog.text
     assert "learning_rate" not in history.rows[0]
 

@@ -33,7 +33,7 @@ def exact(gradients):
 
 def test_single_rows_give_the_exact_values(backend):
     reference = make(**LINEAR)
-    reference._start((3,))
+    reference.begin((3,))
     signal, noise = exact(single_gradients(reference))
     dtype = widest(backend)
     found = gradient_noise(make(backend=backend, dtype=dtype, **LINEAR), X, Y, batch_size=1)
@@ -47,11 +47,11 @@ def test_single_rows_give_the_exact_values(backend):
 def test_batches_are_unbiased(size):
     """The mean over many draws of the batches comes to the exact values, within three standard errors."""
     trainer = make(**LINEAR)
-    trainer._start((3,))
+    trainer.begin((3,))
     signal, noise = exact(single_gradients(trainer))
     drawn = []
     for seed in range(300):
-        trainer.key = trainer.key.fold(seed)
+        trainer.seed = seed
         found = gradient_noise(trainer, X, Y, batch_size=size)
         drawn.append((found.signal, found.noise))
     errors = np.std(drawn, axis=0) / math.sqrt(len(drawn))

@@ -176,7 +176,7 @@ def test_noise_is_added_to_the_clipped_gradient():
     trainer = make(optimizer=optim.SGD(1.0), gradient_noise=0.2, clip_norm=1e-12, compile="off")
     trainer.fit(X, Y, epochs=1)
     start = trainer.model.init(0, (3,), "numpy", "float64").params.flat
-    expected = noise(trainer.step_key(1), start, 0.2**0.5)
+    expected = noise(trainer.setup.step_key(1), start, 0.2**0.5)
     np.testing.assert_allclose(start - flat(trainer), expected, atol=1e-9)
 
 

@@ -63,7 +63,7 @@ def test_all_have_the_same_validation_rows(tmp_path):
         def on_fit_begin(self, trainer, epochs):
             from xpnet.train.rows import split
 
-            held_out.append(split(trainer, X, Y, None, None, 0.25)[1].X)
+            held_out.append(split(trainer.setup, X, Y, None, None, 0.25, width=None)[1].X)
 
     found = restarts(make(callbacks=[Noting()], seed=5), X, Y, n=3, validation=0.25, **FIT)
     assert all(np.array_equal(rows, held_out[0]) for rows in held_out[1:])
@@ -92,7 +92,7 @@ def test_a_function_that_makes_trainers():
 def test_the_best_weights_are_in_place_where_the_trainer_restores_them():
     trainer = make(model=MODEL, optimizer=optim.Adam(0.5), restore_best=True)
     found = restarts(trainer, X, Y, n=2, epochs=8, batch_size=7, validation=(X[:9], (Y[:9] + 1) % 3))
-    assert found.trainer.newest is not None
+    assert found.trainer.last is not None
     assert found.trainer.evaluate(X[:9], (Y[:9] + 1) % 3)["loss"] == pytest.approx(found.spread.minimum)
 
 

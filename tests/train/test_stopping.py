@@ -24,8 +24,8 @@ class Falling(Callback):
         measure = Evaluation.measure
         remaining = iter(losses)
 
-        def measured(evaluation, trainer, rows, **options):
-            found = measure(evaluation, trainer, rows, **options)
+        def measured(evaluation, setup, variables, rows, **options):
+            found = measure(evaluation, setup, variables, rows, **options)
             return found | {"loss": next(remaining)} if options.get("with_loss", True) else found
 
         monkeypatch.setattr(Evaluation, "measure", measured)
@@ -92,7 +92,7 @@ def test_who_restores(options, restored):
     last.fit(X, Y, epochs=6, batch_size=8)
     assert trainer.best.epoch < 6
     assert np.array_equal(flat(trainer), flat(last)) is not restored
-    assert (trainer.newest is not None) is restored
+    assert (trainer.last is not None) is restored
 
 
 def test_a_later_fit_goes_on_from_the_last_epoch():

@@ -46,6 +46,10 @@ class Backend:
     reason: str = field(default="asked for", compare=False)
     precision: str = field(default="float32", compare=False)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the names: libraries and devices are those of the process that loads them."""
+        return _opened, (self.spec, self.precision)
+
     @property
     def ordinal(self) -> int | None:
         """The number of the CUDA device; None for any other device."""
@@ -252,6 +256,10 @@ def _library_of(x: Any) -> Any | None:
         return array_namespace(x)
     except BackendError:
         return None
+
+
+def _opened(spec: str, precision: str) -> Backend:
+    return backend(spec).with_precision(precision)
 
 
 def backend(spec: str | Backend | None = "auto") -> Backend:

@@ -71,11 +71,12 @@ def why_stopped(trainer: Trainer, settings: Settings) -> str | None:
     """Return why there is nothing left to train, or None if there is something."""
     if trainer.epoch >= settings.epochs:
         return "all epochs done"
-    if trainer.stuck:
-        return trainer.stuck
+    if trainer.stalled:
+        return trainer.stalled
     steps, patience = settings.max_steps, settings.patience
     if steps is not None and trainer.step >= steps:
         return f"all {count(steps, 'step')} done"
-    if Patience(patience, trainer.min_delta).after(trainer.history, since=trainer.begun).lost:
+    waited = Patience(patience, trainer.settings.min_delta)
+    if waited.after(trainer.history, since=trainer.patience_since).lost:
         return f"no better validation loss for {count(patience or 0, 'epoch')}"
     return None

@@ -131,9 +131,9 @@ def _table_graph(
 def _model_graph(trainer: Trainer, part: Part, count: int, wrt: str | None, version: int) -> Graph:
     if count > len(part):
         raise DataError(f"--rows: expected at most the {len(part)} training rows, found {count}")
-    params, state = trainer.variables  # type: ignore[misc]  # both callers have set them
+    params, state = trainer.variables
     layout = params.layout
-    rows = train_rows.prepare(trainer, part.X[:count], part.y[:count])
+    rows = train_rows.prepare(trainer.setup, part.X[:count], part.y[:count], width=trainer.state.input_shape)
 
     def loss(values: Mapping[str, Any]) -> Any:
         tree = layout.tree(tuple(values[name] for name in layout.names))

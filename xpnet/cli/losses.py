@@ -130,7 +130,7 @@ def try_loss(spec: str, trainer: Trainer, X: Any, y: Any) -> None:
     Raises:
         ConfigError: it fails, gives no mean, or cannot be differentiated.
     """
-    tried = rows.prepare(trainer, X[:_TRIED], y[:_TRIED])
+    tried = rows.prepare(trainer.setup, X[:_TRIED], y[:_TRIED], width=trainer.state.input_shape)
     shape = (tried.X.shape[0], *trainer.model.output_shape(tuple(tried.X.shape[1:])))
     home = trainer.backend
     try:

@@ -51,7 +51,7 @@ class Plan:
     @functools.cached_property
     def parameters(self) -> int:
         """The number of the model's parameters; cached, since counting them before training draws them."""
-        drawn = self.trainer.model.parameters(self.trainer.key, (self.prepared.encoder.n_features,))
+        drawn = self.trainer.model.parameters(self.trainer.setup.key, (self.prepared.encoder.n_features,))
         return sum(array.size for array in drawn.values())
 
     def describe(self) -> dict[str, Any]:
@@ -76,7 +76,7 @@ class Plan:
             "device": self.backend.spec,
             "device_reason": self.backend.reason,
             "dtype": settings.dtype,
-            "precision": self.trainer.precision,
+            "precision": self.trainer.settings.precision,
             "seed": settings.seed,
             "run": str(self.run.path),
         }

@@ -298,9 +298,9 @@ class _Work:
         trainer, run, parts = self.trainer, self.run, self.prepared.parts
         if trainer.best is not None:
             best_trainer(trainer).save(run.checkpoint("best"))
-        if trainer.newest is not None:  # as in training: the best weights have a checkpoint of their own
-            trainer.variables, trainer.newest = trainer.newest, None
-        trainer.restore_best = False
+        if trainer.last is not None:  # as in training: the best weights have a checkpoint of their own
+            trainer.variables, trainer.last = trainer.last, None
+        trainer.setup = trainer.setup.changed(restore_best=False)
         trainer.save(run.checkpoint("last"))
         for log in (CSVLog(run.history), JSONLinesLog(run.history_lines)):
             log.write(trainer.history)

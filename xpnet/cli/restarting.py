@@ -90,7 +90,7 @@ def _run_one(
     def begin_one() -> RunFolder:
         run = begin()
         stands = f"continues after epoch {trainer.epoch}" if trainer.epoch else "begins"
-        log.write(f"{which}, seed {trainer.seed}, {stands}")
+        log.write(f"{which}, seed {trainer.settings.seed}, {stands}")
         part = run.restart(number)
         part.checkpoints.mkdir(parents=True, exist_ok=True)
         return part

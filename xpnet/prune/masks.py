@@ -9,7 +9,6 @@ from xpnet.backends import array_namespace, backend_of
 from xpnet.errors import ConfigError
 from xpnet.nn import Variables
 from xpnet.parameters import Layout, Parameters
-from xpnet.train.arguments import one_of
 
 __all__ = ["count_weights", "magnitude_mask", "sparsity_of"]
 
@@ -45,7 +44,7 @@ def magnitude_mask(params: Parameters | Variables, sparsity: float, scope: str =
     """
     params = params.params if isinstance(params, Variables) else params
     sparsity = checks.fraction("sparsity", sparsity, "0.9 prunes nine weights of ten")
-    scope = one_of("scope", scope, *SCOPES)
+    scope = checks.one_of("scope", scope, *SCOPES)
     with backend_of(params.flat).activate():
         return _mask(params.flat, params.layout, sparsity, scope)
 

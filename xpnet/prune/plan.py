@@ -13,7 +13,6 @@ from xpnet.prune.masks import count_weights, sparsity_of
 from xpnet.prune.schedules import SCHEDULES
 from xpnet.prune.units import CRITERIA, hidden_widths
 from xpnet.train import Trainer
-from xpnet.train.arguments import one_of, unless_none
 
 __all__ = ["SCOPES", "Plan"]
 
@@ -51,14 +50,14 @@ class Plan:
             "sparsity": checks.fraction("sparsity", self.sparsity, "0.9 prunes nine of ten"),
             "rounds": checks.count("rounds", self.rounds, "1 prunes all at once"),
             "epochs_per_round": checks.count("epochs_per_round", self.epochs_per_round),
-            "scope": one_of("scope", self.scope, *SCOPES),
-            "schedule": one_of("schedule", self.schedule, *SCHEDULES),
+            "scope": checks.one_of("scope", self.scope, *SCOPES),
+            "schedule": checks.one_of("schedule", self.schedule, *SCHEDULES),
             "decay": checks.flag("decay", self.decay),
-            "restart": unless_none(checks.flag, "restart", self.restart),
-            "tolerance": unless_none(checks.not_negative, "tolerance", self.tolerance),
+            "restart": checks.unless_none(checks.flag, "restart", self.restart),
+            "tolerance": checks.unless_none(checks.not_negative, "tolerance", self.tolerance),
         }
         if not callable(self.criterion):
-            one_of("criterion", self.criterion, *CRITERIA)
+            checks.one_of("criterion", self.criterion, *CRITERIA)
         for name, value in checked.items():
             object.__setattr__(self, name, value)  # the dataclass is frozen
         if self.decay and self.scope == "unit":
@@ -101,7 +100,7 @@ class Plan:
         """Return what ``tolerance`` concerns."""
         known = ("loss", *trainer.metrics)
         if self.monitor is not None:
-            return one_of("monitor", self.monitor, *known)
+            return checks.one_of("monitor", self.monitor, *known)
         return next(name for name in _BY_DEFAULT if name in known)
 
     def suffers(self, name: str, before: float, after: float) -> bool:
@@ -127,6 +126,6 @@ class Plan:
     def sparsity_now(self, trainer: Trainer, widths: tuple[int, ...] | None) -> float:
         """Return the share of the weights that are 0, or of the units of ``widths`` that are gone."""
         if self.scope != "unit":
-            return sparsity_of(trainer.variables)  # type: ignore[arg-type]
+            return sparsity_of(trainer.variables)
         left = hidden_widths(trainer.model)
         return 1 - sum(left) / sum(widths or left)

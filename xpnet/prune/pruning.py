@@ -177,7 +177,9 @@ def prune(
         sparsity, rounds, epochs_per_round, scope, schedule, criterion, decay, restart, tolerance, monitor
     )
     plan.check_fits(trainer, validation=validation is not None and validation != 0)
-    train, held_out = split(trainer, X, y, sample_weight, None, validation)
+    train, held_out = split(
+        trainer.setup, X, y, sample_weight, None, validation, width=trainer.state.input_shape
+    )
     fitting = {
         "batch_size": batch_size,
         "validation": validation,
@@ -210,7 +212,7 @@ def _row(trainer: Trainer, plan: Plan, number: int, widths: Any) -> dict[str, An
     row: dict[str, Any] = {
         "round": number,
         "sparsity": plan.sparsity_now(trainer, widths),
-        "nonzero": count_weights(trainer.variables)[0],  # type: ignore[arg-type]
+        "nonzero": count_weights(trainer.variables)[0],
     }
     if plan.scope == "unit":
         row["widths"] = list(hidden_widths(trainer.model))
@@ -272,7 +274,7 @@ def _prune_and_retrain(
         removed = [now - aim for now, aim in zip(hidden_widths(trainer.model), aims, strict=True)]
         remove_units(trainer, removed, plan.criterion)
     else:
-        mask = magnitude_mask(trainer.variables, target, plan.scope)  # type: ignore[arg-type]
+        mask = magnitude_mask(trainer.variables, target, plan.scope)
         if trainer.mask is not None:
             mask = mask * trainer.mask
         if plan.decay:
@@ -281,7 +283,7 @@ def _prune_and_retrain(
         trainer.set_mask(mask)
         _warn_of_empty_layers(trainer)
     pruned = _measured(trainer, rows)
-    _begin_anew(trainer)
+    trainer.state.begin_patience_anew()
     fit(trainer.epoch + epochs)
     return pruned
 
@@ -289,22 +291,16 @@ def _prune_and_retrain(
 def _fade_out(trainer: Trainer, mask: Any, epochs: int, fit: Callable[[int], History]) -> None:
     """Train all epochs but the last one, while the weights at which the mask is 0 decay towards 0."""
     for epoch in range(1, epochs):
-        _begin_anew(trainer)
-        params, state = trainer.variables  # type: ignore[misc]
+        trainer.state.begin_patience_anew()
+        params, state = trainer.variables
         factor = (epochs - epoch) / (epochs - epoch + 1)
         flat = params.flat * (mask + (1 - mask) * factor)
         trainer.variables = Variables(Parameters(flat, params.layout), state)
         fit(trainer.epoch + 1)
 
 
-def _begin_anew(trainer: Trainer) -> None:
-    """Let patience and the best weights count from here on: the network is another one."""
-    trainer.best = trainer.newest = None
-    trainer.begun = trainer.epoch
-
-
 def _warn_of_empty_layers(trainer: Trainer) -> None:
-    params = trainer.variables.params  # type: ignore[union-attr]
+    params = trainer.variables.params
     xp = trainer.backend.xp
     for name, shape in params.layout.entries:
         if len(shape) > 1 and not bool(xp.any(params[name] != 0)):
@@ -321,30 +317,27 @@ def _measured(trainer: Trainer, rows: Rows) -> dict[str, float]:
 @contextlib.contextmanager
 def _without_limit(trainer: Trainer) -> Iterator[None]:
     """Inside this context the trainer may take steps beyond its ``max_steps``."""
-    steps, trainer.max_steps = trainer.max_steps, None
+    steps = trainer.settings.max_steps
+    trainer.setup = trainer.setup.changed(max_steps=None)
     try:
         yield
     finally:
-        trainer.max_steps = steps
+        trainer.setup = trainer.setup.changed(max_steps=steps)
 
 
 class _Snapshot:
-    """All of a trainer that a round changes."""
-
-    _NAMES = ("model", "mask", "variables", "opt_state", "best", "newest", "epoch", "step", "begun")
+    """All of a trainer that a round changes: its model and its state."""
 
     def __init__(self, trainer: Trainer):
-        self._values = {name: getattr(trainer, name) for name in self._NAMES}
-        if not trainer.rollback:  # a fit writes over these
+        self._model, self._state = trainer.model, trainer.state.snapshot()
+        if not trainer.settings.rollback:  # a fit writes over these
             xp = trainer.backend.xp
             for name in ("variables", "opt_state"):
-                self._values[name] = map_leaves(
-                    lambda x: xp.asarray(x, copy=True) if hasattr(x, "shape") else x, self._values[name]
+                self._state[name] = map_leaves(
+                    lambda x: xp.asarray(x, copy=True) if hasattr(x, "shape") else x, self._state[name]
                 )
-        self._rows = len(trainer.history)
 
     def restore(self, trainer: Trainer) -> None:
         """Return the trainer to that state."""
-        for name, value in self._values.items():
-            setattr(trainer, name, value)
-        del trainer.history.rows[self._rows :]
+        trainer.model = self._model
+        trainer.state.restore(self._state)

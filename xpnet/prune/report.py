@@ -73,13 +73,13 @@ def profile(trainer: Trainer, X: Any, y: Any, *, rows: int = 1000, repeats: int 
     """
     rows, repeats = checks.count("rows", rows), checks.count("repeats", repeats)
     metrics = trainer.evaluate(X, y)
-    params, state = trainer.variables  # type: ignore[misc]  # evaluate has refused one without
+    params, state = trainer.variables
     nonzero, weights = count_weights(params)
-    inputs = check_inputs(trainer, X)
+    inputs = check_inputs(trainer.setup, X, trainer.state.input_shape)
     some = inputs[: min(rows, inputs.shape[0]), ...]
     predictor = sparse_predictor(trainer) if trainer.backend.name == "cupy" or find_spec("scipy") else None
     finish = trainer.backend.synchronize
-    width = {"float32": 4, "float64": 8}[trainer.dtype]
+    width = {"float32": 4, "float64": 8}[trainer.setup.dtype]
     return Profile(
         metrics=metrics,
         weights=weights,

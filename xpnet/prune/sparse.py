@@ -71,10 +71,13 @@ class SparsePredictor:
 
     def outputs(self, X: Any) -> Any:
         """Return the raw outputs for ``X``: an array of CuPy on a CUDA device, elsewhere of NumPy."""
-        X = self._home.asarray(check_inputs(self._trainer, X), dtype=self._trainer.dtype)
+        X = self._home.asarray(self._checked(X), dtype=self._trainer.setup.dtype)
         with self._home.activate():
             parts = [self._apply(X[start : start + _ROWS, ...]) for start in range(0, X.shape[0], _ROWS)]
             return parts[0] if len(parts) == 1 else self._home.xp.concat(parts)
+
+    def _checked(self, X: Any) -> Any:
+        return check_inputs(self._trainer.setup, X, self._trainer.state.input_shape)
 
     def _apply(self, x: Any) -> Any:
         for layer in self._layers:

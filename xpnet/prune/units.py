@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import itertools
 from collections.abc import Callable, Mapping, Sequence
@@ -77,8 +76,7 @@ def prune_units(
         >>> [tuple(a.shape) for name, a in smaller.variables.params.items() if name.endswith("weight")]
         [(2, 4), (4, 4), (4, 2)]
     """
-    smaller = copy.copy(trainer)
-    smaller.history = copy.deepcopy(trainer.history)
+    smaller = trainer.copy()
     remove_units(smaller, remove, criterion)
     return smaller
 
@@ -98,7 +96,7 @@ def remove_units(
 def _remove(trainer: Trainer, remove: float | Sequence[int], score: Criterion) -> None:
     layers = in_order(trainer.model)
     hidden = _hidden(trainer.model)
-    params, state = trainer.variables  # type: ignore[misc]  # remove_units has refused one without
+    params, state = trainer.variables
     widths = [layer.units for layer in hidden_layers(trainer.model)]
     counts = _counts(remove, widths)
     cuts: _Cuts = {}
@@ -120,8 +118,7 @@ def _remove(trainer: Trainer, remove: float | Sequence[int], score: Criterion) -
     trainer.model = replaced(trainer.model, narrower)
     trainer.variables = Variables(_cut_parameters(params, cuts), _cut_state(state, cuts))
     trainer.opt_state = _cut_optimizer_state(opt_state, cuts)
-    trainer.best = trainer.newest = None
-    trainer.begun = trainer.epoch
+    trainer.state.begin_patience_anew()
     if mask is not None:
         trainer.set_mask(mask)
 

@@ -1,22 +1,19 @@
-"""Checks of what a trainer is made with."""
+"""Checks of the arguments of a trainer."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from xpnet.backends import Backend
-from xpnet.errors import ConfigError, suggest
+from xpnet.errors import ConfigError
 from xpnet.nn import Layer
 from xpnet.optim import Optimizer
 from xpnet.train.callbacks import Callback
 from xpnet.train.metrics import get as get_metric
-
-if TYPE_CHECKING:
-    from xpnet.train.trainer import Trainer
 
 __all__ = [
     "check_callbacks",
@@ -24,9 +21,6 @@ __all__ = [
     "check_model",
     "named_metrics",
     "needing_less",
-    "one_of",
-    "unless_none",
-    "with_precision",
 ]
 
 _COLUMNS = ("epoch", "step", "loss", "learning_rate", "seconds")
@@ -50,24 +44,6 @@ def _listed(name: str, things: Any) -> list[Any]:
     return list(things)
 
 
-def one_of(name: str, value: Any, *allowed: str) -> str:
-    """Return one of the allowed words as it is."""
-    if isinstance(value, str) and value in allowed:
-        return value
-    wanted = " or ".join(repr(word) for word in allowed)
-    raise ConfigError(f"{name}: expected {wanted}, found {value!r}{suggest(value, allowed)}")
-
-
-def with_precision(backend: Backend, precision: Any, dtype: str) -> Backend:
-    """Return the backend with the precision of products for a training in ``dtype``."""
-    if precision == "tf32" and dtype != "float32":
-        raise ConfigError(
-            f"precision: expected 'float32' for dtype {dtype}, found 'tf32', a precision of float32 alone; "
-            "leave it out, or train with dtype='float32'"
-        )
-    return backend.with_precision(precision)
-
-
 def check_callbacks(callbacks: Any) -> list[Callback]:
     """Return callbacks as a list."""
     found = _listed("callbacks", callbacks)
@@ -80,10 +56,8 @@ def check_callbacks(callbacks: Any) -> list[Callback]:
     return found
 
 
-def check_mask(trainer: Trainer, mask: Any) -> Any:
-    """Return a mask of the parameters as an array of their dtype on their device."""
-    size = trainer.variables.params.layout.size  # type: ignore[union-attr]
-    home = trainer.backend
+def check_mask(home: Backend, dtype: str, size: int, mask: Any) -> Any:
+    """Return a mask of ``size`` parameters as an array of their dtype on their device."""
     values = np.asarray(mask if isinstance(mask, (list, tuple)) else home.to_host(mask))
     if values.shape != (size,) or not np.isin(values, (0, 1)).all():
         raise ConfigError(
@@ -91,7 +65,7 @@ def check_mask(trainer: Trainer, mask: Any) -> Any:
             f"{values.shape}"
             + ("; correct it" if values.shape != (size,) else " with other numbers; round them")
         )
-    return home.asarray(values, dtype=trainer.dtype)
+    return home.asarray(values, dtype=dtype)
 
 
 def named_metrics(metrics: Any, kind: str) -> dict[str, Callable[..., Any]]:
@@ -108,19 +82,14 @@ def named_metrics(metrics: Any, kind: str) -> dict[str, Callable[..., Any]]:
     return named
 
 
-def unless_none(check: Callable[..., Any], name: str, value: Any) -> Any:
-    """Return None, or what ``check`` makes of the value."""
-    return None if value is None else check(name, value, "correct it, or pass None")
-
-
-def needing_less(trainer: Trainer, X: Any, y: Any, *, batch_size: Any = None, **options: Any) -> list[str]:
-    """Return what makes a fit need less memory than it did with these arguments."""
-    found = []
-    if isinstance(trainer.optimizer, Optimizer) and batch_size != 1:
+def needing_less(trainer: Any, X: Any, y: Any, *, batch_size: Any = None, **options: Any) -> list[str]:
+    """Return what makes a fit of a trainer need less memory than it did with these arguments."""
+    found, settings = [], trainer.setup.settings
+    if isinstance(trainer.setup.optimizer, Optimizer) and batch_size != 1:
         now = "all rows" if batch_size is None else batch_size
         found.append(f"use smaller batches (batch_size, now {now})")
-    if trainer.rollback:
+    if settings.rollback:
         found.append("pass rollback=False, which keeps no second copy of parameters and optimizer state")
-    if trainer.dtype == "float64":
+    if settings.dtype == "float64":
         found.append("train with dtype='float32'")
     return [*found, "train on fewer rows, all of which lie on the device, or a smaller model"]

@@ -1,12 +1,10 @@
-"""What others may do between epochs."""
+"""Callbacks: functions called while a trainer trains."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from xpnet.train.history import History
-    from xpnet.train.trainer import Trainer
+from xpnet.train.history import History
 
 __all__ = ["Callback"]
 
@@ -17,6 +15,9 @@ class Callback:
     Callbacks are called in the order in which they are given, at the end of a fit in the reverse one: what
     began last ends first. An exception in a callback ends the training; the trainer is then as it was after
     the last whole epoch.
+
+    Each method gets the :class:`xpnet.Trainer`: what it trains is ``trainer.setup``, where it stands is
+    ``trainer.state``, and the rows of this fit are in ``trainer.fitting``.
 
     Attributes:
         steps_apart: ``on_step_end`` is called after each so many steps, and after the last of a batch size in
@@ -32,17 +33,17 @@ class Callback:
 
     steps_apart: int = 1
 
-    def on_fit_begin(self, trainer: Trainer, epochs: int) -> None:
+    def on_fit_begin(self, trainer: Any, epochs: int) -> None:
         """Called before the first epoch of a call of ``fit`` that trains up to ``epochs``."""
 
-    def on_step_end(self, trainer: Trainer, step: int, steps: int) -> None:
+    def on_step_end(self, trainer: Any, step: int, steps: int) -> None:
         """Called after step ``step`` (from 1) of the ``steps`` of an epoch; must not wait for the device.
 
         With ``steps_apart`` above 1 some steps are passed over.
         """
 
-    def on_epoch_end(self, trainer: Trainer, row: dict[str, Any]) -> bool | None:
+    def on_epoch_end(self, trainer: Any, row: dict[str, Any]) -> bool | None:
         """Called with an epoch's row of the history; returning True stops the training after this epoch."""
 
-    def on_fit_end(self, trainer: Trainer, history: History) -> None:
+    def on_fit_end(self, trainer: Any, history: History) -> None:
         """Called at the end, when the best weights are back in place; also when an exception brings it."""

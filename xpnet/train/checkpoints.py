@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import os
 import re
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from xpnet import checks
 from xpnet.errors import ConfigError
-from xpnet.train.arguments import unless_none
 from xpnet.train.callbacks import Callback
 from xpnet.train.history import History
-
-if TYPE_CHECKING:
-    from xpnet.train.trainer import Trainer
+from xpnet.train.trainer import Trainer
 
 __all__ = ["Checkpoints", "best_trainer", "checkpoint_name", "numbered"]
 
@@ -69,7 +65,7 @@ class Checkpoints(Callback):
     ):
         self.folder = Path(folder)
         self.epochs, self.seconds = checks.interval("every", every)
-        self.keep_last = unless_none(checks.count, "keep_last", keep_last)
+        self.keep_last = checks.unless_none(checks.count, "keep_last", keep_last)
         self.best = checks.flag("best", best)
         self._saved = self._saved_best = 0
         self._clock = time.monotonic()
@@ -142,11 +138,11 @@ def numbered(folder: Path) -> list[int]:
 
 def best_trainer(trainer: Trainer) -> Trainer:
     """Return a trainer with the best weights and the history up to them; of one without, a copy."""
-    other = copy.copy(trainer)
-    best = trainer.best
+    other = trainer.copy()
+    state, best = other.state, trainer.state.best
     if best is not None:
-        other.variables, other.epoch = best.variables, best.epoch
-        other.history = History([row for row in trainer.history if row["epoch"] <= best.epoch])
-        other.step = other.history.rows[-1]["step"] if len(other.history) else 0
-        other.opt_state = other.best = other.newest = None  # for going on there are the other checkpoints
+        state.variables, state.epoch = best.variables, best.epoch
+        state.history = History([row for row in state.history if row["epoch"] <= best.epoch])
+        state.step = state.history.rows[-1]["step"] if len(state.history) else 0
+        state.opt_state = state.best = state.last = None  # for going on there are the other checkpoints
     return other

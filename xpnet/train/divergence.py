@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -17,9 +17,9 @@ from xpnet.parameters import Parameters
 from xpnet.train.batches import Batches
 from xpnet.train.checkpoint import flatten
 from xpnet.train.rows import Rows
-
-if TYPE_CHECKING:
-    from xpnet.train.trainer import Trainer
+from xpnet.train.setup import Setup
+from xpnet.train.state import TrainState
+from xpnet.train.step import Step, step_once
 
 __all__ = ["checked_losses", "first_nonfinite_layer", "label", "nonfinite_variable"]
 
@@ -27,38 +27,42 @@ _LONG = 2**20
 
 
 def checked_losses(
-    trainer: Trainer, pending: list[Any], done: int, before: Any, train: Rows, plan: Batches
+    setup: Setup, state: TrainState, pending: list[Any], done: int, before: Any, train: Rows, plan: Batches
 ) -> list[float]:
     """Return losses as numbers (one transfer), or say where numbers stopped being finite.
 
     Args:
-        trainer: after the steps of these losses.
+        setup: of the training.
+        state: after the steps of these losses.
         pending: arrays of losses on the device.
         done: how many losses of the epoch came before these.
-        before: variables, optimizer's state and step before the epoch; None if they were not kept.
+        before: snapshot of the state before the epoch.
         train: training rows.
         plan: their batches.
 
     Raises:
         DivergedError: a loss, a parameter, a statistic or the optimizer's state is not finite.
     """
-    losses = pending[0] if len(pending) == 1 else trainer.backend.xp.concat(pending)
-    values = trainer.backend.to_host(losses).astype(np.float64)
-    epoch = trainer.epoch + 1
+    losses = pending[0] if len(pending) == 1 else setup.backend.xp.concat(pending)
+    values = setup.backend.to_host(losses).astype(np.float64)
+    epoch = state.epoch + 1
     finite = np.isfinite(values)
     if not finite.all():
         number = int(np.argmin(finite))
-        step = trainer.step - len(values) + number + 1
-        layer = _first_layer(trainer, done + number + 1, before, train, plan)
+        step = state.step - len(values) + number + 1
+        layer = _first_layer(setup, state, done + number + 1, before, train, plan)
         what = f"the loss is {values[number]}"
     else:
-        found = nonfinite_variable(trainer.model, trainer.variables, trainer.opt_state)  # type: ignore[arg-type]
+        assert state.variables is not None
+        assert state.opt_state is not None
+        found = nonfinite_variable(setup.model, state.variables, state.opt_state)
         if found is None:
             return values.tolist()
-        step, (layer, name) = trainer.step, found
+        step, (layer, name) = state.step, found
         what = f"{name} is not finite"
-    kept = f"after epoch {trainer.epoch}" if trainer.epoch else "before the first epoch"
-    kept = f"The state {kept} is kept" if trainer.rollback else "No earlier state was kept (rollback=False)"
+    kept = f"after epoch {state.epoch}" if state.epoch else "before the first epoch"
+    rolled = f"The state {kept} is kept"
+    kept = rolled if setup.settings.rollback else "No earlier state was kept (rollback=False)"
     raise DivergedError(
         f"diverged in epoch {epoch}, step {step}: {what}, first not finite in {layer}. {kept}; "
         "lower the learning rate, set clip_norm, or check the data's scale",
@@ -68,22 +72,27 @@ def checked_losses(
     )
 
 
-def _first_layer(trainer: Trainer, number: int, before: Any, train: Rows, plan: Batches) -> str:
+def _first_layer(
+    setup: Setup, state: TrainState, number: int, before: Any, train: Rows, plan: Batches
+) -> str:
     """Return the layer at fault in step ``number`` of the epoch.
 
     The epoch is repeated up to that step, as draws repeat exactly; or if the state before it was not kept,
     the layers are looked at as they are now.
     """
-    if before is not None:
-        trainer.variables, trainer.opt_state, trainer.step = before
-    for order, _ in plan.epoch(trainer.epoch + 1):
+    again = state.copy()
+    repeated = setup.settings.rollback
+    if repeated:
+        again.restore(before)
+    assert again.variables is not None
+    layout = again.variables.params.layout
+    for order, _ in plan.epoch(again.epoch + 1):
         number -= 1
-        batch = train.take(order)
+        batch, key = train.take(order), setup.step_key(again.step + 1)
         if number == 0:
-            key = trainer.step_key(trainer.step + 1)
-            return first_nonfinite_layer(trainer.model, trainer.variables, batch.X, key)  # type: ignore[arg-type]
-        if before is not None:
-            trainer.single_step(batch)
+            return first_nonfinite_layer(setup.model, again.variables, batch.X, key)
+        if repeated:
+            step_once(Step(setup, layout), again, batch, key)
     raise AssertionError("the bad step lies within the epoch")
 
 

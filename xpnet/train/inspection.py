@@ -6,16 +6,14 @@ which know no other arrays than NumPy's.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from xpnet.backends import Backend
 from xpnet.errors import BackendError
 from xpnet.train import targets
-
-if TYPE_CHECKING:
-    from xpnet.train.predictor import Predictor
+from xpnet.train.setup import Setup
 
 __all__ = ["Inspected", "inspect"]
 
@@ -31,18 +29,18 @@ class Inspected(NamedTuple):
 
 
 def inspect(
-    trainer: Predictor, X: Any, y: Any = None, weight: Any = None, *, width: tuple[int, ...] | None
+    setup: Setup, X: Any, y: Any = None, weight: Any = None, *, width: tuple[int, ...] | None
 ) -> Inspected | None:
     """Return arrays, of which the first lies on the trainer's device, if they are in order; else None.
 
     Targets and weights may come from elsewhere. None is also the answer for NumPy's arrays on NumPy.
 
     Args:
-        trainer: for whose model, loss and dtype.
+        setup: for whose model, loss and dtype.
         X, y, weight: as for `Trainer.fit`; y and weight may be None.
         width: shape of a row that is wanted; None for any.
     """
-    home = trainer.backend
+    home = setup.backend
     there = None if home.name == "numpy" else home.adopt(X)
     if there is None or width not in (None, tuple(there.shape[1:])):
         return None
@@ -51,7 +49,7 @@ def inspect(
         sent = [x for x in given if x is not None]
         if len(sent) < 1 + (y is not None) + (weight is not None) or not _fit_together(home, *given):
             return None
-        return _in_order(trainer, Inspected(*given))
+        return _in_order(setup, Inspected(*given))
 
 
 def _sent(home: Backend, x: Any) -> Any | None:
@@ -82,15 +80,15 @@ def _fit_together(home: Backend, X: Any, y: Any, weight: Any) -> bool:
     return 0 not in X.shape
 
 
-def _in_order(trainer: Predictor, given: Inspected) -> Inspected | None:
+def _in_order(setup: Setup, given: Inspected) -> Inspected | None:
     """Return what fits together if its entries are in order as well, in the form that training wants."""
-    home, loss = trainer.backend, trainer.loss
-    xp, dtype = home.xp, home.dtype(trainer.dtype)
+    home, loss = setup.backend, setup.loss
+    xp, dtype = home.xp, home.dtype(setup.dtype)
     X, y, weight = given
     floating = [x for x in given if x is not None and xp.isdtype(x.dtype, "real floating")]
     right = [_are_finite(xp, x, dtype) for x in floating]
     if y is not None:
-        outputs = trainer.model.output_shape(tuple(X.shape[1:]))[0]
+        outputs = setup.model.output_shape(tuple(X.shape[1:]))[0]
         if not xp.isdtype(y.dtype, "real floating"):
             whole = xp.isdtype(y.dtype, "integral")
             y = xp.astype(y, home.index_dtype())  # a bool has no order, and an int8 none with a class of 200

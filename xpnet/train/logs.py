@@ -18,14 +18,12 @@ import struct
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from xpnet.errors import ConfigError
 from xpnet.files import write_atomically
 from xpnet.train.callbacks import Callback
-
-if TYPE_CHECKING:
-    from xpnet.train.trainer import Trainer
+from xpnet.train.trainer import Trainer
 
 __all__ = ["CSVLog", "JSONLinesLog", "TensorBoard"]
 

@@ -1,19 +1,16 @@
-"""What a step of a trainer minimizes, and the gradient with which it does."""
+"""The objective that a step minimizes: the mean loss over a batch and the penalties."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from xpnet import optim, rng
-from xpnet.autodiff import value_and_grad
+from xpnet import rng
 from xpnet.autodiff.scopes import scope, snake_case
 from xpnet.nn import Variables
-from xpnet.parameters import Parameters
+from xpnet.parameters import Layout, Parameters
 from xpnet.train import regularization, targets
 from xpnet.train.rows import Rows
-
-if TYPE_CHECKING:
-    from xpnet.train.trainer import Trainer
+from xpnet.train.setup import Setup
 
 __all__ = ["StepObjective"]
 
@@ -22,35 +19,28 @@ class StepObjective:
     r"""The mean loss over a batch and the penalties, $J + \sum_i \lambda_i |w_i| + \mu_i w_i^2$.
 
     Args:
-        trainer: whose settings count; its variables are drawn.
+        setup: its model, loss and settings count.
+        layout: of the model's parameters.
 
     Attributes:
-        settings: what the functions depend on beside shapes: two objectives of equal settings are the same.
-        noisy: whether noise is added to gradients.
+        made_of: what the functions depend on beside shapes: objectives made of the same are the same.
     """
 
-    def __init__(self, trainer: Trainer):
-        self.model, self.loss = trainer.model, trainer.loss
+    def __init__(self, setup: Setup, layout: Layout):
+        self.model, self.loss, self.layout = setup.model, setup.loss, layout
         self._loss_scope = f"{snake_case(getattr(self.loss, '__name__', type(self.loss).__name__))}_forward"
-        self.layout = trainer.variables.params.layout  # type: ignore[union-attr]
-        self._smoothing = trainer.label_smoothing
-        self._clip_norm, self._clip_value = trainer.clip_norm, trainer.clip_value
-        self._max_norm = trainer.max_norm
-        self.noisy = trainer.gradient_noise > 0.0
-        self.settings = (
-            self.model, self.loss, self.layout, trainer.l1, trainer.l2, self._smoothing, self._clip_norm,
-            self._clip_value, self._max_norm, self.noisy,
-        )  # fmt: skip
-        regularization.check_smoothing(self.loss, self._smoothing)
-        self._l1, self._l2 = (self._factors(trainer, name) for name in ("l1", "l2"))
+        self._smoothing = setup.settings.label_smoothing
+        self._l1, self._l2 = (self._factors(setup, name) for name in ("l1", "l2"))
+        penalties = setup.settings.l1, setup.settings.l2
+        self.made_of = (self.model, self.loss, layout, *penalties, self._smoothing)
 
-    def _factors(self, trainer: Trainer, name: str) -> Any:
+    def _factors(self, setup: Setup, name: str) -> Any:
         """Return the factors of a penalty on the device; None without one."""
-        factors = getattr(trainer, name)
+        factors = getattr(setup.settings, name)
         if not factors:
             return None
         found = regularization.penalty_factors(name, factors, self.layout)
-        return trainer.backend.asarray(found, dtype=trainer.dtype)
+        return setup.backend.asarray(found, dtype=setup.dtype)
 
     def value(
         self, params: Parameters, state: Any, batch: Rows, key: rng.Key | None, mask: Any = None
@@ -90,32 +80,3 @@ class StepObjective:
             if self._l1 is not None:
                 loss = loss + abs(flat) @ self._l1
         return loss
-
-    def gradient(
-        self, params: Parameters, state: Any, batch: Rows, key: rng.Key, *, mask: Any, noise: Any
-    ) -> tuple[tuple[Any, Any], Parameters]:
-        """Return ``((objective, new state), gradient)``, the gradient clipped and noisy as was asked for.
-
-        Args:
-            params, state, batch, key, mask: as for `value`.
-            noise: standard deviation of the noise, a number or 0-d array.
-        """
-        # Made anew for each call: kept, it would have this object, and this object it.
-        done, gradient = value_and_grad(self.value, has_aux=True)(params, state, batch, key, mask)
-        with scope("gradient_clipping"):
-            if self._clip_value is not None:
-                gradient = optim.clip_by_value(gradient, self._clip_value)
-            if self._clip_norm is not None:
-                gradient = optim.clip_by_norm(gradient, self._clip_norm)
-        if self.noisy:
-            flat = gradient.flat
-            with scope("gradient_noise"):
-                gradient = Parameters(flat + regularization.noise(key, flat, noise), gradient.layout)
-        return done, gradient
-
-    def constrained(self, flat: Any, mask: Any) -> Any:
-        """Return updated parameters within the bounds: of norms, and 0 where the mask is."""
-        with scope("parameter_bounds"):
-            if self._max_norm is not None:
-                flat = regularization.bounded(flat, self.layout, self._max_norm)
-            return flat if mask is None else flat * mask

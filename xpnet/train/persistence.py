@@ -1,12 +1,14 @@
-"""A trainer written to a checkpoint and read back."""
+"""Trainings written to checkpoints and read back."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from xpnet import backends, losses, nn, optim
 from xpnet.errors import CheckpointError, ConfigError
@@ -16,17 +18,13 @@ from xpnet.program.compiling import choose
 from xpnet.train import checkpoint, metrics
 from xpnet.train.changes import find_changes
 from xpnet.train.history import Best, History
-
-if TYPE_CHECKING:
-    from xpnet.train.trainer import Trainer
+from xpnet.train.settings import Settings, stored
+from xpnet.train.setup import Setup
+from xpnet.train.state import TrainState
 
 __all__ = ["load", "save"]
 
 _log = logging.getLogger("xpnet")
-
-_SETTINGS = ("dtype", "precision", "seed", "split_seed", "compile", "l1", "l2", "max_norm", "label_smoothing",
-             "gradient_noise", "clip_norm", "clip_value", "batches", "max_steps", "patience", "min_delta",
-             "restore_best")  # fmt: skip
 
 
 def _file(path: str | os.PathLike[str]) -> Path:
@@ -34,9 +32,9 @@ def _file(path: str | os.PathLike[str]) -> Path:
     return path if path.suffix == ".safetensors" else path / "trainer.safetensors"
 
 
-def save(trainer: Trainer, path: str | os.PathLike[str]) -> None:
-    """Write ``trainer`` to ``path``; see :meth:`Trainer.save`."""
-    if trainer.variables is None:
+def save(setup: Setup, state: TrainState, path: str | os.PathLike[str]) -> None:
+    """Write a training to ``path``; see :meth:`Trainer.save`."""
+    if state.variables is None:
         raise ConfigError(
             "save: expected a trainer that has been trained, found one without variables; call fit"
         )
@@ -47,16 +45,38 @@ def save(trainer: Trainer, path: str | os.PathLike[str]) -> None:
         raise CheckpointError(
             f"checkpoint {file}: its folder cannot be made ({error.strerror}); choose another place"
         ) from error
-    named = _arrays_of("", trainer.variables)
-    if trainer.newest is not None:
-        named |= _arrays_of("newest.", trainer.newest)
-    if trainer.best is not None:
-        named |= _arrays_of("best.", trainer.best.variables)
-    if trainer.mask is not None:
-        named["mask"] = trainer.mask
+    named, described = _written_state(state)
+    description = {
+        **_parts(setup),
+        "metrics": [name for name, metric in setup.metrics.items() if metrics.is_known(name, metric)],
+        "settings": stored(setup.settings),
+        **described,
+    }
+    try:
+        json.dumps(description)
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"checkpoint {file}: the trainer holds what cannot be written ({error}); an optimizer's state "
+            "may hold numbers and arrays like the parameters, a history numbers and text"
+        ) from error
+    with setup.backend.activate():
+        arrays = {name: setup.backend.to_host(value) for name, value in named.items()}
+    checkpoint.write(file, arrays, description)
+
+
+def _written_state(state: TrainState) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the arrays of a state by name, and all else as plain data."""
+    assert state.variables is not None
+    named = _arrays_of("", state.variables)
+    if state.last is not None:
+        named |= _arrays_of("newest.", state.last)
+    if state.best is not None:
+        named |= _arrays_of("best.", state.best.variables)
+    if state.mask is not None:
+        named["mask"] = state.mask
     counters: dict[str, Any] = {}
     lists: dict[str, int] = {}
-    for slot, value in (trainer.opt_state or {}).items():
+    for slot, value in (state.opt_state or {}).items():
         if isinstance(value, list) and all(hasattr(array, "shape") for array in value):
             lists[slot] = len(value)
             named |= {f"optimizer.{slot}.{i}": array for i, array in enumerate(value)}
@@ -66,117 +86,113 @@ def save(trainer: Trainer, path: str | os.PathLike[str]) -> None:
             named[f"optimizer.{slot}"] = value.flat
         else:
             counters[slot] = value
-    description = {
-        **_parts(trainer),
-        "metrics": [name for name, metric in trainer.metrics.items() if metrics.is_known(name, metric)],
-        "settings": _settings(trainer),
-        "input_shape": list(trainer.input_shape or ()),
-        "layout": [[name, list(shape)] for name, shape in trainer.variables.params.layout.entries],
+    return named, {
+        "input_shape": list(state.input_shape or ()),
+        "layout": [[name, list(shape)] for name, shape in state.variables.params.layout.entries],
         "optimizer_counters": counters,
         "optimizer_lists": lists,
-        "epoch": trainer.epoch,
-        "step": trainer.step,
-        "begun": trainer.begun,
-        "best": None if trainer.best is None else {"epoch": trainer.best.epoch, "loss": trainer.best.loss},
-        "newest": trainer.newest is not None,
-        "history": trainer.history.rows,
+        "epoch": state.epoch,
+        "step": state.step,
+        "begun": state.patience_since,
+        "best": None if state.best is None else {"epoch": state.best.epoch, "loss": state.best.loss},
+        "newest": state.last is not None,
+        "history": state.history.rows,
     }
-    try:
-        json.dumps(description)
-    except (TypeError, ValueError) as error:
-        raise CheckpointError(
-            f"checkpoint {file}: the trainer holds what cannot be written ({error}); an optimizer's state "
-            "may hold numbers and arrays like the parameters, a history numbers and text"
-        ) from error
-    with trainer.backend.activate():
-        arrays = {name: trainer.backend.to_host(value) for name, value in named.items()}
-    checkpoint.write(file, arrays, description)
 
 
 def load(
-    kind: type[Trainer],
     path: str | os.PathLike[str],
     backend: Any,
     *,
     model: Any = None,
     loss: Any = None,
     optimizer: Any = None,
-    **settings: Any,
-) -> Trainer:
-    """Return the trainer written to ``path``; see :meth:`Trainer.load`."""
+    **changes: Any,
+) -> tuple[dict[str, Any], Callable[[Setup], TrainState]]:
+    """Return the arguments of the trainer written to ``path``, and a function that reads its state.
+
+    Args:
+        path, backend, model, loss, optimizer: as for :meth:`Trainer.load`.
+        changes: settings that are others from here on.
+    """
     file = _file(path)
     arrays, description = checkpoint.read(file)
     try:
-        stored = {"metrics": description["metrics"], **description["settings"]}
-        parts = [
-            _made(file, description, "model", model, nn.from_config),
-            _made(file, description, "loss", loss, losses.get),
-            _made(file, description, "optimizer", optimizer, optim.get),
-        ]
+        arguments = {"metrics": description["metrics"], **description["settings"]}
+        parts = {
+            "model": _made(file, description, "model", model, nn.from_config),
+            "loss": _made(file, description, "loss", loss, losses.get),
+            "optimizer": _made(file, description, "optimizer", optimizer, optim.get),
+        }
         layout = Layout(tuple((name, tuple(shape)) for name, shape in description["layout"]))
         input_shape = tuple(description["input_shape"])
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"checkpoint {file}: is damaged ({error!r}); take another") from error
-    _check_changes(file, description, settings)
+    _check_changes(file, description, changes)
     home = backends.backend(backend)
-    if not _compiles_here(stored.get("compile"), home):
-        stored["compile"] = "auto"
-    if not _has_precision(home, stored.get("precision", "float32")):
-        stored["precision"] = "float32"
-    trainer = kind(*parts, backend=home, **{**stored, **settings})
-    expected = trainer.model.init(trainer.seed, input_shape, "numpy", trainer.dtype)
-    _check_fits(file, expected, layout, arrays)
-    dtype = trainer.dtype
+    if not _compiles_here(arguments.get("compile"), home):
+        arguments["compile"] = "auto"
+    if not _has_precision(home, arguments.get("precision", "float32")):
+        arguments["precision"] = "float32"
 
-    def parameters(name: str) -> Parameters:
-        return Parameters(home.asarray(arrays[name], dtype=dtype), layout)
+    def read(setup: Setup) -> TrainState:
+        expected = setup.model.init(setup.settings.seed, input_shape, "numpy", setup.dtype)
+        _check_fits(file, expected, layout, arrays)
+        try:
+            state = _read_state(arrays, description, layout, home, setup.dtype)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(f"checkpoint {file}: is damaged ({error!r}); take another") from error
+        _report_changes(setup, state, description)
+        return state
+
+    return {**parts, **arguments, "backend": home, **changes}, read
+
+
+def _read_state(
+    arrays: dict[str, Any], description: dict[str, Any], layout: Layout, home: backends.Backend, dtype: str
+) -> TrainState:
+    def array(name: str) -> Any:
+        return home.asarray(arrays[name], dtype=dtype)
 
     def variables(prefix: str) -> Variables:
-        state = {
-            n: home.asarray(a, dtype=dtype) for n, a in arrays.items() if n.startswith(f"{prefix}state.")
-        }
-        return Variables(parameters(f"{prefix}params"), checkpoint.unflatten(state, f"{prefix}state"))
+        state = {name: array(name) for name in arrays if name.startswith(f"{prefix}state.")}
+        params = Parameters(array(f"{prefix}params"), layout)
+        return Variables(params, checkpoint.unflatten(state, f"{prefix}state"))
 
-    try:
-        trainer.input_shape, trainer.variables = input_shape, variables("")
-        trainer.opt_state = dict(description["optimizer_counters"])
-        lists = description.get("optimizer_lists", {})
-        for slot, length in lists.items():
-            found = [arrays[f"optimizer.{slot}.{i}"] for i in range(length)]
-            trainer.opt_state[slot] = [home.asarray(array, dtype=dtype) for array in found]
-        for name in arrays:
-            slot = name.removeprefix("optimizer.")
-            if slot != name and slot.partition(".")[0] not in lists:
-                of_method = "method" in trainer.opt_state
-                trainer.opt_state[slot] = (
-                    home.asarray(arrays[name], dtype=dtype) if of_method else parameters(name)
-                )
-        trainer.epoch, trainer.step = description["epoch"], description["step"]
-        trainer.begun = description.get("begun", 0)  # older files know of no pruning
-        trainer.history = History(description["history"])
-        if description["newest"]:
-            trainer.newest = variables("newest.")
-        if "mask" in arrays:
-            trainer.mask = home.asarray(arrays["mask"], dtype=dtype)
-        if description["best"] is not None:
-            trainer.best = Best(variables("best."), **description["best"])
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"checkpoint {file}: is damaged ({error!r}); take another") from error
-    _report_changes(trainer, description)
-    return trainer
+    opt_state = dict(description["optimizer_counters"])
+    lists = description.get("optimizer_lists", {})
+    for slot, length in lists.items():
+        opt_state[slot] = [array(f"optimizer.{slot}.{i}") for i in range(length)]
+    for name in arrays:
+        slot = name.removeprefix("optimizer.")
+        if slot != name and slot.partition(".")[0] not in lists:
+            of_method = "method" in opt_state
+            opt_state[slot] = array(name) if of_method else Parameters(array(name), layout)
+    best = description["best"]
+    return TrainState(
+        variables=variables(""),
+        opt_state=opt_state,
+        epoch=description["epoch"],
+        step=description["step"],
+        history=History(description["history"]),
+        best=None if best is None else Best(variables("best."), **best),
+        last=variables("newest.") if description["newest"] else None,
+        mask=array("mask") if "mask" in arrays else None,
+        patience_since=description.get("begun", 0),  # older files know of no pruning
+        input_shape=tuple(description["input_shape"]),
+    )
 
 
-def _check_changes(file: Path, description: dict[str, Any], settings: dict[str, Any]) -> None:
+def _check_changes(file: Path, description: dict[str, Any], changes: dict[str, Any]) -> None:
     """Refuse settings with which a training that has begun cannot go on."""
-    for name in ("seed", "split_seed"):
-        stored = description["settings"].get(name)
-        if name in settings and settings[name] != stored:
+    for field in dataclasses.fields(Settings):
+        before = description["settings"].get(field.name)
+        if field.metadata["fixed"] and field.name in changes and changes[field.name] != before:
             raise ConfigError(
-                f"{name}: expected the {stored} of the checkpoint {file}, found {settings[name]!r}; draws "
-                "of a training follow from one seed, the split into training and validation rows among them: "
-                "leave it out, or train anew"
+                f"{field.name}: expected the {before} of the checkpoint {file}, found "
+                f"{changes[field.name]!r}; {field.metadata['fixed']}: leave it out, or train anew"
             )
-    steps = settings.get("max_steps")
+    steps = changes.get("max_steps")
     if isinstance(steps, int) and steps < description["step"]:
         raise ConfigError(
             f"max_steps: expected at least the {description['step']} steps that the checkpoint {file} has "
@@ -184,25 +200,21 @@ def _check_changes(file: Path, description: dict[str, Any], settings: dict[str, 
         )
 
 
-def _report_changes(trainer: Trainer, description: dict[str, Any]) -> None:
-    """Log what is done otherwise from here on than before the trainer was saved."""
-    parts = _parts(trainer)
+def _report_changes(setup: Setup, state: TrainState, description: dict[str, Any]) -> None:
+    """Log what is done otherwise from here on than before the training was saved."""
+    parts = _parts(setup)
     before = {**{name: description[name] for name in parts}, **description["settings"]}
-    after = {**parts, **_settings(trainer)}
-    for change in find_changes(before, {name: after.get(name) for name in before}, trainer.epoch + 1):
+    after = {**parts, **stored(setup.settings)}
+    for change in find_changes(before, {name: after.get(name) for name in before}, state.epoch + 1):
         _log.info("%s", change)
 
 
-def _parts(trainer: Trainer) -> dict[str, Any]:
+def _parts(setup: Setup) -> dict[str, Any]:
     return {
-        "model": _written(trainer.model),
-        "loss": losses.to_config(trainer.loss),
-        "optimizer": _written(trainer.optimizer),
+        "model": _written(setup.model),
+        "loss": losses.to_config(setup.loss),
+        "optimizer": _written(setup.optimizer),
     }
-
-
-def _settings(trainer: Trainer) -> dict[str, Any]:
-    return {name: getattr(trainer, name) for name in _SETTINGS}
 
 
 def _compiles_here(lower: Any, home: backends.Backend) -> bool:

@@ -1,9 +1,8 @@
-"""What can be done with a trained model: outputs, predictions, probabilities, measures."""
+"""Prediction with a trained model: outputs, predictions, probabilities, loss and metrics."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,10 +10,14 @@ import numpy as np
 from xpnet.backends import Backend, backend_of
 from xpnet.backends.memory import tells
 from xpnet.errors import BackendError, ConfigError
-from xpnet.nn import Layer, Variables
+from xpnet.nn import Variables
 from xpnet.train import targets
+from xpnet.train.attributes import OfSetup, OfState
 from xpnet.train.evaluation import Evaluation
 from xpnet.train.rows import check_inputs, prepare
+from xpnet.train.settings import Settings
+from xpnet.train.setup import Setup
+from xpnet.train.state import TrainState
 
 __all__ = ["Predictor", "in_kind", "predictions"]
 
@@ -34,35 +37,38 @@ class Predictor:
     """The part of a `Trainer` that outlives training.
 
     Attributes:
-        model, loss, metrics, backend, dtype, precision, compile: as for `Trainer`.
-        variables: parameters and state, with which is predicted; None before training.
-        input_shape: of a row of inputs; None before training.
+        setup: model, loss, optimizer, backend, metrics and settings; each is an attribute here as well.
+        state: how far the training is; each of its parts is an attribute here as well.
     """
 
-    model: Layer
-    loss: Callable[..., Any]
-    metrics: dict[str, Callable[..., Any]]
-    backend: Backend
-    dtype: str
-    compile: str
-    variables: Variables | None
-    input_shape: tuple[int, ...] | None
+    setup: Setup
+    state: TrainState
     _evaluation: Evaluation
 
+    model, loss, optimizer, backend, metrics = OfSetup(), OfSetup(), OfSetup(), OfSetup(), OfSetup()
+    variables, input_shape = OfState(), OfState()
+
     @property
-    def precision(self) -> str:
-        """The precision of matrix products in float32, that of the backend."""
-        return self.backend.precision
+    def settings(self) -> Settings:
+        """The settings, which cannot change; to change one, set the attribute of its name."""
+        return self.setup.settings
+
+    def _trained(self) -> Variables:
+        if self.state.variables is None:
+            raise ConfigError(
+                "trainer: expected one that has been trained, found one without variables; call fit first"
+            )
+        return self.state.variables
 
     @_telling("outputs")
     def outputs(self, X: Any) -> Any:
         """Return the model's raw outputs for ``X`` on the trainer's device, computed in batches."""
-        self._check_trained()
-        inputs = check_inputs(self, X)
-        with self.backend.activate():
-            found = self._evaluation.outputs(self, self.backend.asarray(inputs, dtype=self.dtype))
+        variables, setup, home = self._trained(), self.setup, self.setup.backend
+        inputs = check_inputs(setup, X, self.state.input_shape)
+        with home.activate():
+            found = self._evaluation.outputs(setup, variables, home.asarray(inputs, dtype=setup.dtype))
             if inputs is not X and not isinstance(inputs, np.ndarray):
-                self.backend.synchronize()  # the library that X is of may use its memory again from here on
+                home.synchronize()  # the library that X is of may use its memory again from here on
             return found
 
     @_telling("predict")
@@ -87,16 +93,10 @@ class Predictor:
     @_telling("evaluate")
     def evaluate(self, X: Any, y: Any, sample_weight: Any = None) -> dict[str, float]:
         """Return the loss and the metrics on given rows."""
-        self._check_trained()
-        rows = prepare(self, X, y, sample_weight)
-        with self.backend.activate():
-            return self._evaluation.measure(self, rows)
-
-    def _check_trained(self) -> None:
-        if self.variables is None:
-            raise ConfigError(
-                "trainer: expected one that has been trained, found one without variables; call fit first"
-            )
+        variables = self._trained()
+        rows = prepare(self.setup, X, y, sample_weight, width=self.state.input_shape)
+        with self.setup.backend.activate():
+            return self._evaluation.measure(self.setup, variables, rows)
 
 
 def predictions(home: Backend, loss: Any, outputs: Any) -> Any:

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 from xpnet.errors import ConfigError
 from xpnet.train.callbacks import Callback
-
-if TYPE_CHECKING:
-    from xpnet.train.history import History
-    from xpnet.train.trainer import Trainer
+from xpnet.train.history import History
 
 __all__ = ["ProgressBar", "ProgressLines", "abridge", "describe", "for_terminal"]
 
@@ -51,10 +48,10 @@ class ProgressLines(Callback):
         self.stream, self.lines, self.label = stream, lines, label
         self.every, self.epochs = 1, 0
 
-    def on_fit_begin(self, trainer: Trainer, epochs: int) -> None:
+    def on_fit_begin(self, trainer: Any, epochs: int) -> None:
         self.epochs, self.every = epochs, max(1, round(epochs / self.lines))
 
-    def on_epoch_end(self, trainer: Trainer, row: dict[str, Any]) -> None:
+    def on_epoch_end(self, trainer: Any, row: dict[str, Any]) -> None:
         if row["epoch"] in (1, self.epochs) or row["epoch"] % self.every == 0:
             width = len(str(self.epochs))
             print(
@@ -80,7 +77,7 @@ class ProgressBar(Callback):
         self.task: Any = None
         self._next = self._last = 0
 
-    def on_fit_begin(self, trainer: Trainer, epochs: int) -> None:
+    def on_fit_begin(self, trainer: Any, epochs: int) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
         from rich.table import Column
@@ -101,16 +98,16 @@ class ProgressBar(Callback):
         )
         self.bar.start()
 
-    def on_step_end(self, trainer: Trainer, step: int, steps: int) -> None:
+    def on_step_end(self, trainer: Any, step: int, steps: int) -> None:
         if step >= self._next or step < self._last:  # twenty times an epoch
             self.bar.update(self.task, completed=trainer.epoch + step / steps)
             self._next = step + max(1, steps // 20)
         self._last = step
 
-    def on_epoch_end(self, trainer: Trainer, row: dict[str, Any]) -> None:
+    def on_epoch_end(self, trainer: Any, row: dict[str, Any]) -> None:
         self.bar.update(self.task, completed=row["epoch"], epoch=row["epoch"], numbers=abridge(row))
 
-    def on_fit_end(self, trainer: Trainer, history: History) -> None:
+    def on_fit_end(self, trainer: Any, history: History) -> None:
         self.bar.stop()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import logging
 import math
@@ -12,7 +11,6 @@ from typing import Any
 
 from xpnet import checks, rng
 from xpnet.errors import ConfigError, DivergedError
-from xpnet.train.evaluation import Evaluation
 from xpnet.train.history import History
 from xpnet.train.trainer import Trainer
 
@@ -123,7 +121,8 @@ def restarts(
             f"restarts: expected a trainer, or a function from a seed to one, found {trainer!r}; "
             "pass a Trainer"
         )
-    make, base = (_copies_of(trainer), trainer.seed) if isinstance(trainer, Trainer) else (trainer, 0)
+    base = trainer.settings.seed if isinstance(trainer, Trainer) else 0
+    make = _copies_of(trainer) if isinstance(trainer, Trainer) else trainer
     shape: tuple[int, ...] | None = None
     rows: list[dict[str, Any]] = []
     kept: Trainer | None = None
@@ -132,8 +131,8 @@ def restarts(
         one = make(restart_seed(base, number))
         if number == 2:
             warn_if_alike(one, rows[0]["seed"], shape)
-        if one.split_seed is None:
-            one.split_seed = base
+        if one.settings.split_seed is None:
+            one.setup = one.setup.changed(split_seed=base)
         outcome = "done"
         try:
             one.fit(X, y, epochs=epochs, validation=validation, **fit)
@@ -175,7 +174,7 @@ def restart_row(number: int, trainer: Trainer, outcome: str) -> dict[str, Any]:
         held_out = math.inf if best is None else best.loss  # which is of finite losses only
     return {
         "restart": number,
-        "seed": trainer.seed,
+        "seed": trainer.settings.seed,
         "outcome": outcome,
         "epochs": trainer.epoch,
         "steps": trainer.step,
@@ -223,9 +222,8 @@ def _copies_of(trainer: Trainer) -> Callable[[int], Trainer]:
         )
 
     def make(seed: int) -> Trainer:
-        one = copy.copy(trainer)
-        one.key, one.seed = rng.key(seed), seed
-        one.history, one._evaluation = History(), Evaluation()
+        one = trainer.clone()
+        one.setup = one.setup.changed(seed=seed)
         return one
 
     return make
@@ -236,8 +234,8 @@ def warn_if_alike(trainer: Trainer, other_seed: int, input_shape: tuple[int, ...
     if input_shape is None:
         return
     one, other = (
-        trainer.model.init(seed, input_shape, "numpy", trainer.dtype).params.flat
-        for seed in (trainer.seed, other_seed)
+        trainer.model.init(seed, input_shape, "numpy", trainer.setup.dtype).params.flat
+        for seed in (trainer.settings.seed, other_seed)
     )
     if bool((one == other).all()):
         _log.warning(

@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from numbers import Real
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -16,10 +16,7 @@ from xpnet.data import check_arrays, split_rows
 from xpnet.errors import ConfigError, DataError, XpnetError
 from xpnet.train import targets
 from xpnet.train.inspection import inspect
-
-if TYPE_CHECKING:
-    from xpnet.train.predictor import Predictor
-    from xpnet.train.trainer import Trainer
+from xpnet.train.setup import Setup
 
 __all__ = ["Rows", "check_inputs", "prepare", "split"]
 
@@ -41,75 +38,87 @@ class Rows:
         return Rows(xp.take(self.X, order, axis=0), xp.take(self.y, order, axis=0), weight)
 
 
-def check_inputs(trainer: Predictor, X: Any) -> Any:
-    """Return inputs, of the width that the model was trained with, as a checked array.
+def check_inputs(setup: Setup, X: Any, width: tuple[int, ...] | None) -> Any:
+    """Return inputs as a checked array: on the setup's device if ``X`` is there, else on the host.
 
-    It is on the trainer's device if ``X`` is there, else on the host.
+    Args:
+        setup: for whose model.
+        X: inputs.
+        width: shape of a row in training; None for any.
     """
-    there = inspect(trainer, X, width=trainer.input_shape)
+    there = inspect(setup, X, width=width)
     if there is not None:
         return there.X
-    checked = check_arrays(_to_host("X", X), dtype=trainer.dtype).X
-    _check_width(checked, trainer.input_shape)
+    checked = check_arrays(_to_host("X", X), dtype=setup.dtype).X
+    _check_width(checked, width)
     return checked
 
 
-def prepare(trainer: Predictor, X: Any, y: Any, weight: Any = None) -> Rows:
-    """Return checked rows on the trainer's device."""
-    with trainer.backend.activate():
-        return _to_device(trainer, _checked(trainer, X, y, weight, width=trainer.input_shape))
+def prepare(setup: Setup, X: Any, y: Any, weight: Any = None, *, width: tuple[int, ...] | None) -> Rows:
+    """Return checked rows on the setup's device."""
+    with setup.backend.activate():
+        return _to_device(setup, _checked(setup, X, y, weight, width=width))
 
 
 def split(
-    trainer: Trainer, X: Any, y: Any, weight: Any, class_weight: Any, validation: Any
+    setup: Setup,
+    X: Any,
+    y: Any,
+    weight: Any,
+    class_weight: Any,
+    validation: Any,
+    *,
+    width: tuple[int, ...] | None,
 ) -> tuple[Rows, Rows | None]:
     """Return the training rows and the validation rows (None without), checked and on the device."""
-    with trainer.backend.activate():
-        train, held_out = _split(trainer, X, y, weight, validation)
-        train = _weigh_classes(trainer, train, class_weight)
-        return _to_device(trainer, train), None if held_out is None else _to_device(trainer, held_out)
+    with setup.backend.activate():
+        train, held_out = _split(setup, X, y, weight, validation, width)
+        train = _weigh_classes(setup, train, class_weight)
+        return _to_device(setup, train), None if held_out is None else _to_device(setup, held_out)
 
 
-def _split(trainer: Trainer, X: Any, y: Any, weight: Any, validation: Any) -> tuple[Rows, Rows | None]:
-    train = _checked(trainer, X, y, weight, width=trainer.input_shape)
+def _split(
+    setup: Setup, X: Any, y: Any, weight: Any, validation: Any, width: Any
+) -> tuple[Rows, Rows | None]:
+    train = _checked(setup, X, y, weight, width=width)
     if validation is None:
         return train, None
     if isinstance(validation, (tuple, list)) and len(validation) in (2, 3):
         try:
-            return train, _checked(trainer, *validation, width=tuple(train.X.shape[1:]))
+            return train, _checked(setup, *validation, width=tuple(train.X.shape[1:]))
         except DataError as error:
             raise DataError(f"validation: {error}") from None
     if isinstance(validation, Real) and not isinstance(validation, bool):
-        return _split_off(trainer, train, checks.fraction("validation", validation))
+        return _split_off(setup, train, checks.fraction("validation", validation))
     found = repr(validation) if isinstance(validation, (str, bool)) else type(validation).__name__
     raise ConfigError(
         f"validation: expected a fraction or a pair (X, y), found {found}; pass 0.1, say, or (X, y)"
     )
 
 
-def _split_off(trainer: Trainer, rows: Rows, fraction: float) -> tuple[Rows, Rows | None]:
+def _split_off(setup: Setup, rows: Rows, fraction: float) -> tuple[Rows, Rows | None]:
     if fraction == 0:
         return rows, None
     home, labels = backends.backend_of(rows.X), None
-    if targets.kind_of(trainer.loss) == "classes" and len(rows.y.shape) == 1:
+    if targets.kind_of(setup.loss) == "classes" and len(rows.y.shape) == 1:
         labels = home.to_host(rows.y)  # the same rows are drawn on all devices: by the host
-    seed = trainer.seed if trainer.split_seed is None else trainer.split_seed
+    seed = setup.settings.seed if setup.settings.split_seed is None else setup.settings.split_seed
     train, held_out, _ = split_rows(rows.X.shape[0], validation=fraction, seed=seed, stratify=labels)
     return rows.take(home.asarray(train)), rows.take(home.asarray(held_out))
 
 
-def _checked(trainer: Predictor, X: Any, y: Any, weight: Any = None, *, width: Any) -> Rows:
+def _checked(setup: Setup, X: Any, y: Any, weight: Any = None, *, width: Any) -> Rows:
     """Return checked rows: on the trainer's device if ``X`` is there, else on the host."""
     if y is None:
         raise DataError("y: expected a target for each row, found None")
-    there = inspect(trainer, X, y, weight, width=width)
+    there = inspect(setup, X, y, weight, width=width)
     if there is not None:
         return _drop_unweighted(Rows(*there))
     X, y, weight = check_arrays(
-        _to_host("X", X), _to_host("y", y), _to_host("sample_weight", weight), dtype=trainer.dtype
+        _to_host("X", X), _to_host("y", y), _to_host("sample_weight", weight), dtype=setup.dtype
     )
     _check_width(X, width)
-    y = targets.check_targets(trainer.loss, y, trainer.model.output_shape(X.shape[1:]))
+    y = targets.check_targets(setup.loss, y, setup.model.output_shape(X.shape[1:]))
     return _drop_unweighted(Rows(X, y, None if weight is None else weight.astype(np.float64)))
 
 
@@ -134,10 +143,10 @@ def _check_width(X: np.ndarray, width: tuple[int, ...] | None) -> None:
         )
 
 
-def _to_device(trainer: Predictor, rows: Rows) -> Rows:
-    home, dtype = trainer.backend, trainer.dtype
+def _to_device(setup: Setup, rows: Rows) -> Rows:
+    home, dtype = setup.backend, setup.dtype
     if rows.weight is not None:
-        targets.check_weighting(trainer.loss)
+        targets.check_weighting(setup.loss)
     whole = array_namespace(rows.y).isdtype(rows.y.dtype, "integral")
     return Rows(
         home.asarray(rows.X, dtype=dtype),
@@ -165,13 +174,13 @@ def _drop_unweighted(rows: Rows) -> Rows:
     return rows if count == counting.shape[0] else rows.take(xp.nonzero(counting)[0])
 
 
-def _weigh_classes(trainer: Trainer, rows: Rows, class_weight: Any) -> Rows:
+def _weigh_classes(setup: Setup, rows: Rows, class_weight: Any) -> Rows:
     """Return rows whose weights are multiplied by the weight of each row's class."""
     if class_weight is None:
         return rows
-    if hasattr(trainer.loss, "targets") and not targets.is_classifier(trainer.loss):
+    if hasattr(setup.loss, "targets") and not targets.is_classifier(setup.loss):
         raise ConfigError(
-            f"class_weight: expected a loss for classes, found {targets.name_of(trainer.loss)}; use "
+            f"class_weight: expected a loss for classes, found {targets.name_of(setup.loss)}; use "
             "sample_weight"
         )
     labels = targets.without_column(rows.y)
@@ -190,7 +199,7 @@ def _weigh_classes(trainer: Trainer, rows: Rows, class_weight: Any) -> Rows:
         factors = np.asarray([_weight_of(name, class_weight) for name in names])
     else:
         raise ConfigError(f"class_weight: expected a dict or 'balanced', found {class_weight!r}")
-    dtype = "float64" if home.name == "numpy" else trainer.dtype
+    dtype = "float64" if home.name == "numpy" else setup.dtype
     weight = xp.take(home.asarray(factors, dtype=dtype), inverse)
     return _drop_unweighted(
         dataclasses.replace(rows, weight=weight if rows.weight is None else weight * rows.weight)

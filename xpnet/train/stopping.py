@@ -5,12 +5,10 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from xpnet.errors import ConfigError
-
-if TYPE_CHECKING:
-    from xpnet.train.trainer import Trainer
+from xpnet.train.settings import Settings
 
 __all__ = ["Patience", "check_validation"]
 
@@ -60,12 +58,12 @@ class Patience:
         return self.epochs is not None and self.waited >= self.epochs
 
 
-def check_validation(trainer: Trainer, held_out: Any) -> None:
+def check_validation(settings: Settings, held_out: Any) -> None:
     """Refuse settings that go by a validation set where there is none."""
     if held_out is not None:
         return
     for name in ("patience", "restore_best", "min_delta"):
-        if getattr(trainer, name):
+        if getattr(settings, name):
             raise ConfigError(
                 f"{name}: expected a validation set to go by, found none; pass validation=0.1, say"
             )

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from xpnet.backends import array_namespace
 from xpnet.nn import BatchNorm, Dense, Layer, LayerNorm, Sequential
 from xpnet.nn.activations import ACTIVATIONS
 from xpnet.parameters import Parameters
-
-if TYPE_CHECKING:
-    from xpnet.train.trainer import Trainer
 
 __all__ = ["identical_units", "warn_of_identical_units"]
 
@@ -76,13 +73,9 @@ def _all_equal(params: Parameters, path: str, name: str) -> bool:
     return bool(array_namespace(vector).all(vector == vector[:1]))
 
 
-def warn_of_identical_units(trainer: Trainer) -> None:
+def warn_of_identical_units(model: Layer, params: Parameters) -> None:
     """Log a warning for layers whose units begin identical; called before the first epoch."""
-    if trainer.gradient_noise:
-        return  # which is another one for each unit
-    params = trainer.variables.params  # type: ignore[union-attr]
-    with trainer.backend.activate():
-        layers = identical_units(trainer.model, params)
+    layers = identical_units(model, params)
     if layers:
         sizes = ", ".join(f"{path} ({params[f'{path}.weight'].shape[1]} units)" for path in layers)
         _log.warning(

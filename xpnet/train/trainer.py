@@ -7,50 +7,58 @@ import logging
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from xpnet import backends, checks, losses, optim, rng
+from xpnet import backends, checks, losses, optim
 from xpnet.backends import Backend
 from xpnet.backends.memory import tells
 from xpnet.backends.profiling import profiled
 from xpnet.containers import map_leaves
 from xpnet.nn import Layer, Variables
 from xpnet.parameters import Parameters
-from xpnet.program.compiling import choose
 from xpnet.train import persistence, targets
-from xpnet.train.arguments import (
-    check_callbacks,
-    check_mask,
-    check_model,
-    named_metrics,
-    needing_less,
-    one_of,
-    unless_none,
-    with_precision,
-)
+from xpnet.train.arguments import check_callbacks, check_mask, named_metrics, needing_less
+from xpnet.train.attributes import OfState, takes_settings
 from xpnet.train.batches import Batches
 from xpnet.train.callbacks import Callback
 from xpnet.train.divergence import checked_losses
 from xpnet.train.evaluation import Evaluation
-from xpnet.train.full_batch import FullBatchSteps, check_full_batch, state_of
+from xpnet.train.full_batch import FullBatchSteps, state_of
 from xpnet.train.history import Best, History
-from xpnet.train.objective import StepObjective
 from xpnet.train.predictor import Predictor
 from xpnet.train.progress import for_terminal
-from xpnet.train.regularization import check_penalty, check_smoothing, noise_deviation
 from xpnet.train.rows import Rows, split
-from xpnet.train.steps import CompiledSteps, Fitting, compiled_steps
+from xpnet.train.settings import Settings, settings_of
+from xpnet.train.setup import Setup
+from xpnet.train.state import TrainState
+from xpnet.train.steps import CompiledSteps, Steps, first_order_steps
 from xpnet.train.stopping import Patience, check_validation
 from xpnet.train.symmetry import warn_of_identical_units
 
-__all__ = ["Trainer"]
+__all__ = ["FitContext", "Trainer"]
 
 _log = logging.getLogger("xpnet")
+_MADE_ANEW = ("fitting", "_steps", "_evaluation")
 _LOG_STEPS = 1000  # within an epoch, losses are looked at this often
 
 
+class FitContext(NamedTuple):
+    """What callbacks may know of a fit.
+
+    Attributes:
+        rows: the rows to train on, checked and on the device.
+        batches: their batches.
+        steps: takes the steps.
+    """
+
+    rows: Rows
+    batches: Batches
+    steps: Steps
+
+
+@takes_settings(Settings)
 class Trainer(Predictor):
     """Trains a model on arrays, on any backend.
 
@@ -65,50 +73,17 @@ class Trainer(Predictor):
             ``"hessian-free"``, ...) take full batches, one iteration an epoch; the loss of an epoch is the
             objective before its iteration, and a fit ends where no lower point is found.
         backend: where to compute, as for :func:`xpnet.backend`.
-        dtype: ``"float32"`` or ``"float64"``.
-        precision: of matrix products in float32: ``"float32"``, or ``"tf32"`` on CUDA devices of compute
-            capability 8.0 or higher: faster, with products of numbers that are rounded to 10 bits. Nothing in
-            the environment changes it.
-        seed: whole number, root of all draws.
-        split_seed: root of the draw that splits validation rows off, for trainers that share it; None: seed.
-        compile: ``"auto"`` records a step once for each size of batch and runs it as a compiled program;
-            what a layer or loss reads beside arrays is fixed then. Where numba is installed, long training
-            goes over to it. The name of a lowering (:func:`xpnet.compile`) uses that one from the start;
-            ``"off"`` runs the functions one by one, as does what cannot be compiled, which says why.
         callbacks: :class:`~xpnet.train.Callback` objects.
         metrics: names (``"accuracy"``, ``"r2"``, ...: :data:`xpnet.train.METRICS`) or functions
             ``(outputs, targets) -> 0-d array``, computed after each epoch on training and validation rows.
-        l1, l2: factors of the penalties Σ |w| and Σ w². A dict gives factors by name: ``"weights"``,
-            ``"biases"``, a layer such as ``"0"`` for its weights, or a parameter such as ``"0.bias"``; the
-            narrower name wins.
-        max_norm: bound for the Euclidean norm of each unit's incoming weights, to which longer ones are
-            scaled down after each step; None for no bound.
-        label_smoothing: share ε of each target that is spread over all K classes, (1 - ε) t + ε / K, in
-            training; for losses of probabilities.
-        gradient_noise: variance η of normal noise added to the gradient, σ² = η / k^0.55 in step k.
-        clip_norm, clip_value: bounds for the gradient's norm and entries; None for no bound. Entries first.
-        batches: ``"reshuffle"`` for new batches each epoch, ``"fixed"`` for batches drawn once and kept.
-        max_steps: stop after this many steps in all; None for no limit. An epoch that this cuts short counts
-            as one: its history row tells of the steps it had, and a later ``fit`` begins the next epoch.
-        patience: stop when the validation loss has not fallen for this many epochs; None: never. Once lost,
-            it stays so: to train further, set the attribute to None or more.
-        min_delta: by how much it must fall to count for ``patience``.
-        restore_best: whether a fit with a validation set ends with the variables of the lowest validation
-            loss; by default if ``patience`` is set. A later ``fit`` goes on from the last epoch all the same.
-        rollback: whether the state before an epoch is kept until its end, to return to if something ends it
-            early. That takes memory for parameters × (1 + the optimizer's slots). False does without: an
-            epoch cut short leaves the state as it is then, the next ``fit`` begins that epoch anew, and
-            arrays of ``variables`` from before a ``fit`` are overwritten by it.
-        progress: None shows a bar on a terminal and nothing elsewhere; True lines elsewhere; False nothing.
+        <settings>
 
     Attributes:
-        variables: parameters and state, with which is predicted; None before training.
-        opt_state, epoch, step, history: the optimizer's state, and how far the training is.
-        begun: the epoch after which patience counts: that of the last pruning, or 0.
-        best: the variables with the lowest validation loss so far, their epoch and that loss; or None.
-        newest: the variables after the last epoch, where ``variables`` are the best ones; else None.
-        stuck: why a method of second order found no lower point in the last fit; empty if it did.
-        mask: a vector of 0 and 1 like the parameters: those at 0 stay 0; or None. See `set_mask`.
+        setup: model, loss, optimizer, backend, metrics and settings.
+        state: parameters, the optimizer's state, epoch, step, history, best: see
+            :class:`~xpnet.train.state.TrainState`. Parts of both are attributes of the trainer as well, and a
+            setting that is given another value is checked as here.
+        stalled: why a method of second order found no lower point in the last fit; empty if it did.
         fitting: rows, batches and steps of the last ``fit``, for callbacks; None before the first.
 
     Raises:
@@ -127,6 +102,12 @@ class Trainer(Predictor):
         True
     """
 
+    fitting: FitContext | None
+    _steps: Steps | None
+
+    opt_state, epoch, step, history, best = OfState(), OfState(), OfState(), OfState(), OfState()
+    last, mask, patience_since = OfState(), OfState(), OfState()
+
     def __init__(
         self,
         model: Layer,
@@ -134,67 +115,17 @@ class Trainer(Predictor):
         optimizer: str | optim.Optimizer | optim.Method = "adam",
         *,
         backend: str | Backend = "auto",
-        dtype: str = "float32",
-        precision: str = "float32",
-        seed: int = 0,
-        split_seed: int | None = None,
-        compile: str = "auto",
         callbacks: Sequence[Callback] = (),
         metrics: Sequence[str | Callable[..., Any]] = (),
-        l1: float | Mapping[str, float] = 0.0,
-        l2: float | Mapping[str, float] = 0.0,
-        max_norm: float | None = None,
-        label_smoothing: float = 0.0,
-        gradient_noise: float = 0.0,
-        clip_norm: float | None = None,
-        clip_value: float | None = None,
-        batches: str = "reshuffle",
-        max_steps: int | None = None,
-        patience: int | None = None,
-        min_delta: float = 0.0,
-        restore_best: bool | None = None,
-        rollback: bool = True,
-        progress: bool | None = None,
+        **settings: Any,
     ):
-        check_model(model)
-        self.dtype = one_of("dtype", dtype, "float32", "float64")
-        self.batches = one_of("batches", batches, "reshuffle", "fixed")
-        self.model, self.loss, self.optimizer = model, losses.get(loss), optim.get(optimizer)
-        self.backend = with_precision(backends.backend(backend), precision, dtype)
-        self.backend.dtype(dtype)  # complains now if the device lacks it
-        choose(compile, self.backend.xp)  # likewise
-        self.compile = compile
-        self.key, self.seed = rng.key(seed), int(seed)
-        self.split_seed = None if split_seed is None else rng.key(split_seed).seed
+        checked, loss = settings_of(Settings, settings), losses.get(loss)
+        named = named_metrics(metrics, targets.kind_of(loss))
+        self.setup = Setup(model, loss, optim.get(optimizer), backends.backend(backend), named, checked)
+        self.state = TrainState()
         self.callbacks = check_callbacks(callbacks)
-        self.metrics = named_metrics(metrics, targets.kind_of(self.loss))
-        self.l1, self.l2 = check_penalty("l1", l1), check_penalty("l2", l2)
-        self.max_norm = unless_none(checks.positive, "max_norm", max_norm)
-        self.label_smoothing = checks.fraction("label_smoothing", label_smoothing)
-        check_smoothing(self.loss, self.label_smoothing)
-        self.gradient_noise = checks.not_negative("gradient_noise", gradient_noise)
-        self.clip_norm = unless_none(checks.positive, "clip_norm", clip_norm)
-        self.clip_value = unless_none(checks.positive, "clip_value", clip_value)
-        self.max_steps = unless_none(checks.count, "max_steps", max_steps)
-        self.patience = unless_none(checks.count, "patience", patience)
-        self.min_delta = checks.not_negative("min_delta", min_delta)
-        self.restore_best = unless_none(checks.flag, "restore_best", restore_best)
-        self.rollback = checks.flag("rollback", rollback)
-        self.progress = unless_none(checks.flag, "progress", progress)
-        check_full_batch(self)
-
-        self.variables = None
-        self.opt_state: dict[str, Any] | None = None
-        self.epoch = self.step = self.begun = 0
-        self.history = History()
-        self.best: Best | None = None
-        self.newest: Variables | None = None
-        self.mask: Any = None
-        self.fitting: Fitting | None = None
-        self.input_shape = None
-        self.stuck = ""
-        self._steps: CompiledSteps | FullBatchSteps | None = None
-        self._evaluation = Evaluation()
+        self.stalled = ""
+        self._forget_rows()
 
     # --- training ------------------------------------------------------------------------------------
 
@@ -236,139 +167,122 @@ class Trainer(Predictor):
         changed ``optimizer`` whose state is of another form begins with a fresh one.
         """
         epochs = checks.count("epochs", epochs)
-        check_full_batch(self, batch_size)
+        setup, settings, state = self.setup, self.setup.settings, self.state
+        setup.check_batch_size(batch_size)
         known = self._let_go_of_rows()
-        train, held_out = split(self, X, y, sample_weight, class_weight, validation)
-        check_validation(self, held_out)
-        plan = Batches(train.X.shape[0], batch_size, self.batches, self.key, self.backend)
-        plan = plan.or_same(known)
-        bar = for_terminal(self.progress)
+        train, held_out = split(setup, X, y, sample_weight, class_weight, validation, width=state.input_shape)
+        check_validation(settings, held_out)
+        batches = Batches(train.X.shape[0], batch_size, settings.batches, setup.key, setup.backend)
+        batches = batches.or_same(known)
+        bar = for_terminal(settings.progress)
         callbacks = [*self.callbacks, *([bar] if bar else [])]
-        patience = Patience(self.patience, self.min_delta).after(self.history, since=self.begun)
-        self._start(tuple(train.X.shape[1:]))
-        self.stuck = ""
-        with self.backend.activate(), contextlib.ExitStack() as ending:
-            if isinstance(self.optimizer, optim.Method):
-                self._steps = FullBatchSteps(self, train)
+        patience = Patience(settings.patience, settings.min_delta)
+        patience.after(state.history, since=state.patience_since)
+        self.begin(tuple(train.X.shape[1:]))
+        self.stalled = ""
+        with setup.backend.activate(), contextlib.ExitStack() as ending:
+            if isinstance(setup.optimizer, optim.Method):
+                self._steps = FullBatchSteps(setup, state, train)
             else:
-                self._steps = compiled_steps(self, train, self._steps)
-            self.fitting = Fitting(train, plan, self._steps)
+                self._steps = first_order_steps(setup, state, train, self._steps)
+            self.fitting = FitContext(train, batches, self._steps)
+            if state.epoch >= epochs or self._exhausted() or patience.lost:
+                _log.warning("%s", self._nothing_left(epochs))
             for callback in callbacks:
                 callback.on_fit_begin(self, epochs)
-                ending.callback(callback.on_fit_end, self, self.history)
-            while self.epoch < epochs and not self._exhausted() and not patience.lost:
+                ending.callback(callback.on_fit_end, self, state.history)
+            while state.epoch < epochs and not self._exhausted() and not patience.lost:
                 try:
-                    with profiled(self.backend, f"epoch {self.epoch + 1}"):
-                        row = self._train_epoch(train, held_out, plan, callbacks)
+                    with profiled(setup.backend, f"epoch {state.epoch + 1}"):
+                        row = self._train_epoch(self.fitting, held_out, callbacks)
                 except optim.StuckError as stuck:
-                    self.stuck = str(stuck)
-                    _log.info("training ended after epoch %d: %s", self.epoch, stuck)
+                    self.stalled = str(stuck)
+                    _log.info("training ended after epoch %d: %s", state.epoch, stuck)
                     break
                 patience.see(row)
                 answers = [callback.on_epoch_end(self, row) for callback in callbacks]
                 if any(answers):
                     break
-            if held_out is not None and self._restores_best() and self.best is not None:
-                self.newest, self.variables = self.variables, self.best.variables
-        self.backend.peak_memory()  # is looked at now, for CuPy does not remember it
-        return self.history
+            if held_out is not None and self._restores_best() and state.best is not None:
+                state.last, state.variables = state.variables, state.best.variables
+        setup.backend.peak_memory()  # is looked at now, for CuPy does not remember it
+        return state.history
 
     def _train_epoch(
-        self, train: Rows, held_out: Rows | None, plan: Batches, callbacks: list[Callback]
+        self, fitting: FitContext, held_out: Rows | None, callbacks: list[Callback]
     ) -> dict[str, Any]:
         """Train one epoch and return its row; on any exception everything is as it was before the epoch."""
-        begun = time.perf_counter()
-        before = (self.variables, self.opt_state, self.step) if self.rollback else None
-        counters = self.epoch, self.best, len(self.history)
+        started = time.perf_counter()
+        setup, settings, state = self.setup, self.setup.settings, self.state
+        train, batches, steps = fitting
+        before = state.snapshot(overwritten=settings.rollback)
         watching = [c for c in callbacks if type(c).on_step_end is not Callback.on_step_end]
         values: list[float] = []
         counts: list[int] = []
         pending: list[Any] = []  # arrays of losses still on the device
         try:
-            if self._steps is not None:
-                self._steps.begin_epoch(self, plan)
-            for order, count, steps in plan.chunks(self.epoch + 1, self._chunk(watching)):
-                if self.max_steps is not None and steps > self.max_steps - self.step:
-                    steps = self.max_steps - self.step
-                    order = order[:steps, ...]
-                unseen = not watching and (bool(counts) or not self.rollback)
-                pending.append(self._take_steps(train, order, steps, donate=unseen))
-                counts += [count] * steps
+            steps.begin_epoch(state, batches)
+            for order, rows, number in batches.chunks(state.epoch + 1, self._at_a_time(steps, watching)):
+                if settings.max_steps is not None and number > settings.max_steps - state.step:
+                    number = settings.max_steps - state.step
+                    order = order[:number, ...]
+                unseen = not watching and (bool(counts) or not settings.rollback)
+                pending.append(self._take_steps(steps, order, number, donate=unseen))
+                counts += [rows] * number
                 for callback in watching:
-                    callback.on_step_end(self, len(counts), len(plan))
+                    callback.on_step_end(self, len(counts), len(batches))
                 if len(counts) - len(values) >= _LOG_STEPS:
-                    values += checked_losses(self, pending, len(values), before, train, plan)
+                    values += checked_losses(setup, state, pending, len(values), before, train, batches)
                     pending = []
                 if self._exhausted():
                     break
             if pending:
-                values += checked_losses(self, pending, len(values), before, train, plan)
+                values += checked_losses(setup, state, pending, len(values), before, train, batches)
             row = {
-                "epoch": self.epoch + 1,
-                "step": self.step,
+                "epoch": state.epoch + 1,
+                "step": state.step,
                 "loss": float(np.dot(values, counts) / sum(counts)),
                 **self._measured(train, with_loss=False),
             }
             if held_out is not None:
                 measured = self._measured(held_out)
                 row |= {f"validation_{name}": value for name, value in measured.items()}
-            if isinstance(self.optimizer, optim.Optimizer):
-                row["learning_rate"] = float(self.optimizer.learning_rate_at(self.opt_state["step"]))  # type: ignore[index]
-            row["seconds"] = round(time.perf_counter() - begun, 6)
-            self.epoch += 1
-            self.history.append(row)
+            if isinstance(setup.optimizer, optim.Optimizer) and state.opt_state is not None:
+                row["learning_rate"] = float(setup.optimizer.learning_rate_at(state.opt_state["step"]))
+            row["seconds"] = round(time.perf_counter() - started, 6)
+            state.epoch += 1
+            state.history.append(row)
             self._keep_best(row)
         except BaseException:
-            if before is not None:
-                self.variables, self.opt_state, self.step = before
-            self.epoch, self.best, rows = counters
-            del self.history.rows[rows:]
+            state.restore(before)
             raise
         return row
 
     def _measured(self, rows: Rows, *, with_loss: bool = True) -> dict[str, float]:
-        with self.fitting.between_epochs(rows.X.shape[0]):  # type: ignore[union-attr]
-            return self._evaluation.measure(self, rows, with_loss=with_loss, again=True)
+        assert self.fitting is not None
+        with self.fitting.steps.between_epochs(rows.X.shape[0]):
+            return self._evaluation.measure(
+                self.setup, self._trained(), rows, with_loss=with_loss, again=True
+            )
 
-    def _chunk(self, watching: list[Callback]) -> int:
+    def _at_a_time(self, steps: Steps, watching: list[Callback]) -> int:
         """Return how many steps are taken at a time: all that are looked at together."""
-        if self._steps is None:
-            return 1
-        steps = min(_LOG_STEPS, self._steps.at_a_time(), *(c.steps_apart for c in watching))
-        return steps if self.max_steps is None else max(1, min(steps, self.max_steps - self.step))
+        number = min(_LOG_STEPS, steps.at_a_time(), *(c.steps_apart for c in watching))
+        most = self.setup.settings.max_steps
+        return number if most is None else max(1, min(number, most - self.state.step))
 
-    def _take_steps(self, train: Rows, orders: Any, count: int, *, donate: bool) -> Any:
+    def _take_steps(self, steps: Steps, orders: Any, count: int, *, donate: bool) -> Any:
         """Take ``count`` steps on the rows ``orders`` (steps, batch); returns their losses, on the device."""
-        if self._steps is not None:
-            return self._steps.run(self, orders, count, donate=donate)
-        loss = self.single_step(train.take(None if orders is None else orders[0, ...]))
-        return self.backend.xp.reshape(loss, (1,))
+        return steps.run(self.state, orders, count, donate=donate)
 
-    def single_step(self, batch: Rows) -> Any:
-        """Take one step, uncompiled: forward, backward, clip, update. Returns its loss, on the device."""
-        params, state = self.variables  # type: ignore[misc]
-        step = self.step + 1
-        (loss, new_state), gradient = self.objective.gradient(
-            params, state, batch, self.step_key(step), mask=self.mask, noise=self.noise_of(step)
-        )
-        params, self.opt_state = self.optimizer.update(gradient, self.opt_state, params)  # type: ignore
-        flat = self.objective.constrained(params.flat, self.mask)
-        self.variables = Variables(Parameters(flat, params.layout), new_state)
-        self.step += 1
-        return loss
-
-    def step_key(self, step: int) -> rng.Key:
-        """Return the randomness of a step: it depends on the seed and the step's number alone."""
-        return self.key.fold("step", step)
-
-    def noise_of(self, step: int) -> float:
-        """Return the standard deviation of the noise that a step adds to its gradient."""
-        return noise_deviation(self.gradient_noise, step)
+    def partial_fit(self, X: Any, y: Any, **options: Any) -> History:
+        """Train one epoch more: `fit` with ``epochs`` one above those that are done, and the same options."""
+        return self.fit(X, y, epochs=self.state.epoch + 1, **options)
 
     def set_mask(self, mask: Any) -> None:
         """Make the parameters at which ``mask`` is 0 zero, and keep them so in training from here on.
 
-        Training goes on from ``variables``; what was kept of other ones, ``best`` and ``newest``, is dropped,
+        Training goes on from ``variables``; what was kept of other ones, ``best`` and ``last``, is dropped,
         and patience counts from here.
 
         Args:
@@ -378,74 +292,112 @@ class Trainer(Predictor):
         Raises:
             ConfigError: the trainer has no variables yet, or the vector is not such a one.
         """
-        self._check_trained()
-        self.best = self.newest = self.mask = None
-        self.begun = self.epoch
+        params, model_state = self._trained()
+        state, home = self.state, self.setup.backend
+        state.mask = None
+        state.begin_patience_anew()
         if mask is not None:
-            params, state = self.variables  # type: ignore[misc]
-            self.mask = check_mask(self, mask)
-            with self.backend.activate():
-                flat = params.flat * self.mask
-            self.variables = Variables(Parameters(flat, params.layout), state)
+            state.mask = check_mask(home, self.setup.dtype, params.layout.size, mask)
+            with home.activate():
+                flat = params.flat * state.mask
+            state.variables = Variables(Parameters(flat, params.layout), model_state)
+
+    # --- copies --------------------------------------------------------------------------------------
+
+    def reset(self) -> None:
+        """Forget all training: the next ``fit`` begins with fresh variables, as a new trainer would."""
+        self.state, self.stalled = TrainState(), ""
+        self._forget_rows()
+
+    def clone(self) -> Trainer:
+        """Return an untrained trainer with the same model, loss, optimizer, callbacks and settings."""
+        other = self.copy()
+        other.reset()
+        return other
+
+    def copy(self) -> Trainer:
+        """Return a trainer that stands where this one does and goes its own way from here."""
+        other = type(self).__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        other.state, other.callbacks = self.state.copy(), list(self.callbacks)
+        other._forget_rows()
+        return other
+
+    __copy__ = copy
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is pickled: everything but what can be made anew, with arrays on the host."""
+        left = {name: value for name, value in self.__dict__.items() if name not in _MADE_ANEW}
+        with self.setup.backend.activate():
+            return {**left, "state": self.state.map_arrays(self.setup.backend.to_host)}
+
+    def __setstate__(self, values: dict[str, Any]) -> None:
+        self.__dict__.update(values)
+        with self.setup.backend.activate():
+            self.state = self.state.map_arrays(self.setup.backend.asarray)
+        self._forget_rows()
 
     # --- what fit relies on --------------------------------------------------------------------------
 
     def _let_go_of_rows(self) -> Batches | None:
         """Drop the rows of the last fit, so that the device never has those of two; return their batches."""
-        plan = None if self.fitting is None else self.fitting.plan
+        batches = None if self.fitting is None else self.fitting.batches
         self.fitting = None
-        if isinstance(self._steps, CompiledSteps):
+        if self._steps is not None:
             self._steps.end()
-        else:
+        if not isinstance(self._steps, CompiledSteps):
             self._steps = None
-        return plan
+        return batches
 
-    def _start(self, input_shape: tuple[int, ...]) -> None:
-        """Draw the variables before the first epoch, and make what every step needs."""
-        if self.variables is None:
-            self.variables = self.model.init(self.seed, input_shape, self.backend, self.dtype)
-            self.input_shape = input_shape
-            warn_of_identical_units(self)
-        if self.newest is not None:
-            self.variables, self.newest = self.newest, None
-        self._begin_optimizer()
-        self.objective = StepObjective(self)
+    def begin(self, input_shape: tuple[int, ...]) -> None:
+        """Draw the variables before the first epoch, and make the optimizer's state, as ``fit`` does.
 
-    def _begin_optimizer(self) -> None:
-        """Make the optimizer's state, unless there is one of its form."""
-        optimizer, known = self.optimizer, self.opt_state
-        if isinstance(optimizer, optim.Method):
-            fresh = state_of(optimizer)
-            if known is None or known.get("method") != fresh["method"]:
-                self.opt_state = fresh
-            return
-        usual = type(optimizer).init is optim.Optimizer.init
-        if usual and known is not None and known.keys() == {"step", *optimizer.slots}:
-            return  # known without making one for comparison
-        with self.backend.activate():
-            fresh = optimizer.init(self.variables.params)  # type: ignore[union-attr]
-        if known is None or known.keys() != fresh.keys():
-            self.opt_state = fresh
+        Args:
+            input_shape: of a row of inputs, such as ``(64,)``.
+        """
+        setup, state = self.setup, self.state
+        if state.variables is None:
+            state.variables = setup.model.init(setup.settings.seed, input_shape, setup.backend, setup.dtype)
+            state.input_shape = input_shape
+            if not setup.settings.gradient_noise:  # which is another one for each unit
+                with setup.backend.activate():
+                    warn_of_identical_units(setup.model, state.variables.params)
+        if state.last is not None:
+            state.variables, state.last = state.last, None
+        state.opt_state = begun_optimizer(setup, state)
 
     def _forget_rows(self) -> None:
         """Let go of the rows of the last fit and of the programs for them."""
-        self._steps = self.fitting = None
+        self.fitting = self._steps = None
         self._evaluation = Evaluation()
 
     def _exhausted(self) -> bool:
-        return self.max_steps is not None and self.step >= self.max_steps
+        most = self.setup.settings.max_steps
+        return most is not None and self.state.step >= most
+
+    def _nothing_left(self, epochs: int) -> str:
+        """Return why a fit has nothing to train, and what to do."""
+        state, settings = self.state, self.setup.settings
+        why, remedy = f"{state.epoch} of {epochs} epochs are done", "pass more epochs"
+        if self._exhausted():
+            why, remedy = f"all of max_steps={settings.max_steps} are done", "raise max_steps"
+        elif state.epoch < epochs:
+            why = f"patience={settings.patience} was lost after epoch {state.epoch}"
+            remedy = "set trainer.patience to None or more"
+        return f"fit: nothing is left to train, as {why}; {remedy}, or call trainer.reset() to begin anew"
 
     def _restores_best(self) -> bool:
-        return self.patience is not None if self.restore_best is None else self.restore_best
+        settings = self.setup.settings
+        return settings.patience is not None if settings.restore_best is None else settings.restore_best
 
     def _keep_best(self, row: dict[str, Any]) -> None:
-        loss = row.get("validation_loss")
-        if loss is not None and loss < (np.inf if self.best is None else self.best.loss):
-            variables: Any = self.variables
-            if not self.rollback:  # the next epoch writes over them
-                xp = self.backend.xp
+        state, loss = self.state, row.get("validation_loss")
+        if loss is not None and loss < (np.inf if state.best is None else state.best.loss):
+            variables = self._trained()
+            if not self.setup.settings.rollback:  # the next epoch writes over them
+                xp = self.setup.backend.xp
                 variables = map_leaves(lambda x: xp.asarray(x, copy=True), variables)
-            self.best = Best(variables, self.epoch, loss)
+            state.best = Best(variables, state.epoch, loss)
 
     # --- disk ----------------------------------------------------------------------------------------
 
@@ -459,7 +411,7 @@ class Trainer(Predictor):
         Raises:
             CheckpointError: the file cannot be written; an older one stays as it was.
         """
-        persistence.save(self, folder)
+        persistence.save(self.setup, self.state, folder)
 
     @classmethod
     def load(
@@ -486,4 +438,24 @@ class Trainer(Predictor):
             CheckpointError: missing, damaged, written by a newer version, or of another model than the given.
             ConfigError: settings that cannot be meant, another seed, or fewer steps than are done.
         """
-        return persistence.load(cls, folder, backend, model=model, loss=loss, optimizer=optimizer, **settings)
+        arguments, read_state = persistence.load(
+            folder, backend, model=model, loss=loss, optimizer=optimizer, **settings
+        )
+        trainer = cls(**arguments)
+        trainer.state = read_state(trainer.setup)
+        return trainer
+
+
+def begun_optimizer(setup: Setup, state: TrainState) -> dict[str, Any]:
+    """Return the optimizer's state: that of the training if it is of its form, else a fresh one."""
+    optimizer, known, variables = setup.optimizer, state.opt_state, state.variables
+    assert variables is not None
+    if isinstance(optimizer, optim.Method):
+        fresh = state_of(optimizer)
+        return fresh if known is None or known.get("method") != fresh["method"] else known
+    usual = type(optimizer).init is optim.Optimizer.init
+    if usual and known is not None and known.keys() == {"step", *optimizer.slots}:
+        return known  # without making one for comparison
+    with setup.backend.activate():
+        fresh = optimizer.init(variables.params)
+    return fresh if known is None or known.keys() != fresh.keys() else known

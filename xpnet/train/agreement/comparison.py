@@ -91,8 +91,9 @@ class Comparison:
         measured = measure(case, home, dtype, "off")
         moved = [measure(case, home, dtype, "off", change=change) for change in changes]
         trainer, batch = case.trainer, case.batch_size or len(case.X)
+        settings = trainer.settings
         method = isinstance(trainer.optimizer, Method)  # whose line search multiplies vectors of parameters
-        summed = bool(trainer.clip_norm or trainer.l1 or trainer.l2 or method)
+        summed = bool(settings.clip_norm or settings.l1 or settings.l2 or method)
         count = tolerance.roundings(measured["gradient"], batch, sums_over_all=summed)
         return _Known(dtype, measured, moved, (count, count * max(1, case.steps)))
 

@@ -15,7 +15,6 @@ from xpnet.train.agreement.comparison import Comparison
 from xpnet.train.agreement.measurement import Case, moved
 from xpnet.train.agreement.networks import NETWORKS, digits_inputs, digits_targets
 from xpnet.train.agreement.report import ParityReport, ParityRow
-from xpnet.train.arguments import one_of
 from xpnet.train.diagnostics.trying import begun_copy
 from xpnet.train.trainer import Trainer
 
@@ -74,7 +73,7 @@ def parity(
     else:
         _refuse("a trainer of your own", networks=networks)
         cases = [_case_of(trainer, X, y, sample_weight, class_weight, batch_size, steps)]
-    dtypes = _DTYPES if dtype is None else (one_of("dtype", dtype, *_DTYPES),)
+    dtypes = _DTYPES if dtype is None else (checks.one_of("dtype", dtype, *_DTYPES),)
     if dtype is not None:
         for home in homes:
             home.dtype(dtype)  # complains now if the device lacks it

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from xpnet import rng
 from xpnet.backends import Backend
 from xpnet.backends.lacking import word_dtype
-from xpnet.containers import map_leaves
 from xpnet.nn import Variables
 from xpnet.optim import Optimizer
 from xpnet.parameters import Parameters
@@ -19,13 +17,13 @@ from xpnet.program import compile
 from xpnet.train.batches import Batches
 from xpnet.train.checkpoint import flatten
 from xpnet.train.diagnostics.trying import begun_copy
-from xpnet.train.evaluation import Evaluation
 from xpnet.train.history import History
+from xpnet.train.objective import StepObjective
+from xpnet.train.regularization import noise_deviation
 from xpnet.train.rows import Rows
+from xpnet.train.step import StepState, clipped_gradient
 from xpnet.train.steps import paths_of_draws
-
-if TYPE_CHECKING:
-    from xpnet.train.trainer import Trainer
+from xpnet.train.trainer import Trainer
 
 __all__ = ["AFTER", "BEFORE", "CHECKS", "Case", "Measured", "draws", "measure", "moved"]
 
@@ -63,7 +61,8 @@ class Case:
 
     def plan(self, trainer: Trainer) -> Batches:
         """Return which rows the steps of ``trainer`` see."""
-        return Batches(len(self.X), self.batch_size, trainer.batches, trainer.key, trainer.backend)
+        setup = trainer.setup
+        return Batches(len(self.X), self.batch_size, setup.settings.batches, setup.key, setup.backend)
 
 
 def moved(trainer: Trainer, home: Backend, dtype: str, compile: str) -> Trainer:
@@ -75,13 +74,15 @@ def moved(trainer: Trainer, home: Backend, dtype: str, compile: str) -> Trainer:
         host = trainer.backend.to_host(x)
         return home.asarray(host, dtype=dtype if host.dtype.kind == "f" else None)
 
-    other = copy.copy(trainer)
-    for name in ("variables", "newest", "opt_state", "mask"):
-        setattr(other, name, map_leaves(there, getattr(trainer, name)))
-    other.backend, other.dtype, other.compile = home, dtype, compile
-    other.callbacks, other.metrics, other.history, other.best = [], {}, History(), None
-    other.patience, other.restore_best, other.progress, other.max_steps = None, False, False, None
-    other.fitting, other._steps, other._evaluation = None, None, Evaluation()
+    other = trainer.copy()
+    settings = dataclasses.replace(
+        trainer.settings, dtype=dtype, compile=compile, patience=None, restore_best=False, progress=False,
+        max_steps=None,
+    )  # fmt: skip
+    other.setup = dataclasses.replace(trainer.setup, backend=home, metrics={}, settings=settings)
+    other.state = trainer.state.map_arrays(there)
+    other.state.history, other.state.best = History(), None
+    other.callbacks = []
     return other
 
 
@@ -96,7 +97,7 @@ def draws(case: Case, home: Backend, dtype: str, compile: str) -> Measured:
             if orders:
                 found[f"rows of epoch {epoch}"] = home.to_host(home.xp.concat(orders))
         step = trainer.step + 1
-        for path in [(), *paths_of_draws(trainer, rows)]:
+        for path in [(), *paths_of_draws(trainer.setup, trainer.variables, rows)]:
             name = ".".join(map(str, path)) or "step"
             found[f"words of {name}"] = home.to_host(_words(trainer, step, path))
     return {"draws": {name: values.astype(np.int64) for name, values in found.items()}}
@@ -111,17 +112,17 @@ class _Drawn(NamedTuple):
 def _words(trainer: Trainer, step: int, path: tuple[int | str, ...]) -> Any:
     """Return words drawn on the device, as a step of the trainer draws them: compiled or not."""
     home = trainer.backend
-    if trainer.compile == "off":
-        key = trainer.step_key(step).fold(*path)
+    if trainer.settings.compile == "off":
+        key = trainer.setup.step_key(step).fold(*path)
         return rng.bits(key, (_DRAWN,), xp=home.xp, device=home.device)
 
     def draw(low: Any, high: Any) -> Any:
         drawn: Any = _Drawn((low, high))
         return rng.bits(drawn, (_DRAWN,), xp=home.xp, device=home.device)
 
-    words = rng.words_of_steps(trainer.key.fold("step"), step, 1, path)[0]
+    words = rng.words_of_steps(trainer.setup.key.fold("step"), step, 1, path)[0]
     sent = home.asarray(words, dtype=word_dtype(home.xp))
-    return compile(draw, lower=trainer.compile)(sent[0, ...], sent[1, ...])
+    return compile(draw, lower=trainer.settings.compile)(sent[0, ...], sent[1, ...])
 
 
 def measure(
@@ -143,7 +144,7 @@ def measure(
     changed = change or (lambda x: x)
     X = changed(case.X)
     trainer, rows = begun_copy(moved(case.trainer, home, dtype, compile), X, case.y, case.weight)
-    params, state = trainer.variables  # type: ignore[misc]
+    params, state = trainer.variables
     host = home.to_host(params.flat)
     found: Measured = {"weights": _bits(params, host)}
     if change is not None:
@@ -162,10 +163,10 @@ def measure(
 def _trained(case: Case, trainer: Trainer, X: np.ndarray) -> Measured:
     """Return what the trainer has and predicts after the case's steps."""
     home, begun = trainer.backend, trainer.step
-    trainer.max_steps = begun + case.steps
+    trainer.setup = trainer.setup.changed(max_steps=begun + case.steps)
     epochs = trainer.epoch + -(-case.steps // len(case.plan(trainer)))
     trainer.fit(X, case.y, epochs=epochs, batch_size=case.batch_size, sample_weight=case.weight)
-    params, state = trainer.variables  # type: ignore[misc]
+    params, state = trainer.variables
     found: Measured = {}
     with home.activate():
         found["parameters"] = _named(home, params) | {"steps taken": np.asarray([trainer.step - begun])}
@@ -173,7 +174,7 @@ def _trained(case: Case, trainer: Trainer, X: np.ndarray) -> Measured:
             found["statistics"] = {name: home.to_host(x) for name, x in flatten(state).items()}
         slots = trainer.optimizer.slots if isinstance(trainer.optimizer, Optimizer) else ()
         for slot in slots:
-            kept = _named(home, trainer.opt_state[slot])  # type: ignore[index]
+            kept = _named(home, trainer.opt_state[slot])
             named = {f"{slot} of {name}": values for name, values in kept.items()}
             found["optimizer"] = found.get("optimizer", {}) | named
     return found | {"predictions after": _predicted(trainer, X)}
@@ -201,17 +202,17 @@ def _predicted(trainer: Trainer, X: np.ndarray) -> dict[str, np.ndarray]:
 
 def _first_step(case: Case, trainer: Trainer, rows: Rows) -> tuple[Any, Any]:
     """Return the loss and the gradient of the next step, as the step takes it: clipped, noisy."""
-    step = trainer.step + 1
-    order, _ = next(case.plan(trainer).epoch(trainer.epoch + 1))
-    objective, key, mask = trainer.objective, trainer.step_key(step), trainer.mask
-    noise = trainer.noise_of(step)
+    setup, state = trainer.setup, trainer.state
+    settings, key = setup.settings, setup.step_key(state.step + 1)
+    noise = noise_deviation(settings.gradient_noise, state.step + 1)
+    order, _ = next(case.plan(trainer).epoch(state.epoch + 1))
+    params, model_state = trainer.variables
+    objective = StepObjective(setup, params.layout)
 
-    def first_step(params: Any, state: Any, X: Any, y: Any, weight: Any) -> tuple[Any, Any]:
-        (loss, _), gradient = objective.gradient(
-            params, state, Rows(X, y, weight), key, mask=mask, noise=noise
-        )
-        return loss, gradient.flat
+    def first_step(params: Any, model_state: Any, X: Any, y: Any, weight: Any) -> tuple[Any, Any]:
+        before, batch = StepState(params, model_state, {}), Rows(X, y, weight)
+        done, gradient = clipped_gradient(objective, settings, before, batch, key, noise, state.mask)
+        return done[0], gradient.flat
 
     batch = rows.take(order)
-    params, state = trainer.variables  # type: ignore[misc]
-    return compile(first_step, lower=trainer.compile)(params, state, batch.X, batch.y, batch.weight)
+    return compile(first_step, lower=settings.compile)(params, model_state, batch.X, batch.y, batch.weight)

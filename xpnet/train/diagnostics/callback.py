@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from xpnet import checks, rng
 from xpnet.errors import ConfigError
@@ -18,12 +18,10 @@ from xpnet.files import write_atomically
 from xpnet.train.callbacks import Callback
 from xpnet.train.diagnostics.measuring import measure
 from xpnet.train.diagnostics.verdicts import judge
+from xpnet.train.history import History
 from xpnet.train.rows import Rows
 from xpnet.train.steps import step_seconds
-
-if TYPE_CHECKING:
-    from xpnet.train.history import History
-    from xpnet.train.trainer import Trainer
+from xpnet.train.trainer import Trainer
 
 __all__ = ["Diagnostics", "affordable", "first_verdicts", "read_rows"]
 
@@ -136,8 +134,8 @@ class Diagnostics(Callback):
         assert self._measured_rows is not None  # on_fit_begin has drawn them
         assert trainer.fitting is not None
         rows, batch = self._measured_rows
-        with trainer.fitting.between_epochs(rows.X.shape[0]):
-            measured = measure(trainer, rows, batch)
+        with trainer.fitting.steps.between_epochs(rows.X.shape[0]):
+            measured = measure(trainer.setup, trainer.state, rows, batch)
         known = {verdict["kind"] for verdict in self.verdicts}
         verdicts = judge(measured, trainer.history.rows)
         for verdict in verdicts:
@@ -219,10 +217,10 @@ def read_rows(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
 def _sample(trainer: Trainer, size: int) -> tuple[Rows, Rows]:
     """Return the sample of the training rows, drawn from the seed, and its first rows as a batch."""
     assert trainer.fitting is not None  # for callbacks are called by a fit
-    train, plan, _ = trainer.fitting
-    n, batch = train.X.shape[0], plan.size
+    train, batches, _ = trainer.fitting
+    n, batch = train.X.shape[0], batches.size
     if n > size:
-        order = rng.permutation(trainer.key.fold("diagnostics"), n)[:size]
+        order = rng.permutation(trainer.setup.key.fold("diagnostics"), n)[:size]
         train = train.take(trainer.backend.asarray(order))
     first = slice(0, batch)
     weight = None if train.weight is None else train.weight[first]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import copy
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,9 +14,7 @@ from xpnet.train.diagnostics.trying import begun_copy
 from xpnet.train.evaluation import Evaluation
 from xpnet.train.rows import Rows
 from xpnet.train.targets import mean_loss
-
-if TYPE_CHECKING:
-    from xpnet.train.trainer import Trainer
+from xpnet.train.trainer import Trainer
 
 __all__ = ["Line", "Plane", "filter_normalized", "line", "plane"]
 
@@ -83,7 +80,7 @@ def line(
     if direction is not None and to is not None:
         raise ConfigError("line: expected a direction or where to go to, found both; leave one out")
     other, rows = begun_copy(trainer, X, y, sample_weight)
-    start = other.variables.params  # type: ignore[union-attr]
+    start = other.variables.params
     if to is not None:
         delta = _vector(other, "to", to) - start.flat
     elif direction is not None:
@@ -123,7 +120,7 @@ def plane(
     if directions is not None and (not isinstance(directions, (tuple, list)) or len(directions) != 2):
         raise ConfigError(f"directions: expected a pair of vectors, found {type(directions).__name__}")
     other, rows = begun_copy(trainer, X, y, sample_weight)
-    start = other.variables.params  # type: ignore[union-attr]
+    start = other.variables.params
     if directions is None:
         host = _on_host(other)
         directions = filter_normalized(host, seed), filter_normalized(host, seed, number=1)
@@ -163,21 +160,21 @@ def filter_normalized(parameters: Parameters, seed: int = 0, *, number: int = 0)
 
 
 def _on_host(trainer: Trainer) -> Parameters:
-    params = trainer.variables.params  # type: ignore[union-attr]
+    params = trainer.variables.params
     return Parameters(trainer.backend.to_host(params.flat), params.layout)
 
 
 def _vector(trainer: Trainer, name: str, vector: Any) -> Any:
     """Return a vector like the parameters on the trainer's device."""
     vector = vector.flat if isinstance(vector, Parameters) else vector
-    size = trainer.variables.params.layout.size  # type: ignore[union-attr]
+    size = trainer.variables.params.layout.size
     if tuple(getattr(vector, "shape", ())) != (size,):
         found = getattr(vector, "shape", type(vector).__name__)
         raise ConfigError(
             f"{name}: expected a vector of shape ({size},) like the parameters, found {found}; pass one such "
             "as trainer.variables.params"
         )
-    return trainer.backend.asarray(vector, dtype=trainer.dtype)
+    return trainer.backend.asarray(vector, dtype=trainer.setup.dtype)
 
 
 def _range(low: float | None, high: float | None, points: int, default: float) -> np.ndarray:
@@ -189,11 +186,11 @@ def _range(low: float | None, high: float | None, points: int, default: float) -
 
 def _losses(trainer: Trainer, rows: Rows, places: Any) -> np.ndarray:
     """Return the loss at each flat vector, on the host; one transfer."""
-    evaluation, other, found = Evaluation(), copy.copy(trainer), []
-    params, state = trainer.variables  # type: ignore[misc]
-    with trainer.backend.activate():
+    evaluation, setup, found = Evaluation(), trainer.setup, []
+    params, state = trainer.variables
+    with setup.backend.activate():
         for flat in places:
-            other.variables = Variables(Parameters(flat, params.layout), state)
-            outputs = evaluation.outputs(other, rows.X, again=True)
-            found.append(mean_loss(other.loss, outputs, rows.y, sample_weight=rows.weight))
-        return trainer.backend.to_host(trainer.backend.xp.stack(found)).astype(np.float64)
+            variables = Variables(Parameters(flat, params.layout), state)
+            outputs = evaluation.outputs(setup, variables, rows.X, again=True)
+            found.append(mean_loss(setup.loss, outputs, rows.y, sample_weight=rows.weight))
+        return setup.backend.to_host(setup.backend.xp.stack(found)).astype(np.float64)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from xpnet import nn
 from xpnet.autodiff import value_and_grad, vjp
@@ -16,10 +15,10 @@ from xpnet.nn import Layer, Sequential
 from xpnet.optim import Optimizer
 from xpnet.train.divergence import label
 from xpnet.train.rows import Rows
+from xpnet.train.setup import Setup
+from xpnet.train.state import TrainState
+from xpnet.train.step import Step, step_once
 from xpnet.train.targets import mean_loss
-
-if TYPE_CHECKING:
-    from xpnet.train.trainer import Trainer
 
 __all__ = ["SATURATED", "LayerMeasures", "Measures", "measure"]
 
@@ -85,33 +84,35 @@ class Measures:
     layers: tuple[LayerMeasures, ...]
 
 
-def measure(trainer: Trainer, rows: Rows, batch: Rows) -> Measures:
-    """Measure all layers of the trainer's model; one transfer from the device, and nothing is changed.
+def measure(setup: Setup, state: TrainState, rows: Rows, batch: Rows) -> Measures:
+    """Measure all layers of a model in training; one transfer from the device, and nothing is changed.
 
     Batch statistics are those of the rows, as in training; Dropout lets everything pass, so that a unit is
     not called dead for being dropped.
 
     Args:
-        trainer: with variables and the optimizer's state.
+        setup: of the training.
+        state: with variables and the optimizer's state.
         rows: the sample, on the device.
-        batch: rows for the step of which ``update_ratio`` tells. It is the trainer's own, with all that
+        batch: rows for the step of which ``update_ratio`` tells. It is that of the training, with all that
             belongs to it: penalties, clipping, the optimizer's state, the learning rate of the next step.
     """
-    found = _Numbers(trainer.backend.xp)
-    params, state = trainer.variables  # type: ignore[misc]
-    parts = list(_parts(trainer.model, ()))
+    found = _Numbers(setup.backend.xp)
+    assert state.variables is not None
+    params, model_state = state.variables
+    parts = list(_parts(setup.model, ()))
     spans = [_span(params.layout, path) for path, _ in parts]
     tree = params.layout.tree(params.layout.views(params.flat))
-    key = trainer.key.fold("diagnostics")
+    key = setup.key.fold("diagnostics")
     inputs, pullbacks, outputs = rows.X, [], []
     for number, (path, layer) in enumerate(parts):
         forward = _forward(layer, key.fold(number))
-        inputs, pullback = vjp(forward, _inside(tree, path), inputs, _inside(state, path))
+        inputs, pullback = vjp(forward, _inside(tree, path), inputs, _inside(model_state, path))
         pullbacks.append(pullback)
         outputs.append(inputs)
 
     def loss_of(outputs: Any, y: Any, weight: Any) -> Any:
-        return mean_loss(trainer.loss, outputs, y, sample_weight=weight)
+        return mean_loss(setup.loss, outputs, y, sample_weight=weight)
 
     loss, cotangent = value_and_grad(loss_of)(inputs, rows.y, rows.weight)
     found.add("loss", loss)
@@ -126,19 +127,19 @@ def measure(trainer: Trainer, rows: Rows, batch: Rows) -> Measures:
         found.add_squares((number, "gradient"), leaves(gradient))
         found.add_squares((number, "weight"), [params.flat[spans[number]]])
     found.add_squares("inputs", [cotangent])
-    after = _next_parameters(trainer, batch)
+    after = _next_parameters(setup, state, batch)
     if after is not None:
         change = after - params.flat
         for number, span in enumerate(spans):
             found.add_squares((number, "update"), [change[span]])
-    values = found.fetch(trainer.backend)
+    values = found.fetch(setup.backend)
     layers = tuple(
         _layer_measures(number, label(layer, path), spans[number], math.prod(outputs[number].shape), values)
         for number, (path, layer) in enumerate(parts)
     )
     return Measures(
-        trainer.epoch,
-        trainer.step,
+        state.epoch,
+        state.step,
         values["loss"],
         values["constant"],
         math.sqrt(values["inputs"]),
@@ -221,13 +222,15 @@ def _share(truths: Any, dtype: Any) -> Any:
     return xp.mean(xp.astype(truths, dtype))
 
 
-def _next_parameters(trainer: Trainer, batch: Rows) -> Any:
-    """Return the flat parameters after a step that the trainer would take now; it takes none."""
-    if not isinstance(trainer.optimizer, Optimizer):
+def _next_parameters(setup: Setup, state: TrainState, batch: Rows) -> Any:
+    """Return the flat parameters after a step that would be taken now; none is taken."""
+    if not isinstance(setup.optimizer, Optimizer):
         return None
-    other = copy.copy(trainer)
-    other.single_step(batch)
-    return other.variables.params.flat  # type: ignore[union-attr]
+    after = state.copy()
+    assert after.variables is not None
+    step = Step(setup, after.variables.params.layout)
+    step_once(step, after, batch, setup.step_key(state.step + 1))
+    return after.variables.params.flat
 
 
 def _layer_measures(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from xpnet import checks
 from xpnet.autodiff import value_and_grad
@@ -14,9 +14,7 @@ from xpnet.train.batches import Batches
 from xpnet.train.diagnostics.trying import begun_copy
 from xpnet.train.rows import Rows
 from xpnet.train.targets import mean_loss
-
-if TYPE_CHECKING:
-    from xpnet.train.trainer import Trainer
+from xpnet.train.trainer import Trainer
 
 __all__ = ["GradientNoise", "gradient_noise"]
 
@@ -71,16 +69,17 @@ def gradient_noise(trainer: Trainer, X: Any, y: Any, *, batch_size: int = 32) ->
         raise ConfigError(
             f"batch_size: expected at least two batches in {rows.X.shape[0]} rows, found {b}; lower it"
         )
-    params, state = other.variables  # type: ignore[misc]
+    setup = other.setup
+    params, state = other.variables
 
     def loss_of(params: Any, state: Any, batch: Rows, key: Any) -> Any:
-        outputs, _ = other.model.apply(Variables(params, state), batch.X, training=True, key=key)
-        return mean_loss(other.loss, outputs, batch.y, sample_weight=batch.weight)
+        outputs, _ = setup.model.apply(Variables(params, state), batch.X, training=True, key=key)
+        return mean_loss(setup.loss, outputs, batch.y, sample_weight=batch.weight)
 
-    gradient_of, key = value_and_grad(loss_of), other.key.fold("gradient noise")
-    batches = Batches(rows.X.shape[0], b, "reshuffle", key, other.backend).epoch(0)
-    xp = other.backend.xp
-    with other.backend.activate():
+    gradient_of, key = value_and_grad(loss_of), setup.key.fold("gradient noise")
+    batches = Batches(rows.X.shape[0], b, "reshuffle", key, setup.backend).epoch(0)
+    xp = setup.backend.xp
+    with setup.backend.activate():
         mean = xp.zeros_like(params.flat)
         squares = xp.sum(mean)  # Σ ‖Gₖ - Ḡ‖², summed up as Welford does: the mean may be much larger
         for number in range(1, count + 1):
@@ -88,7 +87,7 @@ def gradient_noise(trainer: Trainer, X: Any, y: Any, *, batch_size: int = 32) ->
             difference = gradient.flat - mean
             mean = mean + difference / number
             squares = squares + xp.vecdot(difference, gradient.flat - mean)
-        total, spread = other.backend.to_host(xp.stack([xp.vecdot(mean, mean), squares])).tolist()
+        total, spread = setup.backend.to_host(xp.stack([xp.vecdot(mean, mean), squares])).tolist()
     variance = spread / (count - 1)
     signal, noise = total - variance / count, b * variance
     return GradientNoise(signal, noise, noise / signal if signal > 0 else math.inf)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -13,9 +13,8 @@ from xpnet.errors import ConfigError
 from xpnet.optim import Optimizer
 from xpnet.train.batches import Batches
 from xpnet.train.diagnostics.trying import begun_copy
-
-if TYPE_CHECKING:
-    from xpnet.train.trainer import Trainer
+from xpnet.train.step import Step, step_once
+from xpnet.train.trainer import Trainer
 
 __all__ = ["RangeTest", "learning_rate_range"]
 
@@ -93,20 +92,23 @@ def learning_rate_range(
     other, rows = begun_copy(trainer, X, y, sample_weight, class_weight, optimizer=tried)
     n = rows.X.shape[0]
     size = None if batch_size is None else min(checks.count("batch_size", batch_size), n)
-    plan = Batches(n, size, "reshuffle", other.key.fold("range test"), other.backend)
+    setup, state = other.setup, other.state
+    batches = Batches(n, size, "reshuffle", setup.key.fold("range test"), setup.backend)
+    step = Step(setup, other.variables.params.layout)
     losses: list[float] = []
     smoothed: list[float] = []
     average = 0.0
-    with other.backend.activate():
-        for step in range(steps):
-            if step % len(plan) == 0:
-                epoch = plan.epoch(step // len(plan))
-            loss = float(other.single_step(rows.take(next(epoch)[0])))
+    with setup.backend.activate():
+        for number in range(steps):
+            if number % len(batches) == 0:
+                epoch = batches.epoch(number // len(batches))
+            batch = rows.take(next(epoch)[0])
+            loss = float(step_once(step, state, batch, setup.step_key(state.step + 1)))
             if not math.isfinite(loss):
                 break
             average = _SMOOTHING * average + (1 - _SMOOTHING) * loss
             losses.append(loss)
-            smoothed.append(average / (1 - _SMOOTHING ** (step + 1)))
+            smoothed.append(average / (1 - _SMOOTHING ** (number + 1)))
             if smoothed[-1] > _DIVERGED * min(smoothed) > 0:
                 break
     found = np.asarray(losses), np.asarray(smoothed)

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import copy
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from xpnet.optim import Optimizer
 from xpnet.train.rows import Rows, split
-
-if TYPE_CHECKING:
-    from xpnet.optim import Optimizer
-    from xpnet.train.trainer import Trainer
+from xpnet.train.trainer import Trainer
 
 __all__ = ["begun_copy"]
 
@@ -28,9 +25,10 @@ def begun_copy(
     One that has not been trained has the variables that it would begin with. Steps give new arrays, so
     nothing that is done to the copy changes the trainer.
     """
-    rows, _ = split(trainer, X, y, sample_weight, class_weight, None)
-    other = copy.copy(trainer)
+    other = trainer.copy()
     if optimizer is not None:
         other.optimizer = optimizer
-    other._start(tuple(rows.X.shape[1:]))
+    width = other.state.input_shape
+    rows, _ = split(other.setup, X, y, sample_weight, class_weight, None, width=width)
+    other.begin(tuple(rows.X.shape[1:]))
     return other, rows

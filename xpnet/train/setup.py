@@ -1,0 +1,103 @@
+"""The parts of a training that its state does not change: model, loss, optimizer, backend, settings."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from xpnet import losses, optim, rng
+from xpnet.backends import Backend
+from xpnet.errors import ConfigError
+from xpnet.nn import Layer
+from xpnet.optim import Method, Optimizer
+from xpnet.program.compiling import choose
+from xpnet.train.arguments import check_model
+from xpnet.train.regularization import check_smoothing
+from xpnet.train.settings import Settings
+
+__all__ = ["Setup"]
+
+_NOT_OF_SECOND_ORDER = ("clip_norm", "clip_value", "max_norm", "gradient_noise")
+
+
+@dataclasses.dataclass(frozen=True)
+class Setup:
+    """What is trained, by what, where and how; checked as a whole.
+
+    Attributes:
+        model: a layer or model.
+        loss: a function of :mod:`xpnet.losses` or the user's own; also its name or table.
+        optimizer: of first or second order; also its name.
+        backend: where to compute, with the precision of the settings.
+        metrics: functions ``(outputs, targets) -> 0-d array`` by name.
+        settings: everything else.
+
+    Raises:
+        ConfigError: parts that contradict each other.
+        BackendError: the backend lacks the dtype.
+    """
+
+    model: Layer
+    loss: Callable[..., Any]
+    optimizer: Optimizer | Method
+    backend: Backend
+    metrics: Mapping[str, Callable[..., Any]]
+    settings: Settings
+
+    def __post_init__(self) -> None:
+        settings = self.settings
+        check_model(self.model)
+        made = {
+            "loss": losses.get(self.loss),
+            "optimizer": optim.get(self.optimizer),
+            "backend": self.backend.with_precision(settings.precision),
+        }
+        for name, value in made.items():
+            object.__setattr__(self, name, value)
+        self.backend.dtype(settings.dtype)  # complains now if the device lacks it
+        choose(settings.compile, self.backend.xp)  # likewise
+        check_smoothing(self.loss, settings.label_smoothing)
+        self._check_second_order()
+
+    def _check_second_order(self) -> None:
+        """Refuse settings for which a line search would need another objective at each point."""
+        if isinstance(self.optimizer, Method):
+            for name in _NOT_OF_SECOND_ORDER:
+                if value := getattr(self.settings, name):
+                    raise ConfigError(
+                        f"optimizer {self.optimizer_name}: expected no {name}, found {value}: its line "
+                        "search looks at the objective itself; leave it out, or choose a first-order "
+                        "optimizer such as sgd"
+                    )
+
+    def check_batch_size(self, batch_size: int | None) -> None:
+        """Refuse mini-batches for a method of second order: its objective is that of all rows."""
+        if isinstance(self.optimizer, Method) and batch_size is not None:
+            raise ConfigError(
+                f"optimizer {self.optimizer_name}: expected full batches, found batch_size={batch_size}; "
+                "pass batch_size=None, or choose a first-order optimizer such as adam"
+            )
+
+    def changed(self, **settings: Any) -> Setup:
+        """Return a setup with other settings, checked as a whole."""
+        return dataclasses.replace(self, settings=dataclasses.replace(self.settings, **settings))
+
+    @property
+    def optimizer_name(self) -> str:
+        """The optimizer's registered name, or that of its class."""
+        return self.optimizer.name or type(self.optimizer).__name__
+
+    @property
+    def dtype(self) -> str:
+        """The dtype of the parameters, and of inputs and outputs."""
+        return self.settings.dtype
+
+    @property
+    def key(self) -> rng.Key:
+        """The root of all draws."""
+        return rng.key(self.settings.seed)
+
+    def step_key(self, step: int) -> rng.Key:
+        """Return the randomness of a step: it depends on the seed and the step's number alone."""
+        return self.key.fold("step", step)

@@ -1,0 +1,83 @@
+"""The state of a training: everything that an epoch changes, saved, copied and rolled back as one."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+from xpnet.containers import map_leaves
+from xpnet.nn import Variables
+from xpnet.train.history import Best, History
+
+__all__ = ["TrainState"]
+
+_ARRAYS = ("variables", "opt_state", "last", "mask")
+_OVERWRITTEN = ("variables", "opt_state", "step")  # by an epoch that nobody watches
+
+
+@dataclasses.dataclass
+class TrainState:
+    """State of a training after some steps.
+
+    Attributes:
+        variables: parameters and the model's state, with which is predicted; None before training.
+        opt_state: the optimizer's slots, and how many steps it has done; None before training.
+        epoch, step: how many are done.
+        history: a row for each epoch.
+        best: the variables of the lowest validation loss so far, their epoch and that loss; or None.
+        last: the variables after the last epoch, where ``variables`` are the best ones; else None.
+        mask: a vector of 0 and 1 like the parameters: those at 0 stay 0; or None.
+        patience_since: the epoch after which patience counts: that of the last pruning, or 0.
+        input_shape: of a row of inputs; None before training.
+    """
+
+    variables: Variables | None = None
+    opt_state: dict[str, Any] | None = None
+    epoch: int = 0
+    step: int = 0
+    history: History = dataclasses.field(default_factory=History)
+    best: Best | None = None
+    last: Variables | None = None
+    mask: Any = None
+    patience_since: int = 0
+    input_shape: tuple[int, ...] | None = None
+
+    def copy(self) -> TrainState:
+        """Return a state that goes its own way; arrays are shared, as steps give new ones."""
+        return dataclasses.replace(self, history=History(self.history.rows))
+
+    def map_arrays(self, function: Callable[[Any], Any]) -> TrainState:
+        """Return a state of other arrays: what ``function`` makes of each."""
+
+        def apply(x: Any) -> Any:
+            return function(x) if hasattr(x, "shape") else x
+
+        made = {name: map_leaves(apply, getattr(self, name)) for name in _ARRAYS}
+        if self.best is not None:
+            made["best"] = dataclasses.replace(self.best, variables=map_leaves(apply, self.best.variables))
+        return dataclasses.replace(self.copy(), **made)
+
+    def snapshot(self, *, overwritten: bool = True) -> dict[str, Any]:
+        """Return what `restore` goes back to.
+
+        Args:
+            overwritten: whether that includes what steps may overwrite: keeping it takes the memory of the
+                parameters and the optimizer's slots.
+        """
+        kept = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        kept["history"] = len(self.history)
+        return kept if overwritten else {n: x for n, x in kept.items() if n not in _OVERWRITTEN}
+
+    def restore(self, snapshot: dict[str, Any]) -> None:
+        """Go back to a snapshot; the history stays the same object, with its later rows gone."""
+        for name, value in snapshot.items():
+            if name == "history":
+                del self.history.rows[value:]
+            else:
+                setattr(self, name, value)
+
+    def begin_patience_anew(self) -> None:
+        """Let patience and the best weights count from here on: the network is another one."""
+        self.best = self.last = None
+        self.patience_since = self.epoch

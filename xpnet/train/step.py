@@ -1,0 +1,179 @@
+"""The training step: forward, backward, clip, update. Whether compiled or not, there is no other."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from xpnet import optim, rng
+from xpnet.autodiff import value_and_grad
+from xpnet.autodiff.scopes import scope, snake_case
+from xpnet.nn import Variables
+from xpnet.optim import Optimizer
+from xpnet.parameters import Layout, Parameters
+from xpnet.train import regularization
+from xpnet.train.objective import StepObjective
+from xpnet.train.rows import Rows
+from xpnet.train.settings import Settings
+from xpnet.train.setup import Setup
+from xpnet.train.state import TrainState
+
+__all__ = ["Scalars", "Step", "StepState", "clipped_gradient", "constrained", "step_once"]
+
+
+class StepState(NamedTuple):
+    """Arrays that a step changes.
+
+    Attributes:
+        params: parameters.
+        model_state: such as the running statistics of BatchNorm.
+        slots: the optimizer's arrays by name; all of its state if it has an ``update`` of its own.
+    """
+
+    params: Parameters
+    model_state: Any
+    slots: dict[str, Any]
+
+
+class Scalars(NamedTuple):
+    """Numbers of a step, computed on the host: Python floats, or 0-d arrays where steps are compiled.
+
+    Attributes:
+        optimizer: those of its rule, such as the learning rate.
+        noise: standard deviation of the noise in the gradient; None without.
+    """
+
+    optimizer: tuple[Any, ...]
+    noise: Any = None
+
+
+class Step:
+    """A training step as a pure function, ``step(state, batch, key, scalars) -> (state, loss)``.
+
+    Args:
+        setup: model, loss, optimizer of first order, and settings.
+        layout: of the parameters.
+
+    Attributes:
+        by_rule: whether the optimizer's update is its rule, as nearly always, and no method of its own.
+        made_of: what the step depends on beside shapes: steps made of the same are the same.
+    """
+
+    def __init__(self, setup: Setup, layout: Layout):
+        assert isinstance(setup.optimizer, Optimizer)
+        settings, optimizer = setup.settings, setup.optimizer
+        self.objective, self.optimizer, self.settings = StepObjective(setup, layout), optimizer, settings
+        kind: Any = type(optimizer)
+        self.by_rule = kind.update is Optimizer.update and kind.init is Optimizer.init
+        self._update_scope = f"{optimizer.name or snake_case(kind.__name__)}_update"
+        bounds = settings.clip_norm, settings.clip_value, settings.max_norm, self.noisy
+        place = setup.backend, setup.dtype
+        self.made_of = (optimizer, *self.objective.made_of, *bounds, *place)
+
+    @property
+    def noisy(self) -> bool:
+        """Whether noise is added to gradients."""
+        return self.settings.gradient_noise > 0.0
+
+    def __call__(
+        self, state: StepState, batch: Rows, key: rng.Key, scalars: Scalars, mask: Any = None
+    ) -> tuple[StepState, Any]:
+        """Return the state after a step, and the objective before it, a 0-d array.
+
+        Args:
+            state: before the step; nothing in it is changed.
+            batch: rows.
+            key: of the step.
+            scalars: of the step.
+            mask: of the flat vector of parameters, or None.
+        """
+        (loss, model_state), gradient = clipped_gradient(
+            self.objective, self.settings, state, batch, key, scalars.noise, mask
+        )
+        params, slots = self._update(gradient, state, scalars)
+        flat = constrained(params.flat, params.layout, self.settings.max_norm, mask)
+        return StepState(Parameters(flat, params.layout), model_state, slots), loss
+
+    def _update(
+        self, gradient: Parameters, state: StepState, scalars: Scalars
+    ) -> tuple[Parameters, dict[str, Any]]:
+        if not self.by_rule:
+            return self.optimizer.update(gradient, state.slots, state.params)
+        names, layout = self.optimizer.slots, state.params.layout
+        before = [state.slots[name].flat for name in names]
+        with scope(self._update_scope):
+            flat, after = self.optimizer.rule(gradient.flat, before, state.params.flat, *scalars.optimizer)
+        named = {name: Parameters(x, layout) for name, x in zip(names, after, strict=True)}
+        return Parameters(flat, layout), named
+
+    def scalars(self, step: int, done: int) -> Scalars:
+        """Return the numbers of a step.
+
+        Args:
+            step: its number, counted from 1.
+            done: how many steps the optimizer's state has seen.
+        """
+        noise = regularization.noise_deviation(self.settings.gradient_noise, step) if self.noisy else None
+        if not self.by_rule:
+            return Scalars((), noise)
+        rate = self.optimizer.learning_rate_at(done + 1)
+        return Scalars(tuple(self.optimizer.scalars(rate, done + 1)), noise)
+
+
+def clipped_gradient(
+    objective: StepObjective,
+    settings: Settings,
+    state: StepState,
+    batch: Rows,
+    key: rng.Key,
+    noise: Any = None,
+    mask: Any = None,
+) -> tuple[tuple[Any, Any], Parameters]:
+    """Return ``((objective, model state), gradient)``, the gradient clipped and noisy as was asked for.
+
+    Args:
+        objective: of the training.
+        settings: bounds of the gradient, and whether there is noise.
+        state, batch, key, mask: as for a `Step`; ``state.slots`` does not count.
+        noise: standard deviation of the noise, a number or 0-d array.
+    """
+    differentiated = value_and_grad(objective.value, has_aux=True)
+    done, gradient = differentiated(state.params, state.model_state, batch, key, mask)
+    with scope("gradient_clipping"):
+        if settings.clip_value is not None:
+            gradient = optim.clip_by_value(gradient, settings.clip_value)
+        if settings.clip_norm is not None:
+            gradient = optim.clip_by_norm(gradient, settings.clip_norm)
+    if settings.gradient_noise:
+        flat = gradient.flat
+        with scope("gradient_noise"):
+            gradient = Parameters(flat + regularization.noise(key, flat, noise), gradient.layout)
+    return done, gradient
+
+
+def constrained(flat: Any, layout: Layout, max_norm: float | None, mask: Any) -> Any:
+    """Return updated parameters within their bounds: of norms, and 0 where the mask is."""
+    with scope("parameter_bounds"):
+        if max_norm is not None:
+            flat = regularization.bounded(flat, layout, max_norm)
+        return flat if mask is None else flat * mask
+
+
+def step_once(step: Step, state: TrainState, batch: Rows, key: rng.Key) -> Any:
+    """Take a step, uncompiled, and return its loss, a 0-d array on the device.
+
+    Args:
+        step: what is done.
+        state: with variables; it has those after the step then.
+        batch: rows on the device.
+        key: of the step, whose number is ``state.step + 1``.
+    """
+    variables, opt_state = state.variables, state.opt_state
+    assert variables is not None
+    assert opt_state is not None
+    counted = opt_state.get("step", 0)
+    before = StepState(variables.params, variables.state, opt_state)
+    after, loss = step(before, batch, key, step.scalars(state.step + 1, counted), state.mask)
+    state.variables = Variables(after.params, after.model_state)
+    state.opt_state = {"step": counted + 1, **after.slots} if step.by_rule else after.slots
+    state.step += 1
+    return loss
