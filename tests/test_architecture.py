@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -99,6 +101,22 @@ def _own_imports(path: Path, *, inside_functions: bool = True) -> set[str]:
 def test_the_checks_below_see_the_files() -> None:
     assert {"errors", "backends.probe", "autodiff.rules.linalg", "nn.dense", "__init__"} <= set(MODULES)
     assert "autodiff.rules" in _own_imports(ROOT / "autodiff" / "tracer.py")
+
+
+def _import_error(module: str) -> str | None:
+    """Return why a module cannot be imported, unless a package that it needs is not installed."""
+    try:
+        importlib.import_module("xpnet" if module == "__init__" else f"xpnet.{module}")
+    except ImportError as error:
+        needed = (error.name or "").partition(".")[0]
+        absent = isinstance(error, ModuleNotFoundError) and needed != "xpnet" and find_spec(needed) is None
+        return None if absent else f"xpnet.{module}: {error}"
+    return None
+
+
+def test_every_module_can_be_imported() -> None:
+    """Pytest is told to skip the examples of those that cannot, for the sake of packages that are absent."""
+    assert not list(filter(None, map(_import_error, MODULES)))
 
 
 @pytest.mark.parametrize("module", MODULES)
