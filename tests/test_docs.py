@@ -12,6 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 GUIDE = (ROOT / "docs" / "guide.md").read_text()
+ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text()
 ADDING = (ROOT / "docs" / "adding.md").read_text()
 BACKPROPAGATION = (ROOT / "docs" / "backpropagation.md").read_text()
 TRAINING = (ROOT / "docs" / "training.md").read_text()
@@ -74,6 +75,27 @@ def test_every_link_leads_somewhere() -> None:
         for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
             if "://" not in target:
                 assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def _says(path: str, name: str) -> bool:
+    """True if a file defines a dotted name, or has a piece of code such as ``rule("relu"``."""
+    text = (ROOT / path).read_text()
+    if "(" in name:
+        return name in text
+    return all(
+        re.search(rf"^ *(class|def) {piece}\b|^{piece}(: .*)? = ", text, re.MULTILINE)
+        for piece in name.split(".")
+    )
+
+
+def test_the_table_of_places_is_true() -> None:
+    """Whatever it says is in a file is there, and each file."""
+    table = ARCHITECTURE.partition("\n## Where is it?")[2].partition("\n## ")[0]
+    files = re.findall(r"`((?:xpnet|tests)/[^`]*)`(?:: ((?:`[^`]+`(?:, )?)+))?", table)
+    assert len(files) > 20
+    assert not [path for path, _ in files if not (ROOT / path).exists()]
+    named = [(path, name) for path, names in files for name in re.findall(r"`([^`]+)`", names)]
+    assert not [(path, name) for path, name in named if not _says(path, name)]
 
 
 @pytest.mark.parametrize(

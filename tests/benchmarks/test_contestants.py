@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-pytest.importorskip("benchmarks", reason="the folder benchmarks/ is not there: run from the sources")
+pytest.importorskip("scripts.benchmarks", reason="the folder scripts/ is not there: run from the sources")
 
-from benchmarks import targets
-from benchmarks.contestants import CONTESTANTS, Training, contestants_on
-from benchmarks.works import OPTIMIZERS, WORKS, Work
+from scripts.benchmarks import targets
+from scripts.benchmarks.contestants import CONTESTANTS, Training, contestants_on
+from scripts.benchmarks.works import OPTIMIZERS, WORKS, Work
 from xpnet import optim
 
 # All rows in one step: whatever order a library draws, its gradient is the same.
@@ -125,5 +125,5 @@ def test_every_optimizer_of_xpnet_takes_part() -> None:
 
 @pytest.mark.parametrize("name", CONTESTANTS)
 def test_whoever_is_not_installed_says_so(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchmarks.contestants.find_spec", lambda package: None)
+    monkeypatch.setattr("scripts.benchmarks.contestants.find_spec", lambda package: None)
     assert CONTESTANTS[name].missing("adam") == f"{CONTESTANTS[name].package} is not installed"

@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("benchmarks", reason="the folder benchmarks/ is not there: run from the sources")
+pytest.importorskip("scripts.benchmarks", reason="the folder scripts/ is not there: run from the sources")
 
-from benchmarks import __main__ as program
-from benchmarks import fresh, measuring, memory, options, timing
-from benchmarks.contestants import Contestant, Training, contestants_on
-from benchmarks.results import Run
-from benchmarks.works import OPTIMIZERS, Work
+from scripts.benchmarks import fresh, measuring, memory, options, timing
+from scripts.benchmarks.contestants import Contestant, Training, contestants_on
+from scripts.benchmarks.results import Run
+from scripts.benchmarks.works import OPTIMIZERS, Work
 
+ROOT = Path(__file__).parents[2]
 TINY = Work("C", (6, 7, 5, 4), "relu", "softmax_cross_entropy", 24, 1)
 
 
@@ -122,8 +122,8 @@ def test_from_the_command_line(tmp_path: Path) -> None:
     command = "--work T --epochs --steps --rounds 1 --warm-up 0 --shortest 0 --threads 1 --optimizer rmsprop"
     only = ["matrix products", "xpnet numpy", "scikit-learn"]
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks", *command.split(), "--only", *only, "--json", str(path)],
-        cwd=Path(program.__file__).parents[1],
+        [sys.executable, "-m", "scripts.benchmarks", *command.split(), "--only", *only, "--json", str(path)],
+        cwd=ROOT,
         capture_output=True,
         text=True,
     )
@@ -143,8 +143,8 @@ def test_cuda_is_refused_where_there_is_none() -> None:
     if probe("cupy").usable:
         pytest.skip("there is a CUDA device")
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks", "--device", "cuda"],
-        cwd=Path(program.__file__).parents[1],
+        [sys.executable, "-m", "scripts.benchmarks", "--device", "cuda"],
+        cwd=ROOT,
         capture_output=True,
         text=True,
     )

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("benchmarks", reason="the folder benchmarks/ is not there: run from the sources")
+pytest.importorskip("scripts.benchmarks", reason="the folder scripts/ is not there: run from the sources")
 
-from benchmarks import __main__ as program
-from benchmarks import plot, report, targets
-from benchmarks.contestants import CONTESTANTS
-from benchmarks.results import Result, ResultError, Run
+from scripts.benchmarks import __main__ as program
+from scripts.benchmarks import plot, report, targets
+from scripts.benchmarks.contestants import CONTESTANTS
+from scripts.benchmarks.results import Result, ResultError, Run
 
 MACHINE = {
     "date": "2026-01-31", "processor": "4 cores of X", "threads": 1, "device": "cpu", "kernels": ["openblas"],

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from homework.report import as_markdown
+from scripts.experiments.report import as_markdown
 
 __all__ = ["DOCS", "assert_shown", "tables_of"]
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from homework.gaussians import two_gaussians
+from scripts.experiments.gaussians import two_gaussians
 from tests.support import draw
 from xpnet import Trainer, losses, nn, optim, record
 from xpnet.autodiff import grad, hessian

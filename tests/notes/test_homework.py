@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from homework import gaussians, report
-from homework.gaussians import L2, RATE, agreement, network, trainer_of, two_gaussians, weights_of
-from homework.pruning import prune_in_rounds
+from scripts.experiments import gaussians, report
+from scripts.experiments.gaussians import L2, RATE, agreement, network, trainer_of, two_gaussians, weights_of
+from scripts.experiments.pruning import prune_in_rounds
 from tests.notes.pages import DOCS, assert_shown
 from xpnet import optim
 from xpnet.autodiff import grad, value_and_grad

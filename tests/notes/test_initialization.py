@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from homework import initialization, report
-from homework.drawing import BLUE, Curve, Panel, draw
-from homework.gaussians import weights_of
+from scripts.experiments import initialization, report
+from scripts.experiments.drawing import BLUE, Curve, Panel, draw
+from scripts.experiments.gaussians import weights_of
 from tests.notes.pages import DOCS, assert_shown
 from xpnet.train import Callback
 

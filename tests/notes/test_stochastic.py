@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from homework import report, stochastic
-from homework.convergence import Descent, bound
+from scripts.experiments import report, stochastic
+from scripts.experiments.convergence import Descent, bound
 from tests.notes.pages import DOCS, assert_shown
 from tests.support import draw
 from xpnet import Trainer, losses, nn, optim, record

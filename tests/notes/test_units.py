@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from homework.initialization import best_line
+from scripts.experiments.initialization import best_line
 from tests.notes.networks import with_weights
 from tests.support import draw
 from xpnet import Trainer, losses, nn, optim

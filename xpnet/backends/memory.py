@@ -10,12 +10,10 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import Any, TypeVar, cast
 
+from xpnet.backends.device import Device
 from xpnet.errors import ConfigError, OutOfMemoryError, memory_in_words
-
-if TYPE_CHECKING:
-    from xpnet.backends._backend import Backend
 
 __all__ = [
     "device_memory",
@@ -60,7 +58,7 @@ def is_out_of_memory(error: BaseException | None) -> bool:
     return False
 
 
-def device_memory(home: Backend) -> tuple[int | None, int | None]:
+def device_memory(home: Device) -> tuple[int | None, int | None]:
     """Return how many bytes of a device's memory can be had, and how many it has; None if nobody knows.
 
     Where a limit is set, it is the memory that there is. What the library keeps for later arrays can be had.
@@ -82,7 +80,7 @@ def device_memory(home: Backend) -> tuple[int | None, int | None]:
     return None if total is None or used is None else total - used, total
 
 
-def _limit(home: Backend) -> int:
+def _limit(home: Device) -> int:
     """Return the limit of CuPy's pool in bytes; 0 for none."""
     with home.activate():
         return int(home.xp.get_default_memory_pool().get_limit())
@@ -102,7 +100,7 @@ def host_memory() -> tuple[int | None, int | None]:
         return None, None
 
 
-def peak(home: Backend) -> int | None:
+def peak(home: Device) -> int | None:
     """Return the most bytes that this process has taken of a device's memory; None where nobody counts."""
     if home.name == "cupy":
         with home.activate():
@@ -117,7 +115,7 @@ def peak(home: Backend) -> int | None:
     return None if found is None else int(found)
 
 
-def free(home: Backend) -> None:
+def free(home: Device) -> None:
     """Give memory that nobody uses back to the device."""
     gc.collect()  # what refers to itself is in use until then
     if home.name == "cupy":
@@ -128,7 +126,7 @@ def free(home: Backend) -> None:
         sys.modules["torch"].cuda.empty_cache()
 
 
-def limit(home: Backend, size: int | None) -> None:
+def limit(home: Device, size: int | None) -> None:
     """Let this process take at most ``size`` bytes of a device's memory; None for all of it.
 
     Raises:
@@ -157,7 +155,7 @@ def limit(home: Backend, size: int | None) -> None:
     )
 
 
-def explain(error: BaseException, home: Backend, what: str, remedies: Sequence[str]) -> OutOfMemoryError:
+def explain(error: BaseException, home: Device, what: str, remedies: Sequence[str]) -> OutOfMemoryError:
     """Return the error that says what memory is missing for what, and what helps."""
     if isinstance(error, OutOfMemoryError):  # known already, but not what it was for
         asked, unused, total = error.asked, error.free, error.total
@@ -178,7 +176,7 @@ def explain(error: BaseException, home: Backend, what: str, remedies: Sequence[s
     )
 
 
-def _remaining(home: Backend) -> tuple[int | None, int | None]:
+def _remaining(home: Device) -> tuple[int | None, int | None]:
     try:
         return device_memory(home)
     except Exception:  # a device in trouble may not answer
@@ -199,7 +197,7 @@ def tells(
     what: str,
     remedies: Callable[..., Sequence[str]],
     let_go: Callable[[Any], None] = lambda owner: None,
-    home_of: Callable[..., Backend] = lambda owner, *args, **options: getattr(owner, "backend", owner),
+    home_of: Callable[..., Device] = lambda owner, *args, **options: getattr(owner, "backend", owner),
 ) -> Callable[[Method], Method]:
     """Return a decorator of methods, which then raise an `OutOfMemoryError` where memory does not suffice.
 

@@ -9,12 +9,10 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from xpnet.backends.device import Device
 from xpnet.errors import ConfigError, suggest
-
-if TYPE_CHECKING:
-    from xpnet.backends._backend import Backend
 
 __all__ = ["PRECISIONS", "check", "current", "using"]
 
@@ -23,7 +21,7 @@ PRECISIONS = ("float32", "tf32")
 _CURRENT: ContextVar[str] = ContextVar("precision", default="float32")
 
 
-def check(name: Any, home: Backend) -> None:
+def check(name: Any, home: Device) -> None:
     """Refuse what is no precision, or one that the device does not have.
 
     Raises:
@@ -46,7 +44,7 @@ def check(name: Any, home: Backend) -> None:
     )
 
 
-def _generation(home: Backend) -> int:
+def _generation(home: Device) -> int:
     """Return the first number of a CUDA device's compute capability."""
     if home.name == "torch":
         import torch

@@ -11,6 +11,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from xpnet.autodiff.graphs import pictures
+from xpnet.autodiff.graphs.text import literal
+
 __all__ = ["Operation", "Program", "Ref", "Value", "refs"]
 
 
@@ -136,15 +139,11 @@ class Program:
 
     def to_dot(self) -> str:
         """Return a picture in Graphviz's language, with frames around what is computed in one loop."""
-        from xpnet.program import drawing
-
-        return drawing.to_dot(self)
+        return pictures.to_dot(*_picture(self))
 
     def to_mermaid(self) -> str:
         """Return a picture as a Mermaid flowchart, with frames around what is computed in one loop."""
-        from xpnet.program import drawing
-
-        return drawing.to_mermaid(self)
+        return pictures.to_mermaid(*_picture(self))
 
     @property
     def bytes(self) -> int:
@@ -174,6 +173,45 @@ def _text(x: Any) -> str:
         inside = ", ".join(map(_text, x))
         return f"[{inside}]" if isinstance(x, list) else f"({inside}{',' if len(x) == 1 else ''})"
     return repr(x)
+
+
+def _picture(program: Program) -> tuple[list[pictures.Box], list[tuple[str, str]]]:
+    """Return a box for each operation, in a frame with those of the same loop, and the arrows."""
+    returned = set(refs(program.outputs))
+    boxes = [
+        pictures.Box(f"n{n}", (f"input {i}", str(program.values[n])), "input")
+        for i, n in enumerate(program.inputs)
+    ]
+    arrows: list[tuple[str, str]] = []
+    drawn = {n: f"n{n}" for n in program.inputs}  # the box of each value
+    for operation, cluster in _operations(program):
+        name = f"n{operation.results[0]}" if operation.results else f"n_{len(boxes)}"
+        drawn.update(dict.fromkeys(operation.results, name))
+        shapes = ", ".join(str(program.values[n]) for n in operation.results)
+        kind = "result" if returned.intersection(operation.results) else "operation"
+        boxes.append(pictures.Box(name, (_title(operation), shapes), kind, cluster))
+        for x in operation.operands:
+            if hasattr(x, "shape") and not isinstance(x, type):
+                constant = f"c{len(boxes)}"
+                boxes.insert(0, pictures.Box(constant, ("constant", str(Value.of(x))), "constant"))
+                arrows.append((constant, name))
+        arrows += [(drawn[n], name) for n in operation.reads()]
+    return boxes, arrows
+
+
+def _operations(program: Program) -> Iterator[tuple[Operation, str]]:
+    """Yield the operations, those of groups one by one, each with the name of its group."""
+    for i, operation in enumerate(program.operations):
+        members = getattr(operation, "members", ())
+        for member in members or (operation,):
+            yield member, f"group{i}" if len(members) > 1 else ""
+
+
+def _title(operation: Operation) -> str:
+    """Return the name of an operation with the numbers, shapes and settings that it was given."""
+    given = [literal(x) for x in operation.operands]
+    given += [f"{name}={literal(x)}" for name, x in operation.options.items() if literal(x)]
+    return f"{operation.name} {', '.join(x for x in given if x)}".strip()
 
 
 _MOVES = frozenset(

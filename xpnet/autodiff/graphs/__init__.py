@@ -1,7 +1,7 @@
 """The computation graph of a function, to see: values, cotangents, counts, text for pictures."""
 
 from xpnet.autodiff.graphs.counting import Counter
+from xpnet.autodiff.graphs.node import Node
 from xpnet.autodiff.graphs.propagation import Counts, Graph, graph
-from xpnet.autodiff.graphs.recording import Node
 
 __all__ = ["Counter", "Counts", "Graph", "Node", "graph"]

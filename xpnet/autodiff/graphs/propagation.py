@@ -15,13 +15,14 @@ from typing import Any
 from xpnet.autodiff.arguments import array_beside, name_of, space_of
 from xpnet.autodiff.graphs import text
 from xpnet.autodiff.graphs.counting import Counter
-from xpnet.autodiff.graphs.recording import GraphTrace, Node, labels, make_nodes, shape_of
+from xpnet.autodiff.graphs.node import Node, shape_of
+from xpnet.autodiff.graphs.recording import GraphTrace, labels, make_nodes
 from xpnet.autodiff.tracer import Tracer, is_floating, lowered
 from xpnet.backends import array_namespace
 from xpnet.containers import leaves, map_leaves, rebuild
 from xpnet.errors import RecordError
 
-__all__ = ["Counts", "Graph", "Node", "graph"]
+__all__ = ["Counts", "Graph", "graph"]
 
 
 @dataclass(frozen=True)

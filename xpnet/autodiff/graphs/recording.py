@@ -1,4 +1,4 @@
-"""What a computation graph is made of: nodes, from a tape that also keeps functions and constants."""
+"""The recording of a computation graph: nodes, from a tape that also keeps functions and constants."""
 
 from __future__ import annotations
 
@@ -11,53 +11,13 @@ from typing import Any
 import array_api_compat
 
 from xpnet.autodiff.graphs import text
+from xpnet.autodiff.graphs.node import Node
 from xpnet.autodiff.reverse import ReverseTrace
 from xpnet.autodiff.rules import Rule
 from xpnet.autodiff.tracer import Tracer, is_floating
 from xpnet.errors import RecordError
 
-__all__ = ["Call", "GraphTrace", "Node", "labels", "make_nodes", "shape_of"]
-
-
-@dataclass(slots=True)
-class Node:
-    """One node of a graph: an input, a constant, or what an operation made of its parents.
-
-    Attributes:
-        number: place in topological order, counted from 0: parents come before their children.
-        kind: "input", "constant" or "operation".
-        name: of the operation, or the input's name in the function; a constant is called "constant".
-        settings: what else the operation was told, such as ``axis=0``, as text.
-        parents: numbers of the nodes it was computed from, one for each argument: (0, 0) for ``x * x``.
-        children: numbers of the nodes that were computed from it, each once.
-        depends: whether derivatives pass through it: it is a floating input or depends on one smoothly.
-        value: its array or number; a tuple for an operation with several results.
-        cotangent: derivative of the result with respect to it; None before ``backward``, and where the result
-            does not depend on the node.
-    """
-
-    number: int
-    kind: str
-    name: str
-    settings: str
-    parents: tuple[int, ...]
-    children: tuple[int, ...]
-    depends: bool
-    value: Any
-    cotangent: Any = None
-
-    @property
-    def shape(self) -> Any:
-        """Shape of the value; a tuple of shapes for several results."""
-        return (
-            tuple(shape_of(x) for x in self.value) if isinstance(self.value, tuple) else shape_of(self.value)
-        )
-
-    @property
-    def dtype(self) -> Any:
-        """Data type of the value; the type of a Python number."""
-        value = self.value[0] if isinstance(self.value, tuple) else self.value
-        return getattr(value, "dtype", type(value))
+__all__ = ["Call", "GraphTrace", "labels", "make_nodes"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,11 +143,6 @@ def make_nodes(trace: GraphTrace, names: dict[int | None, str]) -> list[Node]:
     for node, numbers in zip(nodes, children, strict=True):
         node.children = tuple(numbers)
     return nodes
-
-
-def shape_of(x: Any) -> tuple[int, ...]:
-    """Return the shape of an array, () of a Python number."""
-    return tuple(getattr(x, "shape", ()))
 
 
 def labels(f: Callable[..., Any], args: list[Any]) -> list[str]:

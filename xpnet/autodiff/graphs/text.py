@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from xpnet.autodiff.graphs import pictures
+from xpnet.autodiff.graphs.node import Node
 from xpnet.backends import backend_of
-
-if TYPE_CHECKING:
-    from xpnet.autodiff.graphs.recording import Node
 
 __all__ = ["describe", "kind_of", "lines", "literal", "settings", "to_dot", "to_mermaid", "to_table"]
 

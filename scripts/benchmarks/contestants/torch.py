@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.contestants import Training
-from benchmarks.works import Optimizer, Work
+from scripts.benchmarks.contestants import Training
+from scripts.benchmarks.works import Optimizer, Work
 
 __all__ = ["compiled", "eager", "graphed", "loaded", "loaded_compiled"]
 

@@ -8,8 +8,8 @@ from typing import Any
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
-from benchmarks.contestants import Training
-from benchmarks.works import Optimizer, Work
+from scripts.benchmarks.contestants import Training
+from scripts.benchmarks.works import Optimizer, Work
 
 __all__ = ["fit", "partial_fit"]
 

@@ -6,8 +6,8 @@ import gc
 import time
 from pathlib import Path
 
-from benchmarks.contestants import Contestant, Training
-from benchmarks.works import OPTIMIZERS, Work
+from scripts.benchmarks.contestants import Contestant, Training
+from scripts.benchmarks.works import OPTIMIZERS, Work
 
 __all__ = ["expected_bytes", "measure_memory", "unmeasurable"]
 

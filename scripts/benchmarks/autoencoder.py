@@ -1,7 +1,7 @@
 """A deep sigmoid autoencoder of the digits, trained by methods of both orders for the same time each.
 
-``python -m benchmarks.autoencoder --seconds 60 --json curves.json --plot curves.svg`` (or ``--from``). The
-methods go in turn, each for its share of a turn, so that a slow moment of the machine meets them all.
+``python -m scripts.benchmarks.autoencoder --seconds 60 --json curves.json --plot curves.svg``, or ``--from``.
+The methods go in turn, each for its share of a turn, so that a slow moment of the machine meets them all.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ def _thinned(curve: np.ndarray, points: int = 150) -> np.ndarray:
 
 def main() -> None:
     """Measure or read the curves, and show them as asked for."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.autoencoder", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m scripts.benchmarks.autoencoder", description=__doc__)
     parser.add_argument("--seconds", type=float, default=60.0, help="for each optimizer")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, help="file for the curves")

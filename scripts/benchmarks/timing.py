@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from benchmarks.contestants import Training
+from scripts.benchmarks.contestants import Training
 
 __all__ = ["in_turn", "settle"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 
-from benchmarks.results import Run
+from scripts.benchmarks.results import Run
 
 __all__ = ["FLOORS", "Verdict", "verdicts"]
 

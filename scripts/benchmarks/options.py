@@ -6,8 +6,8 @@ import argparse
 import os
 from collections.abc import Sequence
 
-from benchmarks.contestants import CONTESTANTS, contestants_on
-from benchmarks.works import OPTIMIZERS, WORKS
+from scripts.benchmarks.contestants import CONTESTANTS, contestants_on
+from scripts.benchmarks.works import OPTIMIZERS, WORKS
 
 __all__ = ["available_cores", "parse", "use_threads"]
 

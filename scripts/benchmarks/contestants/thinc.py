@@ -19,8 +19,8 @@ from thinc.api import (
     use_ops,
 )  # fmt: skip
 
-from benchmarks.contestants import Training
-from benchmarks.works import Optimizer, Work
+from scripts.benchmarks.contestants import Training
+from scripts.benchmarks.works import Optimizer, Work
 
 __all__ = ["train"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 import xpnet
-from benchmarks.contestants import Training
-from benchmarks.works import Optimizer, Work
+from scripts.benchmarks.contestants import Training
+from scripts.benchmarks.works import Optimizer, Work
 from xpnet import nn, optim
 from xpnet.parameters import Parameters
 

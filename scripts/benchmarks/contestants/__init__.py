@@ -13,7 +13,7 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any
 
-from benchmarks.works import OPTIMIZERS, Optimizer, Work
+from scripts.benchmarks.works import OPTIMIZERS, Optimizer, Work
 
 __all__ = ["CONTESTANTS", "Contestant", "Training", "contestants_on"]
 
@@ -69,7 +69,7 @@ class Contestant:
         """Return a training from the beginning, with or without the handling of data."""
         path = self.handling if handling and self.handling else self.path
         file, _, function = path.rpartition(".")
-        module = importlib.import_module(f"benchmarks.contestants.{file}")
+        module = importlib.import_module(f"scripts.benchmarks.contestants.{file}")
         return getattr(module, function)(work, optimizer, device, **self.options)
 
 

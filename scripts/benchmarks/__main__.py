@@ -7,13 +7,13 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from benchmarks.measuring import measure
-from benchmarks.options import parse, use_threads
-from benchmarks.plot import draw
-from benchmarks.report import describe_machine, tables, verdict_table
-from benchmarks.results import ResultError, Run, machine
-from benchmarks.targets import verdicts
-from benchmarks.works import WORKS
+from scripts.benchmarks.measuring import measure
+from scripts.benchmarks.options import parse, use_threads
+from scripts.benchmarks.plot import draw
+from scripts.benchmarks.report import describe_machine, tables, verdict_table
+from scripts.benchmarks.results import ResultError, Run, machine
+from scripts.benchmarks.targets import verdicts
+from scripts.benchmarks.works import WORKS
 from xpnet import blas
 
 __all__ = ["main"]
@@ -70,7 +70,7 @@ def _show(run: Run, options: argparse.Namespace) -> int:
     for table in made:
         print("\n" + (table.markdown() if options.markdown else table.plain()))
     if run.gradients:
-        from benchmarks.gradients import show_gradients
+        from scripts.benchmarks.gradients import show_gradients
 
         show_gradients([WORKS[name] for name in run.gradients if name in WORKS], run.gradients)
     if options.plot:

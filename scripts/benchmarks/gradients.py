@@ -14,7 +14,7 @@ from typing import Any
 import array_api_compat.numpy as xp
 import numpy as np
 
-from benchmarks.works import Work
+from scripts.benchmarks.works import Work
 from xpnet import autodiff
 from xpnet.autodiff import functions
 from xpnet.autodiff.reverse import ReverseTrace

@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 
-from homework.gaussians import L2, agreement, trainer_of, two_gaussians, weights_of
+from scripts.experiments.gaussians import L2, agreement, trainer_of, two_gaussians, weights_of
 from xpnet import Trainer
 
 __all__ = ["Round", "prune_in_rounds"]

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.contestants import Training
-from benchmarks.works import Optimizer, Work
+from scripts.benchmarks.contestants import Training
+from scripts.benchmarks.works import Optimizer, Work
 
 __all__ = ["on_cpu", "on_cuda"]
 

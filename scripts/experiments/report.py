@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from homework.convergence import Descent, bound
-from homework.drawing import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, Curve, Panel
-from homework.pruning import Round
+from scripts.experiments.convergence import Descent, bound
+from scripts.experiments.drawing import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, Curve, Panel
+from scripts.experiments.pruning import Round
 from xpnet import Trainer
 
 __all__ = [

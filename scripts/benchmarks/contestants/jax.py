@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.contestants import Training
-from benchmarks.contestants.rules import RULES
-from benchmarks.works import Optimizer, Work
+from scripts.benchmarks.contestants import Training
+from scripts.benchmarks.contestants.rules import RULES
+from scripts.benchmarks.works import Optimizer, Work
 
 __all__ = ["from_host", "per_step", "scanned"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from benchmarks.results import Result, ResultError, Run
-from benchmarks.targets import FLOORS
-from benchmarks.works import WORKS
+from scripts.benchmarks.results import Result, ResultError, Run
+from scripts.benchmarks.targets import FLOORS
+from scripts.benchmarks.works import WORKS
 
 __all__ = ["STYLES", "draw"]
 

@@ -11,13 +11,13 @@ import time
 import warnings
 from collections.abc import Iterator
 
-from benchmarks.contestants import CONTESTANTS, Training
-from benchmarks.fresh import FreshError, first_call, peak_memory
-from benchmarks.memory import expected_bytes, unmeasurable
-from benchmarks.results import Result, Run
-from benchmarks.targets import FLOORS
-from benchmarks.timing import in_turn
-from benchmarks.works import OPTIMIZERS, WORKS, Work
+from scripts.benchmarks.contestants import CONTESTANTS, Training
+from scripts.benchmarks.fresh import FreshError, first_call, peak_memory
+from scripts.benchmarks.memory import expected_bytes, unmeasurable
+from scripts.benchmarks.results import Result, Run
+from scripts.benchmarks.targets import FLOORS
+from scripts.benchmarks.timing import in_turn
+from scripts.benchmarks.works import OPTIMIZERS, WORKS, Work
 
 __all__ = ["measure"]
 
@@ -36,7 +36,7 @@ def measure(run: Run, options: argparse.Namespace) -> Iterator[str]:
                     _ask_fresh_processes(run, what, WORKS[name], optimizer, options)
     if options.gradients:
         yield "gradients"
-        from benchmarks.gradients import time_gradients
+        from scripts.benchmarks.gradients import time_gradients
 
         works = [WORKS[name] for name in options.work if WORKS[name].classifies]
         run.gradients = time_gradients(works, options.rounds)

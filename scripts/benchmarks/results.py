@@ -75,7 +75,7 @@ class Run:
         machine: where, when, and with which versions.
         results: in the order of measuring.
         absent: why a contestant took no part, by its name or by ``"name: work"``.
-        gradients: what :func:`benchmarks.gradients.time_gradients` returned.
+        gradients: what :func:`scripts.benchmarks.gradients.time_gradients` returned.
         imports: milliseconds by what is imported.
     """
 

@@ -9,9 +9,9 @@ import autograd.numpy as anp
 import numpy as np
 from autograd.scipy.special import logsumexp
 
-from benchmarks.contestants import Training
-from benchmarks.contestants.rules import RULES
-from benchmarks.works import Optimizer, Work
+from scripts.benchmarks.contestants import Training
+from scripts.benchmarks.contestants.rules import RULES
+from scripts.benchmarks.works import Optimizer, Work
 
 __all__ = ["train"]
 

@@ -1,7 +1,7 @@
 """What has to be measured in a fresh process for each contestant: peak memory, and the first call.
 
-``python -m benchmarks.fresh memory|first CONTESTANT WORK OPTIMIZER DEVICE`` is such a process; it ends with a
-line of JSON, and the functions of this file start it and read that line.
+``python -m scripts.benchmarks.fresh memory|first CONTESTANT WORK OPTIMIZER DEVICE`` is such a process; it
+ends with a line of JSON, and the functions of this file start it and read that line.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import subprocess
 import sys
 import time
 
-from benchmarks.contestants import CONTESTANTS
-from benchmarks.memory import measure_memory
-from benchmarks.works import OPTIMIZERS, Work
+from scripts.benchmarks.contestants import CONTESTANTS
+from scripts.benchmarks.memory import measure_memory
+from scripts.benchmarks.works import OPTIMIZERS, Work
 
 __all__ = ["FreshError", "first_call", "peak_memory"]
 
@@ -25,7 +25,7 @@ class FreshError(Exception):
 
 
 def peak_memory(name: str, work: Work, optimizer: str) -> dict[str, float]:
-    """Return what :func:`~benchmarks.memory.measure_memory` finds, in bytes.
+    """Return what :func:`~scripts.benchmarks.memory.measure_memory` finds, in bytes.
 
     The allocator gives large arrays back to the system when they are freed: what is resident is in use.
     """
@@ -49,7 +49,7 @@ def _ask(
 ) -> dict[str, float]:
     arguments = [what, name, json.dumps(dataclasses.asdict(work)), optimizer, device]
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-m", "benchmarks.fresh", *arguments],
+        [sys.executable, "-W", "ignore", "-m", "scripts.benchmarks.fresh", *arguments],
         env=os.environ | environment,
         capture_output=True,
         text=True,

@@ -6,14 +6,14 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from homework import gaussians, initialization, report, stochastic
-from homework.convergence import Descent
-from homework.drawing import draw
-from homework.pruning import prune_in_rounds
+from scripts.experiments import gaussians, initialization, report, stochastic
+from scripts.experiments.convergence import Descent
+from scripts.experiments.drawing import draw
+from scripts.experiments.pruning import prune_in_rounds
 
 __all__ = ["main"]
 
-_IMAGES = Path(__file__).parents[1] / "docs" / "images"
+_IMAGES = Path(__file__).parents[2] / "docs" / "images"
 _DESCENTS = (Descent((1.0,), noise=1.0, start=1.0), Descent((0.5, 1.0, 2.0), noise=0.5, start=1.0))
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
-from benchmarks.results import MEASURES, Result, Run
-from benchmarks.targets import FLOORS, Verdict
-from benchmarks.works import WORKS
+from scripts.benchmarks.results import MEASURES, Result, Run
+from scripts.benchmarks.targets import FLOORS, Verdict
+from scripts.benchmarks.works import WORKS
 
 __all__ = ["Table", "describe_machine", "tables", "verdict_table"]
 

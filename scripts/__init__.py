@@ -1,0 +1,1 @@
+"""Programs for those who work on xpnet, and the packages behind them: `benchmarks`, `experiments`."""
