@@ -67,7 +67,7 @@ def trainer_of(loss: str, l2: float = 0.0, **options: Any) -> Trainer:
     """Return a trainer of the network: full-batch gradient descent at a constant rate, in float64."""
     return Trainer(
         network(), loss, optim.SGD(RATE), backend="numpy", dtype="float64", seed=1, l2=l2,
-        compile="numpy", progress=False, **options,
+        compile="numpy", progress=False, restore_best=False, **options,
     )  # fmt: skip
 
 
@@ -86,7 +86,7 @@ def train(loss: str, l2: float = 0.0, iterations: int = ITERATIONS) -> Trainer:
     """
     data = two_gaussians()
     trainer = trainer_of(loss, l2, metrics=[agreement], callbacks=[_SizeOfWeights()])
-    trainer.fit(data.X, data.t, epochs=iterations, validation=(data.X_test, data.t_test))
+    trainer.fit(data.X, data.t, epochs=iterations, batch_size=None, validation=(data.X_test, data.t_test))
     return trainer
 
 

@@ -34,7 +34,7 @@ def train(name: str, *, hidden: int = HIDDEN, iterations: int = ITERATIONS, **op
         model, "binary_cross_entropy", optim.SGD(1.0), backend="numpy", dtype="float64",
         metrics=["accuracy"], compile="numpy", progress=False, **options,
     )  # fmt: skip
-    trainer.fit(*exclusive_or(), epochs=iterations)
+    trainer.fit(*exclusive_or(), epochs=iterations, batch_size=None)
     return trainer
 
 

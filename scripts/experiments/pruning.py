@@ -37,7 +37,7 @@ def prune_in_rounds(loss: str, share: float = 0.15, iterations: int = 400) -> tu
         return float(agreement(trainer.outputs(X), t))
 
     def retrained(pruned: float | None = None) -> Round:
-        trainer.fit(data.X, data.t, epochs=trainer.epoch + iterations)
+        trainer.fit(data.X, data.t, epochs=trainer.epoch + iterations, batch_size=None)
         after, test = accuracy(data.X, data.t), accuracy(data.X_test, data.t_test)
         return Round(np.count_nonzero(weights_of(trainer)), after if pruned is None else pruned, after, test)
 

@@ -219,11 +219,11 @@ def logistic(logits, targets):
 
 
 def plain(predictions, targets):
-    return array_namespace(predictions).mean((predictions[:, 0] - targets) ** 2)
+    return array_namespace(predictions).mean((predictions - targets) ** 2)
 
 
 def rows(predictions, targets):
-    return (predictions[:, 0] - targets) ** 2
+    return (predictions - targets) ** 2
 
 
 def faulty(predictions, targets):
@@ -348,7 +348,7 @@ BAD = {
     "no function": ("mine.py:square", "has no function 'square'; did you mean 'squares'?"),
     "no function at all": ("mine.py:NUMBER", "expected a function, found 3"),
     "a class": ("mine.py:Squares", "expected a function, found <class"),
-    "rows": ("mine.py:rows", r"loss rows: expected a 0-d array .*found shape (3,); wrap the function by"),
+    "rows": ("mine.py:rows", r"loss rows: expected a 0-d array .*found shape (3, 1); wrap the function by"),
     "faulty": ("mine.py:faulty", "NameError: name 'no_such_name' is not defined"),
     "unknown kind": ("mine.py:mutable", "expected targets of a known kind, found 'number'"),
     "syntax": ("broken.py:f", "its code cannot be run (SyntaxError"),

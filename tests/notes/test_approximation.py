@@ -118,6 +118,6 @@ def test_descents_from_different_starts_end_in_different_minima():
             nn.MLP([3], 1, activation="tanh"), "binary_cross_entropy", optim.SGD(1.0), backend="numpy",
             dtype="float64", seed=seed, compile="numpy", progress=False,
         )  # fmt: skip
-        ends.append(trainer.fit(X, y, epochs=600)["loss"][-1])
+        ends.append(trainer.fit(X, y, epochs=600, batch_size=None)["loss"][-1])
     assert min(ends) < 0.15
     assert max(ends) > 2 * min(ends)

@@ -237,7 +237,7 @@ def test_long_training_overfits_and_early_stopping_ends_before():
             nn.MLP([20], 1, activation="tanh"), "binary_cross_entropy", optim.Adam(0.05), backend="numpy",
             dtype="float64", compile="numpy", progress=False, **options,
         )  # fmt: skip
-        trainer.fit(data.X, y, epochs=300, validation=(data.X_test, y_test))
+        trainer.fit(data.X, y, epochs=300, batch_size=None, validation=(data.X_test, y_test))
         return trainer
 
     whole, stopped = trained(), trained(patience=10)

@@ -102,7 +102,7 @@ def test_a_loop_over_the_matrix_form_has_the_curve_of_the_trainer(loss, l2):
         matrices = [
             (W - RATE * dW, b - RATE * db) for (W, b), (dW, db) in zip(matrices, gradients, strict=True)
         ]
-    history = trainer.fit(data.X, data.t, epochs=iterations)
+    history = trainer.fit(data.X, data.t, epochs=iterations, batch_size=None)
     np.testing.assert_allclose(history["loss"], curve, rtol=1e-8)
     for (W, b), (theirs, other) in zip(_matrices(trainer.variables.params), matrices, strict=True):
         np.testing.assert_allclose(W, theirs, rtol=1e-6, atol=1e-8)

@@ -52,7 +52,7 @@ def test_the_likelihood_of_the_classes_is_what_is_maximized():
         nn.Dense(2), "softmax_cross_entropy", optim.SGD(1.0), backend="numpy", dtype="float64",
         compile="numpy", progress=False,
     )  # fmt: skip
-    history = trainer.fit(X, y, epochs=2000)
+    history = trainer.fit(X, y, epochs=2000, batch_size=None)
 
     def likelihood() -> float:
         return float(np.sum(np.log(trainer.predict_proba(X)[np.arange(40), y])))

@@ -117,7 +117,7 @@ def _accuracy_of_linear_model(features: np.ndarray, y: np.ndarray) -> float:
         nn.Dense(1), "binary_cross_entropy", optim.SGD(1.0), backend="numpy", dtype="float64",
         metrics=["accuracy"], progress=False,
     )  # fmt: skip
-    return trainer.fit(features, y, epochs=200)["accuracy"][-1]
+    return trainer.fit(features, y, epochs=200, batch_size=None)["accuracy"][-1]
 
 
 def test_a_linear_model_of_features_solves_what_no_linear_model_of_inputs_does():

@@ -227,7 +227,7 @@ def bad_fits() -> list[Bad]:
         row("patience alone", ConfigError, "patience: expected a validation set .* pass validation=0.1", settings={"patience": 2}),
         row("restore alone", ConfigError, "restore_best: expected a validation set", settings={"restore_best": True}),
         row("min_delta alone", ConfigError, "min_delta: expected a validation set", settings={"min_delta": 0.1}),
-        row("r2 of classes", ConfigError, "metric r2: .*choose another metric", settings={"metrics": ["r2"]}),
+        row("r2 of classes", ConfigError, "metrics: expected .* of classes, .* found 'r2'; choose", settings={"metrics": ["r2"]}),
     ]  # fmt: skip
 
 

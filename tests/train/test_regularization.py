@@ -63,7 +63,7 @@ def test_l1_finds_what_the_lasso_finds():
         optimizer=optim.SGD(optim.Exponential(0.2, factor=0.01, every=300)),
         l1=1.0,
     )
-    trainer.fit(X, y, epochs=800)
+    trainer.fit(X, y, epochs=800, batch_size=None)
     lasso = linear_model.Lasso(alpha=0.5).fit(X, y)  # it halves the squares
     assert (lasso.coef_ == 0).any()
     np.testing.assert_allclose(flat(trainer), [*lasso.coef_, lasso.intercept_], atol=2e-3)

@@ -82,8 +82,7 @@ def test_restored_weights_come_with_their_state():
 
 @pytest.mark.parametrize(
     ("options", "restored"),
-    [({}, False), ({"restore_best": True}, True), ({"patience": 40}, True),
-     ({"patience": 40, "restore_best": False}, False)],
+    [({}, True), ({"restore_best": False}, False), ({"patience": 40, "restore_best": False}, False)],
 )  # fmt: skip
 def test_who_restores(options, restored):
     trainer = make(**options)

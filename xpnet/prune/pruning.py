@@ -101,7 +101,7 @@ def prune(
     validation: float | Sequence[Any] | None = None,
     tolerance: float | None = None,
     monitor: str | None = None,
-    batch_size: int | None = None,
+    batch_size: int | str | None = "auto",
     sample_weight: Any = None,
     class_weight: Mapping[int, float] | str | None = None,
     test: tuple[Any, Any] | None = None,

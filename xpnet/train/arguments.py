@@ -68,8 +68,8 @@ def check_mask(home: Backend, dtype: str, size: int, mask: Any) -> Any:
     return home.asarray(values, dtype=dtype)
 
 
-def named_metrics(metrics: Any, kind: str) -> dict[str, Callable[..., Any]]:
-    """Return metrics by name; ``kind`` is the kind of targets of the loss."""
+def named_metrics(metrics: Any, kind: str | None) -> dict[str, Callable[..., Any]]:
+    """Return metrics by name; ``kind`` is the kind of targets of the loss, None where it does not say."""
     named: dict[str, Callable[..., Any]] = {}
     for metric in _listed("metrics", metrics):
         name, function = get_metric(metric, kind)

@@ -1,19 +1,23 @@
-"""What happened in each epoch."""
+"""The history of a training: a row of numbers for each epoch."""
 
 from __future__ import annotations
 
 import csv
 import dataclasses
+import html
 import io
+import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from xpnet.errors import suggest
+from xpnet.errors import ConfigError, suggest
 from xpnet.files import write_atomically
 from xpnet.nn import Variables
 
 __all__ = ["Best", "History"]
+
+_SHOWN = 20  # rows of a table in a notebook
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +45,56 @@ class History:
 
     def __init__(self, rows: list[dict[str, Any]] | None = None):
         self.rows = list(rows or [])
+
+    def __repr__(self) -> str:
+        if not self.rows:
+            return "History(no epochs)"
+        last, found = self.rows[-1], [f"{len(self.rows)} epoch{'s' * (len(self.rows) != 1)}"]
+        for name in ("loss", "validation_loss"):
+            values = [row[name] for row in self.rows if row.get(name) is not None]
+            if values:
+                words = name.replace("_", " ")
+                found.append(f"{words} {last[name]:.4g} (lowest {min(values):.4g})")
+        return f"History({', '.join(found)})"
+
+    def _repr_html_(self) -> str:
+        """Return the rows as a table, as notebooks show it."""
+        columns, rows, half = self.columns, self.rows, _SHOWN // 2
+        if len(rows) > _SHOWN:
+            rows = [*rows[:half], dict.fromkeys(columns, "…"), *rows[-half:]]
+        cells = ["".join(f"<td>{_cell(row.get(name, ''))}</td>" for name in columns) for row in rows]
+        head = "".join(f"<th>{html.escape(name)}</th>" for name in columns)
+        body = "".join(f"<tr>{row}</tr>" for row in cells)
+        return f"<table><caption>{html.escape(repr(self))}</caption><tr>{head}</tr>{body}</table>"
+
+    def plot(self, columns: Sequence[str] | None = None, *, axes: Any = None) -> Any:
+        """Draw columns over the epochs; needs matplotlib (extra standard).
+
+        Args:
+            columns: their names; None: the losses that there are.
+            axes: matplotlib axes to draw into; None makes some.
+
+        Returns:
+            The axes.
+
+        Raises:
+            ConfigError: matplotlib is not installed.
+            KeyError: no such column.
+        """
+        try:
+            from matplotlib import pyplot
+        except ImportError as error:
+            raise ConfigError(
+                f"history.plot: expected matplotlib, found none ({error}); pip install 'xpnet[standard]'"
+            ) from error
+        wanted = [n for n in ("loss", "validation_loss") if n in self.columns] if columns is None else columns
+        axes = pyplot.subplots(layout="constrained")[1] if axes is None else axes
+        for name in wanted:
+            values = [math.nan if value is None else value for value in self[name]]
+            axes.plot(self["epoch"], values, label=name.replace("_", " "))
+        axes.set_xlabel("epoch")
+        axes.legend()
+        return axes
 
     def append(self, row: dict[str, Any]) -> None:
         """Add the row of one more epoch."""
@@ -73,3 +127,7 @@ class History:
         writer.writeheader()
         writer.writerows(self.rows)
         write_atomically(path, text.getvalue())
+
+
+def _cell(value: Any) -> str:
+    return html.escape(f"{value:.5g}" if isinstance(value, float) else str(value))

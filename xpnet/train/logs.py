@@ -105,7 +105,7 @@ class CSVLog(_TextLog):
         >>> X, y = data.digits_arrays()
         >>> trainer = Trainer(nn.MLP([8], 10), "softmax_cross_entropy", optim.Adam(), backend="numpy",
         ...                   callbacks=[CSVLog(path)])
-        >>> history = trainer.fit(X / 16, y, epochs=2)
+        >>> history = trainer.fit(X / 16, y, epochs=2, batch_size=None)
         >>> [line.split(",")[:2] for line in path.read_text().splitlines()]
         [['epoch', 'step'], ['1', '1'], ['2', '2']]
     """

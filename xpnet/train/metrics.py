@@ -263,15 +263,31 @@ _OF_LABELS: dict[str, Callable[..., Any]] = {
 }
 
 
-def get(metric: str | Callable[..., Any], kind: str = "values") -> tuple[str, Callable[..., Any]]:
+_OF_NUMBERS = ("mae", "r2", "rmse")
+
+
+def _check_fits(name: str, kind: str) -> None:
+    """Refuse a metric of classes for numbers, and one of numbers for classes."""
+    numbers = kind in ("values", "counts")
+    if (name in _OF_NUMBERS) is not numbers:
+        what = "numbers" if numbers else "classes"
+        fitting = [other for other in METRICS if (other in _OF_NUMBERS) is numbers]
+        raise ConfigError(
+            f"metrics: expected metrics of {what}, as the loss has, found {name!r}; choose among "
+            f"{', '.join(fitting)}"
+        )
+
+
+def get(metric: str | Callable[..., Any], kind: str | None = None) -> tuple[str, Callable[..., Any]]:
     """Return the name and the function of a metric given by either.
 
     Args:
         metric: a name, or a function ``(outputs, targets) -> 0-d array``.
-        kind: the kind of targets of the loss; under ``"binary"`` and ``"signs"`` several outputs are labels.
+        kind: the kind of targets of the loss, where it says; under ``"binary"`` and ``"signs"`` several
+            outputs are labels.
 
     Raises:
-        ConfigError: no metric of that name.
+        ConfigError: no metric of that name, or one of classes for a loss of numbers, or the other way round.
     """
     if isinstance(metric, str):
         if metric not in METRICS:
@@ -283,6 +299,8 @@ def get(metric: str | Callable[..., Any], kind: str = "values") -> tuple[str, Ca
         raise ConfigError(
             f"metric: expected a name or a function, found {metric!r}{suggest(metric, METRICS)}"
         )
+    if kind is not None and metric is METRICS.get(name):
+        _check_fits(name, kind)
     if kind in ("binary", "signs") and metric is METRICS.get(name):
         return name, _OF_LABELS.get(name, METRICS[name])
     return name, metric

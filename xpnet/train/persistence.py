@@ -97,6 +97,8 @@ def _written_state(state: TrainState) -> tuple[dict[str, Any], dict[str, Any]]:
         "best": None if state.best is None else {"epoch": state.best.epoch, "loss": state.best.loss},
         "newest": state.last is not None,
         "history": state.history.rows,
+        "columns": None if state.columns is None else list(state.columns),
+        "rows": state.rows,
     }
 
 
@@ -180,6 +182,8 @@ def _read_state(
         mask=array("mask") if "mask" in arrays else None,
         patience_since=description.get("begun", 0),  # older files know of no pruning
         input_shape=tuple(description["input_shape"]),
+        columns=tuple(description.get("columns") or ()) or None,  # of which older files know nothing
+        rows=description.get("rows"),
     )
 
 

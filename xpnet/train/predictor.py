@@ -13,6 +13,7 @@ from xpnet.errors import BackendError, ConfigError
 from xpnet.nn import Variables
 from xpnet.train import targets
 from xpnet.train.attributes import OfSetup, OfState
+from xpnet.train.columns import matched
 from xpnet.train.evaluation import Evaluation
 from xpnet.train.rows import check_inputs, prepare
 from xpnet.train.settings import Settings
@@ -64,7 +65,7 @@ class Predictor:
     def outputs(self, X: Any) -> Any:
         """Return the model's raw outputs for ``X`` on the trainer's device, computed in batches."""
         variables, setup, home = self._trained(), self.setup, self.setup.backend
-        inputs = check_inputs(setup, X, self.state.input_shape)
+        inputs = check_inputs(setup, matched(X, self.state.columns), self.state.input_shape)
         with home.activate():
             found = self._evaluation.outputs(setup, variables, home.asarray(inputs, dtype=setup.dtype))
             if inputs is not X and not isinstance(inputs, np.ndarray):
@@ -94,6 +95,7 @@ class Predictor:
     def evaluate(self, X: Any, y: Any, sample_weight: Any = None) -> dict[str, float]:
         """Return the loss and the metrics on given rows."""
         variables = self._trained()
+        X = matched(X, self.state.columns)
         rows = prepare(self.setup, X, y, sample_weight, width=self.state.input_shape)
         with self.setup.backend.activate():
             return self._evaluation.measure(self.setup, variables, rows)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import zlib
 from collections.abc import Mapping
 from numbers import Real
 from typing import Any
@@ -15,10 +16,13 @@ from xpnet.backends import array_namespace
 from xpnet.data import check_arrays, split_rows
 from xpnet.errors import ConfigError, DataError, XpnetError
 from xpnet.train import targets
+from xpnet.train.columns import column_names, matched, table_to_numpy
 from xpnet.train.inspection import inspect
 from xpnet.train.setup import Setup
 
-__all__ = ["Rows", "check_inputs", "prepare", "split"]
+__all__ = ["Rows", "check_inputs", "fingerprint", "prepare", "split"]
+
+_ENTRIES = 2048  # of each array, of which a fingerprint is taken
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +40,21 @@ class Rows:
         xp = array_namespace(self.X)
         weight = None if self.weight is None else xp.take(self.weight, order, axis=0)
         return Rows(xp.take(self.X, order, axis=0), xp.take(self.y, order, axis=0), weight)
+
+
+def fingerprint(setup: Setup, rows: Rows) -> int:
+    """Return a number that tells rows from others, by their shapes and some thousand of their entries.
+
+    It is the same on all devices and in both dtypes; one transfer.
+    """
+    found = zlib.crc32(repr((tuple(rows.X.shape), tuple(rows.y.shape))).encode())
+    xp = setup.backend.xp
+    for array in (rows.X, rows.y):
+        flat = xp.reshape(array, (-1,))
+        some = setup.backend.to_host(flat[:: max(1, flat.shape[0] // _ENTRIES)])
+        with np.errstate(over="ignore"):
+            found = zlib.crc32(some.astype(np.float32).tobytes(), found)
+    return found
 
 
 def check_inputs(setup: Setup, X: Any, width: tuple[int, ...] | None) -> Any:
@@ -85,7 +104,8 @@ def _split(
         return train, None
     if isinstance(validation, (tuple, list)) and len(validation) in (2, 3):
         try:
-            return train, _checked(setup, *validation, width=tuple(train.X.shape[1:]))
+            held_out = matched(validation[0], column_names(X)), *validation[1:]
+            return train, _checked(setup, *held_out, width=tuple(train.X.shape[1:]))
         except DataError as error:
             raise DataError(f"validation: {error}") from None
     if isinstance(validation, Real) and not isinstance(validation, bool):
@@ -127,7 +147,8 @@ def _to_host(name: str, x: Any) -> Any:
     if x is None or isinstance(x, np.ndarray) or not hasattr(x, "shape"):
         return x
     try:
-        return x.to_numpy() if hasattr(x, "to_numpy") else backends.backend_of(x).to_host(x)
+        table = hasattr(x, "to_numpy") or hasattr(x, "column_names")
+        return table_to_numpy(x) if table else backends.backend_of(x).to_host(x)
     except (XpnetError, TypeError, ValueError, RuntimeError) as error:
         raise DataError(
             f"{name}: expected an array or a table of numbers, found {type(x).__name__}, which cannot be "

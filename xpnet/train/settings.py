@@ -152,8 +152,9 @@ class Settings:
     restore_best: bool | None = setting(
         None,
         _or_none(checks.flag),
-        "whether a fit with a validation set ends with the variables of the lowest validation loss; by "
-        "default if ``patience`` is set. A later ``fit`` goes on from the last epoch all the same.",
+        "whether a fit with a validation set ends with the variables of the lowest validation loss, as it "
+        "does by default; a later ``fit`` goes on from the last epoch all the same. True demands a "
+        "validation set.",
     )
     rollback: bool = setting(
         True,

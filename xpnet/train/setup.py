@@ -18,6 +18,7 @@ from xpnet.train.settings import Settings
 
 __all__ = ["Setup"]
 
+_BATCH = 64
 _NOT_OF_SECOND_ORDER = ("clip_norm", "clip_value", "max_norm", "gradient_noise")
 
 
@@ -71,13 +72,19 @@ class Setup:
                         "optimizer such as sgd"
                     )
 
-    def check_batch_size(self, batch_size: int | None) -> None:
+    def check_batch_size(self, batch_size: int | str | None) -> None:
         """Refuse mini-batches for a method of second order: its objective is that of all rows."""
-        if isinstance(self.optimizer, Method) and batch_size is not None:
+        if isinstance(self.optimizer, Method) and batch_size not in (None, "auto"):
             raise ConfigError(
                 f"optimizer {self.optimizer_name}: expected full batches, found batch_size={batch_size}; "
                 "pass batch_size=None, or choose a first-order optimizer such as adam"
             )
+
+    def batch_size_of(self, rows: int, asked: int | str | None) -> Any:
+        """Return the batch size for so many rows, None for all of them; ``"auto"`` for the usual one."""
+        if asked != "auto":
+            return asked
+        return None if isinstance(self.optimizer, Method) or rows <= _BATCH else _BATCH
 
     def changed(self, **settings: Any) -> Setup:
         """Return a setup with other settings, checked as a whole."""

@@ -30,6 +30,8 @@ class TrainState:
         mask: a vector of 0 and 1 like the parameters: those at 0 stay 0; or None.
         patience_since: the epoch after which patience counts: that of the last pruning, or 0.
         input_shape: of a row of inputs; None before training.
+        columns: names of the columns of the table that was trained on; None for arrays.
+        rows: fingerprint of the rows of the last fit; None before training.
     """
 
     variables: Variables | None = None
@@ -42,6 +44,8 @@ class TrainState:
     mask: Any = None
     patience_since: int = 0
     input_shape: tuple[int, ...] | None = None
+    columns: tuple[str, ...] | None = None
+    rows: int | None = None
 
     def copy(self) -> TrainState:
         """Return a state that goes its own way; arrays are shared, as steps give new ones."""

@@ -7,6 +7,8 @@ not gets values as they are.
 from __future__ import annotations
 
 import inspect
+import logging
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -33,8 +35,11 @@ __all__ = [
     "predicted_classes",
     "probabilities",
     "takes_labels",
+    "warn_of_pairs",
     "without_column",
 ]
+
+_log = logging.getLogger("xpnet")
 
 
 def is_classifier(loss: Any) -> bool:
@@ -59,9 +64,14 @@ def check_weighting(loss: Any) -> None:
 def mean_loss(loss: Any, outputs: Any, y: Any, *, sample_weight: Any = None) -> Any:
     """Return the mean loss, a 0-d array.
 
+    A user's own loss that says nothing of its targets gets them in the shape of its predictions: (batch, 1)
+    for one value a row, where (batch,) would spread over all pairs of rows.
+
     Raises:
         ConfigError: a user's own loss gives something else.
     """
+    if not hasattr(loss, "targets") and len(y.shape) == 1 and tuple(outputs.shape) == (y.shape[0], 1):
+        y = array_namespace(y).reshape(y, (-1, 1))
     value = loss(outputs, y) if sample_weight is None else loss(outputs, y, sample_weight=sample_weight)
     shape = getattr(value, "shape", None)
     if shape is not None and tuple(shape) == () and is_floating(value):
@@ -151,6 +161,33 @@ def check_targets(loss: Any, y: np.ndarray, output_shape: tuple[int, ...]) -> np
     for values, right, wanted in _conditions(loss, y, np.float64):
         _refuse(values, ~right, wanted)
     return y.astype(np.float64) if y.dtype.kind in "biu" else y
+
+
+def warn_of_pairs(loss: Any, y: Any) -> None:
+    """Log a warning if a user's own loss compares each prediction with the targets of all rows.
+
+    That happens where (batch,) meets (batch, 1) in it: its value stays the same if targets change places.
+
+    Args:
+        loss: any loss.
+        y: targets on the device, of one value a row.
+    """
+    if hasattr(loss, "targets") or len(without_column(y).shape) != 1 or y.shape[0] < 2:
+        return
+    xp, home = array_namespace(y), backend_of(y)
+    some = y[:8]
+    if not is_floating(some) or bool(xp.all(some == some[:1])):
+        return
+    grid = np.linspace(0.2, 0.8, some.shape[0])[:, None] ** 2
+    predictions = xp.astype(home.asarray(grid.astype(np.float32)), some.dtype)
+    here, elsewhere = (float(mean_loss(loss, predictions, t)) for t in (some, xp.roll(some, 1, axis=0)))
+    if math.isclose(here, elsewhere, rel_tol=1e-5):
+        _log.warning(
+            "loss %s: its value is the same if targets change places, as if each prediction were compared "
+            "with the targets of all rows; predictions and targets are both of shape (batch, 1): use them as "
+            "they are",
+            name_of(loss),
+        )
 
 
 def takes_labels(loss: Any, y: Any, outputs: int) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import html
 import logging
 import os
 import time
@@ -23,18 +24,20 @@ from xpnet.train.arguments import check_callbacks, check_mask, named_metrics, ne
 from xpnet.train.attributes import OfState, takes_settings
 from xpnet.train.batches import Batches
 from xpnet.train.callbacks import Callback
+from xpnet.train.columns import column_names, matched
 from xpnet.train.divergence import checked_losses
 from xpnet.train.evaluation import Evaluation
 from xpnet.train.full_batch import FullBatchSteps, state_of
 from xpnet.train.history import Best, History
 from xpnet.train.predictor import Predictor
 from xpnet.train.progress import for_terminal
-from xpnet.train.rows import Rows, split
+from xpnet.train.rows import Rows, fingerprint, split
 from xpnet.train.settings import Settings, settings_of
 from xpnet.train.setup import Setup
 from xpnet.train.state import TrainState
 from xpnet.train.steps import CompiledSteps, Steps, first_order_steps
 from xpnet.train.stopping import Patience, check_validation
+from xpnet.train.summary import summary
 from xpnet.train.symmetry import warn_of_identical_units
 
 __all__ = ["FitContext", "Trainer"]
@@ -120,12 +123,20 @@ class Trainer(Predictor):
         **settings: Any,
     ):
         checked, loss = settings_of(Settings, settings), losses.get(loss)
-        named = named_metrics(metrics, targets.kind_of(loss))
+        named = named_metrics(metrics, getattr(loss, "targets", None))
         self.setup = Setup(model, loss, optim.get(optimizer), backends.backend(backend), named, checked)
         self.state = TrainState()
         self.callbacks = check_callbacks(callbacks)
         self.stalled = ""
         self._forget_rows()
+
+    def __repr__(self) -> str:
+        return summary(self.setup, self.state)
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: what it is, and the history."""
+        history = self.state.history._repr_html_() if len(self.state.history) else ""
+        return f"<pre>{html.escape(repr(self))}</pre>{history}"
 
     # --- training ------------------------------------------------------------------------------------
 
@@ -136,7 +147,7 @@ class Trainer(Predictor):
         y: Any,
         *,
         epochs: int,
-        batch_size: int | None = None,
+        batch_size: int | str | None = "auto",
         validation: float | Sequence[Any] | None = None,
         sample_weight: Any = None,
         class_weight: Mapping[int, float] | str | None = None,
@@ -147,7 +158,8 @@ class Trainer(Predictor):
             X: inputs (batch, features), finite numbers, on the host or any device.
             y: targets as the loss wants them: class indices (batch,), values (batch,) or (batch, outputs).
             epochs: number of passes over the training rows, counted from the first call.
-            batch_size: rows of a step; None for all (full batch), 1 for single samples.
+            batch_size: rows of a step; None for all (full batch), 1 for single samples. By default 64, or all
+                if there are fewer or the optimizer is of second order.
             validation: a fraction of the rows to split off, or ``(X, y)``, or ``(X, y, sample_weight)``.
             sample_weight: (batch,), weights of the rows in the loss; rows of weight 0 are left out.
             class_weight: weight of each class index, or ``"balanced"`` for n / (classes · count); for the
@@ -170,15 +182,20 @@ class Trainer(Predictor):
         setup, settings, state = self.setup, self.setup.settings, self.state
         setup.check_batch_size(batch_size)
         known = self._let_go_of_rows()
+        X = matched(X, state.columns)
         train, held_out = split(setup, X, y, sample_weight, class_weight, validation, width=state.input_shape)
         check_validation(settings, held_out)
-        batches = Batches(train.X.shape[0], batch_size, settings.batches, setup.key, setup.backend)
+        size = setup.batch_size_of(train.X.shape[0], batch_size)
+        batches = Batches(train.X.shape[0], size, settings.batches, setup.key, setup.backend)
         batches = batches.or_same(known)
         bar = for_terminal(settings.progress)
         callbacks = [*self.callbacks, *([bar] if bar else [])]
         patience = Patience(settings.patience, settings.min_delta)
         patience.after(state.history, since=state.patience_since)
+        if state.variables is None:
+            targets.warn_of_pairs(setup.loss, train.y)
         self.begin(tuple(train.X.shape[1:]))
+        self._remember(train, column_names(X))
         self.stalled = ""
         with setup.backend.activate(), contextlib.ExitStack() as ending:
             if isinstance(setup.optimizer, optim.Method):
@@ -366,6 +383,19 @@ class Trainer(Predictor):
             state.variables, state.last = state.last, None
         state.opt_state = begun_optimizer(setup, state)
 
+    def _remember(self, train: Rows, columns: tuple[str, ...] | None) -> None:
+        """Remember which rows and columns are trained on, and tell of rows that are others than before."""
+        state = self.state
+        state.columns = columns if state.columns is None else state.columns
+        rows = fingerprint(self.setup, train)
+        if state.epoch and state.rows not in (None, rows):
+            _log.warning(
+                "fit: the %d rows are others than those of the %d epochs before, whose weights are trained "
+                "further; to train on these rows alone, call trainer.reset(), or use trainer.clone()",
+                train.X.shape[0], state.epoch,
+            )  # fmt: skip
+        state.rows = rows
+
     def _forget_rows(self) -> None:
         """Let go of the rows of the last fit and of the programs for them."""
         self.fitting = self._steps = None
@@ -387,8 +417,7 @@ class Trainer(Predictor):
         return f"fit: nothing is left to train, as {why}; {remedy}, or call trainer.reset() to begin anew"
 
     def _restores_best(self) -> bool:
-        settings = self.setup.settings
-        return settings.patience is not None if settings.restore_best is None else settings.restore_best
+        return self.setup.settings.restore_best is not False
 
     def _keep_best(self, row: dict[str, Any]) -> None:
         state, loss = self.state, row.get("validation_loss")
