@@ -191,7 +191,8 @@ class Trainer(Predictor):
         bar = for_terminal(settings.progress)
         callbacks = [*self.callbacks, *([bar] if bar else [])]
         patience = Patience(settings.patience, settings.min_delta)
-        patience.after(state.history, since=state.patience_since)
+        if settings.patience is not None:  # the history may be long
+            patience.after(state.history, since=state.patience_since)
         if state.variables is None:
             targets.warn_of_pairs(setup.loss, train.y)
         self.begin(tuple(train.X.shape[1:]))
