@@ -1,4 +1,4 @@
-"""Which matrix-product kernel NumPy's OpenBLAS runs, and which would be faster on this processor.
+"""Kernels of NumPy's OpenBLAS: the one that runs, and the fastest one for this processor.
 
 On AMD processors with AVX-512, many versions of OpenBLAS pick their AVX2 kernel; the ``SkylakeX`` kernel
 multiplies 1.4 to 1.75 times faster there. The choice is read once from ``OPENBLAS_CORETYPE`` when NumPy

@@ -46,7 +46,7 @@ def _collect(tree: Any, found: list[Any]) -> None:
 
 
 class _Kinds(dict[type, str]):
-    """How containers of each class are taken apart: training asks for it thousands of times a second."""
+    """Kinds of containers by class, remembered: training asks for them thousands of times a second."""
 
     def __missing__(self, cls: type) -> str:
         self[cls] = kind = self._kind(cls)

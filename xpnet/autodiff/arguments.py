@@ -1,4 +1,4 @@
-"""What transforms are given and what they hand back: checked, made uniform, explained where it is wrong."""
+"""Arguments and results of transforms: checked, made uniform, with errors that say what is wrong."""
 
 from __future__ import annotations
 

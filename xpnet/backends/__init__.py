@@ -1,4 +1,4 @@
-"""Where arrays live and which library computes with them, chosen at startup.
+"""Backends: array libraries and devices, chosen at startup.
 
 >>> import xpnet
 >>> cpu = xpnet.backend("numpy")

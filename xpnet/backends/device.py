@@ -9,7 +9,7 @@ __all__ = ["Device"]
 
 
 class Device(Protocol):
-    """What `memory` and `precision` know of a `Backend`, which is made of them; its fields say more."""
+    """The part of a `Backend` that `memory` and `precision` need; its fields say more."""
 
     @property
     def name(self) -> str:

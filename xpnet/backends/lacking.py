@@ -1,4 +1,4 @@
-"""What the Array API standard lacks and xpnet needs: the one place where libraries are told apart."""
+"""Functions that xpnet needs and the standard lacks: the one place where libraries are told apart."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How fast devices compute, roughly: enough to decide how much is given to them at a time."""
+"""Rough speeds of devices: enough to decide how much is given to them at a time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["HOST", "Pace", "pace"]
 
 @dataclass(frozen=True)
 class Pace:
-    """What computations take on a device, in seconds.
+    """Times of computations on a device, in seconds.
 
     Attributes:
         calls: for the calls of a training step, however small it is.

@@ -1,4 +1,4 @@
-"""Which array libraries and devices can work on this machine, and if not, why not."""
+"""Array libraries and devices that work on this machine, and why others do not."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _INSTALL = {
 
 @dataclass(frozen=True)
 class Availability:
-    """What a probe found: whether a library is usable, why not, its version and its devices."""
+    """Result of a probe: whether a library is usable, why not, its version and its devices."""
 
     name: str
     usable: bool

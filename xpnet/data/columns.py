@@ -1,4 +1,4 @@
-"""How one column becomes numbers: standardized if it is numeric, one-hot if it is categorical.
+"""Columns as numbers: standardized if they are numeric, one-hot if they are categorical.
 
 A cell is *bad* when it holds nothing that can be encoded: it is missing, NaN, infinite, or text in a numeric
 column. The policy ``missing`` says what then happens; see `Encoder`.

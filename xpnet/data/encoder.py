@@ -43,7 +43,7 @@ class Encoded(NamedTuple):
 
 @dataclass(frozen=True)
 class Encoder:
-    """How a table becomes arrays, fitted on training rows only.
+    """Encoder of tables as arrays, fitted on training rows only.
 
     Numeric columns, and booleans as 0 and 1, are standardized with the mean and the population standard
     deviation of the training rows (`Numeric`); categorical columns are one-hot (`Categorical`). A
@@ -213,7 +213,7 @@ class Encoder:
 
     @property
     def task(self) -> str:
-        """What the targets ask for: "classification" or "regression"."""
+        """The task of the targets: "classification" or "regression"."""
         return "classification" if isinstance(self.targets[0], Categorical) else "regression"
 
     @property

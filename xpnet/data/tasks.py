@@ -1,4 +1,4 @@
-"""What a target asks for: classes to be told apart, or a number to be predicted."""
+"""Tasks: whether a target column holds classes or numbers."""
 
 from __future__ import annotations
 

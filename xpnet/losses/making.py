@@ -1,4 +1,4 @@
-"""How losses are made, registered, found by name, and given options."""
+"""Losses made of functions, registered, found by name, and given options."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a layer is: an init/apply pair of plain array code, without any backward code."""
+"""Layers: init/apply pairs of plain array code, without any backward code."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LAYERS: dict[str, type[Layer]] = {}
 
 
 class Variables(NamedTuple):
-    """What a model computes with: learnable parameters, and state such as running statistics."""
+    """Variables of a model: learnable parameters, and state such as running statistics."""
 
     params: Parameters
     state: dict[str, Any]

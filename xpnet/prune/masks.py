@@ -1,4 +1,4 @@
-"""Which weights are pruned: masks of 0 and 1 over the flat vector of parameters."""
+"""Pruning masks: 0 and 1 over the flat vector of parameters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a pruning is to do: its settings, checked."""
+"""Settings of a pruning, checked."""
 
 from __future__ import annotations
 

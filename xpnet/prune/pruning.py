@@ -26,7 +26,7 @@ _log = logging.getLogger("xpnet")
 
 @dataclasses.dataclass
 class Pruned:
-    """How a pruning went.
+    """Result of a pruning, or how far it is.
 
     Attributes:
         trainer: the one that was given, pruned.

@@ -1,4 +1,4 @@
-"""What pruning costs and what it gains: measured before and after."""
+"""Costs and gains of pruning, measured before and after."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["Profile", "Report", "profile"]
 
 @dataclasses.dataclass(frozen=True)
 class Profile:
-    """What a trained network is worth and what it costs.
+    """Quality, size and speed of a trained network.
 
     Attributes:
         metrics: the loss and the trainer's metrics on the given rows.

@@ -1,4 +1,4 @@
-"""How sparsity rises from round to round."""
+"""Schedules of sparsity over the rounds of a pruning."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which rows each step sees."""
+"""Batches: the rows of each step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is another in a training that goes on than it was before."""
+"""Settings changed on resume."""
 
 from __future__ import annotations
 

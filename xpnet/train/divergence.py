@@ -1,4 +1,4 @@
-"""Where numbers stopped being finite: found afterwards, so that training need not look at every step."""
+"""Divergence: the step and layer at fault, found afterwards, so that training need not look at each step."""
 
 from __future__ import annotations
 

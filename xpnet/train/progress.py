@@ -1,4 +1,4 @@
-"""How training shows itself: a bar on a terminal, plain lines elsewhere."""
+"""Progress of a training: a bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What keeps a network from fitting its training rows too closely, as parts of a step.
+"""Regularization: the parts of a step that keep a network from overfitting.
 
 Penalties enter the loss, smoothed labels its targets, noise its gradient; bounds of norms are kept after the
 update. Dropout is a layer, weight decay an optimizer's, early stopping the trainer's.

@@ -32,7 +32,7 @@ _log = logging.getLogger("xpnet")
 
 @dataclasses.dataclass(frozen=True)
 class Spread:
-    """How far the losses of restarts lie apart.
+    """Spread of the losses of restarts.
 
     Attributes:
         count: how many restarts it is of: those that did not diverge.
@@ -55,7 +55,7 @@ class Spread:
 
 @dataclasses.dataclass(frozen=True)
 class Restarts:
-    """What came of several restarts.
+    """Result of several restarts.
 
     Attributes:
         trainer: the best of them, by the lowest validation loss of any epoch, or without validation rows by

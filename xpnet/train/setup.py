@@ -24,7 +24,7 @@ _NOT_OF_SECOND_ORDER = ("clip_norm", "clip_value", "max_norm", "gradient_noise")
 
 @dataclasses.dataclass(frozen=True)
 class Setup:
-    """What is trained, by what, where and how; checked as a whole.
+    """Model, loss, optimizer, backend, metrics and settings of a training; checked as a whole.
 
     Attributes:
         model: a layer or model.

@@ -1,4 +1,4 @@
-"""How an epoch's steps are taken: as one compiled program for many steps a call, or one by one."""
+"""Steps of an epoch, taken by one compiled program for many steps a call, or one by one."""
 
 from __future__ import annotations
 

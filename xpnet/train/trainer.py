@@ -48,7 +48,7 @@ _LOG_STEPS = 1000  # within an epoch, losses are looked at this often
 
 
 class FitContext(NamedTuple):
-    """What callbacks may know of a fit.
+    """Rows, batches and steps of a fit, for callbacks.
 
     Attributes:
         rows: the rows to train on, checked and on the device.

@@ -1,4 +1,4 @@
-"""What a computation graph is made of: its nodes."""
+"""Nodes of a computation graph."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ __all__ = ["Counts", "Graph", "graph"]
 
 @dataclass(frozen=True)
 class Counts:
-    """What derivatives on a graph cost.
+    """Numbers of products that derivatives on a graph cost.
 
     Attributes:
         nodes: V, the nodes that depend on an input. Constants have no derivative and do not count.

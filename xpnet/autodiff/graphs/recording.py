@@ -22,7 +22,7 @@ __all__ = ["Call", "GraphTrace", "labels", "make_nodes"]
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """How a node was computed.
+    """The function call that computed a node.
 
     Attributes:
         name: what the operation is called.

@@ -1,4 +1,4 @@
-"""What a derivative rule is, and the table of all of them.
+"""Derivative rules, and the table of all of them.
 
 A rule belongs to one array function ``out = f(*args, **options)``. Its parts are array code:
 

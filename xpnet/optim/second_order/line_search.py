@@ -43,7 +43,7 @@ def rounding(x: Any) -> float:
 
 
 class _End(NamedTuple):
-    """What is known of an end of the interval that is searched."""
+    """One end of the interval that is searched."""
 
     step: float
     value: float

@@ -22,7 +22,7 @@ _ESCAPES = 10
 
 @dataclass(frozen=True)
 class Result:
-    """Where a minimization ended.
+    """Result of a minimization.
 
     Attributes:
         x: the lowest point that was found, a container like the one that was given.

@@ -1,4 +1,4 @@
-"""What is minimized: a function of one flat vector, with its derivatives and how often each was asked for."""
+"""Objective: a function of one flat vector, with its derivatives and counts of their evaluations."""
 
 from __future__ import annotations
 

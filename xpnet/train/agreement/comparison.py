@@ -22,7 +22,7 @@ __all__ = ["Comparison"]
 
 
 class _Known(NamedTuple):
-    """What the reference computes in a dtype, and what tells the tolerances of it.
+    """Results of the reference in a dtype, and their tolerances.
 
     Attributes:
         dtype: the dtype.

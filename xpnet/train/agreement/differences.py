@@ -1,4 +1,4 @@
-"""How an array of one device differs from the reference's."""
+"""Differences between an array of one device and the reference's."""
 
 from __future__ import annotations
 

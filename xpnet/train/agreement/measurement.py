@@ -1,4 +1,4 @@
-"""What a training draws and computes on one device, as host arrays by check and name."""
+"""Draws and results of a training on one device, as host arrays by check and name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a comparison of devices found: rows of figures and verdicts, as a table and as JSON data."""
+"""Report of a comparison of devices: figures and verdicts, as a table and as JSON data."""
 
 from __future__ import annotations
 

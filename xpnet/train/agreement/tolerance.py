@@ -1,4 +1,4 @@
-r"""How far apart two devices may be: what rounding alone can do, and nothing else.
+r"""Tolerances for two devices: what rounding alone can do, and nothing else.
 
 A number goes through m roundings in a step: those of the sums of each layer (its inputs forward, its outputs
 backward, the rows of the batch for its weights' gradient) and of what is done to each entry. A rounding errs

@@ -1,4 +1,4 @@
-"""What goes on inside a network while it is trained: measured, judged, and tried out around it.
+"""Diagnostics of a network in training: measures of its layers, verdicts, and experiments around it.
 
 :class:`Diagnostics` is a callback; the functions take a trainer, and leave it as it is.
 """

@@ -1,4 +1,4 @@
-"""What each layer of a model does to a sample of rows, and what a step would do to it."""
+"""Measures of each layer on a sample of rows: activations, gradients, updates."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _RECTIFIERS = (nn.ReLU, nn.GELU, nn.SiLU, nn.Softplus)
 
 @dataclasses.dataclass(frozen=True)
 class LayerMeasures:
-    """What was measured at one layer, on the sample of rows.
+    """Measures of one layer, on the sample of rows.
 
     Attributes:
         layer: its place and class, such as ``"2 (Dense)"``.
@@ -66,7 +66,7 @@ class LayerMeasures:
 
 @dataclasses.dataclass(frozen=True)
 class Measures:
-    """What was measured at one time.
+    """Measures of all layers at one time.
 
     Attributes:
         epoch, step: epochs and steps done.

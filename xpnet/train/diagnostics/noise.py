@@ -1,4 +1,4 @@
-"""How noisy gradients of batches are, and which batch size that noise calls for."""
+"""Gradient noise scale: the noise of batches' gradients, and the batch size that it calls for."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ _FALL, _DEVIATIONS = 0.01, 2.0  # what the loss must fall by for its minimum to 
 
 @dataclasses.dataclass(frozen=True)
 class RangeTest:
-    """What a range test found.
+    """Result of a learning-rate range test.
 
     Attributes:
         rates: learning rate of each step taken, float64 (steps,).
