@@ -213,7 +213,7 @@ def test_a_fit_that_does_not_fit(compile: str, rollback: bool, cuda: Backend) ->
     held = pool.used_bytes()
     cuda.limit_memory(held + 3 * MIB)
     with pytest.raises(OutOfMemoryError) as caught:
-        trainer.fit(ROWS, LABELS, epochs=2)
+        trainer.fit(ROWS, LABELS, epochs=2, batch_size=None)
     error = caught.value
     assert 0 < error.free < error.asked < error.total
     words = ["cupy:0: expected", "MiB of free memory for fit, found", "smaller batches", "raise the limit"]

@@ -82,11 +82,12 @@ def named_metrics(metrics: Any, kind: str | None) -> dict[str, Callable[..., Any
     return named
 
 
-def needing_less(trainer: Any, X: Any, y: Any, *, batch_size: Any = None, **options: Any) -> list[str]:
+def needing_less(trainer: Any, X: Any, y: Any, *, batch_size: Any = "auto", **options: Any) -> list[str]:
     """Return what makes a fit of a trainer need less memory than it did with these arguments."""
     found, settings = [], trainer.setup.settings
-    if isinstance(trainer.setup.optimizer, Optimizer) and batch_size != 1:
-        now = "all rows" if batch_size is None else batch_size
+    size = trainer.setup.batch_size_of(len(X), batch_size)
+    if isinstance(trainer.setup.optimizer, Optimizer) and size != 1:
+        now = "all rows" if size is None else size
         found.append(f"use smaller batches (batch_size, now {now})")
     if settings.rollback:
         found.append("pass rollback=False, which keeps no second copy of parameters and optimizer state")

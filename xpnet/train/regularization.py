@@ -6,12 +6,11 @@ update. Dropout is a layer, weight decay an optimizer's, early stopping the trai
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from xpnet import checks, rng
+from xpnet import rng
 from xpnet.autodiff.functions import softmax
 from xpnet.autodiff.tracer import device_of, plain_namespace
 from xpnet.backends import array_namespace
@@ -22,7 +21,6 @@ from xpnet.train import targets
 
 __all__ = [
     "bounded",
-    "check_penalty",
     "check_smoothing",
     "noise",
     "noise_deviation",
@@ -31,14 +29,6 @@ __all__ = [
 ]
 
 _NOISE_DECAY = 0.55
-
-
-def check_penalty(label: str, factors: Any) -> float | dict[str, float]:
-    """Return a penalty's factor, or factors by name, as plain numbers."""
-    if isinstance(factors, Mapping):
-        named = {name: checks.not_negative(f"{label}[{name!r}]", x) for name, x in factors.items()}
-        return named if any(named.values()) else 0.0
-    return checks.not_negative(label, factors, "pass 0 for no penalty")
 
 
 def penalty_factors(label: str, factors: float | dict[str, float], layout: Layout) -> np.ndarray:

@@ -45,7 +45,7 @@ class TrainState:
     patience_since: int = 0
     input_shape: tuple[int, ...] | None = None
     columns: tuple[str, ...] | None = None
-    rows: int | None = None
+    rows: list[float] | None = None
 
     def copy(self) -> TrainState:
         """Return a state that goes its own way; arrays are shared, as steps give new ones."""

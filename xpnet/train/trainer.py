@@ -31,7 +31,7 @@ from xpnet.train.full_batch import FullBatchSteps, state_of
 from xpnet.train.history import Best, History
 from xpnet.train.predictor import Predictor
 from xpnet.train.progress import for_terminal
-from xpnet.train.rows import Rows, fingerprint, split
+from xpnet.train.rows import Rows, are_others, fingerprint, split
 from xpnet.train.settings import Settings, settings_of
 from xpnet.train.setup import Setup
 from xpnet.train.state import TrainState
@@ -389,7 +389,7 @@ class Trainer(Predictor):
         state = self.state
         state.columns = columns if state.columns is None else state.columns
         rows = fingerprint(self.setup, train)
-        if state.epoch and state.rows not in (None, rows):
+        if state.epoch and state.rows is not None and are_others(state.rows, rows):
             _log.warning(
                 "fit: the %d rows are others than those of the %d epochs before, whose weights are trained "
                 "further; to train on these rows alone, call trainer.reset(), or use trainer.clone()",
