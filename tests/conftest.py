@@ -62,6 +62,18 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("backend", _specs(metafunc.config), indirect=True)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _compiled_code(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[None]:
+    """Keeps what numba compiles for all tests, and those that come later."""
+    cache = getattr(request.config, "cache", None)  # None under -p no:cacheprovider
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("xpnet") if cache is None else cache.mkdir("xpnet")
+        patch.setenv("XPNET_CACHE_DIR", str(folder))
+        yield
+
+
 @pytest.fixture
 def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
     """Each backend and device; its device is the current one while the test runs."""

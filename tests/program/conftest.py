@@ -1,4 +1,4 @@
-"""Where compiled code of the tests is kept, and the CUDA device of tests of kernels."""
+"""Numba in threads, and the CUDA device of tests of kernels."""
 
 from __future__ import annotations
 
@@ -8,17 +8,6 @@ import pytest
 
 from tests.program.cuda import CountingDevice
 from tests.program.lowerings import InThreads
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _compiled_code(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[None]:
-    cache = getattr(request.config, "cache", None)  # None under -p no:cacheprovider
-    with pytest.MonkeyPatch.context() as patch:
-        folder = tmp_path_factory.mktemp("xpnet") if cache is None else cache.mkdir("xpnet")
-        patch.setenv("XPNET_CACHE_DIR", str(folder))
-        yield
 
 
 @pytest.fixture(autouse=True)
