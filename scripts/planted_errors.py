@@ -2,8 +2,8 @@
 
     python -m scripts.planted_errors [word ...]      those whose area or file holds a word; all without one
 
-Ends with 1 if an error is not seen, or its place is not there any more. It takes some ten minutes; run it after a
-change of the tests, to see that they are as sharp as before.
+Ends with 1 if an error is not seen, or its place is not there any more. It takes some ten minutes; run it after
+a change of the tests, to see that they are as sharp as before.
 """
 
 from __future__ import annotations
@@ -54,7 +54,8 @@ def main(words: list[str]) -> int:
     missed = 0
     with tempfile.TemporaryDirectory() as folder:
         tree = Path(folder)
-        files = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True)
+        listed = ["git", "ls-files", "-z"]
+        files = subprocess.run(listed, cwd=ROOT, check=True, capture_output=True, text=True)
         for name in filter(None, files.stdout.split("\0")):
             (tree / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(ROOT / name, tree / name)
