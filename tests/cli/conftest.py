@@ -13,7 +13,7 @@ import pytest
 from xpnet.cli import figures, keeping, main
 from xpnet.files import write_atomically
 
-FAST = ("--epochs", "2", "--hidden", "8", "--device", "numpy")
+FAST = ("--epochs", "2", "--hidden", "8", "--backend", "numpy")
 
 
 class Outcome(NamedTuple):

@@ -46,7 +46,7 @@ def test_none_are_asked_for(xpnet):
 
 @pytest.mark.parametrize("quiet", [False, True])
 def test_a_verdict_is_shown_logged_and_kept(quiet, xpnet):
-    arguments = ["--init", "zeros", *(["--quiet"] if quiet else [])]
+    arguments = ["--weight-init", "zeros", *(["--quiet"] if quiet else [])]
     outcome = xpnet("train", "two-gaussians", "--out", "run", *FAST, *arguments)
     assert outcome.code == 0
     warning = "identical units in 0 (Dense), before the first epoch: all units"

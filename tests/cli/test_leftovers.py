@@ -162,23 +162,23 @@ def test_a_damaged_last_checkpoint(xpnet, trained):
 
 
 def test_another_rate_after_divergence(xpnet, folder):
-    arguments = ("sine", "--optimizer", "sgd", "--lr", "1e6", "--epochs", "5", "--hidden", "8")
-    outcome = xpnet("train", *arguments, "--device", "numpy", "--out", "run")
+    arguments = ("sine", "--optimizer", "sgd", "--learning-rate", "1e6", "--epochs", "5", "--hidden", "8")
+    outcome = xpnet("train", *arguments, "--backend", "numpy", "--out", "run")
     assert outcome.code == 4
-    assert outcome.err.endswith("to go on from there with another rate: xpnet resume run --lr X\n")
+    assert outcome.err.endswith("to go on from there with another rate: xpnet resume run --learning-rate X\n")
     again = xpnet("resume", "run")
     assert again.code == 4
     outcome = xpnet("predict", "run", "sine")
     assert outcome.code == 0
     assert "has not been trained for a whole epoch: its weights are still random" in outcome.err
-    outcome = xpnet("resume", "run", "--lr", "0.01", "--json")
+    outcome = xpnet("resume", "run", "--learning-rate", "0.01", "--json")
     assert outcome.code == 0, outcome.err
     assert outcome.json["epochs_trained"] == 5
-    assert "lr = 0.01" in Path("run/config.toml").read_text()
+    assert "learning-rate = 0.01" in Path("run/config.toml").read_text()
     for wrong in ("0", "-1", "x", "nan"):
-        outcome = xpnet("resume", "run", "--lr", wrong)
+        outcome = xpnet("resume", "run", "--learning-rate", wrong)
         assert outcome.code == 2
-        assert "--lr: expected a finite number above 0" in outcome.err
+        assert "--learning-rate: expected a finite number above 0" in outcome.err
 
 
 def test_advice_names_a_run_only_where_there_is_one(xpnet, trained):

@@ -125,7 +125,7 @@ def test_a_report_of_a_classifier(xpnet, folder):
         "0",
         "--dropout",
         "0.25",
-        "--lr",
+        "--learning-rate",
         "0.01",
     )
     assert re.search(r"^report +run/report.html$", outcome.out, flags=re.MULTILINE)
@@ -141,7 +141,9 @@ def test_a_report_of_a_classifier(xpnet, folder):
             in page.text
         )
     assert f"accuracy on test rows {100 * results['metrics']['test']['accuracy']:.2f} %" in page.text
-    assert "Those that differ from the default: hidden, dropout, lr, epochs, diagnostics" in page.text
+    assert (
+        "Those that differ from the default: hidden, dropout, learning-rate, epochs, diagnostics" in page.text
+    )
     assert "0.25 changed 0.0" in page.text
     assert "0.01 changed 0.001" in page.text
     environment = json.loads(Path("run/environment.json").read_text())

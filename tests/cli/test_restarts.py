@@ -17,7 +17,7 @@ from xpnet.cli import keeping, main
 from xpnet.train import checkpoint
 from xpnet.train.restarting import restart_seed
 
-RUN = ("two-gaussians", "--epochs", "3", "--hidden", "8", "--device", "numpy", "--dropout", "0.2")
+RUN = ("two-gaussians", "--epochs", "3", "--hidden", "8", "--backend", "numpy", "--dropout", "0.2")
 THREE = (*RUN, "--restarts", "3", "--save-every", "2")
 
 
@@ -109,7 +109,7 @@ def test_ctrl_c_keeps_the_best_so_far(xpnet, whole, monkeypatch):
     assert "interrupted after epoch 1 of restart 2/3; the state is saved" in outcome.err
     assert len(table()) == 1
     assert xpnet("evaluate", "run", "--checkpoint", "last", "--json").json["checkpoint_epoch"] == 3
-    refused = xpnet("resume", "run", "--lr", "0.1")
+    refused = xpnet("resume", "run", "--learning-rate", "0.1")
     assert (refused.code, "while restarts are under way (1 of 3 are done)" in refused.err) == (2, True)
     assert xpnet("resume", "run", "--from", "epoch-2").code == 2
     outcome = xpnet("resume", "run")
@@ -165,17 +165,27 @@ def test_restarts_that_diverge(lost, xpnet, folder, monkeypatch):
 @pytest.mark.full
 @pytest.mark.parametrize("init", ["constant", "zeros"])
 def test_equal_weights_are_warned_of(init, xpnet, folder):
-    outcome = xpnet("train", *RUN[:-2], "--init", init, "--restarts", "3", "--out", "run")
+    outcome = xpnet("train", *RUN[:-2], "--weight-init", init, "--restarts", "3", "--out", "run")
     assert outcome.code == 0
     assert outcome.err.count("warning: all units of layer 0 (8 units) begin with equal weights") == 1
     assert outcome.err.count("warning: restarts do not help here") == 1
     assert "restarts do not help here" in Path("run/train.log").read_text()
-    quiet = xpnet("train", *RUN[:-2], "--init", init, "--out", "quiet", "--quiet")
+    quiet = xpnet("train", *RUN[:-2], "--weight-init", init, "--out", "quiet", "--quiet")
     assert (quiet.code, quiet.err) == (0, "")
 
 
 def test_no_warning_for_a_linear_model(xpnet, folder):
-    linear = ("two-gaussians", "--hidden", "none", "--init", "zeros", "--epochs", "1", "--device", "numpy")
+    linear = (
+        "two-gaussians",
+        "--hidden",
+        "none",
+        "--weight-init",
+        "zeros",
+        "--epochs",
+        "1",
+        "--backend",
+        "numpy",
+    )
     assert "warning" not in xpnet("train", *linear, "--out", "run").err
 
 

@@ -17,7 +17,7 @@ from xpnet import files
 from xpnet.cli import keeping
 from xpnet.train import checkpoint
 
-ARGUMENTS = ("two-gaussians", "--epochs", "4", "--hidden", "8", "--device", "numpy", "--dropout", "0.2",
+ARGUMENTS = ("two-gaussians", "--epochs", "4", "--hidden", "8", "--backend", "numpy", "--dropout", "0.2",
              "--batch-norm", "--schedule", "cosine")  # fmt: skip
 STEPS = 11  # of an epoch: 700 training rows, 64 a step
 
@@ -145,11 +145,11 @@ def test_patience_lost_before_the_kill(xpnet, folder):
         "1",
         "--epochs",
         "200",
-        "--lr",
+        "--learning-rate",
         "0.1",
         "--hidden",
         "8",
-        "--device",
+        "--backend",
         "numpy",
     )
     assert xpnet("train", *arguments, "--out", "whole").code == 0
@@ -204,15 +204,32 @@ def test_a_changed_table_is_refused(xpnet, folder):
     assert (outcome.code, "cannot be read" in outcome.err) == (5, True)
 
 
+def test_a_run_with_the_names_of_before(xpnet, trained):
+    """Whose files say ``lr``, ``init`` and ``device``."""
+    run = trained("two-gaussians", "--save-every", "1")
+    assert xpnet("resume", run, "--epochs", "3", "--lr", "0.01").code == 0
+    config, environment = run / "config.toml", run / "environment.json"
+    text = config.read_text()
+    for name, other in (("learning-rate", "lr"), ("weight-init", "init"), ("backend", "device")):
+        assert f"\n{name} = " in text
+        text = text.replace(f"\n{name} = ", f"\n{other} = ")
+    config.write_text(text)
+    environment.write_text(environment.read_text().replace('"learning-rate"', '"lr"'))
+    outcome = xpnet("resume", run, "--from", "epoch-1", "--epochs", "4")
+    assert outcome.code == 0, outcome.err
+    assert "learning-rate: 0.001 -> 0.01 (from epoch 2 on)" in outcome.err
+    assert "learning-rate = 0.01\n" in config.read_text()
+
+
 def test_resume_on_another_device(xpnet, trained):
     run = trained()
-    outcome = xpnet("resume", run, "--epochs", "3", "--device", "array_api_strict", "--json")
+    outcome = xpnet("resume", run, "--epochs", "3", "--backend", "array_api_strict", "--json")
     assert outcome.code == 0, outcome.err
     assert outcome.json["device"].startswith("array_api_strict")
 
 
 def test_a_diverged_run_keeps_its_last_good_state(xpnet, folder):
-    arguments = ("--optimizer", "sgd", "--lr", "1e6", "--loss", "squared_error", "--epochs", "30")
+    arguments = ("--optimizer", "sgd", "--learning-rate", "1e6", "--loss", "squared_error", "--epochs", "30")
     outcome = xpnet("train", "sine", "--out", "run", *FAST, *arguments)
     assert outcome.code == 4
     assert "diverged in epoch" in outcome.err

@@ -140,7 +140,7 @@ def plan_training(settings: Settings, own_loss: Callable[..., Any] | None = None
     backend = open_backend(settings)
     prepared = prepare(with_rate(settings), own_loss=own_loss)
     check_contradictions(prepared)
-    resolved = dataclasses.replace(prepared.settings, device=backend.spec)
+    resolved = dataclasses.replace(prepared.settings, backend=backend.spec)
     prepared = dataclasses.replace(prepared, settings=resolved)
     trainer = build_trainer(prepared, backend)
     if own_loss is not None:

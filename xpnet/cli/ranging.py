@@ -34,7 +34,8 @@ class Range:
         """The suggested rate as a flag, or why there is none."""
         if self.test.suggestion is None:
             return "none: the loss fell clearly at no rate; try a wider range, or more steps"
-        return f"--lr {self.test.suggestion:.2g}, a tenth of the rate at which the smoothed loss is lowest"
+        best = f"--learning-rate {self.test.suggestion:.2g}"
+        return f"{best}, a tenth of the rate at which the smoothed loss is lowest"
 
     def to_json(self) -> dict[str, Any]:
         """Return rates, losses and the suggestion as plain data."""

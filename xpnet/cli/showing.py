@@ -61,8 +61,8 @@ def _defaults(plan: Plan) -> Settings:
     settings = Settings(data=plan.settings.data, target=plan.settings.target, task=plan.settings.task)
     loss = "softmax_cross_entropy" if settings.task == "classification" else "squared_error"
     size = min(64, len(plan.prepared.parts["train"]))
-    own = with_rate(dataclasses.replace(plan.settings, lr=None)).lr
-    return dataclasses.replace(settings, loss=loss, batch_size=size, lr=own)
+    own = with_rate(dataclasses.replace(plan.settings, learning_rate=None)).learning_rate
+    return dataclasses.replace(settings, loss=loss, batch_size=size, learning_rate=own)
 
 
 def _draw(plan: Plan) -> list[Picture]:

@@ -116,7 +116,7 @@ def guarded(plan: Plan, keeper: Keeper, log: RunLog, where: str = "") -> Iterato
 def _advised(error: DivergedError | OutOfMemoryError, plan: Plan, *, saved: bool) -> str:
     """Return what an error says, with the command that goes on from the last state saved."""
     if isinstance(error, DivergedError):
-        rate = f"; to go on from there with another rate: xpnet resume {plan.run.path} --lr X"
+        rate = f"; to go on from there with another rate: xpnet resume {plan.run.path} --learning-rate X"
         return f"{error}{rate if saved else ''}"
     found = str(error).partition("; ")[0]  # what helps in Python has other names
     if plan.settings.optimizer in METHODS:

@@ -14,7 +14,7 @@ from xpnet.errors import memory_in_words
 __all__ = ["configuration", "environment", "usage"]
 
 _MOST_COLUMNS = 12
-_OF_THE_RUN = ("data", "target", "task", "device")  # each run has its own
+_OF_THE_RUN = ("data", "target", "task", "backend")  # each run has its own
 
 
 def configuration(contents: Contents) -> Html:
