@@ -15,7 +15,7 @@ import pytest
 from tests.cli.conftest import Command
 from xpnet.autodiff import Graph, graph
 from xpnet.backends import array_namespace
-from xpnet.cli import drawing, expressions
+from xpnet.cli import expressions, graph_figure
 from xpnet.cli import graph as command
 from xpnet.cli.expressions import Expression
 
@@ -278,7 +278,7 @@ def _wide(x: Any) -> Any:
 
 
 def _boxes(made: Graph) -> list[tuple[float, float, float, float]]:
-    figure = drawing.graph_figure(made, title="a $title$ that is no formula")
+    figure = graph_figure.graph_figure(made, title="a $title$ that is no formula")
     patches = [p for p in figure.axes[0].patches if type(p).__name__ == "FancyBboxPatch"]
     return [(p.get_x(), p.get_y(), p.get_width(), p.get_height()) for p in patches]
 
@@ -299,7 +299,7 @@ def test_boxes_do_not_overlap_and_hold_their_text(name: str) -> None:
     for i, (x, y, width, height) in enumerate(boxes):
         for u, v, wide, high in boxes[:i]:
             assert x + width <= u or u + wide <= x or y + height <= v or v + high <= y
-    figure = drawing.graph_figure(made)
+    figure = graph_figure.graph_figure(made)
     renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]
     drawn = [
         p.get_window_extent(renderer) for p in figure.axes[0].patches if type(p).__name__ == "FancyBboxPatch"

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.test_resume import ARGUMENTS, assert_same_run, strike
-from xpnet.cli import keeping
+from xpnet.cli import checkpoints
 from xpnet.cli.runs import RunFolder
 from xpnet.errors import CheckpointError
 
@@ -98,7 +98,7 @@ def test_a_training_holds_its_folder(xpnet, folder, monkeypatch):
             pass
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(keeping.Keeper, "on_step_end", elsewhere)
+    monkeypatch.setattr(checkpoints.Keeper, "on_step_end", elsewhere)
     assert xpnet("train", *ARGUMENTS, "--out", "run").code == 130
     assert xpnet("resume", "run").code == 130
 
@@ -116,14 +116,14 @@ def test_what_the_user_put_there_stays(folder):
 
 @pytest.mark.parametrize("epoch", [2, 4], ids=["while training", "before the figures"])
 def test_a_run_folder_that_is_removed(epoch, xpnet, folder, monkeypatch):
-    save = keeping.Keeper.save
+    save = checkpoints.Keeper.save
 
     def removing(self, trainer):
         save(self, trainer)
         if trainer.epoch == epoch:
             shutil.rmtree("run")
 
-    monkeypatch.setattr(keeping.Keeper, "save", removing)
+    monkeypatch.setattr(checkpoints.Keeper, "save", removing)
     outcome = xpnet("train", *ARGUMENTS, "--out", "run", "--quiet")
     assert (outcome.code, outcome.out) == (1, "")
     assert outcome.err.startswith("error: the run folder 'run' is gone")
@@ -209,12 +209,12 @@ def test_ctrl_c_is_never_silent(raised, xpnet, folder, monkeypatch):
             signal.raise_signal(signal.SIGINT)
         raise raised("initialization failed")  # as an extension module turns one into the other
 
-    monkeypatch.setattr("xpnet.cli.preparing.load", interrupted)
+    monkeypatch.setattr("xpnet.cli.dataset.load", interrupted)
     before = signal.getsignal(signal.SIGINT)
     outcome = xpnet("train", *ARGUMENTS)
     assert (outcome.code, outcome.out, outcome.err) == (130, "", "interrupted\n")
     assert signal.getsignal(signal.SIGINT) is before
-    monkeypatch.setattr("xpnet.cli.preparing.load", raise_import_error)
+    monkeypatch.setattr("xpnet.cli.dataset.load", raise_import_error)
     assert "a fault of xpnet" in xpnet("train", *ARGUMENTS).err
 
 

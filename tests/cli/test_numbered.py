@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.test_resume import STEPS, assert_same_run, strike, tensors
-from xpnet.cli import keeping, main
+from xpnet.cli import checkpoints, main
 from xpnet.cli.settings import FIXED, setting_fields
 from xpnet.train import Checkpoints, checkpoint
 
@@ -60,7 +60,7 @@ def test_the_last_is_never_behind_a_numbered_one(xpnet, folder, monkeypatch):
         save(self, trainer)
 
     monkeypatch.setattr(Checkpoints, "save", watched)
-    monkeypatch.setattr(keeping, "_SAVE_SECONDS", 1e9)
+    monkeypatch.setattr(checkpoints, "_SAVE_SECONDS", 1e9)
     assert xpnet("train", *RUN, "--epochs", "5", "--save-every", "2", "--out", "run").code == 0
     assert behind == [0, 0]
 
@@ -112,7 +112,7 @@ def test_going_back_cuts_the_history_and_forgets_what_came_later(xpnet, six, mon
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(keeping.Keeper, "on_step_end", interrupted)
+        patch.setattr(checkpoints.Keeper, "on_step_end", interrupted)
         assert xpnet("resume", six, "--from", "4").code == 130
     assert names() == ["best", "epoch-000002", "epoch-000004", "last"]
     assert len((six / "history.csv").read_text().splitlines()) == 1 + 4

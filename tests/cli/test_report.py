@@ -22,9 +22,9 @@ import pytest
 import xpnet as package
 from tests.cli.browser import Browser, find_chromium
 from tests.cli.conftest import FAST, flowers
-from xpnet.cli import figures, keeping
-from xpnet.cli.reporting import draw_diagnostics, read_diagnostics
-from xpnet.cli.reporting.svg import inline_svg
+from xpnet.cli import checkpoints, figures
+from xpnet.cli.report import draw_diagnostics, read_diagnostics
+from xpnet.cli.report.svg import inline_svg
 from xpnet.data import two_gaussians
 
 pytestmark = pytest.mark.usefixtures("pictures")
@@ -322,7 +322,7 @@ def test_warnings_and_resumptions_are_told(xpnet, folder, monkeypatch):
         if len(calls) == 3:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(keeping.Keeper, "on_step_end", interrupted)
+    monkeypatch.setattr(checkpoints.Keeper, "on_step_end", interrupted)
     assert (
         xpnet("train", "two-gaussians", "--out", "run", *FAST, "--batch-size", "full", "--epochs", "4").code
         == 130

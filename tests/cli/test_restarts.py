@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from tests.cli.test_resume import STEPS, assert_same_run, strike
-from xpnet.cli import keeping, main
+from xpnet.cli import checkpoints, main
 from xpnet.train import checkpoint
 from xpnet.train.restarting import restart_seed
 
@@ -93,7 +93,7 @@ def test_kill_and_resume(where, number, xpnet, whole):
 
 @pytest.mark.full
 def test_ctrl_c_keeps_the_best_so_far(xpnet, whole, monkeypatch):
-    step_end, steps = keeping.Keeper.on_step_end, []
+    step_end, steps = checkpoints.Keeper.on_step_end, []
 
     def interrupting(self, *arguments):
         steps.append(arguments)
@@ -102,8 +102,8 @@ def test_ctrl_c_keeps_the_best_so_far(xpnet, whole, monkeypatch):
         step_end(self, *arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(keeping.Keeper, "on_step_end", interrupting)
-        patch.setattr(keeping.Keeper, "steps_apart", 1)
+        patch.setattr(checkpoints.Keeper, "on_step_end", interrupting)
+        patch.setattr(checkpoints.Keeper, "steps_apart", 1)
         outcome = xpnet("train", *THREE, "--out", "run")
     assert outcome.code == 130
     assert "interrupted after epoch 1 of restart 2/3; the state is saved" in outcome.err
@@ -122,7 +122,7 @@ def test_ctrl_c_before_the_first_epoch(xpnet, folder, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(keeping.Keeper, "save", interrupted)
+    monkeypatch.setattr(checkpoints.Keeper, "save", interrupted)
     assert xpnet("train", *THREE, "--out", "run").code == 130
     assert not Path("run").exists()
 
@@ -141,7 +141,7 @@ def test_more_epochs_for_the_best(xpnet, whole):
 @pytest.mark.full
 @pytest.mark.parametrize("lost", [{1}, {2}, {1, 2, 3}], ids=str)
 def test_restarts_that_diverge(lost, xpnet, folder, monkeypatch):
-    fit_begin, begun = keeping.Keeper.on_fit_begin, []
+    fit_begin, begun = checkpoints.Keeper.on_fit_begin, []
 
     def spoiling(self, trainer, epochs):
         fit_begin(self, trainer, epochs)
@@ -149,7 +149,7 @@ def test_restarts_that_diverge(lost, xpnet, folder, monkeypatch):
         if len(begun) in lost:
             trainer.variables.params.flat[0] = float("nan")
 
-    monkeypatch.setattr(keeping.Keeper, "on_fit_begin", spoiling)
+    monkeypatch.setattr(checkpoints.Keeper, "on_fit_begin", spoiling)
     outcome = xpnet("train", *THREE, "--out", "run", "--json")
     for number in lost:
         assert f"restart {number}/3 is lost: diverged in epoch 1" in outcome.err

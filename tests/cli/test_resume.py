@@ -14,7 +14,7 @@ import pytest
 
 from tests.cli.conftest import FAST
 from xpnet import files
-from xpnet.cli import keeping
+from xpnet.cli import checkpoints
 from xpnet.train import checkpoint
 
 ARGUMENTS = ("two-gaussians", "--epochs", "4", "--hidden", "8", "--backend", "numpy", "--dropout", "0.2",
@@ -25,9 +25,9 @@ STEPS = 11  # of an epoch: 700 training rows, 64 a step
 DRIVER = """
 import os, signal, sys
 import xpnet.files
-from xpnet.cli import keeping, main
+from xpnet.cli import checkpoints, main
 where, number, name = sys.argv[1], int(sys.argv[2]), getattr(signal, sys.argv[3])
-keeping._SAVE_SECONDS, keeping._SAVE_SHARE = 0.0, 1e9
+checkpoints._SAVE_SECONDS, checkpoints._SAVE_SHARE = 0.0, 1e9
 seen = 0
 def strike(*_):
     global seen
@@ -35,11 +35,11 @@ def strike(*_):
     if seen == number:
         os.kill(os.getpid(), name)
 if where == "step":
-    step_end = keeping.Keeper.on_step_end
+    step_end = checkpoints.Keeper.on_step_end
     def on_step_end(self, *arguments):
         strike()
         step_end(self, *arguments)
-    keeping.Keeper.on_step_end, keeping.Keeper.steps_apart = on_step_end, 1
+    checkpoints.Keeper.on_step_end, checkpoints.Keeper.steps_apart = on_step_end, 1
 else:
     replace = os.replace
     def watched(source, target):
@@ -117,7 +117,7 @@ def test_ctrl_c_before_training(xpnet, folder, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("xpnet.cli.preparing.load", interrupted)
+    monkeypatch.setattr("xpnet.cli.dataset.load", interrupted)
     outcome = xpnet("train", *ARGUMENTS)
     assert outcome.code == 130
     assert list(folder.iterdir()) == []
@@ -130,7 +130,7 @@ def test_second_ctrl_c_acts_at_once(xpnet, folder, monkeypatch):
         raise AssertionError("the second one did not act")
 
     before = signal.getsignal(signal.SIGINT)
-    monkeypatch.setattr(keeping.Keeper, "on_step_end", impatient)
+    monkeypatch.setattr(checkpoints.Keeper, "on_step_end", impatient)
     outcome = xpnet("train", *ARGUMENTS, "--out", "run")
     assert outcome.code == 130
     assert "the state is saved" in outcome.err

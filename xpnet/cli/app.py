@@ -1,4 +1,4 @@
-"""The commands and their flags, as tables, and the typer application made of them."""
+"""Tables of the commands and their flags, and the typer application made of them."""
 
 from __future__ import annotations
 

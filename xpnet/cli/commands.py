@@ -1,4 +1,4 @@
-"""The commands: from checked flags to what is printed. Each imports what it needs when it runs."""
+"""Functions of the commands: from flags to printed results. Each imports what it needs when it runs."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ def train(
         sys.stdout.write(to_toml(settings))
         return None
     require(*_PACKAGES)
+    from xpnet.cli.fit import Interrupted
     from xpnet.cli.losses import import_loss
-    from xpnet.cli.planning import plan_training
-    from xpnet.cli.starting import train_run
-    from xpnet.cli.training import Interrupted
+    from xpnet.cli.plan import plan_training
+    from xpnet.cli.train import train_run
 
     plan = plan_training(settings, import_loss(code))
     if dry_run:
@@ -79,8 +79,8 @@ def resume(
     """Continue a run that was interrupted, exactly where it stood, or with other settings from there on."""
     changed = changed_settings(flags)
     require(*_PACKAGES)
-    from xpnet.cli.resuming import resume_run
-    from xpnet.cli.training import Interrupted
+    from xpnet.cli.fit import Interrupted
+    from xpnet.cli.resume import resume_run
 
     try:
         results = resume_run(run, changed, start=from_, loss=loss, quiet=quiet)
@@ -114,8 +114,8 @@ def prune(
 
     settings = resolve_pruning(flags, resume=resume, beside={"out": out, "checkpoint": checkpoint})
     require(*_PACKAGES)
+    from xpnet.cli.fit import Interrupted
     from xpnet.cli.pruning import prune_run, resume_pruning
-    from xpnet.cli.training import Interrupted
 
     try:
         if resume:
@@ -243,7 +243,7 @@ def lr_range(
     options = _checked(_RANGE, low=low, high=high, steps=steps)
     require(*_PACKAGES)
     from xpnet.cli.losses import import_loss
-    from xpnet.cli.ranging import range_of, range_rows, write_range
+    from xpnet.cli.lr_range import range_of, range_rows, write_range
 
     own_loss = import_loss(flags["loss"])  # and not settings.loss: a file never brings code
     found = range_of(settings, own_loss, **options)

@@ -1,4 +1,4 @@
-"""``xpnet graph``: the computation graph of an expression or of a model's loss, with derivatives."""
+"""Command ``xpnet graph``: the computation graph of an expression or of a model's loss, with derivatives."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any
 from xpnet import autodiff, backends, checks
 from xpnet.autodiff import Graph
 from xpnet.autodiff.tracer import is_floating
-from xpnet.cli.building import build_trainer, with_rate
 from xpnet.cli.console import message
+from xpnet.cli.dataset import Part, check_unchanged, prepare
 from xpnet.cli.expressions import Expression, read_value
 from xpnet.cli.losses import import_loss, loss_of_run
-from xpnet.cli.preparing import Part, check_unchanged, prepare
 from xpnet.cli.runs import RunFolder
 from xpnet.cli.settings import Settings, resolve
+from xpnet.cli.trainer import build_trainer, with_rate
 from xpnet.data import BUILTIN
 from xpnet.errors import ConfigError, DataError, suggest
 from xpnet.files import write_atomically
@@ -195,7 +195,7 @@ def write_graph(graph: Graph, path: Path, title: str) -> None:
     elif kind == ".mmd":
         write_atomically(path, graph.to_mermaid())
     else:
-        from xpnet.cli.drawing import graph_figure
         from xpnet.cli.figures import save_figure
+        from xpnet.cli.graph_figure import graph_figure
 
         save_figure(graph_figure(graph, title=title), path)

@@ -1,4 +1,4 @@
-"""``xpnet predict`` and ``xpnet evaluate``: a run put to use."""
+"""Commands ``xpnet predict`` and ``xpnet evaluate``: predictions and metrics of a trained run."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xpnet.cli.console import count, message
+from xpnet.cli.dataset import Part, check_unchanged, encode_part, prepare, read_rows
+from xpnet.cli.evaluation import measure, predict_classes, predict_probabilities, predict_values
 from xpnet.cli.losses import loss_of_run
-from xpnet.cli.measuring import measure, predict_classes, predict_probabilities, predict_values
-from xpnet.cli.preparing import Part, check_unchanged, encode_part, prepare, read_rows
 from xpnet.cli.runs import RunFolder
 from xpnet.data import Encoder
 from xpnet.errors import ConfigError, DataError

@@ -1,4 +1,4 @@
-"""``xpnet prune``: a trained network pruned and retrained, in a run folder of its own.
+"""Command ``xpnet prune``: a trained network pruned and retrained, in a run folder of its own.
 
 After each round the trainer is saved under the round's number, and then ``pruning.json``, which names that
 file: whenever the process is killed, the two belong together.
@@ -15,17 +15,18 @@ from pathlib import Path
 from typing import Any
 
 from xpnet import backends
-from xpnet.cli.building import build_optimizer, metric_of, open_backend
+from xpnet.cli.checkpoints import Interruption, RunLog, best_trainer
 from xpnet.cli.console import message, reason
-from xpnet.cli.finishing import finish
-from xpnet.cli.keeping import Interruption, RunLog, best_trainer
+from xpnet.cli.dataset import Prepared, check_unchanged, prepare
+from xpnet.cli.environment import describe_run
+from xpnet.cli.fit import Interrupted
 from xpnet.cli.losses import loss_of_run
-from xpnet.cli.planning import Plan, circumstances
-from xpnet.cli.preparing import Prepared, check_unchanged, prepare
+from xpnet.cli.plan import Plan
 from xpnet.cli.pruning_settings import PruningSettings, pruning_fields
+from xpnet.cli.results import finish
 from xpnet.cli.runs import RunFolder, to_json
 from xpnet.cli.settings import renamed
-from xpnet.cli.training import Interrupted
+from xpnet.cli.trainer import build_optimizer, metric_of, open_backend
 from xpnet.errors import CheckpointError, ConfigError, DivergedError
 from xpnet.files import write_atomically
 from xpnet.prune import Pruned, Report, prune
@@ -87,7 +88,7 @@ def prune_run(
             work.log.path = target.log
             environment = {
                 "data": source.read_json(source.environment)["data"],
-                **circumstances(home),
+                **describe_run(home),
                 "pruned_from": {"run": str(source.path.resolve()), "epoch": trainer.epoch},
             }
             write_atomically(target.environment, to_json(environment))

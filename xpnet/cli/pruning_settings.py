@@ -1,4 +1,4 @@
-"""The settings of a pruning: the table from which the flags of ``xpnet prune`` follow."""
+"""Settings of a pruning: the table from which the flags of ``xpnet prune`` follow."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _setting(default: Any, check: Check, help: str, *, also: str = "") -> Any:
 
 @dataclass(frozen=True)
 class PruningSettings:
-    """What is removed of a network, and how; see :func:`xpnet.prune.prune`."""
+    """Settings of a pruning; see :func:`xpnet.prune.prune`."""
 
     sparsity: float | None = _setting(
         None,

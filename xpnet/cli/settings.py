@@ -1,4 +1,4 @@
-"""The settings of the command: one table, from which flags, TOML keys and written configurations follow.
+"""Settings of the command line: one table, from which flags, TOML keys and written configurations follow.
 
 A field of `Settings` is a setting: its name (with dashes) is the flag and the TOML key, and its metadata say
 what it may hold, what it means and where it stands in ``--help``. Those of the trainer are inherited. A flag

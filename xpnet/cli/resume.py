@@ -1,4 +1,4 @@
-"""``xpnet resume``: a run taken up where it stood or at an earlier checkpoint, with changed settings."""
+"""Command ``xpnet resume``: a run continued from a checkpoint, with changed settings."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from xpnet.cli.building import build_trainer, load_trainer, open_backend, with_rate
+from xpnet.cli.checkpoints import RunLog
 from xpnet.cli.console import message
-from xpnet.cli.finishing import why_stopped
-from xpnet.cli.keeping import RunLog
+from xpnet.cli.dataset import check_unchanged, prepare
+from xpnet.cli.environment import describe_run
+from xpnet.cli.fit import run_training
 from xpnet.cli.losses import is_code, loss_of_run
-from xpnet.cli.planning import Plan, check_contradictions, check_packages, circumstances
-from xpnet.cli.preparing import check_unchanged, prepare
-from xpnet.cli.restarting import are_under_way, run_restarts
+from xpnet.cli.plan import Plan, check_contradictions, check_packages
+from xpnet.cli.restarts import are_under_way, run_restarts
+from xpnet.cli.results import why_stopped
 from xpnet.cli.runs import RunFolder, to_json
 from xpnet.cli.settings import FIXED, Settings, setting_fields
-from xpnet.cli.training import run_training
+from xpnet.cli.trainer import build_trainer, load_trainer, open_backend, with_rate
 from xpnet.errors import ConfigError
 from xpnet.files import write_atomically
 from xpnet.train import Trainer
@@ -113,7 +114,7 @@ def _resume(
         run.results.unlink(missing_ok=True)  # of a run that is trained further: it is unfinished again
         run.write_settings(settings)
         environment["changes"] = [dataclasses.asdict(change) for change in plan.changes]
-        environment.setdefault("resumed", []).append({"epoch": trainer.epoch, **circumstances(backend)})
+        environment.setdefault("resumed", []).append({"epoch": trainer.epoch, **describe_run(backend)})
         write_atomically(run.environment, to_json(environment))
         for line in [*told, f"device {backend.spec}"]:
             log.write(line)

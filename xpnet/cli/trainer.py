@@ -1,4 +1,4 @@
-"""What settings ask for, made: the model, the optimizer, the trainer."""
+"""Model, optimizer, diagnostics and trainer, made as settings ask for."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import inspect
 from typing import Any
 
 from xpnet import backends, checks, nn, optim
-from xpnet.cli.preparing import Prepared
+from xpnet.cli.dataset import Prepared
 from xpnet.cli.runs import RunFolder
 from xpnet.cli.settings import FIXED, Settings
 from xpnet.errors import CheckpointError, ConfigError

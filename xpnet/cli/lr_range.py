@@ -1,4 +1,4 @@
-"""``xpnet lr-range``: learning rates tried on the network that settings describe."""
+"""Command ``xpnet lr-range``: a learning-rate range test of the network that settings describe."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from xpnet.cli import figures
-from xpnet.cli.building import build_trainer, layer_widths, open_backend, with_rate
-from xpnet.cli.preparing import prepare
+from xpnet.cli.dataset import prepare
 from xpnet.cli.settings import Settings
+from xpnet.cli.trainer import build_trainer, layer_widths, open_backend, with_rate
 from xpnet.errors import DivergedError
 from xpnet.files import write_atomically
 from xpnet.train.diagnostics import RangeTest, learning_rate_range
