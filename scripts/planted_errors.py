@@ -2,8 +2,8 @@
 
     python -m scripts.planted_errors [word ...]      those whose area or file holds a word; all without one
 
-Ends with 1 if an error is not seen, or its place is not there any more. It takes some ten minutes; run it after
-a change of the tests, to see that they are as sharp as before.
+Ends with 1 if an error is not seen, or its place is not there any more. It takes some ten minutes; run it
+after a change of the tests, to see that they are as sharp as before.
 """
 
 from __future__ import annotations

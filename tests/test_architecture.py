@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -288,8 +289,9 @@ def _loaded_by(statement: str) -> set[str]:
     return {name.split(".")[0] for name in done.stdout.split()}
 
 
-def test_importing_the_package_loads_no_heavy_one() -> None:
-    assert not _loaded_by("import xpnet") & HEAVY
+@pytest.mark.parametrize("name", ["xpnet", "xpnet.train.settings", "xpnet.cli.app"])
+def test_importing_loads_no_heavy_package(name: str) -> None:
+    assert not _loaded_by(f"import {name}") & HEAVY
 
 
 @pytest.mark.parametrize("name", ["autodiff", "nn", "losses", "optim", "data", "rng"])
@@ -298,9 +300,10 @@ def test_parts_load_no_more_than_numpy_and_the_standard(name: str) -> None:
     assert not loaded & (HEAVY - {"numpy", "array_api_compat"})
 
 
-def test_names_of_the_package() -> None:
-    for name in xpnet.__all__:
-        assert getattr(xpnet, name) is not None
-    assert set(xpnet.__all__) <= set(dir(xpnet))
+@pytest.mark.parametrize("package", [xpnet, xpnet.train], ids=lambda package: package.__name__)
+def test_names_that_are_looked_up_on_first_use(package: ModuleType) -> None:
+    for name in package.__all__:
+        assert getattr(package, name) is not None
+    assert set(package.__all__) <= set(dir(package))
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
-        _ = xpnet.nothing
+        _ = package.nothing

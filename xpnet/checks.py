@@ -2,82 +2,173 @@
 
 Each check takes the setting's name, its value and a remedy, and returns the value as a plain Python number or
 refuses it: ``check(label, value, remedy) -> value``. Plain, because a NumPy scalar would promote float32
-arrays and cannot be written as JSON.
+arrays and cannot be written as JSON. A `Check` also takes text, as flags give it.
 
 >>> not_negative("l2", -1)
 Traceback (most recent call last):
 ...
 xpnet.errors.ConfigError: l2: expected a finite number of at least 0, found -1; correct it
+>>> not_negative.of_text("--l2", "1e-3")
+0.001
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from numbers import Integral, Real
 from typing import Any
 
 from xpnet.errors import ConfigError, suggest
 
 __all__ = [
+    "Check",
+    "choice",
     "count",
     "flag",
     "fraction",
     "interval",
     "memory_size",
+    "named_numbers",
     "not_negative",
     "number",
     "one_of",
     "positive",
+    "require",
+    "seed",
     "unless_none",
+    "whole",
 ]
 
 _BYTES = {"": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
-def number(expected: str, allowed: Callable[[float], bool]) -> Callable[..., float]:
-    """Return a check that takes a real number for which ``allowed`` holds, and makes it a Python float."""
+@dataclasses.dataclass(frozen=True)
+class Check:
+    """A check of one kind of value, called as ``check(label, value, remedy) -> value``.
 
-    def check(label: str, value: Any, remedy: str = "correct it") -> float:
-        if isinstance(value, Real) and not isinstance(value, bool):
-            try:
-                converted = float(value)
-            except OverflowError:
-                converted = math.inf
-            if allowed(converted):  # false for NaN, as every comparison with it
-                return converted
-        raise ConfigError(f"{label}: expected {expected}, found {value!r}; {remedy}")
+    Attributes:
+        expected: what it takes, in words.
+        convert: returns a value in its one form; raises ValueError for one that it does not take.
+        read: returns the value that a text means, to be converted; raises ValueError if it means none.
+        metavar: stands for a text in ``--help``.
+        choices: the names that it takes, if it takes names; called when needed, as it may import much.
+    """
 
-    return check
+    expected: str
+    convert: Callable[[Any], Any]
+    read: Callable[[str], Any] = str
+    metavar: str = "TEXT"
+    choices: Callable[[], Iterable[str]] | None = None
+
+    def __call__(self, label: str, value: Any, remedy: str = "correct it") -> Any:
+        """Return ``value`` in its one form, or raise a `ConfigError` that begins with ``label``."""
+        try:
+            return self.convert(value)
+        except ValueError:
+            advice = f"; {remedy}"
+            if self.choices is not None:
+                known = list(self.choices())
+                wrong = [v for v in value if v not in known] if isinstance(value, (list, tuple)) else []
+                advice = suggest(wrong[0] if wrong else value, known)
+            raise ConfigError(f"{label}: expected {self.expected}, found {value!r}{advice}") from None
+
+    def of_text(self, label: str, text: str | list[str]) -> Any:
+        """Return the value that a text means; several texts where a flag may be repeated."""
+        try:
+            value = [self.read(part) for part in text] if isinstance(text, list) else self.read(text)
+        except ValueError:
+            value = text  # which is refused
+        return self(label, value)
 
 
-positive = number("a finite number above 0", lambda x: 0.0 < x < math.inf)
-not_negative = number("a finite number of at least 0", lambda x: 0.0 <= x < math.inf)
+def require(condition: bool, value: Any) -> Any:
+    """Return ``value``, or raise the ValueError of a `Check.convert` if the condition does not hold."""
+    if not condition:
+        raise ValueError
+    return value
+
+
+def number(expected: str, allowed: Callable[[float], bool]) -> Check:
+    """Return a check that takes a finite real number for which ``allowed`` holds, as a Python float."""
+
+    def convert(value: Any) -> float:
+        require(isinstance(value, Real) and not isinstance(value, bool), value)
+        try:
+            converted = float(value)
+        except OverflowError:
+            converted = math.inf
+        return require(math.isfinite(converted) and allowed(converted), converted)
+
+    return Check(expected, convert, float, "X")
+
+
+positive = number("a finite number above 0", lambda x: x > 0.0)
+not_negative = number("a finite number of at least 0", lambda x: x >= 0.0)
 fraction = number("a number of at least 0 and below 1", lambda x: 0.0 <= x < 1.0)
 
 
-def count(label: str, value: Any, remedy: str = "correct it") -> int:
-    """Return a whole number of at least 1 as a Python int."""
-    if isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= 1:
-        return int(value)
-    raise ConfigError(f"{label}: expected a whole number of at least 1, found {value!r}; {remedy}")
+def whole(minimum: int, maximum: float = math.inf) -> Check:
+    """Return a check that takes a whole number from ``minimum`` to ``maximum``, as a Python int."""
+
+    def convert(value: Any) -> int:
+        require(isinstance(value, Integral) and not isinstance(value, bool), value)
+        return require(minimum <= int(value) <= maximum, int(value))
+
+    return Check(f"a whole number of at least {minimum}", convert, int, "N")
 
 
-def flag(label: str, value: Any, remedy: str = "correct it") -> bool:
-    """Return True or False as it is."""
-    if isinstance(value, bool):
-        return value
-    raise ConfigError(f"{label}: expected True or False, found {value!r}; {remedy}")
+count = whole(1)
+seed = dataclasses.replace(whole(0, 2**64 - 1), expected="a whole number from 0 to 2**64 - 1")
+flag = Check(
+    "True or False",
+    lambda value: require(isinstance(value, bool), value),
+    lambda text: {"true": True, "false": False}.get(text.strip().lower(), text),
+)
 
 
-def one_of(label: str, value: Any, *allowed: str) -> str:
-    """Return one of the allowed words as it is."""
-    if isinstance(value, str) and value in allowed:
-        return value
-    wanted = " or ".join(repr(word) for word in allowed)
-    raise ConfigError(f"{label}: expected {wanted}, found {value!r}{suggest(value, allowed)}")
+def choice(choices: Callable[[], Iterable[str]], expected: str = "one of the known names") -> Check:
+    """Return a check that takes one of the names that ``choices()`` returns, in any case."""
+
+    def convert(value: Any) -> str:
+        require(isinstance(value, str), value)
+        known = list(choices())
+        return value if value in known else require(value.lower() in known, value.lower())
+
+    return Check(expected, convert, metavar="NAME", choices=choices)
+
+
+def one_of(*allowed: str) -> Check:
+    """Return a check that takes one of the words, in any case."""
+    return choice(lambda: allowed, " or ".join(map(repr, allowed)))
+
+
+def named_numbers(one: Check) -> Check:
+    """Return a check that takes numbers by name, each as ``one`` takes it: a dict, or text as ``a=1,b=2``."""
+
+    def convert(value: Any) -> dict[str, float]:
+        require(hasattr(value, "items"), value)
+        return {str(name): one.convert(x) for name, x in value.items()}
+
+    return Check(f"{one.expected} by name, such as a=0.5,b=2", convert, _read_named_numbers, "NAME=X,...")
+
+
+def _read_named_numbers(text: str) -> dict[str, float]:
+    """Return numbers by name of ``a=0.1,b=2``; a name may hold commas."""
+    pairs: list[str] = []
+    for part in text.split(","):
+        if pairs and "=" not in pairs[-1]:
+            pairs[-1] += f",{part}"
+        else:
+            pairs.append(part)
+    named = {}
+    for pair in pairs:
+        name, _, value = pair.rpartition("=")
+        named[require(name.strip() != "", name.strip())] = float(value)
+    return require(len(named) == len(pairs), named)
 
 
 def unless_none(check: Callable[..., Any], label: str, value: Any) -> Any:

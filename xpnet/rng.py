@@ -19,9 +19,9 @@ from typing import Any
 
 import numpy as np
 
+from xpnet import checks
 from xpnet.backends import array_namespace
 from xpnet.backends.lacking import word_dtype
-from xpnet.errors import ConfigError
 
 __all__ = [
     "Key",
@@ -102,9 +102,7 @@ def key(seed: int) -> Key:
     Raises:
         ConfigError: ``seed`` is not such a number.
     """
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**64:
-        raise ConfigError(f"seed: expected a whole number from 0 to 2**64 - 1, found {seed!r}")
-    return Key(int(seed))
+    return Key(checks.seed("seed", seed))
 
 
 def threefry(

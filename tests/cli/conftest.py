@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from xpnet.cli import figures, keeping, main
+from xpnet.cli import checkpoints, figures, main
 from xpnet.files import write_atomically
 
-FAST = ("--epochs", "2", "--hidden", "8", "--device", "numpy")
+FAST = ("--epochs", "2", "--hidden", "8", "--backend", "numpy")
 
 
 class Outcome(NamedTuple):
@@ -36,8 +36,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working folder; saves are not thinned out, so that each epoch is on the disk."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("XPNET_BACKEND", raising=False)
-    monkeypatch.setattr(keeping, "_SAVE_SECONDS", 0.0)
-    monkeypatch.setattr(keeping, "_SAVE_SHARE", 1e9)
+    monkeypatch.setattr(checkpoints, "_SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(checkpoints, "_SAVE_SHARE", 1e9)
     return tmp_path
 
 

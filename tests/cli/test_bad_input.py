@@ -82,9 +82,9 @@ def test_tables(name, content, words, xpnet, folder):
             ["--batch-size", "full", "l-bfgs"],
         ),
         (
-            ("--target", "kind", "--optimizer", "l-bfgs", "--lr", "1"),
+            ("--target", "kind", "--optimizer", "l-bfgs", "--learning-rate", "1"),
             2,
-            ["--lr", "l-bfgs", "--optimizer adadelta"],
+            ["--learning-rate", "l-bfgs", "--optimizer adadelta"],
         ),
         (
             ("--target", "kind", "--optimizer", "cg", "--schedule", "cosine"),
@@ -103,16 +103,16 @@ def test_tables(name, content, words, xpnet, folder):
         (("--target", "kind", "--validation", "0.6", "--test", "0.5"), 2, ["no rows for training"]),
         (("--target", "kind", "--validation", "0", "--patience", "3"), 2, ["--patience"]),
         (("--target", "kind", "--hidden", "0"), 2, ["--hidden", "at least 1"]),
-        (("--target", "kind", "--lr", "-1"), 2, ["--lr", "above 0", "-1"]),
-        (("--target", "kind", "--lr", "0"), 2, ["--lr", "above 0"]),
+        (("--target", "kind", "--learning-rate", "-1"), 2, ["--learning-rate", "above 0", "-1"]),
+        (("--target", "kind", "--learning-rate", "0"), 2, ["--learning-rate", "above 0"]),
         (("--target", "kind", "--epochs", "many"), 2, ["--epochs", "'many'"]),
         (("--target", "kind", "--optimizer", "adan"), 2, ["did you mean 'adam'"]),
         (("--target", "kind", "--config", "none.toml"), 2, ["none.toml"]),
-        (("--target", "kind", "--device", "cdua"), 3, ["did you mean 'cuda'"]),
-        (("--target", "kind", "--device", "array_api_strict:device9"), 3, ["device9"]),
-        (("--target", "kind", "--device", "numpy:1"), 3, ["numpy"]),
+        (("--target", "kind", "--backend", "cdua"), 3, ["did you mean 'cuda'"]),
+        (("--target", "kind", "--backend", "array_api_strict:device9"), 3, ["device9"]),
+        (("--target", "kind", "--backend", "numpy:1"), 3, ["numpy"]),
         (
-            ("--target", "kind", "--device", "array_api_strict:no_float64", "--dtype", "float64"),
+            ("--target", "kind", "--backend", "array_api_strict:no_float64", "--dtype", "float64"),
             3,
             ["float64"],
         ),
@@ -121,7 +121,7 @@ def test_tables(name, content, words, xpnet, folder):
         (("--target", "kind", "--device-memory", "4 GB"), 2, ["--device-memory", "'4 GB'", "4GiB"]),
         (("--target", "kind", "--device-memory", "4GiB"), 2, ["device memory", "backend numpy", "leave"]),
         (("--target", "kind", "--epoch", "3"), 2, ["--epochs"]),
-        (("--target", "kind", "--lr"), 2, ["--lr"]),
+        (("--target", "kind", "--learning-rate"), 2, ["--learning-rate"]),
         (("--target", "kind", "more"), 2, ["more"]),
     ],
 )
@@ -136,7 +136,7 @@ def test_a_device_that_is_not_there(xpnet, folder):
 
     if probe("cupy").usable:
         pytest.skip("there is a CUDA device here")
-    assert_refused(xpnet("train", "digits", "--device", "cuda"), 3, "cuda", "cannot work here")
+    assert_refused(xpnet("train", "digits", "--backend", "cuda"), 3, "cuda", "cannot work here")
 
 
 def test_a_device_of_the_environment(xpnet, folder, monkeypatch):

@@ -22,7 +22,7 @@ RUN = (
     "run",
     "--diagnostics",
     "0",
-    "--device",
+    "--backend",
     "cuda",
 )
 
@@ -47,7 +47,7 @@ def test_precision_and_memory_are_recorded(xpnet: Command, cuda: Backend) -> Non
     assert resumed.code == 0, resumed.err
     assert "precision: tf32 -> float32 (from epoch 2 on)" in resumed.err
     assert read("results.json")["precision"] == "float32"
-    elsewhere = xpnet("evaluate", "run", "--device", "numpy", "--json")
+    elsewhere = xpnet("evaluate", "run", "--backend", "numpy", "--json")
     assert elsewhere.json["device"] == "numpy"
 
 

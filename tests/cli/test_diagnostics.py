@@ -10,7 +10,7 @@ import pytest
 
 from tests.cli.conftest import FAST
 from xpnet import Trainer
-from xpnet.cli import training
+from xpnet.cli import fit
 
 
 def rows_of(run):
@@ -46,7 +46,7 @@ def test_none_are_asked_for(xpnet):
 
 @pytest.mark.parametrize("quiet", [False, True])
 def test_a_verdict_is_shown_logged_and_kept(quiet, xpnet):
-    arguments = ["--init", "zeros", *(["--quiet"] if quiet else [])]
+    arguments = ["--weight-init", "zeros", *(["--quiet"] if quiet else [])]
     outcome = xpnet("train", "two-gaussians", "--out", "run", *FAST, *arguments)
     assert outcome.code == 0
     warning = "identical units in 0 (Dense), before the first epoch: all units"
@@ -63,14 +63,14 @@ def test_a_resumed_run_has_the_rows_of_one_in_one_go(xpnet, monkeypatch):
     arguments = ("two-gaussians", *FAST, "--epochs", "6", "--diagnostics", "6", "--dropout", "0.2")
     assert xpnet("train", *arguments, "--out", "straight").code == 0
 
-    class Interrupting(training.Keeper):
+    class Interrupting(fit.Keeper):
         def on_epoch_end(self, trainer, row):
             super().on_epoch_end(trainer, row)
             if row["epoch"] == 3:
                 raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(training, "Keeper", Interrupting)
+        patch.setattr(fit, "Keeper", Interrupting)
         assert xpnet("train", *arguments, "--out", "run").code == 130
     assert [row["epoch"] for row in rows_of("run")] == [0, 1, 2]
     with open("run/diagnostics.jsonl", "a") as file:

@@ -55,7 +55,7 @@ def watch(name, *arguments):
     return real(name, *arguments)
 builtins.__import__ = watch
 from xpnet.cli import main
-main(["train", "two-gaussians", "--dry-run", "--device", "numpy"])
+main(["train", "two-gaussians", "--dry-run", "--backend", "numpy"])
 print("seen", seen[0])
 """
     done = python(code, **({"OPENBLAS_CORETYPE": mine} if mine else {}))

@@ -15,7 +15,7 @@ import pytest
 from tests.cli.conftest import Command
 from xpnet.autodiff import Graph, graph
 from xpnet.backends import array_namespace
-from xpnet.cli import drawing, expressions
+from xpnet.cli import expressions, graph_figure
 from xpnet.cli import graph as command
 from xpnet.cli.expressions import Expression
 
@@ -38,7 +38,7 @@ def rows(text: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("version", [1, 2])
 def test_least_squares_as_a_table(xpnet: Command, version: int) -> None:
-    outcome = xpnet("graph", *LEAST_SQUARES, "--version", version, "--device", "numpy")
+    outcome = xpnet("graph", *LEAST_SQUARES, "--version", version, "--backend", "numpy")
     assert (outcome.code, outcome.err) == (0, "")
     r = 1 - 11.5
     assert rows(outcome.out)["w"] == f"[{-2 * r * 3:g}, {-2 * r * 4:g}]"
@@ -47,7 +47,7 @@ def test_least_squares_as_a_table(xpnet: Command, version: int) -> None:
 
 
 def test_only_names_asked_for_are_differentiated(xpnet: Command) -> None:
-    outcome = xpnet("graph", *LEAST_SQUARES, "--wrt", "w, b", "--device", "numpy")
+    outcome = xpnet("graph", *LEAST_SQUARES, "--wrt", "w, b", "--backend", "numpy")
     assert rows(outcome.out)["x"] == "[3, 4]"  # its value: it has no cotangent
     assert rows(outcome.out)["w"] == "[63, 84]"
 
@@ -55,11 +55,11 @@ def test_only_names_asked_for_are_differentiated(xpnet: Command) -> None:
 @pytest.mark.parametrize("device", ["numpy", "array_api_strict"])
 def test_devices(xpnet: Command, device: str) -> None:
     outcome = xpnet(
-        "graph", "logsumexp(A @ tanh(x))[0] + 0.5 * sum(x**2)", "A=1,2;3,4;5,6;", "x=1,2", "--device", device
+        "graph", "logsumexp(A @ tanh(x))[0] + 0.5 * sum(x**2)", "A=1,2;3,4;5,6;", "x=1,2", "--backend", device
     )
     assert outcome.code == 2  # a 0-d array has no index
     outcome = xpnet(
-        "graph", "logsumexp(A @ tanh(x)) + 0.5 * sum(x**2)", "A=1,2;3,4;5,6;", "x=1,2", "--device", device
+        "graph", "logsumexp(A @ tanh(x)) + 0.5 * sum(x**2)", "A=1,2;3,4;5,6;", "x=1,2", "--backend", device
     )
     assert outcome.code == 0, outcome.err
     assert "logsumexp" in outcome.out
@@ -67,14 +67,14 @@ def test_devices(xpnet: Command, device: str) -> None:
 
 def test_dtype(xpnet: Command) -> None:
     outcome = xpnet(
-        "graph", "sum(x * x)", "x=1,2", "--dtype", "float32", "--output", "g.dot", "--device", "numpy"
+        "graph", "sum(x * x)", "x=1,2", "--dtype", "float32", "--output", "g.dot", "--backend", "numpy"
     )
     assert outcome.code == 0, outcome.err
     assert "float32 (2,)" in Path("g.dot").read_text()
 
 
 def test_a_result_of_several_entries(xpnet: Command) -> None:
-    outcome = xpnet("graph", "w * x", "w=1,2", "x=3,4", "--device", "numpy")
+    outcome = xpnet("graph", "w * x", "w=1,2", "x=3,4", "--backend", "numpy")
     assert rows(outcome.out)["w"] == "[3, 4]"
     assert "the result has shape (2,): cotangents are those of the sum" in outcome.err
 
@@ -188,7 +188,7 @@ def test_expressions_are_never_run_as_code() -> None:
     ],
 )  # fmt: skip
 def test_what_cannot_be_meant(xpnet: Command, folder: Path, arguments: list[str], complaint: str) -> None:
-    outcome = xpnet("graph", *arguments, "--device", "numpy")
+    outcome = xpnet("graph", *arguments, "--backend", "numpy")
     assert outcome.code == 2, outcome
     assert complaint in outcome.err
     assert outcome.err.count("\n") == 1
@@ -196,14 +196,24 @@ def test_what_cannot_be_meant(xpnet: Command, folder: Path, arguments: list[str]
 
 
 def test_a_device_that_is_not_there(xpnet: Command) -> None:
-    assert xpnet("graph", "x * x", "x=1", "--device", "nonsense").code == 3
+    assert xpnet("graph", "x * x", "x=1", "--backend", "nonsense").code == 3
 
 
 # --- Models ----------------------------------------------------------------------------------------------
 
 
 def test_a_model_that_is_not_yet_trained(xpnet: Command) -> None:
-    arguments = ("two-gaussians", "--hidden", "3", "--activation", "tanh", "--rows", "2", "--device", "numpy")
+    arguments = (
+        "two-gaussians",
+        "--hidden",
+        "3",
+        "--activation",
+        "tanh",
+        "--rows",
+        "2",
+        "--backend",
+        "numpy",
+    )
     outcome = xpnet("graph", *arguments)
     assert outcome.code == 0, outcome.err
     found = rows(outcome.out)
@@ -218,7 +228,7 @@ def test_a_model_that_is_not_yet_trained(xpnet: Command) -> None:
 @pytest.mark.full
 def test_a_trained_run(xpnet: Command, trained: Callable[..., Path]) -> None:
     run = trained()
-    best = xpnet("graph", run, "--device", "numpy")
+    best = xpnet("graph", run, "--backend", "numpy")
     assert best.code == 0, best.err
     assert "0.weight" in best.out
     last = xpnet("graph", run, "--checkpoint", "last", "--rows", "5", "--output", "run.svg")
@@ -233,19 +243,19 @@ def test_a_trained_run(xpnet: Command, trained: Callable[..., Path]) -> None:
 
 @pytest.mark.parametrize("kind", ["svg", "png", "dot", "mmd", "SVG"])
 def test_formats(xpnet: Command, folder: Path, kind: str) -> None:
-    outcome = xpnet("graph", *LEAST_SQUARES, "--output", f"graph.{kind}", "--device", "numpy")
+    outcome = xpnet("graph", *LEAST_SQUARES, "--output", f"graph.{kind}", "--backend", "numpy")
     assert outcome.code == 0, outcome.err
     assert outcome.err == f"a graph of 9 nodes written to graph.{kind}\n"
     assert [path.name for path in folder.iterdir()] == [f"graph.{kind}"]
     content = Path(f"graph.{kind}").read_bytes()
     start = {"svg": b"<?xml", "png": b"\x89PNG", "dot": b"digraph", "mmd": b"flowchart"}[kind.lower()]
     assert content.startswith(start)
-    assert xpnet("graph", *LEAST_SQUARES, "--output", f"graph.{kind}", "--device", "numpy").code == 0
+    assert xpnet("graph", *LEAST_SQUARES, "--output", f"graph.{kind}", "--backend", "numpy").code == 0
     assert Path(f"graph.{kind}").read_bytes() == content  # the same graph, the same file
 
 
 def test_the_svg_shows_values_and_cotangents(xpnet: Command) -> None:
-    xpnet("graph", *LEAST_SQUARES, "--output", "graph.svg", "--device", "numpy")
+    xpnet("graph", *LEAST_SQUARES, "--output", "graph.svg", "--backend", "numpy")
     text = Path("graph.svg").read_text()
     ElementTree.fromstring(text)
     shown = re.findall(
@@ -255,7 +265,7 @@ def test_the_svg_shows_values_and_cotangents(xpnet: Command) -> None:
 
 
 def test_a_folder_that_is_not_there(xpnet: Command) -> None:
-    outcome = xpnet("graph", *LEAST_SQUARES, "--output", "nowhere/graph.dot", "--device", "numpy")
+    outcome = xpnet("graph", *LEAST_SQUARES, "--output", "nowhere/graph.dot", "--backend", "numpy")
     assert outcome.code == 2
     assert "--output: there is no folder 'nowhere'" in outcome.err
 
@@ -268,7 +278,7 @@ def _wide(x: Any) -> Any:
 
 
 def _boxes(made: Graph) -> list[tuple[float, float, float, float]]:
-    figure = drawing.graph_figure(made, title="a $title$ that is no formula")
+    figure = graph_figure.graph_figure(made, title="a $title$ that is no formula")
     patches = [p for p in figure.axes[0].patches if type(p).__name__ == "FancyBboxPatch"]
     return [(p.get_x(), p.get_y(), p.get_width(), p.get_height()) for p in patches]
 
@@ -289,7 +299,7 @@ def test_boxes_do_not_overlap_and_hold_their_text(name: str) -> None:
     for i, (x, y, width, height) in enumerate(boxes):
         for u, v, wide, high in boxes[:i]:
             assert x + width <= u or u + wide <= x or y + height <= v or v + high <= y
-    figure = drawing.graph_figure(made)
+    figure = graph_figure.graph_figure(made)
     renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]
     drawn = [
         p.get_window_extent(renderer) for p in figure.axes[0].patches if type(p).__name__ == "FancyBboxPatch"

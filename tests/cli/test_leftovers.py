@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.test_resume import ARGUMENTS, assert_same_run, strike
-from xpnet.cli import keeping
+from xpnet.cli import checkpoints
 from xpnet.cli.runs import RunFolder
 from xpnet.errors import CheckpointError
 
@@ -98,7 +98,7 @@ def test_a_training_holds_its_folder(xpnet, folder, monkeypatch):
             pass
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(keeping.Keeper, "on_step_end", elsewhere)
+    monkeypatch.setattr(checkpoints.Keeper, "on_step_end", elsewhere)
     assert xpnet("train", *ARGUMENTS, "--out", "run").code == 130
     assert xpnet("resume", "run").code == 130
 
@@ -116,14 +116,14 @@ def test_what_the_user_put_there_stays(folder):
 
 @pytest.mark.parametrize("epoch", [2, 4], ids=["while training", "before the figures"])
 def test_a_run_folder_that_is_removed(epoch, xpnet, folder, monkeypatch):
-    save = keeping.Keeper.save
+    save = checkpoints.Keeper.save
 
     def removing(self, trainer):
         save(self, trainer)
         if trainer.epoch == epoch:
             shutil.rmtree("run")
 
-    monkeypatch.setattr(keeping.Keeper, "save", removing)
+    monkeypatch.setattr(checkpoints.Keeper, "save", removing)
     outcome = xpnet("train", *ARGUMENTS, "--out", "run", "--quiet")
     assert (outcome.code, outcome.out) == (1, "")
     assert outcome.err.startswith("error: the run folder 'run' is gone")
@@ -162,23 +162,23 @@ def test_a_damaged_last_checkpoint(xpnet, trained):
 
 
 def test_another_rate_after_divergence(xpnet, folder):
-    arguments = ("sine", "--optimizer", "sgd", "--lr", "1e6", "--epochs", "5", "--hidden", "8")
-    outcome = xpnet("train", *arguments, "--device", "numpy", "--out", "run")
+    arguments = ("sine", "--optimizer", "sgd", "--learning-rate", "1e6", "--epochs", "5", "--hidden", "8")
+    outcome = xpnet("train", *arguments, "--backend", "numpy", "--out", "run")
     assert outcome.code == 4
-    assert outcome.err.endswith("to go on from there with another rate: xpnet resume run --lr X\n")
+    assert outcome.err.endswith("to go on from there with another rate: xpnet resume run --learning-rate X\n")
     again = xpnet("resume", "run")
     assert again.code == 4
     outcome = xpnet("predict", "run", "sine")
     assert outcome.code == 0
     assert "has not been trained for a whole epoch: its weights are still random" in outcome.err
-    outcome = xpnet("resume", "run", "--lr", "0.01", "--json")
+    outcome = xpnet("resume", "run", "--learning-rate", "0.01", "--json")
     assert outcome.code == 0, outcome.err
     assert outcome.json["epochs_trained"] == 5
-    assert "lr = 0.01" in Path("run/config.toml").read_text()
+    assert "learning-rate = 0.01" in Path("run/config.toml").read_text()
     for wrong in ("0", "-1", "x", "nan"):
-        outcome = xpnet("resume", "run", "--lr", wrong)
+        outcome = xpnet("resume", "run", "--learning-rate", wrong)
         assert outcome.code == 2
-        assert "--lr: expected a finite number above 0" in outcome.err
+        assert "--learning-rate: expected a finite number above 0" in outcome.err
 
 
 def test_advice_names_a_run_only_where_there_is_one(xpnet, trained):
@@ -209,12 +209,12 @@ def test_ctrl_c_is_never_silent(raised, xpnet, folder, monkeypatch):
             signal.raise_signal(signal.SIGINT)
         raise raised("initialization failed")  # as an extension module turns one into the other
 
-    monkeypatch.setattr("xpnet.cli.preparing.load", interrupted)
+    monkeypatch.setattr("xpnet.cli.dataset.load", interrupted)
     before = signal.getsignal(signal.SIGINT)
     outcome = xpnet("train", *ARGUMENTS)
     assert (outcome.code, outcome.out, outcome.err) == (130, "", "interrupted\n")
     assert signal.getsignal(signal.SIGINT) is before
-    monkeypatch.setattr("xpnet.cli.preparing.load", raise_import_error)
+    monkeypatch.setattr("xpnet.cli.dataset.load", raise_import_error)
     assert "a fault of xpnet" in xpnet("train", *ARGUMENTS).err
 
 

@@ -168,10 +168,19 @@ def test_balanced_classes_raise_the_balanced_accuracy(folder, xpnet):
     pl.DataFrame({"x": random.normal(size=400) + 1.2 * rare, "rare": rare}).write_csv("rare.csv")
     found = {}
     for weights in ("none", "balanced"):
-        arguments = ("--target", "rare", "--class-weight", weights, "--lr", "0.02", "--epochs", "30")
+        arguments = (
+            "--target",
+            "rare",
+            "--class-weight",
+            weights,
+            "--learning-rate",
+            "0.02",
+            "--epochs",
+            "30",
+        )
         outcome = xpnet(
             "train", "rare.csv", *arguments, "--hidden", "none", "--out", weights, "--quiet", "--json",
-            "--device", "numpy",
+            "--backend", "numpy",
         )  # fmt: skip
         assert outcome.code == 0, outcome.err
         found[weights] = outcome.json["metrics"]["train"]

@@ -11,14 +11,14 @@ import pytest
 
 pytestmark = pytest.mark.usefixtures("pictures")
 
-ARGUMENTS = ("lr-range", "two-gaussians", "--hidden", "8", "--device", "numpy")
+ARGUMENTS = ("lr-range", "two-gaussians", "--hidden", "8", "--backend", "numpy")
 
 
 def test_a_table_and_a_suggestion(xpnet, folder):
     outcome = xpnet(*ARGUMENTS, "--optimizer", "sgd")
     assert (outcome.code, outcome.err) == (0, "")
     assert re.search(r"learning rate +loss +smoothed loss", outcome.out)
-    assert re.search(r"^suggestion  --lr [\d.e-]+, a tenth of the rate", outcome.out, re.MULTILINE)
+    assert re.search(r"^suggestion  --learning-rate [\d.e-]+, a tenth of the rate", outcome.out, re.MULTILINE)
     assert len([line for line in outcome.out.splitlines() if re.match(r" +\d\.\d\de[-+]\d\d ", line)]) == 25
     assert not list(folder.iterdir())  # no run folder
 

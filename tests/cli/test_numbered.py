@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from tests.cli.test_resume import STEPS, assert_same_run, strike, tensors
-from xpnet.cli import keeping, main
+from xpnet.cli import checkpoints, main
 from xpnet.cli.settings import FIXED, setting_fields
 from xpnet.train import Checkpoints, checkpoint
 
-RUN = ("two-gaussians", "--hidden", "8", "--device", "numpy", "--dropout", "0.2")
+RUN = ("two-gaussians", "--hidden", "8", "--backend", "numpy", "--dropout", "0.2")
 
 
 def names(run="run"):
@@ -60,7 +60,7 @@ def test_the_last_is_never_behind_a_numbered_one(xpnet, folder, monkeypatch):
         save(self, trainer)
 
     monkeypatch.setattr(Checkpoints, "save", watched)
-    monkeypatch.setattr(keeping, "_SAVE_SECONDS", 1e9)
+    monkeypatch.setattr(checkpoints, "_SAVE_SECONDS", 1e9)
     assert xpnet("train", *RUN, "--epochs", "5", "--save-every", "2", "--out", "run").code == 0
     assert behind == [0, 0]
 
@@ -112,7 +112,7 @@ def test_going_back_cuts_the_history_and_forgets_what_came_later(xpnet, six, mon
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(keeping.Keeper, "on_step_end", interrupted)
+        patch.setattr(checkpoints.Keeper, "on_step_end", interrupted)
         assert xpnet("resume", six, "--from", "4").code == 130
     assert names() == ["best", "epoch-000002", "epoch-000004", "last"]
     assert len((six / "history.csv").read_text().splitlines()) == 1 + 4
@@ -154,7 +154,7 @@ def test_from_what_cannot_be_gone_on_from(xpnet, six):
 CHANGED = {
     "dropout": ("0.4", "0.2", "0.4"),
     "optimizer": ("rmsprop", "adam", "rmsprop"),
-    "lr": ("0.01", "0.001", "0.01"),
+    "learning_rate": ("0.01", "0.001", "0.01"),
     "momentum": None,  # with an optimizer that has it, below
     "nesterov": None,  # likewise
     "schedule": ("cosine", "constant", "cosine"),
@@ -174,7 +174,7 @@ CHANGED = {
     "batches": ("fixed", "reshuffle", "fixed"),
     "patience": ("3", "none", "3"),
     "min_delta": ("1e-05", "0.0", "1e-05"),
-    "device": None,  # test_resume
+    "backend": None,  # test_resume
     "dtype": ("float64", "float32", "float64"),
     "precision": None,  # of devices; tests/cli/test_devices.py
     "device_memory": None,  # likewise
@@ -211,7 +211,7 @@ def test_changes_are_told_and_recorded(xpnet, six):
 
 @pytest.mark.full
 @pytest.mark.parametrize(
-    "name", ["dropout", "optimizer", "lr", "schedule", "l2", "clip_value", "batches", "dtype"]
+    "name", ["dropout", "optimizer", "learning_rate", "schedule", "l2", "clip_value", "batches", "dtype"]
 )
 def test_a_change_changes_the_training(name, xpnet, six):
     before = tensors(six)["params"]
@@ -223,7 +223,7 @@ def test_a_change_changes_the_training(name, xpnet, six):
 
 FIXED_VALUES = {
     "target": "kind", "task": "regression", "drop": "x", "categorical": "x", "missing": "drop",
-    "validation": "0.3", "test": "0.3", "hidden": "9", "activation": "tanh", "init": "zeros",
+    "validation": "0.3", "test": "0.3", "hidden": "9", "activation": "tanh", "weight_init": "zeros",
     "batch_norm": None, "loss": "hinge", "loss_option": "delta=2", "seed": "3", "restarts": "2",
     "out": "elsewhere",
 }  # fmt: skip
@@ -262,8 +262,8 @@ def test_what_is_none_again(xpnet, six):
     assert "clip-norm: 0.5 -> none (from epoch 8 on)" in outcome.err
     assert "# clip-norm is not set" in (six / "config.toml").read_text()
     epochs = [(c["epoch"], c["setting"]) for c in json.loads((six / "results.json").read_text())["changes"]]
-    assert epochs == [(7, "clip-norm"), (7, "epochs"), (7, "max-steps"),
-                      (8, "clip-norm"), (8, "epochs"), (8, "max-steps")]  # fmt: skip
+    assert epochs == [(7, "epochs"), (7, "clip-norm"), (7, "max-steps"),
+                      (8, "epochs"), (8, "clip-norm"), (8, "max-steps")]  # fmt: skip
 
 
 @pytest.mark.full
@@ -320,7 +320,7 @@ def test_patience_without_validation_rows(xpnet, trained):
 
 @pytest.mark.full
 def test_more_patience_trains_on(xpnet, folder):
-    arguments = ("xor", "--epochs", "60", "--lr", "0.1", "--hidden", "8", "--device", "numpy")
+    arguments = ("xor", "--epochs", "60", "--learning-rate", "0.1", "--hidden", "8", "--backend", "numpy")
     stopped = xpnet("train", *arguments, "--patience", "1", "--out", "run", "--json").json
     assert stopped["epochs_trained"] < 60
     outcome = xpnet("resume", "run", "--patience", "none", "--json")

@@ -19,7 +19,7 @@ def table(text):
 
 def test_classes_and_probabilities(xpnet, trained):
     Path("flowers.csv").write_text(flowers())
-    run = trained("flowers.csv", "--target", "kind", "--epochs", "30", "--lr", "0.02")
+    run = trained("flowers.csv", "--target", "kind", "--epochs", "30", "--learning-rate", "0.02")
     outcome = xpnet("predict", run, "flowers.csv")
     assert (outcome.code, outcome.err) == (0, "")
     predicted = table(outcome.out)
@@ -53,7 +53,7 @@ def test_files(extension, xpnet, trained):
 def test_numbers_are_on_the_scale_of_the_target(xpnet, trained):
     x = np.linspace(0, 1, 80)
     pl.DataFrame({"x": x, "y": 1000 + 500 * x}).write_csv("line.csv")
-    run = trained("line.csv", "--epochs", "100", "--lr", "0.01", "--hidden", "none")
+    run = trained("line.csv", "--epochs", "100", "--learning-rate", "0.01", "--hidden", "none")
     predicted = table(xpnet("predict", run, "line.csv").out)
     assert predicted.columns == ["prediction"]
     np.testing.assert_allclose(predicted["prediction"], 1000 + 500 * x, atol=40)
@@ -108,5 +108,5 @@ def test_evaluation_is_shown_as_a_table(xpnet, trained):
 def test_devices(xpnet, trained):
     run = trained()
     for command in (("predict", run, "two-gaussians"), ("evaluate", run)):
-        assert xpnet(*command, "--device", "array_api_strict").code == 0
-        assert xpnet(*command, "--device", "nowhere").code == 3
+        assert xpnet(*command, "--backend", "array_api_strict").code == 0
+        assert xpnet(*command, "--backend", "nowhere").code == 3

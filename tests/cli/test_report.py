@@ -22,9 +22,9 @@ import pytest
 import xpnet as package
 from tests.cli.browser import Browser, find_chromium
 from tests.cli.conftest import FAST, flowers
-from xpnet.cli import figures, keeping
-from xpnet.cli.reporting import draw_diagnostics, read_diagnostics
-from xpnet.cli.reporting.svg import inline_svg
+from xpnet.cli import checkpoints, figures
+from xpnet.cli.report import draw_diagnostics, read_diagnostics
+from xpnet.cli.report.svg import inline_svg
 from xpnet.data import two_gaussians
 
 pytestmark = pytest.mark.usefixtures("pictures")
@@ -125,7 +125,7 @@ def test_a_report_of_a_classifier(xpnet, folder):
         "0",
         "--dropout",
         "0.25",
-        "--lr",
+        "--learning-rate",
         "0.01",
     )
     assert re.search(r"^report +run/report.html$", outcome.out, flags=re.MULTILINE)
@@ -141,7 +141,9 @@ def test_a_report_of_a_classifier(xpnet, folder):
             in page.text
         )
     assert f"accuracy on test rows {100 * results['metrics']['test']['accuracy']:.2f} %" in page.text
-    assert "Those that differ from the default: hidden, dropout, lr, epochs, diagnostics" in page.text
+    assert (
+        "Those that differ from the default: hidden, dropout, learning-rate, epochs, diagnostics" in page.text
+    )
     assert "0.25 changed 0.0" in page.text
     assert "0.01 changed 0.001" in page.text
     environment = json.loads(Path("run/environment.json").read_text())
@@ -320,7 +322,7 @@ def test_warnings_and_resumptions_are_told(xpnet, folder, monkeypatch):
         if len(calls) == 3:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(keeping.Keeper, "on_step_end", interrupted)
+    monkeypatch.setattr(checkpoints.Keeper, "on_step_end", interrupted)
     assert (
         xpnet("train", "two-gaussians", "--out", "run", *FAST, "--batch-size", "full", "--epochs", "4").code
         == 130

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 from tests.cli.test_resume import STEPS, assert_same_run, strike
-from xpnet.cli import keeping, main
+from xpnet.cli import checkpoints, main
 from xpnet.train import checkpoint
 from xpnet.train.restarting import restart_seed
 
-RUN = ("two-gaussians", "--epochs", "3", "--hidden", "8", "--device", "numpy", "--dropout", "0.2")
+RUN = ("two-gaussians", "--epochs", "3", "--hidden", "8", "--backend", "numpy", "--dropout", "0.2")
 THREE = (*RUN, "--restarts", "3", "--save-every", "2")
 
 
@@ -93,7 +93,7 @@ def test_kill_and_resume(where, number, xpnet, whole):
 
 @pytest.mark.full
 def test_ctrl_c_keeps_the_best_so_far(xpnet, whole, monkeypatch):
-    step_end, steps = keeping.Keeper.on_step_end, []
+    step_end, steps = checkpoints.Keeper.on_step_end, []
 
     def interrupting(self, *arguments):
         steps.append(arguments)
@@ -102,14 +102,14 @@ def test_ctrl_c_keeps_the_best_so_far(xpnet, whole, monkeypatch):
         step_end(self, *arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(keeping.Keeper, "on_step_end", interrupting)
-        patch.setattr(keeping.Keeper, "steps_apart", 1)
+        patch.setattr(checkpoints.Keeper, "on_step_end", interrupting)
+        patch.setattr(checkpoints.Keeper, "steps_apart", 1)
         outcome = xpnet("train", *THREE, "--out", "run")
     assert outcome.code == 130
     assert "interrupted after epoch 1 of restart 2/3; the state is saved" in outcome.err
     assert len(table()) == 1
     assert xpnet("evaluate", "run", "--checkpoint", "last", "--json").json["checkpoint_epoch"] == 3
-    refused = xpnet("resume", "run", "--lr", "0.1")
+    refused = xpnet("resume", "run", "--learning-rate", "0.1")
     assert (refused.code, "while restarts are under way (1 of 3 are done)" in refused.err) == (2, True)
     assert xpnet("resume", "run", "--from", "epoch-2").code == 2
     outcome = xpnet("resume", "run")
@@ -122,7 +122,7 @@ def test_ctrl_c_before_the_first_epoch(xpnet, folder, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(keeping.Keeper, "save", interrupted)
+    monkeypatch.setattr(checkpoints.Keeper, "save", interrupted)
     assert xpnet("train", *THREE, "--out", "run").code == 130
     assert not Path("run").exists()
 
@@ -141,7 +141,7 @@ def test_more_epochs_for_the_best(xpnet, whole):
 @pytest.mark.full
 @pytest.mark.parametrize("lost", [{1}, {2}, {1, 2, 3}], ids=str)
 def test_restarts_that_diverge(lost, xpnet, folder, monkeypatch):
-    fit_begin, begun = keeping.Keeper.on_fit_begin, []
+    fit_begin, begun = checkpoints.Keeper.on_fit_begin, []
 
     def spoiling(self, trainer, epochs):
         fit_begin(self, trainer, epochs)
@@ -149,7 +149,7 @@ def test_restarts_that_diverge(lost, xpnet, folder, monkeypatch):
         if len(begun) in lost:
             trainer.variables.params.flat[0] = float("nan")
 
-    monkeypatch.setattr(keeping.Keeper, "on_fit_begin", spoiling)
+    monkeypatch.setattr(checkpoints.Keeper, "on_fit_begin", spoiling)
     outcome = xpnet("train", *THREE, "--out", "run", "--json")
     for number in lost:
         assert f"restart {number}/3 is lost: diverged in epoch 1" in outcome.err
@@ -165,17 +165,27 @@ def test_restarts_that_diverge(lost, xpnet, folder, monkeypatch):
 @pytest.mark.full
 @pytest.mark.parametrize("init", ["constant", "zeros"])
 def test_equal_weights_are_warned_of(init, xpnet, folder):
-    outcome = xpnet("train", *RUN[:-2], "--init", init, "--restarts", "3", "--out", "run")
+    outcome = xpnet("train", *RUN[:-2], "--weight-init", init, "--restarts", "3", "--out", "run")
     assert outcome.code == 0
     assert outcome.err.count("warning: all units of layer 0 (8 units) begin with equal weights") == 1
     assert outcome.err.count("warning: restarts do not help here") == 1
     assert "restarts do not help here" in Path("run/train.log").read_text()
-    quiet = xpnet("train", *RUN[:-2], "--init", init, "--out", "quiet", "--quiet")
+    quiet = xpnet("train", *RUN[:-2], "--weight-init", init, "--out", "quiet", "--quiet")
     assert (quiet.code, quiet.err) == (0, "")
 
 
 def test_no_warning_for_a_linear_model(xpnet, folder):
-    linear = ("two-gaussians", "--hidden", "none", "--init", "zeros", "--epochs", "1", "--device", "numpy")
+    linear = (
+        "two-gaussians",
+        "--hidden",
+        "none",
+        "--weight-init",
+        "zeros",
+        "--epochs",
+        "1",
+        "--backend",
+        "numpy",
+    )
     assert "warning" not in xpnet("train", *linear, "--out", "run").err
 
 

@@ -14,10 +14,10 @@ import pytest
 
 from tests.cli.conftest import FAST
 from xpnet import files
-from xpnet.cli import keeping
+from xpnet.cli import checkpoints
 from xpnet.train import checkpoint
 
-ARGUMENTS = ("two-gaussians", "--epochs", "4", "--hidden", "8", "--device", "numpy", "--dropout", "0.2",
+ARGUMENTS = ("two-gaussians", "--epochs", "4", "--hidden", "8", "--backend", "numpy", "--dropout", "0.2",
              "--batch-norm", "--schedule", "cosine")  # fmt: skip
 STEPS = 11  # of an epoch: 700 training rows, 64 a step
 
@@ -25,9 +25,9 @@ STEPS = 11  # of an epoch: 700 training rows, 64 a step
 DRIVER = """
 import os, signal, sys
 import xpnet.files
-from xpnet.cli import keeping, main
+from xpnet.cli import checkpoints, main
 where, number, name = sys.argv[1], int(sys.argv[2]), getattr(signal, sys.argv[3])
-keeping._SAVE_SECONDS, keeping._SAVE_SHARE = 0.0, 1e9
+checkpoints._SAVE_SECONDS, checkpoints._SAVE_SHARE = 0.0, 1e9
 seen = 0
 def strike(*_):
     global seen
@@ -35,11 +35,11 @@ def strike(*_):
     if seen == number:
         os.kill(os.getpid(), name)
 if where == "step":
-    step_end = keeping.Keeper.on_step_end
+    step_end = checkpoints.Keeper.on_step_end
     def on_step_end(self, *arguments):
         strike()
         step_end(self, *arguments)
-    keeping.Keeper.on_step_end, keeping.Keeper.steps_apart = on_step_end, 1
+    checkpoints.Keeper.on_step_end, checkpoints.Keeper.steps_apart = on_step_end, 1
 else:
     replace = os.replace
     def watched(source, target):
@@ -117,7 +117,7 @@ def test_ctrl_c_before_training(xpnet, folder, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("xpnet.cli.preparing.load", interrupted)
+    monkeypatch.setattr("xpnet.cli.dataset.load", interrupted)
     outcome = xpnet("train", *ARGUMENTS)
     assert outcome.code == 130
     assert list(folder.iterdir()) == []
@@ -130,7 +130,7 @@ def test_second_ctrl_c_acts_at_once(xpnet, folder, monkeypatch):
         raise AssertionError("the second one did not act")
 
     before = signal.getsignal(signal.SIGINT)
-    monkeypatch.setattr(keeping.Keeper, "on_step_end", impatient)
+    monkeypatch.setattr(checkpoints.Keeper, "on_step_end", impatient)
     outcome = xpnet("train", *ARGUMENTS, "--out", "run")
     assert outcome.code == 130
     assert "the state is saved" in outcome.err
@@ -145,11 +145,11 @@ def test_patience_lost_before_the_kill(xpnet, folder):
         "1",
         "--epochs",
         "200",
-        "--lr",
+        "--learning-rate",
         "0.1",
         "--hidden",
         "8",
-        "--device",
+        "--backend",
         "numpy",
     )
     assert xpnet("train", *arguments, "--out", "whole").code == 0
@@ -204,15 +204,32 @@ def test_a_changed_table_is_refused(xpnet, folder):
     assert (outcome.code, "cannot be read" in outcome.err) == (5, True)
 
 
+def test_a_run_with_the_names_of_before(xpnet, trained):
+    """Whose files say ``lr``, ``init`` and ``device``."""
+    run = trained("two-gaussians", "--save-every", "1")
+    assert xpnet("resume", run, "--epochs", "3", "--lr", "0.01").code == 0
+    config, environment = run / "config.toml", run / "environment.json"
+    text = config.read_text()
+    for name, other in (("learning-rate", "lr"), ("weight-init", "init"), ("backend", "device")):
+        assert f"\n{name} = " in text
+        text = text.replace(f"\n{name} = ", f"\n{other} = ")
+    config.write_text(text)
+    environment.write_text(environment.read_text().replace('"learning-rate"', '"lr"'))
+    outcome = xpnet("resume", run, "--from", "epoch-1", "--epochs", "4")
+    assert outcome.code == 0, outcome.err
+    assert "learning-rate: 0.001 -> 0.01 (from epoch 2 on)" in outcome.err
+    assert "learning-rate = 0.01\n" in config.read_text()
+
+
 def test_resume_on_another_device(xpnet, trained):
     run = trained()
-    outcome = xpnet("resume", run, "--epochs", "3", "--device", "array_api_strict", "--json")
+    outcome = xpnet("resume", run, "--epochs", "3", "--backend", "array_api_strict", "--json")
     assert outcome.code == 0, outcome.err
     assert outcome.json["device"].startswith("array_api_strict")
 
 
 def test_a_diverged_run_keeps_its_last_good_state(xpnet, folder):
-    arguments = ("--optimizer", "sgd", "--lr", "1e6", "--loss", "squared_error", "--epochs", "30")
+    arguments = ("--optimizer", "sgd", "--learning-rate", "1e6", "--loss", "squared_error", "--epochs", "30")
     outcome = xpnet("train", "sine", "--out", "run", *FAST, *arguments)
     assert outcome.code == 4
     assert "diverged in epoch" in outcome.err

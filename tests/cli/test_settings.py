@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -9,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import xpnet as package
 from xpnet.cli.settings import Settings, resolve, setting_fields, to_toml
 from xpnet.errors import ConfigError
 from xpnet.optim import SCHEDULES
@@ -25,14 +29,14 @@ CASES = {
     "test": ("0", 0.0, "x", "-0.1"),
     "hidden": ("32,16", (32, 16), ["32"], "32,0"),
     "activation": ("relu,tanh", ("relu", "tanh"), 3, "relu,rleu"),
-    "init": ("he_normal", "he_normal", 3, "he"),
+    "weight_init": ("he_normal", "he_normal", 3, "he"),
     "dropout": ("0.5", 0.5, "0.5", "1"),
     "batch_norm": (True, True, 1, None),
     "loss": ("huber", "huber", False, "hubert"),
     "loss_option": ("delta=0.5", {"delta": 0.5}, {"delta": "x"}, "delta"),
     "class_weight": ("Balanced", "balanced", {"a": -1}, "a=-1"),
     "optimizer": ("SGD", "sgd", {"name": "sgd"}, "adm"),
-    "lr": ("1e-2", 0.01, "fast", "-0.1"),
+    "learning_rate": ("1e-2", 0.01, "fast", "-0.1"),
     "momentum": ("0.9", 0.9, [], "1"),
     "nesterov": (True, True, "yes", None),
     "schedule": ("cosine", "cosine", 0, "cosinus"),
@@ -51,7 +55,7 @@ CASES = {
     "batches": ("fixed", "fixed", 1, "shuffled"),
     "patience": ("3", 3, "3", "0"),
     "min_delta": ("0.01", 0.01, "x", "-1"),
-    "device": ("torch:cpu", "torch:cpu", 0, ""),
+    "backend": ("torch:cpu", "torch:cpu", 0, ""),
     "dtype": ("float64", "float64", 64, "float16"),
     "precision": ("TF32", "tf32", 32, "bf16"),
     "device_memory": ("4GiB", "4GiB", 1.5, "4 apples"),
@@ -107,6 +111,82 @@ def test_toml_of_the_wrong_type(name, folder):
 
 
 @pytest.mark.parametrize(
+    ("other", "text", "name", "value"),
+    [("lr", "0.5", "learning_rate", 0.5), ("init", "zeros", "weight_init", "zeros"),
+     ("device", "numpy", "backend", "numpy")],
+)  # fmt: skip
+def test_other_names(other, text, name, value, xpnet, folder):
+    key = setting_fields()[name].key
+    shown = text if name == "learning_rate" else f'"{text}"'
+    Path("old.toml").write_text(f"{other} = {shown}\n")  # as written before there was the long name
+    assert getattr(resolve({}, "old.toml"), name) == value
+    assert f"{key} = {shown}\n" in xpnet("train", "sine", f"--{other}", text, "--print-config").out
+    Path("both.toml").write_text(f"{other} = {shown}\n{key} = {shown}\n")
+    with pytest.raises(ConfigError, match=f"the key '{key}' is given twice, as '{other}' and '{key}'; keep"):
+        resolve({}, "both.toml")
+    outcome = xpnet("train", "sine", f"--{key}", text, f"--{other}", text, "--print-config")
+    assert (outcome.code, outcome.out) == (2, "")
+    assert f"--{other}: expected either this or --{key}, which are the same, found both" in outcome.err
+
+
+def test_help_tells_other_names(xpnet, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    assert "also --lr" in xpnet("train", "--help").out
+    assert "also --device" in xpnet("predict", "--help").out
+
+
+# A field that is added to the settings of the trainer, before anything else is imported.
+ONE_FIELD_MORE = """
+import dataclasses, sys
+from xpnet import checks
+from xpnet.train import settings
+
+@dataclasses.dataclass(frozen=True)
+class More(settings.Settings):
+    warmth: float = settings.setting(0.5, checks.fraction, "how ``warm`` it is. More of it.")
+    silent: bool = settings.setting(False, checks.flag, "none of the command line's.", flag=False)
+    depth: int | None = settings.setting(None, checks.count, "how deep.", fixed="it is dug")
+
+settings.Settings = More
+
+import inspect
+from xpnet import Trainer, nn
+from xpnet.cli import main
+
+assert inspect.signature(Trainer).parameters["warmth"].default == 0.5
+assert "warmth: how ``warm`` it is. More of it." in Trainer.__doc__
+assert Trainer(nn.Dense(1), "squared_error", warmth=0.25).warmth == 0.25
+run = ["train", "sine", "--epochs", "1", "--hidden", "none", "--backend", "numpy", "--out", "run", "--quiet"]
+assert main([*run, "--warmth", "0.25", "--depth", "3"]) == 0
+last = Trainer.load("run/checkpoints/last.safetensors", "numpy")
+assert (last.warmth, last.silent, last.depth) == (0.25, False, 3)
+assert main(["resume", "run", "--epochs", "2", "--warmth", "0.75"]) == 0
+assert main(["train", "--config", "run/config.toml", "--print-config"]) == 0
+for wrong in (["--warmth", "2"], ["--silent"]):
+    assert main([*run, *wrong]) == 2
+assert main(["resume", "run", "--depth", "4"]) == 2
+main(["train", "--help"])
+"""
+
+
+def test_one_field_is_an_argument_a_stored_value_a_flag_and_a_key(folder):
+    environment = {**os.environ, "COLUMNS": "200", "PYTHONPATH": str(Path(package.__file__).parents[1])}
+    done = subprocess.run(
+        [sys.executable, "-c", ONE_FIELD_MORE], capture_output=True, text=True, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    for line in ("warmth = 0.75", "depth = 3", "how warm it is (default: 0.5)"):
+        assert line in done.stdout
+    for line in (
+        "warmth: 0.25 -> 0.75 (from epoch 2 on)",
+        "error: --warmth: expected a number of at least 0 and below 1, found 2.0; correct it",
+        "No such option: --silent",
+        "error: --depth: it is dug, and stays as it is; train anew",
+    ):
+        assert line in done.stderr
+
+
+@pytest.mark.parametrize(
     ("text", "value"),
     [
         ("none", "none"),
@@ -125,7 +205,7 @@ def test_weights_by_name(text, value, folder):
 
 @pytest.mark.parametrize("text", ["a", "=1", "a=1,", "a=1,a=2", "a=x", "a=nan", "a,=1,b"])
 def test_weights_that_cannot_be_meant(text):
-    with pytest.raises(ConfigError, match=r"--class-weight: expected 'none', 'balanced', or a number"):
+    with pytest.raises(ConfigError, match=r"--class-weight: expected 'none', 'balanced', or a finite number"):
         resolve({"class_weight": text})
 
 
@@ -147,9 +227,9 @@ def test_one_target_is_a_text(folder):
 
 
 def test_flags_win_over_the_file_and_the_file_over_defaults(folder):
-    Path("run.toml").write_text('epochs = 3\nlr = 0.5\ndrop = ["a"]\n')
-    settings = resolve({"epochs": "9", "drop": [], "lr": None}, "run.toml")
-    assert (settings.epochs, settings.lr, settings.drop) == (9, 0.5, ("a",))
+    Path("run.toml").write_text('epochs = 3\nlearning-rate = 0.5\ndrop = ["a"]\n')
+    settings = resolve({"epochs": "9", "drop": [], "learning_rate": None}, "run.toml")
+    assert (settings.epochs, settings.learning_rate, settings.drop) == (9, 0.5, ("a",))
     assert settings.optimizer == Settings().optimizer
 
 
@@ -159,7 +239,7 @@ def test_flags_win_over_the_file_and_the_file_over_defaults(folder):
         ("epoch = 3", r"unknown key 'epoch'; did you mean 'epochs'\?"),
         ("[train]\nlearning = 3", "unknown key 'learning'"),
         ("[model]\nhidden = [3]", "unknown key 'model'"),
-        ("lr = 1\nepochs = \nseed = 1", r"not valid TOML: .*line 2"),
+        ("learning-rate = 1\nepochs = \nseed = 1", r"not valid TOML: .*line 2"),
         ("epochs = 1\nepochs = 2", r"not valid TOML"),
         ("batch-size = 1\nbatch_size = 2", "'batch-size' is given twice"),
         ("epochs = 1\n[train]\nepochs = 2\n", None),
@@ -192,7 +272,7 @@ texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
         data=st.none() | texts,
         drop=st.lists(texts).map(tuple),
         hidden=st.lists(st.integers(1, 10**6)).map(tuple),
-        lr=st.none() | st.floats(1e-300, 1e300),
+        learning_rate=st.none() | st.floats(1e-300, 1e300),
         seed=st.integers(0, 2**63 - 1),
         batch_size=st.none() | st.just("full") | st.integers(1, 10**9),
         batch_norm=st.booleans(),
@@ -208,5 +288,5 @@ def test_written_settings_are_read_back(tmp_path_factory, settings):
 
 
 def test_schedules_are_those_of_the_library():
-    kind = setting_fields()["schedule"].kind
-    assert set(kind.choices()) == set(SCHEDULES) - {"warmup"}  # which --warmup asks for
+    check = setting_fields()["schedule"].check
+    assert set(check.choices()) == set(SCHEDULES) - {"warmup"}  # which --warmup asks for

@@ -13,7 +13,7 @@ import pytest
 from tests.cli.conftest import FAST
 from xpnet.data import Encoder
 
-FAST = (*FAST[:-1], "numpy", "--epochs", "25", "--lr", "0.03")
+FAST = (*FAST[:-1], "numpy", "--epochs", "25", "--learning-rate", "0.03")
 
 
 def weather(rows: int = 150) -> pl.DataFrame:

@@ -44,7 +44,7 @@ def files_of(folder):
 
 
 def test_digits_reach_97_percent_with_the_defaults(xpnet, folder):
-    outcome = xpnet("train", "digits", "--device", "numpy", "--out", "run", "--quiet")
+    outcome = xpnet("train", "digits", "--backend", "numpy", "--out", "run", "--quiet")
     assert (outcome.code, outcome.err) == (0, "")
     assert re.search(r"test\s+359\s", outcome.out)
     results = json.loads(Path("run/results.json").read_text())
@@ -57,12 +57,12 @@ def test_run_folder(trained, pictures):
     run = trained("two-gaussians", "--seed", "3")
     assert files_of(run) == FILES
     config = tomllib.loads((run / "config.toml").read_text())
-    assert (config["task"], config["loss"], config["lr"]) == (
+    assert (config["task"], config["loss"], config["learning-rate"]) == (
         "classification",
         "softmax_cross_entropy",
         0.001,
     )
-    assert (config["target"], config["device"], config["batch-size"], config["seed"]) == (
+    assert (config["target"], config["backend"], config["batch-size"], config["seed"]) == (
         "class",
         "numpy",
         64,
@@ -155,7 +155,7 @@ def test_a_table_with_categories_and_missing_cells(task, policy, xpnet, folder):
     Path("flowers.csv").write_text(flowers(missing=True))
     target, other = ("kind", "price") if task == "classification" else ("price", "kind")
     arguments = ("--target", target, "--drop", other, "--missing", policy)
-    fast = ("--device", "numpy", "--epochs", "60", "--lr", "0.02")
+    fast = ("--backend", "numpy", "--epochs", "60", "--learning-rate", "0.02")
     outcome = xpnet("train", "flowers.csv", *arguments, *fast, "--out", "run", "--json")
     assert outcome.code == 0, outcome.err
     assert outcome.json["task"] == task
@@ -185,7 +185,7 @@ def test_every_loss_trains(loss, xpnet, folder):
     if LOSSES[loss].targets == "counts":
         data = "counts.csv"
         Path(data).write_text("x,y\n" + "".join(f"{i % 7},{(i % 7) ** 2 + i % 2}\n" for i in range(120)))
-    arguments = ("--loss", loss, "--out", "run", "--json", *FAST, "--epochs", "30", "--lr", "0.01")
+    arguments = ("--loss", loss, "--out", "run", "--json", *FAST, "--epochs", "30", "--learning-rate", "0.01")
     outcome = xpnet("train", data, *arguments, "--task", "regression" if data != "two-gaussians" else "auto")
     assert outcome.code == 0, outcome.err
     test = outcome.json["metrics"]["test"]
@@ -201,9 +201,9 @@ def test_devices_agree(device, xpnet, folder):
     name = {"cuda": "cupy"}.get(device, device.partition(":")[0])
     if not probe(name).usable:
         pytest.skip(f"{name}: {probe(name).reason}")
-    arguments = ("--epochs", "6", "--hidden", "8", "--lr", "0.01", "--json", "--quiet")
-    reference = xpnet("train", "two-gaussians", "--device", "numpy", *arguments).json
-    outcome = xpnet("train", "two-gaussians", "--device", device, *arguments)
+    arguments = ("--epochs", "6", "--hidden", "8", "--learning-rate", "0.01", "--json", "--quiet")
+    reference = xpnet("train", "two-gaussians", "--backend", "numpy", *arguments).json
+    outcome = xpnet("train", "two-gaussians", "--backend", device, *arguments)
     assert outcome.code == 0, outcome.err
     for part, metrics in outcome.json["metrics"].items():
         assert metrics["accuracy"] == pytest.approx(reference["metrics"][part]["accuracy"], abs=0.01)
@@ -213,19 +213,19 @@ def test_devices_agree(device, xpnet, folder):
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("--optimizer", "sgd", "--lr", "0.1", "--momentum", "0.9", "--nesterov"),
+        ("--optimizer", "sgd", "--learning-rate", "0.1", "--momentum", "0.9", "--nesterov"),
         ("--optimizer", "adamw", "--weight-decay", "0.1"),
-        ("--schedule", "inverse", "--optimizer", "sgd", "--lr", "0.5"),
+        ("--schedule", "inverse", "--optimizer", "sgd", "--learning-rate", "0.5"),
         ("--schedule", "step", "--warmup", "5"),
         ("--schedule", "exponential"),
-        ("--hidden", "8,4", "--activation", "tanh,gelu", "--init", "orthogonal"),
+        ("--hidden", "8,4", "--activation", "tanh,gelu", "--weight-init", "orthogonal"),
         ("--hidden", "none"),
         ("--dropout", "0.2", "--batch-norm", "--l2", "0.001"),
         ("--clip-norm", "1", "--clip-value", "0.1"),
         ("--batch-size", "full", "--dtype", "float64"),
         ("--batch-size", "1", "--batches", "fixed", "--max-steps", "30"),
         ("--validation", "0", "--test", "0"),
-        ("--patience", "1", "--epochs", "200", "--lr", "0.1"),
+        ("--patience", "1", "--epochs", "200", "--learning-rate", "0.1"),
     ],
 )
 def test_settings_reach_the_training(arguments, xpnet, folder):
@@ -243,7 +243,18 @@ def test_settings_reach_the_training(arguments, xpnet, folder):
 
 
 def test_best_weights_are_those_that_are_measured(xpnet, folder):
-    arguments = ("--lr", "0.3", "--hidden", "64", "--epochs", "25", "--device", "numpy", "--seed", "1")
+    arguments = (
+        "--learning-rate",
+        "0.3",
+        "--hidden",
+        "64",
+        "--epochs",
+        "25",
+        "--backend",
+        "numpy",
+        "--seed",
+        "1",
+    )
     results = xpnet("train", "spirals", "--out", "run", *arguments, "--json").json
     assert results["best_epoch"] < 25
     for name, expected in (("best", True), ("last", False)):

@@ -1,4 +1,4 @@
-"""The commands and their flags, as tables, and the typer application made of them."""
+"""Tables of the commands and their flags, and the typer application made of them."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from xpnet.cli import commands
 from xpnet.cli.console import INTERRUPTED, message
 from xpnet.cli.pruning_settings import pruning_fields
 from xpnet.cli.settings import FIXED, SettingField, setting_fields
+from xpnet.cli.values import Texts
+from xpnet.errors import ConfigError
 
 __all__ = ["Command", "Parameter", "build"]
 
@@ -31,12 +33,21 @@ class Parameter:
     metavar: str | None = None
     section: str | None = None
     hidden: bool = False
+    also: str = ""  # another name, for those who know it
 
     @property
     def attribute(self) -> str:
         """The name of the command function's argument; ``from`` becomes ``from_``."""
         name = self.name.lower().replace("-", "_")
         return f"{name}_" if keyword.iskeyword(name) else name
+
+    @property
+    def spellings(self) -> tuple[Parameter, ...]:
+        """The parameter and, hidden, that of its other name."""
+        if not self.also:
+            return (self,)
+        shown = dataclasses.replace(self, help=f"{self.help}; also --{self.also}")
+        return (shown, dataclasses.replace(self, name=self.also, also="", hidden=True))
 
 
 @dataclass(frozen=True)
@@ -51,7 +62,7 @@ _DEBUG = Parameter("debug", "show the traceback of an error", "switch")
 _JSON = Parameter("json", "print one JSON object instead of tables", "switch")
 _QUIET = Parameter("quiet", "no progress and no messages but errors", "switch")
 _RUN = Parameter("RUN", "a run folder", "argument")
-_DEVICE = Parameter("device", "device to compute on; not set: auto", metavar="DEVICE")
+_BACKEND = Parameter("backend", "where to compute; not set: auto", metavar="DEVICE", also="device")
 _LOSS = Parameter(
     "loss",
     "the run's loss, where it is a function of your own: its code is run only where this flag names it",
@@ -68,7 +79,7 @@ _POLICIES = (
 # Settings of an untrained model; what concerns its training has no place in its graph.
 _UNTRAINED = (
     "target", "task", "drop", "categorical", "missing",
-    "hidden", "activation", "init", "batch_norm", "loss", "loss_option", "seed",
+    "hidden", "activation", "weight_init", "batch_norm", "loss", "loss_option", "seed",
 )  # fmt: skip
 _CHECKPOINT = Parameter(
     "checkpoint", "which weights to use, such as epoch-50; not set: best", metavar="best|last|epoch-N"
@@ -132,7 +143,7 @@ def _graph_parameters(with_choices: bool) -> tuple[Parameter, ...]:
         Parameter("output", ".svg, .png, .dot or .mmd to write; not set: a table on stdout", metavar="FILE"),
         Parameter("version", "of back propagation: 1 sums over children, 2 pushes to parents", metavar="1|2"),
         Parameter("wrt", "differentiate by these; not set: all names, all weights", metavar="NAME[,NAME...]"),
-        _DEVICE,
+        _BACKEND,
         Parameter("dtype", "floating type; not set: float64, for a new model float32", metavar="NAME"),
         Parameter("rows", "how many training rows of the table (default: 1)", metavar="N"),
         _CHECKPOINT,
@@ -143,15 +154,17 @@ def _graph_parameters(with_choices: bool) -> tuple[Parameter, ...]:
 
 def _parameter(field: SettingField, with_choices: bool) -> Parameter:
     if field.attribute == "data":
-        return Parameter("DATA", field.help, "optional", field.kind.metavar)
+        return Parameter("DATA", field.help, "optional", field.check.metavar)
     help = field.help
-    if field.kind.choices is not None and (with_choices or not field.kind.costly):
-        help += f": {', '.join(field.kind.choices())}"
+    if field.check.choices is not None and with_choices:
+        help += f": {', '.join(field.check.choices())}"
     if field.default is not None and field.default != () and field.default is not False:
         shown = ",".join(map(str, field.default)) if isinstance(field.default, tuple) else field.default
         help += f" (default: {shown})"
-    kind = "on/off" if field.default is False else "repeated" if field.kind.repeated else "option"
-    return Parameter(field.key, help, kind, field.kind.metavar or None, field.section)
+    if isinstance(field.default, bool):
+        return Parameter(field.key, help, "on/off", None, field.section, also=field.also)
+    kind = "repeated" if isinstance(field.check, Texts) else "option"
+    return Parameter(field.key, help, kind, field.check.metavar, field.section, also=field.also)
 
 
 def _commands(with_choices: bool) -> dict[str, Command]:
@@ -165,7 +178,7 @@ def _commands(with_choices: bool) -> dict[str, Command]:
                 Parameter("out", "CSV or Parquet file to write; not set: CSV on stdout", metavar="FILE"),
                 *_POLICIES,
                 _CHECKPOINT,
-                _DEVICE,
+                _BACKEND,
                 _LOSS,
                 _DEBUG,
             ),
@@ -177,7 +190,7 @@ def _commands(with_choices: bool) -> dict[str, Command]:
                 Parameter("FILE", "table with the target column; not set: the run's test rows", "optional"),
                 *_POLICIES,
                 _CHECKPOINT,
-                _DEVICE,
+                _BACKEND,
                 _LOSS,
                 _JSON,
                 _DEBUG,
@@ -191,7 +204,7 @@ def _commands(with_choices: bool) -> dict[str, Command]:
                 *(_parameter(field, with_choices) for field in pruning_fields().values()),
                 Parameter("out", "run folder to make; not set: RUN-pruned beside it", metavar="DIR"),
                 _CHECKPOINT,
-                Parameter("device", "another device than the run's", metavar="DEVICE"),
+                dataclasses.replace(_BACKEND, help="where to compute; not set: where the run was trained"),
                 _LOSS,
                 Parameter("resume", "RUN is a pruning that was interrupted: go on with it", "switch"),
                 _JSON,
@@ -223,7 +236,7 @@ def build(arguments: Sequence[str] = ()) -> Any:
 
     Args:
         arguments: the command line; names of losses and the like are looked up for the ``--help`` of
-            ``train``, ``resume``, ``lr-range`` and ``graph`` only, since that loads NumPy.
+            commands with such settings only, since that loads NumPy.
     """
     import typer
 
@@ -251,7 +264,7 @@ def build(arguments: Sequence[str] = ()) -> Any:
     _main.__annotations__["version"] = typing.Annotated[bool, version_flag]
 
     given = set(arguments)
-    shown = {"train", "resume", "lr-range", "graph"} & given
+    shown = {"train", "resume", "prune", "lr-range", "graph"} & given
     with_choices = bool(shown) and bool({"-h", "--help"} & given)
     for name, command in _commands(with_choices).items():
         app.command(name, help=inspect.getdoc(command.function))(_typed(command))
@@ -262,6 +275,9 @@ def _typed(command: Command) -> Callable[..., Any]:
     """Return the command's function with the signature from which typer makes its parser."""
 
     def run(**values: Any) -> int | None:
+        for p in command.parameters:
+            if p.also:
+                _take_other_name(p, values)
         try:
             return command.function(**values)
         except KeyboardInterrupt:  # said here, as the parser would end in silence
@@ -270,12 +286,25 @@ def _typed(command: Command) -> Callable[..., Any]:
 
     parameters = [
         inspect.Parameter(p.attribute, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
-        for p in command.parameters
+        for parameter in command.parameters
+        for p in parameter.spellings
         for annotation, default in [_annotation(p)]
     ]
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {p.name: p.annotation for p in parameters}
     return run
+
+
+def _take_other_name(p: Parameter, values: dict[str, Any]) -> None:
+    """Let a value that was given by the parameter's other name be one of its own."""
+    other = values.pop(p.spellings[1].attribute)
+    if other is None:
+        return
+    if values[p.attribute] is not None:
+        raise ConfigError(
+            f"--{p.also}: expected either this or --{p.name}, which are the same, found both; keep one"
+        )
+    values[p.attribute] = other
 
 
 def _annotation(p: Parameter) -> tuple[Any, Any]:

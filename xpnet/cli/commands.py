@@ -1,4 +1,4 @@
-"""The commands: from checked flags to what is printed. Each imports what it needs when it runs."""
+"""Functions of the commands: from flags to printed results. Each imports what it needs when it runs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from xpnet.cli import kinds
+from xpnet import checks
+from xpnet.checks import Check
 from xpnet.cli.console import (
     INTERRUPTED,
     count,
@@ -20,24 +21,14 @@ from xpnet.cli.console import (
     target_in_words,
 )
 from xpnet.cli.extras import require
-from xpnet.cli.settings import SettingField, changed_settings, resolve, setting_fields, to_toml
+from xpnet.cli.settings import changed_settings, resolve, setting_fields, to_toml
 from xpnet.errors import ConfigError, memory_in_words
 
 __all__ = ["env", "evaluate", "graph", "lr_range", "parity", "predict", "prune", "resume", "train"]
 
 _PACKAGES = ("polars", "matplotlib", "safetensors")
-_UNSEEN = SettingField("unseen", "error", kinds.one_of("error", "ignore"), "Data", "categories never seen")
-
-_positive = kinds.number("a finite number above 0", lambda x: x > 0)
-_RANGE = (
-    SettingField("low", None, _positive, "Range", "first learning rate"),
-    SettingField("high", None, _positive, "Range", "last learning rate"),
-    SettingField("steps", None, kinds.whole(2), "Range", "steps"),
-)
-_PARITY = (
-    SettingField("steps", None, kinds.whole(1), "Parity", "steps"),
-    SettingField("dtype", None, kinds.one_of("float32", "float64"), "Parity", "floating type"),
-)
+_RANGE = {"low": checks.positive, "high": checks.positive, "steps": checks.whole(2)}
+_PARITY = {"steps": checks.count, "dtype": checks.one_of("float32", "float64")}
 
 
 def train(
@@ -57,10 +48,10 @@ def train(
         sys.stdout.write(to_toml(settings))
         return None
     require(*_PACKAGES)
+    from xpnet.cli.fit import Interrupted
     from xpnet.cli.losses import import_loss
-    from xpnet.cli.planning import plan_training
-    from xpnet.cli.starting import train_run
-    from xpnet.cli.training import Interrupted
+    from xpnet.cli.plan import plan_training
+    from xpnet.cli.train import train_run
 
     plan = plan_training(settings, import_loss(code))
     if dry_run:
@@ -88,8 +79,8 @@ def resume(
     """Continue a run that was interrupted, exactly where it stood, or with other settings from there on."""
     changed = changed_settings(flags)
     require(*_PACKAGES)
-    from xpnet.cli.resuming import resume_run
-    from xpnet.cli.training import Interrupted
+    from xpnet.cli.fit import Interrupted
+    from xpnet.cli.resume import resume_run
 
     try:
         results = resume_run(run, changed, start=from_, loss=loss, quiet=quiet)
@@ -110,7 +101,7 @@ def prune(
     run: str,
     resume: bool,
     out: str | None,
-    device: str | None,
+    backend: str | None,
     checkpoint: str | None,
     loss: str | None,
     json: bool,
@@ -123,15 +114,17 @@ def prune(
 
     settings = resolve_pruning(flags, resume=resume, beside={"out": out, "checkpoint": checkpoint})
     require(*_PACKAGES)
+    from xpnet.cli.fit import Interrupted
     from xpnet.cli.pruning import prune_run, resume_pruning
-    from xpnet.cli.training import Interrupted
 
     try:
         if resume:
-            results, report = resume_pruning(run, lr=settings.lr, device=device, loss=loss, quiet=quiet)
+            results, report = resume_pruning(
+                run, learning_rate=settings.learning_rate, backend=backend, loss=loss, quiet=quiet
+            )
         else:
             results, report = prune_run(
-                run, settings, out=out, checkpoint=checkpoint, device=device, loss=loss, quiet=quiet
+                run, settings, out=out, checkpoint=checkpoint, backend=backend, loss=loss, quiet=quiet
             )
     except Interrupted as interrupted:
         message(str(interrupted))
@@ -159,7 +152,7 @@ def predict(
     missing: str | None,
     unseen: str | None,
     checkpoint: str | None,
-    device: str | None,
+    backend: str | None,
     loss: str | None,
     debug: bool,
 ) -> int | None:
@@ -171,7 +164,7 @@ def predict(
     if out is not None and not out.lower().endswith((".csv", ".tsv", ".parquet")):
         raise ConfigError(f"--out: expected a file ending in .csv, .tsv or .parquet, found '{out}'")
     policies = _policies(missing, unseen)
-    table = predict_table(run, file, checkpoint=checkpoint, device=device, loss=loss, **policies)
+    table = predict_table(run, file, checkpoint=checkpoint, backend=backend, loss=loss, **policies)
     if out is None:
         sys.stdout.write(table.write_csv())
     else:
@@ -187,7 +180,7 @@ def evaluate(
     missing: str | None,
     unseen: str | None,
     checkpoint: str | None,
-    device: str | None,
+    backend: str | None,
     loss: str | None,
     json: bool,
     debug: bool,
@@ -197,7 +190,7 @@ def evaluate(
     from xpnet.cli.prediction import evaluate_run
 
     policies = _policies(missing, unseen)
-    results = evaluate_run(run, file, checkpoint=checkpoint, device=device, loss=loss, **policies)
+    results = evaluate_run(run, file, checkpoint=checkpoint, backend=backend, loss=loss, **policies)
     if json:
         _print_json(results)
     else:
@@ -247,11 +240,10 @@ def lr_range(
     """Try learning rates on an untrained network, and suggest one."""
     settings = resolve(flags, config)
     kind = _checked_output(output, ".svg", ".png", ".csv")
-    given = zip(_RANGE, (low, high, steps), strict=True)
-    options = {f.attribute: _checked(f, text) for f, text in given if text is not None}
+    options = _checked(_RANGE, low=low, high=high, steps=steps)
     require(*_PACKAGES)
     from xpnet.cli.losses import import_loss
-    from xpnet.cli.ranging import range_of, range_rows, write_range
+    from xpnet.cli.lr_range import range_of, range_rows, write_range
 
     own_loss = import_loss(flags["loss"])  # and not settings.loss: a file never brings code
     found = range_of(settings, own_loss, **options)
@@ -282,15 +274,13 @@ def _checked_output(output: str | None, *kinds: str) -> str:
 
 def _policies(missing: str | None, unseen: str | None) -> dict[str, Any]:
     """Return the checked policies for cells that hold nothing known."""
-    return {
-        "missing": _checked(setting_fields()["missing"], missing),
-        "unseen": _checked(_UNSEEN, unseen) or _UNSEEN.default,
-    }
+    known = {"missing": setting_fields()["missing"].check, "unseen": checks.one_of("error", "ignore")}
+    return {"missing": None, "unseen": "error", **_checked(known, missing=missing, unseen=unseen)}
 
 
-def _checked(field: SettingField, text: str | None) -> Any:
-    """Return what an option's text means, None if it was not given."""
-    return None if text is None else field.check_text(text, f"--{field.key}")
+def _checked(known: Mapping[str, Check], **texts: str | None) -> dict[str, Any]:
+    """Return what the texts of options mean, of those that were given."""
+    return {name: known[name].of_text(f"--{name}", text) for name, text in texts.items() if text is not None}
 
 
 def parity(
@@ -311,8 +301,7 @@ def parity(
             f"DEVICES: expected at least two, the first of them the reference, found {len(named)}; write, "
             "say: xpnet parity numpy cuda"
         )
-    given = zip(_PARITY, (steps, dtype), strict=True)
-    options = {f.attribute: _checked(f, text) for f, text in given if text is not None}
+    options = _checked(_PARITY, steps=steps, dtype=dtype)
     if run is None:
         for flag, text in (("checkpoint", checkpoint), ("loss", loss)):
             if text is not None:

@@ -1,4 +1,4 @@
-"""What people read: messages on stderr, results on stdout."""
+"""Messages on stderr and results on stdout, worded for people."""
 
 from __future__ import annotations
 

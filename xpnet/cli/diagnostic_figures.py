@@ -1,4 +1,4 @@
-"""Pictures of what diagnostics measured in each layer, epoch by epoch.
+"""Figures of diagnostics: norms and ratios of each layer, epoch by epoch.
 
 Up to eight layers are lines, told apart by colour and dashes; more of them are the rows of a picture in which
 the first layer is at the top, so that what vanishes or explodes on its way through a network is a gradient.

@@ -1,4 +1,4 @@
-"""The way in and out of the ``xpnet`` command: what runs first, and with which exit code it ends."""
+"""Entry point of the ``xpnet`` command: what runs first, exit codes, errors as one line."""
 
 from __future__ import annotations
 

@@ -1,17 +1,21 @@
-"""What this machine and its packages are: for ``xpnet env`` and for the record in a run folder."""
+"""Versions, machine and backend, for ``xpnet env`` and for the record in a run folder."""
 
 from __future__ import annotations
 
+import datetime
 import importlib.metadata
 import os
 import platform
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from xpnet import blas
 
-__all__ = ["describe_environment", "describe_machine", "versions"]
+if TYPE_CHECKING:
+    from xpnet.backends import Backend
+
+__all__ = ["describe_environment", "describe_machine", "describe_run", "versions"]
 
 _EXTRAS = ("typer", "rich", "polars", "matplotlib", "safetensors", "threadpoolctl")
 
@@ -45,6 +49,24 @@ def describe_machine() -> dict[str, Any]:
         "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "memory": {"total": total, "available": available},
         "blas": blas.active_kernels(),
+    }
+
+
+def describe_run(backend: Backend) -> dict[str, Any]:
+    """Return time, command line, versions, machine and backend."""
+    from xpnet.backends import probe
+
+    return {
+        "time": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+        "command": sys.argv,
+        "versions": versions(),
+        **describe_machine(),
+        "backend": {
+            "name": backend.name,
+            "spec": backend.spec,
+            "reason": backend.reason,
+            "version": probe(backend.name).version,
+        },
     }
 
 

@@ -1,4 +1,4 @@
-"""Pictures of a training: curves over epochs, a confusion matrix, predictions against true values.
+"""Figures of a training: curves over epochs, a confusion matrix, predictions against true values.
 
 Drawn with matplotlib's figure object alone: no window, no global state. The two colours, blue and orange,
 are told apart by people who see no red or no green, and lines also differ in their dashes.

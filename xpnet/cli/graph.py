@@ -1,4 +1,4 @@
-"""``xpnet graph``: the computation graph of an expression or of a model's loss, with derivatives."""
+"""Command ``xpnet graph``: the computation graph of an expression or of a model's loss, with derivatives."""
 
 from __future__ import annotations
 
@@ -7,17 +7,16 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from xpnet import autodiff, backends
+from xpnet import autodiff, backends, checks
 from xpnet.autodiff import Graph
 from xpnet.autodiff.tracer import is_floating
-from xpnet.cli import kinds
-from xpnet.cli.building import build_trainer, with_rate
 from xpnet.cli.console import message
+from xpnet.cli.dataset import Part, check_unchanged, prepare
 from xpnet.cli.expressions import Expression, read_value
 from xpnet.cli.losses import import_loss, loss_of_run
-from xpnet.cli.preparing import Part, check_unchanged, prepare
 from xpnet.cli.runs import RunFolder
-from xpnet.cli.settings import SettingField, Settings, resolve
+from xpnet.cli.settings import Settings, resolve
+from xpnet.cli.trainer import build_trainer, with_rate
 from xpnet.data import BUILTIN
 from xpnet.errors import ConfigError, DataError, suggest
 from xpnet.files import write_atomically
@@ -26,11 +25,10 @@ from xpnet.train import rows as train_rows
 
 __all__ = ["graph_of", "write_graph"]
 
-_ROWS = SettingField("rows", 1, kinds.whole(1), "Graph", "training rows")
 # The flags that mean something for each kind of source; None: all but those of the others.
 _MEANT = {
-    "an expression": {"wrt", "device", "dtype"},
-    "a run folder": {"wrt", "device", "rows", "checkpoint", "loss"},
+    "an expression": {"wrt", "backend", "dtype"},
+    "a run folder": {"wrt", "backend", "rows", "checkpoint", "loss"},
     "a table": None,
 }
 
@@ -58,13 +56,15 @@ def graph_of(source: str, values: Sequence[str], flags: Mapping[str, Any], *, ve
             raise ConfigError(f"--{name.replace('_', '-')} has no meaning for {kind}, which '{source}' is")
     if values and kind != "an expression":
         raise ConfigError(f"'{values[0]}': expected values behind an expression only; '{source}' is {kind}")
-    wrt, rows = given.pop("wrt", None), _ROWS.check_text(given.pop("rows", "1"), "--rows")
+    wrt, rows = given.pop("wrt", None), checks.count.of_text("--rows", given.pop("rows", "1"))
     checkpoint, loss = given.pop("checkpoint", None), given.get("loss")
     settings = resolve({**given, "data": source if kind == "a table" else None})
     if kind == "an expression":
-        return _expression_graph(source, values, wrt, settings.device, given.get("dtype", "float64"), version)
+        return _expression_graph(
+            source, values, wrt, settings.backend, given.get("dtype", "float64"), version
+        )
     if kind == "a run folder":
-        return _run_graph(source, checkpoint, settings.device, loss, rows, wrt, version)
+        return _run_graph(source, checkpoint, settings.backend, loss, rows, wrt, version)
     return _table_graph(settings, import_loss(loss), rows, wrt, version)
 
 
@@ -120,7 +120,7 @@ def _run_graph(
 def _table_graph(
     settings: Settings, own_loss: Callable[..., Any] | None, rows: int, wrt: str | None, version: int
 ) -> Graph:
-    backend = backends.backend(settings.device)
+    backend = backends.backend(settings.backend)
     prepared = prepare(with_rate(settings), own_loss=own_loss)
     trainer = build_trainer(prepared, backend)
     shape = (prepared.encoder.n_features,)
@@ -195,7 +195,7 @@ def write_graph(graph: Graph, path: Path, title: str) -> None:
     elif kind == ".mmd":
         write_atomically(path, graph.to_mermaid())
     else:
-        from xpnet.cli.drawing import graph_figure
         from xpnet.cli.figures import save_figure
+        from xpnet.cli.graph_figure import graph_figure
 
         save_figure(graph_figure(graph, title=title), path)

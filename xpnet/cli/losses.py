@@ -1,4 +1,4 @@
-"""The loss that settings ask for: of the package by name, or code of the user's own.
+"""Loss of a run: one of the package by name, or code of the user's own.
 
 Code is run only where the command line names it, ``--loss file.py:function`` or ``--loss module:function``,
 and never because a file does: neither a configuration nor a run folder nor a checkpoint brings its own.

@@ -1,4 +1,4 @@
-"""``xpnet parity --run``: the training of a run folder compared on several devices."""
+"""Command ``xpnet parity --run``: the training of a run folder compared on several devices."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from xpnet import backends
-from xpnet.cli.building import load_trainer, with_rate
+from xpnet.cli.dataset import check_unchanged, prepare
 from xpnet.cli.losses import loss_of_run
-from xpnet.cli.preparing import check_unchanged, prepare
 from xpnet.cli.runs import RunFolder
+from xpnet.cli.trainer import load_trainer, with_rate
 from xpnet.train import ParityReport, parity
 
 __all__ = ["parity_of_run"]

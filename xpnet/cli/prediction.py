@@ -1,4 +1,4 @@
-"""``xpnet predict`` and ``xpnet evaluate``: a run put to use."""
+"""Commands ``xpnet predict`` and ``xpnet evaluate``: predictions and metrics of a trained run."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xpnet.cli.console import count, message
+from xpnet.cli.dataset import Part, check_unchanged, encode_part, prepare, read_rows
+from xpnet.cli.evaluation import measure, predict_classes, predict_probabilities, predict_values
 from xpnet.cli.losses import loss_of_run
-from xpnet.cli.measuring import measure, predict_classes, predict_probabilities, predict_values
-from xpnet.cli.preparing import Part, check_unchanged, encode_part, prepare, read_rows
 from xpnet.cli.runs import RunFolder
 from xpnet.data import Encoder
 from xpnet.errors import ConfigError, DataError
@@ -22,12 +22,12 @@ __all__ = ["evaluate_run", "predict_table"]
 
 
 def _load(
-    path: str, checkpoint: str | None, device: str | None, loss: str | None
+    path: str, checkpoint: str | None, backend: str | None, loss: str | None
 ) -> tuple[RunFolder, Encoder, Trainer]:
     run = RunFolder.open(path)
     encoder = run.read_encoder()
     own = loss_of_run(run.read_settings(), loss)
-    trainer = Trainer.load(run.find_checkpoint(checkpoint), device or "auto", loss=own, progress=False)
+    trainer = Trainer.load(run.find_checkpoint(checkpoint), backend or "auto", loss=own, progress=False)
     if trainer.epoch == 0:
         message(f"the run '{path}' has not been trained for a whole epoch: its weights are still random")
     return run, encoder, trainer
@@ -38,7 +38,7 @@ def predict_table(
     file: str,
     *,
     checkpoint: str | None = None,
-    device: str | None = None,
+    backend: str | None = None,
     loss: str | None = None,
     missing: str | None = None,
     unseen: str = "error",
@@ -54,7 +54,7 @@ def predict_table(
         path: the run folder.
         file: the table.
         checkpoint: "best" or "last"; None takes the best one there is.
-        device: where to compute; None chooses.
+        backend: where to compute; None chooses.
         loss: the place of the run's loss, where it is code of the user's own.
         missing, unseen: what becomes of such cells, as for `Encoder.encode`.
 
@@ -65,7 +65,7 @@ def predict_table(
     """
     import polars as pl
 
-    _, encoder, trainer = _load(path, checkpoint, device, loss)
+    _, encoder, trainer = _load(path, checkpoint, backend, loss)
     frame = read_rows(file, encoder)
     X, _, kept = encoder.encode(frame, target=False, missing=missing, unseen=unseen)
     if len(kept) == 0:
@@ -115,7 +115,7 @@ def evaluate_run(
     file: str | None = None,
     *,
     checkpoint: str | None = None,
-    device: str | None = None,
+    backend: str | None = None,
     loss: str | None = None,
     missing: str | None = None,
     unseen: str = "error",
@@ -130,7 +130,7 @@ def evaluate_run(
         ConfigError: the run kept no test rows.
         BackendError: the device cannot work.
     """
-    run, encoder, trainer = _load(path, checkpoint, device, loss)
+    run, encoder, trainer = _load(path, checkpoint, backend, loss)
     settings = run.read_settings()
     if file is None:
         if settings.test == 0:

@@ -1,4 +1,4 @@
-"""``xpnet prune``: a trained network pruned and retrained, in a run folder of its own.
+"""Command ``xpnet prune``: a trained network pruned and retrained, in a run folder of its own.
 
 After each round the trainer is saved under the round's number, and then ``pruning.json``, which names that
 file: whenever the process is killed, the two belong together.
@@ -15,16 +15,18 @@ from pathlib import Path
 from typing import Any
 
 from xpnet import backends
-from xpnet.cli.building import build_optimizer, metric_of, open_backend
+from xpnet.cli.checkpoints import Interruption, RunLog, best_trainer
 from xpnet.cli.console import message, reason
-from xpnet.cli.finishing import finish
-from xpnet.cli.keeping import Interruption, RunLog, best_trainer
+from xpnet.cli.dataset import Prepared, check_unchanged, prepare
+from xpnet.cli.environment import describe_run
+from xpnet.cli.fit import Interrupted
 from xpnet.cli.losses import loss_of_run
-from xpnet.cli.planning import Plan, circumstances
-from xpnet.cli.preparing import Prepared, check_unchanged, prepare
-from xpnet.cli.pruning_settings import PruningSettings
+from xpnet.cli.plan import Plan
+from xpnet.cli.pruning_settings import PruningSettings, pruning_fields
+from xpnet.cli.results import finish
 from xpnet.cli.runs import RunFolder, to_json
-from xpnet.cli.training import Interrupted
+from xpnet.cli.settings import renamed
+from xpnet.cli.trainer import build_optimizer, metric_of, open_backend
 from xpnet.errors import CheckpointError, ConfigError, DivergedError
 from xpnet.files import write_atomically
 from xpnet.prune import Pruned, Report, prune
@@ -41,7 +43,7 @@ def prune_run(
     *,
     out: str | None = None,
     checkpoint: str | None = None,
-    device: str | None = None,
+    backend: str | None = None,
     loss: str | None = None,
     quiet: bool = False,
 ) -> tuple[dict[str, Any], Report]:
@@ -52,7 +54,7 @@ def prune_run(
         settings: what to remove and how.
         out: the run folder to make; None takes the run's name with ``-pruned`` behind it.
         checkpoint: "best" or "last"; None takes the best one there is.
-        device: where to compute; None: where the run did.
+        backend: where to compute; None: where the run did.
         loss: the place of the run's loss, where it is code of the user's own.
         quiet: say nothing on the way.
 
@@ -68,13 +70,13 @@ def prune_run(
     if out is None:
         target = RunFolder(source.path.with_name(f"{source.path.resolve().name}-pruned"))
     source.check_whole()
-    prepared, backend = _prepared(source, device, loss)
+    prepared, home = _prepared(source, backend, loss)
     if settings.tolerance is not None and not len(prepared.parts["validation"]):
         raise ConfigError(
             f"--tolerance: expected validation rows to go by, found none in the run '{path}'; leave it out, "
             "or train with --validation 0.1"
         )
-    trainer = _load(source.find_checkpoint(checkpoint), prepared, settings, backend)
+    trainer = _load(source.find_checkpoint(checkpoint), prepared, settings, home)
     if trainer.epoch == 0:
         raise CheckpointError(f"the run '{path}' has not been trained for a whole epoch; train it first")
     work = _Work(source.path, target, prepared, trainer, settings, quiet=quiet)
@@ -86,7 +88,7 @@ def prune_run(
             work.log.path = target.log
             environment = {
                 "data": source.read_json(source.environment)["data"],
-                **circumstances(backend),
+                **describe_run(home),
                 "pruned_from": {"run": str(source.path.resolve()), "epoch": trainer.epoch},
             }
             write_atomically(target.environment, to_json(environment))
@@ -99,8 +101,8 @@ def prune_run(
 def resume_pruning(
     path: str,
     *,
-    lr: float | None = None,
-    device: str | None = None,
+    learning_rate: float | None = None,
+    backend: str | None = None,
     loss: str | None = None,
     quiet: bool = False,
 ) -> tuple[dict[str, Any], Report]:
@@ -108,8 +110,8 @@ def resume_pruning(
 
     Args:
         path: the run folder that `prune_run` made.
-        lr: another learning rate.
-        device, loss, quiet, and what is raised: as for `prune_run`.
+        learning_rate: another one.
+        backend, loss, quiet, and what is raised: as for `prune_run`.
     """
     run = RunFolder.open(path)
     if not run.pruning.is_file():
@@ -119,7 +121,7 @@ def resume_pruning(
     with run.hold():
         known = run.read_json(run.pruning)
         try:
-            settings = PruningSettings(**known["settings"])
+            settings = PruningSettings(**renamed(known["settings"], pruning_fields()))
             file, progress = run.checkpoints / known["file"], known["progress"]
             source = Path(known["source"])
         except (KeyError, TypeError) as error:
@@ -129,31 +131,33 @@ def resume_pruning(
                 f"the pruning '{path}' is finished; nothing is left to do. To train it further: "
                 f"xpnet resume {path} --epochs N"
             )
-        settings = dataclasses.replace(settings, lr=lr or settings.lr)
-        prepared, backend = _prepared(run, device, loss)
-        trainer = _load(file, prepared, settings, backend)
+        settings = dataclasses.replace(settings, learning_rate=learning_rate or settings.learning_rate)
+        prepared, home = _prepared(run, backend, loss)
+        trainer = _load(file, prepared, settings, home)
         work = _Work(source, run, prepared, trainer, settings, quiet=quiet)
         run.sweep()
-        work.log.write(f"pruning continues after round {len(progress['rounds']) - 1} on {backend.spec}")
+        work.log.write(f"pruning continues after round {len(progress['rounds']) - 1} on {home.spec}")
         return work.do(progress, lambda: None)
 
 
-def _prepared(run: RunFolder, device: str | None, loss: str | None) -> tuple[Prepared, backends.Backend]:
+def _prepared(run: RunFolder, named: str | None, loss: str | None) -> tuple[Prepared, backends.Backend]:
     """Return the run's table, and the backend, with it in the settings."""
     settings = run.read_settings()
-    if device is not None:  # whose memory is another one
-        settings = dataclasses.replace(settings, device=device, device_memory=None)
+    if named is not None:  # whose memory is another one
+        settings = dataclasses.replace(settings, backend=named, device_memory=None)
     backend = open_backend(settings)
     check_unchanged(run.read_json(run.environment), settings)
     # these were of the training before
-    settings = dataclasses.replace(settings, device=backend.spec, max_steps=None, restarts=1)
+    settings = dataclasses.replace(settings, backend=backend.spec, max_steps=None, restarts=1)
     return prepare(settings, run.read_encoder(), loss_of_run(settings, loss)), backend
 
 
 def _load(file: Path, prepared: Prepared, settings: PruningSettings, backend: backends.Backend) -> Trainer:
     """Return the trainer with an optimizer whose schedule spans a round."""
     own = prepared.settings
-    own = dataclasses.replace(own, epochs=settings.epochs, lr=settings.lr or own.lr)
+    own = dataclasses.replace(
+        own, epochs=settings.epochs, learning_rate=settings.learning_rate or own.learning_rate
+    )
     optimizer = build_optimizer(own, len(prepared.parts["train"]))
     has_validation = len(prepared.parts["validation"]) > 0
     return Trainer.load(
@@ -221,7 +225,7 @@ class _Work:
                 raise
             raise CheckpointError(f"{reason(error)}. When that is mended, {self._continue()}") from error
         except DivergedError as error:
-            error.args = (f"{error}; {self._continue()} --lr X",)
+            error.args = (f"{error}; {self._continue()} --learning-rate X",)
             raise
         finally:
             logger.removeHandler(self.log)

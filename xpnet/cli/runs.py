@@ -1,4 +1,4 @@
-"""The run folder: what a training leaves behind, and how the other commands find it again."""
+"""Run folders: the files that a training leaves behind, and how other commands find them."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""The settings of a training: one table, from which flags, TOML keys and written configurations follow.
+"""Settings of the command line: one table, from which flags, TOML keys and written configurations follow.
 
 A field of `Settings` is a setting: its name (with dashes) is the flag and the TOML key, and its metadata say
-what it may hold, what it means and where it stands in ``--help``. A flag wins over the file, the file over
-the default.
+what it may hold, what it means and where it stands in ``--help``. Those of the trainer are inherited. A flag
+wins over the file, the file over the default.
 """
 
 from __future__ import annotations
@@ -15,11 +15,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from xpnet.cli import kinds
-from xpnet.cli.kinds import Kind
+from xpnet import checks
+from xpnet.checks import Check
+from xpnet.cli import values
 from xpnet.errors import ConfigError, suggest
+from xpnet.train.settings import Settings as TrainerSettings
 
-__all__ = ["FIXED", "SettingField", "Settings", "changed_settings", "resolve", "setting_fields", "to_toml"]
+__all__ = [
+    "FIXED",
+    "SettingField",
+    "Settings",
+    "changed_settings",
+    "fields_of",
+    "renamed",
+    "resolve",
+    "setting",
+    "setting_fields",
+    "to_toml",
+]
 
 
 # Names are looked up in the tables of the library when a value is checked: importing those needs NumPy.
@@ -32,19 +45,13 @@ def _activations() -> Iterable[str]:
 def _initializers() -> Iterable[str]:
     from xpnet.nn.init import INITIALIZERS
 
-    return INITIALIZERS
+    return ("auto", *INITIALIZERS)
 
 
 def _losses() -> Iterable[str]:
     from xpnet.losses import LOSSES
 
-    return LOSSES
-
-
-def _lowerings() -> Iterable[str]:
-    from xpnet.program.compiling import LOWERINGS
-
-    return ("auto", "off", *LOWERINGS)
+    return ("auto", *LOSSES)
 
 
 def _optimizers() -> Iterable[str]:
@@ -53,289 +60,266 @@ def _optimizers() -> Iterable[str]:
     return (*OPTIMIZERS, *METHODS)
 
 
-_positive = kinds.number("a finite number above 0", lambda x: x > 0)
-_not_negative = kinds.number("a finite number of at least 0", lambda x: x >= 0)
-_fraction = kinds.number("a number of at least 0 and below 1", lambda x: 0 <= x < 1)
+_ROWS = "the rows and their split are those of the first epoch"
+_MODEL = "it is part of the model, whose weights are trained already"
+_LOSS = "the form of the targets, the best weights and the patience go by it"
 
 
-def _setting(default: Any, kind: Kind, section: str, help: str) -> Any:
-    return dataclasses.field(default=default, metadata={"kind": kind, "section": section, "help": help})
+def setting(default: Any, check: Check, section: str, help: str, *, fixed: str = "", also: str = "") -> Any:
+    """Return a field of a table of settings.
+
+    Args:
+        default: its value where none is given; where that is None, it may be not set.
+        check: takes its values.
+        section: of ``--help``.
+        help: its meaning.
+        fixed: why it cannot change while a run goes on; empty if it can.
+        also: another name of it, which flags and files may use.
+    """
+    metadata = {"check": check, "section": section, "help": help, "fixed": fixed, "also": also, "flag": True}
+    return dataclasses.field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True)
-class Settings:
-    """What a training is made of. None means: not set, or the default that ``help`` describes."""
+class Settings(TrainerSettings):
+    """Settings of a training, from a table to a run folder.
 
-    data: str | None = _setting(
+    None means: not set, or the default that ``help`` describes. Those of the trainer are inherited, and a new
+    one is a flag, a key and an argument of the trainer at once.
+    """
+
+    data: str | None = setting(
         None,
-        kinds.text("NAME|FILE", "a name or a file"),
+        values.text("NAME|FILE", "a name or a file"),
         "Data",
         "a built-in table (digits, two-gaussians, spirals, xor, sine) or a file: "
         "CSV, TSV, Parquet, NPZ or NPY",
+        fixed=_ROWS,
     )
-    target: str | tuple[str, ...] | None = _setting(
+    target: str | tuple[str, ...] | None = setting(
         None,
-        kinds.text_or_texts("COLUMN", "names of columns"),
+        values.text_or_texts("COLUMN", "names of columns"),
         "Data",
         "column to be predicted; may be repeated for several of one kind",
+        fixed=_ROWS,
     )
-    task: str = _setting(
+    task: str = setting(
         "auto",
-        kinds.one_of("auto", "classification", "regression"),
+        checks.one_of("auto", "classification", "regression"),
         "Data",
         "what is to be predicted; auto asks the target column",
+        fixed=_ROWS,
     )
-    drop: tuple[str, ...] = _setting(
-        (), kinds.texts("COLUMN", "names of columns"), "Data", "leave this column out; may be repeated"
-    )
-    categorical: tuple[str, ...] = _setting(
+    drop: tuple[str, ...] = setting(
         (),
-        kinds.texts("COLUMN", "names of columns"),
+        values.texts("COLUMN", "names of columns"),
+        "Data",
+        "leave this column out; may be repeated",
+        fixed=_ROWS,
+    )
+    categorical: tuple[str, ...] = setting(
+        (),
+        values.texts("COLUMN", "names of columns"),
         "Data",
         "take this column as categories; may be repeated",
+        fixed=_ROWS,
     )
-    missing: str = _setting(
+    missing: str = setting(
         "error",
-        kinds.one_of("error", "drop", "mean"),
+        checks.one_of("error", "drop", "mean"),
         "Data",
         "what becomes of missing cells: an error, their rows left out, or the training mean",
+        fixed=_ROWS,
     )
-    validation: float = _setting(
-        0.1, _fraction, "Data", "share of rows that chooses the best epoch; 0 for none"
+    validation: float = setting(
+        0.1, checks.fraction, "Data", "share of rows that chooses the best epoch; 0 for none", fixed=_ROWS
     )
-    test: float = _setting(0.2, _fraction, "Data", "share of rows kept for the final test; 0 for none")
-    hidden: tuple[int, ...] = _setting(
-        (256,), kinds.widths(), "Model", "widths of the hidden layers; none for a linear model"
+    test: float = setting(
+        0.2, checks.fraction, "Data", "share of rows kept for the final test; 0 for none", fixed=_ROWS
     )
-    activation: str | tuple[str, ...] = _setting(
+    hidden: tuple[int, ...] = setting(
+        (256,), values.widths(), "Model", "widths of the hidden layers; none for a linear model", fixed=_MODEL
+    )
+    activation: str | tuple[str, ...] = setting(
         "relu",
-        kinds.names(_activations),
+        values.names(_activations),
         "Model",
         "activation function, one for all hidden layers or one for each",
+        fixed=_MODEL,
     )
-    init: str = _setting(
+    weight_init: str = setting(
         "auto",
-        kinds.name(_initializers, extra="auto"),
+        checks.choice(_initializers),
         "Model",
         "how weights are drawn; auto takes he_uniform before ReLU and its kin, else glorot_uniform",
+        fixed=_MODEL,
+        also="init",
     )
-    dropout: float = _setting(0.0, _fraction, "Model", "rate of Dropout behind each hidden layer")
-    batch_norm: bool = _setting(False, kinds.flag(), "Model", "BatchNorm before each activation")
-    loss: str = _setting(
+    dropout: float = setting(0.0, checks.fraction, "Model", "rate of Dropout behind each hidden layer")
+    batch_norm: bool = setting(False, checks.flag, "Model", "BatchNorm before each activation", fixed=_MODEL)
+    loss: str = setting(
         "auto",
-        kinds.name_or_code(_losses, extra="auto"),
+        values.name_or_code(_losses),
         "Training",
         "loss; auto takes softmax_cross_entropy for classes, binary_cross_entropy for several targets of two "
         "classes, and squared_error for numbers. A function of your own is run where this flag names it, and "
         "only there",
+        fixed=_LOSS,
     )
-    loss_option: Mapping[str, float] | None = _setting(
+    loss_option: Mapping[str, float] | None = setting(
         None,
-        kinds.named_numbers("a number", lambda x: True),
+        checks.named_numbers(checks.number("a number", lambda x: True)),
         "Training",
         "options of the loss: delta of huber",
+        fixed=_LOSS,
     )
-    class_weight: str | Mapping[str, float] = _setting(
+    class_weight: str | Mapping[str, float] = setting(
         "none",
-        kinds.named_numbers("a number of at least 0", lambda x: x >= 0, "none", "balanced"),
+        values.numbers_or_word(checks.not_negative, "none", "balanced"),
         "Training",
         "weights of classes in the loss; those not named weigh 1; balanced: all classes count alike",
     )
-    optimizer: str = _setting(
+    optimizer: str = setting(
         "adam",
-        kinds.name(_optimizers),
+        checks.choice(_optimizers),
         "Training",
         "optimizer; those of second order take full batches, one iteration an epoch",
     )
-    lr: float | None = _setting(
+    learning_rate: float | None = setting(
         None,
-        _positive,
+        checks.positive,
         "Training",
         "learning rate; not set: the optimizer's own (adam: 0.001), if it has one",
+        also="lr",
     )
-    momentum: float = _setting(0.0, _fraction, "Training", "momentum of sgd")
-    nesterov: bool = _setting(False, kinds.flag(), "Training", "Nesterov's momentum, for sgd")
-    schedule: str = _setting(
+    momentum: float = setting(0.0, checks.fraction, "Training", "momentum of sgd")
+    nesterov: bool = setting(False, checks.flag, "Training", "Nesterov's momentum, for sgd")
+    schedule: str = setting(
         "constant",
-        kinds.one_of("constant", "inverse", "step", "exponential", "cosine"),
+        checks.one_of("constant", "inverse", "step", "exponential", "cosine"),
         "Training",
-        "course of the learning rate lr: constant; inverse: lr / k at step k; step: a tenth after each "
-        "third of the training; exponential: down to lr / 100 at its end; cosine: down to 0 at its end",
+        "course of the learning rate η: constant; inverse: η / k at step k; step: a tenth after each "
+        "third of the training; exponential: down to η / 100 at its end; cosine: down to 0 at its end",
     )
-    warmup: int = _setting(0, kinds.whole(0), "Training", "steps in which the learning rate first rises")
-    weight_decay: float | None = _setting(
-        None, _not_negative, "Training", "decoupled weight decay of adamw; not set: 0.01"
+    warmup: int = setting(0, checks.whole(0), "Training", "steps in which the learning rate first rises")
+    weight_decay: float | None = setting(
+        None, checks.not_negative, "Training", "decoupled weight decay of adamw; not set: 0.01"
     )
-    l1: float | Mapping[str, float] = _setting(
-        0.0,
-        kinds.numbers_by_name("a number of at least 0", lambda x: x >= 0),
-        "Training",
-        "factor of the L1 penalty, the sum of all |w|; or by name, as for l2",
-    )
-    l2: float | Mapping[str, float] = _setting(
-        0.0,
-        kinds.numbers_by_name("a number of at least 0", lambda x: x >= 0),
-        "Training",
-        "factor of the L2 penalty, the sum of all w²; or by name: weights, biases, a layer such as 0, or a "
-        "parameter such as 0.bias",
-    )
-    max_norm: float | None = _setting(
-        None, _positive, "Training", "scale the incoming weights of each unit down to this Euclidean norm"
-    )
-    label_smoothing: float = _setting(
-        0.0, _fraction, "Training", "share of each target that is spread over all classes"
-    )
-    gradient_noise: float = _setting(
-        0.0,
-        _not_negative,
-        "Training",
-        "variance of normal noise in the first step's gradient, decaying from there",
-    )
-    clip_norm: float | None = _setting(
-        None, _positive, "Training", "scale gradients down to this Euclidean norm"
-    )
-    clip_value: float | None = _setting(
-        None, _positive, "Training", "cut each entry of the gradient off at this size"
-    )
-    epochs: int = _setting(50, kinds.whole(1), "Training", "passes over the training rows")
-    max_steps: int | None = _setting(None, kinds.whole(1), "Training", "stop after this many steps")
-    batch_size: int | str | None = _setting(
+    epochs: int = setting(50, checks.count, "Training", "passes over the training rows")
+    batch_size: int | str | None = setting(
         None,
-        kinds.whole_or("full", 1),
+        values.whole_or("full"),
         "Training",
         "rows in a step; not set: 64, or all if fewer or if the optimizer is of second order",
     )
-    batches: str = _setting(
-        "reshuffle",
-        kinds.one_of("reshuffle", "fixed"),
-        "Training",
-        "draw batches anew in each epoch, or once and keep them",
-    )
-    patience: int | None = _setting(
-        None, kinds.whole(1), "Training", "stop after this many epochs without a better validation loss"
-    )
-    min_delta: float = _setting(
-        0.0, _not_negative, "Training", "by how much the validation loss must fall to count for patience"
-    )
-    device: str = _setting(
+    backend: str = setting(
         "auto",
-        kinds.text("DEVICE", "a device"),
+        values.text("DEVICE", "a device"),
         "Run",
-        "auto, cpu, cuda, numpy, cupy:0, torch:cpu, jax:cpu, array_api_strict ... (see xpnet env)",
+        "where to compute: auto, cpu, cuda, numpy, cupy:0, torch:cpu, jax:cpu, array_api_strict ... (see "
+        "xpnet env)",
+        also="device",
     )
-    dtype: str = _setting("float32", kinds.one_of("float32", "float64"), "Run", "floating type to compute in")
-    precision: str = _setting(
-        "float32",
-        kinds.one_of("float32", "tf32"),
-        "Run",
-        "precision of matrix products in float32: tf32 rounds what is multiplied to 10 bits and is faster, "
-        "on CUDA devices of compute capability 8.0 or higher",
-    )
-    device_memory: int | str | None = _setting(
+    device_memory: int | str | None = setting(
         None,
-        kinds.memory_size(),
+        values.memory_size(),
         "Run",
         "take at most so much of a CUDA device's memory, such as 4GiB; not set: all there is",
     )
-    compile: str = _setting(
-        "auto",
-        kinds.name(_lowerings),
-        "Run",
-        "how steps are run: auto takes numba, if installed, for long training; or the name of a lowering; "
-        "off runs the functions one by one",
-    )
-    diagnostics: int | None = _setting(
+    diagnostics: int | None = setting(
         None,
-        kinds.whole(0),
+        checks.whole(0),
         "Run",
         "about how often gradients, activations and updates of each layer are measured and judged; 0 for "
         "never; not set: up to 50 times, but for no more than some 3 % of the time of the training",
     )
-    seed: int = _setting(0, kinds.seed(), "Run", "seed of everything that is drawn")
-    restarts: int = _setting(
+    restarts: int = setting(
         1,
-        kinds.whole(1),
+        checks.count,
         "Run",
         "train so many times, each from other initial weights on the same rows, and keep the best",
+        fixed="the run has had its restarts",
     )
-    save_every: int | str | None = _setting(
+    save_every: int | str | None = setting(
         None,
-        kinds.interval(),
+        values.interval(),
         "Run",
         "keep a numbered checkpoint every N epochs, or at the first epoch's end after a TIME such as 5m",
     )
-    keep_last: int | None = _setting(
-        None, kinds.whole(1), "Run", "keep the newest N of the numbered checkpoints; not set: all"
+    keep_last: int | None = setting(
+        None, checks.count, "Run", "keep the newest N of the numbered checkpoints; not set: all"
     )
-    tensorboard: bool = _setting(
-        False, kinds.flag(), "Run", "write the history for TensorBoard as well (needs the extra tensorboard)"
+    tensorboard: bool = setting(
+        False, checks.flag, "Run", "write the history for TensorBoard as well (needs the extra tensorboard)"
     )
-    out: str | None = _setting(
-        None, kinds.text("DIR", "a folder"), "Run", "run folder to make; not set: runs/<name>-<date>-<time>"
+    out: str | None = setting(
+        None,
+        values.text("DIR", "a folder"),
+        "Run",
+        "run folder to make; not set: runs/<name>-<date>-<time>",
+        fixed="the run has its folder",
     )
-
-
-_ROWS = "the rows and their split are those of the first epoch"
-_MODEL = "it is part of the model, whose weights are trained already"
-FIXED = {
-    **dict.fromkeys(
-        ("data", "target", "task", "drop", "categorical", "missing", "validation", "test"), _ROWS
-    ),
-    **dict.fromkeys(("hidden", "activation", "init", "batch_norm"), _MODEL),
-    **dict.fromkeys(
-        ("loss", "loss_option"), "the form of the targets, the best weights and the patience go by it"
-    ),
-    "seed": "all draws and the split of the rows follow from it",
-    "restarts": "the run has had its restarts",
-    "out": "the run has its folder",
-}
-"""Settings that cannot change while a run goes on, and why."""
 
 
 @dataclass(frozen=True)
 class SettingField:
-    """A row of the table: everything that is known about one setting."""
+    """A row of the table: everything that the command line knows about one setting."""
 
     attribute: str
     default: Any
-    kind: Kind
+    check: Check
     section: str
     help: str
+    fixed: str = ""
+    also: str = ""
 
     @property
     def key(self) -> str:
         """The name with dashes, as in flags and TOML."""
         return self.attribute.replace("_", "-")
 
-    def check(self, value: Any, where: str) -> Any:
-        """Return ``value`` made uniform, or raise a `ConfigError` that begins with ``where``."""
-        try:
-            return self.kind.check(value)
-        except ValueError:
-            raise ConfigError(
-                f"{where}: expected {self.kind.expected}, found {value!r}{self.kind.hint(value)}"
-            ) from None
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The name and, if there is one, the other name."""
+        return (self.key, self.also) if self.also else (self.key,)
 
-    def check_text(self, text: str | list[str], where: str) -> Any:
-        """Return the value that a flag's text means; several texts where the flag may be repeated."""
-        try:
-            read = self.kind.from_text
-            value = [read(part) for part in text] if isinstance(text, list) else read(text)
-        except ValueError:
-            raise ConfigError(f"{where}: expected {self.kind.expected}, found {text!r}") from None
-        return self.check(value, where)
+
+def fields_of(table: type) -> dict[str, SettingField]:
+    """Return the rows of a table of settings by attribute name, in the order of ``--help``."""
+    fields = [field for field in dataclasses.fields(table) if field.metadata["flag"]]
+    own = [_row(field) for field in fields if "section" in field.metadata]
+    of_trainer = [_row(field) for field in fields if "section" not in field.metadata]
+    sections = list(dict.fromkeys(row.section for row in own))
+    rows = sorted(own + of_trainer, key=lambda row: sections.index(row.section))
+    return {row.attribute: row for row in rows}
+
+
+def _row(field: dataclasses.Field[Any]) -> SettingField:
+    known = field.metadata
+    if "section" in known:
+        section, help, also = known["section"], known["help"], known["also"]
+    else:  # the trainer's, whose first sentence is for everybody
+        section, help, also = "Training", known["help"].partition(". ")[0].rstrip(".").replace("``", ""), ""
+    return SettingField(field.name, field.default, known["check"], section, help, known["fixed"], also)
+
+
+def renamed(stored: Mapping[str, Any], fields: Mapping[str, SettingField]) -> dict[str, Any]:
+    """Return stored settings by the names of their attributes: older files have what are other names now."""
+    now = {field.also: field.attribute for field in fields.values() if field.also}
+    return {now.get(name, name): value for name, value in stored.items()}
 
 
 def setting_fields() -> dict[str, SettingField]:
-    """Return the rows of the table by attribute name.
+    """Return the rows of `Settings` by attribute name.
 
     >>> setting_fields()["max_steps"].key, setting_fields()["epochs"].default
     ('max-steps', 50)
     """
-    return {
-        field.name: SettingField(field.name, field.default, **field.metadata)
-        for field in dataclasses.fields(Settings)
-    }
+    return fields_of(Settings)
+
+
+FIXED = {name: field.fixed for name, field in setting_fields().items() if field.fixed}
+"""Settings that cannot change while a run goes on, and why."""
 
 
 def resolve(flags: Mapping[str, Any], config: str | Path | None = None) -> Settings:
@@ -353,12 +337,11 @@ def resolve(flags: Mapping[str, Any], config: str | Path | None = None) -> Setti
     (32, 16)
     """
     fields = setting_fields()
-    values = _read_toml(Path(config), fields) if config is not None else {}
+    given = _read_toml(Path(config), fields) if config is not None else {}
     for attribute, text in _given(flags).items():
-        field = fields[attribute]
-        where = "NAME|FILE" if attribute == "data" else f"--{field.key}"
-        values[attribute] = text if isinstance(text, bool) else field.check_text(text, where)
-    return Settings(**values)
+        where = "NAME|FILE" if attribute == "data" else f"--{fields[attribute].key}"
+        given[attribute] = text if isinstance(text, bool) else fields[attribute].check.of_text(where, text)
+    return Settings(**given)
 
 
 def changed_settings(flags: Mapping[str, Any]) -> dict[str, Any]:
@@ -396,17 +379,22 @@ def _read_toml(path: Path, fields: Mapping[str, SettingField]) -> dict[str, Any]
         raise ConfigError(f"'{path}' is not valid TOML: {error}; correct it") from None
     if isinstance(table.get("train"), dict):
         table = {**{k: v for k, v in table.items() if k != "train"}, **table["train"]}
-    values: dict[str, Any] = {}
-    for key, value in table.items():
-        attribute = key.replace("-", "_")
-        if attribute not in fields:
+    rows = {key: field for field in fields.values() for key in field.keys}
+    named: dict[str, str] = {}
+    found: dict[str, Any] = {}
+    for name, value in table.items():
+        key = name.replace("_", "-")
+        if key not in rows:
+            raise ConfigError(f"'{path}': unknown key '{name}'{suggest(name, rows)}")
+        field = rows[key]
+        if field.attribute in found:
             raise ConfigError(
-                f"'{path}': unknown key '{key}'{suggest(key, [field.key for field in fields.values()])}"
+                f"'{path}': the key '{field.key}' is given twice, as '{named[field.attribute]}' and "
+                f"'{name}'; keep one"
             )
-        if attribute in values:
-            raise ConfigError(f"'{path}': the key '{fields[attribute].key}' is given twice; keep one")
-        values[attribute] = fields[attribute].check(value, f"'{path}', key '{key}'")
-    return values
+        named[field.attribute] = name
+        found[field.attribute] = field.check(f"'{path}', key '{name}'", value)
+    return found
 
 
 def to_toml(settings: Settings) -> str:

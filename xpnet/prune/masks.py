@@ -44,7 +44,7 @@ def magnitude_mask(params: Parameters | Variables, sparsity: float, scope: str =
     """
     params = params.params if isinstance(params, Variables) else params
     sparsity = checks.fraction("sparsity", sparsity, "0.9 prunes nine weights of ten")
-    scope = checks.one_of("scope", scope, *SCOPES)
+    scope = checks.one_of(*SCOPES)("scope", scope)
     with backend_of(params.flat).activate():
         return _mask(params.flat, params.layout, sparsity, scope)
 

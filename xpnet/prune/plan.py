@@ -46,18 +46,18 @@ class Plan:
     monitor: str | None = None
 
     def __post_init__(self) -> None:
-        checked = {
+        checked: dict[str, Any] = {
             "sparsity": checks.fraction("sparsity", self.sparsity, "0.9 prunes nine of ten"),
             "rounds": checks.count("rounds", self.rounds, "1 prunes all at once"),
             "epochs_per_round": checks.count("epochs_per_round", self.epochs_per_round),
-            "scope": checks.one_of("scope", self.scope, *SCOPES),
-            "schedule": checks.one_of("schedule", self.schedule, *SCHEDULES),
+            "scope": checks.one_of(*SCOPES)("scope", self.scope),
+            "schedule": checks.one_of(*SCHEDULES)("schedule", self.schedule),
             "decay": checks.flag("decay", self.decay),
             "restart": checks.unless_none(checks.flag, "restart", self.restart),
             "tolerance": checks.unless_none(checks.not_negative, "tolerance", self.tolerance),
         }
         if not callable(self.criterion):
-            checks.one_of("criterion", self.criterion, *CRITERIA)
+            checked["criterion"] = checks.one_of(*CRITERIA)("criterion", self.criterion)
         for name, value in checked.items():
             object.__setattr__(self, name, value)  # the dataclass is frozen
         if self.decay and self.scope == "unit":
@@ -100,7 +100,7 @@ class Plan:
         """Return what ``tolerance`` concerns."""
         known = ("loss", *trainer.metrics)
         if self.monitor is not None:
-            return checks.one_of("monitor", self.monitor, *known)
+            return checks.one_of(*known)("monitor", self.monitor)
         return next(name for name in _BY_DEFAULT if name in known)
 
     def suffers(self, name: str, before: float, after: float) -> bool:

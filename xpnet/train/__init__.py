@@ -1,15 +1,26 @@
-"""Training: the loop, what it measures, what it keeps, and what it shows."""
+"""Training: the loop, what it measures, what it keeps, and what it shows.
 
-from xpnet.train.agreement import ParityReport, ParityRow, parity
-from xpnet.train.callbacks import Callback
-from xpnet.train.checkpoints import Checkpoints
-from xpnet.train.diagnostics import Diagnostics
-from xpnet.train.history import Best, History
-from xpnet.train.logs import CSVLog, JSONLinesLog, TensorBoard
-from xpnet.train.metrics import METRICS, accuracy, r2
-from xpnet.train.progress import ProgressBar, ProgressLines
-from xpnet.train.restarting import Restarts, Spread, restarts
-from xpnet.train.trainer import Trainer
+Everything loads when it is first used, as in :mod:`xpnet`: the command line reads the settings from here
+before NumPy is there.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from xpnet.train import diagnostics
+    from xpnet.train.agreement import ParityReport, ParityRow, parity
+    from xpnet.train.callbacks import Callback
+    from xpnet.train.checkpoints import Checkpoints
+    from xpnet.train.diagnostics import Diagnostics
+    from xpnet.train.history import Best, History
+    from xpnet.train.logs import CSVLog, JSONLinesLog, TensorBoard
+    from xpnet.train.metrics import METRICS, accuracy, r2
+    from xpnet.train.progress import ProgressBar, ProgressLines
+    from xpnet.train.restarting import Restarts, Spread, restarts
+    from xpnet.train.trainer import Trainer
 
 __all__ = [
     "METRICS",
@@ -29,7 +40,46 @@ __all__ = [
     "TensorBoard",
     "Trainer",
     "accuracy",
+    "diagnostics",
     "parity",
     "r2",
     "restarts",
 ]
+
+_HOMES = {
+    "Best": "xpnet.train.history",
+    "CSVLog": "xpnet.train.logs",
+    "Callback": "xpnet.train.callbacks",
+    "Checkpoints": "xpnet.train.checkpoints",
+    "Diagnostics": "xpnet.train.diagnostics",
+    "History": "xpnet.train.history",
+    "JSONLinesLog": "xpnet.train.logs",
+    "METRICS": "xpnet.train.metrics",
+    "ParityReport": "xpnet.train.agreement",
+    "ParityRow": "xpnet.train.agreement",
+    "ProgressBar": "xpnet.train.progress",
+    "ProgressLines": "xpnet.train.progress",
+    "Restarts": "xpnet.train.restarting",
+    "Spread": "xpnet.train.restarting",
+    "TensorBoard": "xpnet.train.logs",
+    "Trainer": "xpnet.train.trainer",
+    "accuracy": "xpnet.train.metrics",
+    "parity": "xpnet.train.agreement",
+    "r2": "xpnet.train.metrics",
+    "restarts": "xpnet.train.restarting",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        value = getattr(importlib.import_module(_HOMES[name]), name)
+    elif name == "diagnostics":
+        value = importlib.import_module("xpnet.train.diagnostics")
+    else:
+        raise AttributeError(f"module 'xpnet.train' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

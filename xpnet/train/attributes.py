@@ -7,6 +7,7 @@ import inspect
 import textwrap
 from typing import Any, TypeVar
 
+from xpnet.checks import Check
 from xpnet.errors import ConfigError
 from xpnet.train.settings import Settings
 
@@ -77,10 +78,15 @@ def takes_settings(settings: type[Settings]) -> Any:
         ]
         own = [p for p in known.parameters.values() if p.kind is not p.VAR_KEYWORD]
         kind.__init__.__signature__ = known.replace(parameters=own + keywords)  # type: ignore[misc]
-        entries = (f"{f.name}: {f.metadata['help']}" for f in fields)
+        entries = (f"{f.name}: {f.metadata['help']}{_choices(f.metadata['check'])}" for f in fields)
         shape: Any = {"width": 110, "initial_indent": " " * 8, "subsequent_indent": " " * 12}
         lines = "\n".join(textwrap.fill(entry, **shape) for entry in entries)
         kind.__doc__ = (kind.__doc__ or "").replace("        <settings>", lines)
         return kind
 
     return decorate
+
+
+def _choices(check: Check) -> str:
+    known = [] if check.choices is None else [f'``"{name}"``' for name in check.choices()]
+    return f" One of {', '.join(known)}." if known else ""

@@ -240,5 +240,5 @@ def warn_if_alike(trainer: Trainer, other_seed: int, input_shape: tuple[int, ...
     if bool((one == other).all()):
         _log.warning(
             "restarts do not help here: the model begins with the same weights whatever the seed; choose an "
-            "initializer that draws them, such as weight_init='glorot_uniform' (--init auto)"
+            "initializer that draws them, such as weight_init='glorot_uniform' (--weight-init auto)"
         )

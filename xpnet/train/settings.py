@@ -3,63 +3,64 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from xpnet import checks, rng
+from xpnet import checks
+from xpnet.checks import Check
 from xpnet.errors import ConfigError, suggest
 
 __all__ = ["Settings", "setting", "settings_of", "stored"]
 
-Check = Callable[[str, Any], Any]
 
-
-def setting(default: Any, check: Check, help: str, *, stored: bool = True, fixed: str = "") -> Any:
+def setting(
+    default: Any, check: Check, help: str, *, stored: bool = True, fixed: str = "", flag: bool = True
+) -> Any:
     """Return a field of `Settings`.
 
     Args:
-        default: its value where none is given.
-        check: ``(name, value) -> value`` made uniform, or a `ConfigError`.
-        help: its meaning, in a sentence or two.
+        default: its value where none is given; where that is None, None may be given as well.
+        check: takes its values.
+        help: its meaning. The first sentence is that of ``--help``, too, without quotation marks.
         stored: whether a checkpoint holds it.
         fixed: why it cannot change on resume; empty if it can.
+        flag: whether the command line has it, as a flag and a key of its files.
     """
-    return dataclasses.field(
-        default=default, metadata={"check": check, "help": help, "stored": stored, "fixed": fixed}
-    )
+    metadata = {"check": check, "help": help, "stored": stored, "fixed": fixed, "flag": flag}
+    return dataclasses.field(default=default, metadata=metadata)
 
 
-def _one_of(*allowed: str) -> Check:
-    return lambda name, value: checks.one_of(name, value, *allowed)
+def _lowerings() -> Iterable[str]:
+    from xpnet.program.compiling import LOWERINGS  # loads NumPy, before which the command line is read
+
+    return ("auto", "off", *LOWERINGS)
 
 
-def _or_none(check: Callable[..., Any]) -> Check:
-    return lambda name, value: checks.unless_none(check, name, value)
+_by_name = checks.named_numbers(checks.not_negative)
 
 
-def _seed(name: str, value: Any) -> int:
-    return rng.key(value).seed
-
-
-def _lowering(name: str, value: Any) -> Any:
-    return value  # which there are depends on the backend: see `Setup`
-
-
-def _penalty(name: str, factors: Any) -> float | dict[str, float]:
-    if isinstance(factors, Mapping):
-        named = {part: checks.not_negative(f"{name}[{part!r}]", x) for part, x in factors.items()}
+def _factors(value: Any) -> float | dict[str, float]:
+    if isinstance(value, Mapping):
+        named: dict[str, float] = _by_name.convert(value)
         return named if any(named.values()) else 0.0
-    return checks.not_negative(name, factors, "pass 0 for no penalty")
+    return float(checks.not_negative.convert(value))
 
 
-_ONE_SEED = "draws of a training follow from one seed, the split into training and validation rows among them"
+_penalty = Check(
+    f"{checks.not_negative.expected}, or several by name",
+    _factors,
+    lambda text: _by_name.read(text) if "=" in text else float(text),
+    "X|NAME=X,...",
+)
+_ONE_SEED = "all draws and the split of the rows follow from it"
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
     """Settings of a training, checked; everything about a trainer but its parts and its state.
 
-    A new setting is one field here: `Trainer` takes it, stores it and lets a resume change it.
+    A new setting is one field here: `Trainer` takes it, stores it and lets a resume change it, and the
+    command line has a flag and a key for it.
 
     Raises:
         ConfigError: a value that cannot be meant.
@@ -72,43 +73,43 @@ class Settings:
     xpnet.errors.ConfigError: clip_norm: expected a finite number above 0, found -1; correct it, or pass None
     """
 
-    dtype: str = setting(
-        "float32", _one_of("float32", "float64"), 'floating dtype: ``"float32"`` or ``"float64"``.'
-    )
+    dtype: str = setting("float32", checks.one_of("float32", "float64"), "floating type to compute in.")
     precision: str = setting(
         "float32",
-        _one_of("float32", "tf32"),
-        'of matrix products in float32: ``"float32"``, or ``"tf32"`` on CUDA devices of compute capability '
-        "8.0 or higher: faster, with products of numbers that are rounded to 10 bits. Nothing in the "
-        "environment changes it.",
+        checks.one_of("float32", "tf32"),
+        "precision of matrix products in float32: ``tf32`` rounds what is multiplied to 10 bits and is "
+        "faster, on CUDA devices of compute capability 8.0 or higher. Nothing in the environment changes it.",
     )
-    seed: int = setting(0, _seed, "whole number, root of all draws.", fixed=_ONE_SEED)
+    seed: int = setting(0, checks.seed, "seed of everything that is drawn.", fixed=_ONE_SEED)
     split_seed: int | None = setting(
         None,
-        lambda name, value: None if value is None else _seed(name, value),
-        "root of the draw that splits validation rows off, for trainers that share it; None: seed.",
+        checks.seed,
+        "root of the draw that splits validation rows off, for trainers that share it. None: seed.",
         fixed=_ONE_SEED,
+        flag=False,
     )
     compile: str = setting(
         "auto",
-        _lowering,
-        '``"auto"`` records a step once for each size of batch and runs it as a compiled program; what a '
-        "layer or loss reads beside arrays is fixed then. Where numba is installed, long training goes over "
-        "to it. The name of a lowering (:func:`xpnet.compile`) uses that one from the start; "
-        '``"off"`` runs the functions one by one, as does what cannot be compiled, which says why.',
+        checks.choice(_lowerings),
+        "how steps are run: ``auto`` records one for each size of batch and runs it as a compiled program, "
+        "by numba, if installed, in long training; the name of a lowering uses that one from the start; "
+        "``off`` runs the functions one by one. So does what cannot be compiled, which says why. What a "
+        "layer or loss reads beside arrays is fixed when a step is recorded. See :func:`xpnet.compile`.",
     )
-    l1: float | Mapping[str, float] = setting(0.0, _penalty, "factor of the penalty Σ |w|; see ``l2``.")
+    l1: float | Mapping[str, float] = setting(
+        0.0, _penalty, "factor of the penalty Σ |w|, or several by name, as for ``l2``."
+    )
     l2: float | Mapping[str, float] = setting(
         0.0,
         _penalty,
-        'factor of the penalty Σ w². A dict gives factors by name: ``"weights"``, ``"biases"``, a layer such '
-        'as ``"0"`` for its weights, or a parameter such as ``"0.bias"``; the narrower name wins.',
+        "factor of the penalty Σ w², or several by name: weights, biases, a layer such as 0 for its weights, "
+        "or a parameter such as 0.bias; the narrower name wins. In Python those are a dict.",
     )
     max_norm: float | None = setting(
         None,
-        _or_none(checks.positive),
+        checks.positive,
         "bound for the Euclidean norm of each unit's incoming weights, to which longer ones are scaled down "
-        "after each step; None for no bound.",
+        "after each step. None for no bound.",
     )
     label_smoothing: float = setting(
         0.0,
@@ -123,38 +124,40 @@ class Settings:
     )
     clip_norm: float | None = setting(
         None,
-        _or_none(checks.positive),
-        "bound for the gradient's Euclidean norm; None for no bound. Entries are clipped first.",
+        checks.positive,
+        "bound for the gradient's Euclidean norm, to which a longer one is scaled down; entries are clipped "
+        "first. None for no bound.",
     )
     clip_value: float | None = setting(
-        None, _or_none(checks.positive), "bound for the gradient's entries; None for no bound."
+        None, checks.positive, "bound for the size of the gradient's entries. None for no bound."
     )
     batches: str = setting(
         "reshuffle",
-        _one_of("reshuffle", "fixed"),
-        '``"reshuffle"`` for new batches each epoch, ``"fixed"`` for batches drawn once and kept.',
+        checks.one_of("reshuffle", "fixed"),
+        "``reshuffle`` for new batches each epoch, ``fixed`` for batches drawn once and kept.",
     )
     max_steps: int | None = setting(
         None,
-        _or_none(checks.count),
-        "stop after this many steps in all; None for no limit. An epoch that this cuts short counts as one: "
+        checks.count,
+        "stop after this many steps in all. None for no limit. An epoch that this cuts short counts as one: "
         "its history row tells of the steps it had, and a later ``fit`` begins the next epoch.",
     )
     patience: int | None = setting(
         None,
-        _or_none(checks.count),
-        "stop when the validation loss has not fallen for this many epochs; None: never. Once lost, it stays "
+        checks.count,
+        "stop when the validation loss has not fallen for this many epochs. None: never. Once lost, it stays "
         "so: to train further, set the attribute to None or more.",
     )
     min_delta: float = setting(
-        0.0, checks.not_negative, "by how much it must fall to count for ``patience``."
+        0.0, checks.not_negative, "by how much the validation loss must fall to count for ``patience``."
     )
     restore_best: bool | None = setting(
         None,
-        _or_none(checks.flag),
+        checks.flag,
         "whether a fit with a validation set ends with the variables of the lowest validation loss, as it "
         "does by default; a later ``fit`` goes on from the last epoch all the same. True demands a "
         "validation set.",
+        flag=False,
     )
     rollback: bool = setting(
         True,
@@ -164,17 +167,23 @@ class Settings:
         "short leaves the state as it is then, the next ``fit`` begins that epoch anew, and arrays of "
         "``variables`` from before a ``fit`` are overwritten by it.",
         stored=False,
+        flag=False,
     )
     progress: bool | None = setting(
         None,
-        _or_none(checks.flag),
-        "None shows a bar on a terminal and nothing elsewhere; True lines elsewhere; False nothing.",
+        checks.flag,
+        "whether progress is shown. None: a bar on a terminal and nothing elsewhere; True: lines elsewhere.",
         stored=False,
+        flag=False,
     )
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
-            value = field.metadata["check"](field.name, getattr(self, field.name))
+            value, check = getattr(self, field.name), field.metadata["check"]
+            if field.default is None:
+                value = checks.unless_none(check, field.name, value)
+            else:
+                value = check(field.name, value)
             object.__setattr__(self, field.name, value)
         if self.precision == "tf32" and self.dtype != "float32":
             raise ConfigError(

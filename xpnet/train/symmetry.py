@@ -81,6 +81,6 @@ def warn_of_identical_units(model: Layer, params: Parameters) -> None:
         _log.warning(
             "all units of layer %s begin with equal weights: they get equal gradients and stay identical, so "
             "that the layer does no more than one unit; draw the weights at random, such as "
-            "weight_init='glorot_uniform' (--init auto)",
+            "weight_init='glorot_uniform' (--weight-init auto)",
             sizes,
         )

@@ -73,7 +73,7 @@ def parity(
     else:
         _refuse("a trainer of your own", networks=networks)
         cases = [_case_of(trainer, X, y, sample_weight, class_weight, batch_size, steps)]
-    dtypes = _DTYPES if dtype is None else (checks.one_of("dtype", dtype, *_DTYPES),)
+    dtypes = _DTYPES if dtype is None else (checks.one_of(*_DTYPES)("dtype", dtype),)
     if dtype is not None:
         for home in homes:
             home.dtype(dtype)  # complains now if the device lacks it

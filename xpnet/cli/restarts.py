@@ -1,4 +1,4 @@
-"""``xpnet train --restarts N``: several initializations trained in one run folder, the best of them kept.
+"""Restarts (``xpnet train --restarts N``): several initializations in one run folder, the best of them kept.
 
 One restart after another is trained in ``restarts/``. When it is over and the best so far, its checkpoints
 and its history become those of the run; then it gets its row in ``restarts.csv``, and what it left in
@@ -14,14 +14,14 @@ import shutil
 from collections.abc import Callable
 from typing import Any
 
-from xpnet.cli.building import build_trainer, load_trainer
+from xpnet.cli.checkpoints import Keeper, RunLog
 from xpnet.cli.console import message
-from xpnet.cli.finishing import finish
-from xpnet.cli.keeping import Keeper, RunLog
-from xpnet.cli.planning import Plan
+from xpnet.cli.fit import fit, guarded, keeper_of, logged, progress, with_diagnostics
+from xpnet.cli.plan import Plan
+from xpnet.cli.results import finish
 from xpnet.cli.runs import RunFolder
 from xpnet.cli.settings import Settings
-from xpnet.cli.training import fit, guarded, keeper_of, logged, measuring, progress
+from xpnet.cli.trainer import build_trainer, load_trainer
 from xpnet.errors import DivergedError
 from xpnet.train import History, Trainer
 from xpnet.train.restarting import all_diverged, best_of, loss_of, restart_row, restart_seed, warn_if_alike
@@ -95,7 +95,7 @@ def _run_one(
         part.checkpoints.mkdir(parents=True, exist_ok=True)
         return part
 
-    begin_measuring, diagnostics = measuring(plan, begin_one)
+    begin_measuring, diagnostics = with_diagnostics(plan, begin_one)
     keeper = keeper_of(plan, log, begin_measuring)
     trainer.callbacks = [*([] if quiet else [progress(f"{which}  ")]), keeper, *diagnostics]
     with guarded(plan, keeper, log, f" of {which}"):

@@ -1,4 +1,4 @@
-"""A finished training shown: its figures, and the report in which they stand."""
+"""Figures and report of a finished run."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ import re
 from typing import Any
 
 from xpnet.cli import figures
-from xpnet.cli.building import metric_of, with_rate
 from xpnet.cli.console import count
-from xpnet.cli.measuring import Measured
-from xpnet.cli.planning import Plan
-from xpnet.cli.preparing import PARTS
-from xpnet.cli.reporting import (
+from xpnet.cli.dataset import PARTS
+from xpnet.cli.evaluation import Measured
+from xpnet.cli.plan import Plan
+from xpnet.cli.report import (
     Contents,
     Picture,
     Prediction,
@@ -24,6 +23,7 @@ from xpnet.cli.reporting import (
     render,
 )
 from xpnet.cli.settings import Settings
+from xpnet.cli.trainer import metric_of, with_rate
 from xpnet.files import write_atomically
 from xpnet.train.targets import kind_of
 
@@ -61,8 +61,8 @@ def _defaults(plan: Plan) -> Settings:
     settings = Settings(data=plan.settings.data, target=plan.settings.target, task=plan.settings.task)
     loss = "softmax_cross_entropy" if settings.task == "classification" else "squared_error"
     size = min(64, len(plan.prepared.parts["train"]))
-    own = with_rate(dataclasses.replace(plan.settings, lr=None)).lr
-    return dataclasses.replace(settings, loss=loss, batch_size=size, lr=own)
+    own = with_rate(dataclasses.replace(plan.settings, learning_rate=None)).learning_rate
+    return dataclasses.replace(settings, loss=loss, batch_size=size, learning_rate=own)
 
 
 def _draw(plan: Plan) -> list[Picture]:

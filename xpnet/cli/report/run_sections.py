@@ -1,4 +1,4 @@
-"""The sections of a report about how it was trained: configuration, environment, and how to use the run."""
+"""Sections of a report about the run: configuration, environment, and commands that use it."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from xpnet.cli.reporting.contents import Contents
-from xpnet.cli.reporting.elements import Html, join, section, table, tag
+from xpnet.cli.report.contents import Contents
+from xpnet.cli.report.elements import Html, join, section, table, tag
 from xpnet.cli.settings import setting_fields
 from xpnet.errors import memory_in_words
 
 __all__ = ["configuration", "environment", "usage"]
 
 _MOST_COLUMNS = 12
-_OF_THE_RUN = ("data", "target", "task", "device")  # each run has its own
+_OF_THE_RUN = ("data", "target", "task", "backend")  # each run has its own
 
 
 def configuration(contents: Contents) -> Html:

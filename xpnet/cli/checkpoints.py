@@ -1,4 +1,4 @@
-"""While a training runs: its state kept on disk, its log written, and Ctrl-C obeyed at a step's end."""
+"""Checkpoints and log of a training while it runs, and Ctrl-C, which acts at a step's end."""
 
 from __future__ import annotations
 

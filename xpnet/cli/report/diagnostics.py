@@ -1,4 +1,4 @@
-"""What diagnostics wrote while a network was trained: read, drawn, and told.
+"""Diagnostics of a run: read from its folder, drawn, and told.
 
 ``diagnostics.jsonl`` has a line for each epoch that was looked at: ``epoch``, ``layers`` (``layer`` and its
 numbers, from input to output) and ``verdicts`` (``kind``, ``layer``, ``message``).
@@ -15,7 +15,7 @@ from typing import Any
 
 from xpnet.cli import figures
 from xpnet.cli.diagnostic_figures import layers_figure
-from xpnet.cli.reporting.pictures import Picture
+from xpnet.cli.report.pictures import Picture
 
 __all__ = ["Diagnostics", "Verdict", "draw_diagnostics", "read_diagnostics"]
 
@@ -79,7 +79,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Diagnostics:
-    """What was found in a training.
+    """Diagnostics of a training.
 
     Attributes:
         epochs: when it was looked at, rising.

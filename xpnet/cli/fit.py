@@ -1,4 +1,4 @@
-"""A training run to its end in its run folder, whatever ends it."""
+"""Training in a run folder: whatever ends it, its state is saved and the log says why."""
 
 from __future__ import annotations
 
@@ -9,17 +9,26 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from xpnet.cli.building import build_diagnostics
+from xpnet.cli.checkpoints import Interruption, Keeper, RunLog
 from xpnet.cli.console import message, reason
-from xpnet.cli.finishing import finish
-from xpnet.cli.keeping import Interruption, Keeper, RunLog
-from xpnet.cli.planning import Plan
+from xpnet.cli.plan import Plan
+from xpnet.cli.results import finish
 from xpnet.cli.runs import RunFolder
+from xpnet.cli.trainer import build_diagnostics
 from xpnet.errors import CheckpointError, DivergedError, OutOfMemoryError
 from xpnet.optim import METHODS
 from xpnet.train import Callback, ProgressBar, ProgressLines
 
-__all__ = ["Interrupted", "fit", "guarded", "keeper_of", "logged", "measuring", "progress", "run_training"]
+__all__ = [
+    "Interrupted",
+    "fit",
+    "guarded",
+    "keeper_of",
+    "logged",
+    "progress",
+    "run_training",
+    "with_diagnostics",
+]
 
 
 class Interrupted(Exception):  # noqa: N818  # no error: the user wished it
@@ -33,7 +42,7 @@ def run_training(plan: Plan, log: RunLog, begin: Callable[[], RunFolder], *, qui
         Interrupted, DivergedError, CheckpointError: as for `guarded`.
     """
     trainer = plan.trainer
-    begin, diagnostics = measuring(plan, begin)
+    begin, diagnostics = with_diagnostics(plan, begin)
     keeper = keeper_of(plan, log, begin)
     trainer.callbacks = [*([] if quiet else [progress()]), keeper, *diagnostics]
     earlier, begun = sum(row["seconds"] for row in trainer.history), time.monotonic()
@@ -45,7 +54,9 @@ def run_training(plan: Plan, log: RunLog, begin: Callable[[], RunFolder], *, qui
     return results
 
 
-def measuring(plan: Plan, begin: Callable[[], RunFolder]) -> tuple[Callable[[], RunFolder], list[Callback]]:
+def with_diagnostics(
+    plan: Plan, begin: Callable[[], RunFolder]
+) -> tuple[Callable[[], RunFolder], list[Callback]]:
     """Return the training's diagnostics, if any, and ``begin``, which now also says where they are written.
 
     As callbacks they stand behind the keeper, which calls ``begin``.
@@ -116,7 +127,7 @@ def guarded(plan: Plan, keeper: Keeper, log: RunLog, where: str = "") -> Iterato
 def _advised(error: DivergedError | OutOfMemoryError, plan: Plan, *, saved: bool) -> str:
     """Return what an error says, with the command that goes on from the last state saved."""
     if isinstance(error, DivergedError):
-        rate = f"; to go on from there with another rate: xpnet resume {plan.run.path} --lr X"
+        rate = f"; to go on from there with another rate: xpnet resume {plan.run.path} --learning-rate X"
         return f"{error}{rate if saved else ''}"
     found = str(error).partition("; ")[0]  # what helps in Python has other names
     if plan.settings.optimizer in METHODS:

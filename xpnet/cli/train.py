@@ -1,4 +1,4 @@
-"""``xpnet train``: a planned training begun in a new run folder."""
+"""Command ``xpnet train``: a training in a new run folder."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import contextlib
 import dataclasses
 from typing import Any
 
-from xpnet.cli.keeping import RunLog
-from xpnet.cli.planning import Plan
-from xpnet.cli.restarting import run_restarts
+from xpnet.cli.checkpoints import RunLog
+from xpnet.cli.fit import run_training
+from xpnet.cli.plan import Plan
+from xpnet.cli.restarts import run_restarts
 from xpnet.cli.runs import RunFolder, to_json
-from xpnet.cli.training import run_training
 from xpnet.files import write_atomically
 
 __all__ = ["train_run"]

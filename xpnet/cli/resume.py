@@ -1,4 +1,4 @@
-"""``xpnet resume``: a run taken up where it stood or at an earlier checkpoint, with changed settings."""
+"""Command ``xpnet resume``: a run continued from a checkpoint, with changed settings."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from xpnet.cli.building import build_trainer, load_trainer, open_backend, with_rate
+from xpnet.cli.checkpoints import RunLog
 from xpnet.cli.console import message
-from xpnet.cli.finishing import why_stopped
-from xpnet.cli.keeping import RunLog
+from xpnet.cli.dataset import check_unchanged, prepare
+from xpnet.cli.environment import describe_run
+from xpnet.cli.fit import run_training
 from xpnet.cli.losses import is_code, loss_of_run
-from xpnet.cli.planning import Plan, check_contradictions, check_packages, circumstances
-from xpnet.cli.preparing import check_unchanged, prepare
-from xpnet.cli.restarting import are_under_way, run_restarts
+from xpnet.cli.plan import Plan, check_contradictions, check_packages
+from xpnet.cli.restarts import are_under_way, run_restarts
+from xpnet.cli.results import why_stopped
 from xpnet.cli.runs import RunFolder, to_json
 from xpnet.cli.settings import FIXED, Settings, setting_fields
-from xpnet.cli.training import run_training
+from xpnet.cli.trainer import build_trainer, load_trainer, open_backend, with_rate
 from xpnet.errors import ConfigError
 from xpnet.files import write_atomically
 from xpnet.train import Trainer
@@ -75,12 +76,12 @@ def _resume(
 ) -> dict[str, Any]:
     run.check_whole()
     former = run.read_settings()
-    same = all(getattr(former, name) == value for name, value in changed.items() if name != "device")
+    same = all(getattr(former, name) == value for name, value in changed.items() if name != "backend")
     if run.results.exists() and start is None and same:
         return {**run.read_json(run.results), "resumed": False}
     check_packages(dataclasses.replace(former, **changed))
     backend = open_backend(dataclasses.replace(former, **changed))
-    changed["device"] = backend.spec
+    changed["backend"] = backend.spec
     settings = with_rate(dataclasses.replace(former, **changed))
     environment = run.read_json(run.environment)
     check_unchanged(environment, settings)
@@ -113,7 +114,7 @@ def _resume(
         run.results.unlink(missing_ok=True)  # of a run that is trained further: it is unfinished again
         run.write_settings(settings)
         environment["changes"] = [dataclasses.asdict(change) for change in plan.changes]
-        environment.setdefault("resumed", []).append({"epoch": trainer.epoch, **circumstances(backend)})
+        environment.setdefault("resumed", []).append({"epoch": trainer.epoch, **describe_run(backend)})
         write_atomically(run.environment, to_json(environment))
         for line in [*told, f"device {backend.spec}"]:
             log.write(line)
@@ -129,7 +130,7 @@ def _resume(
 
 def _check_restarts(run: RunFolder, settings: Settings, changed: dict[str, Any], start: str | None) -> None:
     """Refuse changes amid restarts, which would then be compared under different settings."""
-    asked = [*(["from"] if start is not None else []), *(name for name in changed if name != "device")]
+    asked = [*(["from"] if start is not None else []), *(name for name in changed if name != "backend")]
     if asked:
         raise ConfigError(
             f"--{asked[0].replace('_', '-')}: expected no changes while restarts are under way "
@@ -149,13 +150,13 @@ def _changes(now: Settings, then: Settings, epoch: int) -> list[Change]:
 
 def _undone(settings: Settings, changes: list[Change]) -> Settings:
     """Return the settings before the changes, of which the last was made last."""
-    fields = {field.key: field for field in setting_fields().values()}
+    fields = {key: field for field in setting_fields().values() for key in field.keys}
     for change in reversed(changes):
         if change.setting in fields:
             field = fields[change.setting]
             before: dict[str, Any] = {field.attribute: change.before}
             if change.before is not None:
-                before[field.attribute] = field.check(change.before, f"the record of changes, {field.key}")
+                before[field.attribute] = field.check(f"the record of changes, {field.key}", change.before)
             settings = dataclasses.replace(settings, **before)
     return settings
 
@@ -167,7 +168,7 @@ def _check_changes(trainer: Trainer, settings: Settings, made: list[Change], sta
             f"--epochs: expected at least the {trainer.epoch} epochs that are done, found {settings.epochs}; "
             "raise it, or go on from an earlier checkpoint with --from"
         )
-    asked = [change for change in made if change.setting != "device"]
+    asked = [change for change in made if change.setting != "backend"]
     reason = why_stopped(trainer, settings)
     if reason is not None and (asked or start is not None):
         what = f"--{asked[0].setting}" if asked else f"--from {start}"

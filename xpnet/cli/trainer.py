@@ -1,4 +1,4 @@
-"""What settings ask for, made: the model, the optimizer, the trainer."""
+"""Model, optimizer, diagnostics and trainer, made as settings ask for."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import inspect
 from typing import Any
 
 from xpnet import backends, checks, nn, optim
-from xpnet.cli.preparing import Prepared
+from xpnet.cli.dataset import Prepared
 from xpnet.cli.runs import RunFolder
-from xpnet.cli.settings import Settings
+from xpnet.cli.settings import FIXED, Settings
 from xpnet.errors import CheckpointError, ConfigError
 from xpnet.train import Diagnostics, Trainer
 from xpnet.train.diagnostics.callback import affordable
+from xpnet.train.settings import Settings as TrainerSettings
 from xpnet.train.targets import outputs_for
 
 __all__ = [
@@ -44,7 +45,7 @@ def open_backend(settings: Settings) -> backends.Backend:
         BackendError: the device cannot work.
         ConfigError: a limit for a device whose memory cannot be limited.
     """
-    backend, size = backends.backend(settings.device), settings.device_memory
+    backend, size = backends.backend(settings.backend), settings.device_memory
     if size is not None:
         backend.limit_memory(checks.memory_size("--device-memory", size))
     return backend
@@ -52,10 +53,10 @@ def open_backend(settings: Settings) -> backends.Backend:
 
 def with_rate(settings: Settings) -> Settings:
     """Return the settings with the optimizer's own learning rate where none is set."""
-    if settings.lr is not None or settings.optimizer in optim.METHODS:
+    if settings.learning_rate is not None or settings.optimizer in optim.METHODS:
         return settings
     kind = optim.OPTIMIZERS[settings.optimizer]
-    return dataclasses.replace(settings, lr=float(kind().learning_rate))
+    return dataclasses.replace(settings, learning_rate=float(kind().learning_rate))
 
 
 def build_optimizer(settings: Settings, rows: int) -> optim.Optimizer | optim.Method:
@@ -69,7 +70,7 @@ def build_optimizer(settings: Settings, rows: int) -> optim.Optimizer | optim.Me
         ConfigError: an option that this optimizer does not have, such as ``momentum`` for adam.
     """
     options: dict[str, Any] = {}
-    if settings.lr is not None:
+    if settings.learning_rate is not None:
         options["learning_rate"] = _rate(settings, rows)
     elif settings.schedule != "constant" or settings.warmup:
         flag = "schedule" if settings.schedule != "constant" else "warmup"
@@ -86,16 +87,15 @@ def build_optimizer(settings: Settings, rows: int) -> optim.Optimizer | optim.Me
     for option in options:
         able = [n for n, kind in optim.OPTIMIZERS.items() if option in inspect.signature(kind).parameters]
         if settings.optimizer not in able:
-            flag = "lr" if option == "learning_rate" else option.replace("_", "-")
             raise ConfigError(
-                f"--{flag}: expected an optimizer that has it ({', '.join(able)}), "
+                f"--{option.replace('_', '-')}: expected an optimizer that has it ({', '.join(able)}), "
                 f"found {settings.optimizer}; leave it out, or choose --optimizer {able[0]}"
             )
     return optim.get(settings.optimizer, **options)
 
 
 def _rate(settings: Settings, rows: int) -> Any:
-    rate: float = settings.lr  # type: ignore[assignment]
+    rate: float = settings.learning_rate  # type: ignore[assignment]
     steps = settings.epochs * _steps_of_epoch(settings, rows)
     if settings.max_steps is not None:
         steps = min(steps, settings.max_steps)
@@ -152,7 +152,7 @@ def build_trainer(prepared: Prepared, backend: backends.Backend, seed: int | Non
         settings.hidden,
         outputs_for(loss, encoder.n_classes, len(encoder.targets)),
         activation=settings.activation,
-        weight_init=settings.init,
+        weight_init=settings.weight_init,
         dropout=settings.dropout,
         batch_norm=settings.batch_norm,
     )
@@ -161,8 +161,7 @@ def build_trainer(prepared: Prepared, backend: backends.Backend, seed: int | Non
         loss,
         build_optimizer(settings, len(prepared.parts["train"])),
         backend=backend,
-        seed=settings.seed if seed is None else seed,
-        **trainer_settings(settings),
+        **{**trainer_settings(settings), **({} if seed is None else {"seed": seed})},
     )
 
 
@@ -189,7 +188,7 @@ def load_trainer(
         ConfigError: settings that contradict each other or the model.
     """
     settings = prepared.settings
-    options = trainer_settings(settings)
+    options = {name: value for name, value in trainer_settings(settings).items() if name not in FIXED}
     if not recompile:
         del options["compile"]
     optimizer = build_optimizer(settings, len(prepared.parts["train"]))
@@ -209,23 +208,11 @@ def load_trainer(
 
 
 def trainer_settings(settings: Settings) -> dict[str, Any]:
-    """Return the arguments of a trainer that may be others when a training goes on."""
+    """Return the arguments of a trainer that settings give."""
+    shared = [field.name for field in dataclasses.fields(TrainerSettings) if field.metadata["flag"]]
     return {
-        "dtype": settings.dtype,
-        "precision": settings.precision,
-        "compile": settings.compile,
+        **{name: getattr(settings, name) for name in shared},
         "metrics": [metric_of(settings.task)],
-        "l1": settings.l1,
-        "l2": settings.l2,
-        "max_norm": settings.max_norm,
-        "label_smoothing": settings.label_smoothing,
-        "gradient_noise": settings.gradient_noise,
-        "clip_norm": settings.clip_norm,
-        "clip_value": settings.clip_value,
-        "batches": settings.batches,
-        "max_steps": settings.max_steps,
-        "patience": settings.patience,
-        "min_delta": settings.min_delta,
         "restore_best": False,  # the best weights have a checkpoint of their own
         "progress": False,
     }

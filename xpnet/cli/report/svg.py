@@ -1,11 +1,11 @@
-"""matplotlib's SVG files as parts of an HTML page: one name space for all, colours that follow the page."""
+"""SVG files of matplotlib as parts of an HTML page: one name space for all, colours that follow the page."""
 
 from __future__ import annotations
 
 import re
 from xml.etree import ElementTree
 
-from xpnet.cli.reporting.elements import Html
+from xpnet.cli.report.elements import Html
 
 __all__ = ["inline_svg"]
 

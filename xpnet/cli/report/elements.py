@@ -1,4 +1,4 @@
-"""HTML written by functions: text is escaped wherever it comes from, and only `tag` makes markup."""
+"""HTML elements: text is escaped wherever it comes from, and only `tag` makes markup."""
 
 from __future__ import annotations
 

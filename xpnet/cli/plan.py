@@ -1,30 +1,28 @@
-"""A training planned: settings, table, device, model and run folder checked before anything is written."""
+"""Plan of a training: settings, table, backend, model and run folder, checked before anything is written."""
 
 from __future__ import annotations
 
 import dataclasses
-import datetime
 import functools
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from xpnet import backends
-from xpnet.cli.building import build_trainer, layer_widths, open_backend, with_rate
 from xpnet.cli.console import count, message, products, target_in_words
-from xpnet.cli.environment import describe_machine, versions
+from xpnet.cli.dataset import PARTS, Prepared, prepare
+from xpnet.cli.environment import describe_run
 from xpnet.cli.extras import require
 from xpnet.cli.losses import try_loss
-from xpnet.cli.preparing import PARTS, Prepared, prepare
 from xpnet.cli.runs import RunFolder
 from xpnet.cli.settings import Settings
+from xpnet.cli.trainer import build_trainer, layer_widths, open_backend, with_rate
 from xpnet.data import BUILTIN
 from xpnet.errors import ConfigError
 from xpnet.train import Trainer
 from xpnet.train.changes import Change
 
-__all__ = ["Plan", "check_contradictions", "check_packages", "circumstances", "plan_training"]
+__all__ = ["Plan", "check_contradictions", "check_packages", "plan_training"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +42,7 @@ class Plan:
 
     @property
     def title(self) -> str:
-        """What the table is called in figures."""
+        """Name of the table in figures."""
         data = self.settings.data or ""
         return data if data in BUILTIN else Path(data).name
 
@@ -111,7 +109,7 @@ class Plan:
             "columns": prepared.columns,
             "sha256": prepared.fingerprint,
         }
-        return {"data": table, **circumstances(self.backend)}
+        return {"data": table, **describe_run(self.backend)}
 
 
 def _classes(prepared: Prepared) -> list[Any] | dict[str, list[Any]]:
@@ -140,7 +138,7 @@ def plan_training(settings: Settings, own_loss: Callable[..., Any] | None = None
     backend = open_backend(settings)
     prepared = prepare(with_rate(settings), own_loss=own_loss)
     check_contradictions(prepared)
-    resolved = dataclasses.replace(prepared.settings, device=backend.spec)
+    resolved = dataclasses.replace(prepared.settings, backend=backend.spec)
     prepared = dataclasses.replace(prepared, settings=resolved)
     trainer = build_trainer(prepared, backend)
     if own_loss is not None:
@@ -165,19 +163,3 @@ def check_packages(settings: Settings) -> None:
     """Raise a `MissingExtraError` if a setting needs a package that is not installed."""
     if settings.tensorboard:
         require("tensorboard", extra="tensorboard")
-
-
-def circumstances(backend: backends.Backend) -> dict[str, Any]:
-    """Return time, command line, versions, machine and backend."""
-    return {
-        "time": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
-        "command": sys.argv,
-        "versions": versions(),
-        **describe_machine(),
-        "backend": {
-            "name": backend.name,
-            "spec": backend.spec,
-            "reason": backend.reason,
-            "version": backends.probe(backend.name).version,
-        },
-    }

@@ -1,4 +1,4 @@
-"""The end of a training: measured, drawn, reported, and written down."""
+"""Results of a training: metrics of each part of the rows, ``results.json`` and the report."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import dataclasses
 from typing import Any
 
 from xpnet.cli.console import count
-from xpnet.cli.measuring import measure
-from xpnet.cli.planning import Plan
-from xpnet.cli.preparing import PARTS
+from xpnet.cli.dataset import PARTS
+from xpnet.cli.evaluation import measure
+from xpnet.cli.plan import Plan
+from xpnet.cli.run_report import write_report
 from xpnet.cli.runs import to_json
 from xpnet.cli.settings import Settings
-from xpnet.cli.showing import write_report
 from xpnet.files import write_atomically
 from xpnet.train import Trainer
 from xpnet.train.checkpoints import best_trainer

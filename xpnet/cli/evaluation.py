@@ -1,4 +1,4 @@
-"""Predictions in the terms of the target columns, and how good they are."""
+"""Predictions in the terms of the target columns, with their metrics."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.cli.preparing import Part
+from xpnet.cli.dataset import Part
 from xpnet.data import Encoder
 from xpnet.errors import ConfigError
 from xpnet.train import Trainer, metrics
@@ -19,7 +19,7 @@ __all__ = ["Measured", "measure", "predict_classes", "predict_probabilities", "p
 
 @dataclass(frozen=True)
 class Measured:
-    """What a model predicts for rows whose targets are known.
+    """Predictions for rows whose targets are known, and their metrics.
 
     Attributes:
         metrics: loss and metrics; the loss of a regression is that of the standardized targets.

@@ -1,4 +1,4 @@
-"""What a report tells: everything that is known about a finished run, as plain values."""
+"""Contents of a report: everything that is known about a finished run, as plain values."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.cli.reporting.diagnostics import Diagnostics
-from xpnet.cli.reporting.pictures import Picture
+from xpnet.cli.report.diagnostics import Diagnostics
+from xpnet.cli.report.pictures import Picture
 from xpnet.cli.settings import Settings
 
 __all__ = ["Contents", "Prediction"]
@@ -17,7 +17,7 @@ __all__ = ["Contents", "Prediction"]
 
 @dataclass(frozen=True)
 class Prediction:
-    """What was predicted for a target.
+    """Predictions for a target.
 
     Attributes:
         target: its name.
@@ -36,7 +36,7 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Contents:
-    """What a report tells.
+    """Contents of a report.
 
     Attributes:
         title: what was trained on.

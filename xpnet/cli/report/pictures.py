@@ -1,4 +1,4 @@
-"""Figures of a run with the words that say what is to be seen in them, for those who cannot see them too."""
+"""Figures of a run with descriptions in words, for those who cannot see them too."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A picture of a computation graph: boxes with values and cotangents, and arrows from parents to children.
+"""Figure of a computation graph: boxes with values and cotangents, arrows from parents to children.
 
 The places of boxes and arrows are graphlay's: layers by the longest path, few crossings.
 """

@@ -1,4 +1,4 @@
-"""``xpnet lr-range``: learning rates tried on the network that settings describe."""
+"""Command ``xpnet lr-range``: a learning-rate range test of the network that settings describe."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from xpnet.cli import figures
-from xpnet.cli.building import build_trainer, layer_widths, open_backend, with_rate
-from xpnet.cli.preparing import prepare
+from xpnet.cli.dataset import prepare
 from xpnet.cli.settings import Settings
+from xpnet.cli.trainer import build_trainer, layer_widths, open_backend, with_rate
 from xpnet.errors import DivergedError
 from xpnet.files import write_atomically
 from xpnet.train.diagnostics import RangeTest, learning_rate_range
@@ -34,7 +34,8 @@ class Range:
         """The suggested rate as a flag, or why there is none."""
         if self.test.suggestion is None:
             return "none: the loss fell clearly at no rate; try a wider range, or more steps"
-        return f"--lr {self.test.suggestion:.2g}, a tenth of the rate at which the smoothed loss is lowest"
+        best = f"--learning-rate {self.test.suggestion:.2g}"
+        return f"{best}, a tenth of the rate at which the smoothed loss is lowest"
 
     def to_json(self) -> dict[str, Any]:
         """Return rates, losses and the suggestion as plain data."""

@@ -1,4 +1,4 @@
-"""A table made ready: read, split, encoded, the same way at training, resumption and evaluation."""
+"""Dataset of a run: its table read, split and encoded, alike for training, resumption and evaluation."""
 
 from __future__ import annotations
 

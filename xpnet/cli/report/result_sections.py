@@ -1,4 +1,4 @@
-"""The sections of a report about what was trained: results, curves, predictions, diagnostics, warnings."""
+"""Sections of a report about results: metrics, curves, predictions, diagnostics, warnings."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from xpnet.cli.console import count, number
-from xpnet.cli.reporting.contents import Contents, Prediction
-from xpnet.cli.reporting.diagnostics import Diagnostics, Verdict
-from xpnet.cli.reporting.elements import Html, section, table, tag
-from xpnet.cli.reporting.pictures import Picture
-from xpnet.cli.reporting.svg import inline_svg
+from xpnet.cli.report.contents import Contents, Prediction
+from xpnet.cli.report.diagnostics import Diagnostics, Verdict
+from xpnet.cli.report.elements import Html, section, table, tag
+from xpnet.cli.report.pictures import Picture
+from xpnet.cli.report.svg import inline_svg
 from xpnet.train import Spread
 
 __all__ = ["curves", "diagnostics", "headline", "metrics", "notes", "predictions"]

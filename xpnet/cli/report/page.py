@@ -1,13 +1,13 @@
-"""The page: the sections of a report between head and foot, complete in itself; no network is asked."""
+"""Page of a report: its sections between head and foot, complete in itself; no network is asked."""
 
 from __future__ import annotations
 
 from importlib import resources
 
 from xpnet.cli.console import count, target_in_words
-from xpnet.cli.reporting import circumstances, sections
-from xpnet.cli.reporting.contents import Contents
-from xpnet.cli.reporting.elements import Html, join, tag
+from xpnet.cli.report import result_sections, run_sections
+from xpnet.cli.report.contents import Contents
+from xpnet.cli.report.elements import Html, join, tag
 
 __all__ = ["render"]
 
@@ -18,14 +18,14 @@ _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 def render(contents: Contents) -> str:
     """Return the report as an HTML document."""
     made = {
-        "Results": sections.metrics(contents),
-        "Warnings": sections.notes(contents),
-        "Curves": sections.curves(contents),
-        "Predictions": sections.predictions(contents),
-        "Diagnostics": sections.diagnostics(contents),
-        "Use": circumstances.usage(contents),
-        "Configuration": circumstances.configuration(contents),
-        "Environment": circumstances.environment(contents),
+        "Results": result_sections.metrics(contents),
+        "Warnings": result_sections.notes(contents),
+        "Curves": result_sections.curves(contents),
+        "Predictions": result_sections.predictions(contents),
+        "Diagnostics": result_sections.diagnostics(contents),
+        "Use": run_sections.usage(contents),
+        "Configuration": run_sections.configuration(contents),
+        "Environment": run_sections.environment(contents),
     }
     made = {name: made_section for name, made_section in made.items() if made_section is not None}
     contents_list = tag(
@@ -36,7 +36,7 @@ def render(contents: Contents) -> str:
     version = contents.environment["versions"].get("xpnet")
     body = tag(
         "body",
-        tag("header", _heading(contents), sections.headline(contents), contents_list),
+        tag("header", _heading(contents), result_sections.headline(contents), contents_list),
         tag("main", *made.values()),
         tag("footer", tag("p", f"Written by xpnet {version}. This page is complete in itself.")),
     )
@@ -48,7 +48,7 @@ def _identifier(name: str) -> str:
 
 
 def _head(contents: Contents) -> Html:
-    style = resources.files("xpnet.cli.reporting").joinpath("report.css").read_text(encoding="utf-8")
+    style = resources.files("xpnet.cli.report").joinpath("report.css").read_text(encoding="utf-8")
     return tag(
         "head",
         tag("meta", charset="utf-8"),
