@@ -42,7 +42,7 @@ from xpnet.autodiff.rules.rule import RULES, composed, elementwise, rule
 from xpnet.backends import array_namespace
 from xpnet.losses import get
 from xpnet.losses.functions import _difference
-from xpnet.losses.making import register, row_sum
+from xpnet.losses.registry import register, row_sum
 from xpnet.nn.activations import _Activation, activation
 for shown in ("tanh", "multiply", "log_softmax", "linalg.outer"):
     RULES.pop(shown)

@@ -14,7 +14,7 @@ from tests.train.support import class_data, make
 from xpnet import Trainer
 from xpnet.backends import Backend, precision
 from xpnet.errors import ConfigError
-from xpnet.train import persistence
+from xpnet.train import checkpoint
 
 X, Y = class_data(24)
 NEAR_ONE = 1 + 2.0**-12  # a float32 that TF32 rounds to 1
@@ -109,7 +109,7 @@ def test_a_trainer_of_tf32_is_used_where_there_is_none(
     trainer.fit(X, Y, epochs=1)
     with monkeypatch.context() as patch:  # as a device with TF32 saves it
         patch.setattr(
-            persistence, "stored", lambda s, found=persistence.stored: found(s) | {"precision": "tf32"}
+            checkpoint, "stored", lambda s, found=checkpoint.stored: found(s) | {"precision": "tf32"}
         )
         trainer.save(tmp_path)
     with caplog.at_level(logging.INFO, "xpnet"):

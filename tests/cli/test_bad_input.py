@@ -14,7 +14,7 @@ from safetensors.numpy import save_file
 
 from tests.cli.conftest import FAST, flowers
 from xpnet.cli.extras import require
-from xpnet.train import checkpoint
+from xpnet.train import checkpoint_file
 
 ROWS = "".join(f"{i}.5,{i % 3},{i % 2}\n" for i in range(30))
 HEADER = "a,b,y\n"
@@ -203,7 +203,7 @@ def test_a_full_disk(call, first, xpnet, folder, monkeypatch):
     assert not list(Path("run").rglob("*.tmp"))
     if first:
         assert "xpnet resume run" in outcome.err
-        checkpoint.read("run/checkpoints/last.safetensors")
+        checkpoint_file.read("run/checkpoints/last.safetensors")
         assert xpnet("resume", "run").code == 0
 
 
@@ -252,8 +252,8 @@ def test_damaged_runs(command, damage, words, xpnet, trained):
         elif damage == "noise":
             path.write_bytes(b"\xff" * 1000)
         elif damage == "newer":
-            arrays, header = checkpoint.read(path)
-            metadata = {"xpnet": json.dumps({**header, "format": checkpoint.FORMAT + 1})}
+            arrays, header = checkpoint_file.read(path)
+            metadata = {"xpnet": json.dumps({**header, "format": checkpoint_file.FORMAT + 1})}
             save_file(arrays, path, metadata=metadata)
         elif damage == "foreign":
             save_file({"weight": np.ones(3)}, path)

@@ -12,7 +12,7 @@ import pytest
 from tests.cli.test_resume import STEPS, assert_same_run, strike, tensors
 from xpnet.cli import checkpoints, main
 from xpnet.cli.settings import FIXED, setting_fields
-from xpnet.train import Checkpoints, checkpoint
+from xpnet.train import Checkpoints, checkpoint_file
 
 RUN = ("two-gaussians", "--hidden", "8", "--backend", "numpy", "--dropout", "0.2")
 
@@ -55,7 +55,7 @@ def test_the_last_is_never_behind_a_numbered_one(xpnet, folder, monkeypatch):
     save, behind = Checkpoints.save, []
 
     def watched(self, trainer):
-        last = checkpoint.read("run/checkpoints/last.safetensors")[1]["epoch"]
+        last = checkpoint_file.read("run/checkpoints/last.safetensors")[1]["epoch"]
         behind.append(trainer.epoch - last)
         save(self, trainer)
 
@@ -133,7 +133,7 @@ def test_killed_while_going_back(where, xpnet, six, whole):
 def test_killed_after_going_back(xpnet, six, whole):
     killed = strike("step", STEPS + 3, "SIGKILL", "resume", six, "--from", "epoch-2")
     assert killed.returncode == -signal.SIGKILL, killed.stderr
-    assert checkpoint.read(six / "checkpoints" / "last.safetensors")[1]["epoch"] == 3
+    assert checkpoint_file.read(six / "checkpoints" / "last.safetensors")[1]["epoch"] == 3
     assert xpnet("resume", six).code == 0
     assert_same_run(whole, "run")
 

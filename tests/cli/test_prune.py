@@ -20,7 +20,7 @@ from xpnet import Trainer, files
 from xpnet.cli import main, pruning
 from xpnet.cli.pruning_settings import resolve_pruning
 from xpnet.prune import prune, sparsity_of
-from xpnet.train import checkpoint
+from xpnet.train import checkpoint_file
 
 BRIEF = ("--rounds", "3", "--epochs", "2")
 HIDDEN = 2 * 8 + 8 * 2  # weights of the network on two-gaussians
@@ -61,7 +61,7 @@ def load(run: Path, name: str = "best") -> Trainer:
 def assert_same_pruning(one, other):
     for name in ("last", "best"):
         paths = [Path(run) / "checkpoints" / f"{name}.safetensors" for run in (one, other)]
-        first, second = (checkpoint.read(path)[0] for path in paths)
+        first, second = (checkpoint_file.read(path)[0] for path in paths)
         assert first.keys() == second.keys()
         for key in first:
             np.testing.assert_array_equal(first[key], second[key])

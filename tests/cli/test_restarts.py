@@ -14,8 +14,8 @@ import pytest
 
 from tests.cli.test_resume import STEPS, assert_same_run, strike
 from xpnet.cli import checkpoints, main
-from xpnet.train import checkpoint
-from xpnet.train.restarting import restart_seed
+from xpnet.train import checkpoint_file
+from xpnet.train.random_restarts import restart_seed
 
 RUN = ("two-gaussians", "--epochs", "3", "--hidden", "8", "--backend", "numpy", "--dropout", "0.2")
 THREE = (*RUN, "--restarts", "3", "--save-every", "2")
@@ -133,7 +133,7 @@ def test_more_epochs_for_the_best(xpnet, whole):
     outcome = xpnet("resume", run, "--epochs", "4", "--json")
     assert outcome.code == 0, outcome.err
     assert (outcome.json["epochs_trained"], outcome.json["restarts"]["seed"]) == (4, seed)
-    assert checkpoint.read("run/checkpoints/last.safetensors")[1]["settings"]["seed"] == seed
+    assert checkpoint_file.read("run/checkpoints/last.safetensors")[1]["settings"]["seed"] == seed
     assert xpnet("resume", run, "--from", "epoch-2").code == 0
     assert xpnet("resume", run, "--restarts", "5").code == 2
 

@@ -15,7 +15,7 @@ import pytest
 from tests.cli.conftest import FAST
 from xpnet import files
 from xpnet.cli import checkpoints
-from xpnet.train import checkpoint
+from xpnet.train import checkpoint_file
 
 ARGUMENTS = ("two-gaussians", "--epochs", "4", "--hidden", "8", "--backend", "numpy", "--dropout", "0.2",
              "--batch-norm", "--schedule", "cosine")  # fmt: skip
@@ -61,7 +61,7 @@ def _root():
 
 
 def tensors(run, name="last"):
-    return checkpoint.read(Path(run) / "checkpoints" / f"{name}.safetensors")[0]
+    return checkpoint_file.read(Path(run) / "checkpoints" / f"{name}.safetensors")[0]
 
 
 def assert_same_run(one, other):

@@ -14,7 +14,7 @@ import pytest
 from tests.cli.conftest import FAST, flowers
 from xpnet.backends import probe
 from xpnet.losses import LOSSES
-from xpnet.train import checkpoint
+from xpnet.train import checkpoint_file
 
 FILES = {
     "config.toml",
@@ -136,7 +136,7 @@ def test_run_config_repeats_the_run(xpnet, trained):
     outcome = xpnet("train", "--config", run / "config.toml", "--out", "again")
     assert outcome.code == 0
     assert (run / "config.toml").read_text() == Path("again/config.toml").read_text()
-    one, other = (checkpoint.read(r / "checkpoints/last.safetensors")[0] for r in (run, Path("again")))
+    one, other = (checkpoint_file.read(r / "checkpoints/last.safetensors")[0] for r in (run, Path("again")))
     np.testing.assert_array_equal(one["params"], other["params"])
 
 

@@ -17,7 +17,7 @@ from safetensors.numpy import save as as_safetensors
 from tests.train.support import assert_same_training, class_data, make
 from xpnet import Trainer, nn
 from xpnet.errors import CheckpointError, ConfigError
-from xpnet.train import checkpoint
+from xpnet.train import checkpoint_file
 
 X, Y = class_data(12)
 
@@ -87,7 +87,7 @@ def test_descriptions_that_are_none(text, tmp_path):
 
 
 def test_a_newer_format(tmp_path):
-    text = json.dumps({"format": checkpoint.FORMAT + 1, "anything": "else"})
+    text = json.dumps({"format": checkpoint_file.FORMAT + 1, "anything": "else"})
     message = refused(
         tmp_path / "c.safetensors", with_description(text), "expected format 1 or older, found format 2"
     )
@@ -109,8 +109,8 @@ def test_descriptions_made_by_others(entry, value, written, tmp_path):
     """With a right checksum: nothing but a CheckpointError may come of what another program wrote."""
     path = tmp_path / "c.safetensors"
     path.write_bytes(written)
-    arrays, description = checkpoint.read(path)
-    sums = {name: checkpoint._checksum(array) for name, array in arrays.items()}
+    arrays, description = checkpoint_file.read(path)
+    sums = {name: checkpoint_file._checksum(array) for name, array in arrays.items()}
     if value is ...:
         del description[entry]
     else:
@@ -121,8 +121,8 @@ def test_descriptions_made_by_others(entry, value, written, tmp_path):
 def test_arrays_that_are_missing_or_too_many(written, tmp_path):
     path = tmp_path / "c.safetensors"
     path.write_bytes(written)
-    arrays, description = checkpoint.read(path)
-    sums = {name: checkpoint._checksum(array) for name, array in arrays.items()}
+    arrays, description = checkpoint_file.read(path)
+    sums = {name: checkpoint_file._checksum(array) for name, array in arrays.items()}
     text = json.dumps({"checksums": sums, **description})
     for name in arrays:
         refused(

@@ -16,7 +16,7 @@ from xpnet.backends import Backend
 from xpnet.errors import ConfigError
 from xpnet.train import Callback, Diagnostics
 from xpnet.train.diagnostics.callback import affordable
-from xpnet.train.diagnostics.measuring import measure
+from xpnet.train.diagnostics.layer_measures import measure
 from xpnet.train.rows import Rows
 from xpnet.train.step import Step, step_once
 

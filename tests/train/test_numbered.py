@@ -15,7 +15,7 @@ from tests.train.support import assert_same_training, class_data, flat, make
 from xpnet import Trainer, nn
 from xpnet.errors import CheckpointError, ConfigError, DivergedError
 from xpnet.train import Callback, Checkpoints
-from xpnet.train import checkpoints as module
+from xpnet.train import checkpoint_callback as module
 
 ROOT = Path(__file__).parents[2]
 X, Y = class_data(24)

@@ -13,7 +13,7 @@ from tests.train.support import assert_same_training, class_data, flat, make
 from xpnet import Trainer, nn, optim
 from xpnet.errors import ConfigError, DivergedError
 from xpnet.train import Callback, restarts
-from xpnet.train.restarting import restart_seed
+from xpnet.train.random_restarts import restart_seed
 
 X, Y = class_data(40)
 MODEL = nn.MLP([3], 3, activation="tanh", dropout=0.2)

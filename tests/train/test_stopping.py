@@ -10,8 +10,8 @@ import pytest
 from tests.train.support import assert_same_training, class_data, flat, make
 from xpnet import Trainer, nn, optim
 from xpnet.train import Callback
+from xpnet.train.early_stopping import Patience
 from xpnet.train.evaluation import Evaluation
-from xpnet.train.stopping import Patience
 
 X, Y = class_data(24)
 HELD_OUT = (X[:8], (Y[:8] + 1) % 3)  # wrong labels: what is learnt makes this loss rise

@@ -9,7 +9,7 @@ import pytest
 
 from tests.train.support import class_data, make
 from xpnet import Trainer, nn
-from xpnet.train.symmetry import identical_units
+from xpnet.train.identical_units import identical_units
 
 X, Y = class_data(24)
 ONES = {"weight_init": "constant"}

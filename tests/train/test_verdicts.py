@@ -12,7 +12,7 @@ from xpnet.data import digits_arrays, sine_arrays, spirals_arrays, two_gaussians
 from xpnet.errors import DivergedError
 from xpnet.train import Diagnostics
 from xpnet.train.diagnostics import verdicts
-from xpnet.train.diagnostics.measuring import LayerMeasures, Measures
+from xpnet.train.diagnostics.layer_measures import LayerMeasures, Measures
 
 ADAM, SGD = optim.Adam(1e-3), optim.SGD(0.1)
 CE, SE = "softmax_cross_entropy", "squared_error"

@@ -17,7 +17,7 @@ from typing import Any
 from xpnet.cli.runs import RunFolder
 from xpnet.errors import CheckpointError
 from xpnet.train import Callback, Checkpoints, CSVLog, JSONLinesLog, TensorBoard, Trainer
-from xpnet.train.checkpoints import best_trainer
+from xpnet.train.checkpoint_callback import best_trainer
 from xpnet.train.progress import describe
 
 __all__ = ["Interruption", "Keeper", "RunLog"]

@@ -24,7 +24,14 @@ from xpnet.cli.settings import Settings
 from xpnet.cli.trainer import build_trainer, load_trainer
 from xpnet.errors import DivergedError
 from xpnet.train import History, Trainer
-from xpnet.train.restarting import all_diverged, best_of, loss_of, restart_row, restart_seed, warn_if_alike
+from xpnet.train.random_restarts import (
+    all_diverged,
+    best_of,
+    loss_of,
+    restart_row,
+    restart_seed,
+    warn_if_alike,
+)
 
 __all__ = ["are_under_way", "run_restarts"]
 

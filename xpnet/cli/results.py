@@ -14,10 +14,10 @@ from xpnet.cli.runs import to_json
 from xpnet.cli.settings import Settings
 from xpnet.files import write_atomically
 from xpnet.train import Trainer
-from xpnet.train.checkpoints import best_trainer
+from xpnet.train.checkpoint_callback import best_trainer
 from xpnet.train.diagnostics import first_verdicts, read_rows
-from xpnet.train.restarting import best_of, spread_of
-from xpnet.train.stopping import Patience
+from xpnet.train.early_stopping import Patience
+from xpnet.train.random_restarts import best_of, spread_of
 
 __all__ = ["finish", "why_stopped"]
 

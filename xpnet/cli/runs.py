@@ -18,7 +18,7 @@ from xpnet.cli.settings import Settings, resolve, to_toml
 from xpnet.data import Encoder
 from xpnet.errors import CheckpointError, ConfigError
 from xpnet.files import write_atomically
-from xpnet.train.checkpoints import checkpoint_name, numbered
+from xpnet.train.checkpoint_callback import checkpoint_name, numbered
 
 __all__ = ["CHECKPOINTS", "RunFolder", "to_json"]
 

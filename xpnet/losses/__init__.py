@@ -34,7 +34,7 @@ from xpnet.losses.functions import (
     squared_error,
     symmetric_kl,
 )
-from xpnet.losses.making import KINDS, LOSSES, LossWithOptions, get, make, to_config
+from xpnet.losses.registry import KINDS, LOSSES, LossWithOptions, get, make, to_config
 
 __all__ = [
     "KINDS",

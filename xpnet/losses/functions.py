@@ -9,7 +9,7 @@ from xpnet.autodiff.functions import cross_entropy, log_softmax, logistic_loss, 
 from xpnet.autodiff.tracer import device_of, is_floating
 from xpnet.backends import array_namespace
 from xpnet.errors import DataError
-from xpnet.losses.making import aligned, register, row_sum
+from xpnet.losses.registry import aligned, register, row_sum
 
 __all__ = [
     "absolute_error",

@@ -19,8 +19,8 @@ from xpnet.optim.adagrad import AdaGrad
 from xpnet.optim.adam import Adam
 from xpnet.optim.adamw import AdamW
 from xpnet.optim.base import OPTIMIZERS, Optimizer
-from xpnet.optim.choosing import get
 from xpnet.optim.clipping import clip_by_norm, clip_by_value, global_norm
+from xpnet.optim.registry import get
 from xpnet.optim.rmsprop import RMSProp
 from xpnet.optim.schedules import (
     SCHEDULES,

@@ -18,7 +18,7 @@ from xpnet.nn.activations import ACTIVATIONS
 from xpnet.parameters import Layout, Parameters
 from xpnet.prune.layers import Placed, in_order, replaced
 from xpnet.train import Trainer
-from xpnet.train.checkpoint import flatten, unflatten
+from xpnet.train.checkpoint_file import flatten, unflatten
 
 __all__ = ["CRITERIA", "hidden_widths", "prune_units", "remove_units"]
 

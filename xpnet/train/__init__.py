@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from xpnet.train import diagnostics
     from xpnet.train.agreement import ParityReport, ParityRow, parity
     from xpnet.train.callbacks import Callback
-    from xpnet.train.checkpoints import Checkpoints
+    from xpnet.train.checkpoint_callback import Checkpoints
     from xpnet.train.diagnostics import Diagnostics
     from xpnet.train.history import Best, History
     from xpnet.train.logs import CSVLog, JSONLinesLog, TensorBoard
     from xpnet.train.metrics import METRICS, accuracy, r2
     from xpnet.train.progress import ProgressBar, ProgressLines
-    from xpnet.train.restarting import Restarts, Spread, restarts
+    from xpnet.train.random_restarts import Restarts, Spread, restarts
     from xpnet.train.trainer import Trainer
 
 __all__ = [
@@ -50,7 +50,7 @@ _HOMES = {
     "Best": "xpnet.train.history",
     "CSVLog": "xpnet.train.logs",
     "Callback": "xpnet.train.callbacks",
-    "Checkpoints": "xpnet.train.checkpoints",
+    "Checkpoints": "xpnet.train.checkpoint_callback",
     "Diagnostics": "xpnet.train.diagnostics",
     "History": "xpnet.train.history",
     "JSONLinesLog": "xpnet.train.logs",
@@ -59,14 +59,14 @@ _HOMES = {
     "ParityRow": "xpnet.train.agreement",
     "ProgressBar": "xpnet.train.progress",
     "ProgressLines": "xpnet.train.progress",
-    "Restarts": "xpnet.train.restarting",
-    "Spread": "xpnet.train.restarting",
+    "Restarts": "xpnet.train.random_restarts",
+    "Spread": "xpnet.train.random_restarts",
     "TensorBoard": "xpnet.train.logs",
     "Trainer": "xpnet.train.trainer",
     "accuracy": "xpnet.train.metrics",
     "parity": "xpnet.train.agreement",
     "r2": "xpnet.train.metrics",
-    "restarts": "xpnet.train.restarting",
+    "restarts": "xpnet.train.random_restarts",
 }
 
 

@@ -1,139 +1,283 @@
-"""Checkpoints: one safetensors file with everything that training needs to go on.
-
-The file holds host arrays (made on a GPU, opened on a laptop) and, in its header, a JSON description:
-format version, model, loss, optimizer, settings, counters, history, and checksums of all of it. It is
-written to a temporary name, flushed and renamed; reading it can never run code.
-"""
+"""Trainings written to checkpoints and read back."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import logging
 import os
-import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from xpnet import backends, losses, nn, optim
+from xpnet.errors import CheckpointError, ConfigError
+from xpnet.nn import Variables
+from xpnet.parameters import Layout, Parameters
+from xpnet.program.compiling import choose
+from xpnet.train import checkpoint_file, metrics
+from xpnet.train.changes import find_changes
+from xpnet.train.history import Best, History
+from xpnet.train.settings import Settings, stored
+from xpnet.train.setup import Setup
+from xpnet.train.state import TrainState
 
-from xpnet.errors import CheckpointError
-from xpnet.files import write_atomically
+__all__ = ["load", "save"]
 
-__all__ = ["FORMAT", "flatten", "read", "unflatten", "write"]
-
-FORMAT = 1
+_log = logging.getLogger("xpnet")
 
 
-def write(path: str | os.PathLike[str], arrays: dict[str, np.ndarray], description: dict[str, Any]) -> None:
-    """Write host arrays and a JSON description, atomically.
+def _file(path: str | os.PathLike[str]) -> Path:
+    path = Path(path)
+    return path if path.suffix == ".safetensors" else path / "trainer.safetensors"
 
-    Raises:
-        CheckpointError: the file cannot be written (a full disk, say); an older file stays as it was.
-    """
-    from safetensors.numpy import save
 
-    arrays = {name: np.asarray(array, order="C") for name, array in arrays.items()}
-    sums = {name: _checksum(array) for name, array in arrays.items()}
-    text = json.dumps({"format": FORMAT, "checksums": sums, **description})
-    try:
-        write_atomically(
-            path, save(arrays, metadata={"xpnet": text, "crc32": str(zlib.crc32(text.encode()))})
+def save(setup: Setup, state: TrainState, path: str | os.PathLike[str]) -> None:
+    """Write a training to ``path``; see :meth:`Trainer.save`."""
+    if state.variables is None:
+        raise ConfigError(
+            "save: expected a trainer that has been trained, found one without variables; call fit"
         )
+    file = _file(path)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise CheckpointError(
-            f"checkpoint {path}: cannot be written ({error.strerror or error}); what was there before is "
-            "unchanged. Free some space or choose another folder"
+            f"checkpoint {file}: its folder cannot be made ({error.strerror}); choose another place"
         ) from error
+    named, described = _written_state(state)
+    description = {
+        **_parts(setup),
+        "metrics": [name for name, metric in setup.metrics.items() if metrics.is_known(name, metric)],
+        "settings": stored(setup.settings),
+        **described,
+    }
+    try:
+        json.dumps(description)
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"checkpoint {file}: the trainer holds what cannot be written ({error}); an optimizer's state "
+            "may hold numbers and arrays like the parameters, a history numbers and text"
+        ) from error
+    with setup.backend.activate():
+        arrays = {name: setup.backend.to_host(value) for name, value in named.items()}
+    checkpoint_file.write(file, arrays, description)
 
 
-def _checksum(array: np.ndarray) -> int:
-    """Return a checksum of dtype, shape and content: bytes read as another dtype are another array."""
-    return zlib.crc32(
-        array.reshape(-1).view(np.uint8).data, zlib.crc32(f"{array.dtype} {array.shape}".encode())
+def _written_state(state: TrainState) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the arrays of a state by name, and all else as plain data."""
+    assert state.variables is not None
+    named = _arrays_of("", state.variables)
+    if state.last is not None:
+        named |= _arrays_of("newest.", state.last)
+    if state.best is not None:
+        named |= _arrays_of("best.", state.best.variables)
+    if state.mask is not None:
+        named["mask"] = state.mask
+    counters: dict[str, Any] = {}
+    lists: dict[str, int] = {}
+    for slot, value in (state.opt_state or {}).items():
+        if isinstance(value, list) and all(hasattr(array, "shape") for array in value):
+            lists[slot] = len(value)
+            named |= {f"optimizer.{slot}.{i}": array for i, array in enumerate(value)}
+        elif hasattr(value, "shape"):
+            named[f"optimizer.{slot}"] = value
+        elif isinstance(value, Parameters):
+            named[f"optimizer.{slot}"] = value.flat
+        else:
+            counters[slot] = value
+    return named, {
+        "input_shape": list(state.input_shape or ()),
+        "layout": [[name, list(shape)] for name, shape in state.variables.params.layout.entries],
+        "optimizer_counters": counters,
+        "optimizer_lists": lists,
+        "epoch": state.epoch,
+        "step": state.step,
+        "begun": state.patience_since,
+        "best": None if state.best is None else {"epoch": state.best.epoch, "loss": state.best.loss},
+        "newest": state.last is not None,
+        "history": state.history.rows,
+        "columns": None if state.columns is None else list(state.columns),
+        "rows": state.rows,
+    }
+
+
+def load(
+    path: str | os.PathLike[str],
+    backend: Any,
+    *,
+    model: Any = None,
+    loss: Any = None,
+    optimizer: Any = None,
+    **changes: Any,
+) -> tuple[dict[str, Any], Callable[[Setup], TrainState]]:
+    """Return the arguments of the trainer written to ``path``, and a function that reads its state.
+
+    Args:
+        path, backend, model, loss, optimizer: as for :meth:`Trainer.load`.
+        changes: settings that are others from here on.
+    """
+    file = _file(path)
+    arrays, description = checkpoint_file.read(file)
+    try:
+        arguments = {"metrics": description["metrics"], **description["settings"]}
+        parts = {
+            "model": _made(file, description, "model", model, nn.from_config),
+            "loss": _made(file, description, "loss", loss, losses.get),
+            "optimizer": _made(file, description, "optimizer", optimizer, optim.get),
+        }
+        layout = Layout(tuple((name, tuple(shape)) for name, shape in description["layout"]))
+        input_shape = tuple(description["input_shape"])
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"checkpoint {file}: is damaged ({error!r}); take another") from error
+    _check_changes(file, description, changes)
+    home = backends.backend(backend)
+    if not _compiles_here(arguments.get("compile"), home):
+        arguments["compile"] = "auto"
+    if not _has_precision(home, arguments.get("precision", "float32")):
+        arguments["precision"] = "float32"
+
+    def read(setup: Setup) -> TrainState:
+        expected = setup.model.init(setup.settings.seed, input_shape, "numpy", setup.dtype)
+        _check_fits(file, expected, layout, arrays)
+        try:
+            state = _read_state(arrays, description, layout, home, setup.dtype)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(f"checkpoint {file}: is damaged ({error!r}); take another") from error
+        _report_changes(setup, state, description)
+        return state
+
+    return {**parts, **arguments, "backend": home, **changes}, read
+
+
+def _read_state(
+    arrays: dict[str, Any], description: dict[str, Any], layout: Layout, home: backends.Backend, dtype: str
+) -> TrainState:
+    def array(name: str) -> Any:
+        return home.asarray(arrays[name], dtype=dtype)
+
+    def variables(prefix: str) -> Variables:
+        state = {name: array(name) for name in arrays if name.startswith(f"{prefix}state.")}
+        params = Parameters(array(f"{prefix}params"), layout)
+        return Variables(params, checkpoint_file.unflatten(state, f"{prefix}state"))
+
+    opt_state = dict(description["optimizer_counters"])
+    lists = description.get("optimizer_lists", {})
+    for slot, length in lists.items():
+        opt_state[slot] = [array(f"optimizer.{slot}.{i}") for i in range(length)]
+    for name in arrays:
+        slot = name.removeprefix("optimizer.")
+        if slot != name and slot.partition(".")[0] not in lists:
+            of_method = "method" in opt_state
+            opt_state[slot] = array(name) if of_method else Parameters(array(name), layout)
+    best = description["best"]
+    return TrainState(
+        variables=variables(""),
+        opt_state=opt_state,
+        epoch=description["epoch"],
+        step=description["step"],
+        history=History(description["history"]),
+        best=None if best is None else Best(variables("best."), **best),
+        last=variables("newest.") if description["newest"] else None,
+        mask=array("mask") if "mask" in arrays else None,
+        patience_since=description.get("begun", 0),  # older files know of no pruning
+        input_shape=tuple(description["input_shape"]),
+        columns=tuple(description.get("columns") or ()) or None,  # of which older files know nothing
+        rows=description.get("rows"),
     )
 
 
-def read(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Return the arrays and the description of a checkpoint.
+def _check_changes(file: Path, description: dict[str, Any], changes: dict[str, Any]) -> None:
+    """Refuse settings with which a training that has begun cannot go on."""
+    for field in dataclasses.fields(Settings):
+        before = description["settings"].get(field.name)
+        if field.metadata["fixed"] and field.name in changes and changes[field.name] != before:
+            raise ConfigError(
+                f"{field.name}: expected the {before} of the checkpoint {file}, found "
+                f"{changes[field.name]!r}; {field.metadata['fixed']}: leave it out, or train anew"
+            )
+    steps = changes.get("max_steps")
+    if isinstance(steps, int) and steps < description["step"]:
+        raise ConfigError(
+            f"max_steps: expected at least the {description['step']} steps that the checkpoint {file} has "
+            f"done, found {steps}; raise it, or pass None for no limit"
+        )
 
-    Raises:
-        CheckpointError: no such file, not a checkpoint, made by a newer version, or damaged.
-    """
-    path = Path(path)
-    if not path.is_file():
-        found = "a folder" if path.is_dir() else "none"
+
+def _report_changes(setup: Setup, state: TrainState, description: dict[str, Any]) -> None:
+    """Log what is done otherwise from here on than before the training was saved."""
+    parts = _parts(setup)
+    before = {**{name: description[name] for name in parts}, **description["settings"]}
+    after = {**parts, **stored(setup.settings)}
+    for change in find_changes(before, {name: after.get(name) for name in before}, state.epoch + 1):
+        _log.info("%s", change)
+
+
+def _parts(setup: Setup) -> dict[str, Any]:
+    return {
+        "model": _written(setup.model),
+        "loss": losses.to_config(setup.loss),
+        "optimizer": _written(setup.optimizer),
+    }
+
+
+def _compiles_here(lower: Any, home: backends.Backend) -> bool:
+    """True unless steps were compiled by something that is not installed here, or for another backend."""
+    try:
+        return bool(choose(lower, home.xp))
+    except ConfigError:
+        return False
+
+
+def _has_precision(home: backends.Backend, precision: Any) -> bool:
+    """True unless the training was one on a device that has another precision than this one."""
+    try:
+        return bool(home.with_precision(precision))
+    except ConfigError:
+        return False
+
+
+def _arrays_of(prefix: str, variables: Variables) -> dict[str, Any]:
+    state = checkpoint_file.flatten(variables.state, f"{prefix}state") if variables.state else {}
+    return {f"{prefix}params": variables.params.flat, **state}
+
+
+def _check_fits(file: Path, expected: Variables, layout: Layout, arrays: dict[str, Any]) -> None:
+    """Refuse arrays that are not those of the model: another one was passed, or its class has changed."""
+    state = checkpoint_file.flatten(expected.state, "state") if expected.state else {}
+    want = {name: tuple(shape) for name, shape in expected.params.layout.entries}
+    want |= {name: tuple(array.shape) for name, array in state.items()}
+    have = dict(layout.entries)
+    have |= {name: array.shape for name, array in arrays.items() if name.startswith("state.")}
+    for name in [*want, *have]:
+        if want.get(name) != have.get(name):
+            raise CheckpointError(
+                f"checkpoint {file}: expected {name} of shape {want.get(name)} for the model, found "
+                f"{have.get(name)}; pass the model that was saved"
+            )
+
+
+def _written(thing: Any) -> Any:
+    """Return the configuration of a model or optimizer; None for one that only code can make."""
+    try:
+        return json.loads(json.dumps(thing.to_config()))  # in the form in which it is read back
+    except (ConfigError, TypeError, ValueError):
+        return None
+
+
+def _made(file: Path, description: dict[str, Any], what: str, given: Any, make: Any) -> Any:
+    """Return the model, loss or optimizer: the given one, else that which the file describes."""
+    if given is not None:
+        return given
+    advice = f"pass it: Trainer.load(..., {what}=...)"
+    if description[what] is None:
         raise CheckpointError(
-            f"checkpoint {path}: expected a file, found {found}; is this the folder of a run?"
+            f"checkpoint {file}: its {what} is of the user's own making, which a file cannot hold; {advice}"
         )
     try:
-        metadata, arrays = _read(path)
-    except OSError as error:
-        raise CheckpointError(f"checkpoint {path}: cannot be read ({error.strerror or error})") from error
-    except Exception as error:  # what a damaged header makes the reader raise depends on where it is damaged
-        raise _damaged(path, str(error)) from error
-    text = metadata.get("xpnet")
-    if text is None:
+        return make(description[what])
+    except ConfigError as error:
         raise CheckpointError(
-            f"checkpoint {path}: expected a file written by xpnet, found another's tensors; "
-            "pass what Trainer.save wrote"
-        )
-    try:
-        header = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise _damaged(path, str(error)) from error
-    _check_format(path, header)
-    if metadata.get("crc32") != str(zlib.crc32(text.encode())):
-        raise _damaged(path, "its description is not what was written")
-    sums = header.pop("checksums", {})
-    for name in sorted({*arrays, *sums}):
-        if name not in arrays or _checksum(arrays[name]) != sums.get(name):
-            raise _damaged(path, f"array {name!r} is not what was written")
-    return arrays, header
-
-
-def _read(path: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
-    from safetensors import safe_open
-
-    with safe_open(path, framework="numpy") as file:
-        return file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no dict)
-
-
-def _damaged(path: Path, how: str) -> CheckpointError:
-    return CheckpointError(f"checkpoint {path}: is damaged ({how}); take another checkpoint of the run")
-
-
-def _check_format(path: Path, header: Any) -> None:
-    found = header.get("format") if isinstance(header, dict) else None
-    if not isinstance(found, int):
-        raise _damaged(path, "no format number")
-    if found > FORMAT:
-        raise CheckpointError(
-            f"checkpoint {path}: expected format {FORMAT} or older, found format {found}; it was written by "
-            "a newer xpnet: pip install --upgrade xpnet"
-        )
-
-
-def flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
-    """Return the leaves of nested dicts by dotted names.
-
-    >>> flatten({"0": {"mean": 1, "variance": 2}}, "state")
-    {'state.0.mean': 1, 'state.0.variance': 2}
-    """
-    if not isinstance(tree, dict):
-        return {prefix: tree}
-    found: dict[str, Any] = {}
-    for name, value in tree.items():
-        found.update(flatten(value, f"{prefix}.{name}" if prefix else str(name)))
-    return found
-
-
-def unflatten(arrays: dict[str, Any], prefix: str) -> dict[str, Any]:
-    """Return the nested dicts whose leaves :func:`flatten` named with ``prefix``."""
-    root: dict[str, Any] = {}
-    for name, value in arrays.items():
-        if name.startswith(f"{prefix}."):
-            *path, last = name.removeprefix(f"{prefix}.").split(".")
-            inner = root
-            for part in path:
-                inner = inner.setdefault(part, {})
-            inner[last] = value
-    return root
+            f"checkpoint {file}: its {what} cannot be made here ({error}); import what defines it, or "
+            f"{advice}"
+        ) from error

@@ -15,7 +15,7 @@ from xpnet.errors import DivergedError
 from xpnet.nn import Layer, Sequential, Variables
 from xpnet.parameters import Parameters
 from xpnet.train.batches import Batches
-from xpnet.train.checkpoint import flatten
+from xpnet.train.checkpoint_file import flatten
 from xpnet.train.rows import Rows
 from xpnet.train.setup import Setup
 from xpnet.train.state import TrainState

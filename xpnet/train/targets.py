@@ -19,7 +19,7 @@ from xpnet.autodiff.tracer import is_floating
 from xpnet.backends import array_namespace, backend_of
 from xpnet.data import are_labels, check_labels
 from xpnet.errors import ConfigError, DataError
-from xpnet.losses.making import LossWithOptions, identity, kind_of, link_of, name_of
+from xpnet.losses.registry import LossWithOptions, identity, kind_of, link_of, name_of
 
 __all__ = [
     "are_allowed",

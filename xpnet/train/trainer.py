@@ -19,16 +19,18 @@ from xpnet.backends.profiling import profiled
 from xpnet.containers import map_leaves
 from xpnet.nn import Layer, Variables
 from xpnet.parameters import Parameters
-from xpnet.train import persistence, targets
+from xpnet.train import checkpoint, targets
 from xpnet.train.arguments import check_callbacks, check_mask, named_metrics, needing_less
 from xpnet.train.attributes import OfState, takes_settings
 from xpnet.train.batches import Batches
 from xpnet.train.callbacks import Callback
 from xpnet.train.columns import column_names, matched
 from xpnet.train.divergence import checked_losses
+from xpnet.train.early_stopping import Patience, check_validation
 from xpnet.train.evaluation import Evaluation
 from xpnet.train.full_batch import FullBatchSteps, state_of
 from xpnet.train.history import Best, History
+from xpnet.train.identical_units import warn_of_identical_units
 from xpnet.train.predictor import Predictor
 from xpnet.train.progress import for_terminal
 from xpnet.train.rows import Rows, are_others, fingerprint, split
@@ -36,9 +38,7 @@ from xpnet.train.settings import Settings, settings_of
 from xpnet.train.setup import Setup
 from xpnet.train.state import TrainState
 from xpnet.train.steps import CompiledSteps, Steps, first_order_steps
-from xpnet.train.stopping import Patience, check_validation
 from xpnet.train.summary import summary
-from xpnet.train.symmetry import warn_of_identical_units
 
 __all__ = ["FitContext", "Trainer"]
 
@@ -441,7 +441,7 @@ class Trainer(Predictor):
         Raises:
             CheckpointError: the file cannot be written; an older one stays as it was.
         """
-        persistence.save(self.setup, self.state, folder)
+        checkpoint.save(self.setup, self.state, folder)
 
     @classmethod
     def load(
@@ -468,7 +468,7 @@ class Trainer(Predictor):
             CheckpointError: missing, damaged, written by a newer version, or of another model than the given.
             ConfigError: settings that cannot be meant, another seed, or fewer steps than are done.
         """
-        arguments, read_state = persistence.load(
+        arguments, read_state = checkpoint.load(
             folder, backend, model=model, loss=loss, optimizer=optimizer, **settings
         )
         trainer = cls(**arguments)

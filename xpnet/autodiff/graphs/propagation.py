@@ -14,7 +14,7 @@ from typing import Any
 
 from xpnet.autodiff.arguments import array_beside, name_of, space_of
 from xpnet.autodiff.graphs import text
-from xpnet.autodiff.graphs.counting import Counter
+from xpnet.autodiff.graphs.counts import Counter
 from xpnet.autodiff.graphs.node import Node, shape_of
 from xpnet.autodiff.graphs.recording import GraphTrace, labels, make_nodes
 from xpnet.autodiff.tracer import Tracer, is_floating, lowered

@@ -11,7 +11,7 @@ from xpnet.optim.second_order.curvature import extreme_eigenvalues
 from xpnet.optim.second_order.gradient_descent import GradientDescent
 from xpnet.optim.second_order.hessian_free import HessianFree
 from xpnet.optim.second_order.lbfgs import LBFGS
-from xpnet.optim.second_order.minimizing import Result, minimize
+from xpnet.optim.second_order.minimization import Result, minimize
 from xpnet.optim.second_order.newton import DampedNewton, Newton
 
 __all__ = [

@@ -15,7 +15,7 @@ from xpnet.train.agreement.comparison import Comparison
 from xpnet.train.agreement.measurement import Case, moved
 from xpnet.train.agreement.networks import NETWORKS, digits_inputs, digits_targets
 from xpnet.train.agreement.report import ParityReport, ParityRow
-from xpnet.train.diagnostics.trying import begun_copy
+from xpnet.train.diagnostics.trial import begun_copy
 from xpnet.train.trainer import Trainer
 
 __all__ = ["parity"]

@@ -15,8 +15,8 @@ from xpnet.optim import Optimizer
 from xpnet.parameters import Parameters
 from xpnet.program import compile
 from xpnet.train.batches import Batches
-from xpnet.train.checkpoint import flatten
-from xpnet.train.diagnostics.trying import begun_copy
+from xpnet.train.checkpoint_file import flatten
+from xpnet.train.diagnostics.trial import begun_copy
 from xpnet.train.history import History
 from xpnet.train.objective import StepObjective
 from xpnet.train.regularization import noise_deviation

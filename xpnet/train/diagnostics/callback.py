@@ -16,7 +16,7 @@ from xpnet import checks, rng
 from xpnet.errors import ConfigError
 from xpnet.files import write_atomically
 from xpnet.train.callbacks import Callback
-from xpnet.train.diagnostics.measuring import measure
+from xpnet.train.diagnostics.layer_measures import measure
 from xpnet.train.diagnostics.verdicts import judge
 from xpnet.train.history import History
 from xpnet.train.rows import Rows
@@ -57,7 +57,7 @@ class Diagnostics(Callback):
     forward and backward pass goes over a fixed sample of the training rows, and one step over as many of them
     as a batch has; the numbers come over in one transfer, and the training is not touched: it gives the same
     bits as without. Between log points nothing is done. See
-    :class:`~xpnet.train.diagnostics.measuring.LayerMeasures` for the numbers, and
+    :class:`~xpnet.train.diagnostics.layer_measures.LayerMeasures` for the numbers, and
     :mod:`~xpnet.train.diagnostics.verdicts` for the rules.
 
     Each kind of verdict is logged once, as a warning of the logger ``"xpnet"``, when it first appears.

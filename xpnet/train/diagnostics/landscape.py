@@ -10,7 +10,7 @@ from xpnet import checks, rng
 from xpnet.errors import ConfigError
 from xpnet.nn import Variables
 from xpnet.parameters import Layout, Parameters
-from xpnet.train.diagnostics.trying import begun_copy
+from xpnet.train.diagnostics.trial import begun_copy
 from xpnet.train.evaluation import Evaluation
 from xpnet.train.rows import Rows
 from xpnet.train.targets import mean_loss

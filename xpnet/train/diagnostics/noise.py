@@ -11,7 +11,7 @@ from xpnet.autodiff import value_and_grad
 from xpnet.errors import ConfigError
 from xpnet.nn import Variables
 from xpnet.train.batches import Batches
-from xpnet.train.diagnostics.trying import begun_copy
+from xpnet.train.diagnostics.trial import begun_copy
 from xpnet.train.rows import Rows
 from xpnet.train.targets import mean_loss
 from xpnet.train.trainer import Trainer

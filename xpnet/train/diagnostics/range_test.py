@@ -12,7 +12,7 @@ from xpnet import checks
 from xpnet.errors import ConfigError
 from xpnet.optim import Optimizer
 from xpnet.train.batches import Batches
-from xpnet.train.diagnostics.trying import begun_copy
+from xpnet.train.diagnostics.trial import begun_copy
 from xpnet.train.step import Step, step_once
 from xpnet.train.trainer import Trainer
 

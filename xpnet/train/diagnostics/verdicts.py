@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from xpnet.train.diagnostics.measuring import LayerMeasures, Measures
+from xpnet.train.diagnostics.layer_measures import LayerMeasures, Measures
 
 __all__ = [
     "RULES",
