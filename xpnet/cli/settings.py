@@ -42,9 +42,9 @@ def _losses() -> Iterable[str]:
 
 
 def _lowerings() -> Iterable[str]:
-    from xpnet.program.compiling import LOWERINGS
+    from xpnet.program.lowerings.base import names
 
-    return ("auto", "off", *LOWERINGS)
+    return names()
 
 
 def _optimizers() -> Iterable[str]:
