@@ -194,18 +194,18 @@ def _home_of(tree: Any) -> Backend:
 def _signature(tree: Any) -> tuple[Hashable, list[Any]]:
     """Return what decides which program is run, and the arrays in ``tree``."""
     arrays: list[Any] = []
-    return (precision.current(), _kind_of(tree, arrays)), arrays
+    return (precision.current(), _structure(tree, arrays)), arrays
 
 
-def _kind_of(tree: Any, arrays: list[Any]) -> Hashable:
+def _structure(tree: Any, arrays: list[Any]) -> Hashable:
     if array_api_compat.is_array_api_obj(tree):
         arrays.append(tree)
         return type(tree), tuple(tree.shape), tree.dtype, str(array_api_compat.device(tree))
     if isinstance(tree, dict):
-        return dict, tuple((key, _kind_of(value, arrays)) for key, value in tree.items())
+        return dict, tuple((key, _structure(value, arrays)) for key, value in tree.items())
     if isinstance(tree, (list, tuple)):
-        return type(tree), tuple(_kind_of(value, arrays) for value in tree)
+        return type(tree), tuple(_structure(value, arrays) for value in tree)
     if hasattr(tree, "__leaves__"):
-        inside = tuple(_kind_of(x, arrays) for x in tree.__leaves__())
+        inside = tuple(_structure(x, arrays) for x in tree.__leaves__())
         return type(tree), getattr(tree, "layout", None), inside
     return type(tree), tree

@@ -11,7 +11,7 @@ import numpy as np
 from xpnet.program.lowerings.cupy.elements import TYPES, expression, identity, literal
 from xpnet.program.lowerings.cupy.kernels import Arguments, Walk, indented
 from xpnet.program.lowerings.cupy.places import Places
-from xpnet.program.lowerings.kinds import kinds
+from xpnet.program.lowerings.dtypes import dtypes_of
 from xpnet.program.passes.groups import REDUCTIONS, Group, domain, essential
 from xpnet.program.passes.schedule import Schedule
 from xpnet.program.program import Operation, Ref, Value
@@ -158,7 +158,7 @@ class Entries:
 
     def _compute(self, op: Operation, lines: list[str]) -> None:
         """Add the line that computes an elementwise member."""
-        goes, found = domain(op, self._values), kinds(op, self._values)
+        goes, found = domain(op, self._values), dtypes_of(op, self._values)
         assert found is not None
         given = zip(_operands(op), found[:-1], strict=True)
         names = [self._operand(x, kind, goes, lines) for x, kind in given]

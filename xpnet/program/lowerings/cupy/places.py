@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from xpnet.program.lowerings.cupy.cuda import CupyDevice
-from xpnet.program.lowerings.numpy.layout import Layout, looks
+from xpnet.program.passes.aliasing import Layout, looks
 from xpnet.program.passes.groups import strides_along
 from xpnet.program.passes.memory import Memory
 from xpnet.program.program import Program, Ref

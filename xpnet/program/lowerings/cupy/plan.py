@@ -10,7 +10,7 @@ import array_api_compat.numpy
 from xpnet.program.lowerings.cupy.elements import can_be_grouped
 from xpnet.program.lowerings.cupy.moves import is_gather, is_joining
 from xpnet.program.lowerings.cupy.products import is_product
-from xpnet.program.lowerings.numpy.layout import Layout, in_order, lay_out
+from xpnet.program.passes.aliasing import Layout, in_order, lay_out
 from xpnet.program.passes.expand import expand
 from xpnet.program.passes.groups import Group, domain, essential, group_operations, split_group
 from xpnet.program.passes.memory import Memory, plan_memory

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.program.lowerings.kinds import kinds
+from xpnet.program.lowerings.dtypes import dtypes_of
 from xpnet.program.lowerings.numba.elements import cheap, expression
 from xpnet.program.lowerings.numba.shares import Section, cut_of, most
 from xpnet.program.passes.groups import REDUCTIONS, Group, domain, essential, strides_along
@@ -257,7 +257,7 @@ class GroupWriter:
     def _computed(self, op: Operation, name: Callable[..., str], lines: list[str]) -> str:
         """Return the expression of an elementwise member."""
         goes = domain(op, self._values)
-        found = kinds(op, self._values)
+        found = dtypes_of(op, self._values)
         assert found is not None
         operands = op.operands if op.name not in ("astype", *REDUCTIONS) else op.operands[:1]
         names = []

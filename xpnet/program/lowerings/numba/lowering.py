@@ -20,14 +20,14 @@ import numpy as np
 
 from xpnet.errors import RecordError
 from xpnet.program.lowerings import openblas
+from xpnet.program.lowerings.calls import plannable, writes_in_place
 from xpnet.program.lowerings.numba.compiling import Function, compiled
 from xpnet.program.lowerings.numba.elements import can_be_grouped, cheap
 from xpnet.program.lowerings.numba.native import Native, gathers_rows
 from xpnet.program.lowerings.numba.shares import Piece, shares_of, wakes_the_blas, with_barriers
 from xpnet.program.lowerings.numba.team import Together
-from xpnet.program.lowerings.numpy.calls import plannable, writes_in_place
-from xpnet.program.lowerings.numpy.layout import in_order, lay_out
-from xpnet.program.lowerings.numpy.writing import Writer
+from xpnet.program.lowerings.straight_line import StraightLine
+from xpnet.program.passes.aliasing import in_order, lay_out
 from xpnet.program.passes.expand import expand
 from xpnet.program.passes.groups import Group, group_operations
 from xpnet.program.passes.memory import Memory, plan_memory
@@ -145,7 +145,7 @@ class NumbaProgram:
         return self._run(*inputs)
 
 
-class _Segments(Writer):
+class _Segments(StraightLine):
     """Writes the function ``run`` with calls of compiled functions in it."""
 
     def __init__(self, plan: _Plan, native: Native):
@@ -247,8 +247,8 @@ def _refuse(found: tuple[Any, ...], expected: tuple[Any, ...]) -> None:
     )
 
 
-def lower_loop(program: Program, carry: int, constants: int) -> Callable[..., tuple[list[Any], list[Any]]]:
-    """Return the program as a loop over many steps.
+def lower_loop(program: Program, carry: int, constants: int) -> CompiledLoop | None:
+    """Return the program as a loop over many steps; None if some of a step are NumPy calls.
 
     Args:
         program: of one step, simplified. Its first ``carry`` inputs are the state, and its first ``carry``
@@ -266,18 +266,7 @@ def lower_loop(program: Program, carry: int, constants: int) -> Callable[..., tu
     native.write_all()
     if native.complete() and len(program.inputs) > carry + constants:
         return CompiledLoop(plan, native, carry, constants)
-    once = lower(program, {i: i for i in range(carry)})
-
-    def loop(carried: Any, fixed: Any, sequences: Any, donate: bool = False) -> tuple[list[Any], list[Any]]:
-        now = [_contiguous(x) if donate else np.array(x, order="C") for x in carried]
-        seen: list[list[Any]] = []
-        for i in range(len(sequences[0])):
-            out = once([*now, *fixed, *(x[i, ...] for x in sequences)])
-            now = out[:carry]
-            seen.append([np.array(x) for x in out[carry:]])  # the next step may overwrite them
-        return now, [np.stack(column) for column in zip(*seen, strict=True)]
-
-    return loop
+    return None
 
 
 class CompiledLoop:

@@ -16,7 +16,7 @@ from xpnet.program.lowerings.numba.moves import copied, gathered, whole
 from xpnet.program.lowerings.numba.products import product
 from xpnet.program.lowerings.numba.shares import Piece, Region, Section, parts_of, time_of
 from xpnet.program.lowerings.numba.sharing import share
-from xpnet.program.lowerings.numpy.layout import Layout, looks
+from xpnet.program.passes.aliasing import Layout, looks
 from xpnet.program.passes.groups import Group
 from xpnet.program.passes.memory import Memory
 from xpnet.program.program import Operation, Program, Ref

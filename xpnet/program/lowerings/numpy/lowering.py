@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.program.lowerings.numpy.blocks import can_be_cut
-from xpnet.program.lowerings.numpy.calls import plannable, rows_of, writes_in_place
-from xpnet.program.lowerings.numpy.layout import lay_out
-from xpnet.program.lowerings.numpy.writing import Writer
+from xpnet.program.lowerings.calls import plannable, rows_of, writes_in_place
+from xpnet.program.lowerings.numpy import blocks
+from xpnet.program.lowerings.straight_line import StraightLine
+from xpnet.program.passes.aliasing import Layout, lay_out
 from xpnet.program.passes.groups import Group, group_operations, may_overwrite
-from xpnet.program.passes.memory import Memory, plan_memory
+from xpnet.program.passes.memory import Memory, idle_slots, plan_memory
 from xpnet.program.program import Operation, Program, Ref
 
 __all__ = ["NumpyLoop", "NumpyProgram", "lower", "lower_loop"]
@@ -40,7 +40,7 @@ class _Plan:
     """A program with its groups, and the place of every value."""
 
     def __init__(self, program: Program, donated: dict[int, int], gathering: Collection[int] = ()):
-        grouped = group_operations(program, lambda operation: can_be_cut(operation, program))
+        grouped = group_operations(program, lambda operation: blocks.can_be_cut(operation, program))
         can = plannable(grouped, gathering)
         for operation in grouped.operations:
             if isinstance(operation, Group):
@@ -59,6 +59,49 @@ class _Plan:
     def writer(self, **options: Any) -> Writer:
         pieces = [np.empty(max(size, 1), dtype=np.uint8) for size in self.memory.slots]
         return Writer(self.program, self.layout, self.memory, pieces, **options)
+
+
+class Writer(StraightLine):
+    """Writes the lines of a program with groups.
+
+    Attributes:
+        scratch: memory for blocks.
+    """
+
+    def __init__(
+        self, program: Program, layout: Layout, memory: Memory, pieces: list[np.ndarray], **options: Any
+    ):
+        super().__init__(program, layout, memory, pieces, **options)
+        self.scratch: list[np.ndarray] = []
+        idle = idle_slots(program, layout.roots, memory)
+        self._idle = {
+            id(op): sorted((pieces[k] for k in slots), key=len)
+            for op, slots in zip(program.operations, idle, strict=True)
+        }
+
+    def write_operation(self, operation: Operation) -> None:
+        if not isinstance(operation, Group):
+            super().write_operation(operation)
+            return
+        for made in operation.results:
+            self.allocate(made)
+        self._write_blocks(operation)
+
+    def _write_blocks(self, group: Group) -> None:
+        idle = [piece for piece in self._idle[id(group)] if len(piece) >= blocks.BLOCK]
+        scratch = [*idle, *self.scratch]
+        loop = blocks.Blocks(group, self, scratch)
+        self.scratch = scratch[len(idle) :]
+        body = [f"    {line}" for line in loop.lines()]
+        name = f"blocks{group.results[0]}"
+        made = f"{name} = {self.names.of(loop.cut())}({', '.join(map(self.text, loop.whole.values()))})"
+        if not loop.whole:
+            self.names.called(name, loop.cut()())
+        elif all(self.lasts(x.number) for x in loop.whole.values()):
+            self.ahead.append(made)
+        else:
+            self.lines.append(made)
+        self.lines += [f"for {', '.join(loop.names_of_blocks())}, in {name}:", *body]
 
 
 class NumpyProgram:

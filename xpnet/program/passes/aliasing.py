@@ -1,4 +1,4 @@
-"""Which values of a program on NumPy look into others' memory: found out on arrays that nobody reads."""
+"""Aliasing: which values of a program share memory, found out on arrays of NumPy that nobody reads."""
 
 from __future__ import annotations
 

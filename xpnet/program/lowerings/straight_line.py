@@ -9,23 +9,21 @@ from typing import Any
 import numpy as np
 
 from xpnet.backends import lacking
-from xpnet.program.lowerings.numpy import blocks
-from xpnet.program.lowerings.numpy.calls import Names, Texts, written
-from xpnet.program.lowerings.numpy.layout import Layout, laid_out
-from xpnet.program.passes.groups import Group
-from xpnet.program.passes.memory import Memory, idle_slots
+from xpnet.program.lowerings.calls import Names, Texts, written
+from xpnet.program.passes.aliasing import Layout, laid_out
+from xpnet.program.passes.memory import Memory
 from xpnet.program.program import Operation, Program, Ref
 
-__all__ = ["Writer"]
+__all__ = ["StraightLine"]
 
 _FILLED = 1 << 16  # entries of an array that is full of one number, at the most
 
 
-class Writer(Texts):
+class StraightLine(Texts):
     """Writes the lines of a program: values with a place are names in their globals, others are made there.
 
     Args:
-        program: may have groups.
+        program: whose groups, if it has any, are written otherwise.
         layout: what shares memory.
         memory: planned places.
         pieces: the memory itself.
@@ -35,7 +33,6 @@ class Writer(Texts):
     Attributes:
         ahead: lines to be run once.
         lines: lines of each run.
-        scratch: memory for blocks.
         constants: vectors that are full of one number.
         allocated: outputs whose arrays are there already.
     """
@@ -52,7 +49,6 @@ class Writer(Texts):
         super().__init__(program, Names())
         self.ahead: list[str] = []
         self.lines: list[str] = []
-        self.scratch: list[np.ndarray] = []
         self.constants: list[np.ndarray] = []
         self._full: dict[tuple[int, tuple[int, ...]], np.ndarray] = {}
         self._layout, self._memory, self._lasting, self._packed = layout, memory, lasting, packed
@@ -61,11 +57,6 @@ class Writer(Texts):
         for n, place in memory.slot_of.items():
             value = program.values[n]
             self._static[n] = laid_out(pieces[place][: value.bytes].view(value.dtype_object), value)
-        idle = idle_slots(program, layout.roots, memory)
-        self._idle = {
-            id(op): sorted((pieces[k] for k in slots), key=len)
-            for op, slots in zip(program.operations, idle, strict=True)
-        }
         for n, (joined, start, stop) in layout.pieces.items():
             if joined in self._static:
                 self._static[n] = self._static[joined][start:stop].reshape(program.values[n].shape)
@@ -91,9 +82,7 @@ class Writer(Texts):
         elif n in self._static or n in self._layout.outputs:
             for made in operation.results:
                 self.allocate(made)
-            if isinstance(operation, Group):
-                self._write_blocks(operation)
-            elif operation.name == "concat":
+            if operation.name == "concat":
                 self._write_joined(operation)
             elif operation.name == "matmul" and self._is_plain_product(operation):
                 # As np.matmul, but the call takes a quarter of the time.
@@ -122,7 +111,7 @@ class Writer(Texts):
                 self._static[source], *operation.operands[1:], **operation.options
             )
         else:
-            lines = self.ahead if self._lasts(n) else self.lines
+            lines = self.ahead if self.lasts(n) else self.lines
             lines.append(f"v{n} = {self._called(operation)}")
 
     def allocate(self, n: int) -> None:
@@ -136,23 +125,7 @@ class Writer(Texts):
         shape = tuple(value.shape[axis] for axis in value.order) or value.shape
         self.lines.append(f"v{n} = {empty}({shape!r}, {self.names.of(value.dtype_object)}){turned}")
 
-    def _write_blocks(self, group: Group) -> None:
-        idle = [piece for piece in self._idle[id(group)] if len(piece) >= blocks.BLOCK]
-        scratch = [*idle, *self.scratch]
-        loop = blocks.Blocks(group, self, scratch)
-        self.scratch = scratch[len(idle) :]
-        body = [f"    {line}" for line in loop.lines()]
-        name = f"blocks{group.results[0]}"
-        made = f"{name} = {self.names.of(loop.cut())}({', '.join(map(self.text, loop.whole.values()))})"
-        if not loop.whole:
-            self.names.called(name, loop.cut()())
-        elif all(self._lasts(x.number) for x in loop.whole.values()):
-            self.ahead.append(made)
-        else:
-            self.lines.append(made)
-        self.lines += [f"for {', '.join(loop.names_of_blocks())}, in {name}:", *body]
-
-    def _lasts(self, n: int) -> bool:
+    def lasts(self, n: int) -> bool:
         root = self._layout.roots.get(n, n)
         return self._layout.donated.get(root, root) in self._lasting
 
