@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import operator
 from abc import ABC, abstractmethod
-from collections.abc import Collection
 from typing import Any
 
 import numpy as np
 
 from xpnet.program.lowerings.operations import ufunc_of
-from xpnet.program.program import Operation, Program, Ref
+from xpnet.program.program import Operation, Program, Ref, Value
 
-__all__ = ["Names", "Texts", "plannable", "rows_of", "writes_in_place", "written"]
+__all__ = ["Names", "Texts", "is_written", "writes_in_place", "written"]
 
 _REDUCTIONS = {"sum": np.add.reduce, "max": np.maximum.reduce, "min": np.minimum.reduce}
 # What the operator ** is for some numbers; of complex arrays, np.power rounds otherwise.
@@ -20,35 +19,14 @@ _POWERS = {2: np.square, 0.5: np.sqrt, -1: np.reciprocal}
 _BITS: dict[str, Any] = {"float32": np.int32, "float64": np.int64, "float16": np.int16}
 
 
-def plannable(program: Program, gathering: Collection[int] = ()) -> set[int]:
-    """Return the results that can be written into memory of our choice.
-
-    Args:
-        program: any.
-        gathering: values whose entries are known to be numbers of rows that there are.
-    """
-    return {
-        operation.results[0]
-        for operation in program.operations
-        if _writes(operation, program) or rows_of(operation) in gathering
-    }
-
-
-def rows_of(operation: Operation) -> int | None:
-    """Return the value whose entries are the numbers of the rows that the operation gathers, if it does."""
-    gathers = operation.name == "take" and not operation.options.keys() - {"axis"}
-    if not gathers or [type(x) for x in operation.operands] != [Ref, Ref]:
-        return None
-    return operation.operands[1].number
-
-
 def writes_in_place(operation: Operation) -> bool:
     """True if the result may be written over an operand of its shape and dtype."""
-    return ufunc_of(operation.name) is not None or operation.name == "keep"
+    return ufunc_of(operation.name) is not None or operation.name in ("keep", "astype")
 
 
-def _writes(operation: Operation, program: Program) -> bool:
-    made = program.values[operation.results[0]]
+def is_written(operation: Operation, values: dict[int, Value]) -> bool:
+    """True if the result can be written into memory of our choice."""
+    made = values[operation.results[0]]
     if operation.name == "sign" and made.dtype.startswith("complex"):
         return False  # NumPy's own rounds otherwise
     if operation.many:
@@ -61,7 +39,7 @@ def _writes(operation: Operation, program: Program) -> bool:
         return len(made.shape) >= 2
     if operation.name in _REDUCTIONS:
         x = operation.operands[0]
-        known = program.values[x.number].dtype if type(x) is Ref else ""
+        known = values[x.number].dtype if type(x) is Ref else ""
         return known == made.dtype and "dtype" not in operation.options and len(operation.operands) == 1
     return False
 
@@ -113,7 +91,7 @@ class Texts(ABC):
 
 
 def written(operation: Operation, texts: Texts) -> list[str]:
-    """Return the lines that compute an operation's result in its place; the operation is `plannable`."""
+    """Return the lines that compute an operation's result in its place; it `is_written`, or a gather."""
     n = operation.results[0]
     out, names, name = texts.text(Ref(n)), texts.names, operation.name
     power = operation.operands[1] if operation.function is operator.pow else None

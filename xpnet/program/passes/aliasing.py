@@ -5,29 +5,106 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Collection
+import operator
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import array_api_compat.numpy
 import numpy as np
 
-from xpnet.program.passes.groups import Group, may_overwrite
-from xpnet.program.passes.memory import order_for_memory
+from xpnet.program.passes.groups import Group, strides_along
 from xpnet.program.program import Operation, Program, Ref, Value
 
-__all__ = ["Layout", "in_order", "laid_out", "lay_out", "looks"]
+__all__ = [
+    "Aliasing", "Overwrites", "View", "aliasing_of", "c_order", "in_order", "laid_out", "own_view",
+    "view_on_host",
+]  # fmt: skip
 
-# These may return a look at their operand's memory.
-_VIEWS = frozenset(
-    {"getitem", "reshape", "matrix_transpose", "permute_dims", "moveaxis", "expand_dims", "squeeze",
-     "broadcast_to", "flip", "real", "imag", "linalg.diagonal"}
+ViewFunction = Callable[[Operation], Callable[..., Any] | None]
+# (operation, operand, result, roots): may the result be written over the operand, read for the last time?
+Overwrites = Callable[[Operation, int, int, Mapping[int, int]], bool]
+
+# These may return a look at their operand's memory; those of other libraries, too.
+_VIEWS_OF_ALL = frozenset(
+    {"reshape", "matrix_transpose", "permute_dims", "moveaxis", "expand_dims", "squeeze", "broadcast_to",
+     "flip"}
 )  # fmt: skip
+_VIEWS = _VIEWS_OF_ALL | {"getitem", "real", "imag", "linalg.diagonal"}
 
-_NOT_ENTRY_BY_ENTRY = frozenset({"matmul", "where", "concat", "stack", "take", "sum", "max", "min"})
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """An array as a part of a buffer.
+
+    Attributes:
+        root: whose memory: the number of a value, or a number below zero for a buffer of a lowering's own.
+        offset: of the first entry, in bytes.
+        dtype: of the entries, by name.
+        shape: of the array.
+        strides: counted in entries.
+        listed: where kernels of a device read the root's address when they run: a table there, and its slot;
+            None: they are given the address.
+    """
+
+    root: int
+    offset: int
+    dtype: str
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    listed: tuple[View, int] | None = None
+
+    def along(self, goes: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the strides with which a loop over ``goes``, without its ones, walks through this array."""
+        return strides_along(self.shape, self.strides, goes)
+
+    @property
+    def size(self) -> int:
+        """Number of entries."""
+        return math.prod(self.shape)
+
+    @property
+    def width(self) -> int:
+        """Bytes of an entry."""
+        return np.dtype(self.dtype).itemsize
+
+    @property
+    def first(self) -> int:
+        """The offset, counted in entries."""
+        return self.offset // self.width
+
+    @property
+    def reach(self) -> int:
+        """How far entries lie from the first one, at most."""
+        return sum((n - 1) * abs(s) for n, s in zip(self.shape, self.strides, strict=True) if n)
+
+    def part(self, axis: int, start: int, size: int) -> View:
+        """Return ``size`` entries along an axis."""
+        shape = (*self.shape[:axis], size, *self.shape[axis + 1 :])
+        offset = self.offset + start * self.strides[axis] * self.width
+        return dataclasses.replace(self, shape=shape, offset=offset)
+
+    def with_axis(self, axis: int) -> View:
+        """Return the array with one more axis, of one entry."""
+        shape, strides = list(self.shape), list(self.strides)
+        strides.insert(axis, 1 if axis else math.prod(shape))
+        shape.insert(axis, 1)
+        return dataclasses.replace(self, shape=tuple(shape), strides=tuple(strides))
+
+    def is_at(self, other: View) -> bool:
+        """True if both are the same entries in the same order."""
+        ones = [(n, s) for n, s in zip(self.shape, self.strides, strict=True) if n != 1]
+        others = [(n, s) for n, s in zip(other.shape, other.strides, strict=True) if n != 1]
+        return (self.root, self.offset, ones) == (other.root, other.offset, others)
+
+
+def c_order(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the strides of an array of its own, counted in entries."""
+    return tuple(math.prod(shape[k + 1 :]) for k in range(len(shape)))
 
 
 @dataclass(frozen=True)
-class Layout:
+class Aliasing:
     """What shares memory with what.
 
     Attributes:
@@ -41,6 +118,7 @@ class Layout:
         apart: roots that are not planned.
         packed: values whose entries lie side by side, row by row or column by column, if those of the inputs
             do.
+        parts: for each input and result which part of its root it is.
     """
 
     views: frozenset[int]
@@ -51,52 +129,77 @@ class Layout:
     copied: dict[int, int]
     apart: frozenset[int]
     packed: frozenset[int]
+    parts: dict[int, View]
+
+    def home(self, n: int) -> int:
+        """Return the value whose memory a value is in: its root, or the input over which that is written."""
+        root = self.roots.get(n, n)
+        return self.donated.get(root, root)
 
 
-def lay_out(
-    program: Program, donations: dict[int, int], plannable: Collection[int]
-) -> tuple[Program, Layout]:
-    """Return the program in an order that takes little memory, and its layout.
+def aliasing_of(
+    program: Program,
+    donations: Mapping[int, int],
+    writable: Collection[int],
+    overwrites: Overwrites,
+    view: ViewFunction,
+) -> Aliasing:
+    """Return what shares memory in a program.
 
     Args:
         program: simplified.
         donations: for some outputs (by position) the input (by position) whose memory they take over.
-        plannable: results that can be written where we want them.
+        writable: results that can be written where we want them.
+        overwrites: whether a result may be written over an operand that is read for the last time.
+        view: `own_view`, or `view_on_host` for another library's program.
     """
-    layout = _layout(program, donations, plannable)
-    ordered = order_for_memory(program, layout.roots, layout.views, layout.apart)
-    return ordered, _layout(ordered, donations, plannable)
-
-
-def _layout(program: Program, donations: dict[int, int], plannable: Collection[int]) -> Layout:
-    dummies, roots = _look(program)
-    views = frozenset(roots)
+    dummies, roots = _look(program, view)
+    owners, views = dict(roots), frozenset(roots)
     outputs = {roots.get(x.number, x.number) for x in program.outputs if type(x) is Ref}
-    pieces = _find_pieces(program, dummies, roots, outputs, plannable)
+    pieces = _find_pieces(program, dummies, roots, outputs, writable)
     for n, (joined, _, _) in pieces.items():
         roots[n] = joined
     for n, root in list(roots.items()):
         roots[n] = roots.get(root, root)
     inputs = set(program.inputs)
-    donated, copied = _place_donations(program, donations, roots, plannable)
-    fresh = {n for op in program.operations for n in op.results if n not in plannable and n not in roots}
+    donated, copied = _place_donations(program, donations, roots, writable, overwrites)
+    made = [n for op in program.operations for n in op.results]
+    fresh = {n for n in made if n not in writable and n not in roots}
     packed = frozenset(n for n, x in dummies.items() if x.flags.forc)
-    return Layout(
+    parts = {n: _part(n, owners.get(n, n), dummies, pieces) for n in (*program.inputs, *made)}
+    return Aliasing(
         views, pieces, roots, frozenset(outputs - inputs - fresh), donated, copied,
-        frozenset(inputs | outputs | fresh), packed,
+        frozenset(inputs | outputs | fresh), packed, parts,
     )  # fmt: skip
 
 
-def _look(program: Program) -> tuple[dict[int, np.ndarray], dict[int, int]]:
+def own_view(operation: Operation) -> Callable[..., Any] | None:
+    """Return an operation's function if it may return a look at its operand's memory."""
+    return operation.function if operation.name in _VIEWS else None
+
+
+def view_on_host(operation: Operation) -> Callable[..., Any] | None:
+    """Return NumPy's function for a view of an array of another library, which lies there as it does here."""
+    if operation.name in _VIEWS_OF_ALL:
+        return getattr(array_api_compat.numpy, operation.name)
+    if operation.name == "getitem":
+        index = operation.operands[1]
+        parts = index if isinstance(index, tuple) else (index,)
+        if all(part is None or part is Ellipsis or isinstance(part, (int, slice)) for part in parts):
+            return operator.getitem
+    return None
+
+
+def _look(program: Program, view: ViewFunction) -> tuple[dict[int, np.ndarray], dict[int, int]]:
     """Apply the functions that may return views to empty arrays, and see."""
     dummies = {n: laid_out(np.empty(v.size, v.dtype_object), v) for n, v in program.values.items()}
     roots: dict[int, int] = {}
     for operation in program.operations:
-        source = operation.operands[0] if operation.operands else None
-        if operation.name not in _VIEWS or type(source) is not Ref or len(list(operation.reads())) > 1:
+        function, source = view(operation), operation.operands[0] if operation.operands else None
+        if function is None or type(source) is not Ref or len(list(operation.reads())) > 1:
             continue
-        out = operation.function(dummies[source.number], *operation.operands[1:], **operation.options)
         owner = dummies[source.number]
+        out = function(owner, *operation.operands[1:], **operation.options)
         if isinstance(out, np.ndarray) and out.size and np.may_share_memory(out, owner):
             n = operation.results[0]
             dummies[n] = out
@@ -104,27 +207,21 @@ def _look(program: Program) -> tuple[dict[int, np.ndarray], dict[int, int]]:
     return dummies, roots
 
 
-def looks(program: Program, layout: Layout) -> dict[int, np.ndarray]:
-    """Return arrays that lie in each other as the program's values do; nobody reads their entries."""
-    arrays: dict[int, np.ndarray] = {}
+def _part(
+    n: int, owner: int, dummies: dict[int, np.ndarray], pieces: dict[int, tuple[int, int, int]]
+) -> View:
+    """Return which part of the value that has the memory a value is."""
+    x = dummies[n]
+    offset = _address(x) - _address(dummies[owner])
+    if owner in pieces:
+        owner, start, _ = pieces[owner]
+        offset += start * x.itemsize
+    strides = tuple(s // x.itemsize if x.size else 0 for s in x.strides)
+    return View(owner, offset, x.dtype.name, x.shape, strides)
 
-    def root(n: int) -> np.ndarray:
-        if n not in arrays:
-            arrays[n] = np.empty(program.values[n].shape, dtype=program.values[n].dtype_object)
-        return arrays[n]
 
-    for n, (joined, start, stop) in layout.pieces.items():
-        arrays[n] = root(joined)[start:stop].reshape(program.values[n].shape)
-    for n in program.inputs:
-        root(n)
-    for operation in program.operations:
-        for n in operation.results:
-            if n in layout.views:
-                source = root(operation.operands[0].number)
-                arrays[n] = operation.function(source, *operation.operands[1:], **operation.options)
-            else:
-                root(n)
-    return arrays
+def _address(x: np.ndarray) -> int:
+    return x.__array_interface__["data"][0]
 
 
 def in_order(program: Program) -> Program:
@@ -149,14 +246,14 @@ def _find_pieces(
     dummies: dict[int, np.ndarray],
     roots: dict[int, int],
     outputs: set[int],
-    plannable: Collection[int],
+    writable: Collection[int],
 ) -> dict[int, tuple[int, int, int]]:
     """Find values that are joined by ``concat`` in full, and can be computed in their place there."""
     pieces: dict[int, tuple[int, int, int]] = {}
     made_by = {n: operation for operation in program.operations for n in operation.results}
     for operation in program.operations:
         joined = operation.results[0]
-        if not _joins_vectors(operation, program) or joined in outputs or joined not in plannable:
+        if not _joins_vectors(operation, program) or joined in outputs or joined not in writable:
             continue
         sizes = [math.prod(_shape(x, program)) for x in operation.operands]
         for x, stop, size in zip(operation.operands, itertools.accumulate(sizes), sizes, strict=True):
@@ -164,7 +261,7 @@ def _find_pieces(
                 continue
             n = roots.get(x.number, x.number)
             whole = _is_whole(dummies[x.number], dummies[n])
-            own = n in made_by and n in plannable and n not in outputs and n not in pieces
+            own = n in made_by and n in writable and n not in outputs and n not in pieces
             same = program.values[n].dtype == program.values[joined].dtype
             if whole and own and same and made_by[n].name != "concat":
                 pieces[n] = (joined, stop - size, stop)
@@ -173,9 +270,8 @@ def _find_pieces(
 
 def _is_whole(look: np.ndarray, array: np.ndarray) -> bool:
     """True for a look at all entries of an array, in their order in memory."""
-    places = [x.__array_interface__["data"][0] for x in (look, array)]
     orderly = look.flags.c_contiguous and array.flags.c_contiguous
-    return orderly and look.size == array.size and places[0] == places[1]
+    return orderly and look.size == array.size and _address(look) == _address(array)
 
 
 def _joins_vectors(operation: Operation, program: Program) -> bool:
@@ -191,7 +287,11 @@ def _shape(x: Any, program: Program) -> tuple[int, ...]:
 
 
 def _place_donations(
-    program: Program, donations: dict[int, int], roots: dict[int, int], plannable: Collection[int]
+    program: Program,
+    donations: Mapping[int, int],
+    roots: dict[int, int],
+    writable: Collection[int],
+    overwrites: Overwrites,
 ) -> tuple[dict[int, int], dict[int, int]]:
     """Say which outputs can be written over their input at once, and which are copied there at the end."""
     made_at = {n: i for i, operation in enumerate(program.operations) for n in operation.results}
@@ -202,6 +302,13 @@ def _place_donations(
     returned = {roots.get(x.number, x.number) for x in program.outputs if type(x) is Ref}
     donated: dict[int, int] = {}
     copied: dict[int, int] = {}
+
+    def may(operation: Operation, given: int, made: int) -> bool:
+        reads = {n for n in operation.reads() if roots.get(n, n) == given}
+        if not reads:
+            return not isinstance(operation, Group) or program.values[given] == program.values[made]
+        return reads == {given} and overwrites(operation, given, made, roots)
+
     for position, source in donations.items():
         output, given = program.outputs[position], program.inputs[source]
         if given in returned:  # it is a result itself, as it was
@@ -210,23 +317,9 @@ def _place_donations(
             copied[position] = given
             continue
         n = output.number
-        can = n in plannable and n not in roots and n in made_at and n not in donated
-        if (
-            can
-            and last_read.get(given, -1) <= made_at[n]
-            and _may_overwrite(program, made_at[n], given, n, roots)
-        ):
+        can = n in writable and n not in roots and n in made_at and n not in donated
+        if can and last_read.get(given, -1) <= made_at[n] and may(program.operations[made_at[n]], given, n):
             donated[n] = given
         elif roots.get(n, n) != given:
             copied[position] = given
     return donated, copied
-
-
-def _may_overwrite(program: Program, at: int, given: int, made: int, roots: dict[int, int]) -> bool:
-    """True unless the operation could overwrite entries of the input that it still has to read."""
-    operation = program.operations[at]
-    reads = list(operation.reads())
-    through_view = any(n != given and roots.get(n) == given for n in reads)
-    if isinstance(operation, Group) and not may_overwrite(operation, given, made, program.values):
-        return False
-    return not through_view and (given not in reads or operation.name not in _NOT_ENTRY_BY_ENTRY)

@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 
 from xpnet.program.lowerings import dtypes, operations
+from xpnet.program.lowerings.views import BUFFER
+from xpnet.program.passes.aliasing import View
 from xpnet.program.program import Operation, Value
 
-__all__ = ["can_be_grouped", "cheap", "expression", "literal"]
+__all__ = ["can_be_grouped", "cheap", "expression", "literal", "pointer"]
 
 _SMALL = 512  # entries up to which functions of the C library are worth it
 
@@ -70,3 +72,8 @@ def expression(
     if text is not None and ((made.kind in "iu" and made.itemsize < 8) or made.kind == "u"):
         return f"np.{made.name}({text})"  # numba computes in 64 bits
     return text
+
+
+def pointer(view: View) -> str:
+    """Return the name of the pointer from which a view's offset counts."""
+    return f"m_{view.dtype}" if view.root == BUFFER else f"p{view.root}"

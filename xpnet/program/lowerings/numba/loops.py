@@ -17,29 +17,17 @@ from typing import Any
 import numpy as np
 
 from xpnet.program.lowerings.dtypes import dtypes_of
-from xpnet.program.lowerings.numba.elements import cheap, expression
+from xpnet.program.lowerings.numba.elements import cheap, expression, pointer
 from xpnet.program.lowerings.numba.shares import Section, cut_of, most
-from xpnet.program.passes.groups import REDUCTIONS, Group, domain, essential, strides_along
+from xpnet.program.lowerings.views import Buffers, single_entry
+from xpnet.program.passes.aliasing import View
+from xpnet.program.passes.groups import REDUCTIONS, Group, domain, essential
 from xpnet.program.passes.schedule import Schedule
 from xpnet.program.program import Operation, Ref, Value
 
-__all__ = ["GroupWriter", "Place", "Surroundings", "indented", "reading"]
+__all__ = ["GroupWriter", "Surroundings", "indented", "reading"]
 
 _BLOCK = 4096  # entries that are added up in their own precision; the sums of blocks are in float64
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where an array's entries are: a pointer's name, and what to add to it, counted in entries."""
-
-    pointer: str
-    offset: int
-    shape: tuple[int, ...]
-    strides: tuple[int, ...]
-
-    def along(self, goes: tuple[int, ...]) -> tuple[int, ...]:
-        """Return the strides with which a loop over ``goes``, without its ones, walks through this array."""
-        return strides_along(self.shape, self.strides, goes)
 
 
 @dataclass(frozen=True)
@@ -48,15 +36,13 @@ class Surroundings:
 
     Attributes:
         values: of the program.
-        place: where a value is that is made outside, or needed there; where a constant array is.
-        scratch: memory for some entries of a dtype.
+        buffers: where values are that are made outside, or needed there; memory for others.
         constant: a name for a number of a dtype.
         parts: into how many parts a group is cut.
     """
 
     values: dict[int, Value]
-    place: Callable[[Any], Place]
-    scratch: Callable[[int, str], Place]
+    buffers: Buffers
     constant: Callable[[Any, np.dtype[Any]], str]
     parts: Callable[[Group], int]
 
@@ -76,9 +62,9 @@ class GroupWriter:
         self._shape, split = group.loop.shape, group.loop.split
         self._split = len(self._shape) if split is None else split
         self._rows = split is not None
-        self._plan = Schedule(group, around.values, cheap)
+        self._schedule = Schedule(group, around.values, cheap)
         self._collapse()
-        self._cut = cut_of(self._plan, self._sizes, self._outer, self._rows, around.parts(group))
+        self._cut = cut_of(self._schedule, self._sizes, self._outer, self._rows, around.parts(group))
         self._stored: dict[int, str] = {}  # entries of what a later phase can load
         # Names of what is loaded, by the text of the entry: in this phase, for each row, before the loops.
         self._loaded: dict[str, str] = {}
@@ -91,16 +77,16 @@ class GroupWriter:
         self._count = 0
         self._columns: dict[int, str] = {}
 
-    # --- places ---------------------------------------------------------------------------------------
+    # --- entries --------------------------------------------------------------------------------------
 
     def _accesses(self) -> Iterator[tuple[int, ...]]:
         """Yield the strides along the loop's shape of what is loaded and stored."""
-        for op in self._plan.members:
+        for op in self._schedule.members:
             goes = domain(op, self._values)
             for x in op.operands if essential(goes) else ():
-                outside = type(x) is Ref and self._plan.number(x) is None
-                if outside or (getattr(x, "shape", None) and _single_entry(x) is None):
-                    yield self._full(self._around.place(x).along(goes))
+                outside = type(x) is Ref and self._schedule.number(x) is None
+                if outside or (getattr(x, "shape", None) and single_entry(x) is None):
+                    yield self._full(self._around.buffers(x).along(goes))
         for n in self._group.results:
             yield self._strides_of_result(n)
 
@@ -108,13 +94,13 @@ class GroupWriter:
         return strides + (0,) * (len(self._shape) - len(strides))
 
     def _strides_of_result(self, n: int) -> tuple[int, ...]:
-        own = self._around.place(Ref(n)).along(self._values[n].shape)
-        if self._plan.along(self._plan.made[n]) == "column":
+        own = self._around.buffers(Ref(n)).along(self._values[n].shape)
+        if self._schedule.along(self._schedule.made[n]) == "column":
             return (0,) * (len(self._shape) - len(own)) + own
         return self._full(own)
 
     def _entry_of_result(self, n: int) -> str:
-        return self._at(self._around.place(Ref(n)), self._strides_of_result(n))
+        return self._at(self._around.buffers(Ref(n)), self._strides_of_result(n))
 
     def _collapse(self) -> None:
         """Join dimensions that all accesses go through in one stride."""
@@ -137,7 +123,7 @@ class GroupWriter:
         """Return what a loop goes over: all of a dimension, or this part of it."""
         return "low, high" if self._cut.parts > 1 and k == self._cut.across else str(self._sizes[k])
 
-    def _at(self, place: Place, strides: tuple[int, ...], first: str = "") -> str:
+    def _at(self, view: View, strides: tuple[int, ...], first: str = "") -> str:
         """Return the text of an entry."""
         terms = [first] if first else []
         for k, run in enumerate(self._runs):
@@ -145,9 +131,9 @@ class GroupWriter:
             if stride:
                 name = f"i{k}"
                 terms.append(name if stride == 1 else f"{name} * {stride}")
-        if place.offset or not terms:
-            terms.append(str(place.offset))
-        return f"{place.pointer}[{' + '.join(terms)}]"
+        if view.first or not terms:
+            terms.append(str(view.first))
+        return f"{pointer(view)}[{' + '.join(terms)}]"
 
     # --- code -----------------------------------------------------------------------------------------
 
@@ -156,9 +142,9 @@ class GroupWriter:
         before, stores, after = self._alone()
         if not self._shape:
             return [Section([*self._once, *before, *stores])]
-        members = self._plan.members
-        totals = [op for op in members if self._plan.along(op) == "all"]
-        columns = [op for op in members if self._plan.along(op) == "column"]
+        members = self._schedule.members
+        totals = [op for op in members if self._schedule.along(op) == "all"]
+        columns = [op for op in members if self._schedule.along(op) == "column"]
         start = [f"t{op.results[0]} = {self._start(op, total=True)}" for op in totals]
         for op in columns:
             start += self._inner_loops([f"{self._column(op)} = {self._start(op)}"])
@@ -174,7 +160,7 @@ class GroupWriter:
         if self._cut.partial:
             together += [line for op in columns for line in self._column_of_parts(op)]
         summed = {op.results[0] for op in columns} if self._cut.partial else set()
-        late = tuple(n for n in self._group.results if self._plan.level(n) == "one" or n in summed)
+        late = tuple(n for n in self._group.results if self._schedule.level(n) == "one" or n in summed)
         early = tuple(n for n in self._group.results if n not in late)
         in_parts = Section([*bounds, *self._once, *before, *start, *loops], self._cut.parts, early)
         if not late:
@@ -184,8 +170,9 @@ class GroupWriter:
 
     def _kept_total(self, op: Operation) -> str:
         wide = op.name == "sum" and self._dtype(op).kind == "f"
-        place = self._around.scratch(self._cut.parts, "float64" if wide else self._dtype(op).name)
-        return f"{place.pointer}[share + {place.offset}]"
+        dtype = "float64" if wide else self._dtype(op).name
+        kept = self._around.buffers.own((self._cut.parts,), dtype)
+        return f"{pointer(kept)}[share + {kept.first}]"
 
     def _total_of_parts(self, op: Operation, kept: str) -> list[str]:
         name = f"t{op.results[0]}"
@@ -218,12 +205,12 @@ class GroupWriter:
         before: list[str] = []
         stores: list[str] = []
         after: list[str] = []
-        for op in self._plan.members:
+        for op in self._schedule.members:
             n = op.results[0]
-            if self._plan.level(n) != "one":
+            if self._schedule.level(n) != "one":
                 continue
-            late = n in self._plan.late
-            if not self._plan.along(op):
+            late = n in self._schedule.late
+            if not self._schedule.along(op):
                 lines = after if late else before
                 lines.append(f"x{n} = {self._computed(op, self._name, lines)}")
             if n in self._group.results:
@@ -232,14 +219,14 @@ class GroupWriter:
 
     def _name(self, x: Any, goes: tuple[int, ...], lines: list[str]) -> str:
         """Return the name of an operand that is at hand, or is loaded."""
-        n = self._plan.number(x)
+        n = self._schedule.number(x)
         return self._load(x, goes, lines) if n is None else f"x{n}"
 
     def _load(self, x: Any, goes: tuple[int, ...], lines: list[str]) -> str:
         """Return the name of an entry of what is made elsewhere, loaded as far outside as it can be."""
-        place = self._around.place(x)
-        strides = self._full(place.along(goes)) if self._shape else ()
-        text = self._at(place, strides)
+        view = self._around.buffers(x)
+        strides = self._full(view.along(goes)) if self._shape else ()
+        text = self._at(view, strides)
         if text not in self._loaded:
             self._count += 1
             name = f"a{self._group.results[0]}_{self._count}"
@@ -265,7 +252,7 @@ class GroupWriter:
             if type(x) in (bool, int, float):
                 names.append(self._around.constant(x, kind))
                 continue
-            single = _single_entry(x)
+            single = single_entry(x) if hasattr(x, "shape") else None
             if single is not None:
                 names.append(self._around.constant(single.astype(kind), kind))
                 continue
@@ -307,22 +294,22 @@ class GroupWriter:
     def _row_code(self, bounds: str = "") -> list[str]:
         """Return the code of one row: its numbers and its phases by turns."""
         lines: list[str] = []
-        for time in range(self._plan.last + 2):
+        for time in range(self._schedule.last + 2):
             self._row_numbers(time, lines)
-            if time <= self._plan.last:
+            if time <= self._schedule.last:
                 lines += self._phase(time, bounds)
         return [*self._of_rows, *lines]
 
     def _row_numbers(self, time: int, lines: list[str]) -> None:
         """Add the code of the numbers of a row that can be had before a phase."""
-        for op in self._plan.members:
-            n, along = op.results[0], self._plan.along(op)
+        for op in self._schedule.members:
+            n, along = op.results[0], self._schedule.along(op)
             if along in ("all", "column"):
-                if self._plan.level(op.operands[0]) == "row" and self._plan.source_time(op) == time:
+                if self._schedule.level(op.operands[0]) == "row" and self._schedule.source_time(op) == time:
                     text = self._operand(op, self._name, lines)
                     target = f"t{n}" if along == "all" else self._column(op)
                     lines.append(f"{target} = {self._combined(op, target, text, along)}")
-            elif self._plan.level(n) == "row" and self._plan.time[n] == time:
+            elif self._schedule.level(n) == "row" and self._schedule.time[n] == time:
                 if not along:
                     lines.append(f"x{n} = {self._computed(op, self._name, lines)}")
                 if n in self._group.results:
@@ -336,19 +323,19 @@ class GroupWriter:
         computed: set[int] = set()
 
         def name(x: Any, goes: tuple[int, ...], lines: list[str]) -> str:
-            n = self._plan.number(x)
-            if n is not None and self._plan.level(n) == "entry" and n not in computed:
+            n = self._schedule.number(x)
+            if n is not None and self._schedule.level(n) == "entry" and n not in computed:
                 computed.add(n)
                 self._compute(n, time, name, lines)
             return self._name(x, goes, lines)
 
-        for op in self._plan.members:
-            n, along = op.results[0], self._plan.along(op)
+        for op in self._schedule.members:
+            n, along = op.results[0], self._schedule.along(op)
             if not along:
-                wanted = n in self._group.results or n in self._plan.spilled
-                if wanted and self._plan.time.get(n) == time and self._plan.level(n) == "entry":
+                wanted = n in self._group.results or n in self._schedule.spilled
+                if wanted and self._schedule.time.get(n) == time and self._schedule.level(n) == "entry":
                     name(Ref(n), domain(op, self._values), body)
-            elif self._plan.level(op.operands[0]) == "entry" and self._plan.source_time(op) == time:
+            elif self._schedule.level(op.operands[0]) == "entry" and self._schedule.source_time(op) == time:
                 text = self._operand(op, name, body)
                 target = self._column(op) if along == "column" else f"x{n}"
                 body.append(
@@ -365,15 +352,15 @@ class GroupWriter:
 
     def _compute(self, n: int, time: int, name: Callable[..., str], lines: list[str]) -> None:
         """Have an entry of a member's value at hand: load it, or compute it, again if that is cheap."""
-        made = self._plan.time[n]
+        made = self._schedule.time[n]
         if n in self._stored and made < time:
             lines.append(f"x{n} = {reading(self._stored[n], self._values[n].dtype)}")
             return
-        lines.append(f"x{n} = {self._computed(self._plan.made[n], name, lines)}")
+        lines.append(f"x{n} = {self._computed(self._schedule.made[n], name, lines)}")
         if made == time and n in self._group.results:
             self._stored[n] = self._entry_of_result(n)
             self._stores.append(self._storing(n))
-        elif made == time and n in self._plan.spilled:
+        elif made == time and n in self._schedule.spilled:
             self._stored[n] = self._entry_of_scratch(n)
             lines.append(self._storing(n, self._stored[n]))
 
@@ -386,8 +373,8 @@ class GroupWriter:
         for k in range(len(self._runs) - 1, self._outer - 1, -1):
             strides[self._runs[k][-1]] = step
             step *= self._sizes[k]
-        place = self._around.scratch(step * self._cut.parts, self._values[n].dtype)
-        return self._at(place, tuple(strides), f"share * {step}" if self._cut.parts > 1 else "")
+        kept = self._around.buffers.own((step * self._cut.parts,), self._values[n].dtype)
+        return self._at(kept, tuple(strides), f"share * {step}" if self._cut.parts > 1 else "")
 
     def _storing(self, n: int, entry: str = "") -> str:
         """Return the line that stores a value; bytes hold 0 and 1 for False and True."""
@@ -434,14 +421,3 @@ class GroupWriter:
 def reading(entry: str, dtype: str) -> str:
     """Return the expression of a stored entry; bytes hold 0 and 1 for False and True."""
     return f"{entry} != 0" if dtype == "bool" else entry
-
-
-def _single_entry(x: Any) -> Any:
-    """Return the number that all entries of a constant array are, bit for bit; None if they differ."""
-    if type(x) is Ref or not hasattr(x, "shape"):
-        return None
-    x = np.asarray(x)
-    first = x.reshape(-1)[:1]
-    if x.size and first.tobytes() * x.size == np.ascontiguousarray(x).tobytes():
-        return first[0]
-    return None

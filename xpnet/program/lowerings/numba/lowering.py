@@ -11,29 +11,27 @@ operation, and the rest in one, but for the BLAS.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from xpnet.errors import RecordError
 from xpnet.program.lowerings import openblas
-from xpnet.program.lowerings.calls import plannable, writes_in_place
+from xpnet.program.lowerings.calls import is_written, writes_in_place
+from xpnet.program.lowerings.memory_plan import MemoryPlan, plan_of, reads_entry_by_entry
 from xpnet.program.lowerings.numba.compiling import Function, compiled
-from xpnet.program.lowerings.numba.elements import can_be_grouped, cheap
-from xpnet.program.lowerings.numba.native import Native, gathers_rows
+from xpnet.program.lowerings.numba.elements import can_be_grouped
+from xpnet.program.lowerings.numba.native import CodeGenerator, gathers_rows
 from xpnet.program.lowerings.numba.shares import Piece, shares_of, wakes_the_blas, with_barriers
 from xpnet.program.lowerings.numba.team import Together
 from xpnet.program.lowerings.straight_line import StraightLine
-from xpnet.program.passes.aliasing import in_order, lay_out
+from xpnet.program.passes.aliasing import in_order
 from xpnet.program.passes.expand import expand
 from xpnet.program.passes.groups import Group, group_operations
-from xpnet.program.passes.memory import Memory, plan_memory
-from xpnet.program.passes.schedule import Schedule
 from xpnet.program.passes.simplify import simplify
-from xpnet.program.program import Operation, Program, Ref
+from xpnet.program.program import Operation, Program, Ref, refs
 
 __all__ = ["NumbaProgram", "lower", "lower_loop"]
 
@@ -48,77 +46,29 @@ def lower(program: Program, donated: dict[int, int] | None = None) -> NumbaProgr
     return NumbaProgram(program, donated or {})
 
 
-class _Plan:
-    """A program with its groups, and the place of every value."""
+def _plan(program: Program, donated: dict[int, int]) -> MemoryPlan:
+    """Return the plan of a program."""
+    program = simplify(expand(in_order(program)))
+    grouped = group_operations(program, lambda op: can_be_grouped(op, program.values))
+    values = grouped.values
 
-    def __init__(self, program: Program, donated: dict[int, int]):
-        program = simplify(expand(in_order(program)))
-        grouped = group_operations(program, lambda op: can_be_grouped(op, program.values))
-        can = plannable(grouped)
-        for operation in grouped.operations:
-            if isinstance(operation, Group) or operation.name == "matmul" or gathers_rows(operation, grouped):
-                can.update(operation.results)
-        safe = {p: s for p, s in donated.items() if _can_overwrite(grouped, p, s)}
-        grouped, self.layout = lay_out(grouped, safe, can)
-        returned = {self.layout.roots.get(n, n) for n in _numbers(grouped.outputs)}
-        copied = {p: grouped.inputs[s] for p, s in donated.items() if p not in safe}
-        copied = {p: n for p, n in copied.items() if n not in returned}
-        self.layout = dataclasses.replace(self.layout, copied={**self.layout.copied, **copied})
-        self.program = grouped
+    def writes(op: Operation) -> bool:
+        own = isinstance(op, Group) or op.name == "matmul" or gathers_rows(op, values)
+        return own or is_written(op, values)
 
-        def in_place(operation: Operation, old: int, new: int) -> bool:
-            if isinstance(operation, Group):
-                return _entry_by_entry(grouped, operation, old)
-            return writes_in_place(operation)
+    def overwrites(op: Operation, old: int, new: int, roots: Mapping[int, int]) -> bool:
+        if not isinstance(op, Group):
+            return writes_in_place(op)
+        shape = values[old].shape
+        return reads_entry_by_entry(op, old, values, roots, lambda m: values[m.results[0]].shape == shape)
 
-        self.memory: Memory = plan_memory(
-            grouped, self.layout.roots, in_place=in_place, apart=self.layout.apart
-        )
-
-    def native(self, *, once: bool) -> Native:
-        """Return its compiled code: of a program that a call runs ``once``, or many times."""
-        gemm = openblas.gemm_addresses()
-        shares = shares_of(self.program, openblas.threads(), once=once)
-        return Native(self.program, self.layout, self.memory, gemm, shares)
+    return plan_of(grouped, donated, writes=writes, overwrites=overwrites)
 
 
-def _numbers(outputs: Sequence[Any]) -> set[int]:
-    return {x.number for x in outputs if type(x) is Ref}
-
-
-def _can_overwrite(program: Program, position: int, source: int) -> bool:
-    """True unless a group writes an output over an input of which it reads entries after that."""
-    x, given = program.outputs[position], program.inputs[source]
-    if type(x) is not Ref:
-        return True
-    for operation in program.operations:
-        if isinstance(operation, Group) and x.number in operation.results:
-            return _entry_by_entry(program, operation, given)
-    return True
-
-
-def _entry_by_entry(program: Program, group: Group, given: int) -> bool:
-    """True if a group has read an entry of ``given`` for the last time when it stores one of a result."""
-    shape = program.values[given].shape
-    # One that has to wait for sums over rows goes through these several times.
-    once = group.loop.split is None or not Schedule(group, program.values, cheap).last
-    return once and all(
-        n == given and program.values[m.results[0]].shape == shape
-        for m in group.members
-        for n in m.reads()
-        if _looks_at(program, n) == given
-    )
-
-
-def _looks_at(program: Program, number: int) -> int:
-    """Return the input that a value may be a view of, else the number itself."""
-    made = {n: operation for operation in program.operations for n in operation.results}
-    while number in made and not isinstance(made[number], Group) and made[number].operands:
-        first = made[number].operands[0]
-        if type(first) is not Ref or made[number].name in ("matmul", "take"):
-            break
-        number = first.number
-    return number
+def _code_of(plan: MemoryPlan, *, once: bool) -> CodeGenerator:
+    """Return the compiled code of a program that a call runs ``once``, or many times."""
+    parts = shares_of(plan.program, openblas.threads(), once=once)
+    return CodeGenerator(plan, openblas.gemm_addresses(), parts)
 
 
 class NumbaProgram:
@@ -132,12 +82,10 @@ class NumbaProgram:
     """
 
     def __init__(self, program: Program, donated: dict[int, int]):
-        plan = _Plan(program, donated)
+        plan = _plan(program, donated)
         self.program, self.memory = plan.program, plan.memory
-        native = plan.native(once=True)
-        writing = _Segments(plan, native)
+        writing = _Segments(plan, _code_of(plan, once=True))
         self.source, self.compiled_source, names = writing.write()
-        native.forget()
         exec(compile(self.source, "<xpnet program>", "exec"), names)  # names of functions and values only
         self._run: Callable[..., list[Any]] = names.pop("run")  # else they keep each other
 
@@ -148,35 +96,35 @@ class NumbaProgram:
 class _Segments(StraightLine):
     """Writes the function ``run`` with calls of compiled functions in it."""
 
-    def __init__(self, plan: _Plan, native: Native):
-        self._native, self._plan = native, plan
-        native.write_all()
-        memory = native.memory()
-        super().__init__(plan.program, plan.layout, plan.memory, native.slots(memory))
+    def __init__(self, plan: MemoryPlan, code: CodeGenerator):
+        self._code, self._plan = code, plan
+        code.write_all()
+        memory = code.buffers.memory()
+        super().__init__(plan, code.buffers.slots(memory))
         self.names["contiguous"] = _contiguous
         self.names["memory"] = memory.__array_interface__["data"][0]
         self.names["keep_memory"] = memory
 
     def write(self) -> tuple[str, str, dict[str, Any]]:
-        program, layout, native = self._plan.program, self._plan.layout, self._native
+        program, aliasing, code = self._plan.program, self._plan.aliasing, self._code
         wanted = self._wanted()
         external: dict[int, None] = {}
         functions: list[Function] = []
         run: list[Operation] = []
 
         def flush() -> None:
-            pieces = [piece for op in run for piece in native.code[id(op)]]
+            pieces = [piece for op in run for piece in code.code[id(op)]]
             run.clear()
             self._flush(pieces, functions, external)
 
         for operation in program.operations:
             n = operation.results[0]
-            if n in layout.views:
+            if n in aliasing.views:
                 if n in wanted:
-                    if run and layout.roots.get(n, n) not in self._static:
+                    if run and aliasing.roots.get(n, n) not in self._static:
                         flush()
                     self.write_view(operation)
-            elif id(operation) in native.code:
+            elif id(operation) in code.code:
                 for n in operation.results:
                     self.allocate(n)
                 run.append(operation)
@@ -184,15 +132,15 @@ class _Segments(StraightLine):
                 flush()
                 self.write_operation(operation)
                 for n in operation.results:
-                    if n not in self._static and n not in layout.outputs:
+                    if n not in self._static and n not in aliasing.outputs:
                         self.lines.append(f"v{n} = contiguous(v{n})")
-        pieces = [piece for op in run for piece in native.code[id(op)]]
-        self._flush([*pieces, *native.copies(layout.copied)], functions, external)
-        copied = {p: Ref(n) for p, n in layout.copied.items()}
+        pieces = [piece for op in run for piece in code.code[id(op)]]
+        self._flush([*pieces, *code.copies(aliasing.copied)], functions, external)
+        copied = {p: Ref(n) for p, n in aliasing.copied.items()}
         results = [self.text(copied.get(i, x)) for i, x in enumerate(program.outputs)]
         head = [f"def run({', '.join(f'v{n}' for n in program.inputs)}):", *self._checked(external)]
         lines = [*head, *(f"    {line}" for line in self.lines), f"    return [{', '.join(results)}]"]
-        source, made = compiled(functions, native.functions, native.constants)
+        source, made = compiled(functions, code.functions, code.constants)
         self.names.update(made)
         wakes = wakes_the_blas(program)
         for function in functions:
@@ -204,11 +152,11 @@ class _Segments(StraightLine):
 
     def _wanted(self) -> set[int]:
         """Return the views that are needed outside compiled code."""
-        wanted = _numbers(self.program.outputs)
+        wanted = set(refs(self.program.outputs))
         for operation in reversed(self.program.operations):
             n = operation.results[0]
-            if (n in self._layout.views and n in wanted) or (
-                n not in self._layout.views and id(operation) not in self._native.code
+            if (n in self._aliasing.views and n in wanted) or (
+                n not in self._aliasing.views and id(operation) not in self._code.code
             ):
                 wanted.update(operation.reads())
         return wanted
@@ -219,10 +167,10 @@ class _Segments(StraightLine):
         shares = max(piece.parts for piece in pieces)
         code = with_barriers(pieces, shares)
         name = f"segment{len(functions)}"
-        arrays = self._native.pointers(code)
-        functions.append(Function(name, code, {n: self._native.kind(n) for n in arrays}, shares=shares))
+        arrays = self._code.pointers(code)
+        functions.append(Function(name, code, {n: self._code.kind(n) for n in arrays}, shares=shares))
         external.update(dict.fromkeys(arrays))
-        self.names["gemm32"], self.names["gemm64"] = self._native.gemm
+        self.names["gemm32"], self.names["gemm64"] = self._code.gemm
         given = ", ".join(["memory", "gemm32", "gemm64", *(f"v{n}" for n in arrays)])
         self.lines.append(f"{name}(1, {given})")
 
@@ -261,11 +209,11 @@ def lower_loop(program: Program, carry: int, constants: int) -> CompiledLoop | N
         A function ``(carry, constants, sequences, donate) -> (carry, results)``; the state it returns is in
         arrays of its own, or in the given ones if they are donated; the results of the steps are stacked.
     """
-    plan = _Plan(program, {i: i for i in range(carry)})
-    native = plan.native(once=False)
-    native.write_all()
-    if native.complete() and len(program.inputs) > carry + constants:
-        return CompiledLoop(plan, native, carry, constants)
+    plan = _plan(program, {i: i for i in range(carry)})
+    code = _code_of(plan, once=False)
+    code.write_all()
+    if code.complete() and len(program.inputs) > carry + constants:
+        return CompiledLoop(plan, code, carry, constants)
     return None
 
 
@@ -276,38 +224,37 @@ class CompiledLoop:
         compiled_source: the generated code.
     """
 
-    def __init__(self, plan: _Plan, native: Native, carry: int, constants: int):
-        program, layout = plan.program, plan.layout
+    def __init__(self, plan: MemoryPlan, code: CodeGenerator, carry: int, constants: int):
+        program, aliasing = plan.program, plan.aliasing
         self._inputs = [program.values[n] for n in program.inputs]
         self._results = [program.values[x.number] for x in program.outputs[carry:]]
         self._carry, self._fixed = carry, carry + constants
         # Results of a step that lie in their row of what is returned from the start.
         direct: dict[int, int] = {}
         for position, x in enumerate(program.outputs[carry:]):
-            if x.number in layout.outputs and x.number not in {*layout.donated, *direct.values()}:
+            if x.number in aliasing.outputs and x.number not in {*aliasing.donated, *direct.values()}:
                 direct[position] = x.number
-        native.keep_apart(layout.outputs - {*layout.donated, *direct.values()})
+        code.buffers.keep(aliasing.outputs - {*aliasing.donated, *direct.values()})
         advancing = {n: program.values[n].size for n in program.inputs[self._fixed :]}
-        arrays = {n: native.kind(n, int(n in advancing)) for n in program.inputs}
-        pieces = list(native.pieces_in_order())
+        arrays = {n: code.kind(n, int(n in advancing)) for n in program.inputs}
+        pieces = list(code.pieces_in_order())
         stacked = []
         for position, x in enumerate(program.outputs[carry:]):
             number = direct.get(position)
             if number is None:
                 number = max(program.values) + 1 + position
-                pieces.append(native.copy_to_array(number, x))
+                pieces.append(code.copy_to_array(number, x))
             stacked.append(number)
-            arrays[number] = native.kind(x.number, 1)
+            arrays[number] = code.kind(x.number, 1)
             advancing[number] = program.values[x.number].size
-        pieces += native.carried(carry)
+        pieces += code.carried(carry)
         self._shares = max((piece.parts for piece in pieces), default=1)
         function = Function("loop", with_barriers(pieces, self._shares), arrays, advancing, self._shares)
-        self.compiled_source, names = compiled([function], native.functions, native.constants)
-        self._memory, self._gemm = native.memory(), native.gemm
+        self.compiled_source, names = compiled([function], code.functions, code.constants)
+        self._memory, self._gemm = code.buffers.memory(), code.gemm
         self._address = self._memory.__array_interface__["data"][0]
         self._call = Together(names["loop"], self._shares)
         self._owner = names["loop_of_numba"]
-        native.forget()
 
     def __call__(
         self, carried: Sequence[Any], fixed: Sequence[Any], sequences: Sequence[Any], donate: bool = False

@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-import math
+import dataclasses
 
-from xpnet.program.lowerings.numba.loops import Place
+from xpnet.program.lowerings.numba.elements import pointer
 from xpnet.program.lowerings.numba.shares import Section, cut, most
+from xpnet.program.passes.aliasing import View
 
-__all__ = ["copied", "gathered", "whole"]
-
-
-def whole(pointer: str, offset: int, shape: tuple[int, ...]) -> Place:
-    """Return the place of a C-contiguous array."""
-    strides = [math.prod(shape[k + 1 :]) for k in range(len(shape))]
-    return Place(pointer, offset, shape, tuple(strides))
+__all__ = ["copied", "gathered"]
 
 
-def copied(target: Place, given: Place) -> list[str]:
+def copied(target: View, given: View) -> list[str]:
     """Return code that copies one array over another."""
     if target == given or 0 in given.shape:
         return []
     return _nested(given.shape, f"{_entry(target)} = {_entry(given)}")
 
 
-def gathered(target: Place, given: Place, rows: Place, name: str, parts: int) -> Section:
+def gathered(target: View, given: View, rows: View, name: str, parts: int) -> Section:
     """Return code that copies the rows with some numbers; ``name`` is for a row's number."""
 
-    def row(x: Place, first: str) -> str:
-        return _entry(Place(x.pointer, x.offset, x.shape[1:], x.strides[1:]), f"{first} * {x.strides[0]}")
+    def row(x: View, first: str) -> str:
+        of_row = dataclasses.replace(x, shape=x.shape[1:], strides=x.strides[1:])
+        return _entry(of_row, f"{first} * {x.strides[0]}")
 
     count = rows.shape[0]
     each = max(1, cut(count, parts))
@@ -37,7 +33,7 @@ def gathered(target: Place, given: Place, rows: Place, name: str, parts: int) ->
         lines, goes = [f"low = share * {each}"], f"low, low + {most(each, count, 'low')}"
     lines += [
         f"for i in range({goes}):",
-        f"    {name} = np.int64({rows.pointer}[i * {rows.strides[0]} + {rows.offset}])",
+        f"    {name} = np.int64({pointer(rows)}[i * {rows.strides[0]} + {rows.first}])",
         f"    if {name} < 0:",
         f"        {name} += {given.shape[0]}",
         f"    if {name} < 0 or {name} >= {given.shape[0]}:",
@@ -47,10 +43,10 @@ def gathered(target: Place, given: Place, rows: Place, name: str, parts: int) ->
     return Section(lines, parts)
 
 
-def _entry(place: Place, first: str = "") -> str:
-    terms = [f"j{k} * {s}" for k, (n, s) in enumerate(zip(place.shape, place.strides, strict=True)) if n != 1]
-    terms = [t.removesuffix(" * 1") for t in terms] + [str(place.offset)]
-    return f"{place.pointer}[{' + '.join([first, *terms] if first else terms)}]"
+def _entry(view: View, first: str = "") -> str:
+    terms = [f"j{k} * {s}" for k, (n, s) in enumerate(zip(view.shape, view.strides, strict=True)) if n != 1]
+    terms = [t.removesuffix(" * 1") for t in terms] + [str(view.first)]
+    return f"{pointer(view)}[{' + '.join([first, *terms] if first else terms)}]"
 
 
 def _nested(shape: tuple[int, ...], line: str, by: int = 0) -> list[str]:

@@ -1,0 +1,88 @@
+"""The memory of a program: in which order its operations run, and which values share a piece of memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from xpnet.program.passes.aliasing import Aliasing, Overwrites, aliasing_of, own_view
+from xpnet.program.passes.groups import Group
+from xpnet.program.passes.memory import Memory, order_for_memory, plan_memory
+from xpnet.program.passes.schedule import Schedule
+from xpnet.program.program import Operation, Program, Value
+
+__all__ = ["MemoryPlan", "plan_of", "reads_entry_by_entry"]
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """A program and where its values lie.
+
+    Attributes:
+        program: with groups, its operations in an order that takes little memory.
+        aliasing: what shares memory with what.
+        memory: pieces of memory for planned values.
+    """
+
+    program: Program
+    aliasing: Aliasing
+    memory: Memory
+
+
+def plan_of(
+    program: Program,
+    donated: Mapping[int, int],
+    *,
+    writes: Callable[[Operation], bool],
+    overwrites: Overwrites,
+    view: Callable[[Operation], Callable[..., object] | None] = own_view,
+) -> MemoryPlan:
+    """Return the plan of a program with groups.
+
+    Args:
+        program: simplified.
+        donated: for some outputs (by position) the input (by position) whose memory they take over.
+        writes: whether the results of an operation can be written where we want them.
+        overwrites: whether a result of an operation may be written over an operand that it reads for the last
+            time: ``(operation, operand, result, roots)``.
+        view: as for `aliasing_of`.
+    """
+    writable = {n for operation in program.operations if writes(operation) for n in operation.results}
+    found = aliasing_of(program, donated, writable, overwrites, view)
+    ordered = order_for_memory(program, found.roots, found.views, found.apart)
+    aliasing = aliasing_of(ordered, donated, writable, overwrites, view)
+    memory = plan_memory(
+        ordered,
+        aliasing.roots,
+        in_place=lambda operation, old, new: overwrites(operation, old, new, aliasing.roots),
+        apart=aliasing.apart,
+    )
+    return MemoryPlan(ordered, aliasing, memory)
+
+
+def reads_entry_by_entry(
+    group: Group,
+    old: int,
+    values: dict[int, Value],
+    roots: Mapping[int, int],
+    same_entry: Callable[[Operation], bool],
+) -> bool:
+    """True if generated code has read an entry of ``old`` for the last time when it stores one of a result.
+
+    Not if entries are gone through several times, as where rows have to wait for their sums.
+
+    Args:
+        group: that reads it.
+        old: number of a value.
+        values: of the program.
+        roots: of views.
+        same_entry: whether a member reads the very entry in whose place the result's is stored.
+    """
+    if group.loop.split is not None and Schedule(group, values, lambda operation: True).last:
+        return False
+    return all(
+        n == old and same_entry(member)
+        for member in group.members
+        for n in member.reads()
+        if roots.get(n, n) == old
+    )

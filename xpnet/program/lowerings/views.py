@@ -1,0 +1,101 @@
+"""Which array is which part of a buffer; and what is a gather, or one number many times."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from xpnet.program.lowerings.dtypes import KNOWN
+from xpnet.program.lowerings.memory_plan import MemoryPlan
+from xpnet.program.passes.aliasing import View, c_order
+from xpnet.program.program import Operation, Ref, Value
+
+__all__ = ["BUFFER", "Buffers", "can_gather", "gather_axis", "single_entry"]
+
+BUFFER = -1
+"""The root of what lies in a program's own memory."""
+
+
+class Buffers:
+    """The values of a program in one buffer, but for those that are arrays of their own.
+
+    Args:
+        plan: of the program.
+        aligned: bytes of which the beginning of each piece is a multiple.
+        inside: inputs and outputs that lie in the buffer, too.
+    """
+
+    def __init__(self, plan: MemoryPlan, aligned: int, inside: Iterable[int] = ()):
+        self._values, self._aliasing, self._memory = plan.program.values, plan.aliasing, plan.memory
+        self._aligned = aligned
+        self._size = 0
+        self._offsets = [self._reserved(size) for size in plan.memory.slots]
+        self._own: dict[int, int] = {}
+        self.keep(inside)
+
+    def _reserved(self, size: int) -> int:
+        at = self._size
+        self._size += -(-max(size, 1) // self._aligned) * self._aligned
+        return at
+
+    def keep(self, numbers: Iterable[int]) -> None:
+        """Give values places of their own in the buffer, from here on."""
+        for n in numbers:
+            self._own[n] = self._reserved(self._values[n].bytes)
+
+    def own(self, shape: tuple[int, ...], dtype: str) -> View:
+        """Return a new array in the buffer."""
+        size = math.prod(shape) * np.dtype(dtype).itemsize
+        return View(BUFFER, self._reserved(size), dtype, shape, c_order(shape))
+
+    def __call__(self, x: Any) -> View:
+        """Return where a value or a constant array is."""
+        if type(x) is not Ref:
+            return self._constant(x)
+        part = self._aliasing.parts[x.number]
+        root = self._aliasing.donated.get(part.root, part.root)
+        offset = self._own.get(root)
+        if offset is None and root in self._memory.slot_of:
+            offset = self._offsets[self._memory.slot_of[root]]
+        if offset is None:
+            return self._outside(View(root, part.offset, part.dtype, part.shape, part.strides))
+        return View(BUFFER, part.offset + offset, part.dtype, part.shape, part.strides)
+
+    def _outside(self, view: View) -> View:
+        """Return where an array of its own is."""
+        return view
+
+    def _constant(self, x: Any) -> View:
+        raise NotImplementedError
+
+
+def gather_axis(operation: Operation, values: dict[int, Value]) -> int | None:
+    """Return the axis along which an operation gathers by a vector of numbers; None if it is no gather."""
+    if operation.name != "take" or operation.options.keys() - {"axis"}:
+        return None
+    if [type(x) for x in operation.operands] != [Ref, Ref]:
+        return None
+    rank, rows = (len(values[x.number].shape) for x in operation.operands)
+    axis = operation.options.get("axis")
+    if axis is None and rank == 1:
+        axis = 0
+    return None if axis is None or rows != 1 else axis % rank
+
+
+def can_gather(operation: Operation, values: dict[int, Value]) -> bool:
+    """True for a gather that generated code can do."""
+    axis = gather_axis(operation, values)
+    if axis is None:
+        return False
+    x, rows = (values[v.number] for v in operation.operands)
+    return x.shape[axis] > 0 and x.dtype in KNOWN and rows.dtype in ("int32", "int64")
+
+
+def single_entry(x: np.ndarray) -> Any:
+    """Return the number that all entries of an array are, bit for bit; None if they differ."""
+    first = x.reshape(-1)[:1]
+    same = x.size and first.tobytes() * x.size == np.ascontiguousarray(x).tobytes()
+    return first[0] if same else None
