@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from xpnet.program.lowerings.numba.elements import pointer
-from xpnet.program.lowerings.numba.shares import Section, cut, most
+from xpnet.program.lowerings.numba.partition import Section, cut, most
 from xpnet.program.passes.aliasing import View
 
 __all__ = ["copied", "gathered"]
@@ -30,7 +30,7 @@ def gathered(target: View, given: View, rows: View, name: str, parts: int) -> Se
     parts = max(1, -(-count // each))
     lines, goes = [], str(count)
     if parts > 1:
-        lines, goes = [f"low = share * {each}"], f"low, low + {most(each, count, 'low')}"
+        lines, goes = [f"low = part * {each}"], f"low, low + {most(each, count, 'low')}"
     lines += [
         f"for i in range({goes}):",
         f"    {name} = np.int64({pointer(rows)}[i * {rows.strides[0]} + {rows.first}])",

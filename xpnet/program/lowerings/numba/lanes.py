@@ -63,7 +63,7 @@ class LaneWriter(GroupWriter):
         """Return the text of a lane's number in new scratch memory: one for a row, or for an entry of it."""
         size = self._lanes * entries
         kept = self._around.buffers.own((size * self._cut.parts,), self._values[n].dtype)
-        terms = [f"share * {size}"] if self._cut.parts > 1 else []
+        terms = [f"part * {size}"] if self._cut.parts > 1 else []
         begin = "start" if self._rows_at_once > _LANES else "low" if self._cut.parts > 1 else ""
         terms.append(f"i0 - {begin}" if begin else "i0")
         terms += [f"i1 * {self._lanes}"] if entries > 1 else []

@@ -18,7 +18,7 @@ import numpy as np
 
 from xpnet.program.lowerings.dtypes import dtypes_of
 from xpnet.program.lowerings.numba.elements import cheap, expression, pointer
-from xpnet.program.lowerings.numba.shares import Section, cut_of, most
+from xpnet.program.lowerings.numba.partition import Section, cut_of, most
 from xpnet.program.lowerings.views import Buffers, single_entry
 from xpnet.program.passes.aliasing import View
 from xpnet.program.passes.groups import REDUCTIONS, Group, domain, essential
@@ -153,7 +153,7 @@ class GroupWriter:
         if self._cut.parts == 1:
             return [Section([*self._once, *before, *stores, *start, *loops, *done, *after])]
         size = most(self._cut.each, self._sizes[self._cut.across], "low")
-        bounds = [f"low = share * {self._cut.each}", f"high = low + {size}"]
+        bounds = [f"low = part * {self._cut.each}", f"high = low + {size}"]
         kept = {op.results[0]: self._kept_total(op) for op in totals}
         loops += [f"{kept[n]} = t{n}" for n in kept]
         together = [line for op in totals for line in self._total_of_parts(op, kept[op.results[0]])]
@@ -172,13 +172,13 @@ class GroupWriter:
         wide = op.name == "sum" and self._dtype(op).kind == "f"
         dtype = "float64" if wide else self._dtype(op).name
         kept = self._around.buffers.own((self._cut.parts,), dtype)
-        return f"{pointer(kept)}[share + {kept.first}]"
+        return f"{pointer(kept)}[part + {kept.first}]"
 
     def _total_of_parts(self, op: Operation, kept: str) -> list[str]:
         name = f"t{op.results[0]}"
         return [
             f"{name} = {self._start(op, total=True)}",
-            f"for share in range({self._cut.parts}):",
+            f"for part in range({self._cut.parts}):",
             f"    {name} = {self._combined(op, name, kept, 'all')}",
         ]
 
@@ -187,7 +187,7 @@ class GroupWriter:
         added = f"{entry} = {self._combined(op, entry, self._column(op), 'column')}"
         return [
             *self._inner_loops([f"{entry} = {self._start(op)}"]),
-            f"for share in range({self._cut.parts}):",
+            f"for part in range({self._cut.parts}):",
             *indented(self._inner_loops([added])),
         ]
 
@@ -374,7 +374,7 @@ class GroupWriter:
             strides[self._runs[k][-1]] = step
             step *= self._sizes[k]
         kept = self._around.buffers.own((step * self._cut.parts,), self._values[n].dtype)
-        return self._at(kept, tuple(strides), f"share * {step}" if self._cut.parts > 1 else "")
+        return self._at(kept, tuple(strides), f"part * {step}" if self._cut.parts > 1 else "")
 
     def _storing(self, n: int, entry: str = "") -> str:
         """Return the line that stores a value; bytes hold 0 and 1 for False and True."""

@@ -5,7 +5,7 @@ groups as nested loops, matrix products as calls of the BLAS that NumPy brings (
 gathers and copies. Most training steps are one such function altogether, and `lower_loop` is a loop over
 it that is compiled as well. What is left are NumPy calls, as in the lowering for NumPy.
 
-Everything runs without Python's lock; what is worth it in several threads, each with its shares of every
+Everything runs without Python's lock; what is worth it in several threads, each its parts of every
 operation, and the rest in one, but for the BLAS.
 """
 
@@ -21,11 +21,11 @@ from xpnet.errors import RecordError
 from xpnet.program.lowerings import openblas
 from xpnet.program.lowerings.calls import is_written, writes_in_place
 from xpnet.program.lowerings.memory_plan import MemoryPlan, plan_of, reads_entry_by_entry
+from xpnet.program.lowerings.numba.code_generator import CodeGenerator, gathers_rows
 from xpnet.program.lowerings.numba.compiling import Function, compiled
 from xpnet.program.lowerings.numba.elements import can_be_grouped
-from xpnet.program.lowerings.numba.native import CodeGenerator, gathers_rows
-from xpnet.program.lowerings.numba.shares import Piece, shares_of, wakes_the_blas, with_barriers
-from xpnet.program.lowerings.numba.team import Together
+from xpnet.program.lowerings.numba.partition import Piece, parts_of_program, wakes_the_blas, with_barriers
+from xpnet.program.lowerings.numba.threads import Threaded
 from xpnet.program.lowerings.straight_line import StraightLine
 from xpnet.program.passes.aliasing import in_order
 from xpnet.program.passes.expand import expand
@@ -67,7 +67,7 @@ def _plan(program: Program, donated: dict[int, int]) -> MemoryPlan:
 
 def _code_of(plan: MemoryPlan, *, once: bool) -> CodeGenerator:
     """Return the compiled code of a program that a call runs ``once``, or many times."""
-    parts = shares_of(plan.program, openblas.threads(), once=once)
+    parts = parts_of_program(plan.program, openblas.threads(), once=once)
     return CodeGenerator(plan, openblas.gemm_addresses(), parts)
 
 
@@ -144,9 +144,9 @@ class _Segments(StraightLine):
         self.names.update(made)
         wakes = wakes_the_blas(program)
         for function in functions:
-            one, together = made[function.name], wakes or function.shares > 1
+            one, threaded = made[function.name], wakes or function.parts > 1
             self.names[function.name] = (
-                Together(one, function.shares) if together else functools.partial(one, 0, 0, 1)
+                Threaded(one, function.parts) if threaded else functools.partial(one, 0, 0, 1)
             )
         return "\n".join(lines) + "\n", source, dict(self.names)
 
@@ -164,11 +164,11 @@ class _Segments(StraightLine):
     def _flush(self, pieces: list[Piece], functions: list[Function], external: dict[int, None]) -> None:
         if not any(piece.lines for piece in pieces):
             return
-        shares = max(piece.parts for piece in pieces)
-        code = with_barriers(pieces, shares)
+        parts = max(piece.parts for piece in pieces)
+        code = with_barriers(pieces, parts)
         name = f"segment{len(functions)}"
         arrays = self._code.pointers(code)
-        functions.append(Function(name, code, {n: self._code.kind(n) for n in arrays}, shares=shares))
+        functions.append(Function(name, code, {n: self._code.kind(n) for n in arrays}, parts=parts))
         external.update(dict.fromkeys(arrays))
         self.names["gemm32"], self.names["gemm64"] = self._code.gemm
         given = ", ".join(["memory", "gemm32", "gemm64", *(f"v{n}" for n in arrays)])
@@ -248,12 +248,12 @@ class CompiledLoop:
             arrays[number] = code.kind(x.number, 1)
             advancing[number] = program.values[x.number].size
         pieces += code.carried(carry)
-        self._shares = max((piece.parts for piece in pieces), default=1)
-        function = Function("loop", with_barriers(pieces, self._shares), arrays, advancing, self._shares)
+        self._parts = max((piece.parts for piece in pieces), default=1)
+        function = Function("loop", with_barriers(pieces, self._parts), arrays, advancing, self._parts)
         self.compiled_source, names = compiled([function], code.functions, code.constants)
         self._memory, self._gemm = code.buffers.memory(), code.gemm
         self._address = self._memory.__array_interface__["data"][0]
-        self._call = Together(names["loop"], self._shares)
+        self._call = Threaded(names["loop"], self._parts)
         self._owner = names["loop_of_numba"]
 
     def __call__(

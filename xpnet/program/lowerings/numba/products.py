@@ -6,7 +6,7 @@ import itertools
 
 from xpnet.program.lowerings.gemm import lead, matrices
 from xpnet.program.lowerings.numba.elements import pointer
-from xpnet.program.lowerings.numba.shares import Section, cut, most
+from xpnet.program.lowerings.numba.partition import Section, cut, most
 from xpnet.program.passes.aliasing import View
 
 __all__ = ["product"]
@@ -49,11 +49,11 @@ def product(a: View, b: View, c: View, *, gemm: bool, zero: str, one: str, parts
     lines: list[str] = []
     moves, sizes = ["", "", ""], [str(rows), str(columns)]
     if down > 1:
-        lines.append(f"top = share{f' // {across}' * (across > 1)} * {height}")
+        lines.append(f"top = part{f' // {across}' * (across > 1)} * {height}")
         sizes[0] = most(height, rows, "top")
         moves = [f"top * {a.strides[0]} + ", "", f"top * {columns} + "]
     if across > 1:
-        lines.append(f"left = share{f' % {across}' * (down > 1)} * {width}")
+        lines.append(f"left = part{f' % {across}' * (down > 1)} * {width}")
         sizes[1] = most(width, columns, "left")
         moves = [moves[0], f"left * {b.strides[1]} + ", f"{moves[2]}left + "]
     return Section([*lines, call(*sizes, *moves)], down * across)

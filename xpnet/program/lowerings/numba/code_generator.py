@@ -16,9 +16,9 @@ from xpnet.program.lowerings.numba.copies import copied, gathered
 from xpnet.program.lowerings.numba.elements import literal
 from xpnet.program.lowerings.numba.lanes import writer_of
 from xpnet.program.lowerings.numba.loops import Surroundings
+from xpnet.program.lowerings.numba.partition import Piece, Region, Section, parts_of, time_of
 from xpnet.program.lowerings.numba.products import product
-from xpnet.program.lowerings.numba.shares import Piece, Region, Section, parts_of, time_of
-from xpnet.program.lowerings.numba.sharing import share
+from xpnet.program.lowerings.numba.repetition import without_repetition
 from xpnet.program.lowerings.views import BUFFER, Buffers, can_gather, gather_axis
 from xpnet.program.passes.aliasing import View, c_order
 from xpnet.program.passes.groups import Group
@@ -118,7 +118,7 @@ class CodeGenerator:
                 continue
             self.code[id(operation)] = [self._piece(operation, section) for section in sections]
         known = [piece for pieces in self.code.values() for piece in pieces]
-        blocks, self.functions = share([list(piece.lines) for piece in known])
+        blocks, self.functions = without_repetition([list(piece.lines) for piece in known])
         lines = iter(blocks)
         for pieces in self.code.values():
             pieces[:] = [dataclasses.replace(piece, lines=tuple(next(lines))) for piece in pieces]
