@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import functools
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 from xpnet.backends import probe
-from xpnet.errors import ConfigError, suggest
-from xpnet.program.program import Program
+from xpnet.errors import ConfigError, RecordError, suggest
+from xpnet.program.program import Program, Value
 
-__all__ = ["LOWERINGS", "LoweredLoop", "LoweredProgram", "Lowering", "choose", "names"]
+__all__ = [
+    "LOWERINGS", "LoweredLoop", "LoweredProgram", "Lowering", "check_arrays", "choose", "names", "refuse",
+]  # fmt: skip
 
 
 class LoweredProgram(Protocol):
@@ -128,3 +130,28 @@ def choose(lower: str, xp: Any) -> str:
     if reason:
         raise ConfigError(f"compile: {reason}, or choose 'auto'")
     return lower
+
+
+def check_arrays(
+    arrays: Iterable[Any], values: Sequence[Value], rows: Sequence[tuple[int, ...]] = ()
+) -> None:
+    """Refuse other arrays than the program's: generated code would not notice.
+
+    Args:
+        arrays: that are given.
+        values: what they should be.
+        rows: for each of them what its shape has before that of the value; empty: nothing.
+    """
+    found = [(tuple(x.shape), x.dtype) for x in arrays]
+    first = rows or [()] * len(values)
+    expected = [((*row, *v.shape), v.dtype_object) for row, v in zip(first, values, strict=True)]
+    if found != expected:
+        refuse(found, expected)
+
+
+def refuse(found: Any, expected: Any) -> NoReturn:
+    """Say that a program was given other arrays than its own."""
+    raise RecordError(
+        f"compiled program: expected arrays of shapes and dtypes {expected}, found {found}; record the "
+        "function anew for other arrays"
+    )

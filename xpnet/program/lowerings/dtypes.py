@@ -11,7 +11,7 @@ from xpnet.program.lowerings.operations import ELEMENTWISE, Dtypes, ufunc_of
 from xpnet.program.passes.groups import REDUCTIONS
 from xpnet.program.program import Operation, Ref, Value
 
-__all__ = ["KNOWN", "dtypes_in_code", "dtypes_of", "groupable", "number"]
+__all__ = ["KNOWN", "dtypes_in_code", "dtypes_of", "groupable", "identity", "number"]
 
 KNOWN = frozenset(
     {"bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float32", "float64"}
@@ -87,6 +87,15 @@ def number(value: Any, dtype: np.dtype[Any]) -> Any:
             return np.asarray(value, dtype=dtype)[()]
     except (OverflowError, TypeError, ValueError):
         return None
+
+
+def identity(name: str, dtype: np.dtype[Any]) -> Any:
+    """Return the number with which a sum, maximum or minimum begins."""
+    if name == "sum":
+        return 0
+    if dtype.kind == "f":
+        return -np.inf if name == "max" else np.inf
+    return np.iinfo(dtype).min if name == "max" else np.iinfo(dtype).max
 
 
 def _dtype(x: Any, values: dict[int, Value]) -> Any:

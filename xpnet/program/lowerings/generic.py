@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from xpnet.program.program import Program, Ref
+from xpnet.program.program import Program, Ref, read
 
 __all__ = ["lower", "lower_loop"]
 
@@ -29,7 +29,7 @@ def lower(program: Program, donated: dict[int, int] | None = None) -> Callable[[
     def run(inputs: Sequence[Any]) -> list[Any]:
         values = dict(zip(program.inputs, inputs, strict=True))
         for operation, done in steps:
-            out = operation.function(*_read(operation.operands, values), **operation.options)
+            out = operation.function(*read(operation.operands, values), **operation.options)
             parts = out if operation.many else (out,)
             values.update(zip(operation.results, parts, strict=True))
             for n in done:
@@ -66,11 +66,3 @@ def lower_loop(
 
     compiled = jax.jit(steps)
     return lambda carried, constants, sequences, donate: compiled(carried, constants, sequences)
-
-
-def _read(tree: Any, values: dict[int, Any]) -> Any:
-    if type(tree) is Ref:
-        return values[tree.number]
-    if type(tree) in (list, tuple):
-        return type(tree)(_read(item, values) for item in tree)
-    return tree

@@ -1,4 +1,4 @@
-"""Which array is which part of a buffer; and what is a gather, or one number many times."""
+"""Which array is which part of a buffer, which constants are single numbers, and what is a gather."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from xpnet.program.lowerings.memory_plan import MemoryPlan
 from xpnet.program.passes.aliasing import View, c_order
 from xpnet.program.program import Operation, Ref, Value
 
-__all__ = ["BUFFER", "Buffers", "can_gather", "gather_axis", "single_entry"]
+__all__ = ["BUFFER", "Buffers", "can_gather", "gather_axis"]
 
 BUFFER = -1
 """The root of what lies in a program's own memory."""
@@ -29,11 +29,12 @@ class Buffers:
     """
 
     def __init__(self, plan: MemoryPlan, aligned: int, inside: Iterable[int] = ()):
-        self._values, self._aliasing, self._memory = plan.program.values, plan.aliasing, plan.memory
+        self._program, self._aliasing, self._memory = plan.program, plan.aliasing, plan.memory
         self._aligned = aligned
         self._size = 0
         self._offsets = [self._reserved(size) for size in plan.memory.slots]
         self._own: dict[int, int] = {}
+        self._numbers: dict[int, tuple[Any, Any]] = {}
         self.keep(inside)
 
     def _reserved(self, size: int) -> int:
@@ -44,7 +45,7 @@ class Buffers:
     def keep(self, numbers: Iterable[int]) -> None:
         """Give values places of their own in the buffer, from here on."""
         for n in numbers:
-            self._own[n] = self._reserved(self._values[n].bytes)
+            self._own[n] = self._reserved(self._program.values[n].bytes)
 
     def own(self, shape: tuple[int, ...], dtype: str) -> View:
         """Return a new array in the buffer."""
@@ -69,7 +70,34 @@ class Buffers:
         return view
 
     def _constant(self, x: Any) -> View:
+        """Return where a constant array is."""
         raise NotImplementedError
+
+    def state_copies(self, count: int) -> list[tuple[View, View]]:
+        """Return targets and sources of copies: the first outputs over the inputs of the same positions."""
+        first, then = [], []
+        inputs = self._program.inputs
+        for n, x in zip(inputs[:count], self._program.outputs[:count], strict=True):
+            given, target = self(x), self(Ref(n))
+            if given.is_at(target) or not given.size:
+                continue
+            if type(x) is Ref and self._aliasing.roots.get(x.number, x.number) in inputs:
+                kept = self.own(given.shape, given.dtype)  # for it is perhaps overwritten itself
+                first.append((kept, given))
+                given = kept
+            then.append((target, given))
+        return first + then
+
+    def number(self, x: Any) -> Any:
+        """Return the number that all entries of a constant array are, bit for bit; None if they differ."""
+        if type(x) is Ref or not hasattr(x, "shape"):
+            return None
+        if id(x) not in self._numbers:
+            self._numbers[id(x)] = x, _single_entry(self._on_host(x))
+        return self._numbers[id(x)][1]
+
+    def _on_host(self, x: Any) -> np.ndarray:
+        return np.asarray(x)
 
 
 def gather_axis(operation: Operation, values: dict[int, Value]) -> int | None:
@@ -94,8 +122,7 @@ def can_gather(operation: Operation, values: dict[int, Value]) -> bool:
     return x.shape[axis] > 0 and x.dtype in KNOWN and rows.dtype in ("int32", "int64")
 
 
-def single_entry(x: np.ndarray) -> Any:
-    """Return the number that all entries of an array are, bit for bit; None if they differ."""
+def _single_entry(x: np.ndarray) -> Any:
     first = x.reshape(-1)[:1]
     same = x.size and first.tobytes() * x.size == np.ascontiguousarray(x).tobytes()
     return first[0] if same else None

@@ -11,9 +11,8 @@ import numpy as np
 
 from xpnet.program.lowerings.cupy.cuda import CupyDevice
 from xpnet.program.lowerings.memory_plan import MemoryPlan
-from xpnet.program.lowerings.views import BUFFER, Buffers, single_entry
+from xpnet.program.lowerings.views import BUFFER, Buffers
 from xpnet.program.passes.aliasing import View, c_order
-from xpnet.program.program import Ref
 
 __all__ = ["SCRATCH", "TICKETS", "DeviceBuffers"]
 
@@ -39,7 +38,6 @@ class DeviceBuffers(Buffers):
         self._device = device
         self._scratch_size = self._tickets = 0
         self._known: dict[int, tuple[Any, View]] = {}
-        self._numbers: dict[int, tuple[Any, Any]] = {}
         self._listed: dict[int, tuple[View, int]] = {}
         self.constants: dict[int, Any] = {}
 
@@ -58,12 +56,10 @@ class DeviceBuffers(Buffers):
         return self._known[id(x)][1]
 
     def number(self, x: Any) -> Any:
-        """Return the number that all entries of a constant array are, bit for bit; None if they differ."""
-        if type(x) is Ref or not hasattr(x, "shape") or math.prod(x.shape) > _LOOKED_THROUGH:
-            return None
-        if id(x) not in self._numbers:
-            self._numbers[id(x)] = x, single_entry(self._device.to_host(x))
-        return self._numbers[id(x)][1]
+        return None if math.prod(getattr(x, "shape", ())) > _LOOKED_THROUGH else super().number(x)
+
+    def _on_host(self, x: Any) -> np.ndarray:
+        return self._device.to_host(x)
 
     def scratch(self, sizes: list[int], dtypes: list[str]) -> list[View]:
         """Return arrays that one kernel writes and reads; the next one may have them, too."""

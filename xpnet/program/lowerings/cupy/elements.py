@@ -51,16 +51,8 @@ def _whole(number: int, dtype: np.dtype[Any]) -> str:
 
 
 def identity(name: str, dtype: np.dtype[Any]) -> str:
-    """Return the number with which a sum, maximum or minimum begins."""
-    if name == "sum":
-        value: Any = 0
-    elif dtype.kind == "f":
-        value = -np.inf if name == "max" else np.inf
-    else:
-        value = np.iinfo(dtype).min if name == "max" else np.iinfo(dtype).max
-    text = literal(value, dtype)
-    assert text is not None
-    return text
+    """Return the text of the number with which a sum, maximum or minimum begins."""
+    return str(literal(dtypes.identity(name, dtype), dtype))
 
 
 def expression(operation: Operation, values: dict[int, Value], names: list[str]) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +11,8 @@ from xpnet.program.lowerings.cupy.buffers import DeviceBuffers
 from xpnet.program.lowerings.cupy.elements import TYPES, expression, identity, literal
 from xpnet.program.lowerings.cupy.kernels import Arguments, Walk, indented
 from xpnet.program.lowerings.dtypes import dtypes_of
-from xpnet.program.passes.groups import REDUCTIONS, Group, domain, essential
-from xpnet.program.passes.schedule import Schedule
+from xpnet.program.lowerings.group_code import GroupCode, operands_of
+from xpnet.program.passes.groups import REDUCTIONS, Group, domain
 from xpnet.program.program import Operation, Ref, Value
 
 __all__ = ["JOIN", "Entries", "Phase"]
@@ -37,7 +36,7 @@ class Phase:
     stores: list[str]
 
 
-class Entries:
+class Entries(GroupCode):
     """Writes lines for the members of a group.
 
     Values of members have names ``x0``, ``x1`` ... in the code, what is loaded ``y1``, ``y2`` ..., and the
@@ -49,25 +48,22 @@ class Entries:
         buffers: of what is loaded and stored.
 
     Attributes:
-        schedule: the order of the group's work.
         arguments: of the kernel.
-        walk: through the group's loop, rows and their entries apart.
-        outer: how many of its indices are of rows.
+        outer: how many indices of the walk are of rows.
         per_row: there are sums of rows, so that numbers of rows are computed apart from entries.
         once: lines before all loops.
         of_row: lines before the phases of a row.
     """
 
+    _walk = Walk
+    walk: Walk
+
     def __init__(self, group: Group, values: dict[int, Value], buffers: DeviceBuffers):
-        self._group, self._values, self._buffers = group, values, buffers
-        self._shape = group.loop.shape
-        self.schedule = Schedule(group, values, lambda op: True)
+        super().__init__(group, values, buffers, lambda op: True)
         self.per_row = bool(self.reductions("row"))
         self._names = {op.results[0]: f"x{i}" for i, op in enumerate(self.schedule.members)}
         self.arguments = Arguments()
-        split = len(self._shape) if group.loop.split is None else group.loop.split
-        self.walk = Walk(self._shape, self._accesses(), apart=(split,))
-        self.outer = self.walk.before(split)
+        self.outer = self.walk.before(self.split)
         self.once: list[str] = []
         self.of_row: list[str] = []
         # Names of what is loaded, by the text of the entry: before the loops, for a row, in this phase.
@@ -76,31 +72,6 @@ class Entries:
         self._stored: dict[int, str] = {}  # entries of results that a later phase can load
 
     # --- entries of arrays ----------------------------------------------------------------------------
-
-    def _accesses(self) -> Iterator[tuple[int, ...]]:
-        """Yield the strides along the loop's shape of what is loaded and stored."""
-        for op in self.schedule.members:
-            goes = domain(op, self._values)
-            for x in _operands(op) if essential(goes) else ():
-                if self._is_outside(x):
-                    yield self._full(self._buffers(x).along(goes))
-        for n in self._group.results:
-            yield self._strides_of_result(n)
-
-    def _is_outside(self, x: Any) -> bool:
-        """True for an array that is made elsewhere, and is no number in the code."""
-        if type(x) is Ref:
-            return self.schedule.number(x) is None
-        return hasattr(x, "shape") and self._buffers.number(x) is None
-
-    def _full(self, strides: tuple[int, ...]) -> tuple[int, ...]:
-        return strides + (0,) * (len(self._shape) - len(strides))
-
-    def _strides_of_result(self, n: int) -> tuple[int, ...]:
-        own = self._buffers(Ref(n)).along(self._values[n].shape)
-        if self.schedule.along(self.schedule.made[n]) == "column":
-            return (0,) * (len(self._shape) - len(own)) + own
-        return self._full(own)
 
     def stored(self, n: int) -> str:
         """Return the line that stores a result."""
@@ -160,7 +131,7 @@ class Entries:
         """Add the line that computes an elementwise member."""
         goes, found = domain(op, self._values), dtypes_of(op, self._values)
         assert found is not None
-        given = zip(_operands(op), found[:-1], strict=True)
+        given = zip(operands_of(op), found[:-1], strict=True)
         names = [self._operand(x, kind, goes, lines) for x, kind in given]
         text = expression(op, self._values, names)
         if op.name in REDUCTIONS:  # over nothing; a sum begins with 0, so that it is never -0.0
@@ -261,7 +232,7 @@ class Entries:
             if n in numbers and n not in known and not self.schedule.along(op):
                 needed.append(op)
                 if n not in self._stored:
-                    given = (self.schedule.number(x) for x in _operands(op))
+                    given = (self.schedule.number(x) for x in operands_of(op))
                     numbers.update(m for m in given if m is not None and self._is_entry(m))
         return needed[::-1]
 
@@ -284,8 +255,3 @@ class Entries:
             for op, x in phase.terms
         ]
         return [*phase.body, *terms, *phase.stores]
-
-
-def _operands(op: Operation) -> tuple[Any, ...]:
-    """Return the operands that are numbers or arrays."""
-    return op.operands[:1] if op.name in ("astype", *REDUCTIONS) else op.operands

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import itertools
-import math
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from xpnet.program.lowerings import group_code
 from xpnet.program.lowerings.cupy.elements import TYPES
 from xpnet.program.passes.aliasing import View
 
@@ -175,32 +175,8 @@ class Arguments:
         return Kernel("\n".join(body) + "\n", tuple(self._views), blocks, threads)
 
 
-class Walk:
-    """A way through a shape, with those dimensions joined that every access goes through in one stride.
-
-    Attributes:
-        runs: the dimensions that are joined, for each index ``i0``, ``i1`` ... in the code.
-        sizes: how far each index goes.
-        entries: of the shape.
-    """
-
-    def __init__(
-        self, shape: tuple[int, ...], accesses: Iterable[tuple[int, ...]], apart: Collection[int] = ()
-    ):
-        accesses = list(accesses)
-        self.runs: list[list[int]] = []
-        for i in range(len(shape)):
-            same = all(s[i - 1] == s[i] * shape[i] for s in accesses)
-            if i and same and i not in apart:
-                self.runs[-1].append(i)
-            else:
-                self.runs.append([i])
-        self.sizes = [math.prod(shape[i] for i in run) for run in self.runs]
-        self.entries = math.prod(shape)
-
-    def before(self, split: int) -> int:
-        """Return the number of indices for dimensions before ``split``, which is kept apart."""
-        return sum(run[0] < split for run in self.runs)
+class Walk(group_code.Walk):
+    """A way through a shape, in C++."""
 
     def indices(self, linear: str, first: int, last: int) -> list[str]:
         """Return lines that take a number in C order apart into the indices from ``first`` to ``last``."""
@@ -213,9 +189,5 @@ class Walk:
 
     def entry(self, pointer: str, strides: tuple[int, ...], extra: str = "") -> str:
         """Return the text of an entry, reached with a stride for each dimension."""
-        terms = [extra] if extra else []
-        for k, run in enumerate(self.runs):
-            stride = strides[run[-1]]
-            if stride:
-                terms.append(f"i{k}" if stride == 1 else f"i{k} * {stride}")
+        terms = [*([extra] if extra else []), *self.terms(strides)]
         return f"{pointer}[{' + '.join(terms) or '0'}]"

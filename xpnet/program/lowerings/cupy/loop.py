@@ -15,12 +15,13 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from xpnet.program.lowerings.base import check_arrays
 from xpnet.program.lowerings.cupy.buffers import DeviceBuffers
 from xpnet.program.lowerings.cupy.copies import copy_kernel
 from xpnet.program.lowerings.cupy.cuda import CupyDevice
 from xpnet.program.lowerings.cupy.elements import TYPES
 from xpnet.program.lowerings.cupy.kernels import Arguments, Kernel, Walk, blocks_for, indented
-from xpnet.program.lowerings.cupy.lowering import Runner, Step, default_device, refuse_others, steps_of
+from xpnet.program.lowerings.cupy.lowering import Runner, Step, default_device, steps_of
 from xpnet.program.lowerings.cupy.plan import plan_for_cuda
 from xpnet.program.lowerings.cupy.products import Product
 from xpnet.program.lowerings.memory_plan import MemoryPlan
@@ -84,7 +85,8 @@ class GraphLoop:
         self._results, kept = _results(plan, buffers, carry)
         turning = _Turn(self._table, rows, self._results)
         steps: list[Step] = [*turning.fetched(), *steps_of(plan, buffers)]
-        steps += [*kept, *_carried(plan, buffers, carry), *turning.stored()]
+        carried = [copy_kernel(target, given) for target, given in buffers.state_copies(carry)]
+        steps += [*kept, *(copy.labelled("state_copy") for copy in carried), *turning.stored()]
         factors = {p.root for step in steps if isinstance(step, Product) for p in step.views if p.listed}
         self._factors = [n for n in inputs[carry : self._fixed] if n in factors]
         self._start, self._turn = turning.start(), turning.turn()
@@ -107,7 +109,7 @@ class GraphLoop:
         given = [device.contiguous(x) for x in (*carry, *constants, *sequences)]
         count = sequences[0].shape[0]
         values = [self._program.values[n] for n in self._program.inputs]
-        refuse_others(given, values, [() if i < self._fixed else (count,) for i in range(len(given))])
+        check_arrays(given, values, [() if i < self._fixed else (count,) for i in range(len(given))])
         results = [device.empty((count, *view.shape), view.dtype) for view in self._results]
         state = [runner.array(view, {}) for view in self._state]
         for mine, x in zip(state, given, strict=False):
@@ -177,22 +179,6 @@ def _results(plan: MemoryPlan, buffers: DeviceBuffers, carry: int) -> tuple[list
             view = kept
         found.append(view)
     return found, copies
-
-
-def _carried(plan: MemoryPlan, buffers: DeviceBuffers, count: int) -> list[Kernel]:
-    """Return copies of the new state to where it is read, all at once."""
-    first, then = [], []
-    program, roots = plan.program, plan.aliasing.roots
-    for n, x in zip(program.inputs[:count], program.outputs[:count], strict=True):
-        given, target = buffers(x), buffers(Ref(n))
-        if given.is_at(target) or not given.size:
-            continue
-        if type(x) is Ref and roots.get(x.number, x.number) in program.inputs:  # perhaps overwritten itself
-            kept = buffers.own(given.shape, given.dtype)
-            first.append(copy_kernel(kept, given))
-            given = kept
-        then.append(copy_kernel(target, given))
-    return [copy.labelled("state_copy") for copy in (*first, *then)]
 
 
 class _Turn:

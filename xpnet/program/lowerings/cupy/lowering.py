@@ -17,7 +17,7 @@ import numpy as np
 
 from xpnet.backends import precision
 from xpnet.backends.lacking import apart
-from xpnet.errors import RecordError
+from xpnet.program.lowerings.base import check_arrays
 from xpnet.program.lowerings.cupy.buffers import DeviceBuffers
 from xpnet.program.lowerings.cupy.copies import copies_of, copy_kernel, gather_kernel
 from xpnet.program.lowerings.cupy.cuda import CupyDevice
@@ -30,9 +30,9 @@ from xpnet.program.lowerings.memory_plan import MemoryPlan
 from xpnet.program.lowerings.views import can_gather
 from xpnet.program.passes.aliasing import View, c_order
 from xpnet.program.passes.groups import Group
-from xpnet.program.program import Operation, Program, Ref, Value
+from xpnet.program.program import Operation, Program, Ref, read
 
-__all__ = ["CudaProgram", "Runner", "Step", "default_device", "lower", "refuse_others", "steps_of"]
+__all__ = ["CudaProgram", "Runner", "Step", "default_device", "lower", "steps_of"]
 
 
 @dataclass(frozen=True)
@@ -91,25 +91,13 @@ class CudaProgram:
     def __call__(self, inputs: Sequence[Any]) -> list[Any]:
         program, device = self.program, self._device
         arrays = dict(zip(program.inputs, map(device.contiguous, inputs), strict=True))
-        refuse_others(arrays.values(), [program.values[n] for n in program.inputs])
+        check_arrays(arrays.values(), [program.values[n] for n in program.inputs])
         for n in self._aliasing.outputs - self._aliasing.donated.keys():
             arrays[n] = device.empty(program.values[n].shape, program.values[n].dtype_object)
         self._runner.run(arrays)
         copied = {p: Ref(n) for p, n in self._aliasing.copied.items()}
         outputs = (copied.get(i, x) for i, x in enumerate(program.outputs))
         return [self._runner.array(self._buffers(x), arrays) if type(x) is Ref else x for x in outputs]
-
-
-def refuse_others(arrays: Any, values: Sequence[Value], rows: Sequence[tuple[int, ...]] = ()) -> None:
-    """Refuse other arrays than the program's: kernels would not notice."""
-    found = [(tuple(x.shape), x.dtype) for x in arrays]
-    first = rows or [()] * len(values)
-    expected = [((*row, *v.shape), v.dtype_object) for row, v in zip(first, values, strict=True)]
-    if found != expected:
-        raise RecordError(
-            f"compiled program: expected arrays of shapes and dtypes {expected}, found {found}; record the "
-            "function anew for other arrays"
-        )
 
 
 def steps_of(plan: MemoryPlan, buffers: DeviceBuffers) -> list[Step]:
@@ -219,13 +207,7 @@ class Runner:
     def _called(self, step: Call, arrays: dict[int, Any]) -> dict[int, Any]:
         operation = step.operation
         given = {n: self.array(view, arrays) for n, view in step.views.items()}
-        out = operation.function(*_read(operation.operands, given), **operation.options)
+        out = operation.function(*read(operation.operands, given), **operation.options)
         parts = out if operation.many else (out,)
         found = (apart(self._device.contiguous(x), *given.values()) for x in parts)
         return dict(zip(operation.results, found, strict=True))
-
-
-def _read(tree: Any, values: dict[int, Any]) -> Any:
-    if type(tree) is Ref:
-        return values[tree.number]
-    return type(tree)(_read(item, values) for item in tree) if type(tree) in (list, tuple) else tree

@@ -202,17 +202,7 @@ class CodeGenerator:
 
     def carried(self, count: int) -> list[Piece]:
         """Return code that copies the first outputs over the inputs of the same positions, all at once."""
-        first, then = [], []
-        for n, x in zip(self.program.inputs[:count], self.program.outputs[:count], strict=True):
-            given, target = self.buffers(x), self.buffers(Ref(n))
-            if given == target:
-                continue
-            if given.root != BUFFER:  # perhaps overwritten itself
-                kept = self.buffers.own(given.shape, given.dtype)
-                first.append(self._copy(kept, given))
-                given = kept
-            then.append(self._copy(target, given))
-        return first + then
+        return [self._copy(target, given) for target, given in self.buffers.state_copies(count)]
 
     def copies(self, wanted: dict[int, int]) -> list[Piece]:
         """Return code that copies outputs (by position) over inputs (by number)."""

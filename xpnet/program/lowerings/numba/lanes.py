@@ -38,7 +38,7 @@ class LaneWriter(GroupWriter):
 
     def fits(self) -> bool:
         """True if rows are short, and there are sums over them."""
-        sums = any(self._schedule.along(op) == "row" for op in self._schedule.members)
+        sums = any(self.schedule.along(op) == "row" for op in self.schedule.members)
         return sums and self._outer == 1 and len(self._sizes) == 2 and self._sizes[1] < _SHORT
 
     @property
@@ -62,7 +62,7 @@ class LaneWriter(GroupWriter):
     def _lane(self, n: int, entries: int = 1) -> str:
         """Return the text of a lane's number in new scratch memory: one for a row, or for an entry of it."""
         size = self._lanes * entries
-        kept = self._around.buffers.own((size * self._cut.parts,), self._values[n].dtype)
+        kept = self._buffers.own((size * self._cut.parts,), self._values[n].dtype)
         terms = [f"part * {size}"] if self._cut.parts > 1 else []
         begin = "start" if self._rows_at_once > _LANES else "low" if self._cut.parts > 1 else ""
         terms.append(f"i0 - {begin}" if begin else "i0")
@@ -84,12 +84,12 @@ class LaneWriter(GroupWriter):
         self._loaded = dict(self._loaded_once)
 
         def name(x: Any, goes: tuple[int, ...], lines: list[str]) -> str:
-            n = self._schedule.number(x)
-            if n is not None and n not in known and self._schedule.level(n) != "one":
+            n = self.schedule.number(x)
+            if n is not None and n not in known and self.schedule.level(n) != "one":
                 known.add(n)
-                if self._schedule.level(n) == "row":
-                    op = self._schedule.made[n]
-                    if time is None and not self._schedule.along(op) and self._schedule.time[n] == self._now:
+                if self.schedule.level(n) == "row":
+                    op = self.schedule.made[n]
+                    if time is None and not self.schedule.along(op) and self.schedule.time[n] == self._now:
                         lines.append(f"x{n} = {self._computed(op, name, lines)}")
                         lines.append(self._storing(n, self._number(n)))
                     else:
@@ -103,12 +103,12 @@ class LaneWriter(GroupWriter):
     def _row_numbers(self, time: int, lines: list[str]) -> None:
         self._now = time
         name, start, body, done = self._namer(None), [], [], []  # type: ignore[var-annotated]
-        for op in self._schedule.members:
-            n, along = op.results[0], self._schedule.along(op)
+        for op in self.schedule.members:
+            n, along = op.results[0], self.schedule.along(op)
             if along in ("all", "column"):
-                if self._schedule.level(op.operands[0]) == "row" and self._schedule.source_time(op) == time:
+                if self.schedule.level(op.operands[0]) == "row" and self.schedule.source_time(op) == time:
                     self._total(op, self._operand(op, name, body), start, body, done)
-            elif self._schedule.level(n) == "row" and self._schedule.time[n] == time:
+            elif self.schedule.level(n) == "row" and self.schedule.time[n] == time:
                 if n in self._group.results or not along:
                     name(Ref(n), domain(op, self._values), body)
                 if n in self._group.results:
@@ -130,13 +130,13 @@ class LaneWriter(GroupWriter):
         body: list[str] = []
         after: list[str] = []
         done: list[str] = []
-        for op in self._schedule.members:
-            n, along = op.results[0], self._schedule.along(op)
+        for op in self.schedule.members:
+            n, along = op.results[0], self.schedule.along(op)
             if not along:
-                wanted = n in self._group.results or n in self._schedule.spilled
-                if wanted and self._schedule.time.get(n) == time and self._schedule.level(n) == "entry":
+                wanted = n in self._group.results or n in self.schedule.spilled
+                if wanted and self.schedule.time.get(n) == time and self.schedule.level(n) == "entry":
                     name(Ref(n), domain(op, self._values), body)
-            elif self._schedule.level(op.operands[0]) == "entry" and self._schedule.source_time(op) == time:
+            elif self.schedule.level(op.operands[0]) == "entry" and self.schedule.source_time(op) == time:
                 text = self._operand(op, name, body)
                 if along == "all":
                     self._total(op, text, start, body, done)

@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.errors import RecordError
 from xpnet.program.lowerings import openblas
+from xpnet.program.lowerings.base import check_arrays, refuse
 from xpnet.program.lowerings.calls import is_written, writes_in_place
 from xpnet.program.lowerings.memory_plan import MemoryPlan, plan_of, reads_entry_by_entry
 from xpnet.program.lowerings.numba.code_generator import CodeGenerator, gathers_rows
@@ -31,7 +31,7 @@ from xpnet.program.passes.aliasing import in_order
 from xpnet.program.passes.expand import expand
 from xpnet.program.passes.groups import Group, group_operations
 from xpnet.program.passes.simplify import simplify
-from xpnet.program.program import Operation, Program, Ref, refs
+from xpnet.program.program import Operation, Program, refs
 
 __all__ = ["NumbaProgram", "lower", "lower_loop"]
 
@@ -136,8 +136,7 @@ class _Segments(StraightLine):
                         self.lines.append(f"v{n} = contiguous(v{n})")
         pieces = [piece for op in run for piece in code.code[id(op)]]
         self._flush([*pieces, *code.copies(aliasing.copied)], functions, external)
-        copied = {p: Ref(n) for p, n in aliasing.copied.items()}
-        results = [self.text(copied.get(i, x)) for i, x in enumerate(program.outputs)]
+        results = self.results()
         head = [f"def run({', '.join(f'v{n}' for n in program.inputs)}):", *self._checked(external)]
         lines = [*head, *(f"    {line}" for line in self.lines), f"    return [{', '.join(results)}]"]
         source, made = compiled(functions, code.functions, code.constants)
@@ -179,20 +178,13 @@ class _Segments(StraightLine):
         given = [n for n in self.program.inputs if n in external]
         lines = [f"    v{n} = contiguous(v{n})" for n in given]
         if given:
-            self.names["refuse"] = _refuse
+            self.names["refuse"] = refuse
             self.names["kinds"] = tuple(
                 x for n in given for x in (self.program.values[n].shape, self.program.values[n].dtype_object)
             )
             found = ", ".join(f"v{n}.shape, v{n}.dtype" for n in given)
             lines.append(f"    if ({found}) != kinds: refuse(({found}), kinds)")
         return lines
-
-
-def _refuse(found: tuple[Any, ...], expected: tuple[Any, ...]) -> None:
-    raise RecordError(
-        f"compiled program: expected arrays of shapes and dtypes {expected}, found {found}; record the "
-        "function anew for other arrays"
-    )
 
 
 def lower_loop(program: Program, carry: int, constants: int) -> CompiledLoop | None:
@@ -262,13 +254,7 @@ class CompiledLoop:
         steps = len(sequences[0])
         state = carried if donate else [np.array(x, order="C") for x in carried]
         given = list(map(_contiguous, (*state, *fixed, *sequences)))
-        found = [(x.shape, x.dtype) for x in given]
-        rows = [() if i < self._fixed else (steps,) for i in range(len(given))]
-        expected = [
-            ((*row, *value.shape), value.dtype_object) for row, value in zip(rows, self._inputs, strict=True)
-        ]
-        if found != expected:
-            _refuse(tuple(found), tuple(expected))
+        check_arrays(given, self._inputs, [() if i < self._fixed else (steps,) for i in range(len(given))])
         results = [np.empty((steps, *value.shape), dtype=value.dtype_object) for value in self._results]
         self._call(steps, self._address, *self._gemm, *given, *results)
         return given[: self._carry], results
