@@ -75,11 +75,6 @@ class DeviceBuffers(Buffers):
         self._tickets = max(self._tickets, count)
         return View(TICKETS, 0, "uint32", (count,), (1,))
 
-    @property
-    def bytes(self) -> int:
-        """Bytes of the program's memory so far, without constants."""
-        return self._size + self._scratch_size + 4 * self._tickets
-
     def memory(self) -> dict[int, Any]:
         """Allocate, and return the arrays of all roots but inputs and outputs."""
         sizes = {BUFFER: self._size, SCRATCH: self._scratch_size}

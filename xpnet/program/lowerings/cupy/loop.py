@@ -39,20 +39,7 @@ _ATTEMPTS = 3  # to make a graph, as what another thread does may break it
 
 
 def lower_loop(program: Program, carry: int, constants: int, device: CupyDevice | None = None) -> GraphLoop:
-    """Return the program as a loop over many steps.
-
-    Args:
-        program: of one step, simplified. Its first ``carry`` inputs are the state, and its first ``carry``
-            outputs the state after the step; the next ``constants`` inputs are the same in all steps, and the
-            others are one row each of arrays with the steps along their first axis.
-        carry: number of arrays of the state.
-        constants: number of constant arrays.
-        device: where to run; None for the current CUDA device.
-
-    Returns:
-        A function ``(carry, constants, sequences, donate) -> (carry, results)``; the state it returns is in
-        arrays of its own, or with ``donate`` in those given; the results of the steps are stacked.
-    """
+    """Return the program as a loop over steps (see `base.Lowering`), by default for the current device."""
     return GraphLoop(program, carry, constants, device or default_device())
 
 

@@ -55,13 +55,7 @@ def default_device() -> CupyDevice:
 def lower(
     program: Program, donated: dict[int, int] | None = None, device: CupyDevice | None = None
 ) -> CudaProgram:
-    """Return the program as a callable from inputs to outputs.
-
-    Args:
-        program: simplified; its values on CuPy.
-        donated: for some outputs (by position) the input (by position) whose memory they take over.
-        device: where to run; None for the current CUDA device.
-    """
+    """Return the program as a callable (see `base.Lowering`), by default for the current device."""
     return CudaProgram(program, donated or {}, device or default_device())
 
 

@@ -37,12 +37,7 @@ __all__ = ["NumbaProgram", "lower", "lower_loop"]
 
 
 def lower(program: Program, donated: dict[int, int] | None = None) -> NumbaProgram:
-    """Return the program as a callable from inputs to outputs.
-
-    Args:
-        program: simplified; its values on NumPy.
-        donated: for some outputs (by position) the input (by position) whose memory they take over.
-    """
+    """Return the program as a callable from inputs to outputs; see `base.Lowering`."""
     return NumbaProgram(program, donated or {})
 
 
@@ -188,19 +183,7 @@ class _Segments(StraightLine):
 
 
 def lower_loop(program: Program, carry: int, constants: int) -> CompiledLoop | None:
-    """Return the program as a loop over many steps; None if some of a step are NumPy calls.
-
-    Args:
-        program: of one step, simplified. Its first ``carry`` inputs are the state, and its first ``carry``
-            outputs the state after the step; the next ``constants`` inputs are the same in all steps, and the
-            others are one row each of arrays with the steps along their first axis.
-        carry: number of arrays of the state.
-        constants: number of constant arrays.
-
-    Returns:
-        A function ``(carry, constants, sequences, donate) -> (carry, results)``; the state it returns is in
-        arrays of its own, or in the given ones if they are donated; the results of the steps are stacked.
-    """
+    """Return the program as a loop over steps (see `base.Lowering`); None if a step has calls of NumPy."""
     plan = _plan(program, {i: i for i in range(carry)})
     code = _code_of(plan, once=False)
     code.write_all()

@@ -28,12 +28,7 @@ __all__ = ["NumpyLoop", "NumpyProgram", "lower", "lower_loop"]
 
 
 def lower(program: Program, donated: dict[int, int] | None = None) -> NumpyProgram:
-    """Return the program as a callable from inputs to outputs.
-
-    Args:
-        program: simplified; its values on NumPy.
-        donated: for some outputs (by position) the input (by position) whose memory they take over.
-    """
+    """Return the program as a callable from inputs to outputs; see `base.Lowering`."""
     return NumpyProgram(program, donated or {})
 
 
@@ -121,15 +116,7 @@ class NumpyProgram:
 
 
 def lower_loop(program: Program, carry: int, constants: int) -> NumpyLoop | None:
-    """Return the program as a loop over many steps, None if its state cannot be kept in place.
-
-    Args:
-        program: of one step, simplified. Its first ``carry`` inputs are the state, and its first ``carry``
-            outputs the state after the step; the next ``constants`` inputs are the same in all steps, and the
-            others are one row each of arrays with the steps along their first axis.
-        carry: number of arrays of the state.
-        constants: number of constant arrays.
-    """
+    """Return the program as a loop over steps (see `base.Lowering`); None if the state cannot be kept."""
     gathering = _gathering(program, program.inputs[carry + constants :])
     plan = _plan(program, {i: i for i in range(carry)}, gathering)
     placed = {*plan.aliasing.donated.values(), *plan.aliasing.copied.values()}
