@@ -102,7 +102,10 @@ def refs(tree: Any) -> Iterator[int]:
         yield tree.number
     elif isinstance(tree, (list, tuple)):
         for item in tree:
-            yield from refs(item)
+            if type(item) is Ref:
+                yield item.number
+            elif isinstance(item, (list, tuple)):
+                yield from refs(item)
 
 
 def read(tree: Any, values: Mapping[int, Any]) -> Any:

@@ -166,7 +166,7 @@ def aliasing_of(
     made = [n for op in program.operations for n in op.results]
     fresh = {n for n in made if n not in writable and n not in roots}
     packed = frozenset(n for n, x in dummies.items() if x.flags.forc)
-    parts = {n: _part(n, owners.get(n, n), dummies, pieces) for n in (*program.inputs, *made)}
+    parts = {n: _part(n, program, owners, dummies, pieces) for n in (*program.inputs, *made)}
     return Aliasing(
         views, pieces, roots, frozenset(outputs - inputs - fresh), donated, copied,
         frozenset(inputs | outputs | fresh), packed, parts,
@@ -208,16 +208,20 @@ def _look(program: Program, view: ViewFunction) -> tuple[dict[int, np.ndarray], 
 
 
 def _part(
-    n: int, owner: int, dummies: dict[int, np.ndarray], pieces: dict[int, tuple[int, int, int]]
+    n: int,
+    program: Program,
+    owners: dict[int, int],
+    dummies: dict[int, np.ndarray],
+    pieces: dict[int, tuple[int, int, int]],
 ) -> View:
     """Return which part of the value that has the memory a value is."""
-    x = dummies[n]
-    offset = _address(x) - _address(dummies[owner])
+    x, owner = dummies[n], owners.get(n, n)
+    offset = _address(x) - _address(dummies[owner]) if owner != n else 0
     if owner in pieces:
         owner, start, _ = pieces[owner]
         offset += start * x.itemsize
     strides = tuple(s // x.itemsize if x.size else 0 for s in x.strides)
-    return View(owner, offset, x.dtype.name, x.shape, strides)
+    return View(owner, offset, program.values[n].dtype, x.shape, strides)
 
 
 def _address(x: np.ndarray) -> int:
