@@ -26,6 +26,8 @@ from xpnet.program.lowerings.numba import cores, products, threads
 from xpnet.program.lowerings.numba.barrier import barrier
 from xpnet.program.lowerings.numba.elements import can_be_grouped
 from xpnet.program.lowerings.numba.partition import Piece, Region, cut, parts_of_program, with_barriers
+from xpnet.program.lowerings.views import BUFFER
+from xpnet.program.passes.aliasing import View
 from xpnet.program.passes.groups import group_operations
 from xpnet.program.passes.simplify import simplify
 
@@ -163,6 +165,13 @@ def test_threads_at_work_leave_other_calls_alone(everything_cut: pytest.MonkeyPa
         got = _trained(3, everything_cut)
     for one, other in zip(got, want, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_the_region_of_a_flipped_array_is_that_of_the_array() -> None:
+    array = View(BUFFER, 16, "float64", (2, 5), (5, 1))
+    flipped = View(BUFFER, 16 + 9 * 8, "float64", (2, 5), (-5, -1))
+    assert Region.of(flipped) == Region.of(array) == Region("memory", 16, 96)
+    assert Region.of(View(3, 0, "int8", (4,), (2,))) == Region("p3", 0, 7)
 
 
 # --- Threads ----------------------------------------------------------------------------------------------

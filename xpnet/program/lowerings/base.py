@@ -26,7 +26,10 @@ class LoweredProgram(Protocol):
 
 
 class LoweredLoop(Protocol):
-    """A program that is run for many steps by one call; not by several threads at once."""
+    """A program that is run for many steps by one call; not by several threads at once.
+
+    It may have ``calls``: names of functions that keep its steps from being one graph on CUDA.
+    """
 
     def __call__(
         self, carry: Sequence[Any], constants: Sequence[Any], sequences: Sequence[Any], donate: bool, /

@@ -13,9 +13,9 @@ from xpnet.program.program import Operation, Ref, Value
 
 __all__ = ["KNOWN", "dtypes_in_code", "dtypes_of", "groupable", "identity", "number"]
 
-KNOWN = frozenset(
-    {"bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float32", "float64"}
-)
+KNOWN = (
+    "float32", "float64", "int64", "int32", "int16", "int8", "uint64", "uint32", "uint16", "uint8", "bool",
+)  # fmt: skip
 """Dtypes that generated code has."""
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from xpnet.program.passes.aliasing import Aliasing, Overwrites, aliasing_of, own_view
-from xpnet.program.passes.groups import Group
+from xpnet.program.passes.aliasing import Aliasing, Overwrites, ViewFunction, aliasing_of, in_order, own_view
+from xpnet.program.passes.expand import expand
+from xpnet.program.passes.groups import Group, group_operations
 from xpnet.program.passes.memory import Memory, order_for_memory, plan_memory
 from xpnet.program.passes.schedule import Schedule
+from xpnet.program.passes.simplify import simplify
 from xpnet.program.program import Operation, Program, Value
 
-__all__ = ["MemoryPlan", "plan_of", "reads_entry_by_entry"]
+__all__ = ["MemoryPlan", "grouped_for_code", "plan_of", "reads_entry_by_entry"]
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ def plan_of(
     *,
     writes: Callable[[Operation], bool],
     overwrites: Overwrites,
-    view: Callable[[Operation], Callable[..., object] | None] = own_view,
+    view: ViewFunction = own_view,
 ) -> MemoryPlan:
     """Return the plan of a program with groups.
 
@@ -58,6 +60,12 @@ def plan_of(
         apart=aliasing.apart,
     )
     return MemoryPlan(ordered, aliasing, memory)
+
+
+def grouped_for_code(program: Program, can: Callable[[Operation, dict[int, Value]], bool]) -> Program:
+    """Return the program with groups of what ``can`` be in one, for code that has its own sums."""
+    program = simplify(expand(in_order(program)))
+    return group_operations(program, lambda operation: can(operation, program.values))
 
 
 def reads_entry_by_entry(

@@ -17,8 +17,8 @@ from xpnet.program.passes.groups import Group, strides_along
 from xpnet.program.program import Operation, Program, Ref, Value
 
 __all__ = [
-    "Aliasing", "Overwrites", "View", "aliasing_of", "c_order", "in_order", "laid_out", "own_view",
-    "view_on_host",
+    "Aliasing", "Overwrites", "View", "ViewFunction", "aliasing_of", "c_order", "in_order", "laid_out",
+    "own_view", "view_on_host",
 ]  # fmt: skip
 
 ViewFunction = Callable[[Operation], Callable[..., Any] | None]

@@ -8,13 +8,11 @@ from collections.abc import Mapping
 from xpnet.program.lowerings.cupy.copies import is_joining
 from xpnet.program.lowerings.cupy.elements import can_be_grouped
 from xpnet.program.lowerings.gemm import is_product
-from xpnet.program.lowerings.memory_plan import MemoryPlan, plan_of, reads_entry_by_entry
+from xpnet.program.lowerings.memory_plan import MemoryPlan, grouped_for_code, plan_of, reads_entry_by_entry
 from xpnet.program.lowerings.views import can_gather
-from xpnet.program.passes.aliasing import in_order, view_on_host
-from xpnet.program.passes.expand import expand
-from xpnet.program.passes.groups import Group, domain, essential, group_operations, split_group
+from xpnet.program.passes.aliasing import view_on_host
+from xpnet.program.passes.groups import Group, domain, essential, split_group
 from xpnet.program.passes.schedule import along
-from xpnet.program.passes.simplify import simplify
 from xpnet.program.program import Operation, Program, Value
 
 __all__ = ["is_written", "plan_for_cuda"]
@@ -22,8 +20,7 @@ __all__ = ["is_written", "plan_for_cuda"]
 
 def plan_for_cuda(program: Program, donated: dict[int, int]) -> MemoryPlan:
     """Return the plan of a program of one call or step; ``donated`` as for `plan_of`."""
-    program = simplify(expand(in_order(program)))
-    grouped = group_operations(program, lambda op: can_be_grouped(op, program.values))
+    grouped = grouped_for_code(program, can_be_grouped)
     values = grouped.values
     operations = tuple(part for op in grouped.operations for part in _parts(op, values))
 

@@ -19,7 +19,7 @@ from xpnet.program.lowerings.numba.loops import Surroundings
 from xpnet.program.lowerings.numba.partition import Piece, Region, Section, parts_of, time_of
 from xpnet.program.lowerings.numba.products import product
 from xpnet.program.lowerings.numba.repetition import without_repetition
-from xpnet.program.lowerings.views import BUFFER, Buffers, can_gather, gather_axis
+from xpnet.program.lowerings.views import Buffers, can_gather, gather_axis
 from xpnet.program.passes.aliasing import View, c_order
 from xpnet.program.passes.groups import Group
 from xpnet.program.program import Operation, Ref, Value
@@ -95,7 +95,7 @@ class CodeGenerator:
         found = {int(n) for line in code for n in re.findall(r"\bp(\d+)\b", line)}
         return sorted(found)
 
-    def kind(self, n: int, more: int = 0) -> tuple[str, int]:
+    def array_type(self, n: int, more: int = 0) -> tuple[str, int]:
         """Return dtype and number of dimensions of an array."""
         value = self.program.values[n]
         return value.dtype, len(value.shape) + more
@@ -183,17 +183,11 @@ class CodeGenerator:
 
     # --- copies ---------------------------------------------------------------------------------------
 
-    def _region(self, view: View) -> Region:
-        ways = [(n - 1) * s for n, s in zip(view.shape, view.strides, strict=True)]
-        low, high = sum(min(way, 0) for way in ways), sum(max(way, 0) for way in ways)
-        base = "memory" if view.root == BUFFER else f"p{view.root}"
-        return Region(base, view.offset + low * view.width, view.offset + (high + 1) * view.width)
-
     def _regions(self, numbers: Iterable[int]) -> tuple[Region, ...]:
-        return tuple(self._region(self.buffers(Ref(n))) for n in numbers)
+        return tuple(Region.of(self.buffers(Ref(n))) for n in numbers)
 
     def _copy(self, target: View, given: View) -> Piece:
-        return Piece(tuple(copied(target, given)), 1, (self._region(given),), (self._region(target),))
+        return Piece(tuple(copied(target, given)), 1, (Region.of(given),), (Region.of(target),))
 
     def copy_to_array(self, number: int, x: Ref) -> Piece:
         """Return code that copies a value to the array with a number."""

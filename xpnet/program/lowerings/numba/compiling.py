@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numba import njit, types
 
+from xpnet.program.lowerings.dtypes import KNOWN
 from xpnet.program.lowerings.numba import functions, intrinsics
 from xpnet.program.lowerings.numba.barrier import barrier
 from xpnet.program.lowerings.numba.cache import digest_of, kept_source
@@ -18,9 +19,6 @@ __all__ = ["Function", "compiled"]
 
 _OPTIONS: dict[str, Any] = {"error_model": "numpy", "nogil": True}
 _GIVEN = ("gate", "thread", "threads", "steps", "memory", "gemm32", "gemm64")
-_POINTERS = (
-    "float32", "float64", "int64", "int32", "int16", "int8", "uint64", "uint32", "uint16", "uint8", "bool",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -46,7 +44,7 @@ class Function:
         given = ", ".join([*_GIVEN, *(f"v{n}" for n in self.arrays)])
         lines = [f"def {self.name}({given}):"]
         body = "\n".join(self.code)
-        for dtype in _POINTERS:
+        for dtype in KNOWN:
             if re.search(rf"\bm_{dtype}\b", body):
                 kind = "uint8" if dtype == "bool" else dtype
                 lines.append(f"    m_{dtype} = in_memory(memory, np.{kind})")

@@ -20,17 +20,14 @@ import numpy as np
 from xpnet.program.lowerings import openblas
 from xpnet.program.lowerings.base import check_arrays, refuse
 from xpnet.program.lowerings.calls import is_written, writes_in_place
-from xpnet.program.lowerings.memory_plan import MemoryPlan, plan_of, reads_entry_by_entry
+from xpnet.program.lowerings.memory_plan import MemoryPlan, grouped_for_code, plan_of, reads_entry_by_entry
 from xpnet.program.lowerings.numba.code_generator import CodeGenerator, gathers_rows
 from xpnet.program.lowerings.numba.compiling import Function, compiled
 from xpnet.program.lowerings.numba.elements import can_be_grouped
 from xpnet.program.lowerings.numba.partition import Piece, parts_of_program, wakes_the_blas, with_barriers
 from xpnet.program.lowerings.numba.threads import Threaded
 from xpnet.program.lowerings.straight_line import StraightLine
-from xpnet.program.passes.aliasing import in_order
-from xpnet.program.passes.expand import expand
-from xpnet.program.passes.groups import Group, group_operations
-from xpnet.program.passes.simplify import simplify
+from xpnet.program.passes.groups import Group
 from xpnet.program.program import Operation, Program, refs
 
 __all__ = ["NumbaProgram", "lower", "lower_loop"]
@@ -43,8 +40,7 @@ def lower(program: Program, donated: dict[int, int] | None = None) -> NumbaProgr
 
 def _plan(program: Program, donated: dict[int, int]) -> MemoryPlan:
     """Return the plan of a program."""
-    program = simplify(expand(in_order(program)))
-    grouped = group_operations(program, lambda op: can_be_grouped(op, program.values))
+    grouped = grouped_for_code(program, can_be_grouped)
     values = grouped.values
 
     def writes(op: Operation) -> bool:
@@ -162,7 +158,7 @@ class _Segments(StraightLine):
         code = with_barriers(pieces, parts)
         name = f"segment{len(functions)}"
         arrays = self._code.pointers(code)
-        functions.append(Function(name, code, {n: self._code.kind(n) for n in arrays}, parts=parts))
+        functions.append(Function(name, code, {n: self._code.array_type(n) for n in arrays}, parts=parts))
         external.update(dict.fromkeys(arrays))
         self.names["gemm32"], self.names["gemm64"] = self._code.gemm
         given = ", ".join(["memory", "gemm32", "gemm64", *(f"v{n}" for n in arrays)])
@@ -211,7 +207,7 @@ class CompiledLoop:
                 direct[position] = x.number
         code.buffers.keep(aliasing.outputs - {*aliasing.donated, *direct.values()})
         advancing = {n: program.values[n].size for n in program.inputs[self._fixed :]}
-        arrays = {n: code.kind(n, int(n in advancing)) for n in program.inputs}
+        arrays = {n: code.array_type(n, int(n in advancing)) for n in program.inputs}
         pieces = list(code.pieces_in_order())
         stacked = []
         for position, x in enumerate(program.outputs[carry:]):
@@ -220,7 +216,7 @@ class CompiledLoop:
                 number = max(program.values) + 1 + position
                 pieces.append(code.copy_to_array(number, x))
             stacked.append(number)
-            arrays[number] = code.kind(x.number, 1)
+            arrays[number] = code.array_type(x.number, 1)
             advancing[number] = program.values[x.number].size
         pieces += code.carried(carry)
         self._parts = max((piece.parts for piece in pieces), default=1)

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from xpnet.program.lowerings.numba.elements import cheap
+from xpnet.program.lowerings.views import BUFFER
+from xpnet.program.passes.aliasing import View
 from xpnet.program.passes.groups import REDUCTIONS, Group
 from xpnet.program.passes.schedule import Schedule
 from xpnet.program.program import Operation, Program, Value
@@ -57,6 +59,14 @@ class Region:
     base: str
     start: int
     stop: int
+
+    @classmethod
+    def of(cls, view: View) -> Region:
+        """Return the region that the entries of an array are in."""
+        ways = [(n - 1) * s for n, s in zip(view.shape, view.strides, strict=True)]
+        low, high = sum(min(way, 0) for way in ways), sum(max(way, 0) for way in ways)
+        base = "memory" if view.root == BUFFER else f"p{view.root}"
+        return cls(base, view.offset + low * view.width, view.offset + (high + 1) * view.width)
 
     def meets(self, other: Region) -> bool:
         """True if the regions have bytes in common."""
