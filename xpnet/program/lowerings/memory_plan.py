@@ -7,13 +7,12 @@ from dataclasses import dataclass
 
 from xpnet.program.passes.aliasing import Aliasing, Overwrites, ViewFunction, aliasing_of, in_order, own_view
 from xpnet.program.passes.expand import expand
-from xpnet.program.passes.groups import Group, group_operations
+from xpnet.program.passes.groups import group_operations
 from xpnet.program.passes.memory import Memory, order_for_memory, plan_memory
-from xpnet.program.passes.schedule import Schedule
 from xpnet.program.passes.simplify import simplify
 from xpnet.program.program import Operation, Program, Value
 
-__all__ = ["MemoryPlan", "grouped_for_code", "plan_of", "reads_entry_by_entry"]
+__all__ = ["MemoryPlan", "grouped_for_code", "plan_of"]
 
 
 @dataclass(frozen=True)
@@ -66,31 +65,3 @@ def grouped_for_code(program: Program, can: Callable[[Operation, dict[int, Value
     """Return the program with groups of what ``can`` be in one, for code that has its own sums."""
     program = simplify(expand(in_order(program)))
     return group_operations(program, lambda operation: can(operation, program.values))
-
-
-def reads_entry_by_entry(
-    group: Group,
-    old: int,
-    values: dict[int, Value],
-    roots: Mapping[int, int],
-    same_entry: Callable[[Operation], bool],
-) -> bool:
-    """True if generated code has read an entry of ``old`` for the last time when it stores one of a result.
-
-    Not if entries are gone through several times, as where rows have to wait for their sums.
-
-    Args:
-        group: that reads it.
-        old: number of a value.
-        values: of the program.
-        roots: of views.
-        same_entry: whether a member reads the very entry in whose place the result's is stored.
-    """
-    if group.loop.split is not None and Schedule(group, values, lambda operation: True).last:
-        return False
-    return all(
-        n == old and same_entry(member)
-        for member in group.members
-        for n in member.reads()
-        if roots.get(n, n) == old
-    )

@@ -1,9 +1,9 @@
-"""Which array is which part of a buffer, which constants are single numbers, and what is a gather."""
+"""Which array is which part of a buffer, what may be written over what, and what is a gather."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,9 +11,11 @@ import numpy as np
 from xpnet.program.lowerings.dtypes import KNOWN
 from xpnet.program.lowerings.memory_plan import MemoryPlan
 from xpnet.program.passes.aliasing import View, c_order
+from xpnet.program.passes.groups import Group
+from xpnet.program.passes.schedule import Schedule
 from xpnet.program.program import Operation, Ref, Value
 
-__all__ = ["BUFFER", "Buffers", "can_gather", "gather_axis"]
+__all__ = ["BUFFER", "Buffers", "can_gather", "gather_axis", "reads_entry_by_entry"]
 
 BUFFER = -1
 """The root of what lies in a program's own memory."""
@@ -120,6 +122,34 @@ def can_gather(operation: Operation, values: dict[int, Value]) -> bool:
         return False
     x, rows = (values[v.number] for v in operation.operands)
     return x.shape[axis] > 0 and x.dtype in KNOWN and rows.dtype in ("int32", "int64")
+
+
+def reads_entry_by_entry(
+    group: Group,
+    old: int,
+    values: dict[int, Value],
+    roots: Mapping[int, int],
+    same_entry: Callable[[Operation], bool],
+) -> bool:
+    """True if generated code has read an entry of ``old`` for the last time when it stores one of a result.
+
+    Not if entries are gone through several times, as where rows have to wait for their sums.
+
+    Args:
+        group: that reads it.
+        old: number of a value.
+        values: of the program.
+        roots: of views.
+        same_entry: whether a member reads the very entry in whose place the result's is stored.
+    """
+    if group.loop.split is not None and Schedule(group, values, lambda operation: True).last:
+        return False
+    return all(
+        n == old and same_entry(member)
+        for member in group.members
+        for n in member.reads()
+        if roots.get(n, n) == old
+    )
 
 
 def _single_entry(x: np.ndarray) -> Any:

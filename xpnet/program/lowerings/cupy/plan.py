@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from xpnet.program.lowerings.cupy.copies import is_joining
 from xpnet.program.lowerings.cupy.elements import can_be_grouped
 from xpnet.program.lowerings.gemm import is_product
-from xpnet.program.lowerings.memory_plan import MemoryPlan, grouped_for_code, plan_of, reads_entry_by_entry
-from xpnet.program.lowerings.views import can_gather
+from xpnet.program.lowerings.memory_plan import MemoryPlan, grouped_for_code, plan_of
+from xpnet.program.lowerings.views import can_gather, reads_entry_by_entry
 from xpnet.program.passes.aliasing import view_on_host
 from xpnet.program.passes.groups import Group, domain, essential, split_group
 from xpnet.program.passes.schedule import along

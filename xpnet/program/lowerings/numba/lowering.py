@@ -20,13 +20,14 @@ import numpy as np
 from xpnet.program.lowerings import openblas
 from xpnet.program.lowerings.base import check_arrays, refuse
 from xpnet.program.lowerings.calls import is_written, writes_in_place
-from xpnet.program.lowerings.memory_plan import MemoryPlan, grouped_for_code, plan_of, reads_entry_by_entry
+from xpnet.program.lowerings.memory_plan import MemoryPlan, grouped_for_code, plan_of
 from xpnet.program.lowerings.numba.code_generator import CodeGenerator, gathers_rows
 from xpnet.program.lowerings.numba.compiling import Function, compiled
 from xpnet.program.lowerings.numba.elements import can_be_grouped
 from xpnet.program.lowerings.numba.partition import Piece, parts_of_program, wakes_the_blas, with_barriers
 from xpnet.program.lowerings.numba.threads import Threaded
 from xpnet.program.lowerings.straight_line import StraightLine
+from xpnet.program.lowerings.views import reads_entry_by_entry
 from xpnet.program.passes.groups import Group
 from xpnet.program.program import Operation, Program, refs
 
