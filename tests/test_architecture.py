@@ -32,12 +32,6 @@ HEAVY = {
     "scipy", "sklearn", "torch", "typer", "array_api_compat", "array_api_strict", "safetensors",
 }  # fmt: skip
 
-# Imports that close a cycle, each file with those that it is still to be rid of: add none.
-LEFT = {
-    # A group's code is written by what writes the code around it.
-    "program.lowerings.numpy.blocks": {"program.lowerings.numpy.writing"},
-}
-
 
 def _module(path: Path) -> str:
     """Return the dotted name below the package, such as ``rules.linalg``; ``__init__`` for its own."""
@@ -111,7 +105,7 @@ def test_the_checks_below_see_the_files_and_what_they_import() -> None:
     assert {"errors", "backends.probe", "autodiff.rules.linalg", "nn.dense", "__init__"} <= set(MODULES)
     assert "autodiff.rules" in _own_imports("autodiff.tracer")
     assert "train" in _own_imports("__init__")  # for types
-    assert "program.lowerings.numpy" in _own_imports("program.compiling")  # in a function
+    assert "program.lowerings.base" in _own_imports("train.settings")  # in a function
     assert {"autodiff", "autodiff.graphs"} <= _own_imports("program.program").keys()  # with files in them
 
 
@@ -184,9 +178,8 @@ def _reached(module: str, imports: Callable[[str], set[str]]) -> set[str]:
 
 
 def _imports_to_follow(module: str) -> set[str]:
-    """Return what a module imports, but for what is wrong already, or left."""
-    allowed = {other for other in _own_imports(module) if _is_allowed(_part(module), _part(other))}
-    return allowed - LEFT.get(module, set())
+    """Return what a module imports, but for what is wrong already."""
+    return {other for other in _own_imports(module) if _is_allowed(_part(module), _part(other))}
 
 
 def test_no_import_cycles() -> None:
@@ -197,18 +190,6 @@ def test_no_import_cycles() -> None:
         for module in MODULES
         for other in _imports_to_follow(module)
         if module in reached[other]
-    )
-
-
-def test_what_is_left_of_cycles_is_there() -> None:
-    """An import that is gone, or closes no cycle any more, is taken from ``LEFT``."""
-    _assert_none(
-        f"{module} imports {other}: take it from LEFT"
-        for module, others in LEFT.items()
-        for other in others
-        if module not in MODULES
-        or other not in _own_imports(module)
-        or module not in _reached(other, _imports_to_follow)
     )
 
 

@@ -15,6 +15,7 @@ from xpnet import errors
 from xpnet.backends import known
 from xpnet.cli import commands, figures, main
 from xpnet.cli.app import build
+from xpnet.program.lowerings.base import LOWERINGS
 
 pytestmark = pytest.mark.usefixtures("pictures")
 
@@ -145,10 +146,12 @@ def test_env(xpnet):
     assert found["backends"]["numpy"]["usable"] is True
     for state in found["backends"].values():
         assert state["usable"] or state["reason"]
+    assert list(found["lowerings"]) == list(LOWERINGS)
+    assert found["lowerings"]["numpy"] == ""
     assert found["versions"]["numpy"] == np.__version__
     assert found["memory"]["total"] > 0
     shown = xpnet("env").out
-    for word in (*known(), "memory", "processor", "matrix products", package.__version__):
+    for word in (*known(), *LOWERINGS, "memory", "processor", "matrix products", package.__version__):
         assert word in shown
 
 

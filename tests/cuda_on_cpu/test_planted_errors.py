@@ -36,7 +36,7 @@ class Planted:
 
 PLANTED = {
     "a wrong leading dimension": Planted(
-        (("products.py", "return True, max(t, rows)", "return True, rows"),),
+        (("../gemm.py", "return True, max(t, rows)", "return True, rows"),),
         test="test_cupy.py::test_matrix_products_of_any_layout",
         shown="Not equal to tolerance",
     ),
@@ -124,7 +124,7 @@ PLANTED = {
         shown="cudaErrorStreamCaptureUnsupported",
     ),
     "a kernel that writes past the end": Planted(
-        (("moves.py", "i < {walk.entries}; ", "i <= {walk.entries}; "),),
+        (("copies.py", "i < {walk.entries}; ", "i <= {walk.entries}; "),),
         test="test_cupy.py::test_gathers[int32]",
         shown="cudaErrorIllegalAddress",
     ),

@@ -21,13 +21,13 @@ def _in_threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
 def cut_everything(patch: pytest.MonkeyPatch) -> None:
     """Have numba's programs run in three threads, in parts as small as can be."""
     from xpnet.program.lowerings import openblas
-    from xpnet.program.lowerings.numba import lanes, loops, products, shares
+    from xpnet.program.lowerings.numba import lanes, loops, partition, products
 
     patch.setattr(openblas, "threads", lambda: 3)
-    patch.setattr(shares, "_PART", 1e-6)
-    patch.setattr(shares, "_BARRIER", 1e-6)
-    patch.setattr(shares, "_WAKING", 0.0)
-    patch.setattr(shares, "_LINE", 1)
+    patch.setattr(partition, "_PART", 1e-6)
+    patch.setattr(partition, "_BARRIER", 1e-6)
+    patch.setattr(partition, "_WAKING", 0.0)
+    patch.setattr(partition, "_LINE", 1)
     patch.setattr(loops, "_BLOCK", 8)
     patch.setattr(lanes, "_LANES", 2)
     patch.setattr(products, "_TINY", 0)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -17,8 +16,9 @@ import pytest
 
 from tests.program.cuda import for_cupy, from_device, to_device
 from xpnet.program.compiling import lowered_program
-from xpnet.program.looping import Runner, lowered_loop
+from xpnet.program.looping import lowered_loop
 from xpnet.program.lowerings import generic
+from xpnet.program.lowerings.base import LOWERINGS, LoweredLoop, LoweredProgram
 from xpnet.program.program import Program, Ref
 
 __all__ = [
@@ -46,19 +46,15 @@ class Lowering:
 
     Attributes:
         same_bits: it calls the functions of the program in their order; others add up in another order.
-        missing: why it cannot be tested here, if not for its library's sake; empty if it can.
         compiles: it takes a while to compile, so that fewer programs are tried.
         every: only every so many-th case of a kind is tried.
-        backend: whose arrays it takes.
         ulps: how far its results may lie apart from NumPy's where the longest sum has so many terms, in units
             in the last place of the largest number; CUDA's own ``exp``, ``tanh`` and the like add to that.
     """
 
     same_bits: bool
-    missing: str = ""
     compiles: bool = False
     every: int = 1
-    backend: str = "numpy"
     ulps: Callable[[int], float] = lambda terms: 4.0 * terms
 
 
@@ -67,14 +63,12 @@ TABLE = {
     "numpy": Lowering(same_bits=True),
     "numba": Lowering(
         same_bits=False,
-        missing="" if find_spec("numba") else "numba (extra jit) is not installed",
         compiles=True,
         every=4,  # in one of the dtypes, by one or three threads
     ),
     "cupy": Lowering(
         same_bits=False,
         compiles=True,
-        backend="cupy",
         ulps=lambda terms: 64.0 * max(4.0, math.sqrt(terms)),
     ),
 }
@@ -88,9 +82,9 @@ def _those(wanted: Callable[[str], bool], *, many: bool = False) -> pytest.MarkD
     """Have a test try lowerings; where it has many programs or steps, in threads with --full only."""
     found = []
     for name in filter(wanted, [*TABLE, InThreads("numba")]):
-        row = TABLE[name]
-        marks = [pytest.mark.skipif(bool(row.missing), reason=row.missing)]
-        marks += [pytest.mark.backends(row.backend)] if row.backend != "numpy" else []
+        library, reason = LOWERINGS[name].library or "numpy", LOWERINGS[name].reason()
+        marks = [pytest.mark.backends(library)] if library != "numpy" else []
+        marks += [pytest.mark.skipif(bool(reason), reason=reason)] if library == "numpy" else []
         ending = " in threads" * isinstance(name, InThreads)
         marks += [pytest.mark.full] if ending and many else []
         found.append(pytest.param(name, marks=marks, id=f"{name}{ending}"))
@@ -107,22 +101,21 @@ planning_lowerings = _those(lambda name: name != "generic" and not isinstance(na
 """Those that plan memory: the other one gives values back to NumPy as soon as they are not needed."""
 
 
-def lowered(
-    program: Program, lower: str, donated: dict[int, int] | None = None
-) -> Callable[[Sequence[Any]], list[Any]]:
+def lowered(program: Program, lower: str, donated: dict[int, int] | None = None) -> LoweredProgram:
     """Return a program that was recorded on NumPy by a lowering, for arrays of `array_for`."""
-    return lowered_program(for_cupy(program) if TABLE[lower].backend == "cupy" else program, lower, donated)
+    program = for_cupy(program) if LOWERINGS[lower].library == "cupy" else program
+    return lowered_program(program, lower, donated)
 
 
-def lowered_steps(program: Program, lower: str, carried: int, constants: int) -> Runner:
+def lowered_steps(program: Program, lower: str, carried: int, constants: int) -> LoweredLoop:
     """Return the program of a step that was recorded on NumPy as a loop, for arrays of `array_for`."""
-    program = for_cupy(program) if TABLE[lower].backend == "cupy" else program
+    program = for_cupy(program) if LOWERINGS[lower].library == "cupy" else program
     return lowered_loop(program, lower, carried, constants)
 
 
 def array_for(x: Any, lower: str) -> Any:
     """Return a copy of one of NumPy's arrays for a lowering."""
-    return to_device(x) if TABLE[lower].backend == "cupy" else np.array(x)
+    return to_device(x) if LOWERINGS[lower].library == "cupy" else np.array(x)
 
 
 def assert_same(got: Any, want: Any, *, ulps: float = 0, signs: bool = True) -> None:

@@ -17,9 +17,9 @@ from xpnet import Trainer, nn
 from xpnet.backends import Backend
 from xpnet.program import looping
 from xpnet.program.lowerings import cupy
+from xpnet.program.lowerings.cupy.buffers import DeviceBuffers
 from xpnet.program.lowerings.cupy.lowering import default_device, steps_of
-from xpnet.program.lowerings.cupy.places import Places
-from xpnet.program.lowerings.cupy.plan import Plan
+from xpnet.program.lowerings.cupy.plan import plan_for_cuda
 
 _SETTINGS: dict[str, Any] = {
     "clip_value": 0.1, "clip_norm": 0.1, "max_norm": 0.5, "label_smoothing": 0.1, "gradient_noise": 0.3,
@@ -58,9 +58,9 @@ def _calls(patch: pytest.MonkeyPatch, backend: Backend, name: str) -> list[list[
     found = []
 
     def lower_loop(program: Any, carried: int, constants: int) -> Any:
-        plan = Plan(program, {i: i for i in range(carried)})
+        plan = plan_for_cuda(program, {i: i for i in range(carried)})
         device = default_device() if backend.name == "cupy" else _HOST
-        steps = steps_of(plan, Places(plan.on_host, plan.layout, plan.memory, device))
+        steps = steps_of(plan, DeviceBuffers(plan, device))
         found.append([step.operation.name for step in steps if hasattr(step, "operation")])
         return looping._python_loop(program, "generic", carried)
 

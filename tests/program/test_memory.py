@@ -14,7 +14,6 @@ import pytest
 import xpnet
 from tests.program.cuda import allocated_bytes, most_allocated
 from tests.program.lowerings import (
-    TABLE,
     array_for,
     every_lowering_at_length,
     lowered,
@@ -28,6 +27,7 @@ from xpnet.backends import array_namespace
 from xpnet.program import record
 from xpnet.program.looping import Loop
 from xpnet.program.lowerings import generic
+from xpnet.program.lowerings.base import LOWERINGS
 from xpnet.program.passes.memory import order_for_memory
 from xpnet.program.program import Ref
 
@@ -56,7 +56,7 @@ def test_peak_memory_of_a_step(work: str, lower: str) -> None:
         return
     run(mine)
     # Nothing but what was planned, and a few words.
-    assert most_allocated(lambda: run(mine), TABLE[lower].backend) < 200_000
+    assert most_allocated(lambda: run(mine), LOWERINGS[lower].library) < 200_000
 
 
 def test_memory_is_shared_by_turns() -> None:

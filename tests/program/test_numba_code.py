@@ -19,7 +19,7 @@ pytest.importorskip("numba", reason="numba (extra jit) is not installed")
 
 from xpnet.program.lowerings import numba
 from xpnet.program.lowerings.numba import cache
-from xpnet.program.lowerings.numba.sharing import share
+from xpnet.program.lowerings.numba.repetition import without_repetition
 
 
 def test_blocks_that_differ_in_places_and_names_only() -> None:
@@ -32,7 +32,7 @@ def test_blocks_that_differ_in_places_and_names_only() -> None:
         ]
 
     other = ["for i0 in range(5):", "    x1 = p1[i0]", "    p2[i0] = x1"]
-    done, functions = share([block("p1", 8, 3), other, block("m_float32", 16, 7)])
+    done, functions = without_repetition([block("p1", 8, 3), other, block("m_float32", 16, 7)])
     assert done == [
         ["shared0(moved(p1, 8), m_float32)"],
         other,

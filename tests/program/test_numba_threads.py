@@ -22,10 +22,12 @@ from xpnet.program.program import Program
 pytest.importorskip("numba", reason="numba (extra jit) is not installed")
 
 from xpnet.program.lowerings import numba, openblas
-from xpnet.program.lowerings.numba import cores, products, team
+from xpnet.program.lowerings.numba import cores, products, threads
 from xpnet.program.lowerings.numba.barrier import barrier
 from xpnet.program.lowerings.numba.elements import can_be_grouped
-from xpnet.program.lowerings.numba.shares import Piece, Region, cut, shares_of, with_barriers
+from xpnet.program.lowerings.numba.partition import Piece, Region, cut, parts_of_program, with_barriers
+from xpnet.program.lowerings.views import BUFFER
+from xpnet.program.passes.aliasing import View
 from xpnet.program.passes.groups import group_operations
 from xpnet.program.passes.simplify import simplify
 
@@ -84,12 +86,13 @@ def _step(sizes: tuple[int, ...]) -> Program:
         (_MIDDLE, 1, False, 1),
     ],
 )
-def test_how_many_shares(sizes: tuple[int, ...], threads: int, once: bool, expected: int) -> None:
-    assert shares_of(_step(sizes), threads, once=once) == expected
+def test_how_many_parts(sizes: tuple[int, ...], threads: int, once: bool, expected: int) -> None:
+    assert parts_of_program(_step(sizes), threads, once=once) == expected
 
 
 def test_more_threads_than_are_of_use() -> None:
-    assert 2 < shares_of(_step(_SMALL), 64, once=False) < 16 < shares_of(_step(_MIDDLE), 64, once=False) < 64
+    small, middle = (parts_of_program(_step(sizes), 64, once=False) for sizes in (_SMALL, _MIDDLE))
+    assert 2 < small < 16 < middle < 64
 
 
 # --- Who waits for whom -----------------------------------------------------------------------------------
@@ -127,7 +130,7 @@ def test_a_piece_waits_for_all_since_the_last_barrier() -> None:
     assert lines.count(_MEETING[0]) == 2
 
 
-def test_one_share_needs_no_barrier() -> None:
+def test_one_part_needs_no_barrier() -> None:
     assert with_barriers([Piece(("a",)), Piece(("b",), 1, (_A,), (_A,))], 1) == ["a", "b"]
 
 
@@ -135,7 +138,7 @@ def test_one_share_needs_no_barrier() -> None:
 
 
 def _trained(threads: int, patch: pytest.MonkeyPatch, steps: int = 5) -> list[np.ndarray]:
-    """Train a net whose program is cut into three shares, in so many threads."""
+    """Train a net whose program is cut into three parts, in so many threads."""
     step, args = training_step(optim.Adam(), sizes=(20, 33, 10), dtype="float32")
     program = record(step)(*args)
     loop = numba.lower_loop(program, 3, 2)
@@ -147,24 +150,31 @@ def _trained(threads: int, patch: pytest.MonkeyPatch, steps: int = 5) -> list[np
 
 
 @pytest.mark.full
-def test_numbers_do_not_depend_on_who_does_which_share(everything_cut: pytest.MonkeyPatch) -> None:
+def test_numbers_do_not_depend_on_who_does_which_part(everything_cut: pytest.MonkeyPatch) -> None:
     want = _trained(3, everything_cut)
-    for threads in (1, 2, 3):
+    for count in (1, 2, 3):
         everything_cut.setattr(openblas, "threads", lambda: 3)
-        for one, other in zip(_trained(threads, everything_cut), want, strict=True):
+        for one, other in zip(_trained(count, everything_cut), want, strict=True):
             np.testing.assert_array_equal(one, other)
 
 
-def test_a_team_at_work_leaves_others_to_themselves(everything_cut: pytest.MonkeyPatch) -> None:
+def test_threads_at_work_leave_other_calls_alone(everything_cut: pytest.MonkeyPatch) -> None:
     want = _trained(3, everything_cut)
     everything_cut.setattr(openblas, "threads", lambda: 3)
-    with team._at_work:
+    with threads._at_work:
         got = _trained(3, everything_cut)
     for one, other in zip(got, want, strict=True):
         np.testing.assert_array_equal(one, other)
 
 
-# --- The team ---------------------------------------------------------------------------------------------
+def test_the_region_of_a_flipped_array_is_that_of_the_array() -> None:
+    array = View(BUFFER, 16, "float64", (2, 5), (5, 1))
+    flipped = View(BUFFER, 16 + 9 * 8, "float64", (2, 5), (-5, -1))
+    assert Region.of(flipped) == Region.of(array) == Region("memory", 16, 96)
+    assert Region.of(View(3, 0, "int8", (4,), (2,))) == Region("p3", 0, 7)
+
+
+# --- Threads ----------------------------------------------------------------------------------------------
 
 
 def _meeting(
@@ -182,9 +192,9 @@ def three_threads(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("three_threads")
 def test_all_are_called_and_meet() -> None:
-    for shares, expected in ((3, [0, 1, 2]), (2, [0, 1]), (8, [0, 1, 2])):
+    for parts, expected in ((3, [0, 1, 2]), (2, [0, 1]), (8, [0, 1, 2])):
         seen: list[int] = []
-        team.Together(_meeting, shares)(1, lambda thread: None, seen)
+        threads.Threaded(_meeting, parts)(1, lambda thread: None, seen)
         assert _settled(seen, len(expected)) == expected
 
 
@@ -208,10 +218,10 @@ def test_an_error_in_one_thread_ends_all(who: int, error: type[BaseException]) -
 
     seen: list[int] = []
     with pytest.raises(error, match="out of bounds"):
-        team.Together(_meeting, 3)(1, fails, seen)
+        threads.Threaded(_meeting, 3)(1, fails, seen)
     assert seen == []
-    assert not team._at_work.locked()
-    team.Together(_meeting, 3)(1, lambda thread: None, seen)  # goes on
+    assert not threads._at_work.locked()
+    threads.Threaded(_meeting, 3)(1, lambda thread: None, seen)  # goes on
     assert _settled(seen, 3) == [0, 1, 2]
 
 
@@ -220,7 +230,7 @@ def test_one_thread_does_it_alone_where_that_is_faster(monkeypatch: pytest.Monke
     seconds = {1: 2.0, 3: 3.0}  # by number of threads
     seen: list[int] = []
     clock = SimpleNamespace(now=0.0, perf_counter=lambda: clock.now)
-    monkeypatch.setattr(team, "time", clock)
+    monkeypatch.setattr(threads, "time", clock)
 
     def work(gate: int, thread: int, threads: int, steps: int) -> None:
         if thread == 0:
@@ -229,14 +239,14 @@ def test_one_thread_does_it_alone_where_that_is_faster(monkeypatch: pytest.Monke
         if threads > 1:
             barrier(gate, threads, 1)
 
-    together = team.Together(work, 3)
+    threaded = threads.Threaded(work, 3)
     for _ in range(5 + 8 + 2 + 16 + 2):
-        together(1)
+        threaded(1)
     assert seen == [3, 3, 1, 3, 3, *[1] * 8, 3, 3, *[1] * 16, 3, 3]
     seconds[3] = 1.0
     seen.clear()
     for _ in range(32 + 20):
-        together(1)
+        threaded(1)
     assert seen == [1] * 32 + [3] * 20
 
 
@@ -245,15 +255,15 @@ def test_a_system_that_gives_no_more_threads(monkeypatch: pytest.MonkeyPatch) ->
     def refused(self: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(team, "_helpers", [])
+    monkeypatch.setattr(threads, "_helpers", [])
     monkeypatch.setattr(threading.Thread, "start", refused)
     seen: list[int] = []
-    team.Together(_meeting, 3)(1, lambda thread: None, seen)
+    threads.Threaded(_meeting, 3)(1, lambda thread: None, seen)
     assert seen == [0]
 
 
 @pytest.mark.full
-def test_wrong_row_numbers_in_one_share(everything_cut: pytest.MonkeyPatch) -> None:
+def test_wrong_row_numbers_in_one_part(everything_cut: pytest.MonkeyPatch) -> None:
     program, inputs, kept = gathering_step(optim.Adam(), nn.MLP([7], 3), *work("softmax_cross_entropy"), 10)
     run = numba.lower(program)
     assert "range(first, last)" in run.compiled_source
@@ -278,11 +288,11 @@ def test_the_blas_has_one_thread_meanwhile() -> None:
             during.append(library.get_threads())
             barrier(gate, threads, 1)
 
-        team.Together(look, 2)(1)
+        threads.Threaded(look, 2)(1)
         assert during == [1, 1]
         assert library.get_threads() == 2
         with pytest.raises(ZeroDivisionError):
-            team.Together(lambda *args: 1 // 0, 2)(1)
+            threads.Threaded(lambda *args: 1 // 0, 2)(1)
         assert library.get_threads() == 2
     finally:
         library.set_threads(before)
@@ -291,16 +301,16 @@ def test_the_blas_has_one_thread_meanwhile() -> None:
 _FORKING = """
 import multiprocessing
 from xpnet.program.lowerings import openblas
-from xpnet.program.lowerings.numba import team
+from xpnet.program.lowerings.numba import threads
 from xpnet.program.lowerings.numba.barrier import barrier
 
 def work(gate, thread, threads, steps):
     assert threads == 2 and not barrier(gate, threads, 1)
 
 openblas.threads = lambda: 2
-together = team.Together(work, 2)
-together(1)
-child = multiprocessing.get_context("fork").Process(target=together, args=(1,))
+threaded = threads.Threaded(work, 2)
+threaded(1)
+child = multiprocessing.get_context("fork").Process(target=threaded, args=(1,))
 child.start()
 child.join(60)
 print(child.exitcode)
@@ -308,7 +318,7 @@ print(child.exitcode)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork processes")
-def test_a_forked_process_has_a_team_of_its_own() -> None:
+def test_a_forked_process_has_threads_of_its_own() -> None:
     run = subprocess.run([sys.executable, "-c", _FORKING], capture_output=True, text=True, timeout=120)
     assert run.stdout.strip() == "0", run.stderr
 

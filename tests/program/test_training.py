@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from tests.program.cuda import from_device
-from tests.program.lowerings import TABLE, one_of_each_library
+from tests.program.lowerings import one_of_each_library
 from tests.train.support import class_data, flat, make
 from xpnet import Trainer, nn, optim
+from xpnet.program.lowerings.base import LOWERINGS
 
 X, LABELS = class_data(28)
 
@@ -26,7 +27,7 @@ OPTIMIZERS = [
 
 
 def _train(compile: str, *, batch: int, **options: Any) -> Trainer:
-    backend = "numpy" if compile == "off" else TABLE[compile].backend
+    backend = "numpy" if compile == "off" else LOWERINGS[compile].library or "numpy"
     trainer = make(backend=backend, compile=compile, seed=3, progress=False, **options)
     trainer.fit(X, LABELS, epochs=50, batch_size=batch)
     assert trainer.step == 200

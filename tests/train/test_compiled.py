@@ -10,8 +10,7 @@ import pytest
 from tests.train.support import class_data, flat, make
 from xpnet import Trainer, nn, optim
 from xpnet.errors import ConfigError, DivergedError
-from xpnet.program import compiling
-from xpnet.program.lowerings import openblas
+from xpnet.program.lowerings import base, openblas
 from xpnet.train import Callback, evaluation, steps
 
 X, Y = class_data(23)
@@ -93,7 +92,7 @@ def test_a_lowering_that_is_not_there_does_not_keep_from_loading(monkeypatch, tm
 
 
 def test_numba_that_is_not_installed_is_named(monkeypatch) -> None:
-    monkeypatch.setattr(compiling, "find_spec", lambda name: None)
+    monkeypatch.setattr(base, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"pip install 'xpnet\[jit\]'"):
         make(compile="numba")
 

@@ -193,6 +193,8 @@ def print_environment(found: Mapping[str, Any]) -> None:
         "memory": f"{memory_in_words(memory['total'])}{available}",
         "matrix products": "; ".join(found["blas"]) or "unknown (pip install threadpoolctl shows it)",
     }
+    lowerings = found["lowerings"].items()
+    lines["--compile"] = ", ".join(f"not {name} ({why})" if why else name for name, why in lowerings)
     if missing:
         lines["not installed"] = f"{', '.join(missing)} (pip install 'xpnet[standard]')"
     if found["blas_advice"]:

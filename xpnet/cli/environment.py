@@ -71,8 +71,9 @@ def describe_run(backend: Backend) -> dict[str, Any]:
 
 
 def describe_environment() -> dict[str, Any]:
-    """Return everything that ``xpnet env`` shows: versions, machine, BLAS advice, and every backend."""
+    """Return everything that ``xpnet env`` shows: versions, machine, BLAS advice, backends, and lowerings."""
     from xpnet.backends import known, probe
+    from xpnet.program.lowerings.base import LOWERINGS
 
     machine = describe_machine()
     backends = {}
@@ -91,6 +92,7 @@ def describe_environment() -> dict[str, Any]:
         "blas_faster_kernel": blas.faster_kernel(),
         "blas_advice": blas.advice(),
         "backends": backends,
+        "lowerings": {name: row.reason() for name, row in LOWERINGS.items()},
         "XPNET_BACKEND": os.environ.get("XPNET_BACKEND"),
         "CUPY_TF32": os.environ.get("CUPY_TF32"),
         "OPENBLAS_CORETYPE": os.environ.get("OPENBLAS_CORETYPE"),

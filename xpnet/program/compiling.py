@@ -9,7 +9,6 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
-from importlib.util import find_spec
 from typing import Any
 
 import array_api_compat
@@ -20,72 +19,16 @@ from xpnet.backends import backend as open_backend
 from xpnet.backends.lacking import is_writeable, overwritable
 from xpnet.backends.memory import tells
 from xpnet.containers import leaves, map_leaves
-from xpnet.errors import ConfigError, suggest
-from xpnet.program.lowerings import generic
+from xpnet.errors import ConfigError
+from xpnet.program.lowerings.base import LOWERINGS, LoweredProgram, choose, names
 from xpnet.program.passes.simplify import simplify
 from xpnet.program.program import Program, Ref
 from xpnet.program.recording import Recorded, record_call
 
-__all__ = ["LOWERINGS", "Compiled", "choose", "compile", "compiling_time", "lowered_program"]
+__all__ = ["Compiled", "choose", "compile", "compiling_time", "lowered_program"]
 
 _log = logging.getLogger("xpnet")
 _CACHE = 16  # programs that a compiled function keeps
-
-
-def _numpy(program: Program, donated: dict[int, int]) -> Callable[..., Any]:
-    from xpnet.program.lowerings import numpy
-
-    return numpy.lower(program, donated)
-
-
-def _numba(program: Program, donated: dict[int, int]) -> Callable[..., Any]:
-    from xpnet.program.lowerings import numba
-
-    return numba.lower(program, donated)
-
-
-def _cupy(program: Program, donated: dict[int, int]) -> Callable[..., Any]:
-    from xpnet.program.lowerings import cupy
-
-    return cupy.lower(program, donated)
-
-
-LOWERINGS: dict[str, Callable[[Program, dict[int, int]], Callable[..., Any]]] = {
-    "generic": lambda program, donated: generic.lower(program),
-    "numpy": _numpy,
-    "numba": _numba,
-    "cupy": _cupy,
-}
-"""Each takes a simplified program and its donations, and returns a callable from inputs to outputs."""
-
-
-_NAMES = ("auto", "off", *LOWERINGS)
-
-
-def choose(lower: str, xp: Any) -> str:
-    """Return the name of the lowering for arrays of ``xp``.
-
-    ``"auto"`` is the fastest one that is ready at once. Numba's takes about a second to compile, so it is
-    for those who ask for it, and for long training, which the trainer knows of.
-
-    Raises:
-        ConfigError: an unknown name, a lowering for other arrays, or one whose package is not installed.
-    """
-    if lower not in _NAMES:
-        raise ConfigError(
-            f"compile: expected one of {', '.join(_NAMES)}, found {lower!r}{suggest(lower, _NAMES)}"
-        )
-    library = next((name for name in ("jax", "cupy", "numpy") if name in xp.__name__), "")
-    if lower == "auto":
-        return library if library in ("numpy", "cupy") else "generic"
-    needed = {"numpy": "numpy", "numba": "numpy", "cupy": "cupy"}.get(lower, library)
-    if library != needed:
-        raise ConfigError(
-            f"compile: expected arrays of {needed} for {lower!r}, found {xp.__name__}; choose 'auto'"
-        )
-    if lower == "numba" and find_spec("numba") is None:
-        raise ConfigError("compile: 'numba' is not installed; pip install 'xpnet[jit]', or choose 'auto'")
-    return lower
 
 
 @contextlib.contextmanager
@@ -98,11 +41,9 @@ def compiling_time(what: str) -> Iterator[None]:
         _log.warning("compiling %s took %.1f s; what is compiled is used from here on", what, seconds)
 
 
-def lowered_program(
-    program: Program, lower: str, donated: dict[int, int] | None = None
-) -> Callable[..., Any]:
+def lowered_program(program: Program, lower: str, donated: dict[int, int] | None = None) -> LoweredProgram:
     """Return a program, which need not be simplified, as a callable from inputs to outputs."""
-    return LOWERINGS[lower](simplify(program), donated or {})
+    return LOWERINGS[lower].lower(simplify(program), donated or {})
 
 
 def compile(
@@ -140,12 +81,12 @@ def compile(
         >>> f(np.zeros(3)), f.recordings
         (array([0., 0., 0.]), 1)
     """
-    if lower not in _NAMES:
+    if lower not in names():
         choose(lower, None)
     return Compiled(fn, None if backend is None else open_backend(backend), donate, lower)
 
 
-_Kept = tuple[Recorded, Callable[..., Any], frozenset[int]]  # what runs, and the inputs it may overwrite
+_Kept = tuple[Recorded, LoweredProgram, frozenset[int]]  # what runs, and the inputs it may overwrite
 
 
 class Compiled:
@@ -211,7 +152,7 @@ class Compiled:
             # Not the values of the recording: the first call gives the bits of all others.
             return recorded.result(run(overwritable(arrays, donated) if donated else arrays))
 
-    def lowered(self, *args: Any, **options: Any) -> Callable[..., Any]:
+    def lowered(self, *args: Any, **options: Any) -> LoweredProgram:
         """Return what runs for these arguments, recording if need be."""
         self(*args, **options)
         return self._cache[_signature((args, options))[0]][1]
@@ -220,7 +161,7 @@ class Compiled:
         lower = choose(self._lower, array_namespace(*arrays))
         recorded = record_call(self._fn, args, options)
         self.recordings += 1
-        donated = {} if lower == "generic" else self._donations(recorded.program, args)
+        donated = self._donations(recorded.program, args) if LOWERINGS[lower].overwrites else {}
         return recorded, lowered_program(recorded.program, lower, donated), frozenset(donated.values())
 
     def _donations(self, program: Program, args: tuple[Any, ...]) -> dict[int, int]:
@@ -253,18 +194,18 @@ def _home_of(tree: Any) -> Backend:
 def _signature(tree: Any) -> tuple[Hashable, list[Any]]:
     """Return what decides which program is run, and the arrays in ``tree``."""
     arrays: list[Any] = []
-    return (precision.current(), _kind_of(tree, arrays)), arrays
+    return (precision.current(), _structure(tree, arrays)), arrays
 
 
-def _kind_of(tree: Any, arrays: list[Any]) -> Hashable:
+def _structure(tree: Any, arrays: list[Any]) -> Hashable:
     if array_api_compat.is_array_api_obj(tree):
         arrays.append(tree)
         return type(tree), tuple(tree.shape), tree.dtype, str(array_api_compat.device(tree))
     if isinstance(tree, dict):
-        return dict, tuple((key, _kind_of(value, arrays)) for key, value in tree.items())
+        return dict, tuple((key, _structure(value, arrays)) for key, value in tree.items())
     if isinstance(tree, (list, tuple)):
-        return type(tree), tuple(_kind_of(value, arrays) for value in tree)
+        return type(tree), tuple(_structure(value, arrays) for value in tree)
     if hasattr(tree, "__leaves__"):
-        inside = tuple(_kind_of(x, arrays) for x in tree.__leaves__())
+        inside = tuple(_structure(x, arrays) for x in tree.__leaves__())
         return type(tree), getattr(tree, "layout", None), inside
     return type(tree), tree

@@ -12,8 +12,8 @@ import array_api_compat
 
 from xpnet.backends import array_namespace, is_out_of_memory, precision
 from xpnet.backends.lacking import overwritable
-from xpnet.program.compiling import LOWERINGS, choose, compiling_time
-from xpnet.program.lowerings import generic
+from xpnet.program.compiling import compiling_time
+from xpnet.program.lowerings.base import LOWERINGS, LoweredLoop, choose
 from xpnet.program.passes.simplify import simplify
 from xpnet.program.program import Program
 from xpnet.program.recording import record_call
@@ -22,9 +22,6 @@ __all__ = ["Loop", "lowered_loop"]
 
 _log = logging.getLogger("xpnet")
 _CACHE = 8
-
-# Runs all steps: (carry, constants, sequences, donate) -> (carry, results stacked over the steps).
-Runner = Callable[..., tuple[list[Any], list[Any]]]
 
 
 class Loop:
@@ -51,7 +48,7 @@ class Loop:
 
     def __init__(self, step: Callable[..., tuple[list[Any], list[Any]]], lower: str = "auto"):
         self._step, self._lower = step, lower
-        self._runners: OrderedDict[Hashable, Runner] = OrderedDict()
+        self._runners: OrderedDict[Hashable, LoweredLoop] = OrderedDict()
         self.recordings = 0
         self.reason = ""
         self.uncaptured: tuple[str, ...] = ()
@@ -105,7 +102,7 @@ class Loop:
             seen.append(results)
         return list(carry), _stacked(seen)
 
-    def _lowered(self, carry: Any, constants: Any, row: Any) -> Runner:
+    def _lowered(self, carry: Any, constants: Any, row: Any) -> LoweredLoop:
         lower = choose(self._lower, array_namespace(*carry))
         recorded = record_call(self._step, (list(carry), list(constants), list(row)), {})
         self.recordings += 1
@@ -124,7 +121,7 @@ def _say_uncaptured(names: tuple[str, ...]) -> None:
         )
 
 
-def lowered_loop(program: Program, lower: str, carried: int, constants: int) -> Runner:
+def lowered_loop(program: Program, lower: str, carried: int, constants: int) -> LoweredLoop:
     """Return the program of a step, which need not be simplified, as a loop over steps.
 
     Args:
@@ -134,29 +131,13 @@ def lowered_loop(program: Program, lower: str, carried: int, constants: int) -> 
         constants: number of constant arrays.
     """
     program = simplify(program)
-    if lower == "numba":
-        from xpnet.program.lowerings import numba
-
-        return numba.lower_loop(program, carried, constants)
-    if lower == "cupy":
-        from xpnet.program.lowerings import cupy
-
-        return cupy.lower_loop(program, carried, constants)
-    if generic.is_jax(program):
-        return generic.lower_loop_jax(program, carried)
-    if lower == "numpy":
-        from xpnet.program.lowerings import numpy
-
-        in_place = numpy.lower_loop(program, carried, constants)
-        if in_place is not None:
-            return in_place
-    return _python_loop(program, lower, carried)
+    return LOWERINGS[lower].lower_loop(program, carried, constants) or _python_loop(program, lower, carried)
 
 
-def _python_loop(program: Program, lower: str, carried: int) -> Runner:
+def _python_loop(program: Program, lower: str, carried: int) -> LoweredLoop:
     """Return a loop in Python around a lowered step."""
-    run = LOWERINGS[lower](program, {i: i for i in range(carried)})
-    overwrites = lower != "generic"
+    row = LOWERINGS[lower]
+    run, overwrites = row.lower(program, {i: i for i in range(carried)}), row.overwrites
 
     def loop(carry: Any, constants: Any, sequences: Any, donate: bool) -> tuple[list[Any], list[Any]]:
         xp, now, seen = array_namespace(*carry), list(carry), []

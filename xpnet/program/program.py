@@ -7,14 +7,14 @@ constant arrays), and makes one value or several. Nothing here knows how a progr
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from xpnet.autodiff.graphs import pictures
 from xpnet.autodiff.graphs.text import literal
 
-__all__ = ["Operation", "Program", "Ref", "Value", "refs"]
+__all__ = ["Operation", "Program", "Ref", "Value", "read", "refs"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,17 @@ def refs(tree: Any) -> Iterator[int]:
         yield tree.number
     elif isinstance(tree, (list, tuple)):
         for item in tree:
-            yield from refs(item)
+            if type(item) is Ref:
+                yield item.number
+            elif isinstance(item, (list, tuple)):
+                yield from refs(item)
+
+
+def read(tree: Any, values: Mapping[int, Any]) -> Any:
+    """Return operands with values in place of their Refs, also inside lists and tuples."""
+    if type(tree) is Ref:
+        return values[tree.number]
+    return type(tree)(read(item, values) for item in tree) if type(tree) in (list, tuple) else tree
 
 
 @dataclass(frozen=True, eq=False)

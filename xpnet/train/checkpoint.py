@@ -14,7 +14,7 @@ from xpnet import backends, losses, nn, optim
 from xpnet.errors import CheckpointError, ConfigError
 from xpnet.nn import Variables
 from xpnet.parameters import Layout, Parameters
-from xpnet.program.compiling import choose
+from xpnet.program.lowerings.base import choose
 from xpnet.train import checkpoint_file, metrics
 from xpnet.train.changes import find_changes
 from xpnet.train.history import Best, History

@@ -31,9 +31,9 @@ def setting(
 
 
 def _lowerings() -> Iterable[str]:
-    from xpnet.program.compiling import LOWERINGS  # loads NumPy, before which the command line is read
+    from xpnet.program.lowerings.base import names  # loads NumPy, before which the command line is read
 
-    return ("auto", "off", *LOWERINGS)
+    return names()
 
 
 _by_name = checks.named_numbers(checks.not_negative)

@@ -11,7 +11,7 @@ from xpnet.backends import Backend
 from xpnet.errors import ConfigError
 from xpnet.nn import Layer
 from xpnet.optim import Method, Optimizer
-from xpnet.program.compiling import choose
+from xpnet.program.lowerings.base import choose
 from xpnet.train.arguments import check_model
 from xpnet.train.regularization import check_smoothing
 from xpnet.train.settings import Settings

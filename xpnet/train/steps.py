@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from importlib.util import find_spec
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,6 +17,7 @@ from xpnet.nn import Variables
 from xpnet.parameters import Parameters
 from xpnet.program.looping import Loop
 from xpnet.program.lowerings import openblas
+from xpnet.program.lowerings.base import LOWERINGS
 from xpnet.train.batches import Batches
 from xpnet.train.regularization import noise
 from xpnet.train.rows import Rows
@@ -182,7 +182,7 @@ class CompiledSteps:
         the same epoch.
         """
         lower = self._setup.settings.compile
-        if lower == "auto" and self._setup.backend.name == "numpy" and find_spec("numba") is not None:
+        if lower == "auto" and self._setup.backend.name == "numpy" and not LOWERINGS["numba"].reason():
             ragged = self._plan.size not in (None, batch)
             steps = self._epoch + 1 if ragged else self._epoch_began + len(self._plan)
             worth = steps * step_seconds(self._step.layout.size, batch, self._pace)

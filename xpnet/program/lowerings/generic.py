@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from xpnet.program.program import Program, Ref
+from xpnet.program.program import Program, Ref, read
 
-__all__ = ["is_jax", "lower", "lower_loop_jax"]
+__all__ = ["lower", "lower_loop"]
 
 
-def lower(program: Program) -> Callable[[Sequence[Any]], list[Any]]:
-    """Return a function from the program's inputs to its outputs; values are let go after their last use."""
+def lower(program: Program, donated: dict[int, int] | None = None) -> Callable[[Sequence[Any]], list[Any]]:
+    """Return a function from the program's inputs to its outputs; values are let go after their last use.
+
+    Nothing is overwritten, donated or not.
+    """
     last: dict[int, int] = {}
     for i, operation in enumerate(program.operations):
         for n in operation.reads():
@@ -26,30 +29,30 @@ def lower(program: Program) -> Callable[[Sequence[Any]], list[Any]]:
     def run(inputs: Sequence[Any]) -> list[Any]:
         values = dict(zip(program.inputs, inputs, strict=True))
         for operation, done in steps:
-            out = operation.function(*_read(operation.operands, values), **operation.options)
+            out = operation.function(*read(operation.operands, values), **operation.options)
             parts = out if operation.many else (out,)
             values.update(zip(operation.results, parts, strict=True))
             for n in done:
                 values.pop(n, None)
         return [values[x.number] if type(x) is Ref else x for x in program.outputs]
 
-    if is_jax(program):
+    if _is_jax(program):
         import jax
 
         return jax.jit(run)
     return run
 
 
-def is_jax(program: Program) -> bool:
-    """True if JAX computes the program."""
+def _is_jax(program: Program) -> bool:
     return program.xp.__name__ == "jax.numpy"
 
 
-def lower_loop_jax(program: Program, carry: int) -> Callable[..., tuple[list[Any], list[Any]]]:
-    """Return the program as a loop over many steps, compiled by JAX as a whole (``jax.lax.scan``).
-
-    The first ``carry`` inputs and outputs are the state; see :class:`xpnet.program.looping.Loop`.
-    """
+def lower_loop(
+    program: Program, carry: int, constants: int
+) -> Callable[..., tuple[list[Any], list[Any]]] | None:
+    """Return a program of JAX as a loop compiled as a whole (``jax.lax.scan``), None for other programs."""
+    if not _is_jax(program):
+        return None
     import jax
 
     run = lower(program)
@@ -63,11 +66,3 @@ def lower_loop_jax(program: Program, carry: int) -> Callable[..., tuple[list[Any
 
     compiled = jax.jit(steps)
     return lambda carried, constants, sequences, donate: compiled(carried, constants, sequences)
-
-
-def _read(tree: Any, values: dict[int, Any]) -> Any:
-    if type(tree) is Ref:
-        return values[tree.number]
-    if type(tree) in (list, tuple):
-        return type(tree)(_read(item, values) for item in tree)
-    return tree

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from xpnet.program.lowerings.cupy.buffers import DeviceBuffers
 from xpnet.program.lowerings.cupy.elements import TYPES, expression, identity, literal
 from xpnet.program.lowerings.cupy.kernels import Arguments, Walk, indented
-from xpnet.program.lowerings.cupy.places import Places
-from xpnet.program.lowerings.kinds import kinds
-from xpnet.program.passes.groups import REDUCTIONS, Group, domain, essential
-from xpnet.program.passes.schedule import Schedule
+from xpnet.program.lowerings.dtypes import dtypes_of
+from xpnet.program.lowerings.group_code import GroupCode, operands_of
+from xpnet.program.passes.groups import REDUCTIONS, Group, domain
 from xpnet.program.program import Operation, Ref, Value
 
 __all__ = ["JOIN", "Entries", "Phase"]
@@ -37,37 +36,34 @@ class Phase:
     stores: list[str]
 
 
-class Entries:
+class Entries(GroupCode):
     """Writes lines for the members of a group.
 
     Values of members have names ``x0``, ``x1`` ... in the code, what is loaded ``y1``, ``y2`` ..., and the
-    indices of `walk` are at hand. So equal groups in other places of memory have equal code.
+    indices of `walk` are at hand. So equal groups in other parts of memory have equal code.
 
     Args:
         group: to be written.
         values: of its program.
-        places: of what is loaded and stored.
+        buffers: of what is loaded and stored.
 
     Attributes:
-        plan: the order of the group's work.
         arguments: of the kernel.
-        walk: through the group's loop, rows and their entries apart.
-        outer: how many of its indices are of rows.
+        outer: how many indices of the walk are of rows.
         per_row: there are sums of rows, so that numbers of rows are computed apart from entries.
         once: lines before all loops.
         of_row: lines before the phases of a row.
     """
 
-    def __init__(self, group: Group, values: dict[int, Value], places: Places):
-        self._group, self._values, self._places = group, values, places
-        self._shape = group.loop.shape
-        self.plan = Schedule(group, values, lambda op: True)
+    _walk = Walk
+    walk: Walk
+
+    def __init__(self, group: Group, values: dict[int, Value], buffers: DeviceBuffers):
+        super().__init__(group, values, buffers, lambda op: True)
         self.per_row = bool(self.reductions("row"))
-        self._names = {op.results[0]: f"x{i}" for i, op in enumerate(self.plan.members)}
+        self._names = {op.results[0]: f"x{i}" for i, op in enumerate(self.schedule.members)}
         self.arguments = Arguments()
-        split = len(self._shape) if group.loop.split is None else group.loop.split
-        self.walk = Walk(self._shape, self._accesses(), apart=(split,))
-        self.outer = self.walk.before(split)
+        self.outer = self.walk.before(self.split)
         self.once: list[str] = []
         self.of_row: list[str] = []
         # Names of what is loaded, by the text of the entry: before the loops, for a row, in this phase.
@@ -75,39 +71,14 @@ class Entries:
         self._loads = 0
         self._stored: dict[int, str] = {}  # entries of results that a later phase can load
 
-    # --- places ---------------------------------------------------------------------------------------
-
-    def _accesses(self) -> Iterator[tuple[int, ...]]:
-        """Yield the strides along the loop's shape of what is loaded and stored."""
-        for op in self.plan.members:
-            goes = domain(op, self._values)
-            for x in _operands(op) if essential(goes) else ():
-                if self._is_outside(x):
-                    yield self._full(self._places(x).along(goes))
-        for n in self._group.results:
-            yield self._strides_of_result(n)
-
-    def _is_outside(self, x: Any) -> bool:
-        """True for an array that is made elsewhere, and is no number in the code."""
-        if type(x) is Ref:
-            return self.plan.number(x) is None
-        return hasattr(x, "shape") and self._places.number(x) is None
-
-    def _full(self, strides: tuple[int, ...]) -> tuple[int, ...]:
-        return strides + (0,) * (len(self._shape) - len(strides))
-
-    def _strides_of_result(self, n: int) -> tuple[int, ...]:
-        own = self._places(Ref(n)).along(self._values[n].shape)
-        if self.plan.along(self.plan.made[n]) == "column":
-            return (0,) * (len(self._shape) - len(own)) + own
-        return self._full(own)
+    # --- entries of arrays ----------------------------------------------------------------------------
 
     def stored(self, n: int) -> str:
         """Return the line that stores a result."""
         return f"{self._entry(n)} = {self._names[n]};"
 
     def _entry(self, n: int) -> str:
-        pointer = self.arguments.name(self._places(Ref(n)))
+        pointer = self.arguments.name(self._buffers(Ref(n)))
         return self.walk.entry(pointer, self._strides_of_result(n))
 
     # --- values ---------------------------------------------------------------------------------------
@@ -126,9 +97,9 @@ class Entries:
 
     def _load(self, x: Any, goes: tuple[int, ...], lines: list[str]) -> str:
         """Return the name of an entry of what is made elsewhere, loaded as far outside as it can be."""
-        place = self._places(x)
-        strides = self._full(place.along(goes))
-        text = self.walk.entry(self.arguments.name(place), strides)
+        view = self._buffers(x)
+        strides = self._full(view.along(goes))
+        text = self.walk.entry(self.arguments.name(view), strides)
         for known in self._loaded:
             if text in known:
                 return known[text]
@@ -141,26 +112,26 @@ class Entries:
             level, target = 2, lines
         self._loads += 1
         name = self._loaded[level][text] = f"y{self._loads}"
-        target.append(f"const {TYPES[place.dtype]} {name} = {text};")
+        target.append(f"const {TYPES[view.dtype]} {name} = {text};")
         return name
 
     def _operand(self, x: Any, kind: np.dtype[Any], goes: tuple[int, ...], lines: list[str]) -> str:
         """Return the text of an operand's entry as a number of a dtype."""
-        number = x if type(x) in (bool, int, float) else self._places.number(x)
+        number = x if type(x) in (bool, int, float) else self._buffers.number(x)
         if number is not None:
             text = literal(number if number is x else number.astype(kind), kind)
             assert text is not None
             return f"({text})" if text.startswith("-") else text
-        n = self.plan.number(x)
+        n = self.schedule.number(x)
         text = self._load(x, goes, lines) if n is None else self._names[n]
         dtype = self._values[x.number].dtype if type(x) is Ref else x.dtype.name
         return text if dtype == kind.name else f"({TYPES[kind.name]}){text}"
 
     def _compute(self, op: Operation, lines: list[str]) -> None:
         """Add the line that computes an elementwise member."""
-        goes, found = domain(op, self._values), kinds(op, self._values)
+        goes, found = domain(op, self._values), dtypes_of(op, self._values)
         assert found is not None
-        given = zip(_operands(op), found[:-1], strict=True)
+        given = zip(operands_of(op), found[:-1], strict=True)
         names = [self._operand(x, kind, goes, lines) for x, kind in given]
         text = expression(op, self._values, names)
         if op.name in REDUCTIONS:  # over nothing; a sum begins with 0, so that it is never -0.0
@@ -182,7 +153,7 @@ class Entries:
 
     def reductions(self, along: str) -> list[Operation]:
         """Return the members that reduce rows, columns or all."""
-        return [op for op in self.plan.members if self.plan.along(op) == along]
+        return [op for op in self.schedule.members if self.schedule.along(op) == along]
 
     # --- numbers, rows, entries -----------------------------------------------------------------------
 
@@ -190,10 +161,10 @@ class Entries:
         """Return the code of single numbers, before the loops or after them."""
         computed: list[str] = []
         stores: list[str] = []
-        for op in self.plan.members:
+        for op in self.schedule.members:
             n = op.results[0]
-            if self.plan.level(n) == "one" and (n in self.plan.late) == late:
-                if not self.plan.along(op):
+            if self.schedule.level(n) == "one" and (n in self.schedule.late) == late:
+                if not self.schedule.along(op):
                     self._compute(op, computed)
                 if n in self._group.results:
                     stores.append(self.stored(n))
@@ -209,12 +180,12 @@ class Entries:
             first: the condition under which a thread stands for its row.
             lines: to which to add.
         """
-        for op in self.plan.members:
-            n, along = op.results[0], self.plan.along(op)
+        for op in self.schedule.members:
+            n, along = op.results[0], self.schedule.along(op)
             if along == "all":
-                if self.plan.level(op.operands[0]) == "row" and self.plan.source_time(op) == time:
+                if self.schedule.level(op.operands[0]) == "row" and self.schedule.source_time(op) == time:
                     lines.append(f"if ({first}) {self.joined(op, self.term(op, lines))}")
-            elif self.plan.level(n) == "row" and self.plan.time[n] == time:
+            elif self.schedule.level(n) == "row" and self.schedule.time[n] == time:
                 if not along:
                     self._compute(op, lines)
                 if n in self._group.results:
@@ -227,13 +198,14 @@ class Entries:
             time: of the phase.
             known: values of entries that are at hand already; the phase's own are added.
         """
+        schedule = self.schedule
         reductions = [
-            op for op in self.plan.members
-            if self.plan.along(op) and self.plan.source_time(op) == time and self._is_entry(op.operands[0])
+            op for op in schedule.members
+            if schedule.along(op) and schedule.source_time(op) == time and self._is_entry(op.operands[0])
         ]  # fmt: skip
         results = [
             n for n in self._group.results
-            if self._is_entry(n) and not self.plan.along(self.plan.made[n]) and self.plan.time[n] == time
+            if self._is_entry(n) and not schedule.along(schedule.made[n]) and schedule.time[n] == time
         ]  # fmt: skip
         body: list[str] = []
         for op in self._needed([*results, *(op.operands[0] for op in reductions)], known):
@@ -246,26 +218,27 @@ class Entries:
         terms = [(op, self.term(op, body)) for op in reductions]
         stores = []
         for n in results:
-            stores.append(self.if_first(self.plan.level(n) == "row") + self.stored(n))
+            stores.append(self.if_first(self.schedule.level(n) == "row") + self.stored(n))
             self._stored[n] = self._entry(n)
         return Phase(body, terms, stores)
 
     def _needed(self, wanted: list[Any], known: set[int]) -> list[Operation]:
         """Return the members to be computed, or loaded, for some values, in order."""
-        numbers = {n for x in wanted if (n := self.plan.number(Ref(x) if type(x) is int else x)) is not None}
+        found = (self.schedule.number(Ref(x) if type(x) is int else x) for x in wanted)
+        numbers = {n for n in found if n is not None}
         needed = []
-        for op in reversed(self.plan.members):
+        for op in reversed(self.schedule.members):
             n = op.results[0]
-            if n in numbers and n not in known and not self.plan.along(op):
+            if n in numbers and n not in known and not self.schedule.along(op):
                 needed.append(op)
                 if n not in self._stored:
-                    given = (self.plan.number(x) for x in _operands(op))
+                    given = (self.schedule.number(x) for x in operands_of(op))
                     numbers.update(m for m in given if m is not None and self._is_entry(m))
         return needed[::-1]
 
     def _is_entry(self, x: int | Ref) -> bool:
         """True for a value that is computed with the entries."""
-        level = self.plan.level(x)
+        level = self.schedule.level(x)
         return level == "entry" or (level == "row" and not self.per_row)
 
     def if_first(self, of_row: bool) -> str:
@@ -278,12 +251,7 @@ class Entries:
     def at_entry(self, phase: Phase) -> list[str]:
         """Return the lines of a phase, where rows have no code of their own."""
         terms = [
-            self.if_first(self.plan.level(op.operands[0]) == "row") + self.joined(op, x)
+            self.if_first(self.schedule.level(op.operands[0]) == "row") + self.joined(op, x)
             for op, x in phase.terms
         ]
         return [*phase.body, *terms, *phase.stores]
-
-
-def _operands(op: Operation) -> tuple[Any, ...]:
-    """Return the operands that are numbers or arrays."""
-    return op.operands[:1] if op.name in ("astype", *REDUCTIONS) else op.operands

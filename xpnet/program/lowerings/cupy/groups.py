@@ -18,10 +18,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from xpnet.program.lowerings.cupy.buffers import DeviceBuffers
 from xpnet.program.lowerings.cupy.elements import TYPES, identity
 from xpnet.program.lowerings.cupy.entries import JOIN, Entries
 from xpnet.program.lowerings.cupy.kernels import Kernel, blocks_for, indented
-from xpnet.program.lowerings.cupy.places import Place, Places
+from xpnet.program.passes.aliasing import View
 from xpnet.program.passes.groups import Group
 from xpnet.program.program import Operation, Value
 
@@ -32,13 +33,13 @@ _LONG = 1024  # entries of a row, from which on a block does it
 _RUN = 16  # rows that a thread adds up before others help, in sums of columns
 
 
-def write_group(group: Group, values: dict[int, Value], places: Places) -> Kernel:
+def write_group(group: Group, values: dict[int, Value], buffers: DeviceBuffers) -> Kernel:
     """Return the kernel of a group."""
-    entries = Entries(group, values, places)
+    entries = Entries(group, values, buffers)
     if not group.loop.shape:
         code = entries.numbers(late=False)
         return entries.arguments.kernel([*entries.once, *code], 1, 1)
-    writer = _Writer(entries, places)
+    writer = _Writer(entries, buffers)
     if entries.per_row:
         return writer.rows()
     return writer.columns() if entries.reductions("column") else writer.flat()
@@ -68,8 +69,8 @@ class _Blocks:
 
 
 class _Writer:
-    def __init__(self, entries: Entries, places: Places):
-        self._entries, self._places = entries, places
+    def __init__(self, entries: Entries, buffers: DeviceBuffers):
+        self._entries, self._buffers = entries, buffers
         sizes, outer = entries.walk.sizes, entries.outer
         self._rows, self._width = math.prod(sizes[:outer]), math.prod(sizes[outer:])
         self._totals = entries.reductions("all")
@@ -78,7 +79,7 @@ class _Writer:
     # --- sums -----------------------------------------------------------------------------------------
 
     def _summed(
-        self, sums: list[Operation], together: str, done: list[str], parts: list[Place], blocks: _Blocks
+        self, sums: list[Operation], together: str, done: list[str], parts: list[View], blocks: _Blocks
     ) -> list[str]:
         """Return the code that joins what threads, and then blocks, have of sums.
 
@@ -109,13 +110,15 @@ class _Writer:
             f"if (is_last({blocks.ticket}, {blocks.count})) {{", *indented([*read, *inside, *done]), "}",
         ]  # fmt: skip
 
-    def _parts(self, sums: list[Operation], sizes: list[int]) -> list[Place]:
+    def _parts(self, sums: list[Operation], sizes: list[int]) -> list[View]:
         """Return memory for blocks' parts of sums."""
-        return self._places.scratch(sizes, [self._entries.dtype(op).name for op in sums])
+        return self._buffers.scratch(sizes, [self._entries.dtype(op).name for op in sums])
 
     def _ticket(self, number: str, count: int, blocks: int) -> str:
         """Return the expression of one of ``count`` counters; none is needed for one block."""
-        return f"{self._entries.arguments.name(self._places.tickets(count))} + {number}" if blocks > 1 else ""
+        if blocks == 1:
+            return ""
+        return f"{self._entries.arguments.name(self._buffers.tickets(count))} + {number}"
 
     def _kernel(self, loop: list[str], blocks: int, threads: int) -> Kernel:
         """Return the kernel of a loop and of what comes after it: sums over everything, and their numbers."""
@@ -209,25 +212,25 @@ class _Writer:
         entries, width = self._entries, self._width
         lines = [f"const index j = lane < {width} ? lane : {width - 1};", *self._indices_of_row()]
         known: set[int] = set()
-        for time in range(entries.plan.last + 1):
+        for time in range(entries.schedule.last + 1):
             entries.numbers_of_row(time, "on && lane == 0", lines)
             phase = entries.phase(time, known)
-            sums = [op for op, _ in phase.terms if entries.plan.along(op) == "row"]
+            sums = [op for op, _ in phase.terms if entries.schedule.along(op) == "row"]
             inside = [*(entries.joined(op, x) for op, x in phase.terms), *phase.stores]
             lines += [*(entries.begun(op) for op in sums), *phase.body]
             lines += [f"if (on && lane < {width}) {{", *indented(inside), "}"] if inside else []
             lines += self._row_sums(sums, f"of_lanes<{{}}, {lanes}>")
-        entries.numbers_of_row(entries.plan.last + 1, "on && lane == 0", lines)
+        entries.numbers_of_row(entries.schedule.last + 1, "on && lane == 0", lines)
         return lines
 
     def _long_row(self, lanes: int, threads: int) -> list[str]:
         entries, width = self._entries, self._width
         together = f"of_block<{{}}, {threads}>" if lanes > 32 else f"of_lanes<{{}}, {lanes}>"
         lines: list[str] = []
-        for time in range(entries.plan.last + 1):
+        for time in range(entries.schedule.last + 1):
             entries.numbers_of_row(time, "on && lane == 0", lines)
             phase = entries.phase(time, set())
-            sums = [op for op, _ in phase.terms if entries.plan.along(op) == "row"]
+            sums = [op for op, _ in phase.terms if entries.schedule.along(op) == "row"]
             terms = [entries.joined(op, x) for op, x in phase.terms]
             lines += [
                 *(entries.begun(op) for op in sums),
@@ -237,7 +240,7 @@ class _Writer:
                 *self._row_sums(sums, together),
             ]
             entries.forget_loads()
-        entries.numbers_of_row(entries.plan.last + 1, "on && lane == 0", lines)
+        entries.numbers_of_row(entries.schedule.last + 1, "on && lane == 0", lines)
         return lines
 
     def _indices_of_row(self) -> list[str]:

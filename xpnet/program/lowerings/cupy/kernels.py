@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import itertools
-import math
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from xpnet.program.lowerings import group_code
 from xpnet.program.lowerings.cupy.elements import TYPES
-from xpnet.program.lowerings.cupy.places import Place
+from xpnet.program.passes.aliasing import View
 
 __all__ = ["PRELUDE", "Arguments", "Kernel", "Walk", "blocks_for", "indented", "module_source"]
 
@@ -88,14 +88,14 @@ class Kernel:
 
     Attributes:
         text: of the function, whose name is ``NAME``. Equal texts are compiled once.
-        places: of its arguments.
+        views: of its arguments.
         blocks: number of blocks.
         threads: of a block.
         label: what it computes, such as ``"relu_backward"``: profilers show kernels by their names.
     """
 
     text: str
-    places: tuple[Place, ...]
+    views: tuple[View, ...]
     blocks: int
     threads: int
     label: str = ""
@@ -140,67 +140,43 @@ def blocks_for(threads_in_all: int, threads: int) -> int:
 
 
 class Arguments:
-    """The arguments of a kernel: a pointer to each place, typed.
+    """The arguments of a kernel: a pointer to each view, typed.
 
     Where an address is in a table, the table is the argument, and the kernel reads it there.
     """
 
     def __init__(self) -> None:
         self._names: dict[tuple[int, int, str], str] = {}
-        self._places: list[Place] = []
+        self._views: list[View] = []
         self._read: list[str] = []
         self._reach = 0
 
-    def name(self, place: Place) -> str:
-        """Return the name of the pointer to a place's first entry."""
-        key = place.root, place.offset, place.dtype
+    def name(self, view: View) -> str:
+        """Return the name of the pointer to a view's first entry."""
+        key = view.root, view.offset, view.dtype
         if key not in self._names:
-            if place.listed is None:
-                self._names[key] = f"a{len(self._places)}"
-                self._places.append(place)
+            if view.listed is None:
+                self._names[key] = f"a{len(self._views)}"
+                self._views.append(view)
             else:
-                table, slot = place.listed
-                kind, read = TYPES[place.dtype], f"{self.name(table)}[{slot}]"
+                table, slot = view.listed
+                kind, read = TYPES[view.dtype], f"{self.name(table)}[{slot}]"
                 self._names[key] = name = f"p{len(self._read)}"
-                self._read.append(f"{kind}* const {name} = ({kind}*)({read} + {place.offset});")
-        self._reach = max(self._reach, place.reach)
+                self._read.append(f"{kind}* const {name} = ({kind}*)({read} + {view.offset});")
+        self._reach = max(self._reach, view.reach)
         return self._names[key]
 
     def kernel(self, lines: Sequence[str], blocks: int, threads: int, entries: int = 1) -> Kernel:
         """Return the kernel of these lines; ``entries`` is how many it goes through."""
-        given = ", ".join(f"{TYPES[place.dtype]}* a{i}" for i, place in enumerate(self._places))
+        given = ", ".join(f"{TYPES[view.dtype]}* a{i}" for i, view in enumerate(self._views))
         index = "int" if max(entries + blocks * threads, self._reach) < _NARROW else "long long"
         body = [f'extern "C" __global__ void __launch_bounds__({threads}) NAME({given}) {{',
                 f"    typedef {index} index;", *indented([*self._read, *lines]), "}"]  # fmt: skip
-        return Kernel("\n".join(body) + "\n", tuple(self._places), blocks, threads)
+        return Kernel("\n".join(body) + "\n", tuple(self._views), blocks, threads)
 
 
-class Walk:
-    """A way through a shape, with those dimensions joined that every access goes through in one stride.
-
-    Attributes:
-        runs: the dimensions that are joined, for each index ``i0``, ``i1`` ... in the code.
-        sizes: how far each index goes.
-        entries: of the shape.
-    """
-
-    def __init__(
-        self, shape: tuple[int, ...], accesses: Iterable[tuple[int, ...]], apart: Collection[int] = ()
-    ):
-        accesses = list(accesses)
-        self.runs: list[list[int]] = []
-        for i in range(len(shape)):
-            same = all(s[i - 1] == s[i] * shape[i] for s in accesses)
-            if i and same and i not in apart:
-                self.runs[-1].append(i)
-            else:
-                self.runs.append([i])
-        self.sizes = [math.prod(shape[i] for i in run) for run in self.runs]
-        self.entries = math.prod(shape)
-
-    def before(self, split: int) -> int:
-        """Return the number of indices for dimensions before ``split``, which is kept apart."""
-        return sum(run[0] < split for run in self.runs)
+class Walk(group_code.Walk):
+    """A way through a shape, in C++."""
 
     def indices(self, linear: str, first: int, last: int) -> list[str]:
         """Return lines that take a number in C order apart into the indices from ``first`` to ``last``."""
@@ -213,9 +189,5 @@ class Walk:
 
     def entry(self, pointer: str, strides: tuple[int, ...], extra: str = "") -> str:
         """Return the text of an entry, reached with a stride for each dimension."""
-        terms = [extra] if extra else []
-        for k, run in enumerate(self.runs):
-            stride = strides[run[-1]]
-            if stride:
-                terms.append(f"i{k}" if stride == 1 else f"i{k} * {stride}")
+        terms = [*([extra] if extra else []), *self.terms(strides)]
         return f"{pointer}[{' + '.join(terms) or '0'}]"

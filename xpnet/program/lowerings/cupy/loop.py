@@ -15,14 +15,18 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from xpnet.program.lowerings.base import check_arrays
+from xpnet.program.lowerings.cupy.buffers import DeviceBuffers
+from xpnet.program.lowerings.cupy.copies import copy_kernel
 from xpnet.program.lowerings.cupy.cuda import CupyDevice
 from xpnet.program.lowerings.cupy.elements import TYPES
 from xpnet.program.lowerings.cupy.kernels import Arguments, Kernel, Walk, blocks_for, indented
-from xpnet.program.lowerings.cupy.lowering import Runner, Step, default_device, refuse_others, steps_of
-from xpnet.program.lowerings.cupy.moves import copy_kernel
-from xpnet.program.lowerings.cupy.places import ARENA, Place, Places
-from xpnet.program.lowerings.cupy.plan import Plan
+from xpnet.program.lowerings.cupy.lowering import Runner, Step, default_device, steps_of
+from xpnet.program.lowerings.cupy.plan import plan_for_cuda
 from xpnet.program.lowerings.cupy.products import Product
+from xpnet.program.lowerings.memory_plan import MemoryPlan
+from xpnet.program.lowerings.views import BUFFER
+from xpnet.program.passes.aliasing import View
 from xpnet.program.program import Program, Ref
 
 __all__ = ["GraphLoop", "lower_loop"]
@@ -35,20 +39,7 @@ _ATTEMPTS = 3  # to make a graph, as what another thread does may break it
 
 
 def lower_loop(program: Program, carry: int, constants: int, device: CupyDevice | None = None) -> GraphLoop:
-    """Return the program as a loop over many steps.
-
-    Args:
-        program: of one step, simplified. Its first ``carry`` inputs are the state, and its first ``carry``
-            outputs the state after the step; the next ``constants`` inputs are the same in all steps, and the
-            others are one row each of arrays with the steps along their first axis.
-        carry: number of arrays of the state.
-        constants: number of constant arrays.
-        device: where to run; None for the current CUDA device.
-
-    Returns:
-        A function ``(carry, constants, sequences, donate) -> (carry, results)``; the state it returns is in
-        arrays of its own, or with ``donate`` in those given; the results of the steps are stacked.
-    """
+    """Return the program as a loop over steps (see `base.Lowering`), by default for the current device."""
     return GraphLoop(program, carry, constants, device or default_device())
 
 
@@ -66,26 +57,27 @@ class GraphLoop:
     """
 
     def __init__(self, program: Program, carry: int, constants: int, device: CupyDevice):
-        plan = Plan(program, {i: i for i in range(carry)})
+        plan = plan_for_cuda(program, {i: i for i in range(carry)})
         self._device, self._program = device, plan.program
         self._carried, self._fixed = carry, carry + constants
-        inputs, layout = plan.program.inputs, plan.layout
-        inside = {*inputs[:carry], *inputs[self._fixed :], *(layout.outputs - layout.donated.keys())}
-        self._places = places = Places(plan.on_host, layout, plan.memory, device, inside)
-        self._state = [places(Ref(n)) for n in inputs[:carry]]
-        rows = [places(Ref(n)) for n in inputs[self._fixed :]]
+        inputs, aliasing = plan.program.inputs, plan.aliasing
+        inside = {*inputs[:carry], *inputs[self._fixed :], *(aliasing.outputs - aliasing.donated.keys())}
+        self._buffers = buffers = DeviceBuffers(plan, device, inside)
+        self._state = [buffers(Ref(n)) for n in inputs[:carry]]
+        rows = [buffers(Ref(n)) for n in inputs[self._fixed :]]
         moving = len(rows) + len(plan.program.outputs) - carry
-        self._table = places.own((2 + moving + constants,), "int64")
+        self._table = buffers.own((2 + moving + constants,), "int64")
         slots = {n: 2 + moving + i for i, n in enumerate(inputs[carry : self._fixed])}
-        places.list_addresses(self._table, slots)
-        self._results, kept = _results(plan, places, carry)
+        buffers.list_addresses(self._table, slots)
+        self._results, kept = _results(plan, buffers, carry)
         turning = _Turn(self._table, rows, self._results)
-        steps: list[Step] = [*turning.fetched(), *steps_of(plan, places)]
-        steps += [*kept, *_carried(plan, places, carry), *turning.stored()]
-        factors = {p.root for step in steps if isinstance(step, Product) for p in step.places if p.listed}
+        steps: list[Step] = [*turning.fetched(), *steps_of(plan, buffers)]
+        carried = [copy_kernel(target, given) for target, given in buffers.state_copies(carry)]
+        steps += [*kept, *(copy.labelled("state_copy") for copy in carried), *turning.stored()]
+        factors = {p.root for step in steps if isinstance(step, Product) for p in step.views if p.listed}
         self._factors = [n for n in inputs[carry : self._fixed] if n in factors]
         self._start, self._turn = turning.start(), turning.turn()
-        self._runner = Runner([*steps, self._turn], places, device, [self._start])
+        self._runner = Runner([*steps, self._turn], buffers, device, [self._start])
         self.source, self.calls = self._runner.source, self._runner.calls
         self.captures = self._failures = 0
         self._warm = False
@@ -104,9 +96,9 @@ class GraphLoop:
         given = [device.contiguous(x) for x in (*carry, *constants, *sequences)]
         count = sequences[0].shape[0]
         values = [self._program.values[n] for n in self._program.inputs]
-        refuse_others(given, values, [() if i < self._fixed else (count,) for i in range(len(given))])
-        results = [device.empty((count, *place.shape), place.dtype) for place in self._results]
-        state = [runner.array(place, {}) for place in self._state]
+        check_arrays(given, values, [() if i < self._fixed else (count,) for i in range(len(given))])
+        results = [device.empty((count, *view.shape), view.dtype) for view in self._results]
+        state = [runner.array(view, {}) for view in self._state]
         for mine, x in zip(state, given, strict=False):
             mine[...] = x
         fixed = given[self._carried : self._fixed]
@@ -115,12 +107,12 @@ class GraphLoop:
         table = device.address(runner.array(self._table, {}))
         self._wait_for_the_call_before_the_last()
         runner.launch(self._start, [table, count, *listed])
-        runner.launch(self._turn, [runner.address(place) for place in self._turn.places])
+        runner.launch(self._turn, [runner.address(view) for view in self._turn.views])
         self._take(arrays, count)
         self._ends.append(device.mark())
         ends = given[: self._carried]
         if not donate:
-            ends = [device.empty(place.shape, place.dtype) for place in self._state]
+            ends = [device.empty(view.shape, view.dtype) for view in self._state]
         for end, mine in zip(ends, state, strict=True):
             end[...] = mine
         return ends, results
@@ -161,35 +153,19 @@ class GraphLoop:
                 _log.warning("steps run kernel by kernel, not as a CUDA graph: %s", error)
 
 
-def _results(plan: Plan, places: Places, carry: int) -> tuple[list[Place], list[Kernel]]:
+def _results(plan: MemoryPlan, buffers: DeviceBuffers, carry: int) -> tuple[list[View], list[Kernel]]:
     """Return where the results of a step lie at its end, and copies of those that lie elsewhere before."""
     found, copies = [], []
     state = plan.program.inputs[:carry]
     for x in plan.program.outputs[carry:]:
-        place = places(x)
-        passing = type(x) is Ref and plan.layout.roots.get(x.number, x.number) in state
-        if passing or place.root != ARENA:
-            kept = places.own(place.shape, place.dtype)
-            copies += [copy_kernel(kept, place).labelled("result_copy")] if place.size else []
-            place = kept
-        found.append(place)
+        view = buffers(x)
+        passing = type(x) is Ref and plan.aliasing.roots.get(x.number, x.number) in state
+        if passing or view.root != BUFFER:
+            kept = buffers.own(view.shape, view.dtype)
+            copies += [copy_kernel(kept, view).labelled("result_copy")] if view.size else []
+            view = kept
+        found.append(view)
     return found, copies
-
-
-def _carried(plan: Plan, places: Places, count: int) -> list[Kernel]:
-    """Return copies of the new state to where it is read, all at once."""
-    first, then = [], []
-    program, roots = plan.program, plan.layout.roots
-    for n, x in zip(program.inputs[:count], program.outputs[:count], strict=True):
-        given, target = places(x), places(Ref(n))
-        if given.is_at(target) or not given.size:
-            continue
-        if type(x) is Ref and roots.get(x.number, x.number) in program.inputs:  # perhaps overwritten itself
-            kept = places.own(given.shape, given.dtype)
-            first.append(copy_kernel(kept, given))
-            given = kept
-        then.append(copy_kernel(target, given))
-    return [copy.labelled("state_copy") for copy in (*first, *then)]
 
 
 class _Turn:
@@ -199,12 +175,12 @@ class _Turn:
     sequences, of the results, and of the constants.
     """
 
-    def __init__(self, table: Place, rows: list[Place], results: list[Place]):
+    def __init__(self, table: View, rows: list[View], results: list[View]):
         self._table = table
         addressed = enumerate([*rows, *results], start=2)
-        entries = [(slot, place) for slot, place in addressed if 0 not in place.shape]
-        self._rows = [(slot, place) for slot, place in entries if slot < 2 + len(rows)]
-        self._results = [(slot, place) for slot, place in entries if slot >= 2 + len(rows)]
+        entries = [(slot, view) for slot, view in addressed if 0 not in view.shape]
+        self._rows = [(slot, view) for slot, view in entries if slot < 2 + len(rows)]
+        self._results = [(slot, view) for slot, view in entries if slot >= 2 + len(rows)]
 
     def start(self) -> Kernel:
         """Return the kernel that fills the table: all but the step's number are its arguments."""
@@ -219,13 +195,13 @@ class _Turn:
         arguments = Arguments()
         table = arguments.name(self._table)
         stored: list[str] = []
-        for slot, place in self._results:
-            if place.size <= _SMALL:
-                stored += self._copied(arguments, slot, place, False, "")
+        for slot, view in self._results:
+            if view.size <= _SMALL:
+                stored += self._copied(arguments, slot, view, False, "")
         fetched: list[str] = []
-        for slot, place in self._rows:
-            if place.size <= _SMALL:
-                fetched += self._copied(arguments, slot, place, True, " + 1")
+        for slot, view in self._rows:
+            if view.size <= _SMALL:
+                fetched += self._copied(arguments, slot, view, True, " + 1")
         lines = [
             f"const long long step = {table}[0];",
             "if (step >= 0) {", *indented(stored), "}",
@@ -237,27 +213,27 @@ class _Turn:
 
     def fetched(self) -> list[Kernel]:
         """Return kernels for rows that are too large for the turn."""
-        return [self._alone(slot, place, True) for slot, place in self._rows if place.size > _SMALL]
+        return [self._alone(slot, view, True) for slot, view in self._rows if view.size > _SMALL]
 
     def stored(self) -> list[Kernel]:
         """Return kernels for results that are too large for the turn."""
-        return [self._alone(slot, place, False) for slot, place in self._results if place.size > _SMALL]
+        return [self._alone(slot, view, False) for slot, view in self._results if view.size > _SMALL]
 
-    def _alone(self, slot: int, place: Place, fetch: bool) -> Kernel:
+    def _alone(self, slot: int, view: View, fetch: bool) -> Kernel:
         arguments = Arguments()
         head = [f"const long long step = {arguments.name(self._table)}[0];"]
-        blocks = blocks_for(place.size, _THREADS)
-        lines = self._copied(arguments, slot, place, fetch, "", blocks)
-        kernel = arguments.kernel([*head, *lines], blocks, _THREADS, place.size)
+        blocks = blocks_for(view.size, _THREADS)
+        lines = self._copied(arguments, slot, view, fetch, "", blocks)
+        kernel = arguments.kernel([*head, *lines], blocks, _THREADS, view.size)
         return kernel.labelled("fetch_row" if fetch else "store_result")
 
     def _copied(
-        self, arguments: Arguments, slot: int, place: Place, fetch: bool, later: str, blocks: int = 1
+        self, arguments: Arguments, slot: int, view: View, fetch: bool, later: str, blocks: int = 1
     ) -> list[str]:
-        """Return the code that copies a place from, or to, its row of the array in a slot of the table."""
-        walk = Walk(place.shape, [place.strides])
-        here = walk.entry(arguments.name(place), place.strides)
-        row = f"(({TYPES[place.dtype]}*){arguments.name(self._table)}[{slot}])"
+        """Return the code that copies a view from, or to, its row of the array in a slot of the table."""
+        walk = Walk(view.shape, [view.strides])
+        here = walk.entry(arguments.name(view), view.strides)
+        row = f"(({TYPES[view.dtype]}*){arguments.name(self._table)}[{slot}])"
         there = f"{row}[(step{later}) * {walk.entries} + i]"
         line = f"{here} = {there};" if fetch else f"{there} = {here};"
         first = "threadIdx.x" if blocks == 1 else f"blockIdx.x * {_THREADS} + threadIdx.x"

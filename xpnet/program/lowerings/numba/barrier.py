@@ -1,4 +1,4 @@
-"""Where the threads of a team wait for each other, within compiled code.
+"""Where threads wait for each other, within compiled code.
 
 A gate is an array of whole numbers: how many arrivals there have been, whether the work has been abandoned,
 and the address of a function that gives another thread a turn; each on a cache line of its own.

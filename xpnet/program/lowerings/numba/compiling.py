@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numba import njit, types
 
+from xpnet.program.lowerings.dtypes import KNOWN
 from xpnet.program.lowerings.numba import functions, intrinsics
 from xpnet.program.lowerings.numba.barrier import barrier
 from xpnet.program.lowerings.numba.cache import digest_of, kept_source
@@ -18,9 +19,6 @@ __all__ = ["Function", "compiled"]
 
 _OPTIONS: dict[str, Any] = {"error_model": "numpy", "nogil": True}
 _GIVEN = ("gate", "thread", "threads", "steps", "memory", "gemm32", "gemm64")
-_POINTERS = (
-    "float32", "float64", "int64", "int32", "int16", "int8", "uint64", "uint32", "uint16", "uint8", "bool",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -32,28 +30,28 @@ class Function:
         code: lines that have a pointer ``p5`` to the array ``v5``, and ``m_float32`` to floats in the memory.
         arrays: numbers of the arrays, with dtype and number of dimensions.
         advancing: of those that hold one row a step, the entries of a row; the code is a step.
-        shares: that the work is cut into; the code knows a thread's ``first`` and ``last``.
+        parts: that the work is cut into; the code knows a thread's ``first`` and ``last``.
     """
 
     name: str
     code: list[str]
     arrays: dict[int, tuple[str, int]]
     advancing: dict[int, int] = field(default_factory=dict)
-    shares: int = 1
+    parts: int = 1
 
     def lines(self) -> list[str]:
         """Return the source."""
         given = ", ".join([*_GIVEN, *(f"v{n}" for n in self.arrays)])
         lines = [f"def {self.name}({given}):"]
         body = "\n".join(self.code)
-        for dtype in _POINTERS:
+        for dtype in KNOWN:
             if re.search(rf"\bm_{dtype}\b", body):
                 kind = "uint8" if dtype == "bool" else dtype
                 lines.append(f"    m_{dtype} = in_memory(memory, np.{kind})")
         lines += [f"    {'q' if n in self.advancing else 'p'}{n} = of_array(v{n})" for n in self.arrays]
-        if self.shares > 1:
-            lines.append(f"    first = thread * {self.shares} // threads")
-            lines.append(f"    last = (thread + 1) * {self.shares} // threads")
+        if self.parts > 1:
+            lines.append(f"    first = thread * {self.parts} // threads")
+            lines.append(f"    last = (thread + 1) * {self.parts} // threads")
             lines.append("    passed = 0")
         lines.append("    for step in range(steps):")
         lines += [f"        p{n} = moved(q{n}, step * {size})" for n, size in self.advancing.items()]

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from xpnet.program.lowerings.numba.elements import pointer
 from xpnet.program.lowerings.numba.loops import GroupWriter, Surroundings, indented, reading
 from xpnet.program.passes.groups import Group, domain
 from xpnet.program.program import Operation, Ref
@@ -37,7 +38,7 @@ class LaneWriter(GroupWriter):
 
     def fits(self) -> bool:
         """True if rows are short, and there are sums over them."""
-        sums = any(self._plan.along(op) == "row" for op in self._plan.members)
+        sums = any(self.schedule.along(op) == "row" for op in self.schedule.members)
         return sums and self._outer == 1 and len(self._sizes) == 2 and self._sizes[1] < _SHORT
 
     @property
@@ -61,12 +62,12 @@ class LaneWriter(GroupWriter):
     def _lane(self, n: int, entries: int = 1) -> str:
         """Return the text of a lane's number in new scratch memory: one for a row, or for an entry of it."""
         size = self._lanes * entries
-        place = self._around.scratch(size * self._cut.parts, self._values[n].dtype)
-        terms = [f"share * {size}"] if self._cut.parts > 1 else []
+        kept = self._buffers.own((size * self._cut.parts,), self._values[n].dtype)
+        terms = [f"part * {size}"] if self._cut.parts > 1 else []
         begin = "start" if self._rows_at_once > _LANES else "low" if self._cut.parts > 1 else ""
         terms.append(f"i0 - {begin}" if begin else "i0")
         terms += [f"i1 * {self._lanes}"] if entries > 1 else []
-        return f"{place.pointer}[{' + '.join(terms)} + {place.offset}]"
+        return f"{pointer(kept)}[{' + '.join(terms)} + {kept.first}]"
 
     def _number(self, n: int) -> str:
         """Return the text of a row's number in scratch memory."""
@@ -83,12 +84,12 @@ class LaneWriter(GroupWriter):
         self._loaded = dict(self._loaded_once)
 
         def name(x: Any, goes: tuple[int, ...], lines: list[str]) -> str:
-            n = self._plan.number(x)
-            if n is not None and n not in known and self._plan.level(n) != "one":
+            n = self.schedule.number(x)
+            if n is not None and n not in known and self.schedule.level(n) != "one":
                 known.add(n)
-                if self._plan.level(n) == "row":
-                    op = self._plan.made[n]
-                    if time is None and not self._plan.along(op) and self._plan.time[n] == self._now:
+                if self.schedule.level(n) == "row":
+                    op = self.schedule.made[n]
+                    if time is None and not self.schedule.along(op) and self.schedule.time[n] == self._now:
                         lines.append(f"x{n} = {self._computed(op, name, lines)}")
                         lines.append(self._storing(n, self._number(n)))
                     else:
@@ -102,12 +103,12 @@ class LaneWriter(GroupWriter):
     def _row_numbers(self, time: int, lines: list[str]) -> None:
         self._now = time
         name, start, body, done = self._namer(None), [], [], []  # type: ignore[var-annotated]
-        for op in self._plan.members:
-            n, along = op.results[0], self._plan.along(op)
+        for op in self.schedule.members:
+            n, along = op.results[0], self.schedule.along(op)
             if along in ("all", "column"):
-                if self._plan.level(op.operands[0]) == "row" and self._plan.source_time(op) == time:
+                if self.schedule.level(op.operands[0]) == "row" and self.schedule.source_time(op) == time:
                     self._total(op, self._operand(op, name, body), start, body, done)
-            elif self._plan.level(n) == "row" and self._plan.time[n] == time:
+            elif self.schedule.level(n) == "row" and self.schedule.time[n] == time:
                 if n in self._group.results or not along:
                     name(Ref(n), domain(op, self._values), body)
                 if n in self._group.results:
@@ -129,13 +130,13 @@ class LaneWriter(GroupWriter):
         body: list[str] = []
         after: list[str] = []
         done: list[str] = []
-        for op in self._plan.members:
-            n, along = op.results[0], self._plan.along(op)
+        for op in self.schedule.members:
+            n, along = op.results[0], self.schedule.along(op)
             if not along:
-                wanted = n in self._group.results or n in self._plan.spilled
-                if wanted and self._plan.time.get(n) == time and self._plan.level(n) == "entry":
+                wanted = n in self._group.results or n in self.schedule.spilled
+                if wanted and self.schedule.time.get(n) == time and self.schedule.level(n) == "entry":
                     name(Ref(n), domain(op, self._values), body)
-            elif self._plan.level(op.operands[0]) == "entry" and self._plan.source_time(op) == time:
+            elif self.schedule.level(op.operands[0]) == "entry" and self.schedule.source_time(op) == time:
                 text = self._operand(op, name, body)
                 if along == "all":
                     self._total(op, text, start, body, done)

@@ -10,36 +10,24 @@ for each part, and then over the parts, together with everything that there is o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from xpnet.program.lowerings.kinds import kinds
-from xpnet.program.lowerings.numba.elements import cheap, expression
-from xpnet.program.lowerings.numba.shares import Section, cut_of, most
-from xpnet.program.passes.groups import REDUCTIONS, Group, domain, essential, strides_along
-from xpnet.program.passes.schedule import Schedule
+from xpnet.program.lowerings.dtypes import dtypes_of, identity
+from xpnet.program.lowerings.group_code import GroupCode, operands_of
+from xpnet.program.lowerings.numba.elements import cheap, expression, pointer
+from xpnet.program.lowerings.numba.partition import Section, cut_of, most
+from xpnet.program.lowerings.views import Buffers
+from xpnet.program.passes.aliasing import View
+from xpnet.program.passes.groups import REDUCTIONS, Group, domain
 from xpnet.program.program import Operation, Ref, Value
 
-__all__ = ["GroupWriter", "Place", "Surroundings", "indented", "reading"]
+__all__ = ["GroupWriter", "Surroundings", "indented", "reading"]
 
 _BLOCK = 4096  # entries that are added up in their own precision; the sums of blocks are in float64
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where an array's entries are: a pointer's name, and what to add to it, counted in entries."""
-
-    pointer: str
-    offset: int
-    shape: tuple[int, ...]
-    strides: tuple[int, ...]
-
-    def along(self, goes: tuple[int, ...]) -> tuple[int, ...]:
-        """Return the strides with which a loop over ``goes``, without its ones, walks through this array."""
-        return strides_along(self.shape, self.strides, goes)
 
 
 @dataclass(frozen=True)
@@ -48,15 +36,13 @@ class Surroundings:
 
     Attributes:
         values: of the program.
-        place: where a value is that is made outside, or needed there; where a constant array is.
-        scratch: memory for some entries of a dtype.
+        buffers: where values are that are made outside, or needed there; memory for others.
         constant: a name for a number of a dtype.
         parts: into how many parts a group is cut.
     """
 
     values: dict[int, Value]
-    place: Callable[[Any], Place]
-    scratch: Callable[[int, str], Place]
+    buffers: Buffers
     constant: Callable[[Any, np.dtype[Any]], str]
     parts: Callable[[Group], int]
 
@@ -66,19 +52,17 @@ def indented(lines: list[str], by: int = 1) -> list[str]:
     return ["    " * by + line for line in lines]
 
 
-class GroupWriter:
+class GroupWriter(GroupCode):
     """Writes one group; see the module."""
 
     _rows_outside = True
 
     def __init__(self, group: Group, around: Surroundings):
-        self._group, self._around, self._values = group, around, around.values
-        self._shape, split = group.loop.shape, group.loop.split
-        self._split = len(self._shape) if split is None else split
-        self._rows = split is not None
-        self._plan = Schedule(group, around.values, cheap)
-        self._collapse()
-        self._cut = cut_of(self._plan, self._sizes, self._outer, self._rows, around.parts(group))
+        super().__init__(group, around.values, around.buffers, cheap)
+        self._around, self._rows = around, group.loop.split is not None
+        self._sizes = self.walk.sizes
+        self._outer = self.walk.before(self.split) if self._rows else max(len(self._sizes) - 1, 0)
+        self._cut = cut_of(self.schedule, self._sizes, self._outer, self._rows, around.parts(group))
         self._stored: dict[int, str] = {}  # entries of what a later phase can load
         # Names of what is loaded, by the text of the entry: in this phase, for each row, before the loops.
         self._loaded: dict[str, str] = {}
@@ -91,63 +75,21 @@ class GroupWriter:
         self._count = 0
         self._columns: dict[int, str] = {}
 
-    # --- places ---------------------------------------------------------------------------------------
-
-    def _accesses(self) -> Iterator[tuple[int, ...]]:
-        """Yield the strides along the loop's shape of what is loaded and stored."""
-        for op in self._plan.members:
-            goes = domain(op, self._values)
-            for x in op.operands if essential(goes) else ():
-                outside = type(x) is Ref and self._plan.number(x) is None
-                if outside or (getattr(x, "shape", None) and _single_entry(x) is None):
-                    yield self._full(self._around.place(x).along(goes))
-        for n in self._group.results:
-            yield self._strides_of_result(n)
-
-    def _full(self, strides: tuple[int, ...]) -> tuple[int, ...]:
-        return strides + (0,) * (len(self._shape) - len(strides))
-
-    def _strides_of_result(self, n: int) -> tuple[int, ...]:
-        own = self._around.place(Ref(n)).along(self._values[n].shape)
-        if self._plan.along(self._plan.made[n]) == "column":
-            return (0,) * (len(self._shape) - len(own)) + own
-        return self._full(own)
+    # --- entries --------------------------------------------------------------------------------------
 
     def _entry_of_result(self, n: int) -> str:
-        return self._at(self._around.place(Ref(n)), self._strides_of_result(n))
-
-    def _collapse(self) -> None:
-        """Join dimensions that all accesses go through in one stride."""
-        accesses = list(self._accesses())
-        kept: list[list[int]] = []  # runs of the loop's dimensions
-        for i in range(len(self._shape)):
-            joinable = kept and i != self._split
-            if joinable and all(s[i - 1] == s[i] * self._shape[i] for s in accesses):
-                kept[-1].append(i)
-            else:
-                kept.append([i])
-        self._runs = kept
-        self._sizes = [int(np.prod([self._shape[i] for i in run])) for run in kept]
-        if self._rows:
-            self._outer = sum(run[0] < self._split for run in kept)
-        else:
-            self._outer = max(len(kept) - 1, 0)
+        return self._at(self._buffers(Ref(n)), self._strides_of_result(n))
 
     def _range(self, k: int) -> str:
         """Return what a loop goes over: all of a dimension, or this part of it."""
         return "low, high" if self._cut.parts > 1 and k == self._cut.across else str(self._sizes[k])
 
-    def _at(self, place: Place, strides: tuple[int, ...], first: str = "") -> str:
+    def _at(self, view: View, strides: tuple[int, ...], first: str = "") -> str:
         """Return the text of an entry."""
-        terms = [first] if first else []
-        for k, run in enumerate(self._runs):
-            stride = strides[run[-1]]
-            if stride:
-                name = f"i{k}"
-                terms.append(name if stride == 1 else f"{name} * {stride}")
-        if place.offset or not terms:
-            terms.append(str(place.offset))
-        return f"{place.pointer}[{' + '.join(terms)}]"
+        terms = [*([first] if first else []), *self.walk.terms(strides)]
+        if view.first or not terms:
+            terms.append(str(view.first))
+        return f"{pointer(view)}[{' + '.join(terms)}]"
 
     # --- code -----------------------------------------------------------------------------------------
 
@@ -156,9 +98,9 @@ class GroupWriter:
         before, stores, after = self._alone()
         if not self._shape:
             return [Section([*self._once, *before, *stores])]
-        members = self._plan.members
-        totals = [op for op in members if self._plan.along(op) == "all"]
-        columns = [op for op in members if self._plan.along(op) == "column"]
+        members = self.schedule.members
+        totals = [op for op in members if self.schedule.along(op) == "all"]
+        columns = [op for op in members if self.schedule.along(op) == "column"]
         start = [f"t{op.results[0]} = {self._start(op, total=True)}" for op in totals]
         for op in columns:
             start += self._inner_loops([f"{self._column(op)} = {self._start(op)}"])
@@ -167,14 +109,14 @@ class GroupWriter:
         if self._cut.parts == 1:
             return [Section([*self._once, *before, *stores, *start, *loops, *done, *after])]
         size = most(self._cut.each, self._sizes[self._cut.across], "low")
-        bounds = [f"low = share * {self._cut.each}", f"high = low + {size}"]
+        bounds = [f"low = part * {self._cut.each}", f"high = low + {size}"]
         kept = {op.results[0]: self._kept_total(op) for op in totals}
         loops += [f"{kept[n]} = t{n}" for n in kept]
         together = [line for op in totals for line in self._total_of_parts(op, kept[op.results[0]])]
         if self._cut.partial:
             together += [line for op in columns for line in self._column_of_parts(op)]
         summed = {op.results[0] for op in columns} if self._cut.partial else set()
-        late = tuple(n for n in self._group.results if self._plan.level(n) == "one" or n in summed)
+        late = tuple(n for n in self._group.results if self.schedule.level(n) == "one" or n in summed)
         early = tuple(n for n in self._group.results if n not in late)
         in_parts = Section([*bounds, *self._once, *before, *start, *loops], self._cut.parts, early)
         if not late:
@@ -184,14 +126,15 @@ class GroupWriter:
 
     def _kept_total(self, op: Operation) -> str:
         wide = op.name == "sum" and self._dtype(op).kind == "f"
-        place = self._around.scratch(self._cut.parts, "float64" if wide else self._dtype(op).name)
-        return f"{place.pointer}[share + {place.offset}]"
+        dtype = "float64" if wide else self._dtype(op).name
+        kept = self._buffers.own((self._cut.parts,), dtype)
+        return f"{pointer(kept)}[part + {kept.first}]"
 
     def _total_of_parts(self, op: Operation, kept: str) -> list[str]:
         name = f"t{op.results[0]}"
         return [
             f"{name} = {self._start(op, total=True)}",
-            f"for share in range({self._cut.parts}):",
+            f"for part in range({self._cut.parts}):",
             f"    {name} = {self._combined(op, name, kept, 'all')}",
         ]
 
@@ -200,7 +143,7 @@ class GroupWriter:
         added = f"{entry} = {self._combined(op, entry, self._column(op), 'column')}"
         return [
             *self._inner_loops([f"{entry} = {self._start(op)}"]),
-            f"for share in range({self._cut.parts}):",
+            f"for part in range({self._cut.parts}):",
             *indented(self._inner_loops([added])),
         ]
 
@@ -218,12 +161,12 @@ class GroupWriter:
         before: list[str] = []
         stores: list[str] = []
         after: list[str] = []
-        for op in self._plan.members:
+        for op in self.schedule.members:
             n = op.results[0]
-            if self._plan.level(n) != "one":
+            if self.schedule.level(n) != "one":
                 continue
-            late = n in self._plan.late
-            if not self._plan.along(op):
+            late = n in self.schedule.late
+            if not self.schedule.along(op):
                 lines = after if late else before
                 lines.append(f"x{n} = {self._computed(op, self._name, lines)}")
             if n in self._group.results:
@@ -232,19 +175,19 @@ class GroupWriter:
 
     def _name(self, x: Any, goes: tuple[int, ...], lines: list[str]) -> str:
         """Return the name of an operand that is at hand, or is loaded."""
-        n = self._plan.number(x)
+        n = self.schedule.number(x)
         return self._load(x, goes, lines) if n is None else f"x{n}"
 
     def _load(self, x: Any, goes: tuple[int, ...], lines: list[str]) -> str:
         """Return the name of an entry of what is made elsewhere, loaded as far outside as it can be."""
-        place = self._around.place(x)
-        strides = self._full(place.along(goes)) if self._shape else ()
-        text = self._at(place, strides)
+        view = self._buffers(x)
+        strides = self._full(view.along(goes)) if self._shape else ()
+        text = self._at(view, strides)
         if text not in self._loaded:
             self._count += 1
             name = f"a{self._group.results[0]}_{self._count}"
-            inner = [run for run in self._runs[self._outer :] if strides[run[-1]]]
-            outer = [run for run in self._runs[: self._outer] if strides[run[-1]]]
+            inner = [run for run in self.walk.runs[self._outer :] if strides[run[-1]]]
+            outer = [run for run in self.walk.runs[: self._outer] if strides[run[-1]]]
             inner = inner or (outer if not self._rows_outside else [])
             known = self._loaded if inner else self._loaded_rows if outer else self._loaded_once
             known[text] = name
@@ -257,17 +200,13 @@ class GroupWriter:
     def _computed(self, op: Operation, name: Callable[..., str], lines: list[str]) -> str:
         """Return the expression of an elementwise member."""
         goes = domain(op, self._values)
-        found = kinds(op, self._values)
+        found = dtypes_of(op, self._values)
         assert found is not None
-        operands = op.operands if op.name not in ("astype", *REDUCTIONS) else op.operands[:1]
         names = []
-        for x, kind in zip(operands, found[:-1], strict=True):
-            if type(x) in (bool, int, float):
-                names.append(self._around.constant(x, kind))
-                continue
-            single = _single_entry(x)
-            if single is not None:
-                names.append(self._around.constant(single.astype(kind), kind))
+        for x, kind in zip(operands_of(op), found[:-1], strict=True):
+            single = self._buffers.number(x)
+            if single is not None or type(x) in (bool, int, float):
+                names.append(self._around.constant(x if single is None else single.astype(kind), kind))
                 continue
             text = name(x, goes, lines)
             dtype = self._values[x.number].dtype if type(x) is Ref else x.dtype.name
@@ -307,22 +246,22 @@ class GroupWriter:
     def _row_code(self, bounds: str = "") -> list[str]:
         """Return the code of one row: its numbers and its phases by turns."""
         lines: list[str] = []
-        for time in range(self._plan.last + 2):
+        for time in range(self.schedule.last + 2):
             self._row_numbers(time, lines)
-            if time <= self._plan.last:
+            if time <= self.schedule.last:
                 lines += self._phase(time, bounds)
         return [*self._of_rows, *lines]
 
     def _row_numbers(self, time: int, lines: list[str]) -> None:
         """Add the code of the numbers of a row that can be had before a phase."""
-        for op in self._plan.members:
-            n, along = op.results[0], self._plan.along(op)
+        for op in self.schedule.members:
+            n, along = op.results[0], self.schedule.along(op)
             if along in ("all", "column"):
-                if self._plan.level(op.operands[0]) == "row" and self._plan.source_time(op) == time:
+                if self.schedule.level(op.operands[0]) == "row" and self.schedule.source_time(op) == time:
                     text = self._operand(op, self._name, lines)
                     target = f"t{n}" if along == "all" else self._column(op)
                     lines.append(f"{target} = {self._combined(op, target, text, along)}")
-            elif self._plan.level(n) == "row" and self._plan.time[n] == time:
+            elif self.schedule.level(n) == "row" and self.schedule.time[n] == time:
                 if not along:
                     lines.append(f"x{n} = {self._computed(op, self._name, lines)}")
                 if n in self._group.results:
@@ -336,19 +275,19 @@ class GroupWriter:
         computed: set[int] = set()
 
         def name(x: Any, goes: tuple[int, ...], lines: list[str]) -> str:
-            n = self._plan.number(x)
-            if n is not None and self._plan.level(n) == "entry" and n not in computed:
+            n = self.schedule.number(x)
+            if n is not None and self.schedule.level(n) == "entry" and n not in computed:
                 computed.add(n)
                 self._compute(n, time, name, lines)
             return self._name(x, goes, lines)
 
-        for op in self._plan.members:
-            n, along = op.results[0], self._plan.along(op)
+        for op in self.schedule.members:
+            n, along = op.results[0], self.schedule.along(op)
             if not along:
-                wanted = n in self._group.results or n in self._plan.spilled
-                if wanted and self._plan.time.get(n) == time and self._plan.level(n) == "entry":
+                wanted = n in self._group.results or n in self.schedule.spilled
+                if wanted and self.schedule.time.get(n) == time and self.schedule.level(n) == "entry":
                     name(Ref(n), domain(op, self._values), body)
-            elif self._plan.level(op.operands[0]) == "entry" and self._plan.source_time(op) == time:
+            elif self.schedule.level(op.operands[0]) == "entry" and self.schedule.source_time(op) == time:
                 text = self._operand(op, name, body)
                 target = self._column(op) if along == "column" else f"x{n}"
                 body.append(
@@ -365,15 +304,15 @@ class GroupWriter:
 
     def _compute(self, n: int, time: int, name: Callable[..., str], lines: list[str]) -> None:
         """Have an entry of a member's value at hand: load it, or compute it, again if that is cheap."""
-        made = self._plan.time[n]
+        made = self.schedule.time[n]
         if n in self._stored and made < time:
             lines.append(f"x{n} = {reading(self._stored[n], self._values[n].dtype)}")
             return
-        lines.append(f"x{n} = {self._computed(self._plan.made[n], name, lines)}")
+        lines.append(f"x{n} = {self._computed(self.schedule.made[n], name, lines)}")
         if made == time and n in self._group.results:
             self._stored[n] = self._entry_of_result(n)
             self._stores.append(self._storing(n))
-        elif made == time and n in self._plan.spilled:
+        elif made == time and n in self.schedule.spilled:
             self._stored[n] = self._entry_of_scratch(n)
             lines.append(self._storing(n, self._stored[n]))
 
@@ -383,11 +322,11 @@ class GroupWriter:
 
     def _in_scratch_of_row(self, n: int) -> str:
         strides, step = [0] * len(self._shape), 1
-        for k in range(len(self._runs) - 1, self._outer - 1, -1):
-            strides[self._runs[k][-1]] = step
+        for k in range(len(self.walk.runs) - 1, self._outer - 1, -1):
+            strides[self.walk.runs[k][-1]] = step
             step *= self._sizes[k]
-        place = self._around.scratch(step * self._cut.parts, self._values[n].dtype)
-        return self._at(place, tuple(strides), f"share * {step}" if self._cut.parts > 1 else "")
+        kept = self._buffers.own((step * self._cut.parts,), self._values[n].dtype)
+        return self._at(kept, tuple(strides), f"part * {step}" if self._cut.parts > 1 else "")
 
     def _storing(self, n: int, entry: str = "") -> str:
         """Return the line that stores a value; bytes hold 0 and 1 for False and True."""
@@ -401,12 +340,8 @@ class GroupWriter:
 
     def _start(self, op: Operation, total: bool = False) -> str:
         dtype = self._dtype(op)
-        if op.name == "sum":
-            return self._around.constant(0, np.dtype("float64") if total and dtype.kind == "f" else dtype)
-        if dtype.kind == "f":
-            return self._around.constant(-np.inf if op.name == "max" else np.inf, dtype)
-        info = np.iinfo(dtype)
-        return self._around.constant(info.min if op.name == "max" else info.max, dtype)
+        wide = total and op.name == "sum" and dtype.kind == "f"
+        return self._around.constant(identity(op.name, dtype), np.dtype("float64") if wide else dtype)
 
     def _combined(self, op: Operation, so_far: str, term: str, along: str) -> str:
         """Return the expression of a reduction so far and a further term.
@@ -434,14 +369,3 @@ class GroupWriter:
 def reading(entry: str, dtype: str) -> str:
     """Return the expression of a stored entry; bytes hold 0 and 1 for False and True."""
     return f"{entry} != 0" if dtype == "bool" else entry
-
-
-def _single_entry(x: Any) -> Any:
-    """Return the number that all entries of a constant array are, bit for bit; None if they differ."""
-    if type(x) is Ref or not hasattr(x, "shape"):
-        return None
-    x = np.asarray(x)
-    first = x.reshape(-1)[:1]
-    if x.size and first.tobytes() * x.size == np.ascontiguousarray(x).tobytes():
-        return first[0]
-    return None

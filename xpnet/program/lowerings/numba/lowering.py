@@ -5,120 +5,62 @@ groups as nested loops, matrix products as calls of the BLAS that NumPy brings (
 gathers and copies. Most training steps are one such function altogether, and `lower_loop` is a loop over
 it that is compiled as well. What is left are NumPy calls, as in the lowering for NumPy.
 
-Everything runs without Python's lock; what is worth it in several threads, each with its shares of every
+Everything runs without Python's lock; what is worth it in several threads, each its parts of every
 operation, and the rest in one, but for the BLAS.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from xpnet.errors import RecordError
 from xpnet.program.lowerings import openblas
+from xpnet.program.lowerings.base import check_arrays, refuse
+from xpnet.program.lowerings.calls import is_written, writes_in_place
+from xpnet.program.lowerings.memory_plan import MemoryPlan, grouped_for_code, plan_of
+from xpnet.program.lowerings.numba.code_generator import CodeGenerator, gathers_rows
 from xpnet.program.lowerings.numba.compiling import Function, compiled
-from xpnet.program.lowerings.numba.elements import can_be_grouped, cheap
-from xpnet.program.lowerings.numba.native import Native, gathers_rows
-from xpnet.program.lowerings.numba.shares import Piece, shares_of, wakes_the_blas, with_barriers
-from xpnet.program.lowerings.numba.team import Together
-from xpnet.program.lowerings.numpy.calls import plannable, writes_in_place
-from xpnet.program.lowerings.numpy.layout import in_order, lay_out
-from xpnet.program.lowerings.numpy.writing import Writer
-from xpnet.program.passes.expand import expand
-from xpnet.program.passes.groups import Group, group_operations
-from xpnet.program.passes.memory import Memory, plan_memory
-from xpnet.program.passes.schedule import Schedule
-from xpnet.program.passes.simplify import simplify
-from xpnet.program.program import Operation, Program, Ref
+from xpnet.program.lowerings.numba.elements import can_be_grouped
+from xpnet.program.lowerings.numba.partition import Piece, parts_of_program, wakes_the_blas, with_barriers
+from xpnet.program.lowerings.numba.threads import Threaded
+from xpnet.program.lowerings.straight_line import StraightLine
+from xpnet.program.lowerings.views import reads_entry_by_entry
+from xpnet.program.passes.groups import Group
+from xpnet.program.program import Operation, Program, refs
 
 __all__ = ["NumbaProgram", "lower", "lower_loop"]
 
 
 def lower(program: Program, donated: dict[int, int] | None = None) -> NumbaProgram:
-    """Return the program as a callable from inputs to outputs.
-
-    Args:
-        program: simplified; its values on NumPy.
-        donated: for some outputs (by position) the input (by position) whose memory they take over.
-    """
+    """Return the program as a callable from inputs to outputs; see `base.Lowering`."""
     return NumbaProgram(program, donated or {})
 
 
-class _Plan:
-    """A program with its groups, and the place of every value."""
+def _plan(program: Program, donated: dict[int, int]) -> MemoryPlan:
+    """Return the plan of a program."""
+    grouped = grouped_for_code(program, can_be_grouped)
+    values = grouped.values
 
-    def __init__(self, program: Program, donated: dict[int, int]):
-        program = simplify(expand(in_order(program)))
-        grouped = group_operations(program, lambda op: can_be_grouped(op, program.values))
-        can = plannable(grouped)
-        for operation in grouped.operations:
-            if isinstance(operation, Group) or operation.name == "matmul" or gathers_rows(operation, grouped):
-                can.update(operation.results)
-        safe = {p: s for p, s in donated.items() if _can_overwrite(grouped, p, s)}
-        grouped, self.layout = lay_out(grouped, safe, can)
-        returned = {self.layout.roots.get(n, n) for n in _numbers(grouped.outputs)}
-        copied = {p: grouped.inputs[s] for p, s in donated.items() if p not in safe}
-        copied = {p: n for p, n in copied.items() if n not in returned}
-        self.layout = dataclasses.replace(self.layout, copied={**self.layout.copied, **copied})
-        self.program = grouped
+    def writes(op: Operation) -> bool:
+        own = isinstance(op, Group) or op.name == "matmul" or gathers_rows(op, values)
+        return own or is_written(op, values)
 
-        def in_place(operation: Operation, old: int, new: int) -> bool:
-            if isinstance(operation, Group):
-                return _entry_by_entry(grouped, operation, old)
-            return writes_in_place(operation)
+    def overwrites(op: Operation, old: int, new: int, roots: Mapping[int, int]) -> bool:
+        if not isinstance(op, Group):
+            return writes_in_place(op)
+        shape = values[old].shape
+        return reads_entry_by_entry(op, old, values, roots, lambda m: values[m.results[0]].shape == shape)
 
-        self.memory: Memory = plan_memory(
-            grouped, self.layout.roots, in_place=in_place, apart=self.layout.apart
-        )
-
-    def native(self, *, once: bool) -> Native:
-        """Return its compiled code: of a program that a call runs ``once``, or many times."""
-        gemm = openblas.gemm_addresses()
-        shares = shares_of(self.program, openblas.threads(), once=once)
-        return Native(self.program, self.layout, self.memory, gemm, shares)
+    return plan_of(grouped, donated, writes=writes, overwrites=overwrites)
 
 
-def _numbers(outputs: Sequence[Any]) -> set[int]:
-    return {x.number for x in outputs if type(x) is Ref}
-
-
-def _can_overwrite(program: Program, position: int, source: int) -> bool:
-    """True unless a group writes an output over an input of which it reads entries after that."""
-    x, given = program.outputs[position], program.inputs[source]
-    if type(x) is not Ref:
-        return True
-    for operation in program.operations:
-        if isinstance(operation, Group) and x.number in operation.results:
-            return _entry_by_entry(program, operation, given)
-    return True
-
-
-def _entry_by_entry(program: Program, group: Group, given: int) -> bool:
-    """True if a group has read an entry of ``given`` for the last time when it stores one of a result."""
-    shape = program.values[given].shape
-    # One that has to wait for sums over rows goes through these several times.
-    once = group.loop.split is None or not Schedule(group, program.values, cheap).last
-    return once and all(
-        n == given and program.values[m.results[0]].shape == shape
-        for m in group.members
-        for n in m.reads()
-        if _looks_at(program, n) == given
-    )
-
-
-def _looks_at(program: Program, number: int) -> int:
-    """Return the input that a value may be a view of, else the number itself."""
-    made = {n: operation for operation in program.operations for n in operation.results}
-    while number in made and not isinstance(made[number], Group) and made[number].operands:
-        first = made[number].operands[0]
-        if type(first) is not Ref or made[number].name in ("matmul", "take"):
-            break
-        number = first.number
-    return number
+def _code_of(plan: MemoryPlan, *, once: bool) -> CodeGenerator:
+    """Return the compiled code of a program that a call runs ``once``, or many times."""
+    parts = parts_of_program(plan.program, openblas.threads(), once=once)
+    return CodeGenerator(plan, openblas.gemm_addresses(), parts)
 
 
 class NumbaProgram:
@@ -132,12 +74,10 @@ class NumbaProgram:
     """
 
     def __init__(self, program: Program, donated: dict[int, int]):
-        plan = _Plan(program, donated)
+        plan = _plan(program, donated)
         self.program, self.memory = plan.program, plan.memory
-        native = plan.native(once=True)
-        writing = _Segments(plan, native)
+        writing = _Segments(plan, _code_of(plan, once=True))
         self.source, self.compiled_source, names = writing.write()
-        native.forget()
         exec(compile(self.source, "<xpnet program>", "exec"), names)  # names of functions and values only
         self._run: Callable[..., list[Any]] = names.pop("run")  # else they keep each other
 
@@ -145,38 +85,38 @@ class NumbaProgram:
         return self._run(*inputs)
 
 
-class _Segments(Writer):
+class _Segments(StraightLine):
     """Writes the function ``run`` with calls of compiled functions in it."""
 
-    def __init__(self, plan: _Plan, native: Native):
-        self._native, self._plan = native, plan
-        native.write_all()
-        memory = native.memory()
-        super().__init__(plan.program, plan.layout, plan.memory, native.slots(memory))
+    def __init__(self, plan: MemoryPlan, code: CodeGenerator):
+        self._code, self._plan = code, plan
+        code.write_all()
+        memory = code.buffers.memory()
+        super().__init__(plan, code.buffers.slots(memory))
         self.names["contiguous"] = _contiguous
         self.names["memory"] = memory.__array_interface__["data"][0]
         self.names["keep_memory"] = memory
 
     def write(self) -> tuple[str, str, dict[str, Any]]:
-        program, layout, native = self._plan.program, self._plan.layout, self._native
+        program, aliasing, code = self._plan.program, self._plan.aliasing, self._code
         wanted = self._wanted()
         external: dict[int, None] = {}
         functions: list[Function] = []
         run: list[Operation] = []
 
         def flush() -> None:
-            pieces = [piece for op in run for piece in native.code[id(op)]]
+            pieces = [piece for op in run for piece in code.code[id(op)]]
             run.clear()
             self._flush(pieces, functions, external)
 
         for operation in program.operations:
             n = operation.results[0]
-            if n in layout.views:
+            if n in aliasing.views:
                 if n in wanted:
-                    if run and layout.roots.get(n, n) not in self._static:
+                    if run and aliasing.roots.get(n, n) not in self._static:
                         flush()
                     self.write_view(operation)
-            elif id(operation) in native.code:
+            elif id(operation) in code.code:
                 for n in operation.results:
                     self.allocate(n)
                 run.append(operation)
@@ -184,31 +124,30 @@ class _Segments(Writer):
                 flush()
                 self.write_operation(operation)
                 for n in operation.results:
-                    if n not in self._static and n not in layout.outputs:
+                    if n not in self._static and n not in aliasing.outputs:
                         self.lines.append(f"v{n} = contiguous(v{n})")
-        pieces = [piece for op in run for piece in native.code[id(op)]]
-        self._flush([*pieces, *native.copies(layout.copied)], functions, external)
-        copied = {p: Ref(n) for p, n in layout.copied.items()}
-        results = [self.text(copied.get(i, x)) for i, x in enumerate(program.outputs)]
+        pieces = [piece for op in run for piece in code.code[id(op)]]
+        self._flush([*pieces, *code.copies(aliasing.copied)], functions, external)
+        results = self.results()
         head = [f"def run({', '.join(f'v{n}' for n in program.inputs)}):", *self._checked(external)]
         lines = [*head, *(f"    {line}" for line in self.lines), f"    return [{', '.join(results)}]"]
-        source, made = compiled(functions, native.functions, native.constants)
+        source, made = compiled(functions, code.functions, code.constants)
         self.names.update(made)
         wakes = wakes_the_blas(program)
         for function in functions:
-            one, together = made[function.name], wakes or function.shares > 1
+            one, threaded = made[function.name], wakes or function.parts > 1
             self.names[function.name] = (
-                Together(one, function.shares) if together else functools.partial(one, 0, 0, 1)
+                Threaded(one, function.parts) if threaded else functools.partial(one, 0, 0, 1)
             )
         return "\n".join(lines) + "\n", source, dict(self.names)
 
     def _wanted(self) -> set[int]:
         """Return the views that are needed outside compiled code."""
-        wanted = _numbers(self.program.outputs)
+        wanted = set(refs(self.program.outputs))
         for operation in reversed(self.program.operations):
             n = operation.results[0]
-            if (n in self._layout.views and n in wanted) or (
-                n not in self._layout.views and id(operation) not in self._native.code
+            if (n in self._aliasing.views and n in wanted) or (
+                n not in self._aliasing.views and id(operation) not in self._code.code
             ):
                 wanted.update(operation.reads())
         return wanted
@@ -216,13 +155,13 @@ class _Segments(Writer):
     def _flush(self, pieces: list[Piece], functions: list[Function], external: dict[int, None]) -> None:
         if not any(piece.lines for piece in pieces):
             return
-        shares = max(piece.parts for piece in pieces)
-        code = with_barriers(pieces, shares)
+        parts = max(piece.parts for piece in pieces)
+        code = with_barriers(pieces, parts)
         name = f"segment{len(functions)}"
-        arrays = self._native.pointers(code)
-        functions.append(Function(name, code, {n: self._native.kind(n) for n in arrays}, shares=shares))
+        arrays = self._code.pointers(code)
+        functions.append(Function(name, code, {n: self._code.array_type(n) for n in arrays}, parts=parts))
         external.update(dict.fromkeys(arrays))
-        self.names["gemm32"], self.names["gemm64"] = self._native.gemm
+        self.names["gemm32"], self.names["gemm64"] = self._code.gemm
         given = ", ".join(["memory", "gemm32", "gemm64", *(f"v{n}" for n in arrays)])
         self.lines.append(f"{name}(1, {given})")
 
@@ -231,7 +170,7 @@ class _Segments(Writer):
         given = [n for n in self.program.inputs if n in external]
         lines = [f"    v{n} = contiguous(v{n})" for n in given]
         if given:
-            self.names["refuse"] = _refuse
+            self.names["refuse"] = refuse
             self.names["kinds"] = tuple(
                 x for n in given for x in (self.program.values[n].shape, self.program.values[n].dtype_object)
             )
@@ -240,44 +179,14 @@ class _Segments(Writer):
         return lines
 
 
-def _refuse(found: tuple[Any, ...], expected: tuple[Any, ...]) -> None:
-    raise RecordError(
-        f"compiled program: expected arrays of shapes and dtypes {expected}, found {found}; record the "
-        "function anew for other arrays"
-    )
-
-
-def lower_loop(program: Program, carry: int, constants: int) -> Callable[..., tuple[list[Any], list[Any]]]:
-    """Return the program as a loop over many steps.
-
-    Args:
-        program: of one step, simplified. Its first ``carry`` inputs are the state, and its first ``carry``
-            outputs the state after the step; the next ``constants`` inputs are the same in all steps, and the
-            others are one row each of arrays with the steps along their first axis.
-        carry: number of arrays of the state.
-        constants: number of constant arrays.
-
-    Returns:
-        A function ``(carry, constants, sequences, donate) -> (carry, results)``; the state it returns is in
-        arrays of its own, or in the given ones if they are donated; the results of the steps are stacked.
-    """
-    plan = _Plan(program, {i: i for i in range(carry)})
-    native = plan.native(once=False)
-    native.write_all()
-    if native.complete() and len(program.inputs) > carry + constants:
-        return CompiledLoop(plan, native, carry, constants)
-    once = lower(program, {i: i for i in range(carry)})
-
-    def loop(carried: Any, fixed: Any, sequences: Any, donate: bool = False) -> tuple[list[Any], list[Any]]:
-        now = [_contiguous(x) if donate else np.array(x, order="C") for x in carried]
-        seen: list[list[Any]] = []
-        for i in range(len(sequences[0])):
-            out = once([*now, *fixed, *(x[i, ...] for x in sequences)])
-            now = out[:carry]
-            seen.append([np.array(x) for x in out[carry:]])  # the next step may overwrite them
-        return now, [np.stack(column) for column in zip(*seen, strict=True)]
-
-    return loop
+def lower_loop(program: Program, carry: int, constants: int) -> CompiledLoop | None:
+    """Return the program as a loop over steps (see `base.Lowering`); None if a step has calls of NumPy."""
+    plan = _plan(program, {i: i for i in range(carry)})
+    code = _code_of(plan, once=False)
+    code.write_all()
+    if code.complete() and len(program.inputs) > carry + constants:
+        return CompiledLoop(plan, code, carry, constants)
+    return None
 
 
 class CompiledLoop:
@@ -287,38 +196,37 @@ class CompiledLoop:
         compiled_source: the generated code.
     """
 
-    def __init__(self, plan: _Plan, native: Native, carry: int, constants: int):
-        program, layout = plan.program, plan.layout
+    def __init__(self, plan: MemoryPlan, code: CodeGenerator, carry: int, constants: int):
+        program, aliasing = plan.program, plan.aliasing
         self._inputs = [program.values[n] for n in program.inputs]
         self._results = [program.values[x.number] for x in program.outputs[carry:]]
         self._carry, self._fixed = carry, carry + constants
         # Results of a step that lie in their row of what is returned from the start.
         direct: dict[int, int] = {}
         for position, x in enumerate(program.outputs[carry:]):
-            if x.number in layout.outputs and x.number not in {*layout.donated, *direct.values()}:
+            if x.number in aliasing.outputs and x.number not in {*aliasing.donated, *direct.values()}:
                 direct[position] = x.number
-        native.keep_apart(layout.outputs - {*layout.donated, *direct.values()})
+        code.buffers.keep(aliasing.outputs - {*aliasing.donated, *direct.values()})
         advancing = {n: program.values[n].size for n in program.inputs[self._fixed :]}
-        arrays = {n: native.kind(n, int(n in advancing)) for n in program.inputs}
-        pieces = list(native.pieces_in_order())
+        arrays = {n: code.array_type(n, int(n in advancing)) for n in program.inputs}
+        pieces = list(code.pieces_in_order())
         stacked = []
         for position, x in enumerate(program.outputs[carry:]):
             number = direct.get(position)
             if number is None:
                 number = max(program.values) + 1 + position
-                pieces.append(native.copy_to_array(number, x))
+                pieces.append(code.copy_to_array(number, x))
             stacked.append(number)
-            arrays[number] = native.kind(x.number, 1)
+            arrays[number] = code.array_type(x.number, 1)
             advancing[number] = program.values[x.number].size
-        pieces += native.carried(carry)
-        self._shares = max((piece.parts for piece in pieces), default=1)
-        function = Function("loop", with_barriers(pieces, self._shares), arrays, advancing, self._shares)
-        self.compiled_source, names = compiled([function], native.functions, native.constants)
-        self._memory, self._gemm = native.memory(), native.gemm
+        pieces += code.carried(carry)
+        self._parts = max((piece.parts for piece in pieces), default=1)
+        function = Function("loop", with_barriers(pieces, self._parts), arrays, advancing, self._parts)
+        self.compiled_source, names = compiled([function], code.functions, code.constants)
+        self._memory, self._gemm = code.buffers.memory(), code.gemm
         self._address = self._memory.__array_interface__["data"][0]
-        self._call = Together(names["loop"], self._shares)
+        self._call = Threaded(names["loop"], self._parts)
         self._owner = names["loop_of_numba"]
-        native.forget()
 
     def __call__(
         self, carried: Sequence[Any], fixed: Sequence[Any], sequences: Sequence[Any], donate: bool = False
@@ -326,13 +234,7 @@ class CompiledLoop:
         steps = len(sequences[0])
         state = carried if donate else [np.array(x, order="C") for x in carried]
         given = list(map(_contiguous, (*state, *fixed, *sequences)))
-        found = [(x.shape, x.dtype) for x in given]
-        rows = [() if i < self._fixed else (steps,) for i in range(len(given))]
-        expected = [
-            ((*row, *value.shape), value.dtype_object) for row, value in zip(rows, self._inputs, strict=True)
-        ]
-        if found != expected:
-            _refuse(tuple(found), tuple(expected))
+        check_arrays(given, self._inputs, [() if i < self._fixed else (steps,) for i in range(len(given))])
         results = [np.empty((steps, *value.shape), dtype=value.dtype_object) for value in self._results]
         self._call(steps, self._address, *self._gemm, *given, *results)
         return given[: self._carry], results

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xpnet.program.lowerings.numpy.calls import UFUNCS, Texts, written
+from xpnet.program.lowerings.calls import Texts, written
+from xpnet.program.lowerings.operations import ufunc_of
 from xpnet.program.passes.groups import Group, domain
 from xpnet.program.program import Operation, Program, Ref, Value
 
 if TYPE_CHECKING:
-    from xpnet.program.lowerings.numpy.writing import Writer
+    from xpnet.program.lowerings.straight_line import StraightLine
 
 __all__ = ["BLOCK", "Blocks", "can_be_cut", "homes"]
 
@@ -30,7 +31,7 @@ def can_be_cut(operation: Operation, program: Program) -> bool:
     """True for elementwise operations on arrays that are worth cutting, and can be."""
     if operation.many or operation.options.keys() - {"copy"}:
         return False
-    if operation.name not in UFUNCS and operation.name not in ("keep", "astype", "where"):
+    if ufunc_of(operation.name) is None and operation.name not in ("keep", "astype", "where"):
         return False
     value = program.values[operation.results[0]]
     if len(value.shape) == 0 or value.shape[0] == 1 or value.size <= BLOCK // 4:
@@ -51,7 +52,7 @@ class Blocks(Texts):
             the names of all blocks, complete after `lines`.
     """
 
-    def __init__(self, group: Group, around: Writer, scratch: list[np.ndarray]):
+    def __init__(self, group: Group, around: StraightLine, scratch: list[np.ndarray]):
         super().__init__(around.program, around.names)
         self._group, self._around, self._scratch = group, around, scratch
         self._values = around.program.values

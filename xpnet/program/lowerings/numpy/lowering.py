@@ -10,55 +10,85 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from xpnet.program.lowerings.numpy.blocks import can_be_cut
-from xpnet.program.lowerings.numpy.calls import plannable, rows_of, writes_in_place
-from xpnet.program.lowerings.numpy.layout import lay_out
-from xpnet.program.lowerings.numpy.writing import Writer
+from xpnet.program.lowerings.calls import is_written, writes_in_place
+from xpnet.program.lowerings.memory_plan import MemoryPlan, plan_of
+from xpnet.program.lowerings.numpy import blocks
+from xpnet.program.lowerings.straight_line import StraightLine
+from xpnet.program.lowerings.views import gather_axis
 from xpnet.program.passes.groups import Group, group_operations, may_overwrite
-from xpnet.program.passes.memory import Memory, plan_memory
+from xpnet.program.passes.memory import Memory, idle_slots
 from xpnet.program.program import Operation, Program, Ref
 
 __all__ = ["NumpyLoop", "NumpyProgram", "lower", "lower_loop"]
 
 
 def lower(program: Program, donated: dict[int, int] | None = None) -> NumpyProgram:
-    """Return the program as a callable from inputs to outputs.
-
-    Args:
-        program: simplified; its values on NumPy.
-        donated: for some outputs (by position) the input (by position) whose memory they take over.
-    """
+    """Return the program as a callable from inputs to outputs; see `base.Lowering`."""
     return NumpyProgram(program, donated or {})
 
 
-class _Plan:
-    """A program with its groups, and the place of every value."""
+def _plan(program: Program, donated: dict[int, int], gathering: Collection[int] = ()) -> MemoryPlan:
+    """Return the plan of a program; ``gathering`` are values known to be numbers of rows that there are."""
+    grouped = group_operations(program, lambda operation: blocks.can_be_cut(operation, program))
+    values = grouped.values
 
-    def __init__(self, program: Program, donated: dict[int, int], gathering: Collection[int] = ()):
-        grouped = group_operations(program, lambda operation: can_be_cut(operation, program))
-        can = plannable(grouped, gathering)
-        for operation in grouped.operations:
-            if isinstance(operation, Group):
-                can.update(operation.results)
-        self.program, self.layout = lay_out(grouped, donated, can)
+    def writes(operation: Operation) -> bool:
+        gathers = gather_axis(operation, values) is not None and operation.operands[1].number in gathering
+        return isinstance(operation, Group) or gathers or is_written(operation, values)
 
-        def in_place(operation: Operation, old: int, new: int) -> bool:
-            if isinstance(operation, Group):
-                return may_overwrite(operation, old, new, program.values)
-            return writes_in_place(operation)
+    def overwrites(operation: Operation, old: int, new: int, roots: Mapping[int, int]) -> bool:
+        if isinstance(operation, Group):
+            return may_overwrite(operation, old, new, values)
+        return writes_in_place(operation)
 
-        self.memory: Memory = plan_memory(
-            self.program, self.layout.roots, in_place=in_place, apart=self.layout.apart
-        )
+    return plan_of(grouped, donated, writes=writes, overwrites=overwrites)
 
-    def writer(self, **options: Any) -> Writer:
-        pieces = [np.empty(max(size, 1), dtype=np.uint8) for size in self.memory.slots]
-        return Writer(self.program, self.layout, self.memory, pieces, **options)
+
+class Writer(StraightLine):
+    """Writes the lines of a program with groups.
+
+    Attributes:
+        scratch: memory for blocks.
+    """
+
+    def __init__(self, plan: MemoryPlan, **options: Any):
+        pieces = [np.empty(max(size, 1), dtype=np.uint8) for size in plan.memory.slots]
+        super().__init__(plan, pieces, **options)
+        self.scratch: list[np.ndarray] = []
+        idle = idle_slots(plan.program, plan.aliasing.roots, plan.memory)
+        self._idle = {
+            id(op): sorted((pieces[k] for k in slots), key=len)
+            for op, slots in zip(plan.program.operations, idle, strict=True)
+        }
+
+    def write_operation(self, operation: Operation) -> None:
+        if not isinstance(operation, Group):
+            super().write_operation(operation)
+            return
+        for made in operation.results:
+            self.allocate(made)
+        self._write_blocks(operation)
+
+    def _write_blocks(self, group: Group) -> None:
+        idle = [piece for piece in self._idle[id(group)] if len(piece) >= blocks.BLOCK]
+        scratch = [*idle, *self.scratch]
+        loop = blocks.Blocks(group, self, scratch)
+        self.scratch = scratch[len(idle) :]
+        body = [f"    {line}" for line in loop.lines()]
+        name = f"blocks{group.results[0]}"
+        made = f"{name} = {self.names.of(loop.cut())}({', '.join(map(self.text, loop.whole.values()))})"
+        if not loop.whole:
+            self.names.called(name, loop.cut()())
+        elif all(self.lasts(x.number) for x in loop.whole.values()):
+            self.ahead.append(made)
+        else:
+            self.lines.append(made)
+        self.lines += [f"for {', '.join(loop.names_of_blocks())}, in {name}:", *body]
 
 
 class NumpyProgram:
@@ -71,9 +101,9 @@ class NumpyProgram:
     """
 
     def __init__(self, program: Program, donated: dict[int, int]):
-        plan = _Plan(program, donated)
+        plan = _plan(program, donated)
         self.program = plan.program
-        writer = plan.writer()
+        writer = Writer(plan)
         writer.write_all()
         arguments = ", ".join(f"v{n}" for n in program.inputs)
         lines = [*writer.lines, f"return [{', '.join(writer.results())}]"]
@@ -86,18 +116,10 @@ class NumpyProgram:
 
 
 def lower_loop(program: Program, carry: int, constants: int) -> NumpyLoop | None:
-    """Return the program as a loop over many steps, None if its state cannot be kept in place.
-
-    Args:
-        program: of one step, simplified. Its first ``carry`` inputs are the state, and its first ``carry``
-            outputs the state after the step; the next ``constants`` inputs are the same in all steps, and the
-            others are one row each of arrays with the steps along their first axis.
-        carry: number of arrays of the state.
-        constants: number of constant arrays.
-    """
+    """Return the program as a loop over steps (see `base.Lowering`); None if the state cannot be kept."""
     gathering = _gathering(program, program.inputs[carry + constants :])
-    plan = _Plan(program, {i: i for i in range(carry)}, gathering)
-    placed = {*plan.layout.donated.values(), *plan.layout.copied.values()}
+    plan = _plan(program, {i: i for i in range(carry)}, gathering)
+    placed = {*plan.aliasing.donated.values(), *plan.aliasing.copied.values()}
     for n, x in zip(program.inputs, program.outputs[:carry], strict=False):
         if n not in placed and x != Ref(n):
             return None
@@ -110,10 +132,10 @@ def _gathering(program: Program, changing: Sequence[int]) -> dict[int, int]:
     """Return those of the values that only number rows of arrays of one length, with that."""
     lengths: dict[int, set[int]] = {n: set() for n in changing}
     for operation in program.operations:
-        rows = rows_of(operation)
-        if rows in lengths:
-            shape = program.values[operation.operands[0].number].shape
-            lengths[rows].add(shape[operation.options.get("axis") or 0])
+        axis = gather_axis(operation, program.values)
+        if axis is not None and operation.operands[1].number in lengths:
+            source, rows = operation.operands
+            lengths[rows.number].add(program.values[source.number].shape[axis])
     return {n: found.pop() for n, found in lengths.items() if len(found) == 1}
 
 
@@ -132,16 +154,16 @@ class NumpyLoop:
         source: the generated code.
     """
 
-    def __init__(self, plan: _Plan, carry: int, constants: int, gathering: dict[int, int]):
-        program, layout = plan.program, plan.layout
+    def __init__(self, plan: MemoryPlan, carry: int, constants: int, gathering: dict[int, int]):
+        program, outputs = plan.program, plan.aliasing.outputs
         first = carry + constants
         self._gathering = [(program.inputs.index(n) - first, rows) for n, rows in gathering.items()]
         self._results = [program.values[x.number] for x in program.outputs[carry:]]
         lasting, changing = program.inputs[:first], program.inputs[first:]
-        writer = plan.writer(lasting=lasting, packed=(*program.inputs[:carry], *changing))
+        writer = Writer(plan, lasting=lasting, packed=(*program.inputs[:carry], *changing))
         rows = [f"v{n}" for n in changing]
         for position, x in enumerate(program.outputs[carry:]):
-            direct = x.number in layout.outputs - writer.allocated
+            direct = x.number in outputs - writer.allocated
             if direct:  # computed in its row of what is returned
                 writer.allocated.add(x.number)
             rows.append(f"v{x.number}" if direct else f"row{position}")

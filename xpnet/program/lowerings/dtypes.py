@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.program.lowerings.numpy.calls import UFUNCS
+from xpnet.program.lowerings.operations import ELEMENTWISE, Dtypes, ufunc_of
 from xpnet.program.passes.groups import REDUCTIONS
 from xpnet.program.program import Operation, Ref, Value
 
-__all__ = ["KNOWN", "generated_kinds", "groupable", "kinds", "number"]
+__all__ = ["KNOWN", "dtypes_in_code", "dtypes_of", "groupable", "identity", "number"]
 
-KNOWN = frozenset(
-    {"bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float32", "float64"}
-)
+KNOWN = (
+    "float32", "float64", "int64", "int32", "int16", "int8", "uint64", "uint32", "uint16", "uint8", "bool",
+)  # fmt: skip
 """Dtypes that generated code has."""
 
 
@@ -52,35 +52,30 @@ def _can_reduce(operation: Operation, values: dict[int, Value]) -> bool:
     return made != "bool" and (operation.name == "sum" or given == made)
 
 
-def kinds(operation: Operation, values: dict[int, Value]) -> list[np.dtype[Any]] | None:
+def dtypes_of(operation: Operation, values: dict[int, Value]) -> Dtypes | None:
     """Return the dtypes to which operands are cast, and then that of the result; None if there are none."""
     made = np.dtype(values[operation.results[0]].dtype)
     name = operation.name
     if name in REDUCTIONS:
         return [made, made]
     given = [_dtype(x, values) for x in operation.operands]
-    if name == "where" and len(given) == 3:
-        return [np.dtype(bool), made, made, made] if given[0] == np.dtype(bool) else None
-    if name == "keep":
-        return [made, np.dtype(bool), made] if given == [made, np.dtype(bool)] else None
-    if name in ("astype", "erf"):
-        source = given[0]
-        return [source, made] if isinstance(source, np.dtype) else None
+    row = ELEMENTWISE.get(name)
+    if row is not None and row.dtypes is not None:
+        return row.dtypes(given, made)
     try:
-        ufunc = UFUNCS.get(name) or getattr(np, name)
-        found = list(ufunc.resolve_dtypes((*given, None)))
+        found = list((ufunc_of(name) or getattr(np, name)).resolve_dtypes((*given, None)))
     except (TypeError, AttributeError, ValueError):
         return None
     return found if found[-1] == made and len(set(found[:-1])) == 1 else None
 
 
-def generated_kinds(operation: Operation, values: dict[int, Value]) -> list[np.dtype[Any]] | None:
-    """Return `kinds` if generated code has these dtypes, and exactly the numbers among the operands."""
-    found = kinds(operation, values)
-    if found is None or any(kind.name not in KNOWN for kind in found):
+def dtypes_in_code(operation: Operation, values: dict[int, Value]) -> Dtypes | None:
+    """Return `dtypes_of` if generated code has these, and exactly the numbers among the operands."""
+    found = dtypes_of(operation, values)
+    if found is None or any(dtype.name not in KNOWN for dtype in found):
         return None
-    for x, kind in zip(operation.operands, found[:-1], strict=False):
-        if type(x) in (bool, int, float) and number(x, kind) is None:
+    for x, dtype in zip(operation.operands, found[:-1], strict=False):
+        if type(x) in (bool, int, float) and number(x, dtype) is None:
             return None
     return found
 
@@ -92,6 +87,15 @@ def number(value: Any, dtype: np.dtype[Any]) -> Any:
             return np.asarray(value, dtype=dtype)[()]
     except (OverflowError, TypeError, ValueError):
         return None
+
+
+def identity(name: str, dtype: np.dtype[Any]) -> Any:
+    """Return the number with which a sum, maximum or minimum begins."""
+    if name == "sum":
+        return 0
+    if dtype.kind == "f":
+        return -np.inf if name == "max" else np.inf
+    return np.iinfo(dtype).min if name == "max" else np.iinfo(dtype).max
 
 
 def _dtype(x: Any, values: dict[int, Value]) -> Any:

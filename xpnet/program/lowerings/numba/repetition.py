@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["share"]
+__all__ = ["without_repetition"]
 
 _ENTRY = re.compile(r"\b(m_\w+|p\d+)\[([^\]]*)\]")
-_SHARE = re.compile(r"\bshare\b")
+_PART = re.compile(r"\bpart\b")
 _NAME = re.compile(r"\b[rtx]\d+\b|\ba\d+_\d+\b")
 
 
-def share(blocks: list[list[str]]) -> tuple[list[list[str]], dict[str, list[str]]]:
+def without_repetition(blocks: list[list[str]]) -> tuple[list[list[str]], dict[str, list[str]]]:
     """Return the blocks with calls in place of those that occur again, and the called functions' lines.
 
     Args:
@@ -34,10 +34,10 @@ def share(blocks: list[list[str]]) -> tuple[list[list[str]], dict[str, list[str]
             done.append(block)
             continue
         given = [f"moved({pointer}, {offset})" if offset else pointer for pointer, offset in places]
-        of_share = ["share"] if _SHARE.search(text) else []
-        done.append([f"{shared[text]}({', '.join([*given, *of_share])})"])
+        of_part = ["part"] if _PART.search(text) else []
+        done.append([f"{shared[text]}({', '.join([*given, *of_part])})"])
         functions[shared[text]] = [
-            f"def {shared[text]}({', '.join([*(f'q{i}' for i in range(len(places))), *of_share])}):",
+            f"def {shared[text]}({', '.join([*(f'q{i}' for i in range(len(places))), *of_part])}):",
             *(f"    {line}" for line in lines),
         ]
     return done, functions

@@ -1,22 +1,23 @@
-"""Kernels that move entries: copies between places, and gathers of rows by number."""
+"""Kernels that move entries: copies, and gathers of rows by number."""
 
 from __future__ import annotations
 
 import dataclasses
 from typing import Any
 
+from xpnet.program.lowerings.cupy.buffers import DeviceBuffers
 from xpnet.program.lowerings.cupy.elements import TYPES
 from xpnet.program.lowerings.cupy.kernels import Arguments, Kernel, Walk, blocks_for, indented
-from xpnet.program.lowerings.cupy.places import Place, Places, c_order
+from xpnet.program.passes.aliasing import View, c_order
 from xpnet.program.program import Operation, Ref, Value
 
-__all__ = ["copies_of", "copy_kernel", "gather_kernel", "is_gather", "is_joining"]
+__all__ = ["copies_of", "copy_kernel", "gather_kernel", "is_joining"]
 
 _THREADS = 256
 
 
-def copy_kernel(target: Place, source: Place) -> Kernel:
-    """Return the kernel that copies entries between places of one shape and dtype that do not overlap."""
+def copy_kernel(target: View, source: View) -> Kernel:
+    """Return the kernel that copies entries between arrays of one shape and dtype that do not overlap."""
     arguments = Arguments()
     walk = Walk(target.shape, [target.strides, source.strides])
     written = walk.entry(arguments.name(target), target.strides)
@@ -35,25 +36,10 @@ def _by_entry(arguments: Arguments, walk: Walk, body: list[str]) -> Kernel:
     return arguments.kernel(lines, blocks, _THREADS, walk.entries)
 
 
-def is_gather(operation: Operation, values: dict[int, Value]) -> bool:
-    """True for a ``take`` along one axis that a kernel can do."""
-    if operation.name != "take" or len(operation.operands) != 2 or operation.options.keys() - {"axis"}:
-        return False
-    x, rows = operation.operands
-    if type(x) is not Ref or type(rows) is not Ref or values[x.number].dtype not in TYPES:
-        return False
-    shape, kind = values[x.number].shape, values[rows.number]
-    axis = operation.options.get("axis")
-    known = axis is not None or len(shape) == 1
-    return (
-        known and len(kind.shape) == 1 and kind.dtype in ("int32", "int64") and 0 not in (*shape, *kind.shape)
-    )
-
-
-def gather_kernel(operation: Operation, places: Places) -> Kernel:
+def gather_kernel(operation: Operation, buffers: DeviceBuffers) -> Kernel:
     """Return the kernel of a ``take``: numbers below zero count from the end, and all wrap around."""
-    x, rows = (places(v) for v in operation.operands)
-    out = places(Ref(operation.results[0]))
+    x, rows = (buffers(v) for v in operation.operands)
+    out = buffers(Ref(operation.results[0]))
     axis = (operation.options.get("axis") or 0) % len(x.shape)
     arguments = Arguments()
     fixed = tuple(0 if k == axis else s for k, s in enumerate(x.strides))
@@ -93,17 +79,17 @@ def _dtype(x: Any, values: dict[int, Value]) -> str:
     return values[x.number].dtype if type(x) is Ref else getattr(getattr(x, "dtype", None), "name", "")
 
 
-def copies_of(operation: Operation, places: Places) -> list[Kernel]:
+def copies_of(operation: Operation, buffers: DeviceBuffers) -> list[Kernel]:
     """Return the copies that an operation consists of, without those whose parts are in place already."""
-    whole = places(Ref(operation.results[0]))
+    whole = buffers(Ref(operation.results[0]))
     if operation.name == "reshape":
-        source = places(operation.operands[0])
-        target = Place(whole.root, whole.offset, whole.dtype, source.shape, c_order(source.shape))
+        source = buffers(operation.operands[0])
+        target = View(whole.root, whole.offset, whole.dtype, source.shape, c_order(source.shape))
         pairs = [(target, source)]
     else:
         axis, start, pairs = operation.options.get("axis", 0) % len(whole.shape), 0, []
         for x in _parts(operation):
-            source = places(x)
+            source = buffers(x)
             if operation.name == "stack":
                 shape, strides = list(source.shape), list(source.strides)
                 shape.insert(axis, 1)

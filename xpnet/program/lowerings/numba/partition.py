@@ -1,7 +1,7 @@
-"""How a program is cut into shares for several threads, and where these wait for each other.
+"""How a program is cut into parts for several threads, and where these wait for each other.
 
 The code of an operation consists of *sections*. One with several parts has code for the part with the number
-``share``; others are done by the first thread alone. With what they read and write they are *pieces* of a
+``part``; others are done by the first thread alone. With what they read and write they are *pieces* of a
 program: before a piece that reads or writes what another thread may have written, or writes what another may
 have read, all threads wait for each other.
 """
@@ -14,12 +14,14 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from xpnet.program.lowerings.numba.elements import cheap
+from xpnet.program.lowerings.views import BUFFER
+from xpnet.program.passes.aliasing import View
 from xpnet.program.passes.groups import REDUCTIONS, Group
 from xpnet.program.passes.schedule import Schedule
 from xpnet.program.program import Operation, Program, Value
 
 __all__ = [
-    "Cut", "Piece", "Region", "Section", "cut", "cut_of", "most", "parts_of", "shares_of",
+    "Cut", "Piece", "Region", "Section", "cut", "cut_of", "most", "parts_of", "parts_of_program",
     "time_of", "wakes_the_blas", "with_barriers",
 ]  # fmt: skip
 
@@ -58,6 +60,14 @@ class Region:
     start: int
     stop: int
 
+    @classmethod
+    def of(cls, view: View) -> Region:
+        """Return the region that the entries of an array are in."""
+        ways = [(n - 1) * s for n, s in zip(view.shape, view.strides, strict=True)]
+        low, high = sum(min(way, 0) for way in ways), sum(max(way, 0) for way in ways)
+        base = "memory" if view.root == BUFFER else f"p{view.root}"
+        return cls(base, view.offset + low * view.width, view.offset + (high + 1) * view.width)
+
     def meets(self, other: Region) -> bool:
         """True if the regions have bytes in common."""
         return self.base == other.base and self.start < other.stop and other.start < self.stop
@@ -87,12 +97,12 @@ def _meet(some: tuple[Region, ...], others: tuple[Region, ...]) -> bool:
     return any(x.meets(y) for x in some for y in others)
 
 
-def with_barriers(pieces: Iterable[Piece], shares: int) -> list[str]:
+def with_barriers(pieces: Iterable[Piece], parts: int) -> list[str]:
     """Return the code of pieces one after another, with barriers between them where they are needed.
 
-    It knows ``thread`` and ``threads``, and the shares of this thread from ``first`` up to ``last``.
+    It knows ``thread`` and ``threads``, and the parts of this thread from ``first`` up to ``last``.
     """
-    if shares == 1:
+    if parts == 1:
         return [line for piece in pieces for line in piece.lines]
     lines: list[str] = []
     since: list[Piece] = []
@@ -105,8 +115,8 @@ def with_barriers(pieces: Iterable[Piece], shares: int) -> list[str]:
         if piece.parts == 1:
             lines.append("if thread == 0:")
         else:
-            last = "last" if piece.parts == shares else f"min(last, {piece.parts})"
-            lines.append(f"for share in range(first, {last}):")
+            last = "last" if piece.parts == parts else f"min(last, {piece.parts})"
+            lines.append(f"for part in range(first, {last}):")
         lines += [f"    {line}" for line in piece.lines]
         since.append(piece)
     return [*lines, *_BARRIER_LINES]  # before the next step
@@ -137,11 +147,11 @@ class Cut:
     partial: bool = False
 
 
-def cut_of(plan: Schedule, sizes: Sequence[int], outer: int, rows: bool, wanted: int) -> Cut:
+def cut_of(schedule: Schedule, sizes: Sequence[int], outer: int, rows: bool, wanted: int) -> Cut:
     """Return how a group is cut into at most ``wanted`` parts: by rows, or by columns if it only sums these.
 
     Args:
-        plan: of the group's work.
+        schedule: of the group's work.
         sizes: of its loops.
         outer: how many of them are outer ones.
         rows: these go over rows, which have numbers of their own.
@@ -149,9 +159,9 @@ def cut_of(plan: Schedule, sizes: Sequence[int], outer: int, rows: bool, wanted:
     """
     if wanted == 1 or not sizes or (rows and not outer):
         return Cut()
-    columns = any(plan.along(op) == "column" for op in plan.members)
+    columns = any(schedule.along(op) == "column" for op in schedule.members)
     last = len(sizes) - 1
-    if columns and sizes[last] >= wanted * _LINE and not _has_rows(plan):
+    if columns and sizes[last] >= wanted * _LINE and not _has_rows(schedule):
         across, unit, partial = last, _LINE, False
     else:
         across, unit, partial = 0, 1 if outer else _LINE, columns
@@ -160,11 +170,11 @@ def cut_of(plan: Schedule, sizes: Sequence[int], outer: int, rows: bool, wanted:
     return Cut(parts, across, each, partial) if parts > 1 else Cut()
 
 
-def _has_rows(plan: Schedule) -> bool:
+def _has_rows(schedule: Schedule) -> bool:
     """True if a row has numbers of its own, beside sums over columns."""
-    for op in plan.members:
-        along = plan.along(op)
-        if along == "row" or plan.level(op.operands[0] if along else op.results[0]) == "row":
+    for op in schedule.members:
+        along = schedule.along(op)
+        if along == "row" or schedule.level(op.operands[0] if along else op.results[0]) == "row":
             return True
     return False
 
@@ -195,13 +205,13 @@ def time_of(operation: Operation, values: dict[int, Value]) -> float:
     return 2 * sum(v.size for v in made) * _ENTRY
 
 
-def parts_of(nanoseconds: float, shares: int) -> int:
-    """Return into how many parts work is cut that takes so long."""
-    return max(1, min(shares, int(nanoseconds / _PART)))
+def parts_of(nanoseconds: float, wanted: int) -> int:
+    """Return into how many parts, at most ``wanted``, work is cut that takes so long."""
+    return max(1, min(wanted, int(nanoseconds / _PART)))
 
 
-def shares_of(program: Program, threads: int, *, once: bool) -> int:
-    """Return how many shares a program is cut into.
+def parts_of_program(program: Program, threads: int, *, once: bool) -> int:
+    """Return how many parts a program is cut into.
 
     With n threads it takes about its time / n + barriers · n, which more threads do not always make less.
 

@@ -4,79 +4,42 @@ from __future__ import annotations
 
 import operator
 from abc import ABC, abstractmethod
-from collections.abc import Collection
 from typing import Any
 
 import numpy as np
 
-from xpnet.program.program import Operation, Program, Ref
+from xpnet.program.lowerings.operations import ufunc_of
+from xpnet.program.program import Operation, Program, Ref, Value
 
-__all__ = ["UFUNCS", "Names", "Texts", "plannable", "rows_of", "writes_in_place", "written"]
+__all__ = ["Names", "Texts", "is_written", "writes_in_place", "written"]
 
-# Functions that NumPy has as ufuncs: they write into out=, which may be an operand's memory.
-UFUNCS: dict[str, Any] = {
-    "abs": np.absolute, "acos": np.arccos, "acosh": np.arccosh, "add": np.add, "asin": np.arcsin,
-    "asinh": np.arcsinh, "atan": np.arctan, "atan2": np.arctan2, "atanh": np.arctanh,
-    "bitwise_and": np.bitwise_and, "bitwise_invert": np.invert, "bitwise_left_shift": np.left_shift,
-    "bitwise_or": np.bitwise_or, "bitwise_right_shift": np.right_shift, "bitwise_xor": np.bitwise_xor,
-    "conj": np.conjugate, "copysign": np.copysign, "cos": np.cos, "cosh": np.cosh, "divide": np.divide,
-    "equal": np.equal, "exp": np.exp, "expm1": np.expm1, "floor": np.floor,
-    "floor_divide": np.floor_divide, "greater": np.greater, "greater_equal": np.greater_equal,
-    "hypot": np.hypot, "isfinite": np.isfinite, "isinf": np.isinf, "isnan": np.isnan, "less": np.less,
-    "less_equal": np.less_equal, "log": np.log, "log10": np.log10, "log1p": np.log1p, "log2": np.log2,
-    "logaddexp": np.logaddexp, "logical_and": np.logical_and, "logical_not": np.logical_not,
-    "logical_or": np.logical_or, "logical_xor": np.logical_xor, "maximum": np.maximum,
-    "minimum": np.minimum, "multiply": np.multiply, "negative": np.negative, "nextafter": np.nextafter,
-    "not_equal": np.not_equal, "pow": np.power, "reciprocal": np.reciprocal, "remainder": np.remainder,
-    "sign": np.sign, "signbit": np.signbit, "sin": np.sin, "sinh": np.sinh, "sqrt": np.sqrt,
-    "square": np.square, "subtract": np.subtract, "tan": np.tan, "tanh": np.tanh,
-}  # fmt: skip
 _REDUCTIONS = {"sum": np.add.reduce, "max": np.maximum.reduce, "min": np.minimum.reduce}
 # What the operator ** is for some numbers; of complex arrays, np.power rounds otherwise.
 _POWERS = {2: np.square, 0.5: np.sqrt, -1: np.reciprocal}
 _BITS: dict[str, Any] = {"float32": np.int32, "float64": np.int64, "float16": np.int16}
 
 
-def plannable(program: Program, gathering: Collection[int] = ()) -> set[int]:
-    """Return the results that can be written into memory of our choice.
-
-    Args:
-        program: any.
-        gathering: values whose entries are known to be numbers of rows that there are.
-    """
-    return {
-        operation.results[0]
-        for operation in program.operations
-        if _writes(operation, program) or rows_of(operation) in gathering
-    }
-
-
-def rows_of(operation: Operation) -> int | None:
-    """Return the value whose entries are the numbers of the rows that the operation gathers, if it does."""
-    gathers = operation.name == "take" and not operation.options.keys() - {"axis"}
-    if not gathers or [type(x) for x in operation.operands] != [Ref, Ref]:
-        return None
-    return operation.operands[1].number
-
-
 def writes_in_place(operation: Operation) -> bool:
     """True if the result may be written over an operand of its shape and dtype."""
-    return operation.name in UFUNCS or operation.name == "keep"
+    return ufunc_of(operation.name) is not None or operation.name in ("keep", "astype")
 
 
-def _writes(operation: Operation, program: Program) -> bool:
-    made = program.values[operation.results[0]]
+def is_written(operation: Operation, values: dict[int, Value]) -> bool:
+    """True if the result can be written into memory of our choice."""
+    made = values[operation.results[0]]
     if operation.name == "sign" and made.dtype.startswith("complex"):
         return False  # NumPy's own rounds otherwise
-    if operation.many or operation.name in ("where", "astype", "concat") or operation.name in UFUNCS:
-        return not operation.many and not operation.options.keys() - {"axis", "copy"}
+    if operation.many:
+        return False
+    if operation.name in ("where", "astype", "concat") or ufunc_of(operation.name) is not None:
+        return not operation.options.keys() - {"axis", "copy"}
     if operation.name == "keep":
         return made.dtype in _BITS
     if operation.name == "matmul":
         return len(made.shape) >= 2
     if operation.name in _REDUCTIONS:
         x = operation.operands[0]
-        known = program.values[x.number].dtype if type(x) is Ref else ""
+        known = values[x.number].dtype if type(x) is Ref else ""
         return known == made.dtype and "dtype" not in operation.options and len(operation.operands) == 1
     return False
 
@@ -128,15 +91,16 @@ class Texts(ABC):
 
 
 def written(operation: Operation, texts: Texts) -> list[str]:
-    """Return the lines that compute an operation's result in its place; the operation is `plannable`."""
+    """Return the lines that compute an operation's result in its place; it `is_written`, or a gather."""
     n = operation.results[0]
     out, names, name = texts.text(Ref(n)), texts.names, operation.name
     power = operation.operands[1] if operation.function is operator.pow else None
     if type(power) in (int, float) and power in _POWERS:
         function = names.called(_POWERS[power].__name__, _POWERS[power])
         return [f"{function}({texts.text(operation.operands[0])}, {out})"]
-    if name in UFUNCS:
-        function = names.called(UFUNCS[name].__name__, UFUNCS[name])
+    ufunc = ufunc_of(name)
+    if ufunc is not None:
+        function = names.called(ufunc.__name__, ufunc)
         operands = ", ".join(_operands(operation, texts))
         # By position, which is faster; as third argument of these two it is deprecated.
         return [f"{function}({operands}, {'out=' if name in ('maximum', 'minimum') else ''}{out})"]

@@ -9,64 +9,52 @@ from typing import Any
 import numpy as np
 
 from xpnet.backends import lacking
-from xpnet.program.lowerings.numpy import blocks
-from xpnet.program.lowerings.numpy.calls import Names, Texts, written
-from xpnet.program.lowerings.numpy.layout import Layout, laid_out
-from xpnet.program.passes.groups import Group
-from xpnet.program.passes.memory import Memory, idle_slots
-from xpnet.program.program import Operation, Program, Ref
+from xpnet.program.lowerings.calls import Names, Texts, written
+from xpnet.program.lowerings.memory_plan import MemoryPlan
+from xpnet.program.passes.aliasing import laid_out
+from xpnet.program.program import Operation, Ref
 
-__all__ = ["Writer"]
+__all__ = ["StraightLine"]
 
 _FILLED = 1 << 16  # entries of an array that is full of one number, at the most
 
 
-class Writer(Texts):
+class StraightLine(Texts):
     """Writes the lines of a program: values with a place are names in their globals, others are made there.
 
     Args:
-        program: may have groups.
-        layout: what shares memory.
-        memory: planned places.
-        pieces: the memory itself.
+        plan: of the program, whose groups, if it has any, are written otherwise.
+        pieces: the planned memory itself.
         lasting: inputs that are the same arrays in many runs, so that views of them are made once.
         packed: inputs whose entries lie side by side, row by row.
 
     Attributes:
         ahead: lines to be run once.
         lines: lines of each run.
-        scratch: memory for blocks.
         constants: vectors that are full of one number.
         allocated: outputs whose arrays are there already.
     """
 
     def __init__(
         self,
-        program: Program,
-        layout: Layout,
-        memory: Memory,
+        plan: MemoryPlan,
         pieces: list[np.ndarray],
         lasting: Collection[int] = (),
         packed: Collection[int] = (),
     ):
+        program, aliasing, memory = plan.program, plan.aliasing, plan.memory
         super().__init__(program, Names())
         self.ahead: list[str] = []
         self.lines: list[str] = []
-        self.scratch: list[np.ndarray] = []
         self.constants: list[np.ndarray] = []
         self._full: dict[tuple[int, tuple[int, ...]], np.ndarray] = {}
-        self._layout, self._memory, self._lasting, self._packed = layout, memory, lasting, packed
+        self._aliasing, self._memory, self._lasting, self._packed = aliasing, memory, lasting, packed
         self.allocated: set[int] = set()
         self._static: dict[int, np.ndarray] = {}
         for n, place in memory.slot_of.items():
             value = program.values[n]
             self._static[n] = laid_out(pieces[place][: value.bytes].view(value.dtype_object), value)
-        idle = idle_slots(program, layout.roots, memory)
-        self._idle = {
-            id(op): sorted((pieces[k] for k in slots), key=len)
-            for op, slots in zip(program.operations, idle, strict=True)
-        }
-        for n, (joined, start, stop) in layout.pieces.items():
+        for n, (joined, start, stop) in aliasing.pieces.items():
             if joined in self._static:
                 self._static[n] = self._static[joined][start:stop].reshape(program.values[n].shape)
 
@@ -74,26 +62,24 @@ class Writer(Texts):
         """Fill ``ahead`` and ``lines``, but for what is returned."""
         for operation in self.program.operations:
             self.write_operation(operation)
-        for position, given in self._layout.copied.items():
+        for position, given in self._aliasing.copied.items():
             copyto = self.names.called("copyto", np.copyto)
             self.lines.append(f"{copyto}(v{given}, {self.text(self.program.outputs[position])})")
 
     def results(self) -> list[str]:
         """Return the texts of what is returned."""
-        copied = {p: Ref(n) for p, n in self._layout.copied.items()}
+        copied = {p: Ref(n) for p, n in self._aliasing.copied.items()}
         return [self.text(copied.get(i, x)) for i, x in enumerate(self.program.outputs)]
 
     def write_operation(self, operation: Operation) -> None:
         """Add the lines of an operation."""
         n = operation.results[0]
-        if n in self._layout.views:
+        if n in self._aliasing.views:
             self.write_view(operation)
-        elif n in self._static or n in self._layout.outputs:
+        elif n in self._static or n in self._aliasing.outputs:
             for made in operation.results:
                 self.allocate(made)
-            if isinstance(operation, Group):
-                self._write_blocks(operation)
-            elif operation.name == "concat":
+            if operation.name == "concat":
                 self._write_joined(operation)
             elif operation.name == "matmul" and self._is_plain_product(operation):
                 # As np.matmul, but the call takes a quarter of the time.
@@ -122,12 +108,12 @@ class Writer(Texts):
                 self._static[source], *operation.operands[1:], **operation.options
             )
         else:
-            lines = self.ahead if self._lasts(n) else self.lines
+            lines = self.ahead if self.lasts(n) else self.lines
             lines.append(f"v{n} = {self._called(operation)}")
 
     def allocate(self, n: int) -> None:
         """Add the line that makes an array for an output, unless it is written over an input."""
-        if n not in self._layout.outputs or n in self._layout.donated or n in self.allocated:
+        if n not in self._aliasing.outputs or n in self._aliasing.donated or n in self.allocated:
             return
         self.allocated.add(n)
         value = self.program.values[n]
@@ -136,25 +122,8 @@ class Writer(Texts):
         shape = tuple(value.shape[axis] for axis in value.order) or value.shape
         self.lines.append(f"v{n} = {empty}({shape!r}, {self.names.of(value.dtype_object)}){turned}")
 
-    def _write_blocks(self, group: Group) -> None:
-        idle = [piece for piece in self._idle[id(group)] if len(piece) >= blocks.BLOCK]
-        scratch = [*idle, *self.scratch]
-        loop = blocks.Blocks(group, self, scratch)
-        self.scratch = scratch[len(idle) :]
-        body = [f"    {line}" for line in loop.lines()]
-        name = f"blocks{group.results[0]}"
-        made = f"{name} = {self.names.of(loop.cut())}({', '.join(map(self.text, loop.whole.values()))})"
-        if not loop.whole:
-            self.names.called(name, loop.cut()())
-        elif all(self._lasts(x.number) for x in loop.whole.values()):
-            self.ahead.append(made)
-        else:
-            self.lines.append(made)
-        self.lines += [f"for {', '.join(loop.names_of_blocks())}, in {name}:", *body]
-
-    def _lasts(self, n: int) -> bool:
-        root = self._layout.roots.get(n, n)
-        return self._layout.donated.get(root, root) in self._lasting
+    def lasts(self, n: int) -> bool:
+        return self._aliasing.home(n) in self._lasting
 
     def _write_joined(self, operation: Operation) -> None:
         """Copy those pieces that were not computed in their place."""
@@ -192,10 +161,9 @@ class Writer(Texts):
         )
 
     def _lies_packed(self, n: int) -> bool:
-        root = self._layout.roots.get(n, n)
-        root = self._layout.donated.get(root, root)
-        known = root in self._static or root in self._packed or root in self._layout.outputs
-        return n in self._layout.packed and (known or self._is_gathered(root))
+        root = self._aliasing.home(n)
+        known = root in self._static or root in self._packed or root in self._aliasing.outputs
+        return n in self._aliasing.packed and (known or self._is_gathered(root))
 
     def _is_gathered(self, n: int) -> bool:
         return any(op.results == (n,) and op.name == "take" for op in self.program.operations)
@@ -223,7 +191,7 @@ class Writer(Texts):
 
     def text(self, x: Any) -> str:
         if type(x) is Ref:
-            n = self._layout.donated.get(x.number, x.number)
+            n = self._aliasing.donated.get(x.number, x.number)
             if n in self._static:
                 self.names.called(f"v{n}", self._static[n])
             return f"v{n}"
@@ -267,7 +235,6 @@ class Writer(Texts):
         return self._place(a) == self._place(b)
 
     def _place(self, n: int) -> tuple[bool, int]:
-        root = self._layout.roots.get(n, n)
-        root = self._layout.donated.get(root, root)
+        root = self._aliasing.home(n)
         slot = self._memory.slot_of.get(root)
         return (False, root) if slot is None else (True, slot)

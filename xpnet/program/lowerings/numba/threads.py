@@ -1,8 +1,8 @@
-"""A team of threads that run the same compiled code, each with its shares of the operations.
+"""Threads that run the same compiled code, each its parts of the operations.
 
-The BLAS has one thread meanwhile: a second pool of threads beside the team would fight with it for the cores.
-One team is at work at a time; whoever comes meanwhile does all shares alone. How many threads there are only
-says who does which share, so that the numbers do not depend on it.
+The BLAS has one thread meanwhile: a second pool of threads beside these would fight with them for the cores.
+One call has the threads at a time; whoever comes meanwhile does all parts alone. How many threads there are
+only says who does which part, so that the numbers do not depend on it.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from xpnet.program.lowerings import openblas
 from xpnet.program.lowerings.numba import barrier, cores
 from xpnet.program.lowerings.numba.compiling import Function, compiled
 
-__all__ = ["Together"]
+__all__ = ["Threaded"]
 
-_FEW, _MANY = 8, 1024  # calls that are run alone after two in which the team was slower
+_FEW, _MANY = 8, 1024  # calls that are run alone after two in which threads were slower
 
 _MOMENT = 16384  # turns of waiting, about 200 microseconds
 
@@ -29,7 +29,7 @@ _at_work = threading.Lock()
 _helpers: list[_Helper] = []
 
 
-class Together:
+class Threaded:
     """A function that is run by as many threads as the BLAS has, as long as that is faster than alone.
 
     Threads that meet at every barrier are as slow as the slowest of them: where other programs use the same
@@ -38,15 +38,15 @@ class Together:
     Args:
         function: compiled: ``(gate, thread, threads, steps, *arguments)``; does not hold Python's lock; its
             threads meet at a barrier at the end of each step.
-        shares: that its work is cut into, so the most threads there can be.
+        parts: that its work is cut into, so the most threads there can be.
     """
 
-    def __init__(self, function: Callable[..., None], shares: int):
-        self._function, self._shares = function, shares
+    def __init__(self, function: Callable[..., None], parts: int):
+        self._function, self._parts = function, parts
         self._calls = 0
         self._alone = 0  # calls to come that are run alone
         self._pause = _FEW
-        self._slow = 0  # calls of the team, up to now
+        self._slow = 0  # calls by threads, up to now
         self._step_alone = float("inf")  # seconds
 
     def __call__(self, steps: int, *arguments: Any) -> None:
@@ -59,7 +59,7 @@ class Together:
             self._function(0, 0, 1, steps, *arguments)
             return
         try:
-            threads = min(self._shares, openblas.threads())
+            threads = min(self._parts, openblas.threads())
             with openblas.one_thread():
                 if threads == 1:
                     self._function(0, 0, 1, steps, *arguments)
@@ -96,30 +96,30 @@ def _run(function: Callable[..., None], threads: int, arguments: tuple[Any, ...]
         threads = 1 + len(_helpers)
     gate = barrier.gate()
     taken = [cores.core()]
-    parts = [_Part(function, gate, taken, (thread, threads, *arguments)) for thread in range(threads)]
-    called: list[_Part] = []
+    calls = [_Call(function, gate, taken, (thread, threads, *arguments)) for thread in range(threads)]
+    begun: list[_Call] = []
     try:
-        for helper, part in zip(_helpers, parts[1:], strict=False):
-            helper.call(part)
-            called.append(part)
-        parts[0].run()
+        for helper, call in zip(_helpers, calls[1:], strict=False):
+            helper.take(call)
+            begun.append(call)
+        calls[0].run()
     except BaseException:  # Ctrl-C among them
         gate[barrier.ABANDONED] = 1
         raise
     finally:
         if gate[barrier.ABANDONED]:
-            while not all(part.done for part in called):
+            while not all(call.done for call in begun):
                 time.sleep(1e-4)
-    for part in parts:
-        if part.error is not None:
-            raise part.error
+    for call in calls:
+        if call.error is not None:
+            raise call.error
 
 
-class _Part:
+class _Call:
     """A call of a function by one of the threads.
 
     Attributes:
-        cores: that the team's threads were on when they began.
+        cores: that the threads were on when they began.
         done: the call is over; without an error its work is over before, at the last barrier.
         error: what it raised.
     """
@@ -149,25 +149,25 @@ class _Helper:
     def __init__(self) -> None:
         self._await = _awaiting()
         self._calls = barrier.gate()
-        self._queue: SimpleQueue[_Part] = SimpleQueue()
+        self._queue: SimpleQueue[_Call] = SimpleQueue()
         threading.Thread(target=self._serve, name="xpnet", daemon=True).start()
 
-    def call(self, part: _Part) -> None:
-        """Have the part run."""
+    def take(self, call: _Call) -> None:
+        """Have the call run."""
         self._calls[0] += 1
-        self._queue.put(part)
+        self._queue.put(call)
 
     def _serve(self) -> None:
         served, address = 0, self._calls.__array_interface__["data"][0]
         while True:
             self._await["awaited"](address, served, 1, _MOMENT, 0, 0, 0)
-            part = self._queue.get()
+            call = self._queue.get()
             served += 1
-            if cores.core() in part.cores:
-                cores.leave(part.cores)
-            part.cores.append(cores.core())
-            part.run()
-            del part  # and with it all arrays
+            if cores.core() in call.cores:
+                cores.leave(call.cores)
+            call.cores.append(cores.core())
+            call.run()
+            del call  # and with it all arrays
 
 
 @functools.cache

@@ -1,0 +1,40 @@
+"""Matrix products as a BLAS wants them: matrices with lines of neighbouring entries, transposed or not."""
+
+from __future__ import annotations
+
+from xpnet.program.passes.aliasing import View
+from xpnet.program.program import Operation, Ref, Value
+
+__all__ = ["is_product", "lead", "matrices"]
+
+
+def is_product(operation: Operation, values: dict[int, Value]) -> bool:
+    """True for a product of two matrices or vectors that a BLAS has."""
+    if operation.name != "matmul":
+        return False
+    given = [values[x.number] if type(x) is Ref else Value.of(x) for x in operation.operands]
+    dtypes = {v.dtype for v in (*given, values[operation.results[0]])}
+    return (
+        len(dtypes) == 1 and dtypes <= {"float32", "float64"}
+        and all(0 < len(v.shape) <= 2 and v.size for v in given)
+        and all(n < 2**31 for v in given for n in v.shape)
+    )  # fmt: skip
+
+
+def matrices(a: View, b: View, out: View) -> tuple[View, View, View]:
+    """Return the factors and the result of a product with vectors as rows and columns."""
+    if len(a.shape) == 1:
+        a, out = a.with_axis(0), out.with_axis(0)
+    if len(b.shape) == 1:
+        b, out = b.with_axis(1), out.with_axis(len(out.shape))
+    return a, b, out
+
+
+def lead(x: View) -> tuple[bool, int] | None:
+    """Return whether a matrix is stored transposed, and the distance of its lines; None if it has none."""
+    (rows, columns), (s, t) = x.shape, x.strides
+    if (t == 1 or columns == 1) and (s >= columns or rows == 1):
+        return False, max(s, columns)
+    if (s == 1 or rows == 1) and (t >= rows or columns == 1):
+        return True, max(t, rows)
+    return None

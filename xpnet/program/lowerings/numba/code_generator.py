@@ -1,0 +1,211 @@
+"""What compiled code does of a program, and where its values lie."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from xpnet.program.lowerings.dtypes import KNOWN
+from xpnet.program.lowerings.gemm import is_product
+from xpnet.program.lowerings.memory_plan import MemoryPlan
+from xpnet.program.lowerings.numba.copies import copied, gathered
+from xpnet.program.lowerings.numba.elements import literal
+from xpnet.program.lowerings.numba.lanes import writer_of
+from xpnet.program.lowerings.numba.loops import Surroundings
+from xpnet.program.lowerings.numba.partition import Piece, Region, Section, parts_of, time_of
+from xpnet.program.lowerings.numba.products import product
+from xpnet.program.lowerings.numba.repetition import without_repetition
+from xpnet.program.lowerings.views import Buffers, can_gather, gather_axis
+from xpnet.program.passes.aliasing import View, c_order
+from xpnet.program.passes.groups import Group
+from xpnet.program.program import Operation, Ref, Value
+
+__all__ = ["CodeGenerator", "gathers_rows"]
+
+_ALIGNED = 64  # bytes: a line of the cache, and the longest vector
+
+
+class HostBuffers(Buffers):
+    """Planned values, constants and scratch in one piece of memory; other values are arrays of their own."""
+
+    def __init__(self, plan: MemoryPlan):
+        super().__init__(plan, _ALIGNED)
+        self._constants: dict[int, tuple[np.ndarray, View]] = {}
+
+    def _constant(self, x: Any) -> View:
+        if id(x) not in self._constants:
+            kept = np.asarray(x)
+            self._constants[id(x)] = kept, self.own(kept.shape, kept.dtype.name)
+        return self._constants[id(x)][1]
+
+    def memory(self) -> np.ndarray:
+        """Return the memory, with the constants in it."""
+        whole = np.zeros(self._size + _ALIGNED, dtype=np.uint8)
+        start = -whole.__array_interface__["data"][0] % _ALIGNED
+        memory = whole[start : start + self._size]
+        for array, view in self._constants.values():
+            entries = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+            memory[view.offset : view.offset + array.nbytes] = entries
+        return memory
+
+    def slots(self, memory: np.ndarray) -> list[np.ndarray]:
+        """Return the pieces of memory of the plan."""
+        sizes = self._memory.slots
+        return [memory[at : at + max(size, 1)] for at, size in zip(self._offsets, sizes, strict=True)]
+
+
+class CodeGenerator:
+    """Code for those operations of a program that compiled code can do.
+
+    Args:
+        plan: of the program, with groups.
+        gemm: addresses of the BLAS's matrix products of float32 and float64, 0 if there are none.
+        most: parts that an operation is cut into, at the most.
+
+    Attributes:
+        buffers: where values lie.
+        code: pieces for each operation, by its ``id``; operations that are not here are left to Python.
+        functions: lines of functions that the code calls.
+        constants: names and texts of numbers in the code.
+    """
+
+    def __init__(self, plan: MemoryPlan, gemm: tuple[int, int], most: int = 1):
+        self.program, self.gemm, self._aliasing, self._most = plan.program, gemm, plan.aliasing, most
+        self.buffers = HostBuffers(plan)
+        self.code: dict[int, list[Piece]] = {}
+        self.functions: dict[str, list[str]] = {}
+        self.constants: dict[str, str] = {}
+
+    def _constant(self, value: Any, dtype: np.dtype[Any]) -> str:
+        text = literal(value, dtype)
+        assert text is not None
+        for name, known in self.constants.items():
+            if known == text:
+                return name
+        name = f"c{len(self.constants)}"
+        self.constants[name] = text
+        return name
+
+    def pointers(self, code: list[str]) -> list[int]:
+        """Return the numbers of the arrays that the code has pointers to."""
+        found = {int(n) for line in code for n in re.findall(r"\bp(\d+)\b", line)}
+        return sorted(found)
+
+    def array_type(self, n: int, more: int = 0) -> tuple[str, int]:
+        """Return dtype and number of dimensions of an array."""
+        value = self.program.values[n]
+        return value.dtype, len(value.shape) + more
+
+    # --- code -----------------------------------------------------------------------------------------
+
+    def write_all(self) -> None:
+        """Fill ``code`` and ``functions``."""
+        self.code.clear()
+        around = Surroundings(self.program.values, self.buffers, self._constant, self._parts)
+        for operation in self.program.operations:
+            if isinstance(operation, Group):
+                sections = writer_of(operation, around).sections()
+            elif operation.name in ("matmul", "take", "concat"):
+                section = getattr(self, f"_{operation.name}")(operation)
+                if section is None:
+                    continue
+                sections = [section]
+            else:
+                continue
+            self.code[id(operation)] = [self._piece(operation, section) for section in sections]
+        known = [piece for pieces in self.code.values() for piece in pieces]
+        blocks, self.functions = without_repetition([list(piece.lines) for piece in known])
+        lines = iter(blocks)
+        for pieces in self.code.values():
+            pieces[:] = [dataclasses.replace(piece, lines=tuple(next(lines))) for piece in pieces]
+
+    def _piece(self, operation: Operation, section: Section) -> Piece:
+        values = self.program.values
+        reads = self._regions(n for n in operation.reads() if values[n].size == 1 or not section.ends)
+        writes = self._regions(operation.results if section.results is None else section.results)
+        left = (Region(f"parts of {operation.results[0]}", 0, 1),)
+        if section.ends:
+            reads += left
+        else:
+            writes += left
+        return Piece(tuple(section.lines), section.parts, reads, writes)
+
+    def _parts(self, operation: Operation) -> int:
+        return parts_of(time_of(operation, self.program.values), self._most)
+
+    def _matmul(self, operation: Operation) -> Section | None:
+        values, result = self.program.values, Ref(operation.results[0])
+        given = [x for x in operation.operands if type(x) is Ref]
+        if not is_product(operation, values) or len(given) < 2 or not values[result.number].shape:
+            return None
+        a, b, c = (self.buffers(x) for x in (*given, result))
+        zero, one = (self._constant(x, np.dtype(c.dtype)) for x in (0, 1))
+        gemm = bool(self.gemm[c.dtype == "float64"])
+        return product(a, b, c, gemm=gemm, zero=zero, one=one, parts=self._parts(operation))
+
+    def _take(self, operation: Operation) -> Section | None:
+        if not gathers_rows(operation, self.program.values):
+            return None
+        n = operation.results[0]
+        x, rows = (self.buffers(v) for v in operation.operands)
+        return gathered(self.buffers(Ref(n)), x, rows, f"r{n}", self._parts(operation))
+
+    def _concat(self, operation: Operation) -> Section | None:
+        """Copy those pieces that were not computed in their place."""
+        whole = self.buffers(Ref(operation.results[0]))
+        if operation.options.get("axis", 0) != 0 or len(whole.shape) != 1 or whole.dtype not in KNOWN:
+            return None
+        lines: list[str] = []
+        start = 0
+        for x in operation.operands:
+            if (self.program.values[x.number].dtype if type(x) is Ref else x.dtype.name) != whole.dtype:
+                return None
+            given = self.buffers(x)
+            lines += copied(whole.part(0, start, given.size), given)
+            start += given.size
+        return Section(lines)
+
+    def complete(self) -> bool:
+        """True if compiled code does everything; known after `write_all`."""
+        return all(type(x) is Ref for x in self.program.outputs) and all(
+            id(op) in self.code or op.results[0] in self._aliasing.views for op in self.program.operations
+        )
+
+    def pieces_in_order(self) -> Iterator[Piece]:
+        """Write all code anew, and yield it."""
+        self.write_all()
+        for operation in self.program.operations:
+            yield from self.code.get(id(operation), [])
+
+    # --- copies ---------------------------------------------------------------------------------------
+
+    def _regions(self, numbers: Iterable[int]) -> tuple[Region, ...]:
+        return tuple(Region.of(self.buffers(Ref(n))) for n in numbers)
+
+    def _copy(self, target: View, given: View) -> Piece:
+        return Piece(tuple(copied(target, given)), 1, (Region.of(given),), (Region.of(target),))
+
+    def copy_to_array(self, number: int, x: Ref) -> Piece:
+        """Return code that copies a value to the array with a number."""
+        given = self.buffers(x)
+        return self._copy(View(number, 0, given.dtype, given.shape, c_order(given.shape)), given)
+
+    def carried(self, count: int) -> list[Piece]:
+        """Return code that copies the first outputs over the inputs of the same positions, all at once."""
+        return [self._copy(target, given) for target, given in self.buffers.state_copies(count)]
+
+    def copies(self, wanted: dict[int, int]) -> list[Piece]:
+        """Return code that copies outputs (by position) over inputs (by number)."""
+        return [
+            self._copy(self.buffers(Ref(n)), self.buffers(self.program.outputs[position]))
+            for position, n in wanted.items()
+        ]
+
+
+def gathers_rows(operation: Operation, values: dict[int, Value]) -> bool:
+    """True for a gather of rows, which compiled code can do."""
+    return can_gather(operation, values) and gather_axis(operation, values) == 0
