@@ -22,7 +22,7 @@ from xpnet.train.setup import Setup
 
 __all__ = ["Rows", "are_others", "check_inputs", "fingerprint", "prepare", "split"]
 
-_ENTRIES = 1024  # of each array, of which a fingerprint is taken
+_ENTRIES = 512  # of each array, of which a fingerprint is taken
 _ROUNDING = 1e-5  # of means of numbers from -1 to 1, in float32
 
 
@@ -46,22 +46,23 @@ class Rows:
 def fingerprint(setup: Setup, rows: Rows) -> list[float]:
     r"""Return numbers that tell rows from others: their shape, and a mean over some entries of X and of y.
 
-    The mean is that of $w_i x_i / (1 + |x_i|)$ over about a thousand entries, where $w_i = \cos i$ tells
-    their order; it is the same on all devices and in both dtypes, up to rounding. One transfer.
+    The mean is that of $w_i x_i / (1 + |x_i|)$ over some hundred entries, where $w_i = \cos i$ tells their
+    order; it is the same on all devices and in both dtypes, up to rounding. One transfer.
     """
-    home, means = setup.backend, []
+    home, dtype = setup.backend, setup.dtype
+    xp, parts = home.xp, []
     for array in (rows.X, rows.y):
-        flat = home.xp.reshape(array, (-1,))
-        some = home.xp.astype(flat[:: -(-flat.shape[0] // _ENTRIES)], home.dtype(setup.dtype))
-        weights = home.asarray(_weights(some.shape[0]), dtype=setup.dtype)
-        means.append(home.xp.mean(weights * (some / (1 + home.xp.abs(some)))))
-    found = home.to_host(home.xp.stack(means)).tolist()
-    return [float(rows.X.shape[0]), float(rows.X.shape[1]), *found]
+        flat = xp.reshape(array, (-1,))
+        some = flat[:: -(-flat.shape[0] // _ENTRIES)]
+        parts.append(some if array is rows.X else xp.astype(some, rows.X.dtype))
+    some = xp.concat(parts)
+    mean = xp.mean(some / (1 + abs(some)) * home.asarray(_weights(some.shape[0], dtype)))
+    return [float(rows.X.shape[0]), float(rows.X.shape[1]), float(home.to_host(mean))]
 
 
 @functools.lru_cache(maxsize=8)
-def _weights(count: int) -> np.ndarray:
-    return np.cos(np.arange(count))
+def _weights(count: int, dtype: str) -> np.ndarray:
+    return np.cos(np.arange(count)).astype(dtype)
 
 
 def are_others(one: list[float], other: list[float]) -> bool:
