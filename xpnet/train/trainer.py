@@ -193,10 +193,11 @@ class Trainer(Predictor):
         patience = Patience(settings.patience, settings.min_delta)
         if settings.patience is not None:  # the history may be long
             patience.after(state.history, since=state.patience_since)
-        if state.variables is None:
-            targets.warn_of_pairs(setup.loss, train.y)
-        self.begin(tuple(train.X.shape[1:]))
-        self._remember(train, column_names(X))
+        with setup.backend.activate():
+            if state.variables is None:
+                targets.warn_of_pairs(setup.loss, train.y)
+            self.begin(tuple(train.X.shape[1:]))
+            self._remember(train, column_names(X))
         self.stalled = ""
         with setup.backend.activate(), contextlib.ExitStack() as ending:
             if isinstance(setup.optimizer, optim.Method):
