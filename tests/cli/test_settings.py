@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 import xpnet as package
 from xpnet.cli.settings import Settings, resolve, setting_fields, to_toml
+from xpnet.cli.trainer import build_optimizer
 from xpnet.errors import ConfigError
 from xpnet.optim import SCHEDULES
 
@@ -290,3 +291,21 @@ def test_written_settings_are_read_back(tmp_path_factory, settings):
 def test_schedules_are_those_of_the_library():
     check = setting_fields()["schedule"].check
     assert set(check.choices()) == set(SCHEDULES) - {"warmup"}  # which --warmup asks for
+
+
+@pytest.mark.parametrize(
+    ("schedule", "first", "last"),
+    [("constant", 0.9, 0.9), ("inverse", 0.9, 0.9 / 30), ("step", 0.9, 0.009), ("exponential", 0.9, 0.009),
+     ("cosine", 0.9, 0.0)],
+)  # fmt: skip
+@pytest.mark.parametrize("warmup", ["0", "6"])
+def test_a_schedule_spans_the_training(schedule, first, last, warmup):
+    """Three epochs of twelve steps, or thirty in all; what comes before them is the warm-up."""
+    steps = 30 + int(warmup)
+    flags = {"schedule": schedule, "learning_rate": "0.9", "epochs": "3", "batch_size": "10"}
+    settings = resolve(flags | {"warmup": warmup, "max_steps": str(steps)})
+    optimizer = build_optimizer(settings, rows=120)
+    assert optimizer.learning_rate_at(int(warmup) + 1) == pytest.approx(first, rel=0.15)
+    assert optimizer.learning_rate_at(steps) == pytest.approx(last, rel=0.2, abs=0.01)
+    if warmup != "0":
+        assert optimizer.learning_rate_at(1) < 0.2
