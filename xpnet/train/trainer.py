@@ -194,7 +194,7 @@ class Trainer(Predictor):
         if settings.patience is not None:  # the history may be long
             patience.after(state.history, since=state.patience_since)
         with setup.backend.activate():
-            if state.variables is None:
+            if known is None:  # the first fit of this object
                 targets.warn_of_pairs(setup.loss, train.y)
             self.begin(tuple(train.X.shape[1:]))
             self._remember(train, column_names(X))
