@@ -28,8 +28,32 @@ def test_faster_kernel(cpuinfo: str, want: str | None) -> None:
     assert blas.faster_kernel(cpuinfo) == want
 
 
+@pytest.mark.parametrize(
+    ("cpuinfo", "want"),
+    [
+        (AMD, "AuthenticAMD"),
+        ("vendor_id : GenuineIntel\n", "GenuineIntel"),
+        ("Features : fp asimd", ""),
+        ("", ""),
+    ],
+)
+def test_vendor(cpuinfo: str, want: str) -> None:
+    assert blas.vendor(cpuinfo) == want
+
+
+def test_vendor_without_cpuinfo(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blas, "_cpuinfo", str)
+    for named, want in [
+        ("Intel64 Family 6 Model 158 Stepping 10, GenuineIntel", "GenuineIntel"),
+        ("arm", "arm"),
+    ]:
+        monkeypatch.setattr("platform.processor", lambda named=named: named)
+        assert blas.vendor() == want
+
+
 def test_this_machine_can_be_asked() -> None:
     assert blas.faster_kernel() in (None, "SkylakeX")
+    assert isinstance(blas.vendor(), str)
 
 
 def test_nothing_is_chosen_once_numpy_is_loaded() -> None:

@@ -1,4 +1,4 @@
-"""Kernels of NumPy's OpenBLAS: the one that runs, and the fastest one for this processor.
+"""The make of the processor, and kernels of NumPy's OpenBLAS: the one that runs, and the fastest one.
 
 On AMD processors with AVX-512, many versions of OpenBLAS pick their AVX2 kernel; the ``SkylakeX`` kernel
 multiplies 1.4 to 1.75 times faster there. The choice is read once from ``OPENBLAS_CORETYPE`` when NumPy
@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import platform
 import sys
 from collections.abc import MutableMapping
 from pathlib import Path
 
-__all__ = ["active_kernels", "advice", "faster_kernel", "prefer_faster_kernel"]
+__all__ = ["active_kernels", "advice", "faster_kernel", "prefer_faster_kernel", "vendor"]
 
 _AVX512 = {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}
 
@@ -29,17 +30,38 @@ def faster_kernel(cpuinfo: str | None = None) -> str | None:
     >>> faster_kernel("vendor_id: GenuineIntel\\nflags: avx512f") is None
     True
     """
-    if cpuinfo is None:
-        try:
-            cpuinfo = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
-        except OSError:
-            return None
-    lines = cpuinfo.splitlines()
-    vendor = next((line for line in lines if line.startswith("vendor_id")), "")
-    flags = next((line for line in lines if line.startswith("flags")), "")
-    if "AuthenticAMD" in vendor and set(flags.replace(":", " ").split()) >= _AVX512:
+    cpuinfo = _cpuinfo() if cpuinfo is None else cpuinfo
+    if vendor(cpuinfo) == "AuthenticAMD" and _AVX512.issubset(_line(cpuinfo, "flags").split()):
         return "SkylakeX"
     return None
+
+
+def vendor(cpuinfo: str | None = None) -> str:
+    """Return the make of the processor as it names itself; empty if it cannot be found out.
+
+    Args:
+        cpuinfo: text of ``/proc/cpuinfo``; None asks this machine.
+
+    >>> vendor("processor: 0\\nvendor_id: GenuineIntel")
+    'GenuineIntel'
+    """
+    named = _line(_cpuinfo() if cpuinfo is None else cpuinfo, "vendor_id")
+    if named or cpuinfo is not None:
+        return named
+    return platform.processor().rpartition(", ")[2]  # as Windows words it
+
+
+def _cpuinfo() -> str:
+    try:
+        return Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return ""
+
+
+def _line(cpuinfo: str, name: str) -> str:
+    """Return what stands behind a name where it comes first."""
+    found = (line for line in cpuinfo.splitlines() if line.startswith(name))
+    return next(found, "").partition(":")[2].strip()
 
 
 def prefer_faster_kernel(environ: MutableMapping[str, str] = os.environ) -> str | None:

@@ -15,6 +15,7 @@ from xpnet import errors
 from xpnet.backends import known
 from xpnet.cli import commands, figures, main
 from xpnet.cli.app import build
+from xpnet.program.lowerings import blas_libraries
 from xpnet.program.lowerings.base import LOWERINGS
 
 pytestmark = pytest.mark.usefixtures("pictures")
@@ -162,6 +163,29 @@ def test_env_tells_of_a_faster_kernel(xpnet, monkeypatch):
     assert "set OPENBLAS_CORETYPE=SkylakeX" in xpnet("env").out
     monkeypatch.setattr("xpnet.blas.active_kernels", lambda: ["openblas 0.3 SkylakeX"])
     assert "export OPENBLAS_CORETYPE=SkylakeX" in xpnet("env").out
+
+
+def test_env_tells_which_blas_compiled_code_calls(xpnet, monkeypatch):
+    if LOWERINGS["numba"].reason():
+        pytest.skip(LOWERINGS["numba"].reason())
+    chosen = blas_libraries.Choice("mkl", "the processor is one of Intel's")
+    monkeypatch.setattr(blas_libraries, "choice", lambda: chosen)
+    assert "Intel's MKL (the processor is one of Intel's)" in xpnet("env").out
+    monkeypatch.setattr(blas_libraries, "choice", lambda: blas_libraries.Choice("", "there is none"))
+    assert "calls of NumPy (there is none)" in xpnet("env").out
+
+
+def test_a_blas_that_is_unknown(xpnet, monkeypatch):
+    """A run is refused before it begins; ``xpnet env`` says what is wrong."""
+    if LOWERINGS["numba"].reason():
+        pytest.skip(LOWERINGS["numba"].reason())
+    blas_libraries.choice.cache_clear()
+    monkeypatch.setenv("XPNET_BLAS", "mlk")
+    wrong = "XPNET_BLAS: expected openblas or mkl, found 'mlk'; did you mean 'mkl'?"
+    outcome = xpnet("train", "sine", "--epochs", "1", "--out", "run")
+    assert (outcome.code, wrong in outcome.err) == (2, True)
+    assert wrong in xpnet("env").out
+    assert xpnet("env", "--json").json["compiled_products"] == {"library": None, "reason": wrong}
 
 
 def test_application_can_be_built_for_completion():

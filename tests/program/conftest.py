@@ -20,10 +20,10 @@ def _in_threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
 
 def cut_everything(patch: pytest.MonkeyPatch) -> None:
     """Have numba's programs run in three threads, in parts as small as can be."""
-    from xpnet.program.lowerings import openblas
+    from xpnet.program.lowerings import blas_libraries
     from xpnet.program.lowerings.numba import lanes, loops, partition, products
 
-    patch.setattr(openblas, "threads", lambda: 3)
+    patch.setattr(blas_libraries, "threads", lambda: 3)
     patch.setattr(partition, "_PART", 1e-6)
     patch.setattr(partition, "_BARRIER", 1e-6)
     patch.setattr(partition, "_WAKING", 0.0)

@@ -17,7 +17,7 @@ from xpnet.program.program import Program, Ref
 pytest.importorskip("numba", reason="numba (extra jit) is not installed")
 
 from xpnet.program.looping import lowered_loop
-from xpnet.program.lowerings import numba, openblas
+from xpnet.program.lowerings import blas_libraries, numba
 
 
 @pytest.mark.full
@@ -111,7 +111,7 @@ def test_reductions() -> None:
 @pytest.mark.full
 def test_steps_without_a_blas_to_call(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where NumPy's BLAS is not found, products are NumPy calls between compiled functions."""
-    monkeypatch.setattr(openblas, "gemm_addresses", lambda: (0, 0))
+    monkeypatch.setattr(blas_libraries, "gemm_addresses", lambda: (0, 0))
     loss, X, y = work("softmax_cross_entropy")
     program, inputs, carried = gathering_step(optim.Adam(0.01), nn.MLP([300], 3), loss, X, y, 16)
     assert numba.lower_loop(program, carried, 2) is None

@@ -21,7 +21,7 @@ from xpnet.program.program import Program
 
 pytest.importorskip("numba", reason="numba (extra jit) is not installed")
 
-from xpnet.program.lowerings import numba, openblas
+from xpnet.program.lowerings import blas_libraries, numba
 from xpnet.program.lowerings.numba import cores, products, threads
 from xpnet.program.lowerings.numba.barrier import barrier
 from xpnet.program.lowerings.numba.elements import can_be_grouped
@@ -144,7 +144,7 @@ def _trained(threads: int, patch: pytest.MonkeyPatch, steps: int = 5) -> list[np
     loop = numba.lower_loop(program, 3, 2)
     assert "range(first, last)" in loop.compiled_source
     assert loop.compiled_source.count("if barrier(") > 5
-    patch.setattr(openblas, "threads", lambda: threads)
+    patch.setattr(blas_libraries, "threads", lambda: threads)
     state, results = loop(args[:3], args[3:5], [np.stack([x] * steps) for x in args[5:]])
     return [*state, *results]
 
@@ -153,14 +153,14 @@ def _trained(threads: int, patch: pytest.MonkeyPatch, steps: int = 5) -> list[np
 def test_numbers_do_not_depend_on_who_does_which_part(everything_cut: pytest.MonkeyPatch) -> None:
     want = _trained(3, everything_cut)
     for count in (1, 2, 3):
-        everything_cut.setattr(openblas, "threads", lambda: 3)
+        everything_cut.setattr(blas_libraries, "threads", lambda: 3)
         for one, other in zip(_trained(count, everything_cut), want, strict=True):
             np.testing.assert_array_equal(one, other)
 
 
 def test_threads_at_work_leave_other_calls_alone(everything_cut: pytest.MonkeyPatch) -> None:
     want = _trained(3, everything_cut)
-    everything_cut.setattr(openblas, "threads", lambda: 3)
+    everything_cut.setattr(blas_libraries, "threads", lambda: 3)
     with threads._at_work:
         got = _trained(3, everything_cut)
     for one, other in zip(got, want, strict=True):
@@ -187,7 +187,7 @@ def _meeting(
 
 @pytest.fixture
 def three_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(openblas, "threads", lambda: 3)
+    monkeypatch.setattr(blas_libraries, "threads", lambda: 3)
 
 
 @pytest.mark.usefixtures("three_threads")
@@ -276,7 +276,7 @@ def test_wrong_row_numbers_in_one_part(everything_cut: pytest.MonkeyPatch) -> No
 
 
 def test_the_blas_has_one_thread_meanwhile() -> None:
-    library = openblas._openblas()
+    library = blas_libraries.load("openblas")
     if library is None:
         pytest.skip("NumPy does not call an OpenBLAS of its own here")
     before = library.get_threads()
@@ -300,14 +300,14 @@ def test_the_blas_has_one_thread_meanwhile() -> None:
 
 _FORKING = """
 import multiprocessing
-from xpnet.program.lowerings import openblas
+from xpnet.program.lowerings import blas_libraries
 from xpnet.program.lowerings.numba import threads
 from xpnet.program.lowerings.numba.barrier import barrier
 
 def work(gate, thread, threads, steps):
     assert threads == 2 and not barrier(gate, threads, 1)
 
-openblas.threads = lambda: 2
+blas_libraries.threads = lambda: 2
 threaded = threads.Threaded(work, 2)
 threaded(1)
 child = multiprocessing.get_context("fork").Process(target=threaded, args=(1,))

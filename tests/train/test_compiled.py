@@ -10,7 +10,7 @@ import pytest
 from tests.train.support import class_data, flat, make
 from xpnet import Trainer, nn, optim
 from xpnet.errors import ConfigError, DivergedError
-from xpnet.program.lowerings import base, openblas
+from xpnet.program.lowerings import base, blas_libraries
 from xpnet.train import Callback, evaluation, steps
 
 X, Y = class_data(23)
@@ -207,11 +207,11 @@ class BlasThreads(Callback):
         self.after: list[int] = []
 
     def metric(self, outputs, targets):
-        self.measuring.append(openblas.threads())
+        self.measuring.append(blas_libraries.threads())
         return np.asarray(0.0)
 
     def on_epoch_end(self, trainer, row):
-        self.after.append(openblas.threads())
+        self.after.append(blas_libraries.threads())
 
 
 @needs_numba
@@ -220,7 +220,7 @@ class BlasThreads(Callback):
 )
 def test_the_blas_is_kept_quiet_between_epochs(name, awake, expected, monkeypatch) -> None:
     """During what is over sooner than its threads would be asleep again."""
-    library = openblas._openblas()
+    library = blas_libraries.load("openblas")
     if library is None:
         pytest.skip("NumPy does not call an OpenBLAS of its own here")
     monkeypatch.setattr(steps, "_BLAS_AWAKE", awake)

@@ -193,6 +193,9 @@ def print_environment(found: Mapping[str, Any]) -> None:
         "memory": f"{memory_in_words(memory['total'])}{available}",
         "matrix products": "; ".join(found["blas"]) or "unknown (pip install threadpoolctl shows it)",
     }
+    called, why = found["compiled_products"].values()
+    if why:
+        lines["products by numba"] = f"{called} ({why})" if called else why
     lowerings = found["lowerings"].items()
     lines["--compile"] = ", ".join(f"not {name} ({why})" if why else name for name, why in lowerings)
     if missing:

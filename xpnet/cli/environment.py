@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xpnet import blas
+from xpnet.errors import ConfigError
 
 if TYPE_CHECKING:
     from xpnet.backends import Backend
@@ -61,6 +62,7 @@ def describe_run(backend: Backend) -> dict[str, Any]:
         "command": sys.argv,
         "versions": versions(),
         **describe_machine(),
+        "compiled_products": _compiled_products(),
         "backend": {
             "name": backend.name,
             "spec": backend.spec,
@@ -76,6 +78,10 @@ def describe_environment() -> dict[str, Any]:
     from xpnet.program.lowerings.base import LOWERINGS
 
     machine = describe_machine()
+    try:
+        products = _compiled_products()
+    except ConfigError as error:
+        products = {"library": None, "reason": str(error)}
     backends = {}
     for name in known():
         state = probe(name)
@@ -89,14 +95,32 @@ def describe_environment() -> dict[str, Any]:
     return {
         "versions": versions(),
         **machine,
+        "compiled_products": products,
         "blas_faster_kernel": blas.faster_kernel(),
         "blas_advice": blas.advice(),
         "backends": backends,
         "lowerings": {name: row.reason() for name, row in LOWERINGS.items()},
         "XPNET_BACKEND": os.environ.get("XPNET_BACKEND"),
         "CUPY_TF32": os.environ.get("CUPY_TF32"),
+        "XPNET_BLAS": os.environ.get("XPNET_BLAS"),
         "OPENBLAS_CORETYPE": os.environ.get("OPENBLAS_CORETYPE"),
     }
+
+
+def _compiled_products() -> dict[str, str | None]:
+    """Return the BLAS whose products code compiled by numba calls, and why; nothing where numba cannot work.
+
+    Raises:
+        ConfigError: what ``XPNET_BLAS`` asks for cannot be had.
+    """
+    from xpnet.program.lowerings import blas_libraries
+    from xpnet.program.lowerings.base import LOWERINGS
+
+    if LOWERINGS["numba"].reason():
+        return {"library": None, "reason": ""}
+    chosen = blas_libraries.choice()
+    title = blas_libraries.LIBRARIES[chosen.name].title if chosen.name else "calls of NumPy"
+    return {"library": title, "reason": chosen.reason}
 
 
 def _processor() -> str:

@@ -12,6 +12,7 @@ import array_api_compat
 
 from xpnet.backends import array_namespace, is_out_of_memory, precision
 from xpnet.backends.lacking import overwritable
+from xpnet.errors import ConfigError
 from xpnet.program.compiling import compiling_time
 from xpnet.program.lowerings.base import LOWERINGS, LoweredLoop, choose
 from xpnet.program.passes.simplify import simplify
@@ -81,6 +82,8 @@ class Loop:
                     runner = self._runners[key] = self._lowered(*groups)
                 self.uncaptured = tuple(sorted({*self.uncaptured, *getattr(runner, "calls", ())}))
                 _say_uncaptured(self.uncaptured)
+            except ConfigError:
+                raise
             except Exception as error:  # code that is no array code of the standard can fail in any way
                 if is_out_of_memory(error):
                     raise

@@ -16,7 +16,7 @@ from xpnet.containers import leaves, rebuild
 from xpnet.nn import Variables
 from xpnet.parameters import Parameters
 from xpnet.program.looping import Loop
-from xpnet.program.lowerings import openblas
+from xpnet.program.lowerings import blas_libraries
 from xpnet.program.lowerings.base import LOWERINGS
 from xpnet.train.batches import Batches
 from xpnet.train.regularization import noise
@@ -203,7 +203,7 @@ class CompiledSteps:
         the threads that take the next steps; so what takes no longer than that has one of them.
         """
         short = rows * self._step.layout.size * _PRODUCT * self._pace.operation < _BLAS_AWAKE
-        return openblas.one_thread() if short and self.lowering == "numba" else contextlib.nullcontext()
+        return blas_libraries.one_thread() if short and self.lowering == "numba" else contextlib.nullcontext()
 
 
 class _LoopStep:

@@ -1,4 +1,4 @@
-"""The lowering for NumPy arrays with numba: groups as compiled loops, products by NumPy's own BLAS."""
+"""The lowering for NumPy arrays with numba: groups as compiled loops, products by a BLAS."""
 
 from xpnet.program.lowerings.numba.lowering import CompiledLoop, NumbaProgram, lower, lower_loop
 

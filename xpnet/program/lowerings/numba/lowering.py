@@ -1,7 +1,7 @@
-"""The lowering for NumPy arrays with numba: groups as compiled loops, matrix products by NumPy's own BLAS.
+"""The lowering for NumPy arrays with numba: groups as compiled loops, matrix products by a BLAS.
 
 Memory is planned as for NumPy. Then runs of operations that compiled code can do become one function each:
-groups as nested loops, matrix products as calls of the BLAS that NumPy brings (or as loops, if tiny),
+groups as nested loops, matrix products as calls of a BLAS by address (`blas_libraries`; loops, if tiny),
 gathers and copies. Most training steps are one such function altogether, and `lower_loop` is a loop over
 it that is compiled as well. What is left are NumPy calls, as in the lowering for NumPy.
 
@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.program.lowerings import openblas
+from xpnet.program.lowerings import blas_libraries
 from xpnet.program.lowerings.base import check_arrays, refuse
 from xpnet.program.lowerings.calls import is_written, writes_in_place
 from xpnet.program.lowerings.memory_plan import MemoryPlan, grouped_for_code, plan_of
@@ -59,8 +59,8 @@ def _plan(program: Program, donated: dict[int, int]) -> MemoryPlan:
 
 def _code_of(plan: MemoryPlan, *, once: bool) -> CodeGenerator:
     """Return the compiled code of a program that a call runs ``once``, or many times."""
-    parts = parts_of_program(plan.program, openblas.threads(), once=once)
-    return CodeGenerator(plan, openblas.gemm_addresses(), parts)
+    parts = parts_of_program(plan.program, blas_libraries.threads(), once=once)
+    return CodeGenerator(plan, blas_libraries.gemm_addresses(), parts)
 
 
 class NumbaProgram:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any
 
-from xpnet.program.lowerings import openblas
+from xpnet.program.lowerings import blas_libraries
 from xpnet.program.lowerings.numba import barrier, cores
 from xpnet.program.lowerings.numba.compiling import Function, compiled
 
@@ -59,8 +59,8 @@ class Threaded:
             self._function(0, 0, 1, steps, *arguments)
             return
         try:
-            threads = min(self._parts, openblas.threads())
-            with openblas.one_thread():
+            threads = min(self._parts, blas_libraries.threads())
+            with blas_libraries.one_thread():
                 if threads == 1:
                     self._function(0, 0, 1, steps, *arguments)
                 else:
