@@ -29,7 +29,7 @@ class Ref:
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """What is known of a value before the program runs.
+    """A value, as far as it is known before the program runs.
 
     Attributes:
         shape: of the array.

@@ -65,7 +65,7 @@ def _pull_square_qr(xp: Any, q: Any, r: Any, to_q: Any, to_r: Any) -> Any:
 
 
 def _pull_qr(xp: Any, g: list[Any], out: Any, x: Any, *, mode: str = "reduced") -> Any:
-    """Where A = [X, Y] has more columns than rows, Q is that of X, and R = [R_X, Qᴴ Y]."""
+    """Pull back through QR; of a wide A = [X, Y], Q is that of X, and R = [R_X, Qᴴ Y]."""
     (q, r), (m, n) = out, x.shape[-2:]
     if mode == "complete" and m > n:
         raise RecordError(

@@ -1,4 +1,4 @@
-"""What a lowering is, and the table of those that there are."""
+"""Lowerings: their protocol, and the table of all of them."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ class Names(dict[str, Any]):
 
 
 class Texts(ABC):
-    """What the operands and the result of a call are called where it stands."""
+    """Names of the operands and the result of a call, in the code around it."""
 
     def __init__(self, program: Program, names: Names):
         self.program, self.names = program, names

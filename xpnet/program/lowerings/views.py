@@ -1,4 +1,4 @@
-"""Which array is which part of a buffer, what may be written over what, and what is a gather."""
+"""Views of buffers, results that may be written over operands, and gathers."""
 
 from __future__ import annotations
 

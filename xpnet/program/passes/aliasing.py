@@ -75,7 +75,7 @@ class View:
 
     @property
     def reach(self) -> int:
-        """How far entries lie from the first one, at most."""
+        """Largest distance of an entry from the first one."""
         return sum((n - 1) * abs(s) for n, s in zip(self.shape, self.strides, strict=True) if n)
 
     def part(self, axis: int, start: int, size: int) -> View:
@@ -105,7 +105,7 @@ def c_order(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class Aliasing:
-    """What shares memory with what.
+    """Values that share memory.
 
     Attributes:
         views: the values that are views, which cost nothing where their root's place is known.

@@ -33,7 +33,7 @@ _RESHAPES = frozenset({"reshape", "expand_dims", "squeeze"})
 
 @dataclass(frozen=True, slots=True)
 class Loop:
-    """What a group loops over: a shape without ones, and how many dimensions are rows, if that matters."""
+    """Loops of a group: a shape without ones, and how many dimensions are rows, if that matters."""
 
     shape: tuple[int, ...]
     split: int | None = None

@@ -1,4 +1,4 @@
-"""Which values share memory: views with what they look at, results with an operand, others by turns.
+"""Memory plan by liveness: views lie in their base, results over an operand, others take turns.
 
 And in which order operations run, so that little memory is taken at a time.
 """

@@ -1,4 +1,4 @@
-"""Where values lie: in memory of the program, in arrays that are handed over, in constants."""
+"""Buffers of values: memory of the program, arrays that are handed over, constants."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is computed at one entry, in CUDA C++: types, numbers, and the expressions of the table."""
+"""Elements in CUDA C++: types, numbers, and the expressions of the table."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ JOIN = {"sum": "Sum", "max": "Largest", "min": "Smallest"}
 
 @dataclass(frozen=True)
 class Phase:
-    """What is done at an entry, the first, second, ... time that it is come to.
+    """Code at an entry, for the first, second, ... time that it is come to.
 
     Attributes:
         body: lines that compute.

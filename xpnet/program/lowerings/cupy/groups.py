@@ -47,7 +47,7 @@ def write_group(group: Group, values: dict[int, Value], buffers: DeviceBuffers) 
 
 @dataclass(frozen=True)
 class _Blocks:
-    """How blocks that have a part of a sum each add up these parts.
+    """Sums over several blocks: each has a part, and the last one adds up the parts.
 
     Attributes:
         count: of the blocks.

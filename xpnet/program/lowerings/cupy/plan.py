@@ -1,4 +1,4 @@
-"""What a program becomes for a GPU, and in which memory, before any kernel is written."""
+"""Plan of a program for a GPU: groups, products and memory, before any kernel is written."""
 
 from __future__ import annotations
 

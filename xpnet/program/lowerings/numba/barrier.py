@@ -1,4 +1,4 @@
-"""Where threads wait for each other, within compiled code.
+"""Barriers for threads, within compiled code.
 
 A gate is an array of whole numbers: how many arrivals there have been, whether the work has been abandoned,
 and the address of a function that gives another thread a turn; each on a cache line of its own.

@@ -1,4 +1,4 @@
-"""Where numba keeps compiled code between processes.
+"""Cache of numba's compiled code, kept between processes.
 
 numba keeps machine code beside the source file of a function, and finds it by the file's name, date and
 size. So generated source is written to a folder of the user's, under a name made of its hash and of

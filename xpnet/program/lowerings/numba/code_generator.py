@@ -1,4 +1,4 @@
-"""What compiled code does of a program, and where its values lie."""
+"""Code generator: the parts of a program that compiled code does, and the places of its values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is computed at one entry, in Python that numba compiles: numbers, and the expressions of the table."""
+"""Elements in Python that numba compiles: numbers, and the expressions of the table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What generated loops call that Python cannot say: pointers, and instructions of LLVM and of the BLAS."""
+"""Intrinsics of generated loops: pointers, instructions of LLVM, and functions of the BLAS."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ _BLOCK = 4096  # entries that are added up in their own precision; the sums of b
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What a group's code stands in.
+    """Surroundings of a group's code.
 
     Attributes:
         values: of the program.

@@ -1,4 +1,4 @@
-"""How a program is cut into parts for several threads, and where these wait for each other.
+"""Partition of a program among threads, and the barriers between its parts.
 
 The code of an operation consists of *sections*. One with several parts has code for the part with the number
 ``part``; others are done by the first thread alone. With what they read and write they are *pieces* of a
@@ -132,7 +132,7 @@ def cut(size: int, parts: int, unit: int = 1) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """How the loops of a group are cut.
+    """Partition of a group's loops.
 
     Attributes:
         parts: into how many.
