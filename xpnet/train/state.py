@@ -69,8 +69,7 @@ class TrainState:
             overwritten: whether that includes what steps may overwrite: keeping it takes the memory of the
                 parameters and the optimizer's slots.
         """
-        kept = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        kept["history"] = len(self.history)
+        kept = {**vars(self), "history": len(self.history)}
         return kept if overwritten else {n: x for n, x in kept.items() if n not in _OVERWRITTEN}
 
     def restore(self, snapshot: dict[str, Any]) -> None:

@@ -105,8 +105,23 @@ class Step:
         named = {name: Parameters(x, layout) for name, x in zip(names, after, strict=True)}
         return Parameters(flat, layout), named
 
+    def numbers(self, first: int, done: int, count: int) -> list[tuple[float, ...]]:
+        """Return the numbers of the next steps, a row for each: those of the rule, and σ if there is noise.
+
+        Args:
+            first: number of the first of these steps, counted from 1.
+            done: how many steps the optimizer's state has seen.
+            count: how many steps.
+        """
+        at, rate = self.optimizer.scalars, self.optimizer.learning_rate_at
+        rows = [at(rate(n), n) for n in range(done + 1, done + count + 1)]
+        if not self.noisy:
+            return rows
+        variance = self.settings.gradient_noise
+        return [(*row, regularization.noise_deviation(variance, first + n)) for n, row in enumerate(rows)]
+
     def scalars(self, step: int, done: int) -> Scalars:
-        """Return the numbers of a step.
+        """Return the numbers of a step; an optimizer with an ``update`` of its own finds out its own.
 
         Args:
             step: its number, counted from 1.
@@ -115,8 +130,8 @@ class Step:
         noise = regularization.noise_deviation(self.settings.gradient_noise, step) if self.noisy else None
         if not self.by_rule:
             return Scalars((), noise)
-        rate = self.optimizer.learning_rate_at(done + 1)
-        return Scalars(tuple(self.optimizer.scalars(rate, done + 1)), noise)
+        (row,) = self.numbers(step, done, 1)
+        return Scalars(tuple(row[:-1] if self.noisy else row), noise)
 
 
 def clipped_gradient(

@@ -119,6 +119,7 @@ class CompiledSteps:
         self._setup = setup
         self._step = _LoopStep(setup, step, state, train)
         self._pace = pace(setup.backend, setup.dtype)
+        self._may_go_over = setup.backend.name == "numpy" and not LOWERINGS["numba"].reason()
         self._constants: list[Any] = []
         self._ahead: list[Any] = []  # one array for each scalar and each draw, over the epoch's steps
         self._taken = 0
@@ -182,7 +183,7 @@ class CompiledSteps:
         the same epoch.
         """
         lower = self._setup.settings.compile
-        if lower == "auto" and self._setup.backend.name == "numpy" and not LOWERINGS["numba"].reason():
+        if lower == "auto" and self._may_go_over:
             ragged = self._plan.size not in (None, batch)
             steps = self._epoch + 1 if ragged else self._epoch_began + len(self._plan)
             worth = steps * step_seconds(self._step.layout.size, batch, self._pace)
@@ -260,9 +261,7 @@ class _LoopStep:
         backend, key = setup.backend, setup.key.fold("step")
         assert state.opt_state is not None
         done, first = state.opt_state["step"], state.step + 1
-        each = [self.step.scalars(first + n, done + n) for n in range(count)]
-        numbers = [[*one.optimizer, *([one.noise] if self.step.noisy else [])] for one in each]
-        rows = np.asarray(numbers, dtype=np.float64)
+        rows = np.asarray(self.step.numbers(first, done, count), dtype=np.float64)
         columns = backend.asarray(np.ascontiguousarray(rows.T), dtype=setup.dtype)  # one transfer
         scalars = [columns[i, ...] for i in range(columns.shape[0])]
         dtype = word_dtype(backend.xp)
