@@ -25,7 +25,7 @@ from xpnet.program.passes.simplify import simplify
 from xpnet.program.program import Program, Ref
 from xpnet.program.recording import Recorded, record_call
 
-__all__ = ["Compiled", "choose", "compile", "compiling_time", "lowered_program"]
+__all__ = ["Compiled", "compile", "compiling_time", "lowered_program"]
 
 _log = logging.getLogger("xpnet")
 _CACHE = 16  # programs that a compiled function keeps

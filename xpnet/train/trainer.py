@@ -193,13 +193,12 @@ class Trainer(Predictor):
         patience = Patience(settings.patience, settings.min_delta)
         if settings.patience is not None:  # the history may be long
             patience.after(state.history, since=state.patience_since)
-        with setup.backend.activate():
+        self.stalled = ""
+        with setup.backend.activate(), contextlib.ExitStack() as ending:
             if known is None:  # the first fit of this object
                 targets.warn_of_pairs(setup.loss, train.y)
             self.begin(tuple(train.X.shape[1:]))
             self._remember(train, column_names(X))
-        self.stalled = ""
-        with setup.backend.activate(), contextlib.ExitStack() as ending:
             if isinstance(setup.optimizer, optim.Method):
                 self._steps = FullBatchSteps(setup, state, train)
             else:
