@@ -166,6 +166,24 @@ def test_what_is_not_used_any_more_is_given_back_at_once(lower: str, loop: bool)
         gc.enable()
 
 
+@pytest.mark.parametrize("lower", ["numpy", "numba"])
+def test_memory_of_a_large_state_is_used_again(lower: str) -> None:
+    """Only once nobody holds an array in it: a part of a result keeps its numbers."""
+    loop = Loop(lambda carry, constants, row: ([carry[0] + row[0], carry[1] * 2.0], []), lower)
+    start, one = np.ones(2**18, dtype="float32"), np.ones((1, 1), dtype="float32")
+
+    def after(steps: int) -> list[np.ndarray]:
+        return loop([start, start], [], [np.repeat(one, steps, axis=0)])[0]
+
+    added, doubled = after(1)
+    address, part = added.__array_interface__["data"][0], doubled[::1000]
+    del added, doubled
+    again, others = after(2)
+    assert again.__array_interface__["data"][0] == address
+    assert not np.shares_memory(part, others)
+    assert (part.tolist(), set(again.tolist()), set(others.tolist())) == ([2.0] * part.size, {3.0}, {4.0})
+
+
 @pytest.mark.parametrize("lower", ["generic", "numpy"])
 def test_results_are_not_kept(lower: str) -> None:
     compiled = xpnet.compile(lambda x: {"twice": x * 2.0, "more": [x + 1.0]}, lower=lower)

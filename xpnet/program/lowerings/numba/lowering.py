@@ -26,6 +26,7 @@ from xpnet.program.lowerings.numba.compiling import Function, compiled
 from xpnet.program.lowerings.numba.elements import can_be_grouped
 from xpnet.program.lowerings.numba.partition import Piece, parts_of_program, wakes_the_blas, with_barriers
 from xpnet.program.lowerings.numba.threads import Threaded
+from xpnet.program.lowerings.recycling import RecycledCopies
 from xpnet.program.lowerings.straight_line import StraightLine
 from xpnet.program.lowerings.views import reads_entry_by_entry
 from xpnet.program.passes.groups import Group
@@ -227,12 +228,13 @@ class CompiledLoop:
         self._address = self._memory.__array_interface__["data"][0]
         self._call = Threaded(names["loop"], self._parts)
         self._owner = names["loop_of_numba"]
+        self._copies = RecycledCopies()
 
     def __call__(
         self, carried: Sequence[Any], fixed: Sequence[Any], sequences: Sequence[Any], donate: bool = False
     ) -> tuple[list[Any], list[Any]]:
         steps = len(sequences[0])
-        state = carried if donate else [np.array(x, order="C") for x in carried]
+        state = carried if donate else self._copies(carried)
         given = list(map(_contiguous, (*state, *fixed, *sequences)))
         check_arrays(given, self._inputs, [() if i < self._fixed else (steps,) for i in range(len(given))])
         results = [np.empty((steps, *value.shape), dtype=value.dtype_object) for value in self._results]

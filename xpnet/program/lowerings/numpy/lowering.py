@@ -18,6 +18,7 @@ import numpy as np
 from xpnet.program.lowerings.calls import is_written, writes_in_place
 from xpnet.program.lowerings.memory_plan import MemoryPlan, plan_of
 from xpnet.program.lowerings.numpy import blocks
+from xpnet.program.lowerings.recycling import RecycledCopies
 from xpnet.program.lowerings.straight_line import StraightLine
 from xpnet.program.lowerings.views import gather_axis
 from xpnet.program.passes.groups import Group, group_operations, may_overwrite
@@ -178,11 +179,12 @@ class NumpyLoop:
         self.source = "\n".join([*head, *ahead, *each]) + "\n"
         self.memory = _all_memory(plan.memory, writer)
         self._run: Callable[..., None] = _made("loop", self.source, writer)
+        self._copies = RecycledCopies()
 
     def __call__(
         self, carried: Sequence[Any], fixed: Sequence[Any], sequences: Sequence[Any], donate: bool = False
     ) -> tuple[list[Any], list[Any]]:
-        now = [np.asarray(x, order="C") if donate else np.array(x, order="C") for x in carried]
+        now = [np.asarray(x, order="C") for x in carried] if donate else self._copies(carried)
         for position, length in self._gathering:
             numbers = sequences[position]
             if numbers.size and not (numbers.min() >= -length and numbers.max() < length):
