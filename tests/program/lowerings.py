@@ -95,6 +95,7 @@ every_lowering = _those(lambda name: True)
 every_lowering_at_length = _those(lambda name: True, many=True)
 compared_lowerings = _those(lambda name: name != "generic", many=True)  # which they are compared with
 slow_lowerings = _those(lambda name: TABLE[name].compiles, many=True)
+host_lowerings = _those(lambda name: name != "cupy" and not isinstance(name, InThreads))
 one_of_each_library = _those(lambda name: name != "numba" or isinstance(name, InThreads))
 """In threads, numba's loops have all that the others have."""
 planning_lowerings = _those(lambda name: name != "generic" and not isinstance(name, InThreads))
@@ -203,5 +204,5 @@ def assert_as_uncompiled(
         run([array_for(np.flip(x), lower) for x in inputs])
         for i, x in kept.items():
             assert type(program.outputs[i]) is not Ref or np.array_equal(
-                from_device(got[i]), x, equal_nan=x.dtype.kind == "f"
+                from_device(got[i]), x, equal_nan=x.dtype.kind in "fc"
             )

@@ -22,11 +22,13 @@ from tests.program.lowerings import (
     assert_same,
     compared_lowerings,
     every_lowering,
+    host_lowerings,
     lowered,
     slow_lowerings,
 )
 from tests.program.steps import FUNCTIONS, training_step
 from xpnet import autodiff, losses, nn, optim
+from xpnet.backends import array_namespace
 from xpnet.containers import leaves
 from xpnet.errors import RecordError
 from xpnet.program import record
@@ -197,6 +199,58 @@ def test_results_are_not_written_over_what_is_still_to_be_read(lower: str) -> No
 
 
 # --- What has no fixed shape ------------------------------------------------------------------------------
+
+
+_EXPONENTS = [-3, -2, -1, -0.5, 0, 0.5, 1, 1.5, 2, 3, 2.0, -1.0, 1.0, -2.0, np.nan, np.inf, 1j, 2 + 0j]
+
+
+def _powers(*arrays: Any) -> list[Any]:
+    """Return all powers that the array library has, by the operator and by the function."""
+    made = []
+    for x in arrays:
+        for by in _EXPONENTS:
+            whole = array_namespace(x).isdtype(x.dtype, "integral")
+            if not (whole and type(by) is int and by < 0):  # NumPy refuses them
+                made += [x**by, array_namespace(x).pow(x, by)]
+    return made
+
+
+@host_lowerings
+@pytest.mark.parametrize(
+    "dtype", ["int8", "int32", "int64", "uint8", "uint64", "float32", "float64", "complex64", "complex128"]
+)
+def test_powers(lower: str, dtype: str) -> None:
+    """Of whole numbers, too: to a floating-point power they are floating-point numbers."""
+    x = np.asarray([0, 1, 2, 3, 7, 100, 2**40 if np.dtype(dtype).itemsize == 8 else 5]).astype(dtype)
+    if np.dtype(dtype).kind in "fc":
+        x[:3] = [-0.0, np.inf, np.nan]
+    with np.errstate(all="ignore"):
+        assert_as_uncompiled(xpnet.record(_powers)(x), [x], lower)
+
+
+def _parts(z: Any, x: Any) -> list[Any]:
+    xp = array_namespace(z)
+    turned, some = xp.matrix_transpose(z), z[1:, ::-1]
+    real, imag = xp.real(z), xp.imag(some)
+    return [
+        *(xp.abs(real), xp.isnan(imag), real * x + 1.0, xp.real(turned) * 2.0, imag * 3.0, real),
+        *(
+            xp.real(z * 2.0) + x,
+            xp.sum(xp.imag(z) ** 2),
+            xp.conj(z),
+            xp.real(x) + x,
+            xp.abs(xp.imag(xp.exp(z))),
+        ),
+    ]
+
+
+@host_lowerings
+@pytest.mark.parametrize("dtype", ["complex64", "complex128"])
+def test_parts_of_complex_arrays(lower: str, dtype: str) -> None:
+    """Looks at an argument's memory whose entries are of another dtype."""
+    z = (np.arange(12.0).reshape(3, 4) + 1j * np.arange(12.0, 24.0).reshape(3, 4)).astype(dtype)
+    inputs = [z, np.real(z).copy()]
+    assert_as_uncompiled(xpnet.record(_parts)(*inputs), inputs, lower)
 
 
 @pytest.mark.parametrize(

@@ -376,8 +376,7 @@ def _operator(rule: str, symbol: str) -> tuple[Any, Any, Any]:
         if not self.trace.level and type(other) is not Tracer:
             return self._become(self.trace.space.wrap(in_place(copy(self.value), other)))
         made = call(self, other)
-        loses = is_complex(made) and not is_complex(self)
-        if made.shape != self.shape or not is_floating(self) or loses:
+        if made.shape != self.shape or _rank(made) > _rank(self):
             raise RecordError(
                 f"in-place {rule}: expected a result of shape {tuple(self.shape)} and dtype {self.dtype} "
                 f"like the array, found {tuple(made.shape)} and {made.dtype}; write x = x op y"
@@ -390,6 +389,12 @@ def _operator(rule: str, symbol: str) -> tuple[Any, Any, Any]:
         return call(other, self)
 
     return (lambda self, other: call(self, other)), reflected, assign_result
+
+
+def _rank(x: Tracer) -> int:
+    """Return the rank of a dtype's kind; in-place operators cast to lower ranks only within a kind."""
+    name = str(x.dtype).rpartition(".")[2].strip("0123456789")
+    return ("bool", "uint", "int", "float", "complex").index(name.replace("bfloat", "float"))
 
 
 _getitem = dispatch(RULES["getitem"], operator.getitem)

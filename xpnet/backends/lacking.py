@@ -110,23 +110,36 @@ def apart(x: Any, *others: Any) -> Any:
     Any function of an array library may return a look at its argument, and in some cases each does: ``round``
     of whole numbers, ``real`` of real ones, ``astype`` to the same dtype, the first power of a matrix.
     """
-    may_share = getattr(array_namespace(x), "may_share_memory", None)  # NumPy's and CuPy's
-    if may_share is not None:
-        return copy(x) if any(may_share(x, other) for other in others) else x
-    place = memory_of(x)
-    return copy(x) if place is not None and any(memory_of(other) == place for other in others) else x
+    return copy(x) if any(_may_share(x, other) for other in others) else x
 
 
 def overwritable(arrays: Sequence[Any], positions: Collection[int]) -> list[Any]:
     """Return plain arrays of which those at some positions may be overwritten without a change to others.
 
-    Copies take the place of arrays in which another one of them lies, or that must not be written to.
+    Copies take the place of arrays that share memory with another one of them, or must not be written to.
     """
-    places = [memory_of(x) for x in arrays]
+    owned = [getattr(getattr(x, "flags", None), "owndata", False) for x in arrays]
+
+    def shared(i: int) -> bool:
+        x = arrays[i]
+        return any(
+            x is other or (not (owned[i] and owned[j]) and _may_share(x, other))
+            for j, other in enumerate(arrays)
+            if j != i
+        )
+
     return [
-        copy(x) if i in positions and (places.count(places[i]) > 1 or not is_writeable(x)) else x
-        for i, x in enumerate(arrays)
+        copy(x) if i in positions and (not is_writeable(x) or shared(i)) else x for i, x in enumerate(arrays)
     ]
+
+
+def _may_share(x: Any, other: Any) -> bool:
+    """True if plain arrays may share memory."""
+    may_share = getattr(array_namespace(x), "may_share_memory", None)  # NumPy's and CuPy's
+    if may_share is not None:
+        return bool(may_share(x, other))
+    place = memory_of(x)
+    return place is not None and memory_of(other) == place
 
 
 def is_writeable(x: Any) -> bool:

@@ -8,11 +8,16 @@ import array_api_compat
 
 from xpnet.errors import BackendError
 
-__all__ = ["array_namespace"]
+__all__ = ["array_namespace", "is_array"]
 
 # Looking a namespace up costs about a microsecond; the type of an array decides it for good.
 _BY_TYPE: dict[type, Any] = {}
 _NOT_ARRAYS = (int, float, bool, complex, type(None))
+
+
+def is_array(x: Any) -> bool:
+    """Return whether ``x`` is an array; a class, such as a dtype of NumPy, is none."""
+    return not isinstance(x, type) and array_api_compat.is_array_api_obj(x)
 
 
 def array_namespace(*arrays: Any) -> Any:

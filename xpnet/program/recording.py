@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import array_api_compat
+import numpy as np
 
 from xpnet.autodiff.namespaces import namespace
 from xpnet.autodiff.rules import Rule
 from xpnet.autodiff.scopes import current_scope
 from xpnet.autodiff.tracer import Trace, Tracer, like, lowered, plain_namespace
-from xpnet.backends.lacking import copy
+from xpnet.backends import is_array
+from xpnet.backends.lacking import copy, is_writeable
 from xpnet.containers import leaves, map_leaves, rebuild
 from xpnet.errors import RecordError
 from xpnet.program.program import Operation, Program, Ref, Value
@@ -71,7 +73,7 @@ class RecordTrace(Trace):
         operands = tuple(self._operand(x) for x in args)
         out = function(*values, **options)
         many = isinstance(out, (list, tuple))
-        if not many and not array_api_compat.is_array_api_obj(out):
+        if not many and not is_array(out):
             return out
         traced = [self._made(item) for item in (out if many else (out,))]
         results = tuple(x.slot for x in traced)
@@ -137,7 +139,7 @@ class Recorded:
 
     def __init__(self, program: Program, result: Any):
         self.program, self._result = program, result
-        constants = (x for x in program.outputs if array_api_compat.is_array_api_obj(x))
+        constants = (x for x in program.outputs if is_array(x))
         self._constants = {id(x) for x in constants}
 
     def result(self, outputs: list[Any]) -> Any:
@@ -147,25 +149,62 @@ class Recorded:
         return rebuild(self._result, outputs)
 
 
-def record_call(f: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]) -> Recorded:
-    """Run ``f`` once and return its program."""
-    given = [x for x in leaves([args, options]) if array_api_compat.is_array_api_obj(lowered(x))]
+def record_call(
+    f: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any], *, freeze: bool = True
+) -> Recorded:
+    """Run ``f`` once and return its program.
+
+    Args:
+        f: what is recorded.
+        args, options: its arguments.
+        freeze: whether the program gets copies of arrays that ``f`` has from elsewhere, so that later changes
+            of them are seen by no lowering. Without, they must not change.
+    """
+    given = [x for x in leaves([args, options]) if is_array(lowered(x))]
     if not given:
         raise RecordError("record: expected an array among the arguments, found none")
     trace = RecordTrace(plain_namespace(*given))
+    traced = [trace.input(x) for x in given]
+    inputs, left = tuple(range(len(traced))), iter(traced)
     traced_args, traced_options = map_leaves(
-        lambda x: trace.input(x) if array_api_compat.is_array_api_obj(lowered(x)) else x, (args, options)
+        lambda x: next(left) if is_array(lowered(x)) else x, (args, options)
     )
-    inputs = tuple(range(len(trace.values)))
     result = f(*traced_args, **traced_options)
     trace.open = False
+    for number, (x, before) in enumerate(zip(traced, given, strict=True)):
+        _check_unchanged(number, x, lowered(before))
     parts = leaves(result)
     outputs = tuple(Ref(x.slot) if type(x) is Tracer and x.trace is trace else lowered(x) for x in parts)
-    program = Program(inputs, tuple(trace.operations), outputs, trace.values, trace.xp)
+    operations = trace.operations
+    if freeze:
+        kept: dict[int, tuple[Any, Any]] = {}
+        operations = [dataclasses.replace(x, operands=_frozen(x.operands, kept)) for x in operations]
+        outputs = _frozen(outputs, kept)
+    program = Program(inputs, tuple(operations), outputs, trace.values, trace.xp)
     for x in parts:
         if type(x) is Tracer and x.trace is trace:
             x.value = None  # the containers are kept, not what was in them
     return Recorded(program, result)
+
+
+def _check_unchanged(number: int, x: Tracer, before: Any) -> None:
+    """Refuse a function that changes array ``number`` of its arguments, which a program would not."""
+    if x.slot != number and is_writeable(before) and not isinstance(before, np.generic):
+        raise RecordError(
+            f"array {number + 1} of the arguments is changed in place, and a program returns new arrays; "
+            "write x = x + 1 for x += 1, or begin with a copy"
+        )
+
+
+def _frozen(tree: Any, kept: dict[int, tuple[Any, Any]]) -> Any:
+    """Return operands with a copy of each array; ``kept`` has by ``id`` what was copied, and the copy."""
+    if type(tree) in (list, tuple):
+        return type(tree)(_frozen(x, kept) for x in tree)
+    if type(tree) is Ref or isinstance(tree, np.generic) or not is_array(tree):
+        return tree
+    if id(tree) not in kept:
+        kept[id(tree)] = tree, copy(tree)
+    return kept[id(tree)][1]
 
 
 def record(f: Callable[..., Any]) -> Callable[..., Program]:

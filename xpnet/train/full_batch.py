@@ -12,7 +12,7 @@ from xpnet.nn import Variables
 from xpnet.optim import Method
 from xpnet.optim.second_order.objective import Objective
 from xpnet.parameters import Parameters
-from xpnet.program import compile
+from xpnet.program.compiling import Compiled
 from xpnet.train.batches import Batches
 from xpnet.train.divergence import first_nonfinite_layer
 from xpnet.train.objective import StepObjective
@@ -73,7 +73,7 @@ class FullBatchSteps:
             )
         lower = setup.settings.compile
         self._objective = Objective(value, params.flat, model=outputs, compile=lower)
-        self._statistics = compile(statistics, lower=lower)
+        self._statistics = Compiled(statistics, lower=lower, freeze=False)  # as are those of the objective
         self._at = self._begun(state, train)
 
     def _begun(self, state: TrainState, train: Rows) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from xpnet.autodiff import ggn_vp, hvp, value_and_grad
 from xpnet.backends import array_namespace
 from xpnet.containers import leaves, rebuild
 from xpnet.errors import ConfigError
-from xpnet.program import compile as compiled
+from xpnet.program.compiling import Compiled
 
 __all__ = ["Objective"]
 
@@ -67,10 +67,14 @@ class Objective:
             return model(_opened(x0, x))  # type: ignore[misc]
 
         value.__name__ = getattr(f, "__name__", "f")
-        self._value = compiled(value, lower=compile)
-        self._value_and_grad = compiled(value_and_grad(value), lower=compile)
-        self._hvp = compiled(lambda x, v: hvp(value, x, v), lower=compile)
-        self._ggn_vp = compiled(lambda x, v: ggn_vp(outputs, f, x, v), lower=compile)
+
+        def compiled(function: Callable[..., Any]) -> Compiled:
+            return Compiled(function, lower=compile, freeze=False)  # all rows are constants of them
+
+        self._value = compiled(value)
+        self._value_and_grad = compiled(value_and_grad(value))
+        self._hvp = compiled(lambda x, v: hvp(value, x, v))
+        self._ggn_vp = compiled(lambda x, v: ggn_vp(outputs, f, x, v))
 
     def opened(self, x: Any) -> Any:
         """Return a container like ``x0`` around the entries of a flat vector."""

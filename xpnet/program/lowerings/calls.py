@@ -14,7 +14,7 @@ from xpnet.program.program import Operation, Program, Ref, Value
 __all__ = ["Names", "Texts", "is_written", "writes_in_place", "written"]
 
 _REDUCTIONS = {"sum": np.add.reduce, "max": np.maximum.reduce, "min": np.minimum.reduce}
-# What the operator ** is for some numbers; of complex arrays, np.power rounds otherwise.
+# What the operator ** is for some numbers and arrays of floats.
 _POWERS = {2: np.square, 0.5: np.sqrt, -1: np.reciprocal}
 _BITS: dict[str, Any] = {"float32": np.int32, "float64": np.int64, "float16": np.int16}
 
@@ -27,8 +27,8 @@ def writes_in_place(operation: Operation) -> bool:
 def is_written(operation: Operation, values: dict[int, Value]) -> bool:
     """True if the result can be written into memory of our choice."""
     made = values[operation.results[0]]
-    if operation.name == "sign" and made.dtype.startswith("complex"):
-        return False  # NumPy's own rounds otherwise
+    if operation.name in ("sign", "pow") and made.dtype.startswith("complex"):
+        return False  # NumPy's ufuncs round otherwise than its function and its operator
     if operation.many:
         return False
     if operation.name in ("where", "astype", "concat") or ufunc_of(operation.name) is not None:
@@ -95,7 +95,7 @@ def written(operation: Operation, texts: Texts) -> list[str]:
     n = operation.results[0]
     out, names, name = texts.text(Ref(n)), texts.names, operation.name
     power = operation.operands[1] if operation.function is operator.pow else None
-    if type(power) in (int, float) and power in _POWERS:
+    if type(power) in (int, float) and power in _POWERS and _keeps_floats(operation, texts.program.values):
         function = names.called(_POWERS[power].__name__, _POWERS[power])
         return [f"{function}({texts.text(operation.operands[0])}, {out})"]
     ufunc = ufunc_of(name)
@@ -122,6 +122,12 @@ def written(operation: Operation, texts: Texts) -> list[str]:
         reduce = names.called(f"{name}_along", _REDUCTIONS[name])
         return [f"{reduce}({given[0]}, {axis!r}, None, {out}, {kept})"]
     return [f"{names.called('matmul', np.matmul)}({', '.join(given)}, {out})"]
+
+
+def _keeps_floats(operation: Operation, values: dict[int, Value]) -> bool:
+    """True if the first operand has the dtype of the result, and that is not one of whole numbers."""
+    x, made = operation.operands[0], values[operation.results[0]].dtype
+    return type(x) is Ref and values[x.number].dtype == made and made.startswith("float")
 
 
 def _operands(operation: Operation, texts: Texts) -> list[str]:

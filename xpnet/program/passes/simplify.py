@@ -9,7 +9,7 @@ from typing import Any
 
 from xpnet.program.program import Operation, Program, Ref
 
-__all__ = ["drop_dead", "fold_constants", "merge_equal", "separate", "simplify"]
+__all__ = ["constant_key", "drop_dead", "fold_constants", "merge_equal", "separate", "simplify"]
 
 
 def simplify(program: Program) -> Program:
@@ -60,7 +60,9 @@ def merge_equal(program: Program) -> Program:
     kept = []
     for operation in program.operations:
         operation = _renamed(operation, same)
-        key = (operation.name, _key(operation.operands), _key(sorted(operation.options.items())))
+        power = operation.function is operator.pow  # NumPy rounds some powers otherwise than its function
+        options = sorted(operation.options.items())
+        key = (operation.name, power, constant_key(operation.operands), constant_key(options))
         known = seen.get(key)
         if known is None:
             seen[key] = operation.results
@@ -102,8 +104,8 @@ def _unchanged(operation: Operation, program: Program) -> Ref | None:
         return None if before.dtype.startswith("complex") else x
     if operation.name in ("ceil", "floor", "round", "trunc"):
         return x if before.dtype.startswith(("int", "uint")) else None
-    if operation.name in ("multiply", "divide", "pow"):
-        other = operation.operands[1]
+    if operation.name in ("multiply", "divide", "pow") and not before.dtype.startswith("complex"):
+        other = operation.operands[1]  # complex numbers get other zeros and NaN by a product with 1 + 0j
         return x if type(other) in (int, float) and other == 1 else None
     return None
 
@@ -132,16 +134,20 @@ def _with(program: Program, operations: list[Operation], names: dict[int, Any]) 
     return dataclasses.replace(program, operations=tuple(operations), outputs=outputs)
 
 
-def _key(x: Any) -> Any:
-    """Return something hashable that is equal for equal operands only."""
+def constant_key(x: Any) -> Any:
+    """Return something hashable that is equal for equal constants only, bit for bit."""
     if isinstance(x, (list, tuple)):
-        return type(x).__name__, tuple(map(_key, x))
+        return type(x).__name__, tuple(map(constant_key, x))
     if isinstance(x, slice):
-        return "slice", _key((x.start, x.stop, x.step))
+        return "slice", constant_key((x.start, x.stop, x.step))
+    if hasattr(x, "shape"):
+        return "array", id(x)
+    if isinstance(x, complex):
+        return type(x).__name__, constant_key((x.real, x.imag))
     if isinstance(x, float):  # 0.0 and -0.0 are equal, and NaN is not
-        return "float", x.hex() if not math.isnan(x) else "nan"
+        return type(x).__name__, x.hex() if not math.isnan(x) else "nan"
     try:
         hash(x)
     except TypeError:
         return "object", id(x)
-    return ("array", id(x)) if hasattr(x, "shape") else (type(x).__name__, x)
+    return type(x).__name__, x

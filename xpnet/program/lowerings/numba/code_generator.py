@@ -42,6 +42,12 @@ class HostBuffers(Buffers):
             self._constants[id(x)] = kept, self.own(kept.shape, kept.dtype.name)
         return self._constants[id(x)][1]
 
+    def _outside(self, view: View) -> View:
+        dtype = self._program.values[view.root].dtype
+        if view.dtype != dtype:
+            raise TypeError(f"numba: entries of {view.dtype} in array {view.root}, which is of {dtype}")
+        return view
+
     def memory(self) -> np.ndarray:
         """Return the memory, with the constants in it."""
         whole = np.zeros(self._size + _ALIGNED, dtype=np.uint8)

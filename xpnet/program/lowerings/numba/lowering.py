@@ -29,6 +29,7 @@ from xpnet.program.lowerings.numba.threads import Threaded
 from xpnet.program.lowerings.recycling import RecycledCopies
 from xpnet.program.lowerings.straight_line import StraightLine
 from xpnet.program.lowerings.views import reads_entry_by_entry
+from xpnet.program.passes.aliasing import own_view
 from xpnet.program.passes.groups import Group
 from xpnet.program.program import Operation, Program, refs
 
@@ -55,7 +56,12 @@ def _plan(program: Program, donated: dict[int, int]) -> MemoryPlan:
         shape = values[old].shape
         return reads_entry_by_entry(op, old, values, roots, lambda m: values[m.results[0]].shape == shape)
 
-    return plan_of(grouped, donated, writes=writes, overwrites=overwrites)
+    return plan_of(grouped, donated, writes=writes, overwrites=overwrites, view=_view)
+
+
+def _view(operation: Operation) -> Callable[..., Any] | None:
+    """Return the function of a view whose entries compiled code can read through its array's pointer."""
+    return None if operation.name in ("real", "imag") else own_view(operation)
 
 
 def _code_of(plan: MemoryPlan, *, once: bool) -> CodeGenerator:
