@@ -24,7 +24,7 @@ _SHAPES = [
     (9, 20), (20, 9), (300,), (2, 1, 3),
 ]  # fmt: skip
 _DTYPES = ["float64"] * 4 + ["float32"] * 4 + [
-    "int64", "int32", "int8", "uint64", "uint32", "uint8", "bool", "bool",
+    "int64", "int32", "int8", "uint64", "uint32", "uint8", "bool", "bool", "complex128", "complex64",
 ]  # fmt: skip
 _SPECIAL = [np.nan, np.inf, -np.inf, -0.0, 0.0]
 
@@ -35,6 +35,7 @@ _UNARY = {
     "i": ["negative", "abs", "square", "sign", "bitwise_invert"],
     "u": ["square", "bitwise_invert"],
     "b": ["logical_not"],
+    "c": ["negative", "conj", "real", "real", "imag", "imag"],
 }
 _BINARY = {
     "f": _ARITHMETIC * 2 + _COMPARISONS,
@@ -57,15 +58,20 @@ _BINARY = {
         "remainder",
     ],
     "b": ["logical_and", "logical_or", "logical_xor", "equal", "not_equal"],
+    "c": ["add", "subtract", "multiply", "equal", "not_equal"],
 }
 _REDUCTIONS = {
     "f": ["sum", "sum", "sum", "max", "min", "prod", "argmax", "argmin", "cumulative_sum", "any"],
     "i": ["sum", "sum", "max", "min", "prod", "argmax", "any"],
     "u": ["sum", "sum", "max", "min", "argmin", "all"],
     "b": ["sum", "any", "all"],
+    "c": ["sum", "sum", "any"],
 }
 # Whose results are no whole numbers, or depend on the signs of zeros.
-_ANY_UNARY = ["exp", "log", "log1p", "expm1", "sqrt", "tanh", "sin", "reciprocal", "erf", "signbit", "round"]
+_ANY_UNARY = {
+    "f": ["exp", "log", "log1p", "expm1", "sqrt", "tanh", "sin", "reciprocal", "erf", "signbit", "round"],
+    "c": ["abs", "exp", "sqrt", "square", "sign", "tanh"],
+}
 _ANY_BINARY = ["divide", "divide", "pow", "hypot", "atan2", "logaddexp", "copysign", "remainder"]
 _ANY_REDUCTIONS = ["mean", "var", "std"]
 _MIXED = {
@@ -174,6 +180,9 @@ class _Writer:
         kind = np.dtype(dtype).kind
         if kind == "b":
             return np.asarray(self.draw.random(size=shape) < 0.5)
+        if kind == "c":
+            parts = self.draw.integers(-4, 5, size=(2, *shape))
+            return np.asarray(parts[0] + 1j * parts[1]).astype(dtype)
         if kind == "f" and not self.whole:
             made = np.asarray(self.draw.normal(size=shape) * 2).astype(dtype)
         else:
@@ -210,11 +219,15 @@ class _Writer:
         dtype = self._of(x).dtype
         if dtype.kind == "b":
             return 1.0
-        return self._bounds.get(x.number, 4.0 if dtype.kind == "f" else float(np.iinfo(dtype).max))
+        return self._bounds.get(x.number, 4.0 if dtype.kind in "fc" else float(np.iinfo(dtype).max))
 
     def _within(self, x: Ref, bound: float) -> Ref:
-        """Return a floating value between -bound and bound, or NaN."""
-        if not self.whole or self._kind(x) != "f" or self._bound(x) <= bound:
+        """Return a floating value between -bound and bound, or NaN; of complex ones, the parts."""
+        if not self.whole or self._kind(x) not in "fc" or self._bound(x) <= bound:
+            return x
+        if self._kind(x) == "c":
+            x = self.builder.apply("subtract", x, x)
+            self._bounds[x.number] = 0.0
             return x
         low = self.builder.apply("minimum", x, bound)
         made = self.builder.apply("maximum", low, -bound)
@@ -237,7 +250,7 @@ class _Writer:
 
     def _step_unary(self, x: Ref) -> None:
         kind, bound = self._kind(x), self._bound(x)
-        names = _UNARY[kind] + (_ANY_UNARY if kind == "f" and not self.whole else [])
+        names = _UNARY[kind] + ([] if self.whole else _ANY_UNARY.get(kind, []))
         name = str(self.draw.choice(names))
         if name == "square":
             x = self._within(x, 99.0)
@@ -276,7 +289,7 @@ class _Writer:
         kind = self._kind(x)
         names = _BINARY[kind] + (_ANY_BINARY if kind == "f" and not self.whole else [])
         name = str(self.draw.choice(names))
-        a, b = self._bound(x), self._bound(y)
+        a, b = self._bound(x), self._bound(y) * (2 if kind == "c" else 1)
         bound = {"add": a + b, "subtract": a + b, "multiply": a * b}.get(name, max(a, b))
         operands = (x, y) if type(y) is Ref or self.draw.random() < 0.8 else (y, x)
         self._add(bound, name, *operands)
@@ -372,7 +385,7 @@ class _Writer:
         other = self._find(fits)
         if other is not None:
             a, b = self._within(x, 9.0), self._within(other, 9.0)
-            self._add(self._bound(a) * self._bound(b) * array.shape[-1], "matmul", a, b)
+            self._add(2 * self._bound(a) * self._bound(b) * array.shape[-1], "matmul", a, b)
 
     def _step_joined(self, x: Ref) -> None:
         dtype, parts = self._of(x).dtype, [x]
@@ -415,12 +428,13 @@ class _Writer:
     def _step_cast(self, x: Ref) -> None:
         kind = self._kind(x)
         targets = [d for d in dict.fromkeys(_DTYPES) if not self._only or d in (self._only, "bool")]
+        targets = [d for d in targets if kind != "c" or np.dtype(d).kind == "c"]
         target = np.dtype(str(self.draw.choice(targets)))
         if kind == "f" and target.kind in "iu":
             finite = self.builder.apply("isfinite", x)
             x = self._add(self._bound(x), "where", finite, x, 0.0)
             x = self.builder.apply("maximum", self.builder.apply("minimum", x, 99.0), 0.0)
-        bound = min(self._bound(x), 2.0**63) if target.kind == "f" else 0.0
+        bound = min(self._bound(x), 2.0**63) if target.kind in "fc" else 0.0
         self._add(bound, "astype", x, target)
 
     def _step_rare(self, x: Ref) -> None:

@@ -1,7 +1,11 @@
-"""Random programs by every lowering: shapes and dtypes of all kinds, views, donated inputs, NaN, loops."""
+"""Random programs by every lowering: shapes and dtypes of all kinds, views, donated inputs, NaN, loops.
+
+``python -m tests.program.test_random_programs 100000`` runs so many on NumPy, and says which fail.
+"""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -92,3 +96,22 @@ def test_any_values_of_many(seed: int) -> None:
 def test_whole_numbers_of_many(lower: str, seed: int) -> None:
     _check(seed, lower, whole=True, length=50)
     _check_loop(seed, lower, whole=True)
+
+
+def _run(count: int, first: int = 0) -> int:
+    """Check so many programs and as many loops on NumPy; return how many fail."""
+    failed = 0
+    for seed in range(first, first + count):
+        for check in (_check, _check_loop):
+            try:
+                check(seed, "numpy", whole=bool(seed % 2))
+            except Exception as error:
+                failed += 1
+                print(f"{check.__name__} {seed}: {type(error).__name__}: {str(error)[:300]}", flush=True)
+        if (seed + 1 - first) % 10_000 == 0:
+            print(f"{seed + 1 - first:,} programs and loops, {failed} failed", flush=True)
+    return failed
+
+
+if __name__ == "__main__":
+    sys.exit(bool(_run(*map(int, sys.argv[1:]))))
