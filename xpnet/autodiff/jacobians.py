@@ -207,7 +207,7 @@ _MODES: dict[str, Callable[..., _Parts]] = {"reverse": _by_rows, "forward": _by_
 def _assembled(
     name: str, x: Any, apply: Callable[[Any], list[Any]], *, turn: complex, axis: int
 ) -> list[Any]:
-    """Return what ``apply`` makes of all unit vectors like ``x``, stacked along ``axis`` and in full shape.
+    """Return ``apply`` of all unit vectors like ``x``, stacked along ``axis`` and in full shape.
 
     ``apply``, a pullback or a push, is linear over the real numbers. A complex ``x`` therefore takes the
     units and also ``turn`` times the units. A real answer has its real part from the ones, its imaginary

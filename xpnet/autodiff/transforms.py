@@ -1,4 +1,4 @@
-"""Functions that make derivatives of functions: ``grad``, ``value_and_grad``, ``vjp`` and ``jvp``.
+"""Transforms from functions to derivatives: ``grad``, ``value_and_grad``, ``vjp`` and ``jvp``.
 
 Arguments may be nested dicts, lists and tuples of arrays, and :class:`xpnet.parameters.Parameters`.
 Inside them only floating arrays are differentiated; others pass through, with the gradient None.
@@ -169,7 +169,7 @@ def jvp(f: Callable[..., Any], primals: tuple[Any, ...], tangents: tuple[Any, ..
 
 
 class Recording:
-    """One run of a function in reverse mode, and the way back; what reverse transforms are made of.
+    """One run of a function in reverse mode, and its backward pass; the base of all reverse transforms.
 
     Attributes:
         chosen: the arguments to differentiate.

@@ -1,4 +1,4 @@
-"""The backend: one array library, one device, and the way to it and back."""
+"""The backend: an array library, a device, and copies to and from it."""
 
 from __future__ import annotations
 
@@ -173,7 +173,7 @@ CUDA devices have; leave it out, or choose another device
             jax.device_put(0, self.device).block_until_ready()
 
     def limit_memory(self, size: int | None) -> None:
-        """Let this process take at most so much of the device's memory, for all of its arrays together.
+        """Limit the device's memory that this process takes for all of its arrays together.
 
         Args:
             size: in bytes; None for no limit but the device's own.
@@ -185,7 +185,7 @@ CUDA devices have; leave it out, or choose another device
         memory.limit(self, size)
 
     def peak_memory(self) -> int | None:
-        """Return the most bytes that this process has taken of the device's memory; None where nobody counts.
+        """Return the peak memory of this process on the device in bytes; None if it is not counted.
 
         That is what the library's pool has taken from the device, including what it keeps for later arrays.
         It is known for CUDA devices; CuPy's pool is looked at when this is called, and at the end of a fit.
@@ -193,7 +193,7 @@ CUDA devices have; leave it out, or choose another device
         return memory.peak(self)
 
     def free_memory(self) -> None:
-        """Give memory that the library keeps for later arrays back to the device, for other programs."""
+        """Return memory that the library keeps for later arrays to the device, for other programs."""
         memory.free(self)
 
     @contextlib.contextmanager
@@ -291,7 +291,7 @@ def backend(spec: str | Backend | None = "auto") -> Backend:
 
 
 def backend_of(x: Any) -> Backend:
-    """Return the backend on which the array ``x`` lives.
+    """Return the backend of the array ``x``.
 
     >>> import numpy as np
     >>> backend_of(np.ones(2)).spec

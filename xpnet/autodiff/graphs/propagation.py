@@ -1,4 +1,4 @@
-"""The computation graph of a function, to see: forward and backward propagation as the notes teach them.
+"""Computation graphs of functions: forward and backward propagation as in the lecture notes.
 
 Transforms such as :func:`xpnet.autodiff.grad` keep as little as they can. A :class:`Graph` keeps everything:
 each node's value, parents, children and cotangent, and the functions, so that it can be evaluated again.
@@ -27,7 +27,7 @@ __all__ = ["Counts", "Graph", "graph"]
 
 @dataclass(frozen=True)
 class Counts:
-    """Numbers of products that derivatives on a graph cost.
+    """Sizes of a graph, and the products that its derivatives cost.
 
     Attributes:
         nodes: V, the nodes that depend on an input. Constants have no derivative and do not count.
@@ -165,7 +165,7 @@ class Graph:
 
     @property
     def counts(self) -> Counts:
-        """Nodes V, edges E, products of the latest ``backward``, and what the sum over paths would cost.
+        """Nodes V, edges E, products of the latest ``backward``, and the cost of the sum over paths.
 
         Paths are not enumerated: those from a node are the sum of those from its children.
         """
