@@ -90,7 +90,7 @@ _Kept = tuple[Recorded, LoweredProgram, frozenset[int]]  # what runs, and the in
 
 
 class Compiled:
-    """A function with the programs that were made of it.
+    """A compiled function, with the programs recorded from it.
 
     Attributes:
         recordings: how often it was recorded: once for each structure, shape and dtype of the arguments.
@@ -153,7 +153,7 @@ class Compiled:
             return recorded.result(run(overwritable(arrays, donated) if donated else arrays))
 
     def lowered(self, *args: Any, **options: Any) -> LoweredProgram:
-        """Return what runs for these arguments, recording if need be."""
+        """Return the lowered program for these arguments, recorded if needed."""
         self(*args, **options)
         return self._cache[_signature((args, options))[0]][1]
 
@@ -192,7 +192,7 @@ def _home_of(tree: Any) -> Backend:
 
 
 def _signature(tree: Any) -> tuple[Hashable, list[Any]]:
-    """Return what decides which program is run, and the arrays in ``tree``."""
+    """Return the key of the program for ``tree``, and the arrays in it."""
     arrays: list[Any] = []
     return (precision.current(), _structure(tree, arrays)), arrays
 

@@ -1,4 +1,4 @@
-"""Recording: a function runs once on real arrays, and the operations it comes down to are written down."""
+"""Recording: a function runs once on real arrays, and its operations become a program."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _SHAPED_BY_VALUES = frozenset({"nonzero", "unique_all", "unique_counts", "unique
 
 
 class RecordTrace(Trace):
-    """Writes down each operation on its arrays, in the order in which they happen.
+    """Records each operation on its arrays, in the order of their execution.
 
     Compound functions are written as what they are made of, so that lowerings know the functions of the
     standard and the few that it lacks. Transforms inside have higher levels: what they do arrives here.
@@ -84,7 +84,7 @@ class RecordTrace(Trace):
         return like(out, traced) if many else traced[0]
 
     def _scope(self) -> str:
-        """Return what is being computed: a layer, a loss, an update, or else a compound function."""
+        """Return the scope of an operation: a layer, a loss, an update, or else a compound function."""
         return current_scope() or (f"{self._inside[0].name}_forward" if self._inside else "")
 
     def check_number(self) -> None:

@@ -83,7 +83,7 @@ def named_metrics(metrics: Any, kind: str | None) -> dict[str, Callable[..., Any
 
 
 def needing_less(trainer: Any, X: Any, y: Any, *, batch_size: Any = "auto", **options: Any) -> list[str]:
-    """Return what makes a fit of a trainer need less memory than it did with these arguments."""
+    """Return the remedies for a fit of a trainer that needs too much memory with these arguments."""
     found, settings = [], trainer.setup.settings
     size = trainer.setup.batch_size_of(X.shape[0] if hasattr(X, "shape") else len(X), batch_size)
     if isinstance(trainer.setup.optimizer, Optimizer) and size != 1:

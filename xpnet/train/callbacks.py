@@ -46,4 +46,4 @@ class Callback:
         """Called with an epoch's row of the history; returning True stops the training after this epoch."""
 
     def on_fit_end(self, trainer: Any, history: History) -> None:
-        """Called at the end, when the best weights are back in place; also when an exception brings it."""
+        """Called at the end, after the best weights are restored; also after an exception."""

@@ -1,7 +1,7 @@
-"""Arrays inspected on the trainer's device, where they lie: one number comes over to the host.
+"""Checks of arrays on the trainer's device: only one number is copied to the host.
 
-What is in order stays there. Of what is not, the host says what is wrong: by the checks of `xpnet.data`,
-which know no other arrays than NumPy's.
+Valid arrays stay there. Invalid ones are copied to the host, whose checks in `xpnet.data` raise the error:
+they take NumPy's arrays only.
 """
 
 from __future__ import annotations

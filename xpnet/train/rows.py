@@ -44,7 +44,7 @@ class Rows:
 
 
 def fingerprint(setup: Setup, rows: Rows) -> list[float]:
-    r"""Return numbers that tell rows from others: their shape, and a mean over some entries of X and of y.
+    r"""Return a fingerprint of rows: their shape, and a mean over some entries of X and of y.
 
     The mean is that of $w_i x_i / (1 + |x_i|)$ over some hundred entries, where $w_i = \cos i$ tells their
     order; it is the same on all devices and in both dtypes, up to rounding. One transfer.

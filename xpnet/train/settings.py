@@ -1,4 +1,4 @@
-"""Settings of a training: one field each, with its check, its meaning and what a resume may do to it."""
+"""Settings of a training: one field each, with its check, its help, and its rule for a resume."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The training step: forward, backward, clip, update. Whether compiled or not, there is no other."""
+"""The training step: forward, backward, clip, update; the only one, compiled or not."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ _SIZES = 8  # of batches whose programs are kept
 
 
 class Steps(Protocol):
-    """Takes the steps of a fit, and changes the state by them."""
+    """Protocol of the steps of a fit, which update the state."""
 
     def begin_epoch(self, state: TrainState, plan: Batches) -> None:
         """Prepare the steps of the next epoch."""
@@ -152,7 +152,7 @@ class CompiledSteps:
         self._taken = 0
 
     def at_a_time(self) -> int:
-        """Return how many steps are taken together: what lasts so long that Ctrl-C is heard soon enough."""
+        """Return how many steps are taken together: few enough for a quick reaction to Ctrl-C."""
         batch = self._plan.size or self._plan.rows
         seconds = step_seconds(self._step.layout.size, batch, self._pace)
         return max(1, int(_HEARD / self._pace.queued / seconds))
@@ -311,7 +311,7 @@ class _StepKey(rng.Key):
 
 
 def paths_of_draws(setup: Setup, variables: Variables, train: Rows) -> list[tuple[int | str, ...]]:
-    """Return what a step folds into its key before it draws, found out by applying the model to one row."""
+    """Return the paths of a step's draws below its key, found by applying the model to one row."""
     known: dict[Any, Any] = {}
     rows, key = train.X[:2, ...], _StepKey(0, (), known)
     setup.model.apply(variables, rows, training=True, key=key)

@@ -133,7 +133,7 @@ LIBRARIES: dict[str, Library] = {
 
 @functools.cache
 def load(name: str) -> Loaded | None:
-    """Return a library of the table; None if it cannot be had."""
+    """Return a library of the table; None if it cannot be loaded."""
     row = LIBRARIES[name]
     for path in row.files():
         in_use = _is_loaded(path)
@@ -163,7 +163,7 @@ def _is_loaded(path: Path) -> bool:
 
 @functools.cache
 def choice() -> Choice:
-    """Return which library compiled code calls: once for the process, and by no measurement.
+    """Return the library that compiled code calls: chosen once for the process, without measurement.
 
     ``XPNET_BLAS``, else MKL on processors of Intel, if it is installed, else NumPy's OpenBLAS.
 

@@ -1,4 +1,4 @@
-"""The writing of straight-line NumPy code for a program whose memory is planned."""
+"""Straight-line NumPy code for a program with planned memory."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _FILLED = 1 << 16  # entries of an array that is full of one number, at the most
 
 
 class StraightLine(Texts):
-    """Writes the lines of a program: values with a place are names in their globals, others are made there.
+    """Writes the lines of a program: planned values are names among their globals, others are made there.
 
     Args:
         plan: of the program, whose groups, if it has any, are written otherwise.
@@ -227,7 +227,7 @@ class StraightLine(Texts):
         return self._full.setdefault((id(entries), shape), entries[:size].reshape(shape))
 
     def known(self, n: int) -> np.ndarray | None:
-        """Return the array that a value is in, if its place is planned."""
+        """Return the array of a value, if its buffer is planned."""
         return self._static.get(n)
 
     def overlap(self, a: int, b: int) -> bool:

@@ -1,4 +1,4 @@
-"""When the values of a group are computed: before its loops, for a row, on which way through it, or after.
+"""Schedule of a group: values before its loops, for each row, in a phase of the row, or after the loops.
 
 What needs a sum over a row has to wait for it, so the entries of a row are gone through several times, in
 *phases*. A value of an earlier phase is computed again where that is cheap, else spilled and loaded.

@@ -60,7 +60,7 @@ class Case:
     steps: int
 
     def plan(self, trainer: Trainer) -> Batches:
-        """Return which rows the steps of ``trainer`` see."""
+        """Return the batches of the steps of ``trainer``."""
         setup = trainer.setup
         return Batches(len(self.X), self.batch_size, setup.settings.batches, setup.key, setup.backend)
 
@@ -128,7 +128,7 @@ def _words(trainer: Trainer, step: int, path: tuple[int | str, ...]) -> Any:
 def measure(
     case: Case, home: Backend, dtype: str, compile: str, *, change: Any = None, train: bool = True
 ) -> Measured:
-    """Return what a training computes: before, in and after its steps.
+    """Return the results of a training: before, in and after its steps.
 
     Args:
         case: the training.
@@ -161,7 +161,7 @@ def measure(
 
 
 def _trained(case: Case, trainer: Trainer, X: np.ndarray) -> Measured:
-    """Return what the trainer has and predicts after the case's steps."""
+    """Return the trainer's state and predictions after the case's steps."""
     home, begun = trainer.backend, trainer.step
     trainer.setup = trainer.setup.changed(max_steps=begun + case.steps)
     epochs = trainer.epoch + -(-case.steps // len(case.plan(trainer)))
@@ -194,7 +194,7 @@ def _bits(params: Parameters, host: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _predicted(trainer: Trainer, X: np.ndarray) -> dict[str, np.ndarray]:
-    """Return raw outputs, and what is predicted, for all rows; compiled if the trainer compiles."""
+    """Return raw outputs and predictions for all rows; compiled if the trainer compiles."""
     home = trainer.backend
     trainer.outputs(X)  # the second time as many rows are predicted, a program does it
     return {"outputs": home.to_host(trainer.outputs(X)), "predicted": trainer.predict(X)}

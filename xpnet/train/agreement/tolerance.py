@@ -1,4 +1,4 @@
-r"""Tolerances for two devices: what rounding alone can do, and nothing else.
+r"""Tolerances for two devices, from rounding alone.
 
 A number goes through m roundings in a step: those of the sums of each layer (its inputs forward, its outputs
 backward, the rows of the batch for its weights' gradient) and of what is done to each entry. A rounding errs
@@ -92,7 +92,7 @@ def change(dtype: str, number: int) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def condition(dtype: str, movement: float) -> float:
-    """Return κ of a result that moves by ``movement`` when all that it is made of is changed by δ.
+    """Return the condition number κ of a result that moves by ``movement`` when its inputs change by δ.
 
     >>> condition("float64", 1e-15) > condition("float64", 0.0)
     True

@@ -1,4 +1,4 @@
-"""Kernels: their text, what they are called with, and what all of them are made of."""
+"""Kernels: their text, their arguments, and the code that all of them share."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ template <class T> __device__ T log_add_exp(T a, T b) {
 
 @dataclass(frozen=True, eq=False)
 class Kernel:
-    """A kernel and what it is called with.
+    """A kernel and its arguments.
 
     Attributes:
         text: of the function, whose name is ``NAME``. Equal texts are compiled once.
@@ -176,7 +176,7 @@ class Arguments:
 
 
 class Walk(group_code.Walk):
-    """A way through a shape, in C++."""
+    """Loop indices over a shape, in C++."""
 
     def indices(self, linear: str, first: int, last: int) -> list[str]:
         """Return lines that take a number in C order apart into the indices from ``first`` to ``last``."""

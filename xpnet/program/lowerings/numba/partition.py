@@ -36,7 +36,7 @@ _THREADED = 2600.0  # of a matrix product, from which on the BLAS would cut it i
 
 
 class Section(NamedTuple):
-    """Some of an operation's code.
+    """Part of an operation's code.
 
     Attributes:
         lines: the code.
