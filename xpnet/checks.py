@@ -51,7 +51,7 @@ class Check:
     """A check of one kind of value, called as ``check(label, value, remedy) -> value``.
 
     Attributes:
-        expected: what it takes, in words.
+        expected: the valid values, in words.
         convert: returns a value in its one form; raises ValueError for one that it does not take.
         read: returns the value that a text means, to be converted; raises ValueError if it means none.
         metavar: stands for a text in ``--help``.

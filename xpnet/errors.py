@@ -46,8 +46,8 @@ class OutOfMemoryError(BackendError):
 
     Attributes:
         asked: bytes that were asked for at last; None if the library does not say.
-        free: bytes that were free then; None if nobody knows.
-        total: bytes of the device, or of the limit that was set; None if nobody knows.
+        free: bytes that were free then; None if unknown.
+        total: bytes of the device, or of the limit that was set; None if unknown.
     """
 
     exit_code = 1

@@ -118,7 +118,7 @@ def ggn_vp(model: Callable[[Any], Any], loss: Callable[[Any], Any], params: Any,
 
     J is the Jacobian of ``model`` at ``params``, H the Hessian of ``loss`` at the model's result. For a
     convex loss the matrix is positive semidefinite, where the Hessian of the composition need not be. The
-    model is evaluated once: its tangents are pushed while it is recorded for the way back.
+    model is evaluated once: its tangents are pushed while it is recorded for the backward pass.
     Source: N. N. Schraudolph, "Fast curvature matrix-vector products for second-order gradient descent",
     Neural Computation 14 (2002).
 

@@ -1,6 +1,6 @@
 """Scopes: names of the computations that recorded operations belong to; kernels are named after them.
 
-A layer's forward pass runs in the scope ``"relu_forward"``; what is recorded on the way back from it belongs
+A layer's forward pass runs in the scope ``"relu_forward"``; the operations of its backward pass belong
 to ``"relu_backward"``. Names only: no number depends on them.
 """
 
@@ -45,7 +45,7 @@ def current_scope() -> str:
 
 
 def enter_way_back(out: Any) -> None:
-    """Enter the scope of the backward pass from ``out``, the result of a recorded function, if it had a scope.
+    """Enter the scope of the backward pass from ``out``, a recorded function's result, if it had a scope.
 
     Until the scope around ends.
     """

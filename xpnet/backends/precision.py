@@ -1,6 +1,6 @@
 """Precision of float32 matrix products: float32, or TF32, which is faster.
 
-TF32 keeps the range of float32 and rounds what is multiplied to 10 bits of its fraction, where float32 has
+TF32 keeps the range of float32 and rounds the factors to 10 bits of their fraction, where float32 has
 23; sums are in float32. NVIDIA's GPUs have it from compute capability 8.0 (Ampere) on.
 """
 

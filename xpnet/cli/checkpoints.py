@@ -49,7 +49,7 @@ class RunLog(logging.Handler):
 
 
 class Interruption:
-    """Inside this context, the first Ctrl-C is noted, for a place where it does no harm; a second acts."""
+    """Context manager: the first Ctrl-C is noted and acts at a safe point; a second acts at once."""
 
     def __init__(self, message: str):
         self.message, self.requested = message, False

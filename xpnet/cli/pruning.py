@@ -188,7 +188,7 @@ class _Watch(Callback):
 
 
 class _Work:
-    """A pruning in progress, and what is kept of it on the disk."""
+    """A pruning in progress, and its files."""
 
     def __init__(
         self,

@@ -50,7 +50,7 @@ def make(
         entries: array code ``(predictions, targets) -> (batch,)``, or ``(batch, outputs)``, over which is
             summed. Targets other than class indices come in the predictions' shape.
         targets: one of `KINDS`.
-        link: from raw outputs to what is predicted; None for the outputs themselves. Probabilities are
+        link: from raw outputs to predictions; None for the outputs themselves. Probabilities are
             predicted where it is softmax (``"classes"``), or where targets are ``"binary"``.
 
     Returns:

@@ -38,7 +38,7 @@ def compiling_time(what: str) -> Iterator[None]:
     yield
     seconds = time.perf_counter() - begun
     if seconds > 1:
-        _log.warning("compiling %s took %.1f s; what is compiled is used from here on", what, seconds)
+        _log.warning("compiling %s took %.1f s; later calls use the compiled code", what, seconds)
 
 
 def lowered_program(program: Program, lower: str, donated: dict[int, int] | None = None) -> LoweredProgram:

@@ -83,7 +83,7 @@ class Operation:
         results: the numbers of the values it makes.
         function: computes it from plain arrays.
         many: the function returns a tuple.
-        scope: what it is a part of, such as ``"relu_forward"``; empty if that is not known.
+        scope: the computation that it belongs to, such as ``"relu_forward"``; empty if that is not known.
     """
 
     name: str
@@ -126,7 +126,7 @@ class Program:
         inputs: numbers of the values that are given.
         operations: in the order in which they run.
         outputs: for each leaf of the result a :class:`Ref`, or the constant that it is.
-        values: what is known of each value, by number.
+        values: description of each value, by number.
         xp: the namespace that computes it.
     """
 

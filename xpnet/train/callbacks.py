@@ -10,7 +10,7 @@ __all__ = ["Callback"]
 
 
 class Callback:
-    """Base class of callbacks: override what is needed.
+    """Base class of callbacks: override the methods that you need.
 
     Callbacks are called in the order in which they are given, at the end of a fit in the reverse one: what
     began last ends first. An exception in a callback ends the training; the trainer is then as it was after

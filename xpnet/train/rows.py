@@ -170,7 +170,7 @@ def _to_host(name: str, x: Any) -> Any:
 
 
 def _check_width(X: np.ndarray, width: tuple[int, ...] | None) -> None:
-    """Refuse rows of another width than those of the training."""
+    """Refuse rows whose width differs from the training's."""
     if width is not None and X.shape[1:] != width:
         raise DataError(
             f"X has shape {X.shape}; expected (batch, {width[0]}), as in training: pass the same features"

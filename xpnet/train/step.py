@@ -177,7 +177,7 @@ def step_once(step: Step, state: TrainState, batch: Rows, key: rng.Key) -> Any:
     """Take a step, uncompiled, and return its loss, a 0-d array on the device.
 
     Args:
-        step: what is done.
+        step: the step to take.
         state: with variables; it has those after the step then.
         batch: rows on the device.
         key: of the step, whose number is ``state.step + 1``.

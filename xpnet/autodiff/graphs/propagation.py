@@ -92,7 +92,7 @@ class Graph:
             cotangent: container like the result; needed unless that is one floating 0-d array.
 
         Returns:
-            The gradient of the one argument, or a tuple; None for what is not floating.
+            The gradient of the one argument, or a tuple; None if it is not floating.
 
         Raises:
             RecordError: the result is not 0-d and no cotangent is given, or one that does not fit.

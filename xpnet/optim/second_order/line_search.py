@@ -81,11 +81,11 @@ def backtracking(
 ) -> Found | None:
     """Return the first of ever smaller steps that lowers the value enough; None if rounding hides them all.
 
-    Each next step is where the parabola through what is known has its minimum, but at least a tenth and at
+    Each next step is where the parabola through the known values has its minimum, but at least a tenth and at
     most half of the one before.
 
     Args:
-        objective: what is minimized.
+        objective: the function to minimize.
         at: where the line begins; its slope is along the direction, and negative.
         direction: of the line.
         first: the step that is tried first.

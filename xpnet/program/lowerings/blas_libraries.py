@@ -47,7 +47,7 @@ class Library:
         gemm: names of cblas_sgemm and cblas_dgemm with 64-bit sizes, with ``{}`` for their first letter.
         get_threads: name of the C function that returns how many threads it has.
         set_threads: name of the C function that sets them.
-        missing: why it cannot be had where it is not found, and what to do.
+        missing: why it may not be found, and the remedy.
         prepare: called with the library once, unless somebody else in this process has loaded it before.
     """
 
@@ -168,7 +168,7 @@ def choice() -> Choice:
     ``XPNET_BLAS``, else MKL on processors of Intel, if it is installed, else NumPy's OpenBLAS.
 
     Raises:
-        ConfigError: ``XPNET_BLAS`` names no library, or one that cannot be had.
+        ConfigError: ``XPNET_BLAS`` names no library, or one that cannot be loaded.
     """
     asked = os.environ.get("XPNET_BLAS")
     if asked:

@@ -79,7 +79,7 @@ class GroupCode:
         self.walk = self._walk(self._shape, self._accesses(), apart=(self.split,))
 
     def _accesses(self) -> Iterator[tuple[int, ...]]:
-        """Yield the strides along the loop's shape of what is loaded and stored."""
+        """Yield the strides of loads and stores along the loop's shape."""
         for op in self.schedule.members:
             goes = domain(op, self._values)
             for x in operands_of(op) if essential(goes) else ():

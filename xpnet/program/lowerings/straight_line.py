@@ -59,7 +59,7 @@ class StraightLine(Texts):
                 self._static[n] = self._static[joined][start:stop].reshape(program.values[n].shape)
 
     def write_all(self) -> None:
-        """Fill ``ahead`` and ``lines``, but for what is returned."""
+        """Fill ``ahead`` and ``lines``, except the results."""
         for operation in self.program.operations:
             self.write_operation(operation)
         for position, given in self._aliasing.copied.items():
@@ -67,7 +67,7 @@ class StraightLine(Texts):
             self.lines.append(f"{copyto}(v{given}, {self.text(self.program.outputs[position])})")
 
     def results(self) -> list[str]:
-        """Return the texts of what is returned."""
+        """Return the texts of the results."""
         copied = {p: Ref(n) for p, n in self._aliasing.copied.items()}
         return [self.text(copied.get(i, x)) for i, x in enumerate(self.program.outputs)]
 

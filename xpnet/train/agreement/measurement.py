@@ -30,7 +30,7 @@ __all__ = ["AFTER", "BEFORE", "CHECKS", "Case", "Measured", "draws", "measure", 
 BEFORE = ("draws", "weights", "predictions", "loss", "gradient")
 AFTER = ("parameters", "statistics", "optimizer", "predictions after")
 CHECKS = (*BEFORE, *AFTER)
-"""What is compared, in the order in which a training comes to it."""
+"""The checks, in the order of a training."""
 
 Measured = dict[str, dict[str, np.ndarray]]
 _DRAWN = 1001  # words: an odd number, of which half a counter's words are left over
@@ -181,7 +181,7 @@ def _trained(case: Case, trainer: Trainer, X: np.ndarray) -> Measured:
 
 
 def _named(home: Backend, params: Parameters) -> dict[str, np.ndarray]:
-    """Return parameters, or what is laid out like them, as host arrays by name."""
+    """Return parameters, or vectors laid out like them, as host arrays by name."""
     host = home.to_host(params.flat)
     views = params.layout.views(host)
     return dict(zip(params.layout.names, views, strict=True))

@@ -12,7 +12,7 @@ After n steps, m is n times as large. That errors add up as √m and not as m is
 and T. Mary, "A new approach to probabilistic rounding error analysis", SIAM J. Sci. Comput. 41(5), 2019,
 theorem 2.4.
 
-How far a result moves when what it is made of moves by B is B times its condition number κ, which is
+If its inputs move by B, a result moves by B times its condition number κ, which is
 measured: on the reference, inputs and weights are changed by the share δ = 4u, up or down at random, and the
 same is computed again. An array x that moves by Δ then, at most and relative to max |x|, has
 κ = max(1, Δ/δ), and two devices agree on it if
@@ -40,7 +40,7 @@ CHANGES = 2
 """How often the reference computes again with changed inputs and weights; the larger movement counts."""
 
 UNDECIDED = 0.1
-"""The tolerance from which on nothing is told."""
+"""The tolerance from which on a verdict is undecided."""
 
 _DEVIATIONS = 5.0
 _UNITS = 4.0  # δ / u: beyond the rounding of the changed numbers themselves

@@ -42,7 +42,7 @@ class DeviceBuffers(Buffers):
         self.constants: dict[int, Any] = {}
 
     def list_addresses(self, table: View, slots: dict[int, int]) -> None:
-        """Let kernels read the addresses of these inputs from a table, from a slot for each input's number."""
+        """Let kernels read the addresses of these inputs from a table; ``slots`` by the inputs' numbers."""
         self._listed = {n: (table, slot) for n, slot in slots.items()}
 
     def _outside(self, view: View) -> View:

@@ -93,7 +93,7 @@ class CupyDevice:
         Args:
             dtype: ``"float32"`` or ``"float64"``.
             turned: whether A and B are stored transposed.
-            sizes: m, n, k: C is m times n, and k is what is summed over.
+            sizes: m, n, k: C is m times n, and k is summed over.
             a: address and leading dimension of A, and likewise b and c.
         """
         stream = self._cupy.cuda.get_current_stream()

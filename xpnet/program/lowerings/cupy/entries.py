@@ -45,7 +45,7 @@ class Entries(GroupCode):
     Args:
         group: to be written.
         values: of its program.
-        buffers: of what is loaded and stored.
+        buffers: of values loaded and stored.
 
     Attributes:
         arguments: of the kernel.
@@ -192,7 +192,7 @@ class Entries(GroupCode):
                     lines.append(f"if ({first}) {self.stored(n)}")
 
     def phase(self, time: int, known: set[int]) -> Phase:
-        """Return what is done at an entry in a phase.
+        """Return the code at an entry in a phase.
 
         Args:
             time: of the phase.

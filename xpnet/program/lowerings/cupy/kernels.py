@@ -91,7 +91,7 @@ class Kernel:
         views: of its arguments.
         blocks: number of blocks.
         threads: of a block.
-        label: what it computes, such as ``"relu_backward"``: profilers show kernels by their names.
+        label: its computation, such as ``"relu_backward"``: profilers show kernels by their names.
     """
 
     text: str

@@ -4,7 +4,7 @@ Every group becomes one kernel in CUDA C++; so do gathers and copies. All kernel
 module, compiled at once, and kept by CuPy between processes. Functions that are neither, such as sorting,
 are the recorded calls, between the kernels.
 
-What needs a GPU goes through a `CupyDevice`: what is written here needs neither CuPy nor a GPU until it runs.
+Work on the GPU goes through a `CupyDevice`: code written here needs neither CuPy nor a GPU until it runs.
 """
 
 from __future__ import annotations
