@@ -111,7 +111,7 @@ def guarded(plan: Plan, keeper: Keeper, log: RunLog, where: str = "") -> Iterato
             raise
         log.write(f"failed: {reason(error)}")
         raise CheckpointError(
-            f"{reason(error)}. When that is mended, continue with: xpnet resume {run.path}"
+            f"{reason(error)}. When that is fixed, continue with: xpnet resume {run.path}"
         ) from error
     except Exception as error:
         keeper.save_if_possible(trainer)

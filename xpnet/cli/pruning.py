@@ -223,7 +223,7 @@ class _Work:
             if not self.run.pruning.exists():
                 self.run.discard()
                 raise
-            raise CheckpointError(f"{reason(error)}. When that is mended, {self._continue()}") from error
+            raise CheckpointError(f"{reason(error)}. When that is fixed, {self._continue()}") from error
         except DivergedError as error:
             error.args = (f"{error}; {self._continue()} --learning-rate X",)
             raise

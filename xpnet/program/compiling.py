@@ -56,7 +56,7 @@ def compile(
     """Return ``fn`` as a function that is recorded once for each kind of arguments, and runs as a program.
 
     Args:
-        fn: array code for the standard. Python's course may depend on shapes and on arguments that are no
+        fn: array code for the standard. Control flow may depend on shapes and on arguments that are no
             arrays, not on values in arrays.
         backend: where to compute, as for :func:`xpnet.backend`: arrays among the arguments are moved there.
             None: where they are.

@@ -391,7 +391,7 @@ class Trainer(Predictor):
         rows = fingerprint(self.setup, train)
         if state.epoch and state.rows is not None and are_others(state.rows, rows):
             _log.warning(
-                "fit: the %d rows are others than those of the %d epochs before, whose weights are trained "
+                "fit: the %d rows differ from those of the %d epochs before, whose weights are trained "
                 "further; to train on these rows alone, call trainer.reset(), or use trainer.clone()",
                 train.X.shape[0], state.epoch,
             )  # fmt: skip

@@ -117,7 +117,7 @@ class Directed(Method):
             found = self._searched(objective, state, direction)
         if found is None:
             raise StuckError(
-                "the line search found no lower point: the remaining decrease is as small as rounding errors"
+                "the line search found no lower point: the remaining decrease is within rounding errors"
             )
         return {
             "x": found.x,

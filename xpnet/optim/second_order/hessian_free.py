@@ -72,7 +72,7 @@ class HessianFree(Method, name="hessian-free"):
             size *= 0.8
             if size < 1e-6:
                 raise StuckError(
-                    "no step along the direction lowers the value: the remaining decrease is rounding errors"
+                    "no step along the direction lowers the value by more than rounding errors"
                 )
             new_value = objective.value(x + size * direction)
         new = x + size * direction
