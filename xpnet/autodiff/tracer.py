@@ -462,7 +462,7 @@ def is_floating(x: Any) -> bool:
 
 
 def is_floating_dtype(xp: Any, dtype: Any) -> bool:
-    """True for a real or complex floating dtype of ``xp``, or what the library takes for one."""
+    """True for a real or complex floating dtype of ``xp``, or for one by the library's own definition."""
     floating = ("real floating", "complex floating")
     try:
         return xp.isdtype(dtype, floating)

@@ -180,7 +180,7 @@ class _Shown(logging.Handler):
 
 @contextlib.contextmanager
 def logged(log: RunLog, *, quiet: bool) -> Iterator[None]:
-    """Write what the library logs to the run's log as well, and show warnings unless ``quiet``."""
+    """Write the library's log to the run's log as well, and show warnings unless ``quiet``."""
     logger = logging.getLogger("xpnet")
     handlers = [log, *([] if quiet else [_Shown()])]
     for handler in handlers:

@@ -33,7 +33,7 @@ _CACHE = 16  # programs that a compiled function keeps
 
 @contextlib.contextmanager
 def compiling_time(what: str) -> Iterator[None]:
-    """Say how long compiling took, if it took more than a second."""
+    """Log the time of compiling, if it took more than a second."""
     begun = time.perf_counter()
     yield
     seconds = time.perf_counter() - begun

@@ -1,4 +1,4 @@
-"""Attributes of a trainer that lie in its setup, its settings or its state."""
+"""Attributes of a trainer that belong to its setup, its settings or its state."""
 
 from __future__ import annotations
 

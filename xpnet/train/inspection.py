@@ -31,7 +31,7 @@ class Inspected(NamedTuple):
 def inspect(
     setup: Setup, X: Any, y: Any = None, weight: Any = None, *, width: tuple[int, ...] | None
 ) -> Inspected | None:
-    """Return arrays, of which the first lies on the trainer's device, if they are in order; else None.
+    """Return the arrays, the first of which is on the trainer's device, if they are valid; else None.
 
     Targets and weights may come from elsewhere. None is also the answer for NumPy's arrays on NumPy.
 

@@ -35,7 +35,7 @@ class Rows:
     weight: Any
 
     def take(self, order: Any) -> Rows:
-        """Return the rows numbered by ``order``, which lies where they do; None means all."""
+        """Return the rows numbered by ``order``, an array on their device; None means all."""
         if order is None:
             return self
         xp = array_namespace(self.X)

@@ -58,7 +58,7 @@ class Steps(Protocol):
         """Return the context for computations on so many rows between two epochs."""
 
     def end(self) -> None:
-        """Let go of the rows."""
+        """Release the rows."""
 
 
 class UncompiledSteps:
@@ -127,13 +127,13 @@ class CompiledSteps:
         self.lowering = ""
 
     def were_of(self, setup: Setup, state: TrainState) -> bool:
-        """Whether the fit before was one of the same setup, of a state like this one."""
+        """Whether the last fit had the same setup, and a state like this one."""
         assert state.variables is not None
         shape = state.variables.params.layout, state.mask is not None
         return setup is self._setup and shape == (self._step.layout, self._step.masked)
 
     def are_of(self, step: Step, state: TrainState) -> bool:
-        """Whether this is what was compiled, for a state like this one."""
+        """Whether ``step`` was compiled, for a state like this one."""
         return (step.made_of, state.mask is not None) == (self._step.step.made_of, self._step.masked)
 
     def begin(self, setup: Setup, state: TrainState, train: Rows) -> None:
@@ -142,11 +142,11 @@ class CompiledSteps:
         self._constants = [x for x in (train.X, train.y, train.weight, state.mask) if x is not None]
 
     def end(self) -> None:
-        """Let go of the rows."""
+        """Release the rows."""
         self._constants = []
 
     def begin_epoch(self, state: TrainState, plan: Batches) -> None:
-        """Send what the steps of the next epoch need to the device, at once."""
+        """Copy the numbers for the steps of the next epoch to the device, in one transfer."""
         self._plan, self._epoch_began, self._epoch = plan, state.step, state.epoch
         self._ahead = self._step.ahead(self._setup, state, len(plan))
         self._taken = 0
@@ -198,7 +198,7 @@ class CompiledSteps:
         return loop
 
     def between_epochs(self, rows: int) -> contextlib.AbstractContextManager[None]:
-        """Return what goes around the outputs for so many rows between two epochs.
+        """Return the context for computing outputs of ``rows`` rows between two epochs.
 
         NumPy's BLAS keeps its threads awake for some 100 milliseconds after a product, on the very cores of
         the threads that take the next steps; so what takes no longer than that has one of them.
@@ -293,7 +293,7 @@ def step_seconds(size: int, batch: int, at: Pace = HOST) -> float:
 
 
 class _StepKey(rng.Key):
-    """A step's key: notes what is drawn from it, and has the words of those draws where they are given."""
+    """A step's key: records its draws, and returns their words where they are given."""
 
     def __init__(self, seed: int, path: tuple[int | str, ...], known: dict[Any, Any]):
         super().__init__(seed, path)

@@ -59,7 +59,7 @@ def settings(literals: Sequence[Any], sources: Sequence[int], options: dict[str,
 
 
 def literal(x: Any) -> str:
-    """Return an argument that is no array as text, "" for what is left out of pictures."""
+    """Return an argument that is no array as text, "" for those left out of pictures."""
     if x is Ellipsis:
         return "..."
     if isinstance(x, slice):

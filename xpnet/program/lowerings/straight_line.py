@@ -231,7 +231,7 @@ class StraightLine(Texts):
         return self._static.get(n)
 
     def overlap(self, a: int, b: int) -> bool:
-        """True if two values may lie in the same memory."""
+        """True if two values may share memory."""
         return self._place(a) == self._place(b)
 
     def _place(self, n: int) -> tuple[bool, int]:

@@ -179,7 +179,7 @@ def own_view(operation: Operation) -> Callable[..., Any] | None:
 
 
 def view_on_host(operation: Operation) -> Callable[..., Any] | None:
-    """Return NumPy's function for a view of an array of another library, which lies there as it does here."""
+    """Return NumPy's function for a view that has the same layout in another library."""
     if operation.name in _VIEWS_OF_ALL:
         return getattr(array_api_compat.numpy, operation.name)
     if operation.name == "getitem":

@@ -63,7 +63,7 @@ class Schedule:
         self._find_spilled()
 
     def number(self, x: Any) -> int | None:
-        """Return the number of a member's value, also through reshapes; None for what is made elsewhere."""
+        """Return the number of a member's value, also through reshapes; None for an outside array."""
         if type(x) is not Ref:
             return None
         n = self._same.get(x.number, x.number)

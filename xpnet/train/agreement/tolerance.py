@@ -50,7 +50,7 @@ _ENTRYWISE = 64
 
 
 def roundings(weights: Mapping[str, np.ndarray], batch: int, *, sums_over_all: bool) -> int:
-    """Return how many roundings a number goes through in a step.
+    """Return the number of roundings of a number in a step.
 
     Args:
         weights: parameters by name, or arrays like them; matrices (inputs, outputs) are layers.

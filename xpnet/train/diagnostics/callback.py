@@ -55,8 +55,8 @@ class Diagnostics(Callback):
 
     A log point is before the first epoch, after every ``every``-th one, and after the last. At each, one
     forward and backward pass goes over a fixed sample of the training rows, and one step over as many of them
-    as a batch has; the numbers come over in one transfer, and the training is not touched: it gives the same
-    bits as without. Between log points nothing is done. See
+    as a batch has; the numbers are copied to the host in one transfer, and training gives the same bits as
+    without. Between log points nothing is done. See
     :class:`~xpnet.train.diagnostics.layer_measures.LayerMeasures` for the numbers, and
     :mod:`~xpnet.train.diagnostics.verdicts` for the rules.
 

@@ -162,7 +162,7 @@ class Blas:
             )  # fmt: skip
 
     def follow(self, stream: Any) -> None:
-        """Have a stream wait for the one in which the workspace was used last; it is used in this one now."""
+        """Let a stream wait for the last one that used the workspace, and use the workspace from now on."""
         if self._last is not None and self._last.ptr != stream.ptr:
             event = self._cupy.cuda.Event(disable_timing=True)
             event.record(self._last)

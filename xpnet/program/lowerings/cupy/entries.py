@@ -242,7 +242,7 @@ class Entries(GroupCode):
         return level == "entry" or (level == "row" and not self.per_row)
 
     def if_first(self, of_row: bool) -> str:
-        """Return the condition of what is done once for a row, where rows have no code of their own."""
+        """Return the condition for code that runs once for a row, where rows have no code of their own."""
         if not of_row:
             return ""
         inner = range(self.outer, len(self.walk.runs))

@@ -167,7 +167,7 @@ class Arguments:
         return self._names[key]
 
     def kernel(self, lines: Sequence[str], blocks: int, threads: int, entries: int = 1) -> Kernel:
-        """Return the kernel of these lines; ``entries`` is how many it goes through."""
+        """Return the kernel of these lines; ``entries`` is the number of entries in its loop."""
         given = ", ".join(f"{TYPES[view.dtype]}* a{i}" for i, view in enumerate(self._views))
         index = "int" if max(entries + blocks * threads, self._reach) < _NARROW else "long long"
         body = [f'extern "C" __global__ void __launch_bounds__({threads}) NAME({given}) {{',

@@ -94,7 +94,7 @@ class GroupWriter(GroupCode):
     # --- code -----------------------------------------------------------------------------------------
 
     def sections(self) -> list[Section]:
-        """Return the code of the group: what is done in parts, and then by one thread."""
+        """Return the code of the group: first the code in parts, then the code for one thread."""
         before, stores, after = self._alone()
         if not self._shape:
             return [Section([*self._once, *before, *stores])]
