@@ -33,12 +33,12 @@ _CACHE = 16  # programs that a compiled function keeps
 
 @contextlib.contextmanager
 def compiling_time(what: str) -> Iterator[None]:
-    """Log the time of compiling, if it took more than a second."""
+    """Say how long compiling took, if it took more than a second."""
     begun = time.perf_counter()
     yield
     seconds = time.perf_counter() - begun
     if seconds > 1:
-        _log.warning("compiling %s took %.1f s; later calls use the compiled code", what, seconds)
+        _log.warning("compiling %s took %.1f s; what is compiled is used from here on", what, seconds)
 
 
 def lowered_program(program: Program, lower: str, donated: dict[int, int] | None = None) -> LoweredProgram:
@@ -56,7 +56,7 @@ def compile(
     """Return ``fn`` as a function that is recorded once for each kind of arguments, and runs as a program.
 
     Args:
-        fn: array code for the standard. Control flow may depend on shapes and on arguments that are no
+        fn: array code for the standard. Python's course may depend on shapes and on arguments that are no
             arrays, not on values in arrays.
         backend: where to compute, as for :func:`xpnet.backend`: arrays among the arguments are moved there.
             None: where they are.
@@ -90,7 +90,7 @@ _Kept = tuple[Recorded, LoweredProgram, frozenset[int]]  # what runs, and the in
 
 
 class Compiled:
-    """A compiled function, with the programs recorded from it.
+    """A function with the programs that were made of it.
 
     Attributes:
         recordings: how often it was recorded: once for each structure, shape and dtype of the arguments.
@@ -153,7 +153,7 @@ class Compiled:
             return recorded.result(run(overwritable(arrays, donated) if donated else arrays))
 
     def lowered(self, *args: Any, **options: Any) -> LoweredProgram:
-        """Return the lowered program for these arguments, recorded if needed."""
+        """Return what runs for these arguments, recording if need be."""
         self(*args, **options)
         return self._cache[_signature((args, options))[0]][1]
 
@@ -192,7 +192,7 @@ def _home_of(tree: Any) -> Backend:
 
 
 def _signature(tree: Any) -> tuple[Hashable, list[Any]]:
-    """Return the key of the program for ``tree``, and the arrays in it."""
+    """Return what decides which program is run, and the arrays in ``tree``."""
     arrays: list[Any] = []
     return (precision.current(), _structure(tree, arrays)), arrays
 
