@@ -92,7 +92,7 @@ def active_kernels() -> list[str]:
 
 
 def advice() -> str | None:
-    """Return what to set for a faster kernel, or None when the active one is the best known."""
+    """Return the setting for a faster kernel, or None when the active one is the best known."""
     kernel = faster_kernel()
     active = " ".join(active_kernels()) or os.environ.get("OPENBLAS_CORETYPE", "")
     if kernel is None or kernel.lower() in active.lower():

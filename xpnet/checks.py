@@ -51,7 +51,7 @@ class Check:
     """A check of one kind of value, called as ``check(label, value, remedy) -> value``.
 
     Attributes:
-        expected: what it takes, in words.
+        expected: the valid values, in words.
         convert: returns a value in its one form; raises ValueError for one that it does not take.
         read: returns the value that a text means, to be converted; raises ValueError if it means none.
         metavar: stands for a text in ``--help``.
@@ -172,12 +172,12 @@ def _read_named_numbers(text: str) -> dict[str, float]:
 
 
 def unless_none(check: Callable[..., Any], label: str, value: Any) -> Any:
-    """Return None, or what ``check`` makes of the value."""
+    """Return the checked value; None is allowed."""
     return None if value is None else check(label, value, "correct it, or pass None")
 
 
 def interval(label: str, value: Any, remedy: str = "correct it") -> tuple[int | None, float | None]:
-    """Return what separates two saves: a number of epochs or else of seconds, the other one None.
+    """Return the interval between two saves in epochs and in seconds, one of which is None.
 
     >>> interval("every", 5), interval("every", "1.5m")
     ((5, None), (None, 90.0))

@@ -1,4 +1,4 @@
-"""Nested dicts, lists and tuples of arrays: taken apart into leaves and put together again.
+"""Nested dicts, lists and tuples of arrays: split into leaves and rebuilt from them.
 
 Parameters, gradients, optimizer state and batches are such containers. A class of its own joins
 in by offering two methods::

@@ -1,4 +1,4 @@
-"""Everything that xpnet raises on purpose, and how its messages are worded.
+"""Errors that xpnet raises on purpose, and helpers for their messages.
 
 Each message names the object, what was expected, what was found, and what to do about it.
 Each class knows the exit code with which the ``xpnet`` command ends when it is raised.
@@ -30,7 +30,7 @@ class XpnetError(Exception):
 
 
 class ConfigError(XpnetError, ValueError):
-    """A setting, a name or a shape that cannot be meant."""
+    """An invalid setting, name or shape."""
 
     exit_code = 2
 
@@ -46,8 +46,8 @@ class OutOfMemoryError(BackendError):
 
     Attributes:
         asked: bytes that were asked for at last; None if the library does not say.
-        free: bytes that were free then; None if nobody knows.
-        total: bytes of the device, or of the limit that was set; None if nobody knows.
+        free: bytes that were free then; None if unknown.
+        total: bytes of the device, or of the limit that was set; None if unknown.
     """
 
     exit_code = 1

@@ -67,7 +67,7 @@ class Parameters(Mapping[str, Any]):
 
     Args:
         flat: vector of shape (layout.size,).
-        layout: what is where in it.
+        layout: names, shapes and offsets in it.
 
     Example:
         >>> import numpy as np

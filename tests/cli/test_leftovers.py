@@ -145,7 +145,7 @@ def test_the_file_that_could_not_be_written_is_named(xpnet, folder, monkeypatch)
     assert outcome.code == 1
     assert outcome.err == (
         "error: 'run/figures/accuracy.svg': No space left on device. "
-        "When that is mended, continue with: xpnet resume run\n"
+        "When that is fixed, continue with: xpnet resume run\n"
     )
     assert xpnet("resume", "run").code == 0
 

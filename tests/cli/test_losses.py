@@ -325,7 +325,7 @@ def test_a_file_never_runs_code(table, code, xpnet):
                 assert outcome.code == 2, command
                 assert "run only where the command line names it; add --loss " in outcome.err
             assert len(code.read_text()) == runs, command
-    with pytest.raises(CheckpointError, match=r"its loss is of the user's own making"):
+    with pytest.raises(CheckpointError, match=r"its loss is the user's own code"):
         Trainer.load("run/checkpoints/last.safetensors", "numpy")
     assert len(code.read_text()) == runs
     assert not Path("new").exists()

@@ -139,7 +139,7 @@ def test_what_cannot_be_compiled_says_so_once_and_runs(caplog: pytest.LogCapture
 
 @pytest.mark.parametrize("number", [float, int, bool, lambda x: [0, 1, 2][x]])
 def test_recorded_values_do_not_become_numbers(number: Any) -> None:
-    with pytest.raises(RecordError, match="cannot decide Python's course"):
+    with pytest.raises(RecordError, match="cannot decide Python's control flow"):
         xpnet.record(lambda x: x * number(array_namespace(x).argmax(x)))(np.ones(3))
 
 

@@ -161,7 +161,7 @@ def test_other_rows_than_before_are_told(tmp_path, caplog):
             assert not caplog.records
             one.fit(X[:20], Y[:20], epochs=3)
             (record,) = caplog.records
-        assert record.getMessage().startswith("fit: the 20 rows are others than those of the 2 epochs before")
+        assert record.getMessage().startswith("fit: the 20 rows differ from those of the 2 epochs before")
         caplog.clear()
 
 

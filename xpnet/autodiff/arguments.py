@@ -1,4 +1,4 @@
-"""Arguments and results of transforms: checked, made uniform, with errors that say what is wrong."""
+"""Arguments and results of transforms: checks, conversions, and the errors of both."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def array_beside(number: Any, others: Iterable[Any]) -> Any:
 
 
 def name_of(f: Any) -> str:
-    """Return the name by which messages call ``f``."""
+    """Return the name of ``f`` for messages."""
     return getattr(f, "__name__", type(f).__name__)
 
 
@@ -134,7 +134,7 @@ def space_of(name: str, arrays: list[Any]) -> Any:
 
 
 def matched(what: str, tree: Any, other: Any) -> list[Any]:
-    """Return what ``other``, a tangent or cotangent, holds for each leaf of ``tree``.
+    """Return the entries of ``other``, a tangent or cotangent, that match the leaves of ``tree``.
 
     Leaves that are not floating take None. A Python number stands for a 0-d array.
 
@@ -154,7 +154,7 @@ def matched(what: str, tree: Any, other: Any) -> list[Any]:
 
 
 def _pairs(path: str, tree: Any, other: Any) -> Iterator[tuple[str, Any, Any]]:
-    """Yield for each leaf of ``tree`` where it is, the leaf, and what ``other`` has in that place."""
+    """Yield the place of each leaf of ``tree``, the leaf, and the entry of ``other`` in that place."""
     if isinstance(tree, dict):
         if not isinstance(other, dict) or other.keys() != tree.keys():
             raise _unlike(path, f"a dict with the keys {list(tree)}", other)
@@ -207,7 +207,7 @@ def _check_like(path: str, x: Any, t: Any) -> None:
 
 
 def results_of(name: str, result: Any, trace: Trace, beside: list[Any]) -> Any:
-    """Return what ``f`` returned with Python numbers as 0-d constants, checked to hold nothing but arrays."""
+    """Return the result of ``f``, checked to contain only arrays, with Python numbers as 0-d constants."""
 
     def check(y: Any) -> Any:
         if isinstance(y, _NUMBERS) and not hasattr(y, "dtype"):
@@ -231,7 +231,7 @@ def results_of(name: str, result: Any, trace: Trace, beside: list[Any]) -> Any:
 
 
 def apart(pulled: list[Any], given: Any = None) -> list[Any]:
-    """Return derivatives that may be changed in place: each in memory of its own.
+    """Return derivatives in separate memory, so that each may be changed in place.
 
     Two of them can be one array, and a cotangent that was given can come back as it is.
     """
@@ -245,7 +245,7 @@ def apart(pulled: list[Any], given: Any = None) -> list[Any]:
 
 
 def handed_back(tree: Any, trace: Trace, given: Any) -> Any:
-    """Return ``tree`` as the transform's caller gets it: the values inside tracers of ``trace``.
+    """Return ``tree`` for the caller of a transform: the values inside tracers of ``trace``.
 
     Arrays are plain where all those that the caller gave are plain, else traced or lifted ones.
     """
@@ -253,7 +253,7 @@ def handed_back(tree: Any, trace: Trace, given: Any) -> Any:
 
 
 def handing_back(trace: Trace, given: Any) -> Callable[[Any], Any]:
-    """Return what :func:`handed_back` does to one leaf."""
+    """Return the function that :func:`handed_back` applies to each leaf."""
     wrap = _lifting_beside(given)
 
     def value_of(x: Any) -> Any:
@@ -280,7 +280,7 @@ def _lifting_beside(given: Any) -> Callable[[Any], Any] | None:
 
 
 def explain_arguments(name: str, error: Exception) -> None:
-    """Raise RecordError from ``error`` if that says that a rule takes no such arguments."""
+    """Raise RecordError from ``error`` if a rule does not take these arguments."""
     frame = error.__traceback__
     if isinstance(error, TypeError) and frame is not None and _is_call_of_rule(frame):
         raise RecordError(

@@ -34,7 +34,7 @@ def check_grads(
     same is done with x ↦ Jᵀu and x ↦ J v, and so on.
 
     Args:
-        f: function of real or complex arrays, or containers of them; what is not floating is left out.
+        f: function of real or complex arrays, or containers of them; other leaves than floating are left out.
         args: the point, away from kinks by more than the step 1e-6 (float64) or 5e-3 (float32).
         order: how many derivatives to check.
         modes: ``"forward"``, ``"reverse"`` or both.

@@ -1,4 +1,4 @@
-"""Derivatives of a user's own function, whatever it is made of."""
+"""Custom derivative rules for a user's own functions."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["custom_rule"]
 def custom_rule(
     *pulls: Callable[..., Any] | None, push: Callable[..., Any] | None = None, many: bool = False
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Return a decorator that gives a function of arrays derivatives of its own.
+    """Return a decorator that gives a function of arrays a custom derivative rule.
 
     The function is called with plain arrays, whatever transforms are running, so it may use NumPy, SciPy, a
     solver or compiled code. Its derivatives are what the rule says; where the rule is array code, they can
@@ -124,7 +124,7 @@ def _unlifted(name: str, x: Any) -> Any:
 
 
 def _plain_call(name: str, f: Callable[..., Any], many: bool, *args: Any, **options: Any) -> Any:
-    """Call ``f`` with plain arrays; what it returns is checked and made arrays of the same library."""
+    """Call ``f`` with plain arrays; its results are checked and converted to arrays of the same library."""
     out = f(*args, **options)
     if isinstance(out, (list, tuple)) is not many:
         raise RecordError(
@@ -148,7 +148,7 @@ def _array_of(name: str, y: Any, arrays: list[Any]) -> Any:
 
 
 def _constant_if_whole(y: Any) -> Any:
-    """Return indices and the like among several results as what they are: constants."""
+    """Return results that are not floating, such as indices, as constants."""
     if type(y) is not Tracer or is_floating(y):
         return y
     return y.trace.space.wrap(plain_value(y))

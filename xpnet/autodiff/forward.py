@@ -1,4 +1,4 @@
-"""Forward mode: every traced array carries its tangent along."""
+"""Forward mode: every traced array carries its tangent."""
 
 from __future__ import annotations
 

@@ -118,7 +118,7 @@ def ggn_vp(model: Callable[[Any], Any], loss: Callable[[Any], Any], params: Any,
 
     J is the Jacobian of ``model`` at ``params``, H the Hessian of ``loss`` at the model's result. For a
     convex loss the matrix is positive semidefinite, where the Hessian of the composition need not be. The
-    model is evaluated once: its tangents are pushed while it is recorded for the way back.
+    model is evaluated once: its tangents are pushed while it is recorded for the backward pass.
     Source: N. N. Schraudolph, "Fast curvature matrix-vector products for second-order gradient descent",
     Neural Computation 14 (2002).
 
@@ -207,7 +207,7 @@ _MODES: dict[str, Callable[..., _Parts]] = {"reverse": _by_rows, "forward": _by_
 def _assembled(
     name: str, x: Any, apply: Callable[[Any], list[Any]], *, turn: complex, axis: int
 ) -> list[Any]:
-    """Return what ``apply`` makes of all unit vectors like ``x``, stacked along ``axis`` and in full shape.
+    """Return ``apply`` of all unit vectors like ``x``, stacked along ``axis`` and in full shape.
 
     ``apply``, a pullback or a push, is linear over the real numbers. A complex ``x`` therefore takes the
     units and also ``turn`` times the units. A real answer has its real part from the ones, its imaginary

@@ -1,4 +1,4 @@
-"""Reverse mode: a tape of what was computed, and the walk back along it."""
+"""Reverse mode: a tape of the recorded functions, and the backward pass over it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _GETITEM = RULES["getitem"]
 
 
 class ReverseTrace(Trace):
-    """A tape: for each recorded function its rule, where its arguments came from, and their values.
+    """Tape of reverse mode: rule, parents and argument values of each recorded function.
 
     Entries refer to earlier ones by number, never to tracers: a dropped tape frees everything at once.
     """
@@ -33,7 +33,7 @@ class ReverseTrace(Trace):
         self.tape: list[tuple[Rule, Any, Any, Any, Any]] = []
 
     def leaf(self, value: Any) -> Tracer:
-        """Return a tracer of ``value``, with respect to which is differentiated."""
+        """Return a tracer of ``value``, an argument to differentiate."""
         value = lowered(value)
         self.tape.append((_LEAF, (), None, None, value))
         return Tracer(value, self, len(self.tape) - 1)

@@ -1,6 +1,6 @@
-"""Scopes: what a recorded operation is a part of, so that what is made of it can be named for that.
+"""Scopes: names of the computations that recorded operations belong to; kernels are named after them.
 
-A layer's forward pass runs in the scope ``"relu_forward"``; what is recorded on the way back from it belongs
+A layer's forward pass runs in the scope ``"relu_forward"``; the operations of its backward pass belong
 to ``"relu_backward"``. Names only: no number depends on them.
 """
 
@@ -19,7 +19,7 @@ _current: ContextVar[str] = ContextVar("scope", default="")
 
 
 class scope:  # noqa: N801  # a context manager, called like a function
-    """Context in which recorded operations are part of ``name``; of several, the innermost counts.
+    """Context manager: recorded operations belong to ``name``; of nested scopes the innermost counts.
 
     >>> with scope("relu_forward"):
     ...     current_scope()
@@ -40,12 +40,12 @@ class scope:  # noqa: N801  # a context manager, called like a function
 
 
 def current_scope() -> str:
-    """Return the name of the scope; empty outside of all."""
+    """Return the name of the current scope; empty outside of all scopes."""
     return _current.get()
 
 
 def enter_way_back(out: Any) -> None:
-    """Make the scope that of the way back from ``out``, what a recorded function returned, if that had one.
+    """Enter the scope of the backward pass from ``out``, a recorded function's result, if it had a scope.
 
     Until the scope around ends.
     """

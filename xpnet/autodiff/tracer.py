@@ -1,4 +1,4 @@
-"""Traced arrays: arrays of the standard that tell a transform which functions were applied to them.
+"""Traced arrays: arrays of the standard that record the functions applied to them.
 
 A :class:`Tracer` wraps a value for one :class:`Trace`, the recording that a transform keeps. Its value may
 be a tracer of an enclosing transform: levels nest, and a function always goes to the innermost (highest)
@@ -44,7 +44,7 @@ _levels = itertools.count(1)
 
 
 class Trace:
-    """One recording; subclasses say what is kept of each function that was applied.
+    """One recording of functions; subclasses define the entry of an applied function.
 
     Attributes:
         level: later transforms have higher levels; the highest among the arguments records first.
@@ -467,7 +467,7 @@ def is_floating(x: Any) -> bool:
 
 
 def is_floating_dtype(xp: Any, dtype: Any) -> bool:
-    """True for a real or complex floating dtype of ``xp``, or what the library takes for one."""
+    """True for a real or complex floating dtype of ``xp``, or for one by the library's own definition."""
     floating = ("real floating", "complex floating")
     try:
         return xp.isdtype(dtype, floating)

@@ -1,4 +1,4 @@
-"""Functions that make derivatives of functions: ``grad``, ``value_and_grad``, ``vjp`` and ``jvp``.
+"""Transforms from functions to derivatives: ``grad``, ``value_and_grad``, ``vjp`` and ``jvp``.
 
 Arguments may be nested dicts, lists and tuples of arrays, and :class:`xpnet.parameters.Parameters`.
 Inside them only floating arrays are differentiated; others pass through, with the gradient None.
@@ -97,7 +97,7 @@ def grad(f: Callable[..., Any], argnums: int | tuple[int, ...] = 0) -> Callable[
 def vjp(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[[Any], tuple[Any, ...]]]:
     """Return ``f(*primals)`` and the pullback, which maps a cotangent of the result to those of the primals.
 
-    The pullback takes a container like the result (None for what is not floating in it) and returns one
+    The pullback takes a container like the result (None for leaves that are not floating) and returns one
     entry for each primal: with y = f(x) and Jacobian J it computes Jᵀ g. It may be called many times, as long
     as the primals, and plain arrays that ``f`` used, keep their entries.
 
@@ -128,7 +128,7 @@ def jvp(f: Callable[..., Any], primals: tuple[Any, ...], tangents: tuple[Any, ..
     Args:
         f: function whose result is an array or a container of arrays.
         primals: the arguments.
-        tangents: their directions, with None for what is not floating.
+        tangents: their directions, with None for leaves that are not floating.
 
     Raises:
         RecordError: a tangent unlike its array; a result that is not made of arrays.
@@ -169,12 +169,12 @@ def jvp(f: Callable[..., Any], primals: tuple[Any, ...], tangents: tuple[Any, ..
 
 
 class Recording:
-    """One run of a function in reverse mode, and the way back; what reverse transforms are made of.
+    """One run of a function in reverse mode, and its backward pass; the base of all reverse transforms.
 
     Attributes:
         chosen: the arguments to differentiate.
         result: what the function returned, in which traced arrays depend on them.
-        aux: what it returned beside, with ``has_aux``.
+        aux: the function's second result, with ``has_aux``.
         trace: the tape, closed for further functions.
     """
 

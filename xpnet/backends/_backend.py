@@ -1,4 +1,4 @@
-"""The backend: one array library, one device, and the way to it and back."""
+"""The backend: an array library, a device, and copies to and from it."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Backend:
         """Return this backend with other precision of matrix products in float32.
 
         Args:
-            name: ``"float32"``, or ``"tf32"``: what is multiplied is rounded to 10 bits of its fraction; that
+            name: ``"float32"``, or ``"tf32"``: factors are rounded to 10 bits of their fraction; that
                 is faster on CUDA devices of compute capability 8.0 or higher, and there only. Environment
                 variables such as ``CUPY_TF32`` do not count.
 
@@ -104,7 +104,7 @@ CUDA devices have; leave it out, or choose another device
     def asarray(self, x: Any, dtype: Any = None) -> Any:
         """Return ``x`` (host data, or an array of any backend) as an array on this device.
 
-        An array that lies on this device already, of whatever library, is not copied but shares its memory;
+        An array of any library that is on this device already is not copied but shares its memory;
         so do arrays of other libraries on the host, as far as the libraries can. Integers narrow to the
         device's index type where it has no 64-bit ones and the values fit.
 
@@ -173,7 +173,7 @@ CUDA devices have; leave it out, or choose another device
             jax.device_put(0, self.device).block_until_ready()
 
     def limit_memory(self, size: int | None) -> None:
-        """Let this process take at most so much of the device's memory, for all of its arrays together.
+        """Limit the device's memory that this process takes for all of its arrays together.
 
         Args:
             size: in bytes; None for no limit but the device's own.
@@ -185,15 +185,15 @@ CUDA devices have; leave it out, or choose another device
         memory.limit(self, size)
 
     def peak_memory(self) -> int | None:
-        """Return the most bytes that this process has taken of the device's memory; None where nobody counts.
+        """Return the peak memory of this process on the device in bytes; None if it is not counted.
 
-        That is what the library's pool has taken from the device, including what it keeps for later arrays.
+        That is the size of the library's pool, including memory that it keeps for later arrays.
         It is known for CUDA devices; CuPy's pool is looked at when this is called, and at the end of a fit.
         """
         return memory.peak(self)
 
     def free_memory(self) -> None:
-        """Give memory that the library keeps for later arrays back to the device, for other programs."""
+        """Return memory that the library keeps for later arrays to the device, for other programs."""
         memory.free(self)
 
     @contextlib.contextmanager
@@ -291,7 +291,7 @@ def backend(spec: str | Backend | None = "auto") -> Backend:
 
 
 def backend_of(x: Any) -> Backend:
-    """Return the backend on which the array ``x`` lives.
+    """Return the backend of the array ``x``.
 
     >>> import numpy as np
     >>> backend_of(np.ones(2)).spec

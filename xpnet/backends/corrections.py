@@ -1,4 +1,4 @@
-"""Functions of the standard that an array library does otherwise, put right.
+"""Corrections of functions in which an array library differs from the standard.
 
 Rules, transforms and recorded programs have them through the namespaces of `lacking.py` and of autodiff.
 """
@@ -70,8 +70,8 @@ _CORRECTIONS = {"array_api_compat.cupy": _CUPY}
 
 
 def corrected(xp: Any, name: str) -> Callable[..., Any] | None:
-    """Return the function called ``name`` (``"linalg.solve"``) that is to be used instead of that of ``xp``.
+    """Return the correction of the function ``name`` (``"linalg.solve"``) of ``xp``.
 
-    It takes ``xp`` as its first argument. None: the library's own is right.
+    It takes ``xp`` as its first argument. None: the library's own function is right.
     """
     return _CORRECTIONS.get(xp.__name__, {}).get(name)

@@ -1,4 +1,4 @@
-"""A device of an array library, as memory and precision see it."""
+"""Protocol of a device, for `memory` and `precision`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Functions that xpnet needs and the standard lacks: the one place where libraries are told apart."""
+"""Functions that xpnet needs and the standard lacks: the one place with code for single libraries."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def _ratio(coefficients: tuple[tuple[float, ...], tuple[float, ...]], x: Any) ->
 
 
 def keep(g: Any, mask: Any) -> Any:
-    """Return ``g`` where the boolean ``mask`` is True, else 0, whatever ``g`` holds there.
+    """Return ``g`` where the boolean ``mask`` is True, else 0, even where ``g`` is NaN or infinite.
 
     NumPy's ``where`` branches at each entry and is ten times slower than a product if the mask looks random.
     Whole numbers times 0 or 1 do the same to the bits of ``g`` without branches.
@@ -88,7 +88,7 @@ _WHOLE = {"e": "int16", "f": "int32", "d": "int64"}  # of one size with NumPy's 
 
 
 def memory_of(x: Any) -> Any:
-    """Return something that is equal for plain arrays that share memory; None where arrays never change."""
+    """Return a key that is equal for plain arrays that share memory; None for immutable arrays."""
     kind = type(x)
     library = kind.__module__.partition(".")[0]
     if library == "numpy":
@@ -105,7 +105,7 @@ def memory_of(x: Any) -> Any:
 
 
 def apart(x: Any, *others: Any) -> Any:
-    """Return the plain array ``x``, or a copy of it if it may lie in the memory of one of the others.
+    """Return the plain array ``x``, or a copy of it if it may share memory with one of the others.
 
     Any function of an array library may return a look at its argument, and in some cases each does: ``round``
     of whole numbers, ``real`` of real ones, ``astype`` to the same dtype, the first power of a matrix.
@@ -114,7 +114,7 @@ def apart(x: Any, *others: Any) -> Any:
 
 
 def overwritable(arrays: Sequence[Any], positions: Collection[int]) -> list[Any]:
-    """Return plain arrays of which those at some positions may be overwritten without a change to others.
+    """Return plain arrays; writing to those at some positions changes no others.
 
     Copies take the place of arrays that share memory with another one of them, or must not be written to.
     """
@@ -143,7 +143,7 @@ def _may_share(x: Any, other: Any) -> bool:
 
 
 def is_writeable(x: Any) -> bool:
-    """False for a look at memory that must not be written to, such as a broadcast one."""
+    """False for a read-only view, such as a broadcast one."""
     if type(x).__module__.startswith("array_api_strict"):
         x = x._array
     return bool(getattr(getattr(x, "flags", None), "writeable", True))
@@ -164,7 +164,7 @@ def assign(x: Any, index: Any, value: Any) -> Any:
 
 
 def last_written(x: Any, index: Any) -> Any:
-    """Return where values assigned by ``x[index] = value`` stay: True but for those overwritten at once."""
+    """Return which values of ``x[index] = value`` remain: False if a later one has the same place."""
     xp = array_namespace(x)
     numbers = _numbers(xp, x.shape, _device(xp, x))
     writers = _numbers(xp, numbers[index].shape, _device(xp, x))
@@ -297,7 +297,7 @@ def _scatter_add(xp: Any, size: int, places: Any, values: Any, device: Any) -> A
 
 
 class Extended:
-    """A namespace of the standard, and beside its functions those that it lacks."""
+    """A namespace of the standard, extended by the functions that it lacks."""
 
     def __init__(self, xp: Any):
         self._xp = xp

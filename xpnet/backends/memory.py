@@ -1,4 +1,4 @@
-"""Memory of devices: how much there is, and what is said when it does not suffice."""
+"""Memory of devices: sizes, limits, and out-of-memory errors."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ Method = TypeVar("Method", bound=Callable[..., Any])
 
 
 def is_out_of_memory(error: BaseException | None) -> bool:
-    """Return whether an error, or the one that it was raised from, says that memory does not suffice.
+    """Return whether an error, or the one that it was raised from, is an out-of-memory error.
 
     So do, each in its own words, NumPy, CuPy, PyTorch, JAX, CUDA and cuBLAS.
 
@@ -59,7 +59,7 @@ def is_out_of_memory(error: BaseException | None) -> bool:
 
 
 def device_memory(home: Device) -> tuple[int | None, int | None]:
-    """Return how many bytes of a device's memory can be had, and how many it has; None if nobody knows.
+    """Return free and total memory of a device in bytes; None if unknown.
 
     Where a limit is set, it is the memory that there is. What the library keeps for later arrays can be had.
     """
@@ -101,7 +101,7 @@ def host_memory() -> tuple[int | None, int | None]:
 
 
 def peak(home: Device) -> int | None:
-    """Return the most bytes that this process has taken of a device's memory; None where nobody counts."""
+    """Return the peak memory of this process on a device in bytes; None if it is not counted."""
     if home.name == "cupy":
         with home.activate():
             taken = home.xp.get_default_memory_pool().total_bytes()  # falls only where blocks are given back
@@ -116,7 +116,7 @@ def peak(home: Device) -> int | None:
 
 
 def free(home: Device) -> None:
-    """Give memory that nobody uses back to the device."""
+    """Return unused memory of the library's pool to the device."""
     gc.collect()  # what refers to itself is in use until then
     if home.name == "cupy":
         peak(home)
@@ -127,7 +127,7 @@ def free(home: Device) -> None:
 
 
 def limit(home: Device, size: int | None) -> None:
-    """Let this process take at most ``size`` bytes of a device's memory; None for all of it.
+    """Limit the memory of this process on a device to ``size`` bytes; None for no limit.
 
     Raises:
         ConfigError: no number of bytes, or a device that has no such limit, or not while the process runs.
@@ -156,7 +156,7 @@ def limit(home: Device, size: int | None) -> None:
 
 
 def explain(error: BaseException, home: Device, what: str, remedies: Sequence[str]) -> OutOfMemoryError:
-    """Return the error that says what memory is missing for what, and what helps."""
+    """Return the out-of-memory error of a call, with sizes and remedy."""
     if isinstance(error, OutOfMemoryError):  # known already, but not what it was for
         asked, unused, total = error.asked, error.free, error.total
     else:
@@ -199,7 +199,7 @@ def tells(
     let_go: Callable[[Any], None] = lambda owner: None,
     home_of: Callable[..., Device] = lambda owner, *args, **options: getattr(owner, "backend", owner),
 ) -> Callable[[Method], Method]:
-    """Return a decorator of methods, which then raise an `OutOfMemoryError` where memory does not suffice.
+    """Return a decorator of methods, which then raise an `OutOfMemoryError` if memory does not suffice.
 
     The arrays of the calls that failed are let go, and memory that nobody uses then is given back, so that
     the next call has it.

@@ -1,4 +1,4 @@
-"""Rough speeds of devices: enough to decide how much is given to them at a time."""
+"""Rough speeds of devices, to decide how much work one call gives them."""
 
 from __future__ import annotations
 

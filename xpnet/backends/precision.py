@@ -1,6 +1,6 @@
-"""Precision of matrix products in float32: as exact as the numbers, or faster in TF32.
+"""Precision of float32 matrix products: float32, or TF32, which is faster.
 
-TF32 keeps the range of float32 and rounds what is multiplied to 10 bits of its fraction, where float32 has
+TF32 keeps the range of float32 and rounds the factors to 10 bits of their fraction, where float32 has
 23; sums are in float32. NVIDIA's GPUs have it from compute capability 8.0 (Ampere) on.
 """
 
@@ -22,7 +22,7 @@ _CURRENT: ContextVar[str] = ContextVar("precision", default="float32")
 
 
 def check(name: Any, home: Device) -> None:
-    """Refuse what is no precision, or one that the device does not have.
+    """Refuse an unknown precision, or one that the device lacks.
 
     Raises:
         ConfigError: an unknown name, or a device without TF32.
@@ -67,7 +67,7 @@ def current() -> str:
 
 @contextlib.contextmanager
 def using(precision: str, library: str | None = None) -> Iterator[None]:
-    """Inside this context, products are of ``precision``, whatever the environment says.
+    """Context manager: matrix products have ``precision``, whatever the environment says.
 
     CuPy and PyTorch keep their setting for the whole process: threads that compute in different precisions at
     the same time disturb each other, but for the compiled programs of CuPy.

@@ -12,7 +12,7 @@ __all__ = ["profiled"]
 
 @contextlib.contextmanager
 def profiled(backend: Backend, text: str) -> Iterator[None]:
-    """Context that Nsight Systems shows as ``xpnet: text`` above the kernels that were started in it.
+    """Context manager: Nsight Systems shows it as ``xpnet: text`` above the kernels started in it.
 
     On CUDA only. Where no profiler is at work, NVTX does nothing, in well under a microsecond.
     """

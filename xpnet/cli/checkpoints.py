@@ -43,13 +43,13 @@ class RunLog(logging.Handler):
             pass  # the checkpoints, which matter, report a full disk
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Append what the library logs."""
+        """Append a record of the library's log."""
         kind = "warning: " if record.levelno >= logging.WARNING else ""
         self.write(kind + record.getMessage())
 
 
 class Interruption:
-    """Inside this context, the first Ctrl-C is noted, for a place where it does no harm; a second acts."""
+    """Context manager: the first Ctrl-C is noted and acts at a safe point; a second acts at once."""
 
     def __init__(self, message: str):
         self.message, self.requested = message, False
@@ -176,7 +176,7 @@ class Keeper(Callback):
             )
 
     def save_if_possible(self, trainer: Trainer) -> None:
-        """Save on the way out of a failure, which is what the user must hear of rather than of this.
+        """Save after a failure; an error in saving is ignored, so that the user hears of the failure.
 
         Another Ctrl-C ends the saving, not the way out.
         """

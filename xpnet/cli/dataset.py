@@ -69,7 +69,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A table split and encoded, with the settings in which ``auto`` has been replaced by what it found.
+    """A table split and encoded, with the settings in which ``auto`` has been replaced by its result.
 
     ``moved`` rows went to training since no other training row has one of their categories or classes.
     ``class_weight`` is as `Trainer.fit` takes it.
@@ -287,7 +287,7 @@ def read_rows(name_or_path: str, encoder: Encoder) -> polars.DataFrame:
 
 
 def fingerprint(name_or_path: str) -> str:
-    """Return what tells whether a table has changed: the SHA-256 of the file, or of a built-in's columns."""
+    """Return the fingerprint of a table: the SHA-256 of its file, or of a built-in's columns."""
     digest = hashlib.sha256()
     if name_or_path in BUILTIN:
         frame: Any = BUILTIN[name_or_path]().frame

@@ -111,7 +111,7 @@ def _compiled_products() -> dict[str, str | None]:
     """Return the BLAS whose products code compiled by numba calls, and why; nothing where numba cannot work.
 
     Raises:
-        ConfigError: what ``XPNET_BLAS`` asks for cannot be had.
+        ConfigError: the library of ``XPNET_BLAS`` cannot be loaded.
     """
     from xpnet.program.lowerings import blas_libraries
     from xpnet.program.lowerings.base import LOWERINGS

@@ -85,7 +85,7 @@ def _mean_of(targets: dict[str, dict[str, float]], name: str) -> float:
 
 
 def predict_classes(trainer: Trainer, X: np.ndarray) -> np.ndarray:
-    """Return class indices (rows,) or (rows, targets), whatever the loss calls its classes."""
+    """Return class indices (rows,) or (rows, targets), for any loss for classes."""
     predicted = trainer.predict(X)
     if kind_of(trainer.loss) == "signs":
         predicted = predicted > 0

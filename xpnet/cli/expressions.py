@@ -98,7 +98,7 @@ class Expression:
     # --- what is allowed -----------------------------------------------------------------------------
 
     def _check(self, node: ast.expr, names: dict[str, None]) -> None:
-        """Note the names in ``node``, and refuse what has no meaning here."""
+        """Note the names in ``node``, and refuse syntax that has no meaning here."""
         parts: list[Any] = []
         if isinstance(node, ast.Name):
             names[node.id] = None

@@ -75,13 +75,13 @@ def with_diagnostics(
 
 @contextlib.contextmanager
 def guarded(plan: Plan, keeper: Keeper, log: RunLog, where: str = "") -> Iterator[None]:
-    """Inside this context, whatever ends the training, its state is saved and the log says so.
+    """Context manager: whatever ends the training, its state is saved and the log says so.
 
     Args:
         plan: the training.
-        keeper: what saves it.
+        keeper: saves the state.
         log: the run's log.
-        where: what messages say behind the epoch.
+        where: text of messages behind the epoch.
 
     Raises:
         Interrupted: Ctrl-C; the state is saved.
@@ -111,7 +111,7 @@ def guarded(plan: Plan, keeper: Keeper, log: RunLog, where: str = "") -> Iterato
             raise
         log.write(f"failed: {reason(error)}")
         raise CheckpointError(
-            f"{reason(error)}. When that is mended, continue with: xpnet resume {run.path}"
+            f"{reason(error)}. When that is fixed, continue with: xpnet resume {run.path}"
         ) from error
     except Exception as error:
         keeper.save_if_possible(trainer)
@@ -138,7 +138,7 @@ def _advised(error: DivergedError | OutOfMemoryError, plan: Plan, *, saved: bool
 
 
 def keeper_of(plan: Plan, log: RunLog, begin: Callable[[], RunFolder]) -> Keeper:
-    """Return what keeps the run folder up to date, as the settings say."""
+    """Return the `Keeper` of the run folder, as the settings say."""
     settings = plan.settings
     return Keeper(log, begin, settings.save_every, settings.keep_last, tensorboard=settings.tensorboard)
 
@@ -160,7 +160,7 @@ def fit(plan: Plan, keeper: Keeper) -> None:
 
 
 def progress(label: str = "") -> Callback:
-    """Return what shows the training: a bar on a terminal, lines elsewhere."""
+    """Return the callback that shows progress: a bar on a terminal, lines elsewhere."""
     return ProgressBar(label) if sys.stderr.isatty() else ProgressLines(label=label)
 
 
@@ -180,7 +180,7 @@ class _Shown(logging.Handler):
 
 @contextlib.contextmanager
 def logged(log: RunLog, *, quiet: bool) -> Iterator[None]:
-    """Write what the library logs to the run's log as well, and show warnings unless ``quiet``."""
+    """Write the library's log to the run's log as well, and show warnings unless ``quiet``."""
     logger = logging.getLogger("xpnet")
     handlers = [log, *([] if quiet else [_Shown()])]
     for handler in handlers:

@@ -149,7 +149,7 @@ def try_loss(spec: str, trainer: Trainer, X: Any, y: Any) -> None:
 def class_weights(
     settings: Settings, encoder: Encoder, loss: Callable[..., Any]
 ) -> dict[int, float] | str | None:
-    """Return what ``--class-weight`` means as `Trainer.fit` takes it; classes that are not named weigh 1.
+    """Return ``--class-weight`` in the form of `Trainer.fit`; classes without a weight have 1.
 
     Raises:
         ConfigError: a target that has no classes, several targets, or a class that there is not.

@@ -24,7 +24,7 @@ _SHOWN = 25
 
 @dataclass(frozen=True)
 class Range:
-    """A range test, and what was tried."""
+    """A range test, with a title that names network and table."""
 
     test: RangeTest
     title: str

@@ -18,7 +18,7 @@ __all__ = ["parity_of_run"]
 def parity_of_run(
     devices: Sequence[str], path: str, *, checkpoint: str | None, loss: str | None, **options: Any
 ) -> ParityReport:
-    """Return how devices compare on a run: its predictions, and its next steps from a checkpoint.
+    """Return the comparison of devices on a run: its predictions, and its next steps from a checkpoint.
 
     Args:
         devices: as for :func:`xpnet.train.parity`.

@@ -37,7 +37,7 @@ class Plan:
 
     @property
     def settings(self) -> Settings:
-        """The settings, with nothing left to be found out."""
+        """The settings, with ``auto`` resolved."""
         return self.prepared.settings
 
     @property
@@ -53,7 +53,7 @@ class Plan:
         return sum(array.size for array in drawn.values())
 
     def describe(self) -> dict[str, Any]:
-        """Return what is done, for ``--dry-run`` and for the results."""
+        """Return the plan as plain data, for ``--dry-run`` and for the results."""
         prepared, settings = self.prepared, self.settings
         return {
             "data": settings.data,
@@ -80,7 +80,7 @@ class Plan:
         }
 
     def announce(self) -> None:
-        """Say on stderr what is trained on what, and where."""
+        """Print table, model and device on stderr."""
         told = self.describe()
         rows = told["rows"]
         target = " (".join(target_in_words(told))
@@ -100,7 +100,7 @@ class Plan:
         message(f"device {told['device']} ({told['device_reason']})")
 
     def environment(self) -> dict[str, Any]:
-        """Return what ``environment.json`` records: the table, and all around it."""
+        """Return the contents of ``environment.json``: table, versions, machine, backend."""
         prepared, data = self.prepared, self.settings.data
         table = {
             "name": data,
@@ -148,7 +148,7 @@ def plan_training(settings: Settings, own_loss: Callable[..., Any] | None = None
 
 
 def check_contradictions(prepared: Prepared) -> None:
-    """Raise a `ConfigError` if a setting asks for what another one rules out."""
+    """Raise a `ConfigError` if two settings contradict each other."""
     settings = prepared.settings
     for flag, value in (("patience", settings.patience), ("min-delta", settings.min_delta)):
         if value and len(prepared.parts["validation"]) == 0:

@@ -188,7 +188,7 @@ class _Watch(Callback):
 
 
 class _Work:
-    """A pruning in progress, and what is kept of it on the disk."""
+    """A pruning in progress, and its files."""
 
     def __init__(
         self,
@@ -223,7 +223,7 @@ class _Work:
             if not self.run.pruning.exists():
                 self.run.discard()
                 raise
-            raise CheckpointError(f"{reason(error)}. When that is mended, {self._continue()}") from error
+            raise CheckpointError(f"{reason(error)}. When that is fixed, {self._continue()}") from error
         except DivergedError as error:
             error.args = (f"{error}; {self._continue()} --learning-rate X",)
             raise

@@ -140,7 +140,7 @@ def _check_restarts(run: RunFolder, settings: Settings, changed: dict[str, Any],
 
 
 def _changes(now: Settings, then: Settings, epoch: int) -> list[Change]:
-    """Return what differs of the settings that may change, by the names of their flags."""
+    """Return the changed settings, of those that may change, by the names of their flags."""
     return [
         Change(epoch, field.key, getattr(now, name), getattr(then, name))
         for name, field in setting_fields().items()

@@ -1,7 +1,7 @@
 """Settings of the command line: one table, from which flags, TOML keys and written configurations follow.
 
 A field of `Settings` is a setting: its name (with dashes) is the flag and the TOML key, and its metadata say
-what it may hold, what it means and where it stands in ``--help``. Those of the trainer are inherited. A flag
+its check, its meaning and its section of ``--help``. Those of the trainer are inherited. A flag
 wins over the file, the file over the default.
 """
 
@@ -107,7 +107,7 @@ class Settings(TrainerSettings):
         "auto",
         checks.one_of("auto", "classification", "regression"),
         "Data",
-        "what is to be predicted; auto asks the target column",
+        "kind of the target; auto looks at the target column",
         fixed=_ROWS,
     )
     drop: tuple[str, ...] = setting(

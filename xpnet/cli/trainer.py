@@ -1,4 +1,4 @@
-"""Model, optimizer, diagnostics and trainer, made as settings ask for."""
+"""Model, optimizer, diagnostics and trainer, built from settings."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ _SAMPLE = 128  # rows: half of what Diagnostics takes by itself, as runs of the 
 
 
 def metric_of(task: str) -> str:
-    """Return the metric that a task is judged by."""
+    """Return the main metric of a task."""
     return "accuracy" if task == "classification" else "r2"
 
 
 def open_backend(settings: Settings) -> backends.Backend:
-    """Return the backend of the settings, of whose memory no more will be taken than they say.
+    """Return the backend of the settings, with their memory limit.
 
     Raises:
         BackendError: the device cannot work.
@@ -208,7 +208,7 @@ def load_trainer(
 
 
 def trainer_settings(settings: Settings) -> dict[str, Any]:
-    """Return the arguments of a trainer that settings give."""
+    """Return the trainer's arguments from settings."""
     shared = [field.name for field in dataclasses.fields(TrainerSettings) if field.metadata["flag"]]
     return {
         **{name: getattr(settings, name) for name in shared},

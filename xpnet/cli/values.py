@@ -1,4 +1,4 @@
-"""Checks of the values that flags and TOML keys of the command line have, beside those of `xpnet.checks`."""
+"""Checks of the values of flags and TOML keys, beside those of `xpnet.checks`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A table by its name or from its file, together with what is to be predicted."""
+"""A table by its name or from its file, with its target columns."""
 
 from __future__ import annotations
 

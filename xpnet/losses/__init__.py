@@ -1,6 +1,6 @@
 """Losses: the mean over a batch of one number for each row.
 
-A loss takes the model's raw outputs and owns the link from them to what is predicted: softmax for
+A loss takes the model's raw outputs and owns the link from them to predictions: softmax for
 ``softmax_cross_entropy``, the logistic function for ``binary_cross_entropy``, the exponential for
 ``poisson``. All have the form ``loss(predictions, targets, *, sample_weight=None) -> 0-d array``:
 

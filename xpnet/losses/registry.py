@@ -50,7 +50,7 @@ def make(
         entries: array code ``(predictions, targets) -> (batch,)``, or ``(batch, outputs)``, over which is
             summed. Targets other than class indices come in the predictions' shape.
         targets: one of `KINDS`.
-        link: from raw outputs to what is predicted; None for the outputs themselves. Probabilities are
+        link: from raw outputs to predictions; None for the outputs themselves. Probabilities are
             predicted where it is softmax (``"classes"``), or where targets are ``"binary"``.
 
     Returns:
@@ -84,7 +84,7 @@ def make(
 
 
 def _rows(loss: Any, predictions: Any, entries: Any) -> Any:
-    """Return one number for each row, of what a formula gave."""
+    """Return the result of a formula as one number for each row."""
     shape, batch = getattr(entries, "shape", None), predictions.shape[0]
     if shape is None or len(shape) not in (1, 2) or shape[0] != batch:
         found = f"shape {tuple(shape)}" if shape is not None else repr(entries)
@@ -97,7 +97,7 @@ def _rows(loss: Any, predictions: Any, entries: Any) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class LossWithOptions:
-    """A loss with some of its options fixed, as `get` makes it; of equal ones, programs are the same.
+    """A loss with some of its options fixed, made by `get`; equal ones share programs.
 
     Attributes:
         function: the loss.
@@ -125,7 +125,7 @@ class LossWithOptions:
 
     @property
     def link(self) -> Callable[[Any], Any]:
-        """From raw outputs to what is predicted."""
+        """The function from raw outputs to predictions."""
         return link_of(self.function)
 
 
@@ -135,17 +135,17 @@ def kind_of(loss: Any) -> str:
 
 
 def link_of(loss: Any) -> Callable[[Any], Any]:
-    """Return the function from raw outputs to what is predicted; the identity for a loss without one."""
+    """Return the function from raw outputs to predictions; the identity for a loss without one."""
     return getattr(loss, "link", None) or identity
 
 
 def name_of(loss: Any) -> str:
-    """Return what ``loss`` is called in messages."""
+    """Return the name of ``loss`` for messages."""
     return getattr(loss, "__name__", type(loss).__name__)
 
 
 def _checked(loss: Callable[..., Any]) -> Callable[..., Any]:
-    """Return ``loss``, or refuse what it says of its targets and its link."""
+    """Return ``loss``, its kind of targets and its link checked."""
     kind, link = kind_of(loss), link_of(loss)
     if not isinstance(kind, str) or kind not in KINDS:
         raise ConfigError(
@@ -159,7 +159,7 @@ def _checked(loss: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def get(loss: str | Mapping[str, Any] | Callable[..., Any]) -> Callable[..., Any]:
-    """Return the loss that ``loss`` names, describes or is.
+    """Return the loss given by its name, its table, or itself.
 
     Args:
         loss: a name of `LOSSES`; a table with ``name`` and options, as `to_config` returns it; or a function,
@@ -195,7 +195,7 @@ def _with_options(loss: Callable[..., Any], options: Mapping[str, Any]) -> Calla
 
 
 def to_config(loss: Callable[..., Any]) -> str | dict[str, Any] | None:
-    """Return the name, or a table of name and options, of which `get` makes ``loss``; None for a user's own.
+    """Return the name, or the table of name and options, of ``loss`` for `get`; None for a user's own.
 
     >>> to_config(get({"name": "huber", "delta": 0.5})), to_config(get("hinge"))
     ({'name': 'huber', 'delta': 0.5}, 'hinge')

@@ -138,7 +138,7 @@ class Tanh(_Activation):
 
 @dataclasses.dataclass(frozen=True)
 class Sign(_Activation):
-    """-1, 0 or 1: the classic perceptron's (note 002). Its derivative is 0, so nothing below it learns."""
+    """-1, 0 or 1: the classic perceptron (note 002). Its derivative is 0, so nothing below it learns."""
 
     def function(self, x: Any) -> Any:
         return array_namespace(x).sign(x)

@@ -148,7 +148,7 @@ def apply_layer(
     training: bool,
     key: rng.Key | None,
 ) -> tuple[Any, dict[str, Any]]:
-    """Return what the layer's `forward` does; a program that records it names it for the layer."""
+    """Return the result of the layer's `forward`; programs record it in a scope named after the layer."""
     with scope(_scope_of(type(layer).__name__)):
         return layer.forward(params, state, x, training=training, key=key)
 

@@ -69,7 +69,7 @@ def adam_scalars(
 def adam_change(
     g: Any, slots: Sequence[Any], rate: Any, epsilon: Any, beta1: float, beta2: float
 ) -> tuple[Any, Sequence[Any]]:
-    r"""Return what Adam subtracts from the parameters, and the new moments ``(m, v)``; see `adam_scalars`."""
+    r"""Return the change that Adam subtracts from the parameters, and the new moments ``(m, v)``."""
     m, v = slots
     m = m + (1.0 - beta1) * (g - m)
     v = beta2 * v + (1.0 - beta2) * (g * g)

@@ -132,7 +132,7 @@ class Configured:
 
 
 def chosen(families: Sequence[type[Configured]], spec: Any, options: dict[str, Any]) -> Any:
-    """Return the object of one of the families that ``spec`` is, names or describes.
+    """Return the object of one of the families given by its name, its table, or itself.
 
     Args:
         families: abstract classes; messages speak of the first one.

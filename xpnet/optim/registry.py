@@ -12,7 +12,7 @@ __all__ = ["get"]
 
 
 def get(spec: str | dict[str, Any] | Optimizer | Method, **options: Any) -> Optimizer | Method:
-    """Return the optimizer that ``spec`` names, describes or is.
+    """Return the optimizer given by its name, its table, or itself.
 
     >>> get("adam", learning_rate=0.01)
     Adam(learning_rate=0.01, beta1=0.9, beta2=0.999, epsilon=1e-08)

@@ -1,4 +1,4 @@
-"""Recorded programs: what a function came down to, made fast for the device at hand."""
+"""Recorded programs of functions: passes over them, and lowerings that run them on a device."""
 
 from xpnet.program.compiling import Compiled, compile
 from xpnet.program.program import Operation, Program, Ref, Value

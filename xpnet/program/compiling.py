@@ -58,8 +58,8 @@ def compile(
     """Return ``fn`` as a function that is recorded once for each kind of arguments, and runs as a program.
 
     Args:
-        fn: array code for the standard. Python's course may depend on shapes and on arguments that are no
-            arrays, not on values in arrays. Arguments that are no arrays are part of the program, and others
+        fn: array code for the standard. Python's control flow may depend on shapes and on arguments that
+            are no arrays, not on values in arrays. Arguments that are no arrays are part of the program, and others
             make another one. So are values from elsewhere (closures, globals, attributes), also arrays, as
             they are when ``fn`` is recorded: later changes of them are not seen.
         backend: where to compute, as for :func:`xpnet.backend`: arrays among the arguments are moved there.

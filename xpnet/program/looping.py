@@ -114,7 +114,7 @@ class Loop:
 
 @functools.cache
 def _say_uncaptured(names: tuple[str, ...]) -> None:
-    """Say what keeps steps from being one CUDA graph: once, however many loops have it."""
+    """Warn of the functions that keep steps from being one CUDA graph, once for all loops with them."""
     if names:
         _log.warning(
             "steps run kernel by kernel, not as one CUDA graph, for these functions are calls of CuPy: %s; "

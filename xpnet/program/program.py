@@ -1,4 +1,4 @@
-"""A program: the straight line of operations that a function came down to, for given shapes and dtypes.
+"""A program: the recorded operations of a function in order, for given shapes and dtypes.
 
 Values are numbered. An operation takes values by number (:class:`Ref`) and literals (Python numbers, shapes,
 constant arrays), and makes one value or several. Nothing here knows how a program is run.
@@ -29,7 +29,7 @@ class Ref:
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """A value, as far as it is known before the program runs.
+    """A value of a program: shape, dtype and axis order, known before the program runs.
 
     Attributes:
         shape: of the array.
@@ -45,7 +45,7 @@ class Value:
 
     @classmethod
     def of(cls, array: Any) -> Value:
-        """Return what is known of an array."""
+        """Return the description of an array."""
         shape: tuple[int, ...] = tuple(array.shape)
         order: tuple[int, ...] = ()
         strides = getattr(array, "strides", None)
@@ -83,7 +83,7 @@ class Operation:
         results: the numbers of the values it makes.
         function: computes it from plain arrays.
         many: the function returns a tuple.
-        scope: what it is a part of, such as ``"relu_forward"``; empty if that is not known.
+        scope: the computation that it belongs to, such as ``"relu_forward"``; empty if that is not known.
     """
 
     name: str
@@ -126,7 +126,7 @@ class Program:
         inputs: numbers of the values that are given.
         operations: in the order in which they run.
         outputs: for each leaf of the result a :class:`Ref`, or the constant that it is.
-        values: what is known of each value, by number.
+        values: description of each value, by number.
         xp: the namespace that computes it.
     """
 
@@ -148,11 +148,11 @@ class Program:
         return "\n".join([*lines, f"return {', '.join(_text(x) for x in self.outputs)}"])
 
     def to_dot(self) -> str:
-        """Return a picture in Graphviz's language, with frames around what is computed in one loop."""
+        """Return a picture in Graphviz's language, with frames around the operations of one loop."""
         return pictures.to_dot(*_picture(self))
 
     def to_mermaid(self) -> str:
-        """Return a picture as a Mermaid flowchart, with frames around what is computed in one loop."""
+        """Return a picture as a Mermaid flowchart, with frames around the operations of one loop."""
         return pictures.to_mermaid(*_picture(self))
 
     @property

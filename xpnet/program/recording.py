@@ -1,4 +1,4 @@
-"""Recording: a function runs once on real arrays, and the operations it comes down to are written down."""
+"""Recording: a function runs once on real arrays, and its operations become a program."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _SHAPED_BY_VALUES = frozenset({"nonzero", "unique_all", "unique_counts", "unique
 
 
 class RecordTrace(Trace):
-    """Writes down each operation on its arrays, in the order in which they happen.
+    """Records each operation on its arrays, in the order of their execution.
 
     Compound functions are written as what they are made of, so that lowerings know the functions of the
     standard and the few that it lacks. Transforms inside have higher levels: what they do arrives here.
@@ -86,13 +86,13 @@ class RecordTrace(Trace):
         return like(out, traced) if many else traced[0]
 
     def _scope(self) -> str:
-        """Return what is being computed: a layer, a loss, an update, or else a compound function."""
+        """Return the scope of an operation: a layer, a loss, an update, or else a compound function."""
         return current_scope() or (f"{self._inside[0].name}_forward" if self._inside else "")
 
     def check_number(self) -> None:
         raise RecordError(
-            f"a recorded array cannot decide Python's course or become a number{_place()}: the program would "
-            "keep the decision of its first run; use xp.where, or leave that part uncompiled"
+            f"a recorded array cannot decide Python's control flow or become a number{_place()}: the program "
+            "would keep the decision of its first run; use xp.where, or leave that part uncompiled"
         )
 
     def _made(self, value: Any) -> Tracer:
@@ -112,12 +112,12 @@ class RecordTrace(Trace):
 
 
 def _check_shape(name: str, args: tuple[Any, ...]) -> None:
-    """Refuse what makes arrays of as many entries as there are values of some kind."""
+    """Refuse functions whose result has a shape that depends on values."""
     counted = name in _SHAPED_BY_VALUES or (name == "repeat" and type(args[1]) is Tracer)
     if counted or (name == "getitem" and any(_is_mask(x) for x in leaves(args[1]))):
         what = "an index by a recorded mask" if name == "getitem" else name
         raise RecordError(
-            f"{what} gives as many entries as the values of an array say{_place()}, and a program has fixed "
+            f"{what} has a result whose shape depends on values{_place()}, and a program has fixed "
             "shapes; use xp.where or sums of products with the mask, or leave that part uncompiled"
         )
 
@@ -214,7 +214,7 @@ def record(f: Callable[..., Any]) -> Callable[..., Program]:
     everything else are fixed. Python's ``if`` may depend on shapes, not on values.
 
     Raises:
-        RecordError: no array among the arguments, or Python's course depends on a value; the message names
+        RecordError: no array among the arguments, or control flow depends on a value; the message names
             the line.
 
     >>> import numpy as np

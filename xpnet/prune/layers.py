@@ -1,4 +1,4 @@
-"""The layers of a model one after another, whatever the nesting."""
+"""The layers of a model in order, without nesting."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Placed(NamedTuple):
 
 
 def in_order(model: Layer, path: tuple[str, ...] = ()) -> list[Placed]:
-    """Return the layers in the order in which they are applied; what is inside a Sequential in its place.
+    """Return the layers in the order of their application, with those of a Sequential in its place.
 
     A class derived from Sequential may apply its layers in another way, so it is one layer here.
     """

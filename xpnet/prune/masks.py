@@ -27,7 +27,7 @@ def magnitude_mask(params: Parameters | Variables, sparsity: float, scope: str =
         scope: ``"global"`` ranks all weights together; ``"layer"`` prunes the same share of each matrix.
 
     Returns:
-        An array (layout.size,) of the parameters' dtype: 1 for what is kept, 0 for what is pruned.
+        An array (layout.size,) of the parameters' dtype: 1 for kept entries, 0 for pruned ones.
 
     Raises:
         ConfigError: a sparsity or scope that cannot be meant, or a model without weights.

@@ -76,7 +76,7 @@ class Plan:
             )
 
     def check_fits(self, trainer: Trainer, *, validation: bool) -> None:
-        """Refuse what this trainer, or a pruning without validation rows, cannot be asked for."""
+        """Refuse settings that do not fit this trainer, or a pruning without validation rows."""
         if trainer.variables is None:
             raise ConfigError(
                 "prune: expected a trainer that has been trained, found one without variables; call fit first"
@@ -97,7 +97,7 @@ class Plan:
             )
 
     def monitored(self, trainer: Trainer) -> str:
-        """Return what ``tolerance`` concerns."""
+        """Return the name of the measure that ``tolerance`` limits."""
         known = ("loss", *trainer.metrics)
         if self.monitor is not None:
             return checks.one_of(*known)("monitor", self.monitor)

@@ -26,7 +26,7 @@ _log = logging.getLogger("xpnet")
 
 @dataclasses.dataclass
 class Pruned:
-    """Result of a pruning, or how far it is.
+    """Result of a pruning, or its state between two rounds.
 
     Attributes:
         trainer: the one that was given, pruned.

@@ -84,7 +84,7 @@ def prune_units(
 def remove_units(
     trainer: Trainer, remove: float | Sequence[int], criterion: str | Criterion = "norm"
 ) -> None:
-    """Do what :func:`prune_units` does to the trainer itself."""
+    """Remove units from the trainer itself; see :func:`prune_units`."""
     if trainer.variables is None:
         raise ConfigError(
             "prune_units: expected a trainer that has been trained, found one without variables; call fit"

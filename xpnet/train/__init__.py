@@ -1,4 +1,4 @@
-"""Training: the loop, what it measures, what it keeps, and what it shows.
+"""Training: the trainer, metrics, callbacks, logs, checkpoints, restarts.
 
 Everything loads when it is first used, as in :mod:`xpnet`: the command line reads the settings from here
 before NumPy is there.

@@ -27,7 +27,7 @@ _COLUMNS = ("epoch", "step", "loss", "learning_rate", "seconds")
 
 
 def check_model(model: Any) -> None:
-    """Refuse what is not a layer or model."""
+    """Refuse a model that is no `Layer`."""
     if isinstance(model, Layer):
         return
     advice = "make one with xpnet.nn.MLP([64], outputs)"
@@ -83,7 +83,7 @@ def named_metrics(metrics: Any, kind: str | None) -> dict[str, Callable[..., Any
 
 
 def needing_less(trainer: Any, X: Any, y: Any, *, batch_size: Any = "auto", **options: Any) -> list[str]:
-    """Return what makes a fit of a trainer need less memory than it did with these arguments."""
+    """Return the remedies for a fit of a trainer that needs too much memory with these arguments."""
     found, settings = [], trainer.setup.settings
     size = trainer.setup.batch_size_of(X.shape[0] if hasattr(X, "shape") else len(X), batch_size)
     if isinstance(trainer.setup.optimizer, Optimizer) and size != 1:
@@ -93,4 +93,4 @@ def needing_less(trainer: Any, X: Any, y: Any, *, batch_size: Any = "auto", **op
         found.append("pass rollback=False, which keeps no second copy of parameters and optimizer state")
     if settings.dtype == "float64":
         found.append("train with dtype='float32'")
-    return [*found, "train on fewer rows, all of which lie on the device, or a smaller model"]
+    return [*found, "train on fewer rows, which are all on the device, or a smaller model"]

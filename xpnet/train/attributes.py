@@ -1,4 +1,4 @@
-"""Attributes of a trainer that lie in its setup, its settings or its state."""
+"""Attributes of a trainer that belong to its setup, its settings or its state."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _OF_ARRAYS = ("backend", "dtype", "precision")  # the trained ones have theirs
 
 
 class OfState:
-    """An attribute that is the state's attribute of the same name."""
+    """Attribute that is the state's attribute of the same name."""
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
@@ -31,7 +31,7 @@ class OfState:
 
 
 class OfSetup(OfState):
-    """A part of the setup; another one is checked as by the constructor."""
+    """Attribute for a part of the setup; a new value is checked as by the constructor."""
 
     def __get__(self, trainer: Any, owner: type | None = None) -> Any:
         return self if trainer is None else getattr(trainer.setup, self.name)
@@ -49,7 +49,7 @@ class OfSetup(OfState):
 
 
 class OfSettings(OfSetup):
-    """A setting; another one is checked as by the constructor."""
+    """Attribute for a setting; a new value is checked as by the constructor."""
 
     def __get__(self, trainer: Any, owner: type | None = None) -> Any:
         return self if trainer is None else getattr(trainer.setup.settings, self.name)

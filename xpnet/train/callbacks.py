@@ -10,7 +10,7 @@ __all__ = ["Callback"]
 
 
 class Callback:
-    """Base class of callbacks: override what is needed.
+    """Base class of callbacks: override the methods that you need.
 
     Callbacks are called in the order in which they are given, at the end of a fit in the reverse one: what
     began last ends first. An exception in a callback ends the training; the trainer is then as it was after
@@ -46,4 +46,4 @@ class Callback:
         """Called with an epoch's row of the history; returning True stops the training after this epoch."""
 
     def on_fit_end(self, trainer: Any, history: History) -> None:
-        """Called at the end, when the best weights are back in place; also when an exception brings it."""
+        """Called at the end, after the best weights are restored; also after an exception."""

@@ -32,7 +32,7 @@ class Change:
 
 
 def find_changes(before: Mapping[str, Any], after: Mapping[str, Any], epoch: int) -> list[Change]:
-    """Return what differs between two tables of settings, looking into tables and lists inside them.
+    """Return the differences between two tables of settings, including nested tables and lists.
 
     Args:
         before, after: values by name; one that a table lacks counts as None.

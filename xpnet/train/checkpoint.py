@@ -272,7 +272,7 @@ def _made(file: Path, description: dict[str, Any], what: str, given: Any, make: 
     advice = f"pass it: Trainer.load(..., {what}=...)"
     if description[what] is None:
         raise CheckpointError(
-            f"checkpoint {file}: its {what} is of the user's own making, which a file cannot hold; {advice}"
+            f"checkpoint {file}: its {what} is the user's own code, which a file cannot hold; {advice}"
         )
     try:
         return make(description[what])

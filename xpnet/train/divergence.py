@@ -1,4 +1,4 @@
-"""Divergence: the step and layer at fault, found afterwards, so that training need not look at each step."""
+"""Divergence: the step and layer at fault, found afterwards, so that training need not check each step."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _LONG = 2**20
 def checked_losses(
     setup: Setup, state: TrainState, pending: list[Any], done: int, before: Any, train: Rows, plan: Batches
 ) -> list[float]:
-    """Return losses as numbers (one transfer), or say where numbers stopped being finite.
+    """Return losses as numbers (one transfer), or raise the error that says where one is not finite.
 
     Args:
         setup: of the training.

@@ -54,12 +54,12 @@ class Patience:
 
     @property
     def lost(self) -> bool:
-        """True if the loss has not fallen for as many epochs as were to be waited for."""
+        """True if the loss has not fallen for ``epochs`` epochs."""
         return self.epochs is not None and self.waited >= self.epochs
 
 
 def check_validation(settings: Settings, held_out: Any) -> None:
-    """Refuse settings that go by a validation set where there is none."""
+    """Refuse settings that need validation rows if there are none."""
     if held_out is not None:
         return
     for name in ("patience", "restore_best", "min_delta"):

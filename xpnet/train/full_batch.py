@@ -26,7 +26,7 @@ __all__ = ["FullBatchSteps", "state_of"]
 
 
 def state_of(method: Method) -> dict[str, Any]:
-    """Return the optimizer's state before the first step: what a method keeps is added to it."""
+    """Return the optimizer's state before the first step; methods add their entries to it."""
     return {"step": 0, "method": type(method).__name__}
 
 

@@ -1,7 +1,7 @@
-"""Arrays inspected on the trainer's device, where they lie: one number comes over to the host.
+"""Checks of arrays on the trainer's device: only one number is copied to the host.
 
-What is in order stays there. Of what is not, the host says what is wrong: by the checks of `xpnet.data`,
-which know no other arrays than NumPy's.
+Valid arrays stay there. Invalid ones are copied to the host, whose checks in `xpnet.data` raise the error:
+they take NumPy's arrays only.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Inspected(NamedTuple):
 def inspect(
     setup: Setup, X: Any, y: Any = None, weight: Any = None, *, width: tuple[int, ...] | None
 ) -> Inspected | None:
-    """Return arrays, of which the first lies on the trainer's device, if they are in order; else None.
+    """Return the arrays, the first of which is on the trainer's device, if they are valid; else None.
 
     Targets and weights may come from elsewhere. None is also the answer for NumPy's arrays on NumPy.
 

@@ -1,4 +1,4 @@
-"""Logs of a training: the history, row by row, in files that other programs read while it goes on.
+"""Logs of a training: the history, row by row, in files that other programs can read meanwhile.
 
 A log is the history: when a fit begins, the file is made equal to the trainer's history, and each epoch adds
 its row. So a training that was loaded goes on without a gap, an epoch twice, or the torn line of a process

@@ -1,4 +1,4 @@
-"""Numbers that people judge a model by, computed on the device from raw outputs.
+"""Metrics of models, computed on the device from raw outputs.
 
 A metric is a function ``(outputs, targets) -> 0-d array``. Of a user's own one, the trainer takes the
 name from ``__name__``.

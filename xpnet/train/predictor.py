@@ -35,7 +35,7 @@ _telling = functools.partial(tells, remedies=_fewer_rows, let_go=_forget_program
 
 
 class Predictor:
-    """The part of a `Trainer` that outlives training.
+    """Base class of `Trainer`: prediction and evaluation.
 
     Attributes:
         setup: model, loss, optimizer, backend, metrics and settings; each is an attribute here as well.
@@ -51,7 +51,7 @@ class Predictor:
 
     @property
     def settings(self) -> Settings:
-        """The settings, which cannot change; to change one, set the attribute of its name."""
+        """The settings, frozen; to change one, set the attribute of its name."""
         return self.setup.settings
 
     def _trained(self) -> Variables:
@@ -102,7 +102,7 @@ class Predictor:
 
 
 def predictions(home: Backend, loss: Any, outputs: Any) -> Any:
-    """Return what outputs on a backend predict; elsewhere than on CUDA, classes are found by the host."""
+    """Return the predictions of outputs on a backend; except on CUDA, the host finds the classes."""
     classes = targets.is_classifier(loss)
     if classes and home.ordinal is None:
         return targets.predicted_classes(loss, home.to_host(outputs))
@@ -113,7 +113,7 @@ def predictions(home: Backend, loss: Any, outputs: Any) -> Any:
 
 
 def in_kind(X: Any, found: Any) -> Any:
-    """Return what was found for ``X`` as an array of the library of ``X``, where that lies.
+    """Return a result for ``X`` as an array of the library and on the device of ``X``.
 
     NumPy's for lists and tables; as it is for arrays of a library that is not known here.
     """

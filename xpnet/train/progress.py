@@ -112,7 +112,7 @@ class ProgressBar(Callback):
 
 
 def for_terminal(wanted: bool | None = None) -> Callback | None:
-    """Return what shows the training.
+    """Return the callback that shows progress.
 
     Args:
         wanted: None for a bar if stderr is a terminal and rich is installed, else silence; True for lines in

@@ -186,7 +186,7 @@ def restart_row(number: int, trainer: Trainer, outcome: str) -> dict[str, Any]:
 
 
 def loss_of(row: dict[str, Any]) -> float:
-    """Return what a restart is judged by, infinite if it is lost."""
+    """Return the loss by which a restart is judged, infinite if it diverged."""
     loss = row["loss"] if row["validation_loss"] is None else row["validation_loss"]
     return math.inf if loss is None else loss
 

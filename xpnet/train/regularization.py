@@ -38,7 +38,7 @@ def penalty_factors(label: str, factors: float | dict[str, float], layout: Layou
         label: the setting, for messages.
         factors: one for all weights, or by name: ``"weights"`` (arrays of two dimensions), ``"biases"``, a
             layer such as ``"0"`` for its weights, or a parameter such as ``"0.bias"``. The narrower wins.
-        layout: what is where.
+        layout: of the parameters.
 
     Raises:
         ConfigError: a name that the model does not have.

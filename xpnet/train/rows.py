@@ -35,7 +35,7 @@ class Rows:
     weight: Any
 
     def take(self, order: Any) -> Rows:
-        """Return the rows numbered by ``order``, which lies where they do; None means all."""
+        """Return the rows numbered by ``order``, an array on their device; None means all."""
         if order is None:
             return self
         xp = array_namespace(self.X)
@@ -44,7 +44,7 @@ class Rows:
 
 
 def fingerprint(setup: Setup, rows: Rows) -> list[float]:
-    r"""Return numbers that tell rows from others: their shape, and a mean over some entries of X and of y.
+    r"""Return a fingerprint of rows: their shape, and a mean over some entries of X and of y.
 
     The mean is that of $w_i x_i / (1 + |x_i|)$ over some hundred entries, where $w_i = \cos i$ tells their
     order; it is the same on all devices and in both dtypes, up to rounding. One transfer.
@@ -170,7 +170,7 @@ def _to_host(name: str, x: Any) -> Any:
 
 
 def _check_width(X: np.ndarray, width: tuple[int, ...] | None) -> None:
-    """Refuse rows of another width than those of the training."""
+    """Refuse rows whose width differs from the training's."""
     if width is not None and X.shape[1:] != width:
         raise DataError(
             f"X has shape {X.shape}; expected (batch, {width[0]}), as in training: pass the same features"

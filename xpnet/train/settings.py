@@ -1,4 +1,4 @@
-"""Settings of a training: one field each, with its check, its meaning and what a resume may do to it."""
+"""Settings of a training: one field each, with its check, its help, and its rule for a resume."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class Settings:
     precision: str = setting(
         "float32",
         checks.one_of("float32", "tf32"),
-        "precision of matrix products in float32: ``tf32`` rounds what is multiplied to 10 bits and is "
+        "precision of matrix products in float32: ``tf32`` rounds the factors to 10 bits and is "
         "faster, on CUDA devices of compute capability 8.0 or higher. Nothing in the environment changes it.",
     )
     seed: int = setting(0, checks.seed, "seed of everything that is drawn.", fixed=_ONE_SEED)

@@ -48,11 +48,11 @@ class TrainState:
     rows: list[float] | None = None
 
     def copy(self) -> TrainState:
-        """Return a state that goes its own way; arrays are shared, as steps give new ones."""
+        """Return an independent state; arrays are shared, as steps give new ones."""
         return dataclasses.replace(self, history=History(self.history.rows))
 
     def map_arrays(self, function: Callable[[Any], Any]) -> TrainState:
-        """Return a state of other arrays: what ``function`` makes of each."""
+        """Return a state with ``function`` applied to each array."""
 
         def apply(x: Any) -> Any:
             return function(x) if hasattr(x, "shape") else x
@@ -63,7 +63,7 @@ class TrainState:
         return dataclasses.replace(self.copy(), **made)
 
     def snapshot(self, *, overwritten: bool = True) -> dict[str, Any]:
-        """Return what `restore` goes back to.
+        """Return a snapshot for `restore`.
 
         Args:
             overwritten: whether that includes what steps may overwrite: keeping it takes the memory of the
@@ -81,6 +81,6 @@ class TrainState:
                 setattr(self, name, value)
 
     def begin_patience_anew(self) -> None:
-        """Let patience and the best weights count from here on: the network is another one."""
+        """Restart patience and forget the best weights, after a change of the network."""
         self.best = self.last = None
         self.patience_since = self.epoch

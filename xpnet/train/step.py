@@ -1,4 +1,4 @@
-"""The training step: forward, backward, clip, update. Whether compiled or not, there is no other."""
+"""The training step: forward, backward, clip, update; the only one, compiled or not."""
 
 from __future__ import annotations
 
@@ -177,7 +177,7 @@ def step_once(step: Step, state: TrainState, batch: Rows, key: rng.Key) -> Any:
     """Take a step, uncompiled, and return its loss, a 0-d array on the device.
 
     Args:
-        step: what is done.
+        step: the step to take.
         state: with variables; it has those after the step then.
         batch: rows on the device.
         key: of the step, whose number is ``state.step + 1``.

@@ -36,7 +36,7 @@ _SIZES = 8  # of batches whose programs are kept
 
 
 class Steps(Protocol):
-    """Takes the steps of a fit, and changes the state by them."""
+    """Protocol of the steps of a fit, which update the state."""
 
     def begin_epoch(self, state: TrainState, plan: Batches) -> None:
         """Prepare the steps of the next epoch."""
@@ -58,7 +58,7 @@ class Steps(Protocol):
         """Return the context for computations on so many rows between two epochs."""
 
     def end(self) -> None:
-        """Let go of the rows."""
+        """Release the rows."""
 
 
 class UncompiledSteps:
@@ -127,13 +127,13 @@ class CompiledSteps:
         self.lowering = ""
 
     def were_of(self, setup: Setup, state: TrainState) -> bool:
-        """Whether the fit before was one of the same setup, of a state like this one."""
+        """Whether the last fit had the same setup, and a state like this one."""
         assert state.variables is not None
         shape = state.variables.params.layout, state.mask is not None
         return setup is self._setup and shape == (self._step.layout, self._step.masked)
 
     def are_of(self, step: Step, state: TrainState) -> bool:
-        """Whether this is what was compiled, for a state like this one."""
+        """Whether ``step`` was compiled, for a state like this one."""
         return (step.made_of, state.mask is not None) == (self._step.step.made_of, self._step.masked)
 
     def begin(self, setup: Setup, state: TrainState, train: Rows) -> None:
@@ -142,17 +142,17 @@ class CompiledSteps:
         self._constants = [x for x in (train.X, train.y, train.weight, state.mask) if x is not None]
 
     def end(self) -> None:
-        """Let go of the rows."""
+        """Release the rows."""
         self._constants = []
 
     def begin_epoch(self, state: TrainState, plan: Batches) -> None:
-        """Send what the steps of the next epoch need to the device, at once."""
+        """Copy the numbers for the steps of the next epoch to the device, in one transfer."""
         self._plan, self._epoch_began, self._epoch = plan, state.step, state.epoch
         self._ahead = self._step.ahead(self._setup, state, len(plan))
         self._taken = 0
 
     def at_a_time(self) -> int:
-        """Return how many steps are taken together: what lasts so long that Ctrl-C is heard soon enough."""
+        """Return how many steps are taken together: few enough for a quick reaction to Ctrl-C."""
         batch = self._plan.size or self._plan.rows
         seconds = step_seconds(self._step.layout.size, batch, self._pace)
         return max(1, int(_HEARD / self._pace.queued / seconds))
@@ -198,7 +198,7 @@ class CompiledSteps:
         return loop
 
     def between_epochs(self, rows: int) -> contextlib.AbstractContextManager[None]:
-        """Return what goes around the outputs for so many rows between two epochs.
+        """Return the context for computing outputs of ``rows`` rows between two epochs.
 
         NumPy's BLAS keeps its threads awake for some 100 milliseconds after a product, on the very cores of
         the threads that take the next steps; so what takes no longer than that has one of them.
@@ -293,7 +293,7 @@ def step_seconds(size: int, batch: int, at: Pace = HOST) -> float:
 
 
 class _StepKey(rng.Key):
-    """A step's key: notes what is drawn from it, and has the words of those draws where they are given."""
+    """A step's key: records its draws, and returns their words where they are given."""
 
     def __init__(self, seed: int, path: tuple[int | str, ...], known: dict[Any, Any]):
         super().__init__(seed, path)
@@ -311,7 +311,7 @@ class _StepKey(rng.Key):
 
 
 def paths_of_draws(setup: Setup, variables: Variables, train: Rows) -> list[tuple[int | str, ...]]:
-    """Return what a step folds into its key before it draws, found out by applying the model to one row."""
+    """Return the paths of a step's draws below its key, found by applying the model to one row."""
     known: dict[Any, Any] = {}
     rows, key = train.X[:2, ...], _StepKey(0, (), known)
     setup.model.apply(variables, rows, training=True, key=key)

@@ -11,7 +11,7 @@ __all__ = ["summary"]
 
 
 def summary(setup: Setup, state: TrainState) -> str:
-    """Return what a trainer is and where it stands, as its ``repr``."""
+    """Return the ``repr`` of a trainer: layers, parameters, device, epochs, losses."""
     loss, optimizer = targets.name_of(setup.loss), setup.optimizer_name
     made = f"{_layers(setup.model)}, {loss}, {optimizer}, {setup.backend.spec}, {setup.dtype}"
     if state.variables is None:

@@ -1,4 +1,4 @@
-"""Targets in the form that a loss asks for, and predictions in the form that people ask for.
+"""Targets in the form of a loss, and predictions in the form of the targets.
 
 Every loss of :mod:`xpnet.losses` says of which kind its targets are, and so can a user's own; one that does
 not gets values as they are.
@@ -207,7 +207,7 @@ def takes_labels(loss: Any, y: Any, outputs: int) -> bool:
 
 
 def are_allowed(loss: Any, y: Any, outputs: int, dtype: Any) -> list[Any]:
-    """Return conditions for targets on a device, as boolean arrays, that `check_targets` would let pass.
+    """Return the conditions of `check_targets` for targets on a device, as boolean arrays.
 
     Args:
         loss: a loss.
@@ -278,7 +278,7 @@ def _two_columns(positive: Any) -> Any:
 
 
 def predicted_classes(loss: Any, outputs: Any) -> Any:
-    """Return what raw outputs predict in the targets' own terms, whole numbers: class indices, 0/1 or ±1."""
+    """Return the classes predicted by raw outputs, as integers like the targets: class indices, 0/1 or ±1."""
     xp = array_namespace(outputs)
     if kind_of(loss) == "classes":
         return xp.argmax(outputs, axis=-1)

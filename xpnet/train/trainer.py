@@ -134,7 +134,7 @@ class Trainer(Predictor):
         return summary(self.setup, self.state)
 
     def _repr_html_(self) -> str:
-        """Return what a notebook shows: what it is, and the history."""
+        """Return summary and history as HTML, for notebooks."""
         history = self.state.history._repr_html_() if len(self.state.history) else ""
         return f"<pre>{html.escape(repr(self))}</pre>{history}"
 
@@ -152,7 +152,7 @@ class Trainer(Predictor):
         sample_weight: Any = None,
         class_weight: Mapping[int, float] | str | None = None,
     ) -> History:
-        """Train until ``epochs`` epochs are done in all; one that was trained or loaded before goes on.
+        """Train until ``epochs`` epochs are done in total; a trained or loaded trainer continues.
 
         Args:
             X: inputs (batch, features), finite numbers, on the host or any device.
@@ -294,11 +294,11 @@ class Trainer(Predictor):
         return steps.run(self.state, orders, count, donate=donate)
 
     def partial_fit(self, X: Any, y: Any, **options: Any) -> History:
-        """Train one epoch more: `fit` with ``epochs`` one above those that are done, and the same options."""
+        """Train one more epoch: `fit` with ``epochs`` one above those that are done, and the same options."""
         return self.fit(X, y, epochs=self.state.epoch + 1, **options)
 
     def set_mask(self, mask: Any) -> None:
-        """Make the parameters at which ``mask`` is 0 zero, and keep them so in training from here on.
+        """Set the parameters at which ``mask`` is 0 to zero, and keep them zero in later training.
 
         Training goes on from ``variables``; what was kept of other ones, ``best`` and ``last``, is dropped,
         and patience counts from here.
@@ -334,7 +334,7 @@ class Trainer(Predictor):
         return other
 
     def copy(self) -> Trainer:
-        """Return a trainer that stands where this one does and goes its own way from here."""
+        """Return an independent copy of this trainer and its training."""
         other = type(self).__new__(type(self))
         other.__dict__.update(self.__dict__)
         other.state, other.callbacks = self.state.copy(), list(self.callbacks)
@@ -344,7 +344,7 @@ class Trainer(Predictor):
     __copy__ = copy
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what is pickled: everything but what can be made anew, with arrays on the host."""
+        """Return the state to pickle: without caches, with arrays on the host."""
         left = {name: value for name, value in self.__dict__.items() if name not in _MADE_ANEW}
         with self.setup.backend.activate():
             return {**left, "state": self.state.map_arrays(self.setup.backend.to_host)}
@@ -391,7 +391,7 @@ class Trainer(Predictor):
         rows = fingerprint(self.setup, train)
         if state.epoch and state.rows is not None and are_others(state.rows, rows):
             _log.warning(
-                "fit: the %d rows are others than those of the %d epochs before, whose weights are trained "
+                "fit: the %d rows differ from those of the %d epochs before, whose weights are trained "
                 "further; to train on these rows alone, call trainer.reset(), or use trainer.clone()",
                 train.X.shape[0], state.epoch,
             )  # fmt: skip
@@ -432,7 +432,7 @@ class Trainer(Predictor):
     # --- disk ----------------------------------------------------------------------------------------
 
     def save(self, folder: str | os.PathLike[str]) -> None:
-        """Write everything needed to predict and to go on training.
+        """Write everything needed to predict and to continue training.
 
         Args:
             folder: made if missing; ``trainer.safetensors`` is written inside. A path that ends in

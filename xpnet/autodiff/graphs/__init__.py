@@ -1,4 +1,4 @@
-"""The computation graph of a function, to see: values, cotangents, counts, text for pictures."""
+"""Computation graphs of functions, for display: values, cotangents, counts, pictures as text."""
 
 from xpnet.autodiff.graphs.counts import Counter
 from xpnet.autodiff.graphs.node import Node

@@ -1,4 +1,4 @@
-"""Counting multiplications: array code is run on arrays that add up what their functions cost."""
+"""Counts of multiplications, by arrays that add up the cost of their functions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ONE_EACH = frozenset(
 
 
 class Counter(Trace):
-    """Adds up the multiplications of numbers that functions of its arrays do.
+    """Counter of the multiplications of numbers in functions of its arrays.
 
     Products, quotients, powers and matrix products are counted; sums, ``exp`` and the like, and
     decompositions of matrices are not. Functions of several operations are counted by what they do inside.

@@ -10,7 +10,7 @@ __all__ = ["Node", "shape_of"]
 
 @dataclass(slots=True)
 class Node:
-    """One node of a graph: an input, a constant, or what an operation made of its parents.
+    """Node of a graph: an input, a constant, or the result of an operation on its parents.
 
     Attributes:
         number: place in topological order, counted from 0: parents come before their children.

@@ -1,4 +1,4 @@
-"""The computation graph of a function, to see: forward and backward propagation as the notes teach them.
+"""Computation graphs of functions: forward and backward propagation as in the lecture notes.
 
 Transforms such as :func:`xpnet.autodiff.grad` keep as little as they can. A :class:`Graph` keeps everything:
 each node's value, parents, children and cotangent, and the functions, so that it can be evaluated again.
@@ -27,7 +27,7 @@ __all__ = ["Counts", "Graph", "graph"]
 
 @dataclass(frozen=True)
 class Counts:
-    """Numbers of products that derivatives on a graph cost.
+    """Sizes of a graph, and the products that its derivatives cost.
 
     Attributes:
         nodes: V, the nodes that depend on an input. Constants have no derivative and do not count.
@@ -92,7 +92,7 @@ class Graph:
             cotangent: container like the result; needed unless that is one floating 0-d array.
 
         Returns:
-            The gradient of the one argument, or a tuple; None for what is not floating.
+            The gradient of the one argument, or a tuple; None if it is not floating.
 
         Raises:
             RecordError: the result is not 0-d and no cotangent is given, or one that does not fit.
@@ -165,7 +165,7 @@ class Graph:
 
     @property
     def counts(self) -> Counts:
-        """Nodes V, edges E, products of the latest ``backward``, and what the sum over paths would cost.
+        """Nodes V, edges E, products of the latest ``backward``, and the cost of the sum over paths.
 
         Paths are not enumerated: those from a node are the sum of those from its children.
         """

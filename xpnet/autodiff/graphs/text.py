@@ -59,7 +59,7 @@ def settings(literals: Sequence[Any], sources: Sequence[int], options: dict[str,
 
 
 def literal(x: Any) -> str:
-    """Return an argument that is no array as text, "" for what is left out of pictures."""
+    """Return an argument that is no array as text, "" for those left out of pictures."""
     if x is Ellipsis:
         return "..."
     if isinstance(x, slice):
@@ -72,7 +72,7 @@ def literal(x: Any) -> str:
 
 
 def lines(node: Node) -> tuple[str, str, str, str]:
-    """Return what a picture says of a node: name, shape, value and cotangent, "" for what there is not."""
+    """Return the lines of a node in a picture: name, shape, value and cotangent, "" for missing ones."""
     value = describe(node.value)
     if node.kind == "constant" and not hasattr(node.value, "shape"):
         return value, "", "", ""
@@ -111,7 +111,7 @@ def to_table(nodes: Sequence[Node]) -> str:
 
 
 def kind_of(node: Node, outputs: Sequence[int | None]) -> str:
-    """Return as what a picture shows a node: its kind, or "result" for an operation whose value is one."""
+    """Return the kind of a node in a picture, "result" for an operation whose value is a result."""
     return "result" if node.number in outputs and node.kind == "operation" else node.kind
 
 

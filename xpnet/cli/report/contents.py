@@ -50,7 +50,7 @@ class Contents:
         shown: the part whose predictions are shown: the rows that training has seen least of.
         predictions: what was predicted for them.
         curves: figures over epochs.
-        diagnostics: what was found in the layers, None if nobody looked; and the figures of it.
+        diagnostics: of the layers, None without; with their figures.
         log: the lines of ``train.log``.
     """
 

@@ -93,7 +93,7 @@ class Diagnostics:
 
 
 def read_diagnostics(path: Path) -> Diagnostics | None:
-    """Return what the file holds; None if it is missing or empty.
+    """Return the diagnostics in a file; None if it is missing or empty.
 
     A line that a killed process left half-written says nothing; of an epoch that was trained twice the
     second time counts.
@@ -143,7 +143,7 @@ def _verdicts(rows: list[Mapping[str, Any]]) -> list[Verdict]:
 
 
 def draw_diagnostics(found: Diagnostics, folder: Path, title: str) -> list[Picture]:
-    """Draw what was measured, one figure for each kind of number that there is.
+    """Draw the measures, one figure for each kind of number.
 
     Args:
         found: what was measured.

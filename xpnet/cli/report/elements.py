@@ -19,7 +19,7 @@ class Html(str):
 
 
 def markup(content: Any) -> Html:
-    """Return what may stand inside an element: markup as it is, anything else escaped.
+    """Return the content of an element: markup as it is, anything else escaped.
 
     >>> markup("<script> & 'so on'"), markup(Html("<b>bold</b>"))
     ('&lt;script&gt; &amp; &#x27;so on&#x27;', '<b>bold</b>')
@@ -39,7 +39,7 @@ def tag(name: str, /, *children: Any, **attributes: Any) -> Html:
 
     Args:
         name: the element's name.
-        children: what is inside.
+        children: its content.
         attributes: ``class_`` stands for class, ``aria_label`` for aria-label; None leaves one out.
 
     >>> tag("p", "a < b", class_="note", aria_label=None)
@@ -72,7 +72,7 @@ def table(
     """Return a table that can be scrolled where it is wider than the page.
 
     Args:
-        caption: what it shows.
+        caption: its title.
         columns: the headings.
         rows: cells; the first one of each row is its heading.
         numbers: whether all but the first column hold numbers, which are aligned on the right.

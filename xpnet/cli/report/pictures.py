@@ -21,7 +21,7 @@ class Picture:
 
     Attributes:
         path: its SVG file.
-        description: what is to be seen.
+        description: the picture in words.
     """
 
     path: Path

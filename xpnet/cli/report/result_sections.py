@@ -30,7 +30,7 @@ def _name(column: str) -> str:
 
 
 def headline(contents: Contents) -> Html:
-    """Return the numbers that one wants to see first."""
+    """Return the main numbers of the run."""
     results, shown = contents.results, contents.shown
     values = results["metrics"][shown]
     first = next((name for name in ("accuracy", "r2") if name in values), "loss")
@@ -152,7 +152,7 @@ def curves(contents: Contents) -> Html:
 
 
 def predictions(contents: Contents) -> Html:
-    """Return the section with what was predicted for each target, as a picture and as a table."""
+    """Return the section with the predictions of each target, as a picture and as a table."""
     parts = []
     for one in contents.predictions:
         details = (_classes if one.classes else _errors)(one, contents.shown)
@@ -205,7 +205,7 @@ def _errors(of_target: Prediction, part: str) -> Html:
 
 
 def diagnostics(contents: Contents) -> Html | None:
-    """Return the section with what was found in the layers; None if nobody looked."""
+    """Return the section with the diagnostics of the layers; None without diagnostics."""
     found = contents.diagnostics
     if found is None:
         return None

@@ -67,7 +67,7 @@ def _value(value: Any) -> str:
 
 
 def environment(contents: Contents) -> Html:
-    """Return what the run was trained on and with."""
+    """Return the section with the table, the device and the versions of the run."""
     found = contents.environment
     data, backend, memory = found["data"], found["backend"], found["memory"]
     versions = [f"{name} {version}" for name, version in found["versions"].items() if version]
@@ -96,7 +96,7 @@ def environment(contents: Contents) -> Html:
 
 
 def _device_memory(results: Mapping[str, Any]) -> str:
-    """Say how much of the device's memory was taken at most; empty where nobody counts."""
+    """Return the peak memory of the device in words; empty if it is not counted."""
     peak = results.get("peak_memory")
     return "" if peak is None else f"{memory_in_words(peak)} taken at most"
 

@@ -30,7 +30,7 @@ def inline_svg(text: str, prefix: str, described_by: str) -> Html:
     Args:
         text: the file.
         prefix: goes before all names inside, which files of one program share.
-        described_by: the page's element that says what is to be seen.
+        described_by: the page's element that describes the picture.
     """
     root = ElementTree.fromstring(text)
     for parent in list(root.iter()):

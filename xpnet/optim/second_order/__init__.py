@@ -1,4 +1,4 @@
-"""Methods that minimize a function by its derivatives over all data at once, and the ways they search.
+"""Methods of second order: minimization by derivatives over all data, with line searches.
 
 `minimizing` has :func:`minimize`; each method is a file; `line_search` says how far to go, `curvature` what a
 stationary point is.

@@ -1,4 +1,4 @@
-"""The base classes of methods that minimize a function by its derivatives over all data at once.
+"""Base classes of the methods of second order, which use derivatives over all data at once.
 
 A method is a frozen dataclass of settings with two functions: `Method.begin` evaluates where to start, and
 `Method.step` goes one iteration on. Between them stands the *state*, a dict of arrays and numbers, so that it
@@ -39,7 +39,7 @@ class Method(Configured, ABC):
     known = METHODS
 
     def begin(self, objective: Objective, x: Any) -> State:
-        """Return the state at ``x``: the point, its value and gradient, and what the method keeps beside.
+        """Return the state at ``x``: the point, its value and gradient, and the method's own entries.
 
         Raises:
             ConfigError: the value or the gradient is not finite there.
@@ -104,7 +104,7 @@ class Directed(Method):
         return 1.0 if "change" in state else min(1.0, (-slope) ** -0.5)
 
     def kept(self, state: State, direction: Any, found: Found) -> State:
-        """Return what the next direction needs, from the state before and the point that was found."""
+        """Return the entries for the next direction, from the last state and the point that was found."""
         return {}
 
     def step(self, objective: Objective, state: State) -> State:
@@ -117,7 +117,7 @@ class Directed(Method):
             found = self._searched(objective, state, direction)
         if found is None:
             raise StuckError(
-                "the line search found no lower point: what is left is as small as rounding errors"
+                "the line search found no lower point: the remaining decrease is within rounding errors"
             )
         return {
             "x": found.x,

@@ -81,7 +81,7 @@ def _of_tridiagonal(xp: Any, like: Any, diagonal: list[float], beside: list[floa
 
 
 def nature_of(lowest: float, highest: float, eps: float) -> str:
-    r"""Return what a stationary point is by its extreme eigenvalues.
+    r"""Return the nature of a stationary point, from its extreme eigenvalues.
 
     ``"minimum"``, ``"maximum"``, ``"saddle"``, or ``"flat"`` where the lowest is as good as zero. Measured by
     the largest one, a minimum's is above $\sqrt\epsilon$, and a saddle's below $-\sqrt[3]\epsilon$, as close

@@ -71,9 +71,7 @@ class HessianFree(Method, name="hessian-free"):
         while not new_value <= value + 1e-2 * size * slope:  # nor NaN
             size *= 0.8
             if size < 1e-6:
-                raise StuckError(
-                    "no step along the direction lowers the value: what is left is rounding errors"
-                )
+                raise StuckError("no step along the direction lowers the value by more than rounding errors")
             new_value = objective.value(x + size * direction)
         new = x + size * direction
         new_value, gradient = objective(new)

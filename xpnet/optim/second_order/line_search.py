@@ -38,7 +38,7 @@ class Found(NamedTuple):
 
 
 def rounding(x: Any) -> float:
-    """Return by how much of itself a value may be wrong, roughly: eps to the power of 2/3 of the dtype."""
+    """Return the relative error that a value may have, roughly: eps to the power of 2/3 of the dtype."""
     return float(array_namespace(x).finfo(x.dtype).eps) ** (2 / 3)
 
 
@@ -51,7 +51,7 @@ class _End(NamedTuple):
 
 
 class _Line:
-    """The function along the line, and when a point of it is good."""
+    """The function along the line, and the conditions for a good point."""
 
     def __init__(self, objective: Objective, at: Found, direction: Any, c1: float, c2: float):
         self.objective, self.x, self.direction = objective, at.x, direction
@@ -81,11 +81,11 @@ def backtracking(
 ) -> Found | None:
     """Return the first of ever smaller steps that lowers the value enough; None if rounding hides them all.
 
-    Each next step is where the parabola through what is known has its minimum, but at least a tenth and at
+    Each next step is where the parabola through the known values has its minimum, but at least a tenth and at
     most half of the one before.
 
     Args:
-        objective: what is minimized.
+        objective: the function to minimize.
         at: where the line begins; its slope is along the direction, and negative.
         direction: of the line.
         first: the step that is tried first.

@@ -87,7 +87,7 @@ class DampedNewton(Method, name="damped-newton"):
                 alpha = 0.25 * alpha
             if ratio > 1e-4:
                 return {"x": x + change, "value": new_value, "gradient": new_gradient, "damping": alpha}
-        raise StuckError("no damping gave a lower point: what is left is as small as rounding errors")
+        raise StuckError("no damping gave a lower point: the remaining decrease is within rounding errors")
 
 
 def _eigen(objective: Objective, x: Any) -> tuple[Any, Any]:

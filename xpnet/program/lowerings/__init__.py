@@ -1,4 +1,4 @@
-"""Lowerings: ways to run a program, each a module or package; what they share lies beside them."""
+"""Lowerings: ways to run a program, each a module or package; modules that they share are beside them."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ LOWERINGS: dict[str, Lowering] = {
 
 
 def names() -> tuple[str, ...]:
-    """Return what ``lower=`` may be."""
+    """Return the values of ``lower=``."""
     return ("auto", "off", *LOWERINGS)
 
 
@@ -153,7 +153,7 @@ def check_arrays(
 
 
 def refuse(found: Any, expected: Any) -> NoReturn:
-    """Say that a program was given other arrays than its own."""
+    """Raise the error for arrays that do not fit the program."""
     raise RecordError(
         f"compiled program: expected arrays of shapes and dtypes {expected}, found {found}; record the "
         "function anew for other arrays"

@@ -47,7 +47,7 @@ class Library:
         gemm: names of cblas_sgemm and cblas_dgemm with 64-bit sizes, with ``{}`` for their first letter.
         get_threads: name of the C function that returns how many threads it has.
         set_threads: name of the C function that sets them.
-        missing: why it cannot be had where it is not found, and what to do.
+        missing: why it may not be found, and the remedy.
         prepare: called with the library once, unless somebody else in this process has loaded it before.
     """
 
@@ -133,7 +133,7 @@ LIBRARIES: dict[str, Library] = {
 
 @functools.cache
 def load(name: str) -> Loaded | None:
-    """Return a library of the table; None if it cannot be had."""
+    """Return a library of the table; None if it cannot be loaded."""
     row = LIBRARIES[name]
     for path in row.files():
         in_use = _is_loaded(path)
@@ -163,12 +163,12 @@ def _is_loaded(path: Path) -> bool:
 
 @functools.cache
 def choice() -> Choice:
-    """Return which library compiled code calls: once for the process, and by no measurement.
+    """Return the library that compiled code calls: chosen once for the process, without measurement.
 
     ``XPNET_BLAS``, else MKL on processors of Intel, if it is installed, else NumPy's OpenBLAS.
 
     Raises:
-        ConfigError: ``XPNET_BLAS`` names no library, or one that cannot be had.
+        ConfigError: ``XPNET_BLAS`` names no library, or one that cannot be loaded.
     """
     asked = os.environ.get("XPNET_BLAS")
     if asked:

@@ -45,7 +45,7 @@ def is_written(operation: Operation, values: dict[int, Value]) -> bool:
 
 
 class Names(dict[str, Any]):
-    """The names that generated code uses, with what they stand for."""
+    """Names in generated code, and the objects behind them."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -66,7 +66,7 @@ class Names(dict[str, Any]):
         return self._numbers[key]
 
     def called(self, name: str, x: Any) -> str:
-        """Give an object a name, and return that."""
+        """Give an object a name and return the name."""
         self[name] = x
         return name
 

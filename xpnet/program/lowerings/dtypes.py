@@ -70,7 +70,7 @@ def dtypes_of(operation: Operation, values: dict[int, Value]) -> Dtypes | None:
 
 
 def dtypes_in_code(operation: Operation, values: dict[int, Value]) -> Dtypes | None:
-    """Return `dtypes_of` if generated code has these, and exactly the numbers among the operands."""
+    """Return `dtypes_of` if generated code supports them and holds the operands' numbers exactly."""
     found = dtypes_of(operation, values)
     if found is None or any(dtype.name not in KNOWN for dtype in found):
         return None

@@ -1,4 +1,4 @@
-"""Matrix products as a BLAS wants them: matrices with lines of neighbouring entries, transposed or not."""
+"""Matrix products for a BLAS: matrices, transposed or not, with their leading dimensions."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def matrices(a: View, b: View, out: View) -> tuple[View, View, View]:
 
 
 def lead(x: View) -> tuple[bool, int] | None:
-    """Return whether a matrix is stored transposed, and the distance of its lines; None if it has none."""
+    """Return whether a matrix is stored transposed, and its leading dimension; None if it has none."""
     (rows, columns), (s, t) = x.shape, x.strides
     if (t == 1 or columns == 1) and (s >= columns or rows == 1):
         return False, max(s, columns)

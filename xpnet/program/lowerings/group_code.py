@@ -1,4 +1,4 @@
-"""Generated code of a group, in any language: the way through its loop, what is loaded and stored."""
+"""Generated code of a group, in any language: its loop, loads and stores."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["GroupCode", "Walk", "operands_of"]
 
 
 class Walk:
-    """A way through a shape, with those dimensions joined that every access goes through in one stride.
+    """Loop indices over a shape; dimensions that every access passes in one stride are merged.
 
     Attributes:
         runs: the dimensions that are joined, for each index ``i0``, ``i1`` ... in the code.
@@ -53,7 +53,7 @@ def operands_of(op: Operation) -> tuple[Any, ...]:
 
 
 class GroupCode:
-    """Writes code for a group: what such writers have in common.
+    """Base class of the code generators for groups.
 
     Args:
         group: to be written.
@@ -79,7 +79,7 @@ class GroupCode:
         self.walk = self._walk(self._shape, self._accesses(), apart=(self.split,))
 
     def _accesses(self) -> Iterator[tuple[int, ...]]:
-        """Yield the strides along the loop's shape of what is loaded and stored."""
+        """Yield the strides of loads and stores along the loop's shape."""
         for op in self.schedule.members:
             goes = domain(op, self._values)
             for x in operands_of(op) if essential(goes) else ():
@@ -89,7 +89,7 @@ class GroupCode:
             yield self._strides_of_result(n)
 
     def _is_outside(self, x: Any) -> bool:
-        """True for an array that is made elsewhere, and is no number in the code."""
+        """True for an array from outside the group that is no number in the code."""
         if type(x) is Ref:
             return self.schedule.number(x) is None
         return hasattr(x, "shape") and self._buffers.number(x) is None

@@ -1,4 +1,4 @@
-"""The memory of a program: in which order its operations run, and which values share a piece of memory."""
+"""Memory plan of a program: the order of its operations, and the values that share a buffer."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["MemoryPlan", "grouped_for_code", "plan_of"]
 
 @dataclass(frozen=True)
 class MemoryPlan:
-    """A program and where its values lie.
+    """A program with the buffers of its values.
 
     Attributes:
         program: with groups, its operations in an order that takes little memory.
@@ -62,6 +62,6 @@ def plan_of(
 
 
 def grouped_for_code(program: Program, can: Callable[[Operation, dict[int, Value]], bool]) -> Program:
-    """Return the program with groups of what ``can`` be in one, for code that has its own sums."""
+    """Return the program with groups of the operations that ``can`` be in one, for code with its own sums."""
     program = simplify(expand(in_order(program)))
     return group_operations(program, lambda operation: can(operation, program.values))

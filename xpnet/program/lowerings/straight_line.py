@@ -1,4 +1,4 @@
-"""The writing of straight-line NumPy code for a program whose memory is planned."""
+"""Straight-line NumPy code for a program with planned memory."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _FILLED = 1 << 16  # entries of an array that is full of one number, at the most
 
 
 class StraightLine(Texts):
-    """Writes the lines of a program: values with a place are names in their globals, others are made there.
+    """Writes the lines of a program: planned values are names among their globals, others are made there.
 
     Args:
         plan: of the program, whose groups, if it has any, are written otherwise.
@@ -59,7 +59,7 @@ class StraightLine(Texts):
                 self._static[n] = self._static[joined][start:stop].reshape(program.values[n].shape)
 
     def write_all(self) -> None:
-        """Fill ``ahead`` and ``lines``, but for what is returned."""
+        """Fill ``ahead`` and ``lines``, except the results."""
         for operation in self.program.operations:
             self.write_operation(operation)
         for position, given in self._aliasing.copied.items():
@@ -67,7 +67,7 @@ class StraightLine(Texts):
             self.lines.append(f"{copyto}(v{given}, {self.text(self.program.outputs[position])})")
 
     def results(self) -> list[str]:
-        """Return the texts of what is returned."""
+        """Return the texts of the results."""
         copied = {p: Ref(n) for p, n in self._aliasing.copied.items()}
         return [self.text(copied.get(i, x)) for i, x in enumerate(self.program.outputs)]
 
@@ -227,11 +227,11 @@ class StraightLine(Texts):
         return self._full.setdefault((id(entries), shape), entries[:size].reshape(shape))
 
     def known(self, n: int) -> np.ndarray | None:
-        """Return the array that a value is in, if its place is planned."""
+        """Return the array of a value, if its buffer is planned."""
         return self._static.get(n)
 
     def overlap(self, a: int, b: int) -> bool:
-        """True if two values may lie in the same memory."""
+        """True if two values may share memory."""
         return self._place(a) == self._place(b)
 
     def _place(self, n: int) -> tuple[bool, int]:

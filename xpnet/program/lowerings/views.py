@@ -22,7 +22,7 @@ BUFFER = -1
 
 
 class Buffers:
-    """The values of a program in one buffer, but for those that are arrays of their own.
+    """Values of a program in one buffer, except those in separate arrays.
 
     Args:
         plan: of the program.
@@ -55,7 +55,7 @@ class Buffers:
         return View(BUFFER, self._reserved(size), dtype, shape, c_order(shape))
 
     def __call__(self, x: Any) -> View:
-        """Return where a value or a constant array is."""
+        """Return the view of a value or a constant array."""
         if type(x) is not Ref:
             return self._constant(x)
         part = self._aliasing.parts[x.number]
@@ -68,11 +68,11 @@ class Buffers:
         return View(BUFFER, part.offset + offset, part.dtype, part.shape, part.strides)
 
     def _outside(self, view: View) -> View:
-        """Return where an array of its own is."""
+        """Return the view of a separate array."""
         return view
 
     def _constant(self, x: Any) -> View:
-        """Return where a constant array is."""
+        """Return the view of a constant array."""
         raise NotImplementedError
 
     def state_copies(self, count: int) -> list[tuple[View, View]]:

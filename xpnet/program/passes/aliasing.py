@@ -1,4 +1,4 @@
-"""Aliasing: which values of a program share memory, found out on arrays of NumPy that nobody reads."""
+"""Aliasing: values of a program that share memory, found by running views on dummy NumPy arrays."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def aliasing_of(
     overwrites: Overwrites,
     view: ViewFunction,
 ) -> Aliasing:
-    """Return what shares memory in a program.
+    """Return the aliasing of a program.
 
     Args:
         program: simplified.
@@ -174,12 +174,12 @@ def aliasing_of(
 
 
 def own_view(operation: Operation) -> Callable[..., Any] | None:
-    """Return an operation's function if it may return a look at its operand's memory."""
+    """Return an operation's function if it may return a view of its operand."""
     return operation.function if operation.name in _VIEWS else None
 
 
 def view_on_host(operation: Operation) -> Callable[..., Any] | None:
-    """Return NumPy's function for a view of an array of another library, which lies there as it does here."""
+    """Return NumPy's function for a view that has the same layout in another library."""
     if operation.name in _VIEWS_OF_ALL:
         return getattr(array_api_compat.numpy, operation.name)
     if operation.name == "getitem":
@@ -191,7 +191,7 @@ def view_on_host(operation: Operation) -> Callable[..., Any] | None:
 
 
 def _look(program: Program, view: ViewFunction) -> tuple[dict[int, np.ndarray], dict[int, int]]:
-    """Apply the functions that may return views to empty arrays, and see."""
+    """Apply the functions that may return views to empty arrays, to find shared memory."""
     dummies = {n: laid_out(np.empty(v.size, v.dtype_object), v) for n, v in program.values.items()}
     roots: dict[int, int] = {}
     for operation in program.operations:
@@ -273,7 +273,7 @@ def _find_pieces(
 
 
 def _is_whole(look: np.ndarray, array: np.ndarray) -> bool:
-    """True for a look at all entries of an array, in their order in memory."""
+    """True for a view of all entries of an array, in their order in memory."""
     orderly = look.flags.c_contiguous and array.flags.c_contiguous
     return orderly and look.size == array.size and _address(look) == _address(array)
 
@@ -297,7 +297,7 @@ def _place_donations(
     writable: Collection[int],
     overwrites: Overwrites,
 ) -> tuple[dict[int, int], dict[int, int]]:
-    """Say which outputs can be written over their input at once, and which are copied there at the end."""
+    """Find the outputs that can be written over their input at once, and those copied there at the end."""
     made_at = {n: i for i, operation in enumerate(program.operations) for n in operation.results}
     last_read: dict[int, int] = {}
     for i, operation in enumerate(program.operations):

@@ -1,4 +1,4 @@
-"""Means, variances and narrow products as what they are made of, so that they can be parts of groups."""
+"""Expansion of means, variances and narrow products into sums, which can be parts of groups."""
 
 from __future__ import annotations
 

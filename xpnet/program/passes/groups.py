@@ -86,7 +86,7 @@ def reduced(operation: Operation, values: dict[int, Value]) -> tuple[bool, ...]:
 
 
 def domain(operation: Operation, values: dict[int, Value]) -> tuple[int, ...]:
-    """Return the shape that an operation goes through, entry by entry."""
+    """Return the loop shape of an operation."""
     number = operation.operands[0].number if operation.name in REDUCTIONS else operation.results[0]
     return values[number].shape
 
@@ -117,7 +117,7 @@ def may_overwrite(group: Group, old: int, new: int, values: dict[int, Value]) ->
 
 
 def group_operations(program: Program, can: Callable[[Operation], bool]) -> Program:
-    """Return the program with groups in place of those operations that ``can`` be in one.
+    """Return the program with groups of the operations that ``can`` be in one.
 
     ``can`` must admit only elementwise operations with one result, and ``sum``, ``max`` and ``min``.
     """

@@ -1,4 +1,4 @@
-"""Memory plan by liveness: views lie in their base, results over an operand, others take turns.
+"""Memory plan by liveness: views share their base, results overwrite an operand, buffers are reused.
 
 And in which order operations run, so that little memory is taken at a time.
 """
@@ -16,7 +16,7 @@ __all__ = ["Memory", "idle_slots", "order_for_memory", "plan_memory"]
 
 @dataclass(frozen=True)
 class Memory:
-    """Places for the values that operations make.
+    """Buffers for the results of operations.
 
     Attributes:
         slots: bytes of each piece of memory.
@@ -86,7 +86,7 @@ def plan_memory(
     in_place: Callable[[Operation, int, int], bool] = lambda operation, old, new: False,
     apart: Collection[int] = (),
 ) -> Memory:
-    """Plan memory by liveness: a value's place is free again after the last operation that reads it.
+    """Plan memory by liveness: a value's buffer is free again after the last operation that reads it.
 
     Args:
         program: whose operations run in order.

@@ -1,4 +1,4 @@
-"""When the values of a group are computed: before its loops, for a row, on which way through it, or after.
+"""Schedule of a group: values before its loops, for each row, in a phase of the row, or after the loops.
 
 What needs a sum over a row has to wait for it, so the entries of a row are gone through several times, in
 *phases*. A value of an earlier phase is computed again where that is cheap, else spilled and loaded.
@@ -63,7 +63,7 @@ class Schedule:
         self._find_spilled()
 
     def number(self, x: Any) -> int | None:
-        """Return the number of a member's value, also through reshapes; None for what is made elsewhere."""
+        """Return the number of a member's value, also through reshapes; None for an outside array."""
         if type(x) is not Ref:
             return None
         n = self._same.get(x.number, x.number)

@@ -18,7 +18,7 @@ def simplify(program: Program) -> Program:
 
 
 def separate(program: Program) -> Program:
-    """Have an operation for each result of ``unstack`` and ``broadcast_arrays``, which are views."""
+    """Split ``unstack`` and ``broadcast_arrays`` into one operation for each result, which is a view."""
     kept: list[Operation] = []
     for operation in program.operations:
         if operation.name in ("unstack", "broadcast_arrays"):
@@ -54,7 +54,7 @@ def drop_dead(program: Program) -> Program:
 
 
 def merge_equal(program: Program) -> Program:
-    """Compute what is computed twice (common subexpressions) once."""
+    """Compute common subexpressions once."""
     seen: dict[Any, tuple[int, ...]] = {}
     same: dict[int, Any] = {}
     kept = []
@@ -73,7 +73,7 @@ def merge_equal(program: Program) -> Program:
 
 
 def fold_constants(program: Program) -> Program:
-    """Do what depends on constants alone now, and drop operations that change nothing, such as x · 1."""
+    """Compute operations on constants now, and drop operations that change nothing, such as x · 1."""
     constants: dict[int, Any] = {}
     kept = []
     for operation in program.operations:

@@ -1,4 +1,4 @@
-"""Whether devices compute the same: built-in networks or a trainer of the user's own, compared."""
+"""Comparison of devices, on built-in networks or on a user's own trainer."""
 
 from xpnet.train.agreement.devices import parity
 from xpnet.train.agreement.report import ParityReport, ParityRow

@@ -37,7 +37,7 @@ def parity(
     steps: int = 32,
     dtype: str | None = None,
 ) -> ParityReport:
-    """Compare what devices draw and compute, from the initial weights to the predictions after some steps.
+    """Compare random draws and results of devices, from the initial weights to predictions after some steps.
 
     The first device, with steps that are not compiled, is the reference. Draws must be the same bit by bit;
     everything else within what rounding can do, in the sense of :mod:`xpnet.train.agreement.tolerance`.

@@ -30,7 +30,7 @@ __all__ = ["AFTER", "BEFORE", "CHECKS", "Case", "Measured", "draws", "measure", 
 BEFORE = ("draws", "weights", "predictions", "loss", "gradient")
 AFTER = ("parameters", "statistics", "optimizer", "predictions after")
 CHECKS = (*BEFORE, *AFTER)
-"""What is compared, in the order in which a training comes to it."""
+"""The checks, in the order of a training."""
 
 Measured = dict[str, dict[str, np.ndarray]]
 _DRAWN = 1001  # words: an odd number, of which half a counter's words are left over
@@ -60,7 +60,7 @@ class Case:
     steps: int
 
     def plan(self, trainer: Trainer) -> Batches:
-        """Return which rows the steps of ``trainer`` see."""
+        """Return the batches of the steps of ``trainer``."""
         setup = trainer.setup
         return Batches(len(self.X), self.batch_size, setup.settings.batches, setup.key, setup.backend)
 
@@ -128,7 +128,7 @@ def _words(trainer: Trainer, step: int, path: tuple[int | str, ...]) -> Any:
 def measure(
     case: Case, home: Backend, dtype: str, compile: str, *, change: Any = None, train: bool = True
 ) -> Measured:
-    """Return what a training computes: before, in and after its steps.
+    """Return the results of a training: before, in and after its steps.
 
     Args:
         case: the training.
@@ -161,7 +161,7 @@ def measure(
 
 
 def _trained(case: Case, trainer: Trainer, X: np.ndarray) -> Measured:
-    """Return what the trainer has and predicts after the case's steps."""
+    """Return the trainer's state and predictions after the case's steps."""
     home, begun = trainer.backend, trainer.step
     trainer.setup = trainer.setup.changed(max_steps=begun + case.steps)
     epochs = trainer.epoch + -(-case.steps // len(case.plan(trainer)))
@@ -181,7 +181,7 @@ def _trained(case: Case, trainer: Trainer, X: np.ndarray) -> Measured:
 
 
 def _named(home: Backend, params: Parameters) -> dict[str, np.ndarray]:
-    """Return parameters, or what is laid out like them, as host arrays by name."""
+    """Return parameters, or vectors laid out like them, as host arrays by name."""
     host = home.to_host(params.flat)
     views = params.layout.views(host)
     return dict(zip(params.layout.names, views, strict=True))
@@ -194,7 +194,7 @@ def _bits(params: Parameters, host: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _predicted(trainer: Trainer, X: np.ndarray) -> dict[str, np.ndarray]:
-    """Return raw outputs, and what is predicted, for all rows; compiled if the trainer compiles."""
+    """Return raw outputs and predictions for all rows; compiled if the trainer compiles."""
     home = trainer.backend
     trainer.outputs(X)  # the second time as many rows are predicted, a program does it
     return {"outputs": home.to_host(trainer.outputs(X)), "predicted": trainer.predict(X)}

@@ -31,7 +31,7 @@ class ParityRow:
         name: the array in which the figure is largest in units of its tolerance.
         entry: its index of that entry; None if there is none that differs.
         expected, found: that entry on the reference and on the device.
-        undecided: names of arrays of which rounding alone makes a tenth or more, so that nothing is told.
+        undecided: names of arrays whose tolerance is a tenth or more, too wide for a verdict.
         note: what else there is to say.
     """
 

@@ -1,4 +1,4 @@
-r"""Tolerances for two devices: what rounding alone can do, and nothing else.
+r"""Tolerances for two devices, from rounding alone.
 
 A number goes through m roundings in a step: those of the sums of each layer (its inputs forward, its outputs
 backward, the rows of the batch for its weights' gradient) and of what is done to each entry. A rounding errs
@@ -12,7 +12,7 @@ After n steps, m is n times as large. That errors add up as √m and not as m is
 and T. Mary, "A new approach to probabilistic rounding error analysis", SIAM J. Sci. Comput. 41(5), 2019,
 theorem 2.4.
 
-How far a result moves when what it is made of moves by B is B times its condition number κ, which is
+If its inputs move by B, a result moves by B times its condition number κ, which is
 measured: on the reference, inputs and weights are changed by the share δ = 4u, up or down at random, and the
 same is computed again. An array x that moves by Δ then, at most and relative to max |x|, has
 κ = max(1, Δ/δ), and two devices agree on it if
@@ -40,7 +40,7 @@ CHANGES = 2
 """How often the reference computes again with changed inputs and weights; the larger movement counts."""
 
 UNDECIDED = 0.1
-"""The tolerance from which on nothing is told."""
+"""The tolerance from which on a verdict is undecided."""
 
 _DEVIATIONS = 5.0
 _UNITS = 4.0  # δ / u: beyond the rounding of the changed numbers themselves
@@ -50,7 +50,7 @@ _ENTRYWISE = 64
 
 
 def roundings(weights: Mapping[str, np.ndarray], batch: int, *, sums_over_all: bool) -> int:
-    """Return how many roundings a number goes through in a step.
+    """Return the number of roundings of a number in a step.
 
     Args:
         weights: parameters by name, or arrays like them; matrices (inputs, outputs) are layers.
@@ -92,7 +92,7 @@ def change(dtype: str, number: int) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def condition(dtype: str, movement: float) -> float:
-    """Return κ of a result that moves by ``movement`` when all that it is made of is changed by δ.
+    """Return the condition number κ of a result that moves by ``movement`` when its inputs change by δ.
 
     >>> condition("float64", 1e-15) > condition("float64", 0.0)
     True

@@ -34,7 +34,7 @@ _COLUMNS = (
 
 
 def affordable(size: int, steps: int, batch: int, rows: int, *, share: float = 0.03, fewest: int = 4) -> int:
-    """Return how many log points take no more than a share of the time of a training; some, in any case.
+    """Return the number of log points that take at most a share of a training's time; some in any case.
 
     That is estimated from sizes, not measured, so that the same training always has the same log points.
 
@@ -51,12 +51,12 @@ def affordable(size: int, steps: int, batch: int, rows: int, *, share: float = 0
 
 
 class Diagnostics(Callback):
-    """Looks at gradients, activations and updates of each layer, and says what is wrong with them.
+    """Measures gradients, activations and updates of each layer, and warns of faults.
 
     A log point is before the first epoch, after every ``every``-th one, and after the last. At each, one
     forward and backward pass goes over a fixed sample of the training rows, and one step over as many of them
-    as a batch has; the numbers come over in one transfer, and the training is not touched: it gives the same
-    bits as without. Between log points nothing is done. See
+    as a batch has; the numbers are copied to the host in one transfer, and training gives the same bits as
+    without. Between log points nothing is done. See
     :class:`~xpnet.train.diagnostics.layer_measures.LayerMeasures` for the numbers, and
     :mod:`~xpnet.train.diagnostics.verdicts` for the rules.
 

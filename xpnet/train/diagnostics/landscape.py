@@ -132,7 +132,7 @@ def plane(
 
 
 def filter_normalized(parameters: Parameters, seed: int = 0, *, number: int = 0) -> np.ndarray:
-    """Return a random direction in which each unit's weights change by as much as they are.
+    """Return a random direction in which the change of each unit has the norm of its weights.
 
     A normal draw d is scaled, for each unit j with the weights wⱼ into it: δⱼ = dⱼ ‖wⱼ‖ / ‖dⱼ‖. So networks
     whose weights differ only in scale (as ReLU and BatchNorm allow) are compared over the same range. Biases,

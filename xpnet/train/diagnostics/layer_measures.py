@@ -148,7 +148,7 @@ def measure(setup: Setup, state: TrainState, rows: Rows, batch: Rows) -> Measure
 
 
 class _Numbers:
-    """Named 0-d arrays on the device, which come over together."""
+    """Named 0-d arrays on the device, copied to the host in one transfer."""
 
     def __init__(self, xp: Any):
         self.xp = xp

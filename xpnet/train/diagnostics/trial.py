@@ -1,4 +1,4 @@
-"""A copy of a trainer to try things on."""
+"""Copies of a trainer for experiments."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ class DeviceBuffers(Buffers):
         self.constants: dict[int, Any] = {}
 
     def list_addresses(self, table: View, slots: dict[int, int]) -> None:
-        """Have the addresses of these inputs be read from a table: from its slots, by the inputs' numbers."""
+        """Let kernels read the addresses of these inputs from a table; ``slots`` by the inputs' numbers."""
         self._listed = {n: (table, slot) for n, slot in slots.items()}
 
     def _outside(self, view: View) -> View:
@@ -62,7 +62,7 @@ class DeviceBuffers(Buffers):
         return self._device.to_host(x)
 
     def scratch(self, sizes: list[int], dtypes: list[str]) -> list[View]:
-        """Return arrays that one kernel writes and reads; the next one may have them, too."""
+        """Return scratch arrays of one kernel; the next kernel may reuse them."""
         made, at = [], 0
         for size, dtype in zip(sizes, dtypes, strict=True):
             made.append(View(SCRATCH, at, dtype, (size,), (1,)))

@@ -59,7 +59,7 @@ class CupyDevice:
         return self._cupy.zeros(size, dtype="uint8")
 
     def address(self, x: Any) -> int:
-        """Return where the first entry of an array is."""
+        """Return the address of the first entry of an array."""
         return x.data.ptr
 
     def contiguous(self, x: Any) -> Any:
@@ -93,14 +93,14 @@ class CupyDevice:
         Args:
             dtype: ``"float32"`` or ``"float64"``.
             turned: whether A and B are stored transposed.
-            sizes: m, n, k: C is m times n, and k is what is summed over.
+            sizes: m, n, k: C is m times n, and k is summed over.
             a: address and leading dimension of A, and likewise b and c.
         """
         stream = self._cupy.cuda.get_current_stream()
         blas_of(self._cupy).gemm(stream, self._mode, dtype, turned, sizes, a, b, c)
 
     def capture(self, run: Callable[[], None]) -> Callable[[], None]:
-        """Return the kernels and products that ``run`` gives to the device, without doing them, as one."""
+        """Return the kernels and products of ``run`` as one graph, without running them."""
         blas = blas_of(self._cupy)  # now: neither handle nor workspace can be made while a stream captures
         graph = blas.captured(run)
 
@@ -162,7 +162,7 @@ class Blas:
             )  # fmt: skip
 
     def follow(self, stream: Any) -> None:
-        """Have a stream wait for the one in which the workspace was used last; it is used in this one now."""
+        """Let a stream wait for the last one that used the workspace, and use the workspace from now on."""
         if self._last is not None and self._last.ptr != stream.ptr:
             event = self._cupy.cuda.Event(disable_timing=True)
             event.record(self._last)
@@ -170,7 +170,7 @@ class Blas:
         self._last = stream
 
     def captured(self, run: Callable[[], None]) -> Any:
-        """Return the graph of what ``run`` gives to the device."""
+        """Return the graph of the work that ``run`` gives to the device."""
         with self.lock, _nothing_else(self._cupy), self.apart:
             self.apart.begin_capture()
             try:
@@ -222,7 +222,7 @@ def blas_of(cupy: Any) -> Blas:
 
 @contextlib.contextmanager
 def _nothing_else(cupy: Any) -> Iterator[None]:
-    """Keep from a capture what would break it, or what a graph must not depend on.
+    """Context manager: prevent calls that break a capture, or that a graph must not depend on.
 
     Memory is refused: what a graph uses has to live as long as it does, so it is all allocated before, by the
     program that the graph is of; with memory of a pool, others would get it after the capture. The garbage

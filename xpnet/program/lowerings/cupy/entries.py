@@ -1,4 +1,4 @@
-"""The code of a group's entries and numbers, whichever way its loop is gone through."""
+"""Code of a group's entries and numbers, for every form of its loop."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ JOIN = {"sum": "Sum", "max": "Largest", "min": "Smallest"}
 
 @dataclass(frozen=True)
 class Phase:
-    """Code at an entry, for the first, second, ... time that it is come to.
+    """Code at an entry in the first, second, ... pass over the entries.
 
     Attributes:
         body: lines that compute.
@@ -45,7 +45,7 @@ class Entries(GroupCode):
     Args:
         group: to be written.
         values: of its program.
-        buffers: of what is loaded and stored.
+        buffers: of values loaded and stored.
 
     Attributes:
         arguments: of the kernel.
@@ -92,11 +92,11 @@ class Entries(GroupCode):
         return np.dtype(self._values[op.results[0]].dtype)
 
     def forget_loads(self) -> None:
-        """Load what the entries need anew from here on: the loop in which it was loaded has ended."""
+        """Forget loaded values: the loop in which they were loaded has ended."""
         self._loaded[2].clear()
 
     def _load(self, x: Any, goes: tuple[int, ...], lines: list[str]) -> str:
-        """Return the name of an entry of what is made elsewhere, loaded as far outside as it can be."""
+        """Return the name of an entry of an outside array, loaded as far outside the loops as possible."""
         view = self._buffers(x)
         strides = self._full(view.along(goes))
         text = self.walk.entry(self.arguments.name(view), strides)
@@ -139,7 +139,7 @@ class Entries(GroupCode):
         lines.append(f"const {TYPES[self.dtype(op).name]} {self.name(op)} = {text};")
 
     def term(self, op: Operation, lines: list[str]) -> str:
-        """Return the text of what is reduced."""
+        """Return the text of the reduced operand."""
         return self._operand(op.operands[0], self.dtype(op), domain(op, self._values), lines)
 
     def begun(self, op: Operation) -> str:
@@ -192,7 +192,7 @@ class Entries(GroupCode):
                     lines.append(f"if ({first}) {self.stored(n)}")
 
     def phase(self, time: int, known: set[int]) -> Phase:
-        """Return what is done at an entry in a phase.
+        """Return the code at an entry in a phase.
 
         Args:
             time: of the phase.
@@ -242,7 +242,7 @@ class Entries(GroupCode):
         return level == "entry" or (level == "row" and not self.per_row)
 
     def if_first(self, of_row: bool) -> str:
-        """Return the condition of what is done once for a row, where rows have no code of their own."""
+        """Return the condition for code that runs once for a row, where rows have no code of their own."""
         if not of_row:
             return ""
         inner = range(self.outer, len(self.walk.runs))

@@ -1,4 +1,4 @@
-"""Kernels: their text, what they are called with, and what all of them are made of."""
+"""Kernels: their text, their arguments, and the code that all of them share."""
 
 from __future__ import annotations
 
@@ -84,14 +84,14 @@ template <class T> __device__ T log_add_exp(T a, T b) {
 
 @dataclass(frozen=True, eq=False)
 class Kernel:
-    """A kernel and what it is called with.
+    """A kernel and its arguments.
 
     Attributes:
         text: of the function, whose name is ``NAME``. Equal texts are compiled once.
         views: of its arguments.
         blocks: number of blocks.
         threads: of a block.
-        label: what it computes, such as ``"relu_backward"``: profilers show kernels by their names.
+        label: its computation, such as ``"relu_backward"``: profilers show kernels by their names.
     """
 
     text: str
@@ -167,7 +167,7 @@ class Arguments:
         return self._names[key]
 
     def kernel(self, lines: Sequence[str], blocks: int, threads: int, entries: int = 1) -> Kernel:
-        """Return the kernel of these lines; ``entries`` is how many it goes through."""
+        """Return the kernel of these lines; ``entries`` is the number of entries in its loop."""
         given = ", ".join(f"{TYPES[view.dtype]}* a{i}" for i, view in enumerate(self._views))
         index = "int" if max(entries + blocks * threads, self._reach) < _NARROW else "long long"
         body = [f'extern "C" __global__ void __launch_bounds__({threads}) NAME({given}) {{',
@@ -176,7 +176,7 @@ class Arguments:
 
 
 class Walk(group_code.Walk):
-    """A way through a shape, in C++."""
+    """Loop indices over a shape, in C++."""
 
     def indices(self, linear: str, first: int, last: int) -> list[str]:
         """Return lines that take a number in C order apart into the indices from ``first`` to ``last``."""

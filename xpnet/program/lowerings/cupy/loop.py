@@ -118,7 +118,7 @@ class GraphLoop:
         return ends, results
 
     def _wait_for_the_call_before_the_last(self) -> None:
-        """Let the host be no more than two calls ahead, for it hears Ctrl-C only when it does not wait.
+        """Keep the host at most two calls ahead, for it reacts to Ctrl-C only when it does not wait.
 
         The device has the last call to do meanwhile, so it does not wait.
         """

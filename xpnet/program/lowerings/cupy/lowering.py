@@ -4,7 +4,7 @@ Every group becomes one kernel in CUDA C++; so do gathers and copies. All kernel
 module, compiled at once, and kept by CuPy between processes. Functions that are neither, such as sorting,
 are the recorded calls, between the kernels.
 
-What needs a GPU goes through a `CupyDevice`: what is written here needs neither CuPy nor a GPU until it runs.
+Work on the GPU goes through a `CupyDevice`: code written here needs neither CuPy nor a GPU until it runs.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ __all__ = ["CudaProgram", "Runner", "Step", "default_device", "lower", "steps_of
 
 @dataclass(frozen=True)
 class Call:
-    """An operation that the array library does, and the arrays that it takes."""
+    """A call of the array library, with the arrays that it takes."""
 
     operation: Operation
     views: dict[int, View]
@@ -95,7 +95,7 @@ class CudaProgram:
 
 
 def steps_of(plan: MemoryPlan, buffers: DeviceBuffers) -> list[Step]:
-    """Return what is to be done, in order."""
+    """Return the kernels, products and calls of a program, in order."""
     steps: list[Step] = []
     made: Sequence[Step]
     values = plan.program.values
@@ -119,7 +119,7 @@ def steps_of(plan: MemoryPlan, buffers: DeviceBuffers) -> list[Step]:
 
 
 def _label(operation: Operation) -> str:
-    """Return what the kernels of an operation compute."""
+    """Return the label of an operation's kernels, which names their computation."""
     if isinstance(operation, Group):
         names = [member.name for member in operation.members]
         return operation.scope or "_".join(
@@ -143,7 +143,7 @@ def _product(operation: Operation, buffers: DeviceBuffers) -> list[Step]:
 
 
 class Runner:
-    """Does the steps of a program, again and again.
+    """Runs the kernels, products and calls of a program, any number of times.
 
     Attributes:
         source: of the kernels.
@@ -186,11 +186,11 @@ class Runner:
         self._device.launch(self._functions[kernel.text], kernel.blocks, kernel.threads, arguments)
 
     def address(self, view: View) -> int:
-        """Return where an array in the program's memory begins."""
+        """Return the address of an array in the program's memory."""
         return self._addresses[view.root] + view.offset
 
     def array(self, view: View, arrays: dict[int, Any]) -> Any:
-        """Return the array that a view is."""
+        """Return the array of a view."""
         whole = arrays[view.root] if view.root in arrays else self._arrays[view.root]
         if tuple(whole.shape) == view.shape and not view.offset and view.strides == c_order(view.shape):
             return whole

@@ -41,7 +41,7 @@ def plan_for_cuda(program: Program, donated: dict[int, int]) -> MemoryPlan:
 
 
 def is_written(operation: Operation, values: dict[int, Value]) -> bool:
-    """True for an operation that kernels or the BLAS do, writing where they are told to."""
+    """True for an operation of kernels or the BLAS, which write into given memory."""
     return (
         isinstance(operation, Group)
         or any(is_one(operation, values) for is_one in (is_product, can_gather, is_joining))

@@ -1,4 +1,4 @@
-"""Matrix products: what the BLAS is called with."""
+"""Matrix products: the arguments of the BLAS."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Code generator: the parts of a program that compiled code does, and the places of its values."""
+"""Code generator for the operations of a program in compiled code, and the buffers of its values."""
 
 from __future__ import annotations
 

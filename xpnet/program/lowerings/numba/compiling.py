@@ -69,7 +69,7 @@ class Function:
 def compiled(
     wanted: list[Function], called: dict[str, list[str]], constants: dict[str, str]
 ) -> tuple[str, dict[str, Any]]:
-    """Compile functions and return their source, and what to call by their names.
+    """Compile functions; return their source, and the compiled functions by name.
 
     What is returned takes arrays of the right dtypes and dimensions, C-contiguous, on trust.
 

@@ -1,4 +1,4 @@
-"""The writing of copies, and of the gathering of rows."""
+"""Code generation for copies and for gathers of rows."""
 
 from __future__ import annotations
 

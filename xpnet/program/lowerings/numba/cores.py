@@ -22,7 +22,7 @@ def core() -> int:
 
 
 def leave(cores: Iterable[int]) -> None:
-    """Have the calling thread go on on another core than these, if it may, and then wherever it likes."""
+    """Move the calling thread off these cores, if it may move; afterwards it may run on any core."""
     with contextlib.suppress(OSError):
         allowed = os.sched_getaffinity(0)
         others = allowed.difference(cores)

@@ -1,4 +1,4 @@
-"""The writing of a group with short rows: many rows side by side, entry after entry.
+"""Code generation for a group with short rows: many rows side by side, entry after entry.
 
 LLVM unrolls a loop over the 10 classes of a softmax and then computes one number at a time. With the loops
 the other way round, the inner one goes over rows, of which there are many. What a row has one number of has a
@@ -22,7 +22,7 @@ _LANES = 128
 
 
 def writer_of(group: Group, around: Surroundings) -> GroupWriter:
-    """Return what writes the code of a group."""
+    """Return the code generator of a group."""
     lanes = LaneWriter(group, around)
     return lanes if lanes.fits() else GroupWriter(group, around)
 

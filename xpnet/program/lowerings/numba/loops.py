@@ -1,4 +1,4 @@
-"""The writing of a group as nested loops of generated code.
+"""Code generation for a group as nested loops.
 
 The group's loop becomes outer loops over rows and inner loops over their entries. What needs a row's sum
 waits for it: the inner loop is run once for each such *phase*. Dimensions that every access goes through in
@@ -94,7 +94,7 @@ class GroupWriter(GroupCode):
     # --- code -----------------------------------------------------------------------------------------
 
     def sections(self) -> list[Section]:
-        """Return the code of the group: what is done in parts, and then by one thread."""
+        """Return the code of the group: first the code in parts, then the code for one thread."""
         before, stores, after = self._alone()
         if not self._shape:
             return [Section([*self._once, *before, *stores])]
@@ -179,7 +179,7 @@ class GroupWriter(GroupCode):
         return self._load(x, goes, lines) if n is None else f"x{n}"
 
     def _load(self, x: Any, goes: tuple[int, ...], lines: list[str]) -> str:
-        """Return the name of an entry of what is made elsewhere, loaded as far outside as it can be."""
+        """Return the name of an entry of an outside array, loaded as far outside the loops as possible."""
         view = self._buffers(x)
         strides = self._full(view.along(goes)) if self._shape else ()
         text = self._at(view, strides)
@@ -268,7 +268,7 @@ class GroupWriter(GroupCode):
                     lines.append(self._storing(n))
 
     def _phase(self, time: int, bounds: str) -> list[str]:
-        """Return the inner loop of a phase, and what its sums come to."""
+        """Return the inner loop of a phase, and the results of its sums."""
         start: list[str] = []
         body: list[str] = []
         done: list[str] = []
@@ -303,7 +303,7 @@ class GroupWriter(GroupCode):
         return [*start, *self._inner_loops(body, bounds), *done] if body else []
 
     def _compute(self, n: int, time: int, name: Callable[..., str], lines: list[str]) -> None:
-        """Have an entry of a member's value at hand: load it, or compute it, again if that is cheap."""
+        """Make an entry of a member's value available: load it, or compute it, again if that is cheap."""
         made = self.schedule.time[n]
         if n in self._stored and made < time:
             lines.append(f"x{n} = {reading(self._stored[n], self._values[n].dtype)}")

@@ -36,7 +36,7 @@ _THREADED = 2600.0  # of a matrix product, from which on the BLAS would cut it i
 
 
 class Section(NamedTuple):
-    """Some of an operation's code.
+    """Part of an operation's code.
 
     Attributes:
         lines: the code.
@@ -83,7 +83,7 @@ class Piece:
     writes: tuple[Region, ...] = ()
 
     def waits_for(self, other: Piece) -> bool:
-        """True if the work of an earlier piece must be over before this one's begins."""
+        """True if an earlier piece must be finished before this one begins."""
         if self.parts == 1 and other.parts == 1:
             return False  # the same thread does both
         return (

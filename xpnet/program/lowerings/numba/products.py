@@ -1,4 +1,4 @@
-"""The writing of a matrix product: calls of the BLAS, or loops if it is tiny."""
+"""Code generation for a matrix product: calls of the BLAS, or loops if it is tiny."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ _NAME = re.compile(r"\b[rtx]\d+\b|\ba\d+_\d+\b")
 
 
 def without_repetition(blocks: list[list[str]]) -> tuple[list[list[str]], dict[str, list[str]]]:
-    """Return the blocks with calls in place of those that occur again, and the called functions' lines.
+    """Return the blocks with calls in place of repeated ones, and the lines of the called functions.
 
     Args:
         blocks: lines of code, in which entries are of the form ``pointer[index + offset]``, the offset last

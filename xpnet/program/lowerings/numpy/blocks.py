@@ -1,4 +1,4 @@
-"""Elementwise operations on large arrays, some rows at a time.
+"""Elementwise operations on large arrays, in blocks of rows.
 
 One operation after another on arrays of some megabytes waits for the memory. So a group of them works on
 blocks of rows that stay in the processor's cache from its first operation to its last. Values that are
@@ -78,7 +78,7 @@ class Blocks(Texts):
         return body
 
     def names_of_blocks(self) -> list[str]:
-        """Return what the blocks are called that the loop goes through."""
+        """Return the names of the blocks in the loop."""
         return [*self._known, *self.whole]
 
     def cut(self) -> Callable[..., list[tuple[np.ndarray, ...]]]:
@@ -165,7 +165,7 @@ def _bounds(group: Group, values: dict[int, Value]) -> list[slice]:
 
 
 def homes(group: Group, values: dict[int, Value], overlap: Callable[[int, int], bool]) -> dict[int, int]:
-    """Say where the blocks of values lie that nothing outside the group needs.
+    """Return the buffers for blocks of values that nothing outside the group needs.
 
     Args:
         group: what is computed, in order.

@@ -130,7 +130,7 @@ def lower_loop(program: Program, carry: int, constants: int) -> NumpyLoop | None
 
 
 def _gathering(program: Program, changing: Sequence[int]) -> dict[int, int]:
-    """Return those of the values that only number rows of arrays of one length, with that."""
+    """Return the values that are only row numbers of arrays of one length, with that length."""
     lengths: dict[int, set[int]] = {n: set() for n in changing}
     for operation in program.operations:
         axis = gather_axis(operation, program.values)
