@@ -25,6 +25,8 @@ from tests.program.lowerings import (
     slow_lowerings,
 )
 from tests.program.random_programs import random_donations, random_program, random_step
+from xpnet.backends import array_namespace
+from xpnet.program.looping import Loop
 
 
 def _seeds(count: int) -> Callable[..., Any]:
@@ -78,6 +80,21 @@ def test_whole_numbers(lower: str, seed: int) -> None:
 @_seeds(4)
 def test_loops_on_whole_numbers(lower: str, seed: int) -> None:
     _check_loop(seed, lower, whole=True)
+
+
+def test_results_of_loops_with_their_axes_in_another_order() -> None:
+    """Sums go through memory: a result in its row, in the standard's order, would be summed otherwise."""
+
+    def step(carry: list[Any], constants: list[Any], row: list[Any]) -> tuple[list[Any], list[Any]]:
+        turned = array_namespace(*carry).matrix_transpose(carry[0] + row[0])
+        joined = array_namespace(*carry).concat([turned, turned], axis=-1)
+        return [carry[0] * 0.9], [joined, array_namespace(*carry).var(joined)]
+
+    draw = np.random.default_rng(0)
+    given = [draw.normal(size=(30, 7))], [], [draw.normal(size=(20, 1, 1))]
+    wanted, found = (Loop(step, lower)(*given)[1] for lower in ("off", "numpy"))
+    for one, other in zip(found, wanted, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 # --- More of them -----------------------------------------------------------------------------------------

@@ -59,9 +59,9 @@ def compile(
 
     Args:
         fn: array code for the standard. Python's control flow may depend on shapes and on arguments that
-            are no arrays, not on values in arrays. Arguments that are no arrays are part of the program, and others
-            make another one. So are values from elsewhere (closures, globals, attributes), also arrays, as
-            they are when ``fn`` is recorded: later changes of them are not seen.
+            are no arrays, not on values in arrays. Arguments that are no arrays are part of the program:
+            others make another one. Values from elsewhere (closures, globals, attributes), arrays too, are
+            part of it as they are when ``fn`` is recorded: later changes of them are not seen.
         backend: where to compute, as for :func:`xpnet.backend`: arrays among the arguments are moved there.
             None: where they are.
         donate: positions of arguments whose arrays may be overwritten: results of the same shape and dtype

@@ -164,8 +164,8 @@ class NumpyLoop:
         writer = Writer(plan, lasting=lasting, packed=(*program.inputs[:carry], *changing))
         rows = [f"v{n}" for n in changing]
         for position, x in enumerate(program.outputs[carry:]):
-            direct = x.number in outputs - writer.allocated
-            if direct:  # computed in its row of what is returned
+            direct = x.number in outputs - writer.allocated and not program.values[x.number].order
+            if direct:  # computed in its row of what is returned, unless that has its axes in another order
                 writer.allocated.add(x.number)
             rows.append(f"v{x.number}" if direct else f"row{position}")
         writer.write_all()
