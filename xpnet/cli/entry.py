@@ -61,8 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _is_nobody(failure: Exception) -> bool:
-    """Whether an output failed since nobody reads it: the pipe is closed, or it was closed from the start."""
-    return isinstance(failure, BrokenPipeError) or getattr(failure, "errno", None) == errno.EBADF
+    """Whether nobody reads an output: the pipe or the stream is closed, or the terminal is gone."""
+    return getattr(failure, "errno", None) in (errno.EPIPE, errno.EBADF, errno.EIO)
 
 
 def _run(arguments: list[str]) -> int | None:

@@ -78,4 +78,4 @@ def to_mermaid(boxes: Sequence[Box], arrows: Iterable[tuple[str, str]]) -> str:
 
 def _entities(text: str) -> str:
     """Write what Mermaid or HTML would take for its own as character codes, ``#34;`` for a quotation mark."""
-    return "".join(f"#{ord(c)};" if c in '"#$&;<>`\\*_~|{}[]' else c for c in shown(text))
+    return "".join(f"#{ord(c)};" if c in '"#$&;<>`\\*_~|{}' else c for c in shown(text))
