@@ -61,7 +61,9 @@ def read_delimited(path: Path, separators: str, text: Collection[str] = ()) -> p
     if not rows:
         raise DataError(f"'{path}' has a header of {len(names)} columns, but no rows")
     try:
-        frame = pl.read_csv(rows, has_header=False, new_columns=names, infer_schema=False)
+        frame = pl.read_csv(
+            rows, has_header=False, new_columns=names, infer_schema=False, null_values=list(MISSING)
+        )
     except pl.exceptions.PolarsError as error:
         raise DataError(f"'{path}' cannot be read as a table: {str(error).splitlines()[0]}") from None
     return _typed(frame, text, decimal_comma=separator == ";")
@@ -112,7 +114,7 @@ def _rows(path: Path, records: Iterator[tuple[int, list[str]]], width: int) -> I
                 f"'{path}': row {number} (line {line}) has {len(cells)} cells, "
                 f"the header has {width}; add or remove cells, and quote cells that contain the separator"
             )
-        yield cells
+        yield [cell.strip() for cell in cells]
 
 
 def _header(path: Path, record: tuple[int, list[str]] | None, separator: str) -> list[str]:
@@ -156,9 +158,8 @@ def _typed(frame: polars.DataFrame, text: Collection[str], *, decimal_comma: boo
     Each step is one expression over all columns that are left: a call for each of 100,000 would be slow.
     """
     pl = import_polars()
-    cells = frame.select(pl.all().str.strip_chars().replace(list(MISSING), None))
-    columns = dict(zip(cells.columns, cells.get_columns(), strict=True))
-    missing = dict(zip(cells.columns, cells.null_count().row(0), strict=True))
+    columns = dict(zip(frame.columns, frame.get_columns(), strict=True))
+    missing = {name: column.null_count() for name, column in columns.items()}
 
     def made(names: Collection[str], expression: polars.Expr) -> list[polars.Series]:
         if not names:
@@ -177,7 +178,7 @@ def _typed(frame: polars.DataFrame, text: Collection[str], *, decimal_comma: boo
         """Return the columns of which each cell that is there fulfils a condition."""
         return {name for name, all_of in zip(names, made(names, expression.all()), strict=True) if all_of[0]}
 
-    left = [name for name in columns if name not in text and missing[name] < cells.height]
+    left = [name for name in columns if name not in text and missing[name] < frame.height]
     left = read(left, pl.all().cast(pl.Int64, strict=False))
     # 128 bits keep whole numbers exact that 64 bits cannot hold; longer ones stay text: float64 changes them
     digits = holding(left, pl.all().str.contains(r"^[+-]?[0-9]+$"))
