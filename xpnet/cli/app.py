@@ -176,6 +176,12 @@ def _commands(with_choices: bool) -> dict[str, Command]:
                 _RUN,
                 Parameter("FILE", "table with the columns that the model was trained on", "argument"),
                 Parameter("out", "CSV or Parquet file to write; not set: CSV on stdout", metavar="FILE"),
+                Parameter(
+                    "formulas",
+                    "text in CSV that spreadsheets take for a formula: with an apostrophe before it, or as "
+                    "it is (default: escape)",
+                    metavar="escape|keep",
+                ),
                 *_POLICIES,
                 _CHECKPOINT,
                 _BACKEND,

@@ -23,6 +23,7 @@ from xpnet.cli.console import (
 from xpnet.cli.extras import require
 from xpnet.cli.settings import changed_settings, resolve, setting_fields, to_toml
 from xpnet.errors import ConfigError, memory_in_words
+from xpnet.text import visible
 
 __all__ = ["env", "evaluate", "graph", "lr_range", "parity", "predict", "prune", "resume", "train"]
 
@@ -134,6 +135,7 @@ def predict(
     run: str,
     file: str,
     out: str | None,
+    formulas: str | None,
     missing: str | None,
     unseen: str | None,
     checkpoint: str | None,
@@ -144,16 +146,20 @@ def predict(
     """Write a table of predictions for the rows of a file."""
     require(*_PACKAGES)
     from xpnet.cli.prediction import predict_table
-    from xpnet.data import write_table
+    from xpnet.data import to_csv, write_table
 
     if out is not None and not out.lower().endswith((".csv", ".tsv", ".parquet")):
         raise ConfigError(f"--out: expected a file ending in .csv, .tsv or .parquet, found '{out}'")
+    kept = _checked({"formulas": checks.one_of("escape", "keep")}, formulas=formulas)
     policies = _policies(missing, unseen)
     table = predict_table(run, file, checkpoint=checkpoint, backend=backend, loss=loss, **policies)
     if out is None:
-        sys.stdout.write(table.write_csv())
+        text = to_csv(table, **kept)
+        if sys.stdout.isatty():  # which obeys what is in it
+            text = visible(text, "\n")
+        sys.stdout.write(text)
     else:
-        write_table(table, out)
+        write_table(table, out, **kept)
         message(f"{count(table.height, 'prediction')} written to {out}")
     return None
 
