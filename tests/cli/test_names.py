@@ -27,8 +27,8 @@ from xpnet.train import ProgressBar, ProgressLines
 # Each means something to what shows it: rich, a terminal, HTML, matplotlib, spreadsheets, polars, a shell.
 PARTS = (
     "[/cm]", "[m/s]", "[bold]", ":smile:", "$x_$", "$", "\\", "_", "\x1b[31m", "\x9b2J", "\x07", "\u202e",
-    "\u2066", "\u200b", "\ufeff", "\u2028", "\n", "\r", "\t", "<b>", "&amp;", "'", '"', "`", "=1+2", "@", "%s",
-    "{0}", "^", ".*$", "/", "..", ",", ";", "é", "日本", "\U000e0041", "long" * 200,
+    "\u2066", "\u200b", "\ufeff", "\u2028", "\n", "\r", "\t", "<b>", "&amp;", "'", '"', "`", "=1+2", "@",
+    "%s", "{0}", "^", ".*$", "/", "..", ",", ";", "é", "日本", "\U000e0041", "long" * 200,
 )  # fmt: skip
 HIDDEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
 

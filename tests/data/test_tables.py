@@ -319,7 +319,8 @@ WORDS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\
 )
 def test_files_give_back_what_was_written(tmp_path_factory, numbers, word, extension):
     path = tmp_path_factory.getbasetemp() / f"round{extension}"
-    write_table({"number": np.array([0.5, *numbers]), "word": np.array(["a"] + [word] * len(numbers))}, path, formulas="keep")
+    columns = {"number": np.array([0.5, *numbers]), "word": np.array(["a"] + [word] * len(numbers))}
+    write_table(columns, path, formulas="keep")
     frame = read_table(path, text=["word"])
     assert frame["number"].to_list() == [0.5, *numbers]
     assert frame["word"].to_list() == ["a"] + [word] * len(numbers)
