@@ -36,6 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with standard_streams() as stdout, Signals() as signals:
         try:
             done = _run(arguments)
+            stdout.flush()
         except KeyboardInterrupt:
             with held():
                 message("interrupted")
@@ -51,7 +52,6 @@ def main(argv: Sequence[str] | None = None) -> int:
                     return _report(error)
                 message(str(error))
             return signals.exit_code
-        stdout.flush()
         if stdout.failure is not None and not (done == 0 and _is_nobody(stdout.failure)):
             if not isinstance(stdout.failure, BrokenPipeError):  # the reader has left, as ``| head`` does
                 said = reason(stdout.failure) if isinstance(stdout.failure, OSError) else stdout.failure
