@@ -442,6 +442,11 @@ def test_long_cells_and_names_that_look_like_patterns(tmp_path):
     assert frame["text"].str.len_chars().to_list() == [200_000, 1]
 
 
+def test_a_first_cell_that_begins_with_a_byte_order_mark(tmp_path):
+    (tmp_path / "t.csv").write_text("a,b\n\ufeffx,1\ny,2\n", encoding="utf-8")
+    assert read_table(tmp_path / "t.csv")["a"].to_list() == ["\ufeffx", "y"]
+
+
 def test_wide_tables_are_quick(tmp_path):
     """Time of a column does not grow with their number; 20,000 took 9 s of the processor, call by call."""
     names = ",".join(f"c{i}" for i in range(20_000))

@@ -75,7 +75,8 @@ def _split(path: Path, data: bytes, separators: str) -> tuple[str, list[str], by
     records = _records(path, data, separator)
     names = _header(path, next(records, None), separator)
     out = io.BytesIO()
-    text = io.TextIOWrapper(out, encoding="utf-8", newline="")
+    # with a mark of its own, as polars takes one away, which may be a part of the first cell
+    text = io.TextIOWrapper(out, encoding="utf-8-sig", newline="")
     csv.writer(text, lineterminator="\n").writerows(_rows(path, records, len(names)))
     text.flush()
     return separator, names, out.getvalue()
