@@ -7,7 +7,10 @@ Each class knows the exit code with which the ``xpnet`` command ends when it is 
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable
+
+from xpnet.text import shown
 
 __all__ = [
     "BackendError",
@@ -18,7 +21,10 @@ __all__ = [
     "OutOfMemoryError",
     "RecordError",
     "XpnetError",
+    "because",
     "memory_in_words",
+    "reason",
+    "remedy",
     "suggest",
 ]
 
@@ -27,6 +33,10 @@ class XpnetError(Exception):
     """Base class of every error that xpnet raises on purpose."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        """Return the message as text: names of columns and files in it cannot control a terminal."""
+        return shown(super().__str__(), 4000)
 
 
 class ConfigError(XpnetError, ValueError):
@@ -116,3 +126,54 @@ def memory_in_words(size: float | None) -> str:
         if size >= 2**power:
             return f"{size / 2**power:.2f} {unit}"
     return f"{size:.0f} bytes"
+
+
+# What helps against a failure of the system, by the names of its numbers, which differ between systems.
+_REMEDIES = {
+    "make room": ("ENOSPC",),
+    "make room within your quota": ("EDQUOT",),
+    "change its permissions, or choose another place": ("EACCES", "EPERM"),
+    "choose a place that can be written": ("EROFS",),
+    "look whether it, or a folder of its path, was moved or removed": ("ENOENT",),
+    "a part of its path is a file: correct the path": ("ENOTDIR",),
+    "expected a file: correct the path": ("EISDIR",),
+    "choose a shorter name": ("ENAMETOOLONG",),
+    "a part of its path is a link that leads back to itself: correct it": ("ELOOP",),
+    "raise the limit (ulimit -n), or keep fewer files open": ("EMFILE",),
+    "close other programs": ("ENFILE",),
+    "let the program that uses it end": ("EBUSY", "ETXTBSY"),
+    "the file system takes no file of this size: choose another one": ("EFBIG",),
+    "look after the disk, or the network that it is on": ("EIO", "ESTALE", "ENXIO", "ENODEV", "ETIMEDOUT"),
+    "the file system takes no such name: choose another one": ("EILSEQ", "EINVAL"),
+}  # fmt: skip
+_BY_NUMBER = {getattr(errno, name, None): text for text, names in _REMEDIES.items() for name in names}
+
+
+def remedy(error: OSError) -> str:
+    """Return what helps against a failure of the system; empty if that is not known.
+
+    >>> remedy(OSError(errno.ENOSPC, "No space left on device"))
+    'make room'
+    """
+    return "" if error.errno is None else _BY_NUMBER.get(error.errno, "")
+
+
+def because(error: OSError) -> str:
+    """Return the system's reason for a failure, and what helps.
+
+    >>> because(PermissionError(errno.EACCES, "Permission denied", "table.csv"))
+    'Permission denied; change its permissions, or choose another place'
+    """
+    helps = remedy(error)
+    return f"{error.strerror or error}{'; ' if helps else ''}{helps}"
+
+
+def reason(error: Exception) -> str:
+    """Return what an error says; of one of the system's the place, the reason, and what helps.
+
+    >>> reason(OSError(errno.ENOSPC, "No space left on device", "run/loss.svg"))
+    "'run/loss.svg': No space left on device; make room"
+    """
+    if not isinstance(error, OSError):
+        return str(error)
+    return f"'{error.filename}': {because(error)}" if error.filename else because(error)

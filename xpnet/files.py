@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
-__all__ = ["write_atomically"]
+__all__ = ["check_regular", "write_atomically"]
 
 
 def write_atomically(
@@ -26,7 +28,7 @@ def write_atomically(
         OSError: the disk is full, the folder is missing or cannot be written.
     """
     path = Path(path)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name[:40]}.", suffix=".tmp", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
             if callable(content):
@@ -51,3 +53,26 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+_KINDS = {stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device"}
+
+
+def check_regular(path: str | os.PathLike[str]) -> os.stat_result:
+    """Return the status of a file that can be read again and again, and has an end.
+
+    Raises:
+        OSError: it is none: a folder, a named pipe (where reading waits for a writer), a device, a socket; or
+            there is none.
+    """
+    try:
+        found = os.stat(path)
+    except ValueError as error:  # a zero byte in the name
+        raise FileNotFoundError(errno.ENOENT, str(error), str(path)) from None
+    kind = stat.S_IFMT(found.st_mode)
+    if kind == stat.S_IFDIR:
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if kind != stat.S_IFREG:
+        said = f"it is {_KINDS.get(kind, 'no regular file')}; write its content to a file, and name that"
+        raise OSError(errno.ENOTSUP, said, str(path))
+    return found

@@ -144,7 +144,7 @@ def test_the_file_that_could_not_be_written_is_named(xpnet, folder, monkeypatch)
         outcome = xpnet("train", *ARGUMENTS, "--out", "run", "--quiet")
     assert outcome.code == 1
     assert outcome.err == (
-        "error: 'run/figures/accuracy.svg': No space left on device. "
+        "error: 'run/figures/accuracy.svg': No space left on device; make room. "
         "When that is fixed, continue with: xpnet resume run\n"
     )
     assert xpnet("resume", "run").code == 0

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from xpnet.cli import commands
-from xpnet.cli.console import INTERRUPTED, message
 from xpnet.cli.pruning_settings import pruning_fields
 from xpnet.cli.settings import FIXED, SettingField, setting_fields
+from xpnet.cli.signals import Interrupted
 from xpnet.cli.values import Texts
 from xpnet.errors import ConfigError
 
@@ -176,6 +176,12 @@ def _commands(with_choices: bool) -> dict[str, Command]:
                 _RUN,
                 Parameter("FILE", "table with the columns that the model was trained on", "argument"),
                 Parameter("out", "CSV or Parquet file to write; not set: CSV on stdout", metavar="FILE"),
+                Parameter(
+                    "formulas",
+                    "text in CSV that spreadsheets take for a formula: with an apostrophe before it, or as "
+                    "it is (default: escape)",
+                    metavar="escape|keep",
+                ),
                 *_POLICIES,
                 _CHECKPOINT,
                 _BACKEND,
@@ -280,9 +286,8 @@ def _typed(command: Command) -> Callable[..., Any]:
                 _take_other_name(p, values)
         try:
             return command.function(**values)
-        except KeyboardInterrupt:  # said here, as the parser would end in silence
-            message("interrupted")
-            return INTERRUPTED
+        except KeyboardInterrupt:  # which the parser would take for its own
+            raise Interrupted("interrupted") from None
 
     parameters = [
         inspect.Parameter(p.attribute, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)

@@ -1,26 +1,24 @@
-"""Checkpoints and log of a training while it runs, and Ctrl-C, which acts at a step's end."""
+"""Checkpoints and log of a training while it runs."""
 
 from __future__ import annotations
 
 import contextlib
 import datetime
 import logging
-import signal
-import sys
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from xpnet.cli.runs import RunFolder
+from xpnet.cli.signals import Interruption, held
 from xpnet.errors import CheckpointError
+from xpnet.text import shown
 from xpnet.train import Callback, Checkpoints, CSVLog, JSONLinesLog, TensorBoard, Trainer
 from xpnet.train.checkpoint_callback import best_trainer
 from xpnet.train.progress import describe
 
-__all__ = ["Interruption", "Keeper", "RunLog"]
+__all__ = ["Keeper", "RunLog"]
 
 _SAVE_SECONDS = 1.0  # between two saves, unless saving itself takes so long that it would slow training
 _SAVE_SHARE = 0.05
@@ -38,7 +36,7 @@ class RunLog(logging.Handler):
         stamp = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
         try:
             with self.path.open("a", encoding="utf-8", errors="replace") as file:
-                file.write(f"{stamp} {line}\n")
+                file.write(f"{stamp} {shown(line)}\n")
         except OSError:
             pass  # the checkpoints, which matter, report a full disk
 
@@ -46,34 +44,6 @@ class RunLog(logging.Handler):
         """Append a record of the library's log."""
         kind = "warning: " if record.levelno >= logging.WARNING else ""
         self.write(kind + record.getMessage())
-
-
-class Interruption:
-    """Context manager: the first Ctrl-C is noted and acts at a safe point; a second acts at once."""
-
-    def __init__(self, message: str):
-        self.message, self.requested = message, False
-        self._previous: Any = None
-
-    def __enter__(self) -> Interruption:
-        if threading.current_thread() is threading.main_thread():
-            self._previous = signal.signal(signal.SIGINT, self._note)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._previous is not None:
-            signal.signal(signal.SIGINT, self._previous)
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.requested:
-            raise KeyboardInterrupt
-        self.requested = True
-        print(self.message, file=sys.stderr)
-
-    def obey(self) -> None:
-        """Raise `KeyboardInterrupt` if Ctrl-C was pressed."""
-        if self.requested:
-            raise KeyboardInterrupt
 
 
 class Keeper(Callback):
@@ -178,8 +148,8 @@ class Keeper(Callback):
     def save_if_possible(self, trainer: Trainer) -> None:
         """Save after a failure; an error in saving is ignored, so that the user hears of the failure.
 
-        Another Ctrl-C ends the saving, not the way out.
+        No signal ends it.
         """
         if self.has_saved:
-            with contextlib.suppress(OSError, CheckpointError, KeyboardInterrupt):
+            with held(), contextlib.suppress(OSError, CheckpointError, KeyboardInterrupt):
                 self.save(trainer)

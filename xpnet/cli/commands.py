@@ -10,22 +10,24 @@ from typing import Any
 from xpnet import checks
 from xpnet.checks import Check
 from xpnet.cli.console import (
-    INTERRUPTED,
     count,
     facts,
     message,
     print_environment,
     print_range,
     print_results,
+    print_text,
     products,
     target_in_words,
 )
 from xpnet.cli.extras import require
 from xpnet.cli.settings import changed_settings, resolve, setting_fields, to_toml
 from xpnet.errors import ConfigError, memory_in_words
+from xpnet.text import visible
 
 __all__ = ["env", "evaluate", "graph", "lr_range", "parity", "predict", "prune", "resume", "train"]
 
+_KEPT = 0  # exit code of what is on the disk, whether or not its results can be printed
 _PACKAGES = ("polars", "matplotlib", "safetensors")
 _RANGE = {"low": checks.positive, "high": checks.positive, "steps": checks.whole(2)}
 _PARITY = {"steps": checks.count, "dtype": checks.one_of("float32", "float64")}
@@ -48,7 +50,6 @@ def train(
         sys.stdout.write(to_toml(settings))
         return None
     require(*_PACKAGES)
-    from xpnet.cli.fit import Interrupted
     from xpnet.cli.losses import import_loss
     from xpnet.cli.plan import plan_training
     from xpnet.cli.train import train_run
@@ -57,13 +58,8 @@ def train(
     if dry_run:
         _show_plan(plan.describe(), json=json)
         return None
-    try:
-        results = train_run(plan, quiet=quiet)
-    except Interrupted as interrupted:
-        message(str(interrupted))
-        return INTERRUPTED
-    _show_training(results, json=json)
-    return None
+    _show_training(train_run(plan, quiet=quiet), json=json)
+    return _KEPT
 
 
 def resume(
@@ -79,21 +75,16 @@ def resume(
     """Continue a run that was interrupted, exactly where it stood, or with other settings from there on."""
     changed = changed_settings(flags)
     require(*_PACKAGES)
-    from xpnet.cli.fit import Interrupted
     from xpnet.cli.resume import resume_run
 
-    try:
-        results = resume_run(run, changed, start=from_, loss=loss, quiet=quiet)
-    except Interrupted as interrupted:
-        message(str(interrupted))
-        return INTERRUPTED
+    results = resume_run(run, changed, start=from_, loss=loss, quiet=quiet)
     if not results["resumed"]:
         # steps that are done and patience that is lost stay so
         further = "; --epochs N trains on" if results["epochs_trained"] >= results["epochs"] else ""
         stopped = results["stopped"]
         message(f"the run '{run}' is finished: {stopped}, after epoch {results['epochs_trained']}{further}")
     _show_training(results, json=json)
-    return None
+    return _KEPT
 
 
 def prune(
@@ -114,26 +105,21 @@ def prune(
 
     settings = resolve_pruning(flags, resume=resume, beside={"out": out, "checkpoint": checkpoint})
     require(*_PACKAGES)
-    from xpnet.cli.fit import Interrupted
     from xpnet.cli.pruning import prune_run, resume_pruning
 
-    try:
-        if resume:
-            results, report = resume_pruning(
-                run, learning_rate=settings.learning_rate, backend=backend, loss=loss, quiet=quiet
-            )
-        else:
-            results, report = prune_run(
-                run, settings, out=out, checkpoint=checkpoint, backend=backend, loss=loss, quiet=quiet
-            )
-    except Interrupted as interrupted:
-        message(str(interrupted))
-        return INTERRUPTED
+    if resume:
+        results, report = resume_pruning(
+            run, learning_rate=settings.learning_rate, backend=backend, loss=loss, quiet=quiet
+        )
+    else:
+        results, report = prune_run(
+            run, settings, out=out, checkpoint=checkpoint, backend=backend, loss=loss, quiet=quiet
+        )
     if json:
         _print_json(results)
-        return None
+        return _KEPT
     told = results["pruning"]
-    sys.stdout.write(f"{report}\n\n")
+    print_text(f"{report}\n")
     facts(
         {
             "measured on": told["measured_on"],
@@ -141,7 +127,7 @@ def prune(
             "run folder": results["run"],
         }
     )
-    return None
+    return _KEPT
 
 
 def predict(
@@ -149,6 +135,7 @@ def predict(
     run: str,
     file: str,
     out: str | None,
+    formulas: str | None,
     missing: str | None,
     unseen: str | None,
     checkpoint: str | None,
@@ -159,16 +146,20 @@ def predict(
     """Write a table of predictions for the rows of a file."""
     require(*_PACKAGES)
     from xpnet.cli.prediction import predict_table
-    from xpnet.data import write_table
+    from xpnet.data import to_csv, write_table
 
     if out is not None and not out.lower().endswith((".csv", ".tsv", ".parquet")):
         raise ConfigError(f"--out: expected a file ending in .csv, .tsv or .parquet, found '{out}'")
+    kept = _checked({"formulas": checks.one_of("escape", "keep")}, formulas=formulas)
     policies = _policies(missing, unseen)
     table = predict_table(run, file, checkpoint=checkpoint, backend=backend, loss=loss, **policies)
     if out is None:
-        sys.stdout.write(table.write_csv())
+        text = to_csv(table, **kept)
+        if sys.stdout.isatty():  # which obeys what is in it
+            text = visible(text, "\n")
+        sys.stdout.write(text)
     else:
-        write_table(table, out)
+        write_table(table, out, **kept)
         message(f"{count(table.height, 'prediction')} written to {out}")
     return None
 
@@ -219,7 +210,7 @@ def graph(
 
     made = graph_of(source, values or [], flags, version=int(version or 1))
     if output is None:
-        sys.stdout.write(f"{made}\n")
+        print_text(str(made))
     else:
         write_graph(made, Path(output), title=source)
         message(f"a graph of {count(len(made.nodes), 'node')} written to {output}")
@@ -317,7 +308,7 @@ def parity(
     if json:
         _print_json(report.to_dict())
     else:
-        sys.stdout.write(f"{report}\n")
+        print_text(str(report))
     return 0 if report.agree else 1
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from xpnet.errors import memory_in_words
+from xpnet.streams import say
+from xpnet.text import shown, visible
 
 __all__ = [
-    "INTERRUPTED",
     "count",
     "facts",
     "message",
@@ -17,8 +18,8 @@ __all__ = [
     "print_environment",
     "print_range",
     "print_results",
+    "print_text",
     "products",
-    "reason",
     "target_in_words",
 ]
 
@@ -33,25 +34,17 @@ _HEADINGS = {
 }
 _SHARES = ("accuracy", "balanced_accuracy", "subset_accuracy")
 
-INTERRUPTED = 130
-"""Exit code after Ctrl-C, as shells have it: 128 + SIGINT."""
+_MOST = 60  # characters of a name in a table
 
 
 def message(line: str) -> None:
-    """Write a line on stderr."""
-    print(line, file=sys.stderr)
+    """Write a line on stderr; whatever names are in it, it is one line of text."""
+    say(shown(line, 4000))
 
 
-def reason(error: Exception) -> str:
-    """Return what an error says, of one of the system's without its number.
-
-    >>> reason(OSError(28, "No space left on device", "run/loss.svg"))
-    "'run/loss.svg': No space left on device"
-    """
-    if not isinstance(error, OSError):
-        return str(error)
-    place = f"'{error.filename}': " if error.filename else ""
-    return f"{place}{error.strerror or error}"
+def print_text(text: str) -> None:
+    """Print lines on stdout, with nothing in them that a terminal obeys."""
+    print(visible(text, "\n"))
 
 
 def count(number: int, thing: str, plural: str | None = None) -> str:
@@ -90,18 +83,36 @@ def products(told: Mapping[str, Any]) -> str:
     return ", products in tf32" if told.get("precision") == "tf32" else ""
 
 
-def _console() -> Any:
-    from rich.console import Console
+def _print_table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, texts: int) -> None:
+    """Print a table, cells as they are: nothing in them is taken for markup.
 
+    Args:
+        headings: of the columns.
+        rows: their cells; that of the part "test" is bold.
+        texts: how many columns, the first ones, are of text; the others are of numbers.
+    """
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for index, heading in enumerate(headings):
+        is_text = index < texts
+        justify: Any = "left" if is_text else "right"
+        table.add_column(shown(heading, _MOST), justify=justify, overflow="fold" if is_text else "ellipsis")
+    for cells in rows:
+        style = "bold" if cells[0] == "test" else None
+        table.add_row(*(shown(cell, 10 * _MOST) for cell in cells), style=style)
     # a file or a pipe has no width: what is read there is not to be broken
-    return Console(width=None if sys.stdout.isatty() else 120, highlight=False, soft_wrap=False)
+    width = None if sys.stdout.isatty() else 120
+    Console(width=width, highlight=False, markup=False, emoji=False).print(table)
 
 
 def facts(table: Mapping[str, str]) -> None:
     """Print names and values on stdout, one a line."""
     width = max(map(len, table))
     for name, value in table.items():
-        print(f"{name:{width}}  {value}")
+        print_text(f"{name:{width}}  {shown(value, 4000)}")
 
 
 def print_results(results: Mapping[str, Any], lines: Mapping[str, str]) -> None:
@@ -111,43 +122,28 @@ def print_results(results: Mapping[str, Any], lines: Mapping[str, str]) -> None:
         results: with ``metrics``, a dict of a dict of numbers for each part, and ``rows``.
         lines: names and values to print below.
     """
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    metrics = results["metrics"]
-    table.add_column("rows of")
-    table.add_column("rows", justify="right")
+    metrics, target = results["metrics"], results["target"]
     names = list(dict.fromkeys(name for values in metrics.values() for name in values))
-    target = results["target"]
     headings = _HEADINGS | {name: f"{_HEADINGS[name]} of {target}" for name in ("rmse", "mae")}
-    for name in names:
-        table.add_column(headings.get(name, name), justify="right")
-    for part, values in metrics.items():
-        shown = [number(name, values.get(name)) for name in names]
-        table.add_row(part, f"{results['rows'][part]:,}", *shown, style="bold" if part == "test" else None)
-    _console().print(table)
+    rows = [
+        (part, f"{results['rows'][part]:,}", *(number(name, values.get(name)) for name in names))
+        for part, values in metrics.items()
+    ]
+    _print_table(["rows of", "rows", *(headings.get(name, name) for name in names)], rows, texts=1)
     if "target_metrics" in results:
-        _console().print(_targets_table(results["target_metrics"]))
+        _print_target_metrics(results["target_metrics"])
     facts(lines)
 
 
-def _targets_table(parts: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Any:
-    """Return the metrics of each of several targets as a table."""
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("rows of")
-    table.add_column("target", overflow="fold")
+def _print_target_metrics(parts: Mapping[str, Mapping[str, Mapping[str, float]]]) -> None:
+    """Print the metrics of each of several targets as a table."""
     names = list(next(iter(next(iter(parts.values())).values())))
-    for name in names:
-        table.add_column(_HEADINGS.get(name, name), justify="right")
-    for part, targets in parts.items():
-        for target, values in targets.items():
-            shown = [number(name, values.get(name)) for name in names]
-            table.add_row(part, target, *shown, style="bold" if part == "test" else None)
-    return table
+    rows = [
+        (part, shown(target, _MOST), *(number(name, values.get(name)) for name in names))
+        for part, targets in parts.items()
+        for target, values in targets.items()
+    ]
+    _print_table(["rows of", "target", *(_HEADINGS.get(name, name) for name in names)], rows, texts=2)
 
 
 def number(name: str, value: float | None) -> str:
@@ -165,23 +161,12 @@ def number(name: str, value: float | None) -> str:
 
 def print_range(rows: Sequence[tuple[float, float, float]]) -> None:
     """Print a table of learning rates, losses and smoothed losses."""
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading in ("learning rate", "loss", "smoothed loss"):
-        table.add_column(heading, justify="right")
-    for rate, loss, smoothed in rows:
-        table.add_row(f"{rate:.2e}", number("loss", loss), number("loss", smoothed))
-    _console().print(table)
+    cells = [(f"{rate:.2e}", number("loss", loss), number("loss", smoothed)) for rate, loss, smoothed in rows]
+    _print_table(["learning rate", "loss", "smoothed loss"], cells, texts=0)
 
 
 def print_environment(found: Mapping[str, Any]) -> None:
     """Print what ``describe_environment`` found."""
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
     versions = found["versions"]
     missing = [name for name, version in versions.items() if version is None]
     memory = found["memory"]
@@ -215,9 +200,7 @@ def print_environment(found: Mapping[str, Any]) -> None:
     if found["CUPY_TF32"]:
         lines["CUPY_TF32"] = f"{found['CUPY_TF32']}, which does not count: --precision tf32 asks for TF32"
     facts(lines)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("backend", "usable", "version", "devices, or why not"):
-        table.add_column(name, overflow="fold")
+    rows = []
     for name, state in found["backends"].items():
         devices = []
         for device in state["devices"]:
@@ -226,6 +209,6 @@ def print_environment(found: Mapping[str, Any]) -> None:
                 free, total = memory_in_words(card["free"]), memory_in_words(card["total"])
                 device += f" ({card['name']}, {free} of {total} free)"
             devices.append(device)
-        reason = ", ".join(devices) if state["usable"] else state["reason"]
-        table.add_row(name, "yes" if state["usable"] else "no", state["version"] or "-", Text(reason))
-    _console().print(table)
+        told = ", ".join(devices) if state["usable"] else state["reason"]
+        rows.append((name, "yes" if state["usable"] else "no", state["version"] or "-", told))
+    _print_table(["backend", "usable", "version", "devices, or why not"], rows, texts=4)

@@ -25,7 +25,8 @@ from xpnet.data import (
     strata,
 )
 from xpnet.data.columns import Categorical, Numeric
-from xpnet.errors import ConfigError, DataError
+from xpnet.errors import ConfigError, DataError, because
+from xpnet.files import check_regular
 from xpnet.optim import METHODS
 from xpnet.train.targets import classes_to_targets, is_classifier, kind_of, name_of
 
@@ -295,6 +296,7 @@ def fingerprint(name_or_path: str) -> str:
             digest.update(series.name.encode())
             digest.update(np.ascontiguousarray(series.to_numpy()).tobytes())
         return digest.hexdigest()
+    check_regular(name_or_path)
     with open(name_or_path, "rb") as file:
         while block := file.read(1 << 20):
             digest.update(block)
@@ -308,7 +310,7 @@ def check_unchanged(environment: Mapping[str, Any], settings: Settings) -> None:
         found = fingerprint(data)
     except OSError as error:
         raise DataError(
-            f"the run's table '{data}' cannot be read: {error.strerror or error}; put it back"
+            f"the run's table '{data}' cannot be read: {because(error)}; put it back where it was"
         ) from error
     if found != environment.get("data", {}).get("sha256"):
         raise DataError(

@@ -52,10 +52,10 @@ def layers_figure(
     for name, row, colour, dashes in zip(layers, values, _COLOURS, _DASHES, strict=False):
         marker = "o" if np.isfinite(row).sum() == 1 else None
         axes.plot(
-            epochs, row, color=colour, linestyle=dashes, linewidth=1.8, label=literal(name), marker=marker
+            epochs, row, color=colour, linestyle=dashes, linewidth=1.8, label=literal(name, 30), marker=marker
         )
     if guide is not None:
-        axes.axhline(guide[0], color=GREY, linewidth=1.0, linestyle=":", label=guide[1])
+        axes.axhline(guide[0], color=GREY, linewidth=1.0, linestyle=":", label=literal(guide[1]))
     if share:
         top = min(1.0, max(0.1, 1.1 * float(np.nanmax(values))))
         axes.set_ylim(-0.02 * top, 1.02 * top)
@@ -63,7 +63,7 @@ def layers_figure(
     else:
         _scale_by_powers(axes, values)
     axes.set_xlabel("epoch")
-    axes.set_ylabel(label)
+    axes.set_ylabel(literal(label))
     axes.xaxis.get_major_locator().set_params(integer=True)
     figure.legend(
         loc="outside lower center",
@@ -104,12 +104,12 @@ def _picture(
         edges, np.arange(len(names) + 1) - 0.5, shown, norm=norm, cmap="viridis", rasterized=True
     )
     step = -(-len(names) // _MOST_NAMES)
-    axes.set_yticks(range(0, len(names), step), [literal(name) for name in names[::step]], fontsize=8)
+    axes.set_yticks(range(0, len(names), step), [literal(name, 30) for name in names[::step]], fontsize=8)
     axes.invert_yaxis()
     axes.set_xlabel("epoch")
     axes.xaxis.get_major_locator().set_params(integer=True)
     bar = figure.colorbar(image, ax=axes, fraction=0.06, pad=0.03)
-    bar.set_label(label)
+    bar.set_label(literal(label))
     bar.outline.set_visible(False)
     if share:
         bar.ax.yaxis.set_major_formatter(_percent)

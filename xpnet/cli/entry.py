@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import signal
+import errno
 import sys
-import threading
 import traceback
 from collections.abc import Sequence
-from types import FrameType
 
 from xpnet import blas
-from xpnet.cli.console import INTERRUPTED, reason
+from xpnet.cli.console import message
 from xpnet.cli.extras import require
-from xpnet.errors import XpnetError
+from xpnet.cli.signals import Interrupted, Signals, held
+from xpnet.errors import ConfigError, XpnetError, reason
+from xpnet.streams import standard_streams
 
 __all__ = ["main"]
 
@@ -23,8 +22,10 @@ _FAILED, _USAGE = 1, 2
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the ``xpnet`` command and return its exit code.
 
-    Exit codes: 0 done, 1 run failed, 2 usage, 3 device not available, 4 diverged, 5 bad data,
-    130 interrupted with the state saved. An error is one line on stderr; ``--debug`` adds the traceback.
+    Exit codes: 0 done, 1 run failed, 2 usage, 3 device not available, 4 diverged, 5 bad data; with the state
+    saved 130 interrupted by Ctrl-C, 143 by SIGTERM, 129 by SIGHUP. An error is one line on stderr;
+    ``--debug`` adds the traceback. Output that cannot be written ends nothing; the exit code is then 1,
+    unless a training has kept its results and there is just nobody who reads them.
 
     Args:
         argv: the arguments behind the program's name; None takes those of the process.
@@ -32,45 +33,43 @@ def main(argv: Sequence[str] | None = None) -> int:
     # OpenBLAS reads its choice of kernel once, when NumPy loads: this has to come before everything else.
     blas.prefer_faster_kernel()
     arguments = list(sys.argv[1:] if argv is None else argv)
-    with _CtrlC() as ctrl_c:
+    with standard_streams() as stdout, Signals() as signals:
         try:
-            return _run(arguments)
-        except Exception as error:
-            if "--debug" in arguments:
-                traceback.print_exc()
-            # an import that Ctrl-C cuts short may end in an ImportError
-            if not ctrl_c.pressed or isinstance(error, XpnetError):
-                return _report(error)
+            done = _run(arguments)
+            stdout.flush()
         except KeyboardInterrupt:
-            pass
-    _complain("interrupted")
-    return INTERRUPTED
+            with held():
+                message("interrupted")
+            return signals.exit_code
+        except Exception as error:
+            with held():
+                if "--debug" in arguments:
+                    traceback.print_exc()
+                # an import that a signal cuts short may end in an ImportError
+                if signals.first is not None and not isinstance(error, (XpnetError, Interrupted)):
+                    error = Interrupted("interrupted")
+                if not isinstance(error, Interrupted):
+                    return _report(error)
+                message(str(error))
+            return signals.exit_code
+        if stdout.failure is not None and not (done == 0 and _is_nobody(stdout.failure)):
+            if not isinstance(stdout.failure, BrokenPipeError):  # the reader has left, as ``| head`` does
+                said = reason(stdout.failure) if isinstance(stdout.failure, OSError) else stdout.failure
+                message(f"error: standard output cannot be written: {said}")
+            return done or _FAILED
+        return done or 0
 
 
-class _CtrlC:
-    """Inside this context, remembers whether Ctrl-C was pressed."""
-
-    def __init__(self) -> None:
-        self.pressed = False
-        self._ours = threading.current_thread() is threading.main_thread() and (
-            signal.getsignal(signal.SIGINT) is signal.default_int_handler
-        )
-
-    def __enter__(self) -> _CtrlC:
-        if self._ours:
-            signal.signal(signal.SIGINT, self._note)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._ours:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        self.pressed = True
-        signal.default_int_handler(number, frame)
+def _is_nobody(failure: Exception) -> bool:
+    """Whether nobody reads an output: the pipe or the stream is closed, or the terminal is gone."""
+    return getattr(failure, "errno", None) in (errno.EPIPE, errno.EBADF, errno.EIO)
 
 
-def _run(arguments: list[str]) -> int:
+def _run(arguments: list[str]) -> int | None:
+    """Run a command; return its exit code, None if its output was all that it was to make."""
+    for argument in arguments:
+        if any("\ud800" <= letter <= "\udfff" for letter in argument):
+            raise ConfigError(f"argument {argument!r}: expected text, found other bytes; rename the file")
     require("typer", "rich")
     from xpnet.cli.app import build
 
@@ -79,34 +78,22 @@ def _run(arguments: list[str]) -> int:
         app(["--help"], prog_name="xpnet", standalone_mode=False)
         return _USAGE
     code = app(arguments, prog_name="xpnet", standalone_mode=False)
-    sys.stdout.flush()  # so that a full disk behind a redirected stdout is noticed here
-    return code if isinstance(code, int) else 0
+    return code if isinstance(code, int) else None
 
 
 def _report(error: Exception) -> int:
     """Say on stderr what went wrong, and return the exit code for it."""
-    if isinstance(error, BrokenPipeError):  # the reader of our output has left, as ``| head`` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _FAILED
-    if isinstance(error, XpnetError):
-        _complain(f"error: {error}")
-        return error.exit_code
-    if hasattr(error, "format_message"):  # of the command line's parser
-        _complain(f"error: {error.format_message()} (see xpnet --help)")
-        return int(getattr(error, "exit_code", _USAGE))
-    if type(error).__name__ == "Abort":
-        _complain("interrupted")
-        return INTERRUPTED
-    if isinstance(error, OSError):
-        _complain(f"error: {reason(error)}")
-        return _FAILED
-    if isinstance(error, MemoryError):
-        _complain(f"error: out of memory ({error or 'none left'}): use a smaller --batch-size or model")
-        return _FAILED
     name = type(error).__name__
-    _complain(f"error: unexpected {name}: {error} (a fault of xpnet; --debug shows where it happened)")
-    return _FAILED
-
-
-def _complain(line: str) -> None:
-    print(" ".join(line.split("\n")), file=sys.stderr)
+    code = _FAILED
+    if isinstance(error, XpnetError):
+        said, code = str(error), error.exit_code
+    elif hasattr(error, "format_message"):  # of the command line's parser
+        said, code = f"{error.format_message()} (see xpnet --help)", int(getattr(error, "exit_code", _USAGE))
+    elif isinstance(error, OSError):
+        said = reason(error)
+    elif isinstance(error, MemoryError):
+        said = f"out of memory ({error or 'none left'}): use a smaller --batch-size or model"
+    else:
+        said = f"unexpected {name}: {error} (a fault of xpnet; --debug shows where it happened)"
+    message(f"error: {said}")
+    return code

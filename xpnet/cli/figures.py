@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xpnet.files import write_atomically
+from xpnet.text import shown
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -66,7 +67,7 @@ def curve_figure(
             value = values[epochs.index(best)]
             axes.plot([best], [value], "o", color=colour, markersize=6, label=f"best: epoch {best}")
     axes.set_xlabel("epoch")
-    axes.set_ylabel(label)
+    axes.set_ylabel(literal(label))
     axes.xaxis.get_major_locator().set_params(integer=True)
     if column == "loss" and largest > 0:
         smallest = min(row[key] for row in rows for _, key, _, _ in curves if row.get(key) is not None)
@@ -105,7 +106,7 @@ def confusion_figure(
         shares, cmap=LinearSegmentedColormap.from_list("", [f"{BLUE}00", BLUE]), vmin=0, vmax=1
     )
     if size <= _MOST_CELLS:
-        names = [literal(_short(str(name))) for name in classes]
+        names = [literal(name, 14) for name in classes]
         wide = max(map(len, names)) > 3
         axes.set_xticks(range(size), names, rotation=45 if wide else 0, ha="right" if wide else "center")
         axes.set_yticks(range(size), names)
@@ -153,7 +154,7 @@ def predicted_figure(true: np.ndarray, predicted: np.ndarray, target: str, *, ti
         zorder=2,
         rasterized=len(true) > 5000,  # keeps an SVG of many rows small
     )
-    name = literal(_short(target, 40))
+    name = literal(target, 40)
     axes.set(xlim=ends, ylim=ends, aspect="equal", xlabel=f"true {name}", ylabel=f"predicted {name}")
     axes.legend(frameon=False)
     return figure
@@ -208,8 +209,6 @@ def new_axes(title: str, size: tuple[float, float] = (5.6, 3.5), *, grid: bool =
     figure = Figure(figsize=size, layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    if len(title) > _MOST_LETTERS:  # a long name of a file: both ends tell more than the middle
-        title = f"{title[: _MOST_LETTERS // 2]}…{title[-_MOST_LETTERS // 2 + 1 :]}"
     axes.set_title(literal(title), fontsize=11, loc="left")
     if grid:
         axes.grid(color="#E3E3E3", linewidth=0.8)
@@ -218,14 +217,11 @@ def new_axes(title: str, size: tuple[float, float] = (5.6, 3.5), *, grid: bool =
     return figure, axes
 
 
-def literal(text: str) -> str:
+def literal(text: object, most: int = _MOST_LETTERS) -> str:
     """Return text for a figure as it is to be read: no formula between dollars, nothing that cannot be drawn.
 
     >>> print(literal("$x$"))
     \\$x\\$
     """
-    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text).replace("$", r"\$")
-
-
-def _short(name: str, most: int = 14) -> str:
-    return name if len(name) <= most else name[: most - 1] + "…"
+    made = shown(text, most).replace("$", r"\$")
+    return f" {made}" if made.startswith("_") else made  # which a legend would leave out

@@ -9,18 +9,18 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from xpnet.cli.checkpoints import Interruption, Keeper, RunLog
-from xpnet.cli.console import message, reason
+from xpnet.cli.checkpoints import Keeper, RunLog
+from xpnet.cli.console import message
 from xpnet.cli.plan import Plan
 from xpnet.cli.results import finish
 from xpnet.cli.runs import RunFolder
+from xpnet.cli.signals import Interrupted, Interruption, held
 from xpnet.cli.trainer import build_diagnostics
-from xpnet.errors import CheckpointError, DivergedError, OutOfMemoryError
+from xpnet.errors import CheckpointError, DivergedError, OutOfMemoryError, reason
 from xpnet.optim import METHODS
 from xpnet.train import Callback, ProgressBar, ProgressLines
 
 __all__ = [
-    "Interrupted",
     "fit",
     "guarded",
     "keeper_of",
@@ -29,10 +29,6 @@ __all__ = [
     "run_training",
     "with_diagnostics",
 ]
-
-
-class Interrupted(Exception):  # noqa: N818  # no error: the user wished it
-    """Ctrl-C during training; the state has been saved."""
 
 
 def run_training(plan: Plan, log: RunLog, begin: Callable[[], RunFolder], *, quiet: bool) -> dict[str, Any]:
@@ -84,24 +80,26 @@ def guarded(plan: Plan, keeper: Keeper, log: RunLog, where: str = "") -> Iterato
         where: text of messages behind the epoch.
 
     Raises:
-        Interrupted: Ctrl-C; the state is saved.
+        Interrupted: Ctrl-C, SIGTERM or SIGHUP; the state is saved.
         DivergedError: the loss is not finite; the last good state is saved.
         CheckpointError: the disk is full, or the like.
     """
     trainer, run = plan.trainer, plan.run
     try:
         yield
-    except KeyboardInterrupt:
-        keeper.save_if_possible(trainer)
-        if not run.has_begun():
-            run.discard()
-            raise Interrupted("interrupted before the first epoch; nothing was saved") from None
-        log.write(f"interrupted after epoch {trainer.epoch}{where}")
+    except KeyboardInterrupt as stop:
+        said = f"interrupted{f' by {stop}' if stop.args else ''}"
+        with held():
+            keeper.save_if_possible(trainer)
+            if not run.has_begun():
+                run.discard()
+                raise Interrupted(f"{said} before the first epoch; nothing was saved") from None
+            said += f" after epoch {trainer.epoch}{where}"
+            log.write(said)
         saved = max(0, keeper.saved_epoch)
         which = "" if saved == trainer.epoch else f" after epoch {saved}"
         raise Interrupted(
-            f"interrupted after epoch {trainer.epoch}{where}; the state{which} is saved. "
-            f"Continue with: xpnet resume {run.path}"
+            f"{said}; the state{which} is saved. Continue with: xpnet resume {run.path}"
         ) from None
     except (OSError, CheckpointError) as error:
         if keeper.has_saved:
@@ -144,10 +142,10 @@ def keeper_of(plan: Plan, log: RunLog, begin: Callable[[], RunFolder]) -> Keeper
 
 
 def fit(plan: Plan, keeper: Keeper) -> None:
-    """Train as the settings say; Ctrl-C ends it after a step."""
+    """Train as the settings say; Ctrl-C, SIGTERM and SIGHUP end it after a step."""
     trainer, settings, parts = plan.trainer, plan.settings, plan.prepared.parts
     held_out = parts["validation"]
-    with Interruption("stopping after this step (Ctrl-C again: at once)") as interruption:
+    with Interruption() as interruption:
         keeper.interruption = interruption
         trainer.fit(
             parts["train"].X,
@@ -161,7 +159,8 @@ def fit(plan: Plan, keeper: Keeper) -> None:
 
 def progress(label: str = "") -> Callback:
     """Return the callback that shows progress: a bar on a terminal, lines elsewhere."""
-    return ProgressBar(label) if sys.stderr.isatty() else ProgressLines(label=label)
+    terminal = sys.stderr is not None and sys.stderr.isatty()
+    return ProgressBar(label) if terminal else ProgressLines(label=label)
 
 
 class _Shown(logging.Handler):

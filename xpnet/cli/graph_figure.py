@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from xpnet.autodiff.graphs.text import kind_of, lines
+from xpnet.cli.figures import literal
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -32,14 +33,17 @@ class _Line:
     weight: str = "normal"
     size: float = _SIZE
 
+    @property
+    def drawn(self) -> str:
+        return literal(self.text, 120)
+
     def width(self) -> float:
         from matplotlib.font_manager import FontProperties
         from matplotlib.textpath import TextPath
 
         font = FontProperties(weight=self.weight)
-        return (
-            TextPath((0, 0), self.text, size=self.size, prop=font).get_extents().width if self.text else 0.0
-        )
+        path = TextPath((0, 0), self.drawn, size=self.size, prop=font)
+        return float(path.get_extents().width) if self.text else 0.0
 
 
 def graph_figure(graph: Graph, *, title: str = "") -> Figure:
@@ -140,7 +144,7 @@ def _write(axes: Any, x: float, y: float, line: _Line, align: str = "left") -> N
     axes.text(
         x,
         y,
-        line.text.replace("$", r"\$"),  # which would begin a formula
+        line.drawn,
         color=line.colour,
         fontsize=line.size,
         fontweight=line.weight,

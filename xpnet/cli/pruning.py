@@ -15,19 +15,19 @@ from pathlib import Path
 from typing import Any
 
 from xpnet import backends
-from xpnet.cli.checkpoints import Interruption, RunLog, best_trainer
-from xpnet.cli.console import message, reason
+from xpnet.cli.checkpoints import RunLog, best_trainer
+from xpnet.cli.console import message
 from xpnet.cli.dataset import Prepared, check_unchanged, prepare
 from xpnet.cli.environment import describe_run
-from xpnet.cli.fit import Interrupted
 from xpnet.cli.losses import loss_of_run
 from xpnet.cli.plan import Plan
 from xpnet.cli.pruning_settings import PruningSettings, pruning_fields
 from xpnet.cli.results import finish
 from xpnet.cli.runs import RunFolder, to_json
 from xpnet.cli.settings import renamed
+from xpnet.cli.signals import Interrupted, Interruption
 from xpnet.cli.trainer import build_optimizer, metric_of, open_backend
-from xpnet.errors import CheckpointError, ConfigError, DivergedError
+from xpnet.errors import CheckpointError, ConfigError, DivergedError, reason
 from xpnet.files import write_atomically
 from xpnet.prune import Pruned, Report, prune
 from xpnet.prune.units import hidden_widths
@@ -235,7 +235,7 @@ class _Work:
     def _prune(self, progress: dict[str, Any] | None) -> Pruned:
         settings, parts, own = self.settings, self.prepared.parts, self.prepared.settings
         held_out, test = parts["validation"], parts["test"]
-        with Interruption("stopping after this step (Ctrl-C again: at once)") as interruption:
+        with Interruption() as interruption:
             self.trainer.callbacks = [_Watch(self.log, interruption)]
             return prune(
                 self.trainer,

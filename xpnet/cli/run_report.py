@@ -95,7 +95,7 @@ def _draw_predictions(plan: Plan, name: str, part: Measured) -> list[Prediction]
         found = part.targets[target] if several else part.metrics
         title = f"{plan.title}, {target}: {rows}" if several else f"{plan.title}: {rows}"
         # numbered, as two targets may have the same name when only what a file's may hold is left of it
-        plain = re.sub(r"[^\w.-]+", "-", target)
+        plain = re.sub(r"[^\w.-]+", "-", target)[:40]
         ending = f"_{index + 1}_{plain}.svg" if several else ".svg"
         pair = truth[:, index], predicted[:, index]
         if classes:

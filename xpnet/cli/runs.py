@@ -18,6 +18,7 @@ from xpnet.cli.settings import Settings, resolve, to_toml
 from xpnet.data import Encoder
 from xpnet.errors import CheckpointError, ConfigError
 from xpnet.files import write_atomically
+from xpnet.text import json_visible
 from xpnet.train.checkpoint_callback import checkpoint_name, numbered
 
 __all__ = ["CHECKPOINTS", "RunFolder", "to_json"]
@@ -87,7 +88,7 @@ class RunFolder:
                     f"--out: '{out}' is there already and is never overwritten; choose another folder{other}"
                 )
             return run
-        name = re.sub(r"[^\w.-]+", "-", Path(data).stem) or "run"
+        name = re.sub(r"[^\w.-]+", "-", Path(data).stem)[:40] or "run"
         stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
         return cls(Path("runs") / f"{name}-{stamp}")
 
@@ -329,7 +330,7 @@ def _copy(source: Path, target: Path) -> None:
 
 def to_json(value: Any) -> str:
     """Return ``value`` as JSON for people: indented, with a line break at its end; no NaN or infinity."""
-    return json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return json_visible(json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False)) + "\n"
 
 
 def _finite(value: Any) -> Any:

@@ -18,7 +18,8 @@ from typing import Any
 from xpnet import checks
 from xpnet.checks import Check
 from xpnet.cli import values
-from xpnet.errors import ConfigError, suggest
+from xpnet.errors import ConfigError, because, suggest
+from xpnet.text import visible
 from xpnet.train.settings import Settings as TrainerSettings
 
 __all__ = [
@@ -372,7 +373,7 @@ def _read_toml(path: Path, fields: Mapping[str, SettingField]) -> dict[str, Any]
     try:
         table = tomllib.loads(path.read_bytes().decode())
     except OSError as error:
-        raise ConfigError(f"the configuration '{path}' cannot be read: {error.strerror or error}") from None
+        raise ConfigError(f"the configuration '{path}' cannot be read: {because(error)}") from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"'{path}' is no TOML file: expected UTF-8 text, found {error.reason}") from None
     except tomllib.TOMLDecodeError as error:
@@ -418,6 +419,7 @@ def _toml(value: Any) -> str:
     if isinstance(value, dict):
         return f"{{{', '.join(f'{_toml(k)} = {_toml(v)}' for k, v in value.items())}}}"
     if isinstance(value, str):
-        # JSON's strings are TOML's, but for the one control character that JSON leaves as it is
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+        # JSON's strings are TOML's, but for the control characters that JSON leaves as they are
+        letters = json.dumps(value, ensure_ascii=False)
+        return "".join(c if visible(c) == c else f"\\U{ord(c):08x}" for c in letters)
     return repr(value)

@@ -20,7 +20,7 @@ def train_run(plan: Plan, *, quiet: bool = False) -> dict[str, Any]:
     """Train, and return the results as they are written to ``results.json``.
 
     Raises:
-        Interrupted: Ctrl-C; the state is saved.
+        Interrupted: Ctrl-C, SIGTERM or SIGHUP; the state is saved.
         DivergedError: the loss is not finite; the last good state is saved.
         CheckpointError: the disk is full, or the like.
     """

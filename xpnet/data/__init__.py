@@ -30,7 +30,7 @@ from xpnet.data.delimited import MISSING
 from xpnet.data.encoder import Encoded, Encoder
 from xpnet.data.loading import listed, load
 from xpnet.data.splits import split_rows
-from xpnet.data.tables import EXTENSIONS, Table, read_table, write_table
+from xpnet.data.tables import EXTENSIONS, Table, read_table, to_csv, write_table
 from xpnet.data.tasks import infer_task, infer_tasks, joint_strata, strata
 
 __all__ = [
@@ -60,6 +60,7 @@ __all__ = [
     "spirals_arrays",
     "split_rows",
     "strata",
+    "to_csv",
     "two_gaussians",
     "two_gaussians_arrays",
     "write_table",

@@ -61,11 +61,12 @@ def read_delimited(path: Path, separators: str, text: Collection[str] = ()) -> p
     if not rows:
         raise DataError(f"'{path}' has a header of {len(names)} columns, but no rows")
     try:
-        frame = pl.read_csv(rows, has_header=False, new_columns=names, infer_schema=False)
+        frame = pl.read_csv(
+            rows, has_header=False, new_columns=names, infer_schema=False, null_values=list(MISSING)
+        )
     except pl.exceptions.PolarsError as error:
-        raise DataError(f"'{path}' cannot be read as a table: {error}") from None
-    comma = separator == ";"
-    return frame.select(_typed(frame[name], keep_text=name in text, decimal_comma=comma) for name in names)
+        raise DataError(f"'{path}' cannot be read as a table: {str(error).splitlines()[0]}") from None
+    return _typed(frame, text, decimal_comma=separator == ";")
 
 
 def _split(path: Path, data: bytes, separators: str) -> tuple[str, list[str], bytes]:
@@ -74,7 +75,8 @@ def _split(path: Path, data: bytes, separators: str) -> tuple[str, list[str], by
     records = _records(path, data, separator)
     names = _header(path, next(records, None), separator)
     out = io.BytesIO()
-    text = io.TextIOWrapper(out, encoding="utf-8", newline="")
+    # with a mark of its own, as polars takes one away, which may be a part of the first cell
+    text = io.TextIOWrapper(out, encoding="utf-8-sig", newline="")
     csv.writer(text, lineterminator="\n").writerows(_rows(path, records, len(names)))
     text.flush()
     return separator, names, out.getvalue()
@@ -83,6 +85,8 @@ def _split(path: Path, data: bytes, separators: str) -> tuple[str, list[str], by
 def _records(path: Path, data: bytes, separator: str) -> Iterator[tuple[int, list[str]]]:
     """Yield the last line's number and the cells of each record that is no blank line."""
     lines = io.TextIOWrapper(io.BytesIO(data), encoding="utf-8-sig", newline="")
+    # the process's limit is 131,072 characters a cell unless somebody has changed it; it is only ever raised
+    csv.field_size_limit(max(csv.field_size_limit(), len(data)))
     # strict: a quote in the wrong place is an error, not a guess
     reader = csv.reader(lines, delimiter=separator, strict=True)
     line = 0
@@ -111,7 +115,7 @@ def _rows(path: Path, records: Iterator[tuple[int, list[str]]], width: int) -> I
                 f"'{path}': row {number} (line {line}) has {len(cells)} cells, "
                 f"the header has {width}; add or remove cells, and quote cells that contain the separator"
             )
-        yield cells
+        yield [cell.strip() for cell in cells]
 
 
 def _header(path: Path, record: tuple[int, list[str]] | None, separator: str) -> list[str]:
@@ -149,29 +153,44 @@ def _not_utf8(path: Path, data: bytes) -> str:
     return f"'{path}' is not UTF-8 text: line {line} holds other bytes; save it with UTF-8 encoding"
 
 
-def _typed(cells: polars.Series, *, keep_text: bool, decimal_comma: bool) -> polars.Series:
-    """Return a column of text as whole numbers, decimal numbers or booleans if all of it can be read so."""
+def _typed(frame: polars.DataFrame, text: Collection[str], *, decimal_comma: bool) -> polars.DataFrame:
+    """Return columns of text as whole numbers, decimal numbers or booleans where all cells can be read so.
+
+    Each step is one expression over all columns that are left: a call for each of 100,000 would be slow.
+    """
     pl = import_polars()
-    cells = cells.str.strip_chars()
-    cells = cells.set(cells.is_in(MISSING), None)
-    missing = cells.null_count()
-    if keep_text or missing == len(cells):
-        return cells
-    for dtype in (pl.Int64, pl.Int128):  # 128 bits keep whole numbers exact that 64 bits cannot hold
-        whole = cells.cast(dtype, strict=False)
-        if whole.null_count() == missing:
-            return whole
-    if not _all_digits(cells):  # whole numbers too long for any type stay text: float64 would change them
-        decimal = cells.cast(pl.Float64, strict=False)
-        if decimal.null_count() == missing:
-            return decimal
-        if decimal_comma and cells.drop_nulls().str.contains(_DECIMAL_COMMA).all():
-            return cells.str.replace(",", ".", literal=True).cast(pl.Float64)
-    lower = cells.str.to_lowercase()
-    if lower.drop_nulls().is_in(["true", "false"]).all():
-        return lower == "true"
-    return cells
+    columns = dict(zip(frame.columns, frame.get_columns(), strict=True))
+    missing = {name: column.null_count() for name, column in columns.items()}
 
+    def made(names: Collection[str], expression: polars.Expr) -> list[polars.Series]:
+        if not names:
+            return []
+        # of columns, not of names, some of which an expression would take for patterns
+        return pl.DataFrame([columns[name] for name in names]).select(expression).get_columns()
 
-def _all_digits(cells: polars.Series) -> bool:
-    return bool(cells.drop_nulls().str.contains(r"^[+-]?[0-9]+$").all())
+    def read(names: list[str], expression: polars.Expr) -> list[str]:
+        """Take what the expression makes of columns where it reads each cell; return the other names."""
+        found = dict(zip(names, made(names, expression), strict=True))
+        whole = {name: column for name, column in found.items() if column.null_count() == missing[name]}
+        columns.update(whole)
+        return [name for name in names if name not in whole]
+
+    def holding(names: list[str], expression: polars.Expr) -> set[str]:
+        """Return the columns of which each cell that is there fulfils a condition."""
+        return {name for name, all_of in zip(names, made(names, expression.all()), strict=True) if all_of[0]}
+
+    left = [name for name in columns if name not in text and missing[name] < frame.height]
+    left = read(left, pl.all().cast(pl.Int64, strict=False))
+    # 128 bits keep whole numbers exact that 64 bits cannot hold; longer ones stay text: float64 changes them
+    digits = holding(left, pl.all().str.contains(r"^[+-]?[0-9]+$"))
+    read([name for name in left if name in digits], pl.all().cast(pl.Int128, strict=False))
+    left = read([name for name in left if name not in digits], pl.all().cast(pl.Float64, strict=False))
+    if decimal_comma:
+        commas = holding(left, pl.all().str.contains(_DECIMAL_COMMA))
+        point = pl.all().str.replace(",", ".", literal=True)
+        read([name for name in left if name in commas], point.cast(pl.Float64))
+        left = [name for name in left if name not in commas]
+    truths = pl.all().str.to_lowercase().is_in(["true", "false"])
+    booleans = holding(left, truths)
+    read([name for name in left if name in booleans], pl.all().str.to_lowercase() == "true")
+    return pl.DataFrame(list(columns.values()))

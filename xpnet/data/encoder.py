@@ -22,6 +22,7 @@ _FORMATS = (1, 2)  # of one target, of several
 _TASKS = ("auto", "classification", "regression")
 _POLICIES = ("error", "drop", "mean")
 _UNSEEN = ("error", "ignore")
+_MOST_LISTED, _MOST_NEAR = 20, 1000  # columns that are missing, and others whose names may be meant
 
 Column = Numeric | Categorical
 
@@ -341,10 +342,12 @@ def _feature_columns(
     """Return the columns to predict from; all names have been checked."""
     if not targets:
         raise DataError("which column is to be predicted? expected a target, found none")
+    known = set(columns)
     for name in (*targets, *categorical, *drop):
-        if name not in columns:
+        if name not in known:
             raise DataError(f"the table has no column '{name}'{suggest(name, columns)}")
-    features = [name for name in columns if name not in targets and name not in drop]
+    left_out = {*targets, *drop}
+    features = [name for name in columns if name not in left_out]
     if not features:
         listed = ", ".join(f"'{name}'" for name in targets)
         them = "the target" if len(targets) == 1 else "the targets"
@@ -422,15 +425,16 @@ def _fit_target(name: str, kind: str, cells: Any) -> Column:
 
 
 def _check_columns(needed: Sequence[str], found: Sequence[str]) -> None:
-    lacking = [name for name in needed if name not in found]
+    there, wanted = set(found), set(needed)  # of perhaps 100,000 columns
+    lacking = [name for name in needed if name not in there]
     if not lacking:
         return
-    others = [name for name in found if name not in needed]
+    others = [name for name in found if name not in wanted][:_MOST_NEAR]
     listed = []
-    for name in lacking:
+    for name in lacking[:_MOST_LISTED]:
         near = difflib.get_close_matches(name, others, n=1)
         listed.append(f"'{name}'" + (f" (did you mean '{near[0]}'?)" if near else ""))
     raise DataError(
         f"the table lacks {len(lacking)} of the {len(needed)} columns that the model was trained on: "
-        f"{', '.join(listed)}; rename or add them"
+        f"{', '.join(listed)}{', ...' if len(lacking) > len(listed) else ''}; rename or add them"
     )

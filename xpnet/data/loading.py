@@ -39,10 +39,21 @@ def load(name_or_path: str | os.PathLike[str], *, target: str | Sequence[str] | 
         table = BUILTIN[name]()
         return Table(table.frame, _chosen(table, target), name) if target else table
     path = Path(name)
-    if not path.exists():
+    if not _may_be_there(path):
         raise DataError(f"there is no built-in table and no file '{name}'{_suggestion(path)}")
     table = Table(read_table(path), None, name)
     return Table(table.frame, _chosen(table, target) if target else _guessed(table), name)
+
+
+def _may_be_there(path: Path) -> bool:
+    """Whether there is a file, or something else than its absence keeps it from being read."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return False
+    except OSError:
+        pass
+    return True
 
 
 def _suggestion(path: Path) -> str:

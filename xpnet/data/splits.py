@@ -73,7 +73,7 @@ def split_rows(
         if fraction > 0 and counts.sum() == 0:
             raise ConfigError(
                 f"{name} {fraction} of {n} rows in {len(sizes)} classes leaves no row for it, as "
-                "training keeps one of each class; give more rows, or ask for none ({name} 0)"
+                f"training keeps one of each class; give more rows, or ask for none ({name} 0)"
             )
         first = starts + taken
         chosen = [groups[begin : begin + count] for begin, count in zip(first, counts, strict=True)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,13 +14,13 @@ import numpy as np
 
 from xpnet.data._packages import import_polars
 from xpnet.data.delimited import read_delimited
-from xpnet.errors import DataError
-from xpnet.files import write_atomically
+from xpnet.errors import ConfigError, DataError, because
+from xpnet.files import check_regular, write_atomically
 
 if TYPE_CHECKING:
     import polars
 
-__all__ = ["EXTENSIONS", "Table", "read_table", "suggest_file", "write_table"]
+__all__ = ["EXTENSIONS", "Table", "read_table", "suggest_file", "to_csv", "write_table"]
 
 EXTENSIONS = (".csv", ".tsv", ".parquet", ".npz", ".npy")
 """Extensions that `read_table` knows, in any case."""
@@ -65,17 +66,21 @@ def read_table(path: str | os.PathLike[str], *, text: Collection[str] = ()) -> p
     """
     path = Path(path)
     extension = path.suffix.lower()
-    if path.is_dir():
-        raise DataError(f"'{path}' is a folder; a table file is needed ({', '.join(EXTENSIONS)})")
-    if not path.exists():
-        raise DataError(f"there is no file '{path}'{suggest_file(path)}")
+    try:
+        size = check_regular(path).st_size
+    except IsADirectoryError:
+        raise DataError(f"'{path}' is a folder; a table file is needed ({', '.join(EXTENSIONS)})") from None
+    except (FileNotFoundError, NotADirectoryError):
+        raise DataError(f"there is no file '{path}'{suggest_file(path)}") from None
+    except OSError as error:
+        raise DataError(f"'{path}' cannot be read: {because(error)}") from error
     if extension not in EXTENSIONS:
         raise DataError(
             f"'{path}' has the unknown extension '{path.suffix}'; known: {', '.join(EXTENSIONS)}; "
             "rename it, or convert it to one of these"
         )
     try:
-        if path.stat().st_size == 0:
+        if size == 0:
             raise DataError(f"'{path}' is empty (0 bytes); a table with a header and rows is needed")
         if extension in (".csv", ".tsv"):
             frame = read_delimited(path, ",;\t|" if extension == ".csv" else "\t", text)
@@ -84,7 +89,7 @@ def read_table(path: str | os.PathLike[str], *, text: Collection[str] = ()) -> p
         else:
             frame = _frame(path, _read_numpy(path))
     except OSError as error:
-        raise DataError(f"'{path}' cannot be read: {error.strerror or error}") from error
+        raise DataError(f"'{path}' cannot be read: {because(error)}") from error
     if frame.height == 0 or frame.width == 0:
         raise DataError(f"'{path}' has {frame.width} columns, but no rows")
     return frame
@@ -94,8 +99,12 @@ def suggest_file(path: Path) -> str:
     """Return the end of a message that names the file nearest to ``path`` in its folder, or nothing."""
     try:
         found = {entry.name: entry for entry in path.parent.iterdir() if entry.suffix.lower() in EXTENSIONS}
-    except OSError:
+    except FileNotFoundError:
         return f"; there is no folder '{path.parent}' either"
+    except NotADirectoryError:
+        return f"; '{path.parent}' is no folder"
+    except OSError:  # it may not be looked into
+        return ""
     # only a near name is worth a word here: a folder's whole listing is not
     near = difflib.get_close_matches(path.name, found, n=1)
     return f"; did you mean '{found[near[0]]}'?" if near else ""
@@ -211,7 +220,7 @@ def _plain(label: str, array: np.ndarray) -> Any:
     return np.ascontiguousarray(array.astype(array.dtype.newbyteorder("="), copy=False))
 
 
-def write_table(frame_or_columns: Any, path: str | os.PathLike[str]) -> None:
+def write_table(frame_or_columns: Any, path: str | os.PathLike[str], *, formulas: str = "escape") -> None:
     """Write a table as CSV (``.csv``, ``.tsv``) or Parquet (``.parquet``), all of it or nothing.
 
     The table is written under a temporary name in the same folder, flushed to the disk and renamed: a file
@@ -220,6 +229,7 @@ def write_table(frame_or_columns: Any, path: str | os.PathLike[str]) -> None:
     Args:
         frame_or_columns: a polars DataFrame, or a mapping from column names to one-dimensional arrays.
         path: the file to write; one that exists is replaced.
+        formulas: of CSV files, as for `to_csv`.
 
     Raises:
         DataError: the extension is not one of these, columns are not equally long, the folder does not
@@ -229,23 +239,64 @@ def write_table(frame_or_columns: Any, path: str | os.PathLike[str]) -> None:
     pl = import_polars()
     path = Path(path)
     extension = path.suffix.lower()
+    _check_formulas(formulas)
     if extension not in (".csv", ".tsv", ".parquet"):
         raise DataError(f"'{path}' cannot be written: its extension must be .csv, .tsv or .parquet")
     if path.is_dir():
         raise DataError(f"'{path}' cannot be written: it is a folder")
     frame = frame_or_columns if isinstance(frame_or_columns, pl.DataFrame) else _frame(None, frame_or_columns)
     try:
-        write_atomically(path, lambda file: _write(frame, file, extension))
+        write_atomically(path, lambda file: _write(frame, file, extension, formulas))
     except (OSError, pl.exceptions.PolarsError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise DataError(
-            f"'{path}' cannot be written: {reason}; nothing was left behind: "
-            "make room, or choose another folder"
-        ) from error
+        reason = because(error) if isinstance(error, OSError) else str(error)
+        raise DataError(f"'{path}' cannot be written, and nothing was left behind: {reason}") from error
 
 
-def _write(frame: polars.DataFrame, file: IO[bytes], extension: str) -> None:
+def _write(frame: polars.DataFrame, file: IO[bytes], extension: str, formulas: str) -> None:
     if extension == ".parquet":
         frame.write_parquet(file)
     else:
-        frame.write_csv(file, separator="," if extension == ".csv" else "\t")
+        file.write(to_csv(frame, "," if extension == ".csv" else "\t", formulas=formulas).encode())
+
+
+def to_csv(frame: polars.DataFrame, separator: str = ",", *, formulas: str = "escape") -> str:
+    """Return a table as CSV.
+
+    Args:
+        frame: the table.
+        separator: of the cells.
+        formulas: what becomes of text that spreadsheets take for a formula and run, be it a cell or a name:
+            "escape" writes an apostrophe before it, "keep" writes it as it is. That is text which begins with
+            one of ``= + - @``, a tab or a line's end, and is no number. A text that begins so behind
+            apostrophes gets one more, so that taking away the first one gives back what was there.
+
+    >>> import polars as pl
+    >>> print(to_csv(pl.DataFrame({"=name": ["=1+1", "-2", "a=b"], "x": [-1, 2, 3]})), end="")
+    '=name,x
+    '=1+1,-1
+    -2,2
+    a=b,3
+    """
+    pl = import_polars()
+    _check_formulas(formulas)
+    if formulas == "escape":
+        columns = []
+        for column in frame.get_columns():
+            if column.dtype in (pl.String, pl.Categorical, pl.Enum):
+                texts = column.cast(pl.String)
+                risky = texts.str.contains(_FORMULA) & ~texts.str.contains(_NUMBER)
+                column = texts.set(risky.fill_null(False), None).fill_null("'" + texts)
+            risky_name = re.search(_FORMULA, column.name) is not None
+            columns.append(column.rename(f"'{column.name}" if risky_name else column.name))
+        frame = pl.DataFrame(columns)
+    return frame.write_csv(separator=separator)
+
+
+# Also of full width, as Japanese spreadsheets take them. Numbers are no formulas.
+_FORMULA = "^'*[=+\\-@\\t\\r\\n\uff1d\uff0b\uff0d\uff20]"
+_NUMBER = r"^[+-]?([0-9]+[.,]?[0-9]*|[.,][0-9]+)([eE][+-]?[0-9]+)?$"
+
+
+def _check_formulas(formulas: str) -> None:
+    if formulas not in ("escape", "keep"):
+        raise ConfigError(f"formulas: expected 'escape' or 'keep', found {formulas!r}; choose one")

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.errors import CheckpointError
+from xpnet.errors import CheckpointError, because
 from xpnet.files import write_atomically
 
 __all__ = ["FORMAT", "flatten", "read", "unflatten", "write"]
@@ -40,8 +40,7 @@ def write(path: str | os.PathLike[str], arrays: dict[str, np.ndarray], descripti
         )
     except OSError as error:
         raise CheckpointError(
-            f"checkpoint {path}: cannot be written ({error.strerror or error}); what was there before is "
-            "unchanged. Free some space or choose another folder"
+            f"checkpoint {path}: cannot be written: {because(error)}; what was there before is unchanged"
         ) from error
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,7 @@ class Evaluation:
         self._programs: dict[str, Compiled] = {}
         self._made_of: tuple[Any, ...] = ()
         self._seen: set[tuple[str, int]] = set()
+        self._lock = threading.Lock()  # several threads may predict with one trainer
 
     def outputs(self, setup: Setup, variables: Variables, X: Any, *, again: bool = False) -> Any:
         """Return the model's raw outputs for rows on the device; ``again``: so many rows will come again."""
@@ -79,17 +81,18 @@ class Evaluation:
     def _function(self, name: str, setup: Setup, rows: int, again: bool) -> Any:
         """Return the model or the loss, compiled if that number of rows was seen before, or comes again."""
         made_of = setup.model, setup.loss, setup.settings.compile
-        if made_of != self._made_of:
-            self._made_of, self._seen = made_of, set()
-            mean_loss = functools.partial(targets.mean_loss, setup.loss)
-            functions: dict[str, Any] = {"outputs": setup.model.apply, "loss": mean_loss}
-            self._programs = {n: compile(f, lower=setup.settings.compile) for n, f in functions.items()}
-        if again or (name, rows) in self._seen:
-            return self._programs[name]
-        if len(self._seen) >= _SEEN:
-            self._seen.clear()
-        self._seen.add((name, rows))
-        return self._programs[name].__wrapped__  # type: ignore[attr-defined]
+        with self._lock:
+            if made_of != self._made_of:
+                self._made_of, self._seen = made_of, set()
+                mean_loss = functools.partial(targets.mean_loss, setup.loss)
+                functions: dict[str, Any] = {"outputs": setup.model.apply, "loss": mean_loss}
+                self._programs = {n: compile(f, lower=setup.settings.compile) for n, f in functions.items()}
+            if again or (name, rows) in self._seen:
+                return self._programs[name]
+            if len(self._seen) >= _SEEN:
+                self._seen.clear()
+            self._seen.add((name, rows))
+            return self._programs[name].__wrapped__  # type: ignore[attr-defined]
 
 
 def _one_number(setup: Setup, name: str, value: Any) -> Any:

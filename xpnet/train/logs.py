@@ -22,6 +22,7 @@ from typing import Any
 
 from xpnet.errors import ConfigError
 from xpnet.files import write_atomically
+from xpnet.text import json_visible
 from xpnet.train.callbacks import Callback
 from xpnet.train.trainer import Trainer
 
@@ -157,7 +158,7 @@ class JSONLinesLog(_TextLog):
         return "".join(map(self._line, rows))
 
     def _line(self, row: Mapping[str, Any]) -> str:
-        return json.dumps(_plain(row), ensure_ascii=False, allow_nan=False) + "\n"
+        return json_visible(json.dumps(_plain(row), ensure_ascii=False, allow_nan=False)) + "\n"
 
 
 def _plain(value: Any) -> Any:

@@ -19,6 +19,7 @@ from xpnet.train.rows import check_inputs, prepare
 from xpnet.train.settings import Settings
 from xpnet.train.setup import Setup
 from xpnet.train.state import TrainState
+from xpnet.train.threads import Use
 
 __all__ = ["Predictor", "in_kind", "predictions"]
 
@@ -35,7 +36,7 @@ _telling = functools.partial(tells, remedies=_fewer_rows, let_go=_forget_program
 
 
 class Predictor:
-    """Base class of `Trainer`: prediction and evaluation.
+    """Base class of `Trainer`: prediction and evaluation, by several threads at a time.
 
     Attributes:
         setup: model, loss, optimizer, backend, metrics and settings; each is an attribute here as well.
@@ -45,6 +46,7 @@ class Predictor:
     setup: Setup
     state: TrainState
     _evaluation: Evaluation
+    _use: Use
 
     model, loss, optimizer, backend, metrics = OfSetup(), OfSetup(), OfSetup(), OfSetup(), OfSetup()
     variables, input_shape = OfState(), OfState()
@@ -55,6 +57,7 @@ class Predictor:
         return self.setup.settings
 
     def _trained(self) -> Variables:
+        self._use.check()
         if self.state.variables is None:
             raise ConfigError(
                 "trainer: expected one that has been trained, found one without variables; call fit first"

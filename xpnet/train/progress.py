@@ -7,6 +7,8 @@ import sys
 from typing import IO, Any
 
 from xpnet.errors import ConfigError
+from xpnet.streams import Patient, say
+from xpnet.text import shown
 from xpnet.train.callbacks import Callback
 from xpnet.train.history import History
 
@@ -20,8 +22,8 @@ def describe(row: dict[str, Any]) -> str:
     'loss 0.2500  accuracy 0.9300  validation loss 0.3100'
     """
     hidden = ("epoch", "step", "learning_rate", "seconds")
-    shown = [(name.replace("_", " "), value) for name, value in row.items() if name not in hidden]
-    return "  ".join(f"{name} {_brief(value)}" for name, value in shown)
+    told = [(shown(name, 60).replace("_", " "), value) for name, value in row.items() if name not in hidden]
+    return "  ".join(f"{name} {_brief(value)}" for name, value in told)
 
 
 def abridge(row: dict[str, Any]) -> str:
@@ -54,10 +56,7 @@ class ProgressLines(Callback):
     def on_epoch_end(self, trainer: Any, row: dict[str, Any]) -> None:
         if row["epoch"] in (1, self.epochs) or row["epoch"] % self.every == 0:
             width = len(str(self.epochs))
-            print(
-                f"{self.label}epoch {row['epoch']:{width}d}/{self.epochs}  {describe(row)}",
-                file=self.stream or sys.stderr,
-            )
+            say(f"{self.label}epoch {row['epoch']:{width}d}/{self.epochs}  {describe(row)}", self.stream)
 
 
 class ProgressBar(Callback):
@@ -86,15 +85,15 @@ class ProgressBar(Callback):
         whole = Column(no_wrap=True)
         rest = Column(no_wrap=True, overflow="ellipsis", ratio=1)
         self.bar = Progress(
-            TextColumn(f"{self.label}epoch {{task.fields[epoch]}}/{{task.total}}", table_column=whole),
+            TextColumn("{task.description}/{task.total}", markup=False, table_column=whole),
             BarColumn(bar_width=10, table_column=Column(no_wrap=True)),
             TimeRemainingColumn(compact=True, table_column=Column(no_wrap=True)),
-            TextColumn("{task.fields[numbers]}", table_column=rest),
-            console=Console(stderr=True),
+            TextColumn("{task.fields[numbers]}", markup=False, table_column=rest),
+            console=Console(file=Patient(sys.stderr)),  # type: ignore[arg-type]
             expand=True,
         )
         self.task = self.bar.add_task(
-            "train", total=epochs, completed=trainer.epoch, epoch=trainer.epoch, numbers=""
+            self._at(trainer.epoch), total=epochs, completed=trainer.epoch, numbers=""
         )
         self.bar.start()
 
@@ -105,10 +104,14 @@ class ProgressBar(Callback):
         self._last = step
 
     def on_epoch_end(self, trainer: Any, row: dict[str, Any]) -> None:
-        self.bar.update(self.task, completed=row["epoch"], epoch=row["epoch"], numbers=abridge(row))
+        epoch = row["epoch"]
+        self.bar.update(self.task, description=self._at(epoch), completed=epoch, numbers=abridge(row))
 
     def on_fit_end(self, trainer: Any, history: History) -> None:
         self.bar.stop()
+
+    def _at(self, epoch: int) -> str:
+        return f"{shown(self.label)}epoch {epoch}"
 
 
 def for_terminal(wanted: bool | None = None) -> Callback | None:

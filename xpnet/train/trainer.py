@@ -39,11 +39,12 @@ from xpnet.train.setup import Setup
 from xpnet.train.state import TrainState
 from xpnet.train.steps import CompiledSteps, Steps, first_order_steps
 from xpnet.train.summary import summary
+from xpnet.train.threads import Use, alone
 
 __all__ = ["FitContext", "Trainer"]
 
 _log = logging.getLogger("xpnet")
-_MADE_ANEW = ("fitting", "_steps", "_evaluation")
+_MADE_ANEW = ("fitting", "_steps", "_evaluation", "_use")
 _LOG_STEPS = 1000  # within an epoch, losses are looked at this often
 
 
@@ -127,7 +128,7 @@ class Trainer(Predictor):
         self.setup = Setup(model, loss, optim.get(optimizer), backends.backend(backend), named, checked)
         self.state = TrainState()
         self.callbacks = check_callbacks(callbacks)
-        self.stalled = ""
+        self.stalled, self._use = "", Use()
         self._forget_rows()
 
     def __repr__(self) -> str:
@@ -140,6 +141,7 @@ class Trainer(Predictor):
 
     # --- training ------------------------------------------------------------------------------------
 
+    @alone
     @tells("fit", needing_less, lambda trainer: trainer._forget_rows())
     def fit(
         self,
@@ -170,7 +172,7 @@ class Trainer(Predictor):
 
         Raises:
             DataError: arrays that do not fit or are not finite.
-            ConfigError: a batch larger than the rows, patience without validation, ...
+            ConfigError: a batch larger than the rows, patience without validation, another thread's fit, ...
             DivergedError: the loss, a parameter, a statistic or the optimizer's state is NaN or infinite.
             OutOfMemoryError: the device has too little memory; what was taken for this fit is free again.
 
@@ -324,6 +326,7 @@ class Trainer(Predictor):
 
     def reset(self) -> None:
         """Forget all training: the next ``fit`` begins with fresh variables, as a new trainer would."""
+        self._use.check()
         self.state, self.stalled = TrainState(), ""
         self._forget_rows()
 
@@ -335,8 +338,9 @@ class Trainer(Predictor):
 
     def copy(self) -> Trainer:
         """Return an independent copy of this trainer and its training."""
+        self._use.check()
         other = type(self).__new__(type(self))
-        other.__dict__.update(self.__dict__)
+        other.__dict__.update({**self.__dict__, "_use": Use()})
         other.state, other.callbacks = self.state.copy(), list(self.callbacks)
         other._forget_rows()
         return other
@@ -345,12 +349,13 @@ class Trainer(Predictor):
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the state to pickle: without caches, with arrays on the host."""
+        self._use.check()
         left = {name: value for name, value in self.__dict__.items() if name not in _MADE_ANEW}
         with self.setup.backend.activate():
             return {**left, "state": self.state.map_arrays(self.setup.backend.to_host)}
 
     def __setstate__(self, values: dict[str, Any]) -> None:
-        self.__dict__.update(values)
+        self.__dict__.update({**values, "_use": Use()})
         with self.setup.backend.activate():
             self.state = self.state.map_arrays(self.setup.backend.asarray)
         self._forget_rows()
@@ -441,6 +446,7 @@ class Trainer(Predictor):
         Raises:
             CheckpointError: the file cannot be written; an older one stays as it was.
         """
+        self._use.check()
         checkpoint.save(self.setup, self.state, folder)
 
     @classmethod

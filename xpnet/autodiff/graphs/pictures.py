@@ -6,6 +6,8 @@ import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from xpnet.text import shown
+
 __all__ = ["Box", "to_dot", "to_mermaid"]
 
 # Inputs blue, constants grey, operations white, results green: light, so that text can be read on them.
@@ -55,7 +57,7 @@ def to_dot(boxes: Sequence[Box], arrows: Iterable[tuple[str, str]]) -> str:
 
 
 def _quoted(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ")
+    return shown(text).replace("\\", "\\\\").replace('"', '\\"')
 
 
 def to_mermaid(boxes: Sequence[Box], arrows: Iterable[tuple[str, str]]) -> str:
@@ -76,4 +78,4 @@ def to_mermaid(boxes: Sequence[Box], arrows: Iterable[tuple[str, str]]) -> str:
 
 def _entities(text: str) -> str:
     """Write what Mermaid or HTML would take for its own as character codes, ``#34;`` for a quotation mark."""
-    return "".join(f"#{ord(c)};" if c in '"#&;<>`\\*_~|{}\n' else c for c in text)
+    return "".join(f"#{ord(c)};" if c in '"#$&;<>`\\*_~|{}' else c for c in shown(text))

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import html
-import re
 from collections.abc import Iterable, Sequence
 from typing import Any
+
+from xpnet.text import shown
 
 __all__ = ["Html", "join", "markup", "section", "table", "tag"]
 
 _VOID = {"br", "link", "meta"}
-# What HTML does not allow as a character: controls, halves of surrogate pairs, and what Unicode keeps back.
-_FORBIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
+_MOST = 10_000  # characters of a text
 
 
 class Html(str):
@@ -26,7 +26,7 @@ def markup(content: Any) -> Html:
     """
     if isinstance(content, Html):
         return content
-    return Html(html.escape(_FORBIDDEN.sub("\ufffd", str(content)), quote=True))
+    return Html(html.escape(shown(content, _MOST, "\n\t"), quote=True))
 
 
 def join(parts: Iterable[Any], between: str = "") -> Html:
