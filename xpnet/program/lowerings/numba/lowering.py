@@ -227,7 +227,6 @@ class CompiledLoop:
         self._memory, self._gemm = code.buffers.memory(), code.gemm
         self._address = self._memory.__array_interface__["data"][0]
         self._call = Threaded(names["loop"], self._parts)
-        self._owner = names["loop_of_numba"]
         self._copies = RecycledCopies()
 
     def __call__(
