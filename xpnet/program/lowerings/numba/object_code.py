@@ -15,6 +15,7 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 from llvmlite import binding
+from llvmlite.binding.newpassmanagers import FunctionPassManager, ModulePassManager, NewPassManager
 from numba import _dynfunc, njit
 from numba.core import config
 from numba.core.codegen import JITCodeLibrary, JITCPUCodegen
@@ -84,8 +85,36 @@ class _Library(JITCodeLibrary):
         return self._codegen._tm.emit_object(self._final_module)
 
 
+class _ModulePasses(ModulePassManager):
+    """Passes whose memory is given back: llvmlite defines that, in a base class behind one that does nothing."""
+
+    _dispose = NewPassManager._dispose
+
+
+class _FunctionPasses(FunctionPassManager):
+    """Likewise."""
+
+    _dispose = NewPassManager._dispose
+
+
 class _Codegen(JITCPUCodegen):
+    """Optimizes code as numba does, and loses no memory for each function that is optimized."""
+
     _library_class = _Library
+
+    def _module_pass_manager(self, **options: Any) -> Any:
+        passes, builder = super()._module_pass_manager(**options)
+        passes.__class__ = _ModulePasses
+        return passes, builder
+
+    def _function_pass_manager(self, **options: Any) -> Any:
+        passes, builder = super()._function_pass_manager(**options)
+        passes.__class__ = _FunctionPasses
+        return passes, builder
+
+    @functools.cache  # noqa: B019
+    def _pass_builder(self, **options: Any) -> Any:
+        return super()._pass_builder(**options)
 
     def _add_module(self, module: Any) -> None:
         pass
