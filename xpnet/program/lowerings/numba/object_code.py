@@ -86,7 +86,7 @@ class _Library(JITCodeLibrary):
 
 
 class _ModulePasses(ModulePassManager):
-    """Passes whose memory is given back: llvmlite defines that, in a base class behind one that does nothing."""
+    """Passes whose memory is given back; in llvmlite, a base class that does nothing hides what does it."""
 
     _dispose = NewPassManager._dispose
 
