@@ -237,7 +237,12 @@ class CompiledLoop:
         given = list(map(_contiguous, (*state, *fixed, *sequences)))
         check_arrays(given, self._inputs, [() if i < self._fixed else (steps,) for i in range(len(given))])
         results = [np.empty((steps, *value.shape), dtype=value.dtype_object) for value in self._results]
-        self._call(steps, self._address, *self._gemm, *given, *results)
+        lasting, advancing = given[: self._fixed], [*given[self._fixed :], *results]
+
+        def arguments(first: int, last: int) -> list[Any]:
+            return [self._address, *self._gemm, *lasting, *(x[first:last] for x in advancing)]
+
+        self._call.some_at_a_time(steps, arguments)
         return given[: self._carry], results
 
 
