@@ -81,9 +81,9 @@ class StraightLine(Texts):
                 self.allocate(made)
             if operation.name == "concat":
                 self._write_joined(operation)
-            elif operation.name == "matmul" and self.is_plain_product(operation):
+            elif operation.name == "matmul" and (product := self.product(operation)):
                 given = ", ".join(self.text(x) for x in (*operation.operands, Ref(n)))
-                self.lines.append(f"{self.product(operation)}({given})")
+                self.lines.append(f"{product}({given})")
             else:
                 self.lines += written(operation, self)
         else:
@@ -148,10 +148,10 @@ class StraightLine(Texts):
         return False
 
     def product(self, operation: Operation) -> str:
-        """Return the name of what computes a plain product: as np.matmul, in a quarter of the time."""
-        return self.names.called("dot", np.ndarray.dot)
+        """Return the name of what computes a product as np.matmul does, in a quarter of the time; or none."""
+        return self.names.called("dot", np.ndarray.dot) if self._is_plain_product(operation) else ""
 
-    def is_plain_product(self, operation: Operation) -> bool:
+    def _is_plain_product(self, operation: Operation) -> bool:
         """True for a product of two matrices that the BLAS can read as they lie: there, the two agree."""
         numbers = [*operation.reads(), operation.results[0]]
         values = [self.program.values[n] for n in numbers]

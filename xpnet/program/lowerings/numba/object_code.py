@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from llvmlite import binding
 from llvmlite.binding.newpassmanagers import FunctionPassManager, ModulePassManager, NewPassManager
-from numba import _dynfunc, njit
+from numba import _dynfunc, njit  # type: ignore[attr-defined]
 from numba.core import config
 from numba.core.codegen import JITCodeLibrary, JITCPUCodegen
 from numba.core.registry import cpu_target
@@ -124,7 +124,7 @@ class _Codegen(JITCPUCodegen):
 
     def machine(self) -> Any:
         """Return a description of the processor, as an engine wants one of its own."""
-        options: dict[str, Any] = {"opt": config.OPT}
+        options: dict[str, Any] = {"opt": config.OPT}  # type: ignore[attr-defined]
         self._customize_tm_options(options)
         return binding.Target.from_triple(binding.get_process_triple()).create_target_machine(**options)
 

@@ -80,9 +80,11 @@ class Writer(StraightLine):
         self._write_blocks(operation)
 
     def product(self, operation: Operation) -> str:
-        if products.small(products.work_of(operation, self.program.values)):
+        values = self.program.values
+        small = products.small(products.work_of(operation, values))
+        if small or any(len(self._shape(x)) != 2 for x in operation.operands):
             return super().product(operation)
-        rows, columns = self.program.values[operation.results[0]].shape
+        rows, columns = values[operation.results[0]].shape
         return self.names.called(f"product{operation.results[0]}", products.Cut(rows, columns))
 
     @property
