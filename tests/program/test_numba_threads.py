@@ -188,6 +188,7 @@ def _meeting(
 @pytest.fixture
 def three_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blas_libraries, "threads", lambda: 3)
+    monkeypatch.setattr(threads._Choice, "crowded", 0.0)
 
 
 @pytest.mark.usefixtures("three_threads")
@@ -240,14 +241,53 @@ def test_one_thread_does_it_alone_where_that_is_faster(monkeypatch: pytest.Monke
             barrier(gate, threads, 1)
 
     threaded = threads.Threaded(work, 3)
-    for _ in range(5 + 8 + 2 + 16 + 2):
+    for _ in range(5):
         threaded(1)
-    assert seen == [3, 3, 1, 3, 3, *[1] * 8, 3, 3, *[1] * 16, 3, 3]
+    assert seen == [3, 1, 1, 3, 3]  # twice slower
+    for _ in range(2):
+        seen.clear()
+        for _ in range(2 * 15 + 2):
+            threaded(1)
+        assert seen == [*[1] * 15, 3, 3, *[1] * 15]
+        clock.now += 1.0  # 30 seconds are over
+        for _ in range(2):
+            threaded(1)
     seconds[3] = 1.0
     seen.clear()
-    for _ in range(32 + 20):
+    clock.now += 30.0
+    for _ in range(20):
         threaded(1)
-    assert seen == [1] * 32 + [3] * 20
+    assert seen == [3] * 20
+
+
+@pytest.mark.usefixtures("three_threads")
+def test_threads_get_many_steps_when_they_have_shown_to_be_faster(monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = {1: 2.0**-12, 3: 2.0**-13}  # of a step, by number of threads
+    seen: list[tuple[int, int]] = []
+    clock = SimpleNamespace(now=0.0, perf_counter=lambda: clock.now)
+    monkeypatch.setattr(threads, "time", clock)
+
+    def work(gate: int, thread: int, threads: int, steps: int, first: int, last: int) -> None:
+        if thread == 0:
+            assert last - first == steps
+            seen.append((threads, steps))
+            clock.now += seconds[threads] * steps
+        if threads > 1:
+            barrier(gate, threads, 1)
+
+    threaded, other = threads.Threaded(work, 3), threads.Threaded(work, 3)
+    threaded.some_at_a_time(1000, lambda first, last: (first, last))
+    assert seen[:7] == [(3, 1), (1, 1), (1, 12), (3, 12), (3, 24), (3, 49), (3, 98)]
+    assert set(seen[7:-1]) == {(3, 122)}
+    assert sum(steps for _, steps in seen) == 1000
+    seconds[3] = 1e-2
+    seen.clear()
+    threaded.some_at_a_time(2000, lambda first, last: (first, last))
+    assert seen[0] == (3, 122)
+    assert {count for count, _ in seen[1:]} == {1}  # for ten times as long
+    seen.clear()
+    other.some_at_a_time(200, lambda first, last: (first, last))
+    assert {count for count, _ in seen} == {1}
 
 
 @pytest.mark.usefixtures("three_threads")
@@ -308,9 +348,8 @@ def work(gate, thread, threads, steps):
     assert threads == 2 and not barrier(gate, threads, 1)
 
 blas_libraries.threads = lambda: 2
-threaded = threads.Threaded(work, 2)
-threaded(1)
-child = multiprocessing.get_context("fork").Process(target=threaded, args=(1,))
+threads.Threaded(work, 2)(1)
+child = multiprocessing.get_context("fork").Process(target=threads.Threaded(work, 2), args=(1,))
 child.start()
 child.join(60)
 print(child.exitcode)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import threading
 from typing import Any
@@ -13,6 +14,7 @@ from xpnet.errors import ConfigError
 from xpnet.nn import Variables
 from xpnet.program import Compiled, compile
 from xpnet.train import targets
+from xpnet.train.blas_threads import is_large, one_thread_if_small
 from xpnet.train.rows import Rows
 from xpnet.train.setup import Setup
 
@@ -42,8 +44,12 @@ class Evaluation:
         parts = []
         for start in range(0, n, _ROWS):
             rows = X[start : min(start + _ROWS, n), ...]
-            apply = self._function("outputs", setup, rows.shape[0], again)
-            with profiled(setup.backend, f"outputs of {rows.shape[0]} rows"):
+            size = rows.shape[0], variables.params.layout.size
+            # Large products have other bits in the BLAS's threads than in those of compiled code.
+            apply = self._function("outputs", setup, rows.shape[0], again or is_large(setup, *size))
+            compiled = isinstance(apply, Compiled) and setup.settings.compile != "generic"
+            blas = contextlib.nullcontext() if compiled else one_thread_if_small(setup, *size)
+            with profiled(setup.backend, f"outputs of {rows.shape[0]} rows"), blas:
                 parts.append(apply(variables, rows))
         return parts[0] if len(parts) == 1 else setup.backend.xp.concat(parts)
 

@@ -19,6 +19,7 @@ from xpnet.program.looping import Loop
 from xpnet.program.lowerings import blas_libraries
 from xpnet.program.lowerings.base import LOWERINGS
 from xpnet.train.batches import Batches
+from xpnet.train.blas_threads import one_thread_if_small
 from xpnet.train.regularization import noise
 from xpnet.train.rows import Rows
 from xpnet.train.setup import Setup
@@ -82,8 +83,10 @@ class UncompiledSteps:
 
     def run(self, state: TrainState, orders: Any, count: int, *, donate: bool) -> Any:
         """Take a step; see `Steps`."""
+        assert state.variables is not None
         batch = self._train.take(None if orders is None else orders[0, ...])
-        loss = step_once(self._step, state, batch, self._setup.step_key(state.step + 1))
+        with one_thread_if_small(self._setup, batch.X.shape[0], state.variables.params.layout.size):
+            loss = step_once(self._step, state, batch, self._setup.step_key(state.step + 1))
         return self._setup.backend.xp.reshape(loss, (1,))
 
     def between_epochs(self, rows: int) -> contextlib.AbstractContextManager[None]:
@@ -164,8 +167,14 @@ class CompiledSteps:
         self._taken += count
         if orders is not None:
             sequences.insert(0, orders)
-        self.loop = self._loop(self._plan.rows if orders is None else orders.shape[1])
-        with profiled(self._setup.backend, f"{count} steps"):
+        batch = self._plan.rows if orders is None else orders.shape[1]
+        self.loop = self._loop(batch)
+        as_written = self.lowering == "generic" or self.loop.reason
+        blas = one_thread_if_small if as_written else lambda *sizes: contextlib.nullcontext()
+        with (
+            profiled(self._setup.backend, f"{count} steps"),
+            blas(self._setup, batch, self._step.layout.size),
+        ):
             carry, (losses,) = self.loop(carry, self._constants, sequences, donate=donate)
         after = self._step.opened(carry)
         assert state.opt_state is not None

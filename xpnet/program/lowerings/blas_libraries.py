@@ -12,6 +12,7 @@ import functools
 import importlib.metadata
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,7 @@ __all__ = [
     "load",
     "one_thread",
     "threads",
+    "threads_outside",
 ]
 
 _SEQUENTIAL, _SAME_BITS = 1, 2  # MKL_THREADING_SEQUENTIAL and MKL_CBWR_AUTO of mkl_service.h and mkl_types.h
@@ -131,9 +133,17 @@ LIBRARIES: dict[str, Library] = {
 """By name, as in ``XPNET_BLAS``. One more library is one more row."""
 
 
-@functools.cache
+_loading = threading.Lock()  # one thread loads and prepares a library, before another one uses it
+
+
 def load(name: str) -> Loaded | None:
     """Return a library of the table; None if it cannot be loaded."""
+    with _loading:
+        return _load(name)
+
+
+@functools.cache
+def _load(name: str) -> Loaded | None:
     row = LIBRARIES[name]
     for path in row.files():
         in_use = _is_loaded(path)
@@ -205,14 +215,25 @@ def threads() -> int:
     return max((1, *(library.get_threads() for library in _loaded())))
 
 
+_outside = 1  # threads of the BLAS outside of `one_thread`, while it is kept to one
+
+
+def threads_outside() -> int:
+    """Return how many threads the BLAS has when it is not kept to one."""
+    return max(_outside, threads())
+
+
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
     """Keep the BLAS, NumPy's and the one that is called, to one thread."""
+    global _outside
     changed = [(library, n) for library in _loaded() if (n := library.get_threads()) > 1]
-    for library, _ in changed:
+    for library, before in changed:
+        _outside = max(_outside, before)
         library.set_threads(1)
     try:
         yield
     finally:
         for library, before in changed:
             library.set_threads(before)
+            _outside = 1

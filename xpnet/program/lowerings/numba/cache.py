@@ -1,51 +1,57 @@
-"""Cache of numba's compiled code, kept between processes.
+"""Cache of compiled code, kept between processes.
 
-numba keeps machine code beside the source file of a function, and finds it by the file's name, date and
-size. So generated source is written to a folder of the user's, under a name made of its hash and of
-everything else that it depends on. What runs is always the source in memory; the file is there for numba.
+Whoever can change a file of compiled code can have code run. So a folder is opened by its parts, each of
+which must belong to the user (or the system) and be closed to the writing of others, at each use; files are
+opened in that very folder, without following links, and must be the user's own as well. And a file is read
+only if it has the right code of authentication (HMAC-SHA-256) by a secret key of the user's, which lies
+beside it: what was damaged, exchanged, or written by somebody else is compiled anew.
 
-Whoever can write to that folder can have code run, as with Python's own ``__pycache__``. So the folder is
-used only if it belongs to the user and nobody else may write to it.
+A cache that cannot be read or written costs the time of compiling, and nothing else.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import hashlib
+import hmac
+import logging
 import os
+import secrets
 import stat
 import sys
-import tempfile
+import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import llvmlite
-import numba
-import numpy as np
+__all__ = ["cache_folder", "load", "save"]
 
-from xpnet.program.lowerings.numba import barrier, functions, intrinsics
-
-__all__ = ["cache_folder", "digest_of", "kept_source"]
-
+_log = logging.getLogger("xpnet")
 _KEPT = 200  # programs
+_LARGEST = 2**26  # bytes of a file that is read
+_FORMAT = b"xpnet compiled code 1\n"
+_ENDING, _KEY = ".code", "key"
+_LINKS = 40  # in a path, as systems allow
+_STALE = 3600  # seconds after which an unfinished file is one of a process that was killed
+_OPEN = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
-@functools.cache
+class _RefusedError(OSError):
+    """Others may write to a folder or a file."""
+
+
 def cache_folder() -> Path | None:
-    """Return the folder of compiled programs, made if need be; None if there can be none.
+    """Return the folder of compiled programs; None if there is to be none.
 
     ``XPNET_CACHE_DIR``, else ``xpnet`` in the user's folder for caches; none if the variable is empty.
     """
     chosen = os.environ.get("XPNET_CACHE_DIR")
     if chosen == "":
         return None
-    try:
-        folder = (Path(chosen) if chosen else _caches() / "xpnet") / "numba"
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return folder if _is_ours(folder) else None
-    except (OSError, RuntimeError):  # no home, or no room in it
-        return None
+    with contextlib.suppress(RuntimeError):  # no home
+        return (Path(chosen) if chosen else _caches() / "xpnet") / "numba"
+    return None
 
 
 def _caches() -> Path:
@@ -56,51 +62,188 @@ def _caches() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 
 
-def _is_ours(folder: Path) -> bool:
-    if not hasattr(os, "getuid"):
-        return True
-    info = folder.stat()
-    return info.st_uid == os.getuid() and not info.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+def load(name: str) -> bytes | None:
+    """Return what was saved under a name; None if there is nothing, or not what was saved."""
+    try:
+        with _opened() as folder:
+            if folder is None or (content := folder.read(name + _ENDING)) is None:
+                return None
+            size = len(_FORMAT) + hashlib.sha256().digest_size
+            known = hmac.compare_digest(content[:size], _FORMAT + _mac(folder.key(), name, content[size:]))
+            if not known:
+                _log.debug("compiled code in %s is damaged, or not ours: compiled anew", folder.path / name)
+            return content[size:] if known else None
+    except OSError as error:
+        _say(error)
+        return None
+
+
+def save(name: str, content: bytes) -> None:
+    """Keep bytes under a name, if that can be done; the oldest ones are forgotten."""
+    try:
+        with _opened() as folder:
+            if folder is not None:
+                folder.forget_oldest()
+                folder.write(name + _ENDING, _FORMAT + _mac(folder.key(), name, content) + content)
+    except OSError as error:
+        _say(error)
+
+
+def _mac(key: bytes, name: str, content: bytes) -> bytes:
+    return hmac.digest(key, name.encode() + b"\n" + content, "sha256")
+
+
+def _say(error: OSError) -> None:
+    if isinstance(error, _RefusedError):
+        _warn(str(error))
+    else:
+        _log.debug("compiled code is not kept: %s", error)
 
 
 @functools.cache
-def _depends_on() -> str:
-    versions = (sys.version, numba.__version__, llvmlite.__version__, np.__version__)
-    modules: tuple[Any, ...] = (barrier, functions, intrinsics)
-    return "\n".join([*versions, *(Path(m.__file__).read_text(encoding="utf-8") for m in modules)])
+def _warn(message: str) -> None:
+    """Say it once."""
+    _log.warning("compiled code is not kept: %s", message)
 
 
-def digest_of(source: str) -> str:
-    """Return a name for compiled source, and for all that its machine code depends on."""
-    return hashlib.sha256(f"{_depends_on()}\n{source}".encode()).hexdigest()[:32]
+class _Folder:
+    """A folder that is open, by which its files are reached.
 
+    Args:
+        path: of the folder.
+        handle: of it; None where the system has no handles of folders (Windows), and paths have to do.
+    """
 
-def kept_source(source: str, digest: str) -> str | None:
-    """Return the path of a file with this source, for numba's cache; None if there is no folder for it."""
-    folder = cache_folder()
-    if folder is None:
-        return None
-    path = folder / f"program_{digest}.py"
-    try:
-        if not path.exists() or path.read_text(encoding="utf-8") != source:
-            _forget_oldest(folder)
-            _write(path, source)
-        return str(path)
-    except OSError:
-        return None
+    def __init__(self, path: Path, handle: int | None):
+        self.path = path
+        self._handle = handle
 
+    def _file(self, name: str) -> Path | str:
+        return self.path / name if self._handle is None else name
 
-def _write(path: Path, text: str) -> None:
-    """Write a file that is there as a whole or not at all."""
-    handle, name = tempfile.mkstemp(dir=path.parent)
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(text)
-    os.replace(name, path)
+    def read(self, name: str) -> bytes | None:
+        """Return the content of a file of the user's; None if there is none."""
+        try:
+            file = os.open(self._file(name), _OPEN, dir_fd=self._handle)
+        except FileNotFoundError:
+            return None
+        with os.fdopen(file, "rb") as opened:
+            info = os.fstat(file)
+            if not stat.S_ISREG(info.st_mode) or info.st_size > _LARGEST:
+                raise OSError(errno.EINVAL, f"{self.path / name} is no file of compiled code")
+            if os.name == "posix" and (info.st_uid != os.getuid() or info.st_mode & 0o022):
+                raise OSError(errno.EPERM, f"{self.path / name} belongs to others, or they may write to it")
+            return opened.read(_LARGEST)
 
-
-def _forget_oldest(folder: Path) -> None:
-    sources = sorted(folder.glob("program_*.py"), key=lambda path: path.stat().st_mtime)
-    for source in sources[: max(0, len(sources) - _KEPT)]:
-        for path in (source, *(folder / "__pycache__").glob(f"{source.stem}.*")):
+    def write(self, name: str, content: bytes) -> None:
+        """Write a file that is there as a whole or not at all."""
+        temporary = f".{name}.{secrets.token_hex(8)}.tmp"
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+        file = os.open(self._file(temporary), flags, 0o600, dir_fd=self._handle)
+        try:
+            with os.fdopen(file, "wb") as opened:
+                opened.write(content)
+            os.replace(
+                self._file(temporary), self._file(name), src_dir_fd=self._handle, dst_dir_fd=self._handle
+            )
+        except BaseException:
             with contextlib.suppress(OSError):
-                path.unlink()
+                self._remove(temporary)
+            raise
+
+    def key(self) -> bytes:
+        """Return the user's secret key, drawn if need be."""
+        with contextlib.suppress(OSError):
+            known = self.read(_KEY)
+            if known is not None and len(known) == 32:
+                return known
+        self.write(_KEY, secrets.token_bytes(32))
+        return self.read(_KEY) or b""  # of two processes that draw one at once, the last one's
+
+    def forget_oldest(self) -> None:
+        """Leave room for one more program, and remove what killed processes left."""
+        names = os.listdir(self.path if self._handle is None else self._handle)
+        dated = sorted((self._date(name), name) for name in names)
+        kept = [name for _, name in dated if name.endswith(_ENDING)]
+        stale = [name for date, name in dated if name.endswith(".tmp") and date < time.time() - _STALE]
+        for name in (*kept[: max(0, len(kept) + 1 - _KEPT)], *stale):
+            with contextlib.suppress(OSError):
+                self._remove(name)
+
+    def _date(self, name: str) -> float:
+        with contextlib.suppress(OSError):
+            return os.stat(self._file(name), dir_fd=self._handle, follow_symlinks=False).st_mtime
+        return 0.0
+
+    def _remove(self, name: str) -> None:
+        os.unlink(self._file(name), dir_fd=self._handle)
+
+
+@contextlib.contextmanager
+def _opened() -> Iterator[_Folder | None]:
+    """Open the folder of compiled programs, made if need be; None if there is to be none."""
+    path = cache_folder()
+    if path is None:
+        yield None
+    elif os.name != "posix":  # access lists keep others out of the user's folders
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        yield _Folder(path, None)
+    else:
+        handle = _walked(path)
+        try:
+            yield _Folder(path, handle)
+        finally:
+            os.close(handle)
+
+
+def _walked(path: Path) -> int:
+    """Return a handle of a folder, each part of whose path nobody else can exchange; missing ones are made.
+
+    Links are followed by hand: those of the user's or the system's, in folders like these.
+    """
+    directory = os.O_RDONLY | os.O_DIRECTORY
+    parts, links = _parts(os.path.abspath(path)), 0
+    handle = os.open("/", directory)
+    try:
+        while parts:
+            part = parts.pop()
+            if not _is_there(part, handle):
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(part, 0o700, dir_fd=handle)
+            info = os.stat(part, dir_fd=handle, follow_symlinks=False)
+            if info.st_uid not in (0, os.getuid()):
+                raise _RefusedError(f"{path}: {part!r} in it belongs to another user; set XPNET_CACHE_DIR")
+            if stat.S_ISLNK(info.st_mode):
+                links += 1
+                if links > _LINKS:
+                    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
+                target = os.readlink(part, dir_fd=handle)
+                parts += _parts(target)
+                part = "/" if target.startswith("/") else "."
+            new = os.open(part, directory | os.O_NOFOLLOW, dir_fd=handle)
+            os.close(handle)
+            handle = new
+            info = os.fstat(handle)
+            # In a folder such as /tmp, everybody may make files, but rename or remove their own only.
+            closed = not info.st_mode & 0o022 or (info.st_mode & stat.S_ISVTX and parts)
+            if info.st_uid not in (0, os.getuid()) or not closed:
+                raise _RefusedError(
+                    f"{path}: others may write to {part!r} in it; chmod go-w, or set XPNET_CACHE_DIR"
+                )
+        return handle
+    except BaseException:
+        os.close(handle)
+        raise
+
+
+def _parts(path: str) -> list[str]:
+    """Return the parts of a path, the first one last."""
+    return [part for part in reversed(path.split("/")) if part]
+
+
+def _is_there(name: str, folder: int) -> bool:
+    try:
+        os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True

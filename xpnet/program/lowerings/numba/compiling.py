@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import math
 import re
+import sys
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+import llvmlite
+import numba
 import numpy as np
-from numba import njit, types
+from numba import types
 
 from xpnet.program.lowerings.dtypes import KNOWN
-from xpnet.program.lowerings.numba import functions, intrinsics
-from xpnet.program.lowerings.numba.barrier import barrier
-from xpnet.program.lowerings.numba.cache import digest_of, kept_source
+from xpnet.program.lowerings.numba import barrier, cache, functions, intrinsics, object_code
 
 __all__ = ["Function", "compiled"]
 
-_OPTIONS: dict[str, Any] = {"error_model": "numpy", "nogil": True}
+_MOST = 64  # programs whose code is kept in memory for others of the same source
+_made: OrderedDict[str, dict[str, Any]] = OrderedDict()  # by the digest of the source, the last used last
+_lock = threading.Lock()
 _GIVEN = ("gate", "thread", "threads", "steps", "memory", "gemm32", "gemm64")
 
 
@@ -71,7 +80,8 @@ def compiled(
 ) -> tuple[str, dict[str, Any]]:
     """Compile functions; return their source, and the compiled functions by name.
 
-    What is returned takes arrays of the right dtypes and dimensions, C-contiguous, on trust.
+    What is returned takes arrays of the right dtypes and dimensions, C-contiguous, on trust. The same source
+    is compiled once in a process, or not at all if the code is kept from an earlier one.
 
     Args:
         wanted: what to compile.
@@ -84,35 +94,51 @@ def compiled(
     for lines in (*called.values(), *(function.lines() for function in wanted)):
         text += ["", "", *lines]
     source = "\n".join(text) + "\n"
-    # A name of its own in all processes, as numba finds compiled code by names.
-    digest = digest_of(source)
-    own = "|".join([*called, *(function.name for function in wanted)])
-    source = re.sub(rf"\b({own})\(", rf"\1_{digest}(", source)
-    path = kept_source(source, digest)
+    kinds = [(function.name, *function.arrays.values()) for function in wanted]
+    digest = hashlib.sha256(repr((_depends_on(), kinds, source)).encode()).hexdigest()
+    with _lock:
+        made = _made.pop(digest, None)
+        if made is None:
+            made = _kept(digest) or _compiled(source, wanted, called, digest)
+        _made[digest] = made
+        if len(_made) > _MOST:
+            _made.popitem(last=False)
+    return source, dict(made)
+
+
+def _kept(digest: str) -> dict[str, Any]:
+    """Return the functions that are kept under a digest; nothing if there are none."""
+    content = cache.load(digest)
+    return {} if content is None else object_code.functions_of(object_code.unpacked(content))
+
+
+def _compiled(source: str, wanted: list[Function], called: Iterable[str], digest: str) -> dict[str, Any]:
     names = _names()
-    exec(compile(source, path or "<xpnet compiled program>", "exec"), names)
+    exec(compile(source, "<xpnet compiled program>", "exec"), names)
     for name in called:
-        names[f"{name}_{digest}"] = njit(**_OPTIONS)(names[f"{name}_{digest}"])
-    made = {}
-    for function in wanted:
-        dispatcher = _jitted(names[f"{function.name}_{digest}"], function.signature(), path is not None)
-        (result,) = dispatcher.overloads.values()
-        made[function.name] = result.entry_point
-        made[f"{function.name}_of_numba"] = dispatcher  # whose code the entry point is in
-    return source, made
+        names[name] = object_code.without_wrapper(names[name])
+    made = [object_code.compiled(x.name, names[x.name], x.signature()) for x in wanted]
+    names.clear()  # or functions and their globals would keep each other
+    cache.save(digest, object_code.packed(made))
+    return object_code.functions_of(made)
 
 
-def _jitted(function: Any, signature: Any, cached: bool) -> Any:
-    if cached:
-        try:
-            return njit(signature, cache=True, **_OPTIONS)(function)
-        except Exception:  # whatever a damaged file in the cache comes to; errors of ours come again below
-            pass
-    return njit(signature, **_OPTIONS)(function)
+@functools.cache
+def _depends_on() -> tuple[str, ...]:
+    """Return what code depends on beside its source."""
+    versions = (sys.version, numba.__version__, llvmlite.__version__, np.__version__)
+    modules: tuple[Any, ...] = (barrier, functions, intrinsics, object_code)
+    sources = (Path(module.__file__).read_text(encoding="utf-8") for module in modules)
+    return (*versions, *sources, object_code.made_for())
 
 
 def _names() -> dict[str, Any]:
-    names: dict[str, Any] = {"np": np, "math": math, "barrier": barrier, "__name__": functions.__name__}
+    names: dict[str, Any] = {
+        "np": np,
+        "math": math,
+        "barrier": barrier.barrier,
+        "__name__": functions.__name__,
+    }
     for name in intrinsics.__all__:
         names[name] = getattr(intrinsics, name)
     for name in functions.__all__:

@@ -233,7 +233,6 @@ class CompiledLoop:
         self._memory, self._gemm = code.buffers.memory(), code.gemm
         self._address = self._memory.__array_interface__["data"][0]
         self._call = Threaded(names["loop"], self._parts)
-        self._owner = names["loop_of_numba"]
         self._copies = RecycledCopies()
 
     def __call__(
@@ -244,7 +243,12 @@ class CompiledLoop:
         given = list(map(_contiguous, (*state, *fixed, *sequences)))
         check_arrays(given, self._inputs, [() if i < self._fixed else (steps,) for i in range(len(given))])
         results = [np.empty((steps, *value.shape), dtype=value.dtype_object) for value in self._results]
-        self._call(steps, self._address, *self._gemm, *given, *results)
+        lasting, advancing = given[: self._fixed], [*given[self._fixed :], *results]
+
+        def arguments(first: int, last: int) -> list[Any]:
+            return [self._address, *self._gemm, *lasting, *(x[first:last] for x in advancing)]
+
+        self._call.some_at_a_time(steps, arguments)
         return given[: self._carry], results
 
 

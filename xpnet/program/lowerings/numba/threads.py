@@ -11,7 +11,7 @@ import functools
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 from typing import Any
 
@@ -21,7 +21,10 @@ from xpnet.program.lowerings.numba.compiling import Function, compiled
 
 __all__ = ["Threaded"]
 
-_FEW, _MANY = 8, 1024  # calls that are run alone after two in which threads were slower
+_SHORT, _LONG = 0.003, 0.03  # seconds of steps after which threads and one alone are compared
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 30.0  # seconds in which one works alone, after threads were slower
+_LOST = 10  # times the time that threads were slower in, at the least
+_CROWDED = 3  # times as long as alone: then others use the cores
 
 _MOMENT = 16384  # turns of waiting, about 200 microseconds
 
@@ -43,11 +46,7 @@ class Threaded:
 
     def __init__(self, function: Callable[..., None], parts: int):
         self._function, self._parts = function, parts
-        self._calls = 0
-        self._alone = 0  # calls to come that are run alone
-        self._pause = _FEW
-        self._slow = 0  # calls by threads, up to now
-        self._step_alone = float("inf")  # seconds
+        self._choice = _Choice()
 
     def __call__(self, steps: int, *arguments: Any) -> None:
         """Call the function.
@@ -68,24 +67,86 @@ class Threaded:
         finally:
             _at_work.release()
 
+    def some_at_a_time(self, steps: int, arguments: Callable[[int, int], Sequence[Any]]) -> None:
+        """Call the function for as many steps at a time as are well compared.
+
+        Args:
+            steps: how many there are in all.
+            arguments: for the steps from one up to another.
+        """
+        done = 0
+        while done < steps:
+            stop = min(steps, done + self._choice.steps()) if self._parts > 1 else steps
+            self(stop - done, *arguments(done, stop))
+            done = stop
+
     def _timed(self, threads: int, steps: int, arguments: tuple[Any, ...]) -> None:
-        self._calls += 1
-        alone = self._alone > 0 or self._calls == 3  # once early, to have something to compare with
+        alone = self._choice.alone()
         begun = time.perf_counter()
         if alone:
             self._function(0, 0, 1, steps, *arguments)
         else:
             _run(self._function, threads, (steps, *arguments))
-        took = (time.perf_counter() - begun) / max(steps, 1)
+        self._choice.note(alone, max(steps, 1), time.perf_counter() - begun)
+
+
+class _Choice:
+    """The choice between threads and one alone, by what steps have taken.
+
+    Where others use the cores, a step by threads may take a hundred times as long. So threads show in a few
+    steps that they are faster before they get many, and when they were slower, one works alone for a while:
+    for longer each time, and so long that what was lost is a tenth of it.
+
+    Attributes:
+        crowded: until when all functions of this process work alone, as others were seen to use the cores.
+    """
+
+    crowded = 0.0
+
+    def __init__(self) -> None:
+        self._calls = 0
+        self._alone = float("inf")  # seconds of a step
+        self._until = 0.0  # when one has worked alone for long enough
+        self._pause = _FIRST_PAUSE
+        self._at_once = _SHORT  # seconds of steps that threads get
+        self._slow = False  # threads were slower the last time
+
+    def alone(self) -> bool:
+        """True if the next steps are done alone: the second and third ones, to have something to compare."""
+        return self._calls in (1, 2) or self._left() > 0
+
+    def _left(self) -> float:
+        return max(self._until, _Choice.crowded) - time.perf_counter()
+
+    def steps(self) -> int:
+        """Return how many steps are worth taking at once."""
+        if self._calls < 2:
+            return 1
+        seconds = min(max(self._left(), _SHORT), _LONG) if self.alone() else self._at_once
+        return max(1, int(seconds / max(self._alone, 1e-9)))
+
+    def note(self, alone: bool, steps: int, seconds: float) -> None:
+        """Learn how long steps took."""
+        self._calls += 1
+        times = seconds / steps / max(self._alone, 1e-9)
         if alone:
-            self._alone = max(self._alone - 1, 0)
-            self._step_alone = took
-        elif took <= self._step_alone:
-            self._slow, self._pause = 0, _FEW
-        elif self._slow:
-            self._slow, self._alone, self._pause = 0, self._pause, min(2 * self._pause, _MANY)
+            self._alone = seconds / steps
+        elif self._calls == 1:  # that touched the memory and began the threads
+            return
+        elif times <= 1:
+            self._slow = False
+            self._at_once = min(2 * self._at_once, _LONG)
+            if self._at_once == _LONG:
+                self._pause = _FIRST_PAUSE
         else:
-            self._slow = 1
+            if self._slow or times > _CROWDED:
+                now = time.perf_counter()
+                self._until = now + max(self._pause, _LOST * seconds)
+                self._pause = min(2 * self._pause, _LONGEST_PAUSE)
+                if times > _CROWDED:
+                    _Choice.crowded = self._until
+            self._slow = not self._slow
+            self._at_once = _SHORT
 
 
 def _run(function: Callable[..., None], threads: int, arguments: tuple[Any, ...]) -> None:

@@ -8,6 +8,7 @@ line a computation. The functions are those of the recorded program, so the numb
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -15,9 +16,10 @@ from typing import Any
 
 import numpy as np
 
+from xpnet.program.lowerings import blas_libraries
 from xpnet.program.lowerings.calls import is_written, writes_in_place
 from xpnet.program.lowerings.memory_plan import MemoryPlan, plan_of
-from xpnet.program.lowerings.numpy import blocks
+from xpnet.program.lowerings.numpy import blocks, products
 from xpnet.program.lowerings.recycling import RecycledCopies
 from xpnet.program.lowerings.straight_line import StraightLine
 from xpnet.program.lowerings.views import gather_axis
@@ -55,6 +57,8 @@ class Writer(StraightLine):
 
     Attributes:
         scratch: memory for blocks.
+        blas: what the BLAS is told while the program runs: to take one thread, if all that would have it take
+            more are products that are cut here.
     """
 
     def __init__(self, plan: MemoryPlan, **options: Any):
@@ -74,6 +78,27 @@ class Writer(StraightLine):
         for made in operation.results:
             self.allocate(made)
         self._write_blocks(operation)
+
+    def product(self, operation: Operation) -> str:
+        values = self.program.values
+        small = products.small(products.work_of(operation, values))
+        if small or any(len(self._shape(x)) != 2 for x in operation.operands):
+            return super().product(operation)
+        rows, columns = values[operation.results[0]].shape
+        return self.names.called(f"product{operation.results[0]}", products.Cut(rows, columns))
+
+    @property
+    def blas(self) -> Callable[[], contextlib.AbstractContextManager[None]]:
+        values = self.program.values
+        calls = [op for op in self.program.operations if products.calls_the_blas(op, values)]
+        ours = all(
+            op.name == "matmul" and (products.small(products.work_of(op, values)) or self._is_cut(op))
+            for op in calls
+        )
+        return blas_libraries.one_thread if calls and ours else contextlib.nullcontext
+
+    def _is_cut(self, operation: Operation) -> bool:
+        return f"product{operation.results[0]}" in self.names
 
     def _write_blocks(self, group: Group) -> None:
         idle = [piece for piece in self._idle[id(group)] if len(piece) >= blocks.BLOCK]
@@ -110,10 +135,12 @@ class NumpyProgram:
         lines = [*writer.lines, f"return [{', '.join(writer.results())}]"]
         self.source = "\n    ".join([f"def run({arguments}):", *lines]) + "\n"
         self.memory = _all_memory(plan.memory, writer)
+        self._blas = writer.blas
         self._run: Callable[..., list[Any]] = _made("run", self.source, writer)
 
     def __call__(self, inputs: Sequence[Any]) -> list[Any]:
-        return self._run(*inputs)
+        with self._blas():
+            return self._run(*inputs)
 
 
 def lower_loop(program: Program, carry: int, constants: int) -> NumpyLoop | None:
@@ -178,6 +205,7 @@ class NumpyLoop:
         each = [f"    for {', '.join(rows)}, in rows:", *(f"        {line}" for line in writer.lines)]
         self.source = "\n".join([*head, *ahead, *each]) + "\n"
         self.memory = _all_memory(plan.memory, writer)
+        self._blas = writer.blas
         self._run: Callable[..., None] = _made("loop", self.source, writer)
         self._copies = RecycledCopies()
 
@@ -192,7 +220,8 @@ class NumpyLoop:
         steps = len(sequences[0])
         results = [np.empty((steps, *value.shape), dtype=value.dtype_object) for value in self._results]
         rows = [np.asarray(x, order="C") for x in sequences] + results
-        self._run([*now, *fixed], zip(*map(_rows, rows), strict=True))
+        with self._blas():
+            self._run([*now, *fixed], zip(*map(_rows, rows), strict=True))
         return now, results
 
 
