@@ -69,7 +69,7 @@ class Trace:
     def check_number(self) -> None:
         """Refuse to make a Python number of an array; truth values are allowed, but for recordings."""
         raise RecordError(
-            "a traced array cannot become a Python number, for its derivative would be lost; keep it an "
+            "a traced array cannot become a Python number or its text, for its derivative would be lost; keep it an "
             "array, or take the number of xpnet.autodiff.stop_gradient(x)"
         )
 
@@ -146,10 +146,26 @@ def dispatch(
                 return trace.record(constant, below or call, args, options)  # sum(x, dtype=xp.int64)
         return trace.record(rule, below or call, args, options)
 
-    call.__name__ = rule.name
-    call.__doc__ = getattr(function, "__doc__", None)
-    call.applied = getattr(function, "applied", function)  # type: ignore[attr-defined]  # to plain arrays
-    return call
+    made = call if rule.nested is None else _nesting(*rule.nested, function, call)
+    made.__name__ = rule.name
+    made.__doc__ = getattr(function, "__doc__", None)
+    made.applied = getattr(function, "applied", function)  # type: ignore[attr-defined]  # to plain arrays
+    return made
+
+
+def _nesting(
+    inner: Rule, outer: Rule, function: Callable[..., Any], call: Callable[..., Any]
+) -> Callable[..., Any]:
+    """Return ``call``, a function of one array, recorded under other rules in a transform of a transform."""
+    around = dispatch(outer, function)
+
+    def choose(x: Any) -> Any:
+        below = x.value if type(x) is Tracer and x.trace.level else None
+        if type(below) is Tracer and not below.trace.records:
+            return x.trace.record(inner, around, (x,), {})
+        return call(x)
+
+    return choose
 
 
 def _run_body(rule: Rule, space: Any, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
@@ -227,7 +243,16 @@ class Tracer:
         return f"Tracer({self.value!r})"
 
     def __format__(self, how: str) -> str:
-        return repr(self) if not how else format(self._number(), how)
+        if not how:
+            return repr(self)
+        value = self._number()
+        if value.shape:
+            raise RecordError(
+                f"format {how!r}: expected a 0-d array, found shape {tuple(value.shape)}; format its entries "
+                "one by one"
+            )
+        number = complex if is_complex(value) else float if is_floating(value) else int
+        return format(number(value), how)  # arrays of some libraries have no formats of numbers
 
     def __copy__(self) -> Tracer:
         return Tracer(self.value, self.trace, self.slot)  # arrays in tracers never change

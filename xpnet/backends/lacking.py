@@ -20,6 +20,7 @@ __all__ = [
     "keep",
     "last_written",
     "place",
+    "root",
     "take_along_axis_transpose",
     "take_transpose",
     "word_dtype",
@@ -85,6 +86,14 @@ def keep(g: Any, mask: Any) -> Any:
 
 
 _WHOLE = {"e": "int16", "f": "int32", "d": "int64"}  # of one size with NumPy's floating dtypes
+
+
+def root(xp: Any, x: Any, power: float) -> Any:
+    """Return the root of ``x`` ≥ 0 for a power: 0 for 0, of negative powers too."""
+    if power == 2:
+        return xp.sqrt(x)
+    zero = x == 0
+    return xp.where(zero, 0.0, xp.where(zero, 1.0, x) ** (1 / power))
 
 
 def memory_of(x: Any) -> Any:
@@ -294,6 +303,7 @@ class Extended:
         self.assign = assign
         self.last_written = last_written
         self.place = place
+        self.root = functools.partial(root, xp)
         self.stop_gradient = _unchanged
         self.take_along_axis_transpose = take_along_axis_transpose
         self.take_transpose = take_transpose

@@ -42,6 +42,7 @@ __all__ = [
     "constant",
     "elementwise",
     "fit",
+    "is_complex",
     "linear",
     "lookup",
     "rule",
@@ -64,6 +65,8 @@ class Rule:
         composed: traced arguments run ``body``, whose functions are recorded in its place.
         variadic: the function takes one list of arrays, and ``pulls[0]`` takes an argument number first.
         many: the function returns a tuple; cotangents arrive as a list with None for unused outputs.
+        nested: rules that take its place where derivatives are differentiated again: that of the innermost
+            transform, and that of those around it.
     """
 
     name: str
@@ -74,6 +77,7 @@ class Rule:
     composed: bool = False
     variadic: bool = False
     many: bool = False
+    nested: tuple[Rule, Rule] | None = None
 
     def pull(self, position: int) -> Callable[..., Any]:
         """Return the pull for argument number ``position``: ``(xp, g, out, *args, **options) -> cotangent``.
@@ -188,6 +192,19 @@ def fit(xp: Any, g: Any, x: Any) -> Any:
         )
         g = xp.reshape(xp.sum(g, axis=axes), shape)
     return g if g.dtype == x.dtype else cast(xp, g, x.dtype)
+
+
+_complex: dict[Any, bool] = {}  # by library and dtype: asking the library takes a microsecond each time
+
+
+def is_complex(xp: Any, x: Any) -> bool:
+    """True for an array of complex dtype; False for a number too."""
+    dtype = getattr(x, "dtype", None)
+    key = xp.__name__, dtype  # dtypes of two libraries are not compared without a warning
+    known = _complex.get(key)
+    if known is None:
+        known = _complex[key] = dtype is not None and xp.isdtype(dtype, "complex floating")
+    return known
 
 
 def cast(xp: Any, g: Any, dtype: Any) -> Any:

@@ -131,7 +131,7 @@ def unpack(xp: Any, flat: Any, layout: Any) -> tuple[Any, ...]:
 
 
 def _pull_repeated(xp: Any, g: Any, out: Any, x: Any, repeats: Any, axis: int | None = None) -> Any:
-    shape = (math.prod(x.shape),) if axis is None else tuple(x.shape)
+    shape = (math.prod(x.shape),) if axis is None or not x.shape else tuple(x.shape)
     along = 0 if axis is None else axis % len(shape)
     if not getattr(repeats, "shape", ()):
         repeats = int(repeats)
