@@ -12,9 +12,11 @@ from typing import Any
 
 import array_api_compat
 
+from xpnet.autodiff import operators  # noqa: F401  # gives traced arrays their operators
 from xpnet.autodiff.rules import RULES
 from xpnet.autodiff.rules.rule import Rule
-from xpnet.autodiff.tracer import Lifted, Tracer, dispatch, is_floating_dtype, like, lowered
+from xpnet.autodiff.tracer import Lifted, Tracer, dispatch, is_floating_dtype, is_traced, like, lowered
+from xpnet.autodiff.views import viewing
 from xpnet.backends.lacking import extended
 from xpnet.errors import RecordError
 
@@ -76,7 +78,10 @@ class Namespace:
         return _described(made, value)
 
     def _recorded(self, rule: Rule, function: Callable[..., Any]) -> Callable[..., Any]:
-        return dispatch(rule, function, None if self._lifted is None else self.wrap)
+        if self._lifted is None:
+            return dispatch(rule, function)
+        made = dispatch(rule, function, self.wrap)
+        return made if rule.view is None else viewing(rule, made, is_traced)
 
 
 @functools.cache

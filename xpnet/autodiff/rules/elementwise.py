@@ -24,7 +24,18 @@ import cmath
 import math
 from typing import Any
 
-from xpnet.autodiff.rules.rule import Rule, cast, composed, constant, elementwise, fit, is_complex, linear, rule
+from xpnet.autodiff.rules.rule import (
+    Rule,
+    View,
+    cast,
+    composed,
+    constant,
+    elementwise,
+    fit,
+    is_complex,
+    linear,
+    rule,
+)
 from xpnet.backends.corrections import clip
 
 __all__ = ["bell", "smooth_sigmoid"]
@@ -112,7 +123,9 @@ def _share(xp: Any, out: Any, x: Any, other: Any) -> Any:
     Among infinities it is 1 for the larger one and 1/2 for equal ones.
     """
     equal = xp.logical_and(xp.isinf(out), xp.equal(x, other))
-    x, other = (xp.where(equal, 0.0, y if hasattr(y, "dtype") else xp.zeros_like(out) + y) for y in (x, other))
+    x, other = (
+        xp.where(equal, 0.0, y if hasattr(y, "dtype") else xp.zeros_like(out) + y) for y in (x, other)
+    )
     return smooth_sigmoid(xp, xp.subtract(x, other))
 
 
@@ -183,7 +196,19 @@ elementwise(
 
 # Parts of complex numbers, with their pulls for cotangents c that stand for Re Σ c dz
 linear("conj", lambda xp, g, out, x: xp.conj(g))
-linear("real", lambda xp, g, out, x: cast(xp, g, x.dtype))
+
+
+def _put_real(xp: Any, part: Any, x: Any) -> Any:
+    return (
+        xp.add(xp.astype(part, x.dtype), 1j * xp.astype(xp.imag(x), x.dtype)) if is_complex(xp, x) else part
+    )
+
+
+def _put_imag(xp: Any, part: Any, x: Any) -> Any:
+    return xp.add(xp.astype(xp.real(x), x.dtype), 1j * xp.astype(part, x.dtype))
+
+
+linear("real", lambda xp, g, out, x: cast(xp, g, x.dtype), view=View(_put_real))
 
 
 def _pull_imag(xp: Any, g: Any, out: Any, x: Any) -> Any:
@@ -191,7 +216,7 @@ def _pull_imag(xp: Any, g: Any, out: Any, x: Any) -> Any:
     return xp.astype(g, x.dtype) * -1j if is_complex(xp, x) else xp.zeros_like(x)
 
 
-linear("imag", _pull_imag)
+linear("imag", _pull_imag, view=View(_put_imag))
 
 
 def _direction(xp: Any, size: Any, x: Any) -> Any:
@@ -268,8 +293,12 @@ def _larger(xp: Any, out: Any, x: Any, y: Any) -> Any:
     return (xp.astype(xp.greater(x, y), dtype) + xp.astype(xp.greater_equal(x, y), dtype)) * 0.5
 
 
-elementwise("maximum", lambda xp, out, x, y: _larger(xp, out, x, y), lambda xp, out, x, y: _larger(xp, out, y, x))
-elementwise("minimum", lambda xp, out, x, y: _larger(xp, out, y, x), lambda xp, out, x, y: _larger(xp, out, x, y))
+elementwise(
+    "maximum", lambda xp, out, x, y: _larger(xp, out, x, y), lambda xp, out, x, y: _larger(xp, out, y, x)
+)
+elementwise(
+    "minimum", lambda xp, out, x, y: _larger(xp, out, y, x), lambda xp, out, x, y: _larger(xp, out, x, y)
+)
 elementwise(
     "where",
     0,

@@ -11,7 +11,17 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from xpnet.autodiff.rules.rule import cast, composed, fit, is_complex, linear, lookup, rule
+from xpnet.autodiff.rules.rule import (
+    View,
+    cast,
+    composed,
+    fit,
+    is_complex,
+    linear,
+    lookup,
+    rearranged,
+    rule,
+)
 from xpnet.backends.lacking import root
 from xpnet.errors import RecordError
 
@@ -77,7 +87,13 @@ def _pull_right(xp: Any, g: Any, out: Any, x: Any, y: Any) -> Any:
 
 
 _bilinear("matmul", _pull_left, _pull_right)
-linear("matrix_transpose", lambda xp, g, out, x: xp.matrix_transpose(g))
+
+
+def _pull_transposed(xp: Any, g: Any, out: Any, x: Any) -> Any:
+    return xp.matrix_transpose(g)
+
+
+linear("matrix_transpose", _pull_transposed, view=rearranged(_pull_transposed))
 
 
 def _pull_vecdot_left(xp: Any, g: Any, out: Any, x: Any, y: Any, *, axis: int = -1) -> Any:
@@ -152,7 +168,7 @@ def _matrix_power(xp: Any, x: Any, n: int) -> Any:
 # --- Diagonals ---------------------------------------------------------------------------------------
 
 
-@composed("linalg.diagonal")
+@composed("linalg.diagonal", view=View(None))
 def _diagonal(xp: Any, x: Any, *, offset: int = 0) -> Any:
     """The diagonal of a matrix of n columns is every (n + 1)-th entry of its rows in a line."""
     *stack, m, n = x.shape
@@ -205,8 +221,10 @@ def _vector_norm(xp: Any, x: Any, *, axis: Any = None, keepdims: bool = False, o
     if ord == 1:
         return xp.sum(size, **options)
     zero = size == 0
-    powers = size**ord if ord > 1 else xp.where(
-        zero, 0.0 if ord > 0 else math.inf, xp.where(zero, 1.0, size) ** ord
+    powers = (
+        size**ord
+        if ord > 1
+        else xp.where(zero, 0.0 if ord > 0 else math.inf, xp.where(zero, 1.0, size) ** ord)
     )
     return xp.root(xp.sum(powers, **options), ord)
 
