@@ -130,9 +130,9 @@ def write(x: Any, content: Any, assign: Callable[..., Any]) -> None:
     """
     kept: list[Any] = []
     while True:
-        kin, strides, before = x.kin, _strides(x), copy.copy(x)
+        kin, layout, before = x.kin, _layout(x), copy.copy(x)
         x._become(content)
-        if _strides(x) == strides:
+        if _layout(x) == layout:
             kept.append(x)
         elif kin is None or kin.base is None:
             x._become(assign(before, ..., content))
@@ -150,12 +150,12 @@ def _renew(kin: Kin | None, kept: list[Any]) -> None:
         _renew(view.kin, kept)
 
 
-def _strides(x: Any) -> Any:
-    """Return the strides of the array inside; None of libraries that have no such attribute."""
+def _layout(x: Any) -> Any:
+    """Return the type of the array inside, for a NumPy scalar has no views, and its strides, if the library tells."""
     traced = type(x)
     while type(x) is traced:
         x = x.value
-    return getattr(x, "strides", None)
+    return type(x), getattr(x, "strides", None)
 
 
 def _alive(kin: Kin) -> Iterator[Any]:

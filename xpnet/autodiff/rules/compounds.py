@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from xpnet.autodiff.rules.elementwise import bell, smooth_sigmoid
+from xpnet.autodiff.rules.elementwise import smooth_sigmoid
 from xpnet.autodiff.rules.rule import compound, elementwise, fit, is_complex, rule
 from xpnet.errors import RecordError
 
@@ -54,7 +54,7 @@ def _sigmoid(xp: Any, x: Any) -> Any:
 
 
 def _sigmoid_slope(xp: Any, out: Any, x: Any) -> Any:
-    return out * (1 - out) if is_complex(xp, x) else bell(xp, x)
+    return out * (1 - out) if is_complex(xp, x) else xp.bell(x)
 
 
 elementwise("sigmoid", _sigmoid_slope, body=_sigmoid)

@@ -37,8 +37,9 @@ from xpnet.autodiff.rules.rule import (
     rule,
 )
 from xpnet.backends.corrections import clip
+from xpnet.backends.lacking import bell
 
-__all__ = ["bell", "smooth_sigmoid"]
+__all__ = ["smooth_sigmoid"]
 
 _LN2, _LN10 = math.log(2.0), math.log(10.0)
 
@@ -148,13 +149,14 @@ def _leg(xp: Any, out: Any, x: Any, of_angle: str) -> Any:
 
 elementwise("asin", lambda xp, out, x: 1 / _leg(xp, out, x, "cos"))
 elementwise("acos", lambda xp, out, x: -1 / _leg(xp, out, x, "sin"))
-elementwise("atan", lambda xp, out, x: 1 / (1 + x * x))
+elementwise(
+    "atan",
+    lambda xp, out, x: 1 / (1 + x * x) if is_complex(xp, x) else xp.square(1 / _hypotenuse(xp, out, x)),
+)
 
 
-def bell(xp: Any, x: Any) -> Any:
-    """The slope of the sigmoid, e / (1 + e)² with e = exp(-|x|), also where the sigmoid rounds to 1."""
-    e = xp.exp(-xp.abs(x))
-    return e / xp.square(1 + e)
+# The slope of the sigmoid: registered, since the parts of its own slope cancel near 0.
+elementwise("bell", lambda xp, out, x: -out * xp.tanh(0.5 * x), body=bell)
 
 
 def _hypotenuse(xp: Any, out: Any, x: Any) -> Any:
@@ -164,15 +166,7 @@ def _hypotenuse(xp: Any, out: Any, x: Any) -> Any:
 
 elementwise("sinh", lambda xp, out, x: xp.cosh(x))
 elementwise("cosh", lambda xp, out, x: xp.sinh(x))
-elementwise("tanh", lambda xp, out, x: 1 - out * out if is_complex(xp, x) else _bell_of_tanh(xp, x))
-
-
-def _bell_of_tanh(xp: Any, x: Any) -> Any:
-    """4 e / (1 + e)² with e = exp(-2 |x|), also where tanh(x) rounds to 1 and 1 - tanh²(x) to 0."""
-    e = xp.exp(-2 * xp.abs(x))
-    return e / xp.square(0.5 + 0.5 * e)
-
-
+elementwise("tanh", lambda xp, out, x: 1 - out * out if is_complex(xp, x) else 4 * xp.bell(2 * x))
 elementwise("asinh", lambda xp, out, x: 1 / _hypotenuse(xp, out, x))
 elementwise(
     "acosh",  # on its branch, for complex x; x² - 1 would overflow
