@@ -45,7 +45,11 @@ def _of_one(name: str, other: float) -> Callable[..., Any]:
     return lambda x: getattr(functions, name)(x, 0 * x + other)
 
 
-_SECH = lambda x: mpmath.sech(x)  # noqa: E731
+def _square(x: Any) -> Any:
+    """The slope of tanh."""
+    return mpmath.sech(x) ** 2
+
+
 # function, slope, second derivative, where, and the relative errors that are tolerated, in units of ε
 SLOPES: dict[str, tuple[Any, Any, Any, str, float, float]] = {
     "exp": (_named("exp"), mpmath.exp, mpmath.exp, "line", 4, 4),
@@ -79,7 +83,7 @@ SLOPES: dict[str, tuple[Any, Any, Any, str, float, float]] = {
     "reciprocal": (_named("reciprocal"), lambda x: -(x**-2), lambda x: 2 * x**-3, "all", 4, 8),
     "sinh": (_named("sinh"), mpmath.cosh, mpmath.sinh, "line", 4, 4),
     "cosh": (_named("cosh"), mpmath.sinh, mpmath.cosh, "line", 4, 4),
-    "tanh": (_named("tanh"), lambda x: _SECH(x) ** 2, lambda x: -2 * _SECH(x) ** 2 * mpmath.tanh(x), "line", 8, 8),
+    "tanh": (_named("tanh"), _square, lambda x: -2 * _square(x) * mpmath.tanh(x), "line", 8, 8),
     "asinh": (
         _named("asinh"),
         lambda x: (1 + x * x) ** -0.5,
@@ -124,7 +128,14 @@ SLOPES: dict[str, tuple[Any, Any, Any, str, float, float]] = {
     ),
     "sigmoid": (functions.sigmoid, _bell, _bent, "line", 8, 8),
     "softplus": (functions.softplus, _logistic, _bell, "line", 8, 128),
-    "log-sigmoid": (lambda x: -functions.softplus(-x), lambda x: _logistic(-x), lambda x: -_bell(x), "line", 8, 128),
+    "log-sigmoid": (
+        lambda x: -functions.softplus(-x),
+        lambda x: _logistic(-x),
+        lambda x: -_bell(x),
+        "line",
+        8,
+        128,
+    ),
     "logaddexp": (lambda x: x.__array_namespace__().logaddexp(x, 0.0), _logistic, _bell, "line", 8, 16),
     "logistic-loss-of-0": (_of_one("logistic_loss", 0.0), _logistic, _bell, "line", 8, 16),
     "logistic-loss-of-1": (_of_one("logistic_loss", 1.0), lambda x: -_logistic(-x), _bell, "line", 8, 16),
@@ -136,7 +147,7 @@ SLOPES: dict[str, tuple[Any, Any, Any, str, float, float]] = {
         1000,
         1000,
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

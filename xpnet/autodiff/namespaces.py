@@ -178,6 +178,8 @@ def _astype(space: Namespace, plain: Callable[..., Any]) -> Callable[..., Any]:
     to_whole = space._recorded(dataclasses.replace(RULES["astype"], constant=True), plain)
 
     def astype(x: Any, dtype: Any, /, **options: Any) -> Any:
+        if options.get("copy") is False and type(x) is Tracer and x.dtype == dtype:
+            return x  # the very tracer, as NumPy returns the very array
         floating = is_floating_dtype(space._xp, dtype)
         return (to_floating if floating else to_whole)(x, dtype, **options)
 

@@ -4,7 +4,9 @@ A :class:`Tracer` wraps a value for one :class:`Trace`, the recording that a tra
 be a tracer of an enclosing transform: levels nest, and a function always goes to the innermost (highest)
 level among its arguments, which computes on the values one level below.
 
-Its operators are in ``operators.py``. Level 0 is that of *lifted* arrays (:class:`Lifted`): constants such as indices, masks and what creation
+Its operators are in ``operators.py``, what is a view of what in ``views.py``.
+
+Level 0 is that of *lifted* arrays (:class:`Lifted`): constants such as indices, masks and what creation
 functions make. They record nothing; being tracers, they meet traced arrays in operators, comparisons and
 assignments of every library. Real traces unwrap them, so that they never hold another tracer.
 """
@@ -72,8 +74,8 @@ class Trace:
     def check_number(self) -> None:
         """Refuse to make a Python number of an array; truth values are allowed, but for recordings."""
         raise RecordError(
-            "a traced array cannot become a Python number or its text, for its derivative would be lost; keep it an "
-            "array, or take the number of xpnet.autodiff.stop_gradient(x)"
+            "a traced array cannot become a Python number or its text, for its derivative would be lost; "
+            "keep it an array, or take the number of xpnet.autodiff.stop_gradient(x)"
         )
 
     def check_open(self, rule: Rule) -> None:
@@ -179,7 +181,7 @@ def _run_body(rule: Rule, space: Any, args: tuple[Any, ...], options: dict[str, 
 
 
 def _alone(x: Any) -> Any:
-    """Return ``x`` without what it is a view of: only functions of the library say that, not how they are made."""
+    """Return ``x``, made of views by a composed function, as an array of its own."""
     return (
         Tracer(x.value, x.trace, x.slot)
         if type(x) is Tracer and x.kin is not None and x.kin.base is not None
@@ -327,8 +329,8 @@ class Tracer:
         if in_place and inputs[0].base is not None:
             raise RecordError(
                 f"in-place {function.__name__}: expected an array of its own memory, found a view of a NumPy "
-                "array, which cannot take traced values; make that array by x.__array_namespace__(), or write "
-                "x = x op y"
+                "array, which cannot take traced values; make that array by x.__array_namespace__(), or "
+                "write x = x op y"
             )
         return call(*inputs)  # of ``array += x`` too: the name is bound to the result
 

@@ -1,9 +1,9 @@
 """Views of traced arrays: what is written into one array is seen in all that would share its memory.
 
-Traced arrays never change; a name of one stands for another from an assignment on. So a view remembers
-what it is a view of, and by which function. After an assignment to it the array beneath gets its entries
-back, by an assignment of its own, and the other views of that array are taken anew. Views that nobody holds any
-longer cost nothing: arrays know their views by weak references only.
+The arrays inside tracers never change; an assignment lets a tracer stand for another one. So a view
+remembers what it is a view of, and by which function. After an assignment to it the array beneath gets its
+entries back, and the other views of that array are taken anew. What is a view, the memory of the arrays
+inside tells. Views that nobody holds any longer cost nothing: arrays know theirs by weak references only.
 """
 
 from __future__ import annotations
@@ -37,6 +37,13 @@ class Kin:
 
     __slots__ = ("args", "base", "call", "number", "options", "place", "view", "views")
 
+    args: tuple[Any, ...]
+    call: Callable[..., Any]
+    number: int | None
+    options: dict[str, Any]
+    place: int
+    view: View
+
     def __init__(self) -> None:
         self.base: Any = None
         self.views: list[weakref.ref[Any]] = []
@@ -51,11 +58,12 @@ class Kin:
         """Return what ``base`` is with ``part`` as this view."""
         numbers = () if self.number is None else (self.number,)
         put = self.view.put
+        assert put is not None  # check_writable has been asked
         return put(self.base.trace.space, part, *numbers, self.base, *self.args[1:], **self.options)
 
 
 def viewing(rule: Rule, call: Callable[..., Any], is_traced: Callable[[Any], bool]) -> Callable[..., Any]:
-    """Return ``call``, a function of the library, such that its results know which traced array they are views of."""
+    """Return ``call``, a function of the library, whose results know which traced array they are views of."""
     view = rule.view
     assert view is not None
 
@@ -116,8 +124,8 @@ def check_writable(x: Any, what: str) -> None:
     while kin is not None and kin.base is not None:
         if kin.view.put is None:
             raise RecordError(
-                f"{what}: expected an array of its own memory, found a read-only view, for several of its entries "
-                "are, or may be, one in memory; write into a copy, xp.asarray(x, copy=True)"
+                f"{what}: expected an array that may be written to, found a read-only view, as NumPy gives "
+                "for broadcast arrays and diagonals; write into a copy, xp.asarray(x, copy=True)"
             )
         kin = kin.base.kin
 
@@ -125,8 +133,8 @@ def check_writable(x: Any, what: str) -> None:
 def write(x: Any, content: Any, assign: Callable[..., Any]) -> None:
     """Let ``x`` stand for ``content``, carried to the array that it is a view of, and to all other views.
 
-    Strides stay what they are in NumPy, for what shares memory with a reshaped array depends on them: views are
-    taken anew where theirs would change, and the array that owns the memory is assigned to.
+    Strides stay what they are in NumPy, for they decide whether a reshaped array is a view: views are taken
+    anew where theirs would change, and the array that owns the memory is assigned to.
     """
     kept: list[Any] = []
     while True:
@@ -151,7 +159,7 @@ def _renew(kin: Kin | None, kept: list[Any]) -> None:
 
 
 def _layout(x: Any) -> Any:
-    """Return the type of the array inside, for a NumPy scalar has no views, and its strides, if the library tells."""
+    """Return the type of the array inside, for NumPy's scalars have no views, and its strides if any."""
     traced = type(x)
     while type(x) is traced:
         x = x.value

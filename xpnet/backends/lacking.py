@@ -15,6 +15,7 @@ from xpnet.backends.namespaces import array_namespace
 __all__ = [
     "assign",
     "bell",
+    "complex_of",
     "copy",
     "erf",
     "extended",
@@ -79,6 +80,23 @@ def bell(xp: Any, x: Any) -> Any:
     """Return e / (1 + e)² with e = exp(-|x|): the slope of the sigmoid, also where that rounds to 1."""
     e = xp.exp(-xp.abs(x))
     return e / xp.square(1 + e)
+
+
+def complex_of(xp: Any, real: Any, imaginary: Any) -> Any:
+    """Return the complex numbers of two parts of one shape and dtype, signs of zeros and infinities kept."""
+    name = xp.__name__
+    if name.endswith("torch"):
+        return xp.complex(real, imaginary)
+    if name == "jax.numpy":
+        import jax
+
+        return jax.lax.complex(real, imaginary)
+    dtype = xp.complex64 if real.dtype == xp.float32 else xp.complex128
+    if name.endswith("strict"):
+        return xp.astype(real, dtype) + xp.astype(imaginary, dtype) * 1j
+    made = xp.empty(real.shape, dtype=dtype)
+    made.real, made.imag = real, imaginary
+    return made
 
 
 def keep(g: Any, mask: Any) -> Any:
@@ -306,6 +324,7 @@ class Extended:
         self._xp = xp
         self.__name__ = xp.__name__
         self.bell = functools.partial(bell, xp)
+        self.complex_of = functools.partial(complex_of, xp)
         self.erf = functools.partial(erf, xp)
         self.keep = keep
         self.assign = assign

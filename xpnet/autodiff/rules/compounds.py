@@ -26,8 +26,8 @@ def _of_reals(body: Callable[..., Any]) -> Callable[..., Any]:
         for x in args:
             if is_complex(xp, x):
                 raise RecordError(
-                    f"{body.__name__.lstrip('_')}: expected real arrays, found dtype {x.dtype}; take xp.real(x) "
-                    "or xp.abs(x), or write out the function of complex numbers that is meant"
+                    f"{body.__name__.lstrip('_')}: expected real arrays, found dtype {x.dtype}; take "
+                    "xp.real(x) or xp.abs(x), or write out the function of complex numbers that is meant"
                 )
         return body(xp, *args, **options)
 

@@ -192,14 +192,24 @@ elementwise(
 linear("conj", lambda xp, g, out, x: xp.conj(g))
 
 
+def _push_complex(xp: Any, tangents: list[Any], out: Any, real: Any, imaginary: Any) -> Any:
+    return xp.complex_of(*(xp.zeros_like(real) if t is None else t for t in tangents))
+
+
+rule(
+    "complex_of",
+    lambda xp, g, out, real, imaginary: xp.real(g),
+    lambda xp, g, out, real, imaginary: -xp.imag(g),
+    push=_push_complex,
+)
+
+
 def _put_real(xp: Any, part: Any, x: Any) -> Any:
-    return (
-        xp.add(xp.astype(part, x.dtype), 1j * xp.astype(xp.imag(x), x.dtype)) if is_complex(xp, x) else part
-    )
+    return xp.complex_of(part, xp.imag(x)) if is_complex(xp, x) else part
 
 
 def _put_imag(xp: Any, part: Any, x: Any) -> Any:
-    return xp.add(xp.astype(xp.real(x), x.dtype), 1j * xp.astype(part, x.dtype))
+    return xp.complex_of(xp.real(x), part)
 
 
 linear("real", lambda xp, g, out, x: cast(xp, g, x.dtype), view=View(_put_real))

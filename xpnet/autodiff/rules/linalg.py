@@ -189,7 +189,7 @@ def _trace(xp: Any, x: Any, *, offset: int = 0, dtype: Any = None) -> Any:
 def _pull_root(xp: Any, g: Any, out: Any, x: Any, power: float) -> Any:
     """The slope at x = 0 is 0; a cotangent of 0 there, as of a norm's square, has the derivative NaN.
 
-    That is the derivative of √x, which has the right value. Without it, x = 0 would seem to have no curvature.
+    That is the derivative of √x, which has the right value; else x = 0 would seem to have no curvature.
     """
     zero = x == 0
     slope = xp.multiply(xp.where(zero, 1.0, out) ** (1 - power), 1 / power)

@@ -110,11 +110,12 @@ def _pull_running_product(
 ) -> Any:  # fmt: skip
     """Entry i gets (Π x before i) r_i, where r_i = g_i + x_{i+1} r_{i+1} collects the outputs from i on."""
     line, axis = _as_line(xp, x, axis)
+    g = g if x.shape else xp.reshape(g, (-1,))
     g = g[along(g, axis, slice(1, None))] if include_initial else g
     factors, exponents, sums = _factors(xp, cast(xp, line, out.dtype), axis)
     before = _delayed(xp, xp.cumulative_prod(factors, axis=axis), axis, fill=1.0)
-    ahead = [_shifted(xp, y, axis, 1) for y in (factors, exponents)]
-    r, levels = _recurrence(xp, g, xp.zeros_like(sums), *ahead, axis)
+    ahead, exponents = (_shifted(xp, y, axis, 1) for y in (factors, exponents))
+    r, levels = _recurrence(xp, g, xp.zeros_like(sums), ahead, exponents, axis)
     pulled = _scaled(xp, xp.multiply(before, r), xp.add(_delayed(xp, sums, axis), levels))
     return cast(xp, xp.reshape(pulled, x.shape), x.dtype)
 
@@ -128,14 +129,15 @@ def _push_running_product(
     factors, exponents, sums = _factors(xp, cast(xp, line, out.dtype), axis)
     before = _delayed(xp, xp.cumulative_prod(factors, axis=axis), axis, fill=1.0)
     given = cast(xp, xp.reshape(tangents[0], line.shape), out.dtype)
-    turned = [
+    terms, levels, factors, exponents = (
         xp.flip(y, axis=axis)
         for y in (xp.multiply(given, before), _delayed(xp, sums, axis), factors, exponents)
-    ]
-    pushed = xp.flip(_scaled(xp, *_recurrence(xp, *turned, axis)), axis=axis)
-    if not include_initial:
-        return pushed
-    return xp.concat([xp.zeros_like(out[along(out, axis, slice(0, 1))]), pushed], axis=axis)
+    )
+    solved = _recurrence(xp, terms, levels, factors, exponents, axis)
+    pushed = xp.flip(_scaled(xp, *solved), axis=axis)
+    if include_initial:
+        pushed = xp.concat([xp.zeros_like(out[along(out, axis, slice(0, 1))]), pushed], axis=axis)
+    return pushed if x.shape else xp.reshape(pushed, out.shape)
 
 
 def _as_line(xp: Any, x: Any, axis: int | None) -> tuple[Any, int]:

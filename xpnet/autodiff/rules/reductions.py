@@ -1,8 +1,8 @@
-"""Rules of the functions that reduce an array along axes, and of running sums; products are in ``products.py``.
+"""Rules of the functions that reduce an array along axes, and of running sums.
 
 Where ``max`` or ``min`` meet ties, the entries share evenly (as in JAX and PyTorch's ``amax``); ``std`` has
 slope 0 where all entries are equal, as norms have at zero. Of 0-d arrays, which some libraries reduce over
-axis 0 or -1, nothing is reduced.
+axis 0 or -1, nothing is reduced. Products are in ``products.py``.
 """
 
 from __future__ import annotations
