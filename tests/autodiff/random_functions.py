@@ -192,6 +192,8 @@ class Function:
             Ref(i)
             for i, s in enumerate(values)
             if s.dtype.kind == "f" and _fits(s.shape, shape) and np.all(np.abs(s) < 1e3)
+            # Between overlapping vectors NumPy assigns entry by entry and reads what it has just written.
+            if by is not None or not np.may_share_memory(s, x)
         ]
         number = float(np.round(draw.normal(), 3))
         source: Any = sources[int(draw.integers(len(sources)))] if sources and draw.random() < 0.7 else number

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from xpnet.autodiff.rules import RULES
-from xpnet.autodiff.tracer import dispatch, is_traced
+from xpnet.autodiff.tracer import Tracer, dispatch
 from xpnet.autodiff.views import viewing
 from xpnet.backends import array_namespace
 from xpnet.backends.lacking import extended
@@ -40,7 +40,7 @@ def _callable(name: str) -> Callable[..., Any]:
 
     plain.__doc__ = rule.body.__doc__
     call = dispatch(rule, plain)
-    return call if rule.view is None else viewing(rule, call, is_traced)
+    return call if rule.view is None else viewing(rule, call, Tracer)
 
 
 affine = _callable("affine")

@@ -15,7 +15,7 @@ import array_api_compat
 from xpnet.autodiff import operators  # noqa: F401  # gives traced arrays their operators
 from xpnet.autodiff.rules import RULES
 from xpnet.autodiff.rules.rule import Rule
-from xpnet.autodiff.tracer import Lifted, Tracer, dispatch, is_floating_dtype, is_traced, like, lowered
+from xpnet.autodiff.tracer import Lifted, Tracer, dispatch, is_floating_dtype, like, lowered
 from xpnet.autodiff.views import viewing
 from xpnet.backends.lacking import extended
 from xpnet.errors import RecordError
@@ -81,7 +81,7 @@ class Namespace:
         if self._lifted is None:
             return dispatch(rule, function)
         made = dispatch(rule, function, self.wrap)
-        return made if rule.view is None else viewing(rule, made, is_traced)
+        return made if rule.view is None else viewing(rule, made, Tracer)
 
 
 @functools.cache

@@ -37,7 +37,6 @@ __all__ = [
     "is_complex",
     "is_floating",
     "is_floating_dtype",
-    "is_traced",
     "like",
     "lowered",
     "plain_namespace",
@@ -419,15 +418,10 @@ def _plain_index(index: Any) -> Any:
     return index
 
 
-def is_traced(x: Any) -> bool:
-    """True for a traced or lifted array."""
-    return type(x) is Tracer
-
-
 OF_NUMPY: dict[str, Callable[..., Any]] = {}  # the operators by their names in NumPy
 
 
-_getitem = viewing(RULES["getitem"], dispatch(RULES["getitem"], operator.getitem), is_traced)
+_getitem = viewing(RULES["getitem"], dispatch(RULES["getitem"], operator.getitem), Tracer)
 _assign = dispatch(RULES["assign"], assign)
 _to_device = dispatch(RULES["to_device"], array_api_compat.to_device)
 Tracer.__hash__ = object.__hash__  # type: ignore[method-assign]

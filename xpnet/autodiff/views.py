@@ -16,11 +16,13 @@ from typing import Any
 import numpy as np
 
 from xpnet.autodiff.rules import Rule
-from xpnet.autodiff.rules.rule import View
 from xpnet.backends.lacking import memory_of
 from xpnet.errors import RecordError
 
 __all__ = ["Kin", "check_writable", "is_view_at", "viewing", "write"]
+
+
+_Array, _SCALARS = np.ndarray, frozenset(np.sctypeDict.values())
 
 
 class Kin:
@@ -28,86 +30,80 @@ class Kin:
 
     Attributes:
         base: the traced array beneath; None for one that is no view.
-        call, args, options: the function that made the view, and all of its arguments.
-        place: the number of ``base`` among them.
-        number: that of the view among the function's results; None for a function with one result.
-        view: how its entries get back into ``base``.
+        how: how it was made of that: the rule's view, the function, all of its arguments, its options, the
+            place of the base among the arguments, and the number of the view among several results (else
+            None). A tuple, for one is made with each view.
         views: weak references to the views of this array.
     """
 
-    __slots__ = ("args", "base", "call", "number", "options", "place", "view", "views")
+    __slots__ = ("base", "how", "views")
 
-    args: tuple[Any, ...]
-    call: Callable[..., Any]
-    number: int | None
-    options: dict[str, Any]
-    place: int
-    view: View
-
-    def __init__(self) -> None:
-        self.base: Any = None
-        self.views: list[weakref.ref[Any]] = []
+    def __init__(self, base: Any = None, how: Any = None):
+        self.base, self.how = base, how
+        self.views: list[weakref.ref[Any]] | None = None
 
     def again(self) -> Any:
         """Return the view of what ``base`` is now."""
-        args = (*self.args[: self.place], self.base, *self.args[self.place + 1 :])
-        out = self.call(*args, **self.options)
-        return out if self.number is None else out[self.number]
+        _, call, args, options, place, number = self.how
+        out = call(*args[:place], self.base, *args[place + 1 :], **options)
+        return out if number is None else out[number]
 
     def beneath(self, part: Any) -> Any:
         """Return what ``base`` is with ``part`` as this view."""
-        numbers = () if self.number is None else (self.number,)
-        put = self.view.put
-        assert put is not None  # check_writable has been asked
-        return put(self.base.trace.space, part, *numbers, self.base, *self.args[1:], **self.options)
+        view, _, args, options, _, number = self.how
+        numbers = () if number is None else (number,)
+        return view.put(self.base.trace.space, part, *numbers, self.base, *args[1:], **options)
 
 
-def viewing(rule: Rule, call: Callable[..., Any], is_traced: Callable[[Any], bool]) -> Callable[..., Any]:
+def viewing(rule: Rule, call: Callable[..., Any], traced: type) -> Callable[..., Any]:
     """Return ``call``, a function of the library, whose results know which traced array they are views of."""
     view = rule.view
     assert view is not None
 
-    def look(*args: Any, **options: Any) -> Any:
-        out = call(*args, **options)
-        if not isinstance(out, (list, tuple)):
-            if args and is_traced(args[0]):
-                _relate(out, None, view, call, args, 0, options)
-            return out
-        for number, part in enumerate(out):
-            place = number if view.each else 0
-            if is_traced(args[place]):
-                _relate(part, number, view, call, args, place, options)
+    def look(x: Any, *args: Any, **options: Any) -> Any:
+        out = call(x, *args, **options)
+        if type(x) is traced and type(out) is traced:
+            value = out.value
+            if type(value) in _SCALARS or (type(value) is _Array and value.base is None):
+                return out  # as _share_memory would find; most often it is this
+            if _share_memory(value, x.value, traced):
+                _relate(out, x, (view, call, (x, *args), options, 0, None))
         return out
 
-    return look
+    def look_at_each(*args: Any, **options: Any) -> Any:
+        out = call(*args, **options)
+        for number, part in enumerate(out):
+            place = number if view.each else 0
+            x = args[place]
+            if type(x) is traced and _share_memory(part.value, x.value, traced):
+                _relate(part, x, (view, call, args, options, place, number))
+        return out
+
+    return look_at_each if rule.many or view.each else look
 
 
-def _relate(
-    out: Any, number: int | None, view: View, call: Any, args: tuple[Any, ...], place: int, options: Any
-) -> None:
-    base = args[place]
-    if out is base or not _share_memory(out, base):
+def _relate(out: Any, base: Any, how: tuple[Any, ...]) -> None:
+    if out is base:
         return
     kin = base.kin
     if kin is None:
         kin = base.kin = Kin()
     views = kin.views
-    views.append(weakref.ref(out))
-    if not len(views) & 63:  # those that are gone
+    if views is None:
+        views = kin.views = []
+    elif len(views) > 63 and not len(views) & 63:  # those that are gone
         views[:] = [reference for reference in views if reference() is not None]
-    made = out.kin = Kin()
-    made.base, made.number, made.view = base, number, view
-    made.call, made.args, made.place, made.options = call, args, place, options
+    views.append(weakref.ref(out))
+    out.kin = Kin(base, how)
 
 
-def _share_memory(out: Any, base: Any) -> bool:
-    """True if the arrays inside share memory. JAX's arrays have none that shows: as if they were NumPy's."""
-    traced = type(out)
+def _share_memory(out: Any, base: Any, traced: type) -> bool:
+    """True if two values share memory. JAX's arrays have none that shows: as if they were NumPy's."""
     while type(out) is traced:
         out = out.value
     while type(base) is traced:
         base = base.value
-    if type(out) is np.ndarray:
+    if type(out) is _Array:
         beneath = out.base
         return out is base or (
             beneath is not None and (beneath is base or beneath is getattr(base, "base", None))
@@ -122,7 +118,7 @@ def check_writable(x: Any, what: str) -> None:
     """Refuse to write into a view of which NumPy allows reading only."""
     kin = x.kin
     while kin is not None and kin.base is not None:
-        if kin.view.put is None:
+        if kin.how[0].put is None:
             raise RecordError(
                 f"{what}: expected an array that may be written to, found a read-only view, as NumPy gives "
                 "for broadcast arrays and diagonals; write into a copy, xp.asarray(x, copy=True)"
@@ -167,7 +163,7 @@ def _layout(x: Any) -> Any:
 
 
 def _alive(kin: Kin) -> Iterator[Any]:
-    for reference in tuple(kin.views):
+    for reference in tuple(kin.views or ()):
         view = reference()
         if view is not None:
             yield view
@@ -176,9 +172,9 @@ def _alive(kin: Kin) -> Iterator[Any]:
 def is_view_at(part: Any, x: Any, index: Any) -> bool:
     """True if ``part`` is the view ``x[index]``: ``x[index] += 1`` assigns it to where it comes from."""
     kin = part.kin
-    if kin is None or kin.base is not x or kin.call.__name__ != "getitem":
+    if kin is None or kin.base is not x or kin.how[1].__name__ != "getitem":
         return False
-    parts, known = (i if isinstance(i, tuple) else (i,) for i in (index, kin.args[1]))
+    parts, known = (i if isinstance(i, tuple) else (i,) for i in (index, kin.how[2][1]))
     return len(parts) == len(known) and all(
         type(i) is type(j) and isinstance(i, (int, slice, type(None), type(...))) and i == j
         for i, j in zip(parts, known, strict=True)
