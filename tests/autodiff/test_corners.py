@@ -156,6 +156,8 @@ POINTS: Table = {
 
 @pytest.mark.parametrize("name", POINTS)
 def test_slopes_at_ties_origins_and_infinities(name: str, backend: Backend) -> None:
+    if name.startswith("clip-crossed") and backend.name == "array_api_strict":
+        pytest.skip("array_api_strict: refuses crossed bounds")
     _check(POINTS, name, backend)
 
 
@@ -280,7 +282,7 @@ def _extreme(tiny: float, big: float = 1e4) -> Table:
         ),
         "logsumexp": (lambda xp, x: functions.logsumexp(x), ([-big / tiny**0.5] * 4,), ([0.25] * 4,)),
         "logsumexp-of-infinities": (
-            lambda xp, x: functions.logsumexp(x),
+            lambda xp, x: xp.sum(functions.logsumexp(x)),
             ([[-INF, -INF, -INF, -INF], [1.0, INF, INF, -INF], [-INF, 3.0, -INF, -INF]],),
             ([[0.25] * 4, [0.0, 0.5, 0.5, 0.0], [0.0, 1.0, 0.0, 0.0]],),
         ),

@@ -22,7 +22,7 @@ from typing import Any
 import array_api_compat
 
 from xpnet.autodiff.rules import RULES, Rule
-from xpnet.autodiff.views import check_writable, is_view_at, viewing, write
+from xpnet.autodiff.views import check_writable, is_view_at, relate, write
 from xpnet.backends import array_namespace
 from xpnet.backends.lacking import assign
 from xpnet.errors import RecordError
@@ -367,7 +367,10 @@ class Tracer:
         raise AttributeError(f"a traced array has no attribute {name!r}")
 
     def __getitem__(self, index: Any) -> Any:
-        return _getitem(self, _plain_index(index))
+        index = _plain_index(index)
+        out = _getitem(self, index)
+        relate(out, self, (_VIEW, _getitem, (self, index), {}, 0, None))
+        return out
 
     def __setitem__(self, index: Any, value: Any) -> None:
         """Record a copy with ``value`` at ``index``; this tracer stands for the copy from here on.
@@ -421,7 +424,8 @@ def _plain_index(index: Any) -> Any:
 OF_NUMPY: dict[str, Callable[..., Any]] = {}  # the operators by their names in NumPy
 
 
-_getitem = viewing(RULES["getitem"], dispatch(RULES["getitem"], operator.getitem), Tracer)
+_VIEW = RULES["getitem"].view
+_getitem = dispatch(RULES["getitem"], operator.getitem)
 _assign = dispatch(RULES["assign"], assign)
 _to_device = dispatch(RULES["to_device"], array_api_compat.to_device)
 Tracer.__hash__ = object.__hash__  # type: ignore[method-assign]

@@ -19,7 +19,7 @@ from xpnet.autodiff.rules import Rule
 from xpnet.backends.lacking import memory_of
 from xpnet.errors import RecordError
 
-__all__ = ["Kin", "check_writable", "is_view_at", "viewing", "write"]
+__all__ = ["Kin", "check_writable", "is_view_at", "relate", "viewing", "write"]
 
 
 _Array, _SCALARS = np.ndarray, frozenset(np.sctypeDict.values())
@@ -38,7 +38,7 @@ class Kin:
 
     __slots__ = ("base", "how", "views")
 
-    def __init__(self, base: Any = None, how: Any = None):
+    def __init__(self, base: Any, how: Any):
         self.base, self.how = base, how
         self.views: list[weakref.ref[Any]] | None = None
 
@@ -63,37 +63,42 @@ def viewing(rule: Rule, call: Callable[..., Any], traced: type) -> Callable[...,
     def look(x: Any, *args: Any, **options: Any) -> Any:
         out = call(x, *args, **options)
         if type(x) is traced and type(out) is traced:
-            value = out.value
-            if type(value) in _SCALARS or (type(value) is _Array and value.base is None):
-                return out  # as _share_memory would find; most often it is this
-            if _share_memory(value, x.value, traced):
-                _relate(out, x, (view, call, (x, *args), options, 0, None))
+            relate(out, x, (view, call, (x, *args), options, 0, None))
         return out
 
     def look_at_each(*args: Any, **options: Any) -> Any:
         out = call(*args, **options)
         for number, part in enumerate(out):
             place = number if view.each else 0
-            x = args[place]
-            if type(x) is traced and _share_memory(part.value, x.value, traced):
-                _relate(part, x, (view, call, args, options, place, number))
+            if type(args[place]) is traced:
+                relate(part, args[place], (view, call, args, options, place, number))
         return out
 
     return look_at_each if rule.many or view.each else look
 
 
-def _relate(out: Any, base: Any, how: tuple[Any, ...]) -> None:
-    if out is base:
+def relate(out: Any, base: Any, how: tuple[Any, ...]) -> None:
+    """Let ``out`` be a view of ``base`` if the arrays inside share memory; for ``how`` see :class:`Kin`."""
+    value = out.value
+    if type(value) is _Array:
+        beneath = value.base
+        if beneath is None:
+            return
+        inside = base.value
+        if beneath is not inside and (type(inside) is not _Array or beneath is not inside.base):
+            return
+    elif out is base or type(value) in _SCALARS or not _share_memory(value, base.value, type(base)):
         return
     kin = base.kin
     if kin is None:
-        kin = base.kin = Kin()
+        kin = base.kin = Kin(None, None)
     views = kin.views
     if views is None:
-        views = kin.views = []
-    elif len(views) > 63 and not len(views) & 63:  # those that are gone
-        views[:] = [reference for reference in views if reference() is not None]
-    views.append(weakref.ref(out))
+        kin.views = [weakref.ref(out)]
+    else:
+        if len(views) > 63 and not len(views) & 63:  # those that are gone
+            views[:] = [reference for reference in views if reference() is not None]
+        views.append(weakref.ref(out))
     out.kin = Kin(base, how)
 
 
@@ -103,13 +108,10 @@ def _share_memory(out: Any, base: Any, traced: type) -> bool:
         out = out.value
     while type(base) is traced:
         base = base.value
-    if type(out) is _Array:
-        beneath = out.base
-        return out is base or (
-            beneath is not None and (beneath is base or beneath is getattr(base, "base", None))
-        )
-    if isinstance(out, np.generic):
+    if type(out) in _SCALARS:
         return False
+    if type(out) is _Array:
+        return out.base is not None and (out.base is base or out.base is getattr(base, "base", None))
     place = memory_of(out)
     return place == memory_of(base) if place is not None else bool(out.shape)
 
