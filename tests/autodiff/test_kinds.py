@@ -220,3 +220,12 @@ def test_0_d_arrays_over_an_axis(name: str, axis: int, library: str) -> None:
     slope, second = _OVER_AN_AXIS[name]
     assert (float(grad(f)(x)), float(jvp(f, (x,), (one,))[1])) == (slope, slope)
     assert float(jvp(grad(f), (x,), (one,))[1]) == second
+
+
+@pytest.mark.parametrize("name", ["logsumexp", "softmax", "log_softmax", "cross_entropy"])
+def test_softmax_of_a_0_d_array_is_that_of_one_entry(name: str) -> None:
+    f, x = getattr(functions, name), np.asarray(3.0)
+    more = (np.asarray(1.0),) if name == "cross_entropy" else ()
+    found = grad(lambda x: f(x, *more) * 2)(x)
+    assert (found.shape, float(found)) == ((), 2.0 if name == "logsumexp" else 0.0)
+    check_grads(lambda x: f(x, *more), (x,))

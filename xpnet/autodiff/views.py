@@ -102,7 +102,7 @@ def relate(out: Any, base: Any, how: tuple[Any, ...]) -> None:
     out.kin = Kin(base, how)
 
 
-def _share_memory(out: Any, base: Any, traced: type) -> bool:
+def _share_memory(out: Any, base: Any, traced: Any) -> bool:
     """True if two values share memory. JAX's arrays have none that shows: as if they were NumPy's."""
     while type(out) is traced:
         out = out.value

@@ -135,7 +135,7 @@ def _shares(xp: Any, x: Any) -> Any:
 
 rule(
     "logsumexp",
-    lambda xp, g, out, x: xp.multiply(_column(xp, g), _shares(xp, x)),
+    lambda xp, g, out, x: fit(xp, xp.multiply(_column(xp, g), _shares(xp, x)), x),
     body=_logsumexp,
 )
 
