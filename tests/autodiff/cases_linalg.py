@@ -128,6 +128,8 @@ for _ord in (2, 1, 0, 3, 1.5, 0.5, -1, -2, math.inf, -math.inf):
         lambda xp, x, o=_ord: x[0, 0] + xp.linalg.vector_norm(x, ord=o),
         (3, 4),
     )
+for _power in (2, 3, 0.5, -1):
+    _case("root", f"{_power}", lambda xp, x, p=_power: xp.root(x * x, p), (3,), peers=("torch",))
 _case("linalg.vector_norm", "axis", _named("vector_norm", axis=0), (3, 4))
 _case("linalg.vector_norm", "axes-kept", _named("vector_norm", axis=(0, -1), keepdims=True, ord=3), (3, 2, 4))
 _case("linalg.vector_norm", "all-kept", _named("vector_norm", keepdims=True), (3, 1))

@@ -71,6 +71,22 @@ def _named(name: str, **options: Any) -> Callable[..., Any]:
     return lambda xp, *args: getattr(getattr(xp, extension[0]) if extension else xp, name)(*args, **options)
 
 
+_case(
+    "complex_of",
+    "both",
+    lambda xp, x, y: _reals(xp, xp.complex_of(x * x, y) ** 2),
+    (3,),
+    (3,),
+    peers=("torch",),
+)
+_case(
+    "complex_of",
+    "imaginary",
+    lambda xp, y: _reals(xp, xp.complex_of(xp.ones_like(y), y * y)),
+    (2, 3),
+    peers=(),
+)
+
 # --- Complex elementwise functions --------------------------------------------------------------------
 
 _NO_CAST = ("jax",)  # PyTorch's own derivatives fail where these functions cast real arrays to complex ones

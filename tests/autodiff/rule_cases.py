@@ -132,6 +132,8 @@ _case("sigmoid", "matrix", lambda xp, x: _f.sigmoid(x), (3, 4), torch=lambda t, 
 _case(
     "softplus", "matrix", lambda xp, x: _f.softplus(x), (3, 4), torch=lambda t, x: t.nn.functional.softplus(x)
 )
+_case("bell", "matrix", lambda xp, x: xp.bell(x), (3, 4), torch=lambda t, x: t.sigmoid(x) * t.sigmoid(-x),
+      peers=("torch",))  # fmt: skip
 _case("erf", "matrix", lambda xp, x: _f.erf(x), (3, 4), torch=lambda t, x: t.erf(x))
 _case("erf", "far-out", lambda xp, x: _f.erf(x), (3, 4), ranges=(2.0, 5.0), torch=lambda t, x: t.erf(x))
 _case("affine", "batch", lambda xp, x, w, b: _f.affine(x, w, b), (5, 3), (3, 2), (2,),

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.support import draw, host, widest
-from xpnet.autodiff import functions, grad, jvp, vjp
+from xpnet.autodiff import functions, grad, hessian, jacobian, jvp, vjp
 from xpnet.backends import Backend, array_namespace
 
 INF, NAN = math.inf, math.nan
@@ -104,6 +104,22 @@ POINTS: Table = {
         ([-3.0, -1.0, 0.0, 1.0, 3.0, 2.0], [-1.0, -1.0, -1.0, -1.0, -1.0, 2.0], [1.0, 1, 1, 1, 1, 2]),
         ([0.0, 1.0, 1.0, 1.0, 0.0, 1.0], [1.0, 0, 0, 0, 0, 0], [0.0, 0, 0, 0, 1, 0]),
     ),
+    "clip-crossed": (  # the upper limit is the value
+        _named("clip"),
+        ([0.0, 1.0, 1.5, 2.0, 3.0], [2.0] * 5, [1.0] * 5),
+        ([0.0] * 5, [0.0] * 5, [1.0] * 5),
+    ),
+    "clip-between-equals": (
+        _named("clip"),
+        ([0.0, 1.0, 2.0], [1.0] * 3, [1.0] * 3),
+        ([0.0, 1, 0], [1.0, 0, 0], [0.0, 0, 1]),
+    ),
+    "clip-crossed-numbers": (lambda xp, x: xp.clip(x, 2.0, 1.0), ([0.0, 1.0, 3.0],), ([0.0] * 3,)),
+    "clip-crossed-number": (
+        lambda xp, x, y: xp.clip(x, 2.0, y),
+        ([0.0, 3.0], [1.0, 1.0]),
+        ([0.0] * 2, [1.0] * 2),
+    ),
     "round": (lambda xp, x: xp.add(xp.round(x), x), ([0.5, 1.0],), ([1.0, 1.0],)),
     "floor_divide": (lambda xp, x: xp.add(x // 0.5, x), ([0.5, 0.7],), ([1.0, 1.0],)),
     "max-ties": (
@@ -121,6 +137,11 @@ POINTS: Table = {
         ([[2.0, 2], [1, 3]],),
         ([[0.0, 0], [-0.5, 0.5]],),
     ),
+    "std-of-equals-with-a-rounded-mean": (
+        lambda xp, x: xp.sum(xp.std(x, axis=0)),
+        ([[0.1, 0.7], [0.1, 0.7], [0.1, 0.7]],),
+        ([[0.0, 0.0]] * 3,),
+    ),
     "std-of-one": (lambda xp, x: xp.std(x), (3.0,), (0.0,)),
     "var-of-equals": (lambda xp, x: xp.var(x), ([2.0, 2.0],), ([0.0, 0.0],)),
     "prod-one-zero": (_named("prod"), ([2.0, 0.0, 3.0],), ([0.0, 6.0, 0.0],)),
@@ -135,7 +156,50 @@ POINTS: Table = {
 
 @pytest.mark.parametrize("name", POINTS)
 def test_slopes_at_ties_origins_and_infinities(name: str, backend: Backend) -> None:
+    if name.startswith("clip-crossed") and backend.name == "array_api_strict":
+        pytest.skip("array_api_strict: refuses crossed bounds")
     _check(POINTS, name, backend)
+
+
+# --- Second derivatives at the origin: right, or NaN ------------------------------------------------------
+
+# function of a vector, its Hessian at a point; None: NaN
+HESSIANS: dict[str, tuple[Callable[..., Any], list[float], Any]] = {
+    "abs-squared": (lambda xp, x: xp.abs(x) ** 2, [0.0, -0.0], 2 * np.eye(2)),
+    "abs-times-abs": (lambda xp, x: xp.abs(x) * xp.abs(x), [0.0, 2.0], 2 * np.eye(2)),
+    "square-of-abs": (lambda xp, x: xp.square(xp.abs(x)), [0.0], 2 * np.eye(1)),
+    "cos-of-abs": (lambda xp, x: xp.cos(xp.abs(x)), [0.0], -np.eye(1)),
+    "abs-to-the-4": (lambda xp, x: xp.abs(x) ** 4, [0.0], np.zeros((1, 1))),
+    "abs": (lambda xp, x: xp.abs(x), [0.0, 1.0], np.zeros((2, 2))),
+    "norm-squared": (lambda xp, x: xp.linalg.vector_norm(x) ** 2, [0.0, 0.0], None),
+    "norm-squared-away": (lambda xp, x: xp.linalg.vector_norm(x) ** 2, [0.0, 1.0], 2 * np.eye(2)),
+    "norm-3-squared": (lambda xp, x: xp.linalg.vector_norm(x, ord=3) ** 2, [0.0, 0.0], None),
+    "frobenius-squared": (lambda xp, x: xp.linalg.matrix_norm(xp.reshape(x, (1, 2))) ** 2, [0.0, 0.0], None),
+    "norm": (lambda xp, x: xp.linalg.vector_norm(x), [0.0, 0.0], np.zeros((2, 2))),
+    "hypot-squared": (lambda xp, x: xp.hypot(x[0], x[1]) ** 2, [0.0, 0.0], None),
+    "size-of-complex-squared": (lambda xp, x: xp.abs(x[0] + 1j * x[1]) ** 2, [0.0, 0.0], None),
+    "root-of-square": (lambda xp, x: xp.sqrt(x * x) ** 2, [0.0], None),
+    "std": (lambda xp, x: xp.std(x), [0.1, 0.1, 0.1], np.zeros((3, 3))),
+    "std-squared": (lambda xp, x: xp.std(x) ** 2, [0.1, 0.1, 0.1], None),
+    "var": (lambda xp, x: xp.var(x), [0.1, 0.1], np.asarray([[0.5, -0.5], [-0.5, 0.5]])),
+    "power-by-an-array": (lambda xp, x: xp.pow(x, xp.asarray([2.0, 3.0])), [0.0, 0.0], np.diag([2.0, 0.0])),
+    "tanh": (lambda xp, x: xp.tanh(x) * x, [0.0], 2 * np.eye(1)),
+}
+
+
+@pytest.mark.parametrize("name", HESSIANS)
+def test_second_derivatives_at_the_origin_are_right_or_nan(name: str) -> None:
+    """The gradient there is 0 by convention; a curvature of 0 beside it would be wrong in silence."""
+    f, point, want = HESSIANS[name]
+    total = _traced(lambda xp, x: xp.sum(f(xp, x)))
+    x = np.asarray(point)
+    with np.errstate(all="ignore"):
+        for run in (hessian(total), jacobian(grad(total), mode="forward"), jacobian(grad(total))):
+            found = run(x)
+            if want is None:
+                assert np.all(np.isnan(found) | ~np.eye(x.size, dtype=bool))
+            else:
+                np.testing.assert_allclose(found, want, atol=1e-12)
 
 
 def test_second_derivatives_of_powers_at_the_exponent_0() -> None:
@@ -196,6 +260,37 @@ def _extreme(tiny: float, big: float = 1e4) -> Table:
         "acosh": (_named("acosh"), ([1e-3 / tiny],), ([1e3 * tiny],)),
         "abs": (_named("abs"), ([tiny, -tiny],), ([1.0, -1.0],)),
         "prod": (_named("prod"), ([tiny, tiny, 1 / tiny],), ([1.0, 1.0, 0.0],)),
+        "prod-of-many": (
+            _named("prod"),
+            ([tiny, *[2.0] * 2000, *[0.5] * 2000],),
+            ([1.0, *[tiny / 2] * 2000, *[2 * tiny] * 2000],),
+        ),
+        "prod-over-axes": (
+            lambda xp, x: xp.prod(x, axis=(0, 1)),
+            ([[tiny, tiny], [1 / tiny, 1 / tiny]],),
+            ([[1 / tiny, 1 / tiny], [tiny, tiny]],),
+        ),
+        "cumulative_prod-of-many": (
+            lambda xp, x: xp.cumulative_prod(x)[-1],
+            ([tiny, *[0.5] * 2000, *[2.0] * 2000],),
+            ([1.0, *[2 * tiny] * 2000, *[tiny / 2] * 2000],),
+        ),
+        "cumulative_prod-underflow": (
+            lambda xp, x: xp.cumulative_prod(x)[1],
+            ([tiny, tiny, 0.0, big],),
+            ([tiny, tiny, 0.0, 0.0],),
+        ),
+        "logsumexp": (lambda xp, x: functions.logsumexp(x), ([-big / tiny**0.5] * 4,), ([0.25] * 4,)),
+        "logsumexp-of-infinities": (
+            lambda xp, x: xp.sum(functions.logsumexp(x)),
+            ([[-INF, -INF, -INF, -INF], [1.0, INF, INF, -INF], [-INF, 3.0, -INF, -INF]],),
+            ([[0.25] * 4, [0.0, 0.5, 0.5, 0.0], [0.0, 1.0, 0.0, 0.0]],),
+        ),
+        "logaddexp-of-large": (
+            _named("logaddexp"),
+            ([-3e5, 1e17, -1e17], [-3e5, 1e17, -1e17]),
+            ([0.5] * 3, [0.5] * 3),
+        ),
         "cumulative_sum": (lambda xp, x: xp.sum(xp.cumulative_sum(x)), ([big, tiny],), ([2.0, 1.0],)),
     }
 

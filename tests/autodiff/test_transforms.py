@@ -163,7 +163,7 @@ def test_parameters_are_one_leaf_with_views(backend: Backend) -> None:
 def test_integer_leaves_and_other_things_pass_through_with_gradient_none() -> None:
     labels, x = np.asarray([0, 1]), np.asarray([1.0, 2.0])
     gradient = grad(lambda tree: _sum(tree["x"] * tree["labels"] * tree["factor"]))(
-        {"x": x, "labels": labels, "factor": 3.0, "mask": np.asarray([True, False]), "name": "a"}
+        {"x": x, "labels": labels, "factor": 3, "mask": np.asarray([True, False]), "name": "a"}
     )
     np.testing.assert_array_equal(gradient.pop("x"), [0.0, 3.0])
     assert gradient == {"labels": None, "factor": None, "mask": None, "name": None}

@@ -17,9 +17,9 @@ import numpy as np
 from xpnet.backends.lacking import extended
 from xpnet.program.program import Operation, Program, Ref, Value
 
-__all__ = ["Builder", "random_donations", "random_program", "random_step"]
+__all__ = ["SHAPES", "Builder", "Writer", "random_donations", "random_program", "random_step"]
 
-_SHAPES = [
+SHAPES = [
     (4, 3), (3,), (4, 1), (4,), (), (1, 3), (4, 4), (2, 4, 3), (1,), (12,), (3, 4), (0, 3), (4, 0), (0,),
     (9, 20), (20, 9), (300,), (2, 1, 3),
 ]  # fmt: skip
@@ -105,7 +105,7 @@ class Builder:
 
     def apply_many(self, name: str, *operands: Any, **options: Any) -> list[Ref]:
         """Add an operation that may have several results, and return these."""
-        function = _FUNCTIONS.get(name) or getattr(extended(xp), name)
+        function = _FUNCTIONS.get(name) or operator.attrgetter(name)(extended(xp))
         out = function(*(self.arrays[x.number] if type(x) is Ref else x for x in operands), **options)
         many = isinstance(out, (list, tuple))
         first = len(self.arrays)
@@ -121,11 +121,11 @@ class Builder:
 
 
 def random_program(
-    seed: int, length: int = 25, *, whole: bool = True, shapes: Sequence[tuple[int, ...]] = _SHAPES
+    seed: int, length: int = 25, *, whole: bool = True, shapes: Sequence[tuple[int, ...]] = SHAPES
 ) -> tuple[Program, list[np.ndarray]]:
     """Return a program and arrays for it; of some whole programs all arrays are float64."""
     with np.errstate(all="ignore"):
-        writer = _Writer(np.random.default_rng(seed), whole, shapes)
+        writer = Writer(np.random.default_rng(seed), whole, shapes)
         while len(writer.arrays) < writer.given + length:
             writer.step()
         return writer.builder.program(*writer.outputs()), writer.arrays[: writer.given]
@@ -138,7 +138,7 @@ def random_step(seed: int, length: int = 20, *, whole: bool = True) -> tuple[Pro
     """
     with np.errstate(all="ignore"):
         draw = np.random.default_rng(seed)
-        writer = _Writer(draw, whole, _SHAPES)
+        writer = Writer(draw, whole, SHAPES)
         while len(writer.arrays) < writer.given + length:
             writer.step()
         carried = int(draw.integers(1, writer.given - 2))
@@ -161,11 +161,20 @@ def random_donations(program: Program, seed: int) -> dict[int, int]:
     return donated
 
 
-class _Writer:
+class Writer:
     """Adds random operations to a program, and knows how large its floating-point values can be."""
 
-    def __init__(self, draw: np.random.Generator, whole: bool, shapes: Sequence[tuple[int, ...]]):
-        self.draw, self.whole = draw, whole
+    kinds = ("unary", "binary", "binary", "binary", "number", "reduce", "reduce", "reduce", "view", "view",
+             "where", "where", "matmul", "joined", "gathered", "cast", "rare")  # fmt: skip
+
+    def __init__(
+        self,
+        draw: np.random.Generator,
+        whole: bool,
+        shapes: Sequence[tuple[int, ...]],
+        dtypes: Sequence[str] = _DTYPES,
+    ):
+        self.draw, self.whole, self._dtypes = draw, whole, dtypes
         self._only = "float64" if whole and draw.random() < 0.3 else ""
         inputs = [self._input(shape) for shape in shapes if draw.random() < 0.75]
         inputs += [np.asarray(draw.integers(-3, 3, size=int(draw.integers(1, 6)))), self._input((4, 3))]
@@ -176,7 +185,7 @@ class _Writer:
         self._bounds: dict[int, float] = {}
 
     def _input(self, shape: tuple[int, ...]) -> np.ndarray:
-        dtype = self._only or str(self.draw.choice(_DTYPES))
+        dtype = self._only or str(self.draw.choice(self._dtypes))
         kind = np.dtype(dtype).kind
         if kind == "b":
             return np.asarray(self.draw.random(size=shape) < 0.5)
@@ -244,9 +253,7 @@ class _Writer:
 
     def step(self) -> None:
         """Add one operation, or a few that belong together."""
-        kinds = ["unary", "binary", "binary", "binary", "number", "reduce", "reduce", "reduce", "view",
-                 "view", "where", "where", "matmul", "joined", "gathered", "cast", "rare"]  # fmt: skip
-        getattr(self, f"_step_{self.draw.choice(kinds)}")(self._pick())
+        getattr(self, f"_step_{self.draw.choice(self.kinds)}")(self._pick())
 
     def _step_unary(self, x: Ref) -> None:
         kind, bound = self._kind(x), self._bound(x)
@@ -427,7 +434,7 @@ class _Writer:
 
     def _step_cast(self, x: Ref) -> None:
         kind = self._kind(x)
-        targets = [d for d in dict.fromkeys(_DTYPES) if not self._only or d in (self._only, "bool")]
+        targets = [d for d in dict.fromkeys(self._dtypes) if not self._only or d in (self._only, "bool")]
         targets = [d for d in targets if kind != "c" or np.dtype(d).kind == "c"]
         target = np.dtype(str(self.draw.choice(targets)))
         if kind == "f" and target.kind in "iu":

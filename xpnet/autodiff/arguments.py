@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import operator
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -85,13 +86,27 @@ def argument_numbers(name: str, argnums: Any, count: int) -> tuple[int, ...]:
     return positions
 
 
+def _is_number(x: Any) -> bool:
+    """True for a number of Python's; NumPy's scalars, some of which are floats too, are arrays."""
+    return isinstance(x, _NUMBERS) and not hasattr(x, "dtype")
+
+
+def _float_beside(others: list[Any], x: Any) -> Any:
+    return array_beside(x, others) if _is_number(x) and isinstance(x, (float, complex)) else x
+
+
 def differentiable(name: str, args: tuple[Any, ...], positions: tuple[int, ...]) -> list[Any]:
-    """Return the arguments to differentiate, with Python numbers as 0-d arrays, checked to be floating."""
+    """Return the arguments to differentiate, with Python's floats as 0-d arrays, checked to be floating.
+
+    Whole numbers and truth values inside containers are constants, as arrays of them are.
+    """
     chosen = []
     for position in positions:
         value = args[position]
-        if isinstance(value, _NUMBERS) and not hasattr(value, "dtype"):  # NumPy's scalars are floats too
+        if _is_number(value):
             value = array_beside(value, leaves(args))
+        elif any(_is_number(x) and isinstance(x, (float, complex)) for x in leaves(value)):
+            value = map_leaves(functools.partial(_float_beside, leaves(args)), value)
         is_container = isinstance(value, (dict, list, tuple)) or hasattr(value, "__leaves__")
         if not is_container and not is_floating(value):
             is_array = array_api_compat.is_array_api_obj(plain_value(value))
@@ -210,8 +225,9 @@ def results_of(name: str, result: Any, trace: Trace, beside: list[Any]) -> Any:
     """Return the result of ``f``, checked to contain only arrays, with Python numbers as 0-d constants."""
 
     def check(y: Any) -> Any:
-        if isinstance(y, _NUMBERS) and not hasattr(y, "dtype"):
-            return array_beside(float(y) if isinstance(y, int) else y, leaves(beside))
+        if _is_number(y):
+            whole = isinstance(y, int) and not isinstance(y, bool)
+            return array_beside(float(y) if whole else y, leaves(beside))
         if type(y) is not Tracer and not array_api_compat.is_array_api_obj(y):
             raise RecordError(
                 f"{name}: expected arrays (or containers of them) as result, found {type(y).__name__}"

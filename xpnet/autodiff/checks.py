@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from xpnet import rng
+from xpnet.autodiff.arguments import differentiable
 from xpnet.autodiff.tracer import is_complex, is_floating
 from xpnet.autodiff.transforms import jvp, vjp
 from xpnet.backends import backend_of
@@ -50,7 +51,8 @@ def check_grads(
     for mode in modes:
         if mode not in ("forward", "reverse"):
             raise RecordError(f"check_grads: expected the modes 'forward' and 'reverse', found {mode!r}")
-    _check(f, tuple(args), order, modes, rtol, atol, rng.key(seed))
+    args = tuple(differentiable("check_grads", args, tuple(range(len(args)))))
+    _check(f, args, order, modes, rtol, atol, rng.key(seed))
 
 
 def _check(f: Any, args: tuple[Any, ...], order: int, modes: Any, rtol: Any, atol: Any, key: rng.Key) -> None:

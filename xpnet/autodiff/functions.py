@@ -11,7 +11,8 @@ from collections.abc import Callable
 from typing import Any
 
 from xpnet.autodiff.rules import RULES
-from xpnet.autodiff.tracer import dispatch
+from xpnet.autodiff.tracer import Tracer, dispatch
+from xpnet.autodiff.views import viewing
 from xpnet.backends import array_namespace
 from xpnet.backends.lacking import extended
 
@@ -38,7 +39,8 @@ def _callable(name: str) -> Callable[..., Any]:
         return rule.body(extended(array_namespace(x)), x, *args, **options)  # type: ignore[misc]
 
     plain.__doc__ = rule.body.__doc__
-    return dispatch(rule, plain)
+    call = dispatch(rule, plain)
+    return call if rule.view is None else viewing(rule, call, Tracer)
 
 
 affine = _callable("affine")

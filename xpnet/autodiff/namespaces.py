@@ -12,9 +12,11 @@ from typing import Any
 
 import array_api_compat
 
+from xpnet.autodiff import operators  # noqa: F401  # gives traced arrays their operators
 from xpnet.autodiff.rules import RULES
 from xpnet.autodiff.rules.rule import Rule
 from xpnet.autodiff.tracer import Lifted, Tracer, dispatch, is_floating_dtype, like, lowered
+from xpnet.autodiff.views import viewing
 from xpnet.backends.lacking import extended
 from xpnet.errors import RecordError
 
@@ -76,7 +78,10 @@ class Namespace:
         return _described(made, value)
 
     def _recorded(self, rule: Rule, function: Callable[..., Any]) -> Callable[..., Any]:
-        return dispatch(rule, function, None if self._lifted is None else self.wrap)
+        if self._lifted is None:
+            return dispatch(rule, function)
+        made = dispatch(rule, function, self.wrap)
+        return made if rule.view is None else viewing(rule, made, Tracer)
 
 
 @functools.cache
@@ -173,6 +178,8 @@ def _astype(space: Namespace, plain: Callable[..., Any]) -> Callable[..., Any]:
     to_whole = space._recorded(dataclasses.replace(RULES["astype"], constant=True), plain)
 
     def astype(x: Any, dtype: Any, /, **options: Any) -> Any:
+        if options.get("copy") is False and type(x) is Tracer and x.dtype == dtype:
+            return x  # the very tracer, as NumPy returns the very array
         floating = is_floating_dtype(space._xp, dtype)
         return (to_floating if floating else to_whole)(x, dtype, **options)
 

@@ -4,6 +4,8 @@ A :class:`Tracer` wraps a value for one :class:`Trace`, the recording that a tra
 be a tracer of an enclosing transform: levels nest, and a function always goes to the innermost (highest)
 level among its arguments, which computes on the values one level below.
 
+Its operators are in ``operators.py``, what is a view of what in ``views.py``.
+
 Level 0 is that of *lifted* arrays (:class:`Lifted`): constants such as indices, masks and what creation
 functions make. They record nothing; being tracers, they meet traced arrays in operators, comparisons and
 assignments of every library. Real traces unwrap them, so that they never hold another tracer.
@@ -20,11 +22,13 @@ from typing import Any
 import array_api_compat
 
 from xpnet.autodiff.rules import RULES, Rule
+from xpnet.autodiff.views import check_writable, is_view_at, relate, write
 from xpnet.backends import array_namespace
-from xpnet.backends.lacking import assign, copy
+from xpnet.backends.lacking import assign
 from xpnet.errors import RecordError
 
 __all__ = [
+    "OF_NUMPY",
     "Lifted",
     "Trace",
     "Tracer",
@@ -69,8 +73,8 @@ class Trace:
     def check_number(self) -> None:
         """Refuse to make a Python number of an array; truth values are allowed, but for recordings."""
         raise RecordError(
-            "a traced array cannot become a Python number, for its derivative would be lost; keep it an "
-            "array, or take the number of xpnet.autodiff.stop_gradient(x)"
+            "a traced array cannot become a Python number or its text, for its derivative would be lost; "
+            "keep it an array, or take the number of xpnet.autodiff.stop_gradient(x)"
         )
 
     def check_open(self, rule: Rule) -> None:
@@ -146,16 +150,42 @@ def dispatch(
                 return trace.record(constant, below or call, args, options)  # sum(x, dtype=xp.int64)
         return trace.record(rule, below or call, args, options)
 
-    call.__name__ = rule.name
-    call.__doc__ = getattr(function, "__doc__", None)
-    call.applied = getattr(function, "applied", function)  # type: ignore[attr-defined]  # to plain arrays
-    return call
+    made = call if rule.nested is None else _nesting(*rule.nested, function, call)
+    made.__name__ = rule.name
+    made.__doc__ = getattr(function, "__doc__", None)
+    made.applied = getattr(function, "applied", function)  # type: ignore[attr-defined]  # to plain arrays
+    return made
+
+
+def _nesting(
+    inner: Rule, outer: Rule, function: Callable[..., Any], call: Callable[..., Any]
+) -> Callable[..., Any]:
+    """Return ``call``, a function of one array, recorded under other rules in a transform of a transform."""
+    around = dispatch(outer, function)
+
+    def choose(x: Any) -> Any:
+        below = x.value if type(x) is Tracer and x.trace.level else None
+        if type(below) is Tracer and not below.trace.records:
+            return x.trace.record(inner, around, (x,), {})
+        return call(x)
+
+    return choose
 
 
 def _run_body(rule: Rule, space: Any, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
     """Run a composed function's body with every array traced or lifted, so that all operators work."""
     named = {name: space.wrap(x) for name, x in options.items()}
-    return rule.body(space, *map(space.wrap, args), **named)  # type: ignore[misc]
+    out = rule.body(space, *map(space.wrap, args), **named)  # type: ignore[misc]
+    return like(out, list(map(_alone, out))) if isinstance(out, tuple) else _alone(out)
+
+
+def _alone(x: Any) -> Any:
+    """Return ``x``, made of views by a composed function, as an array of its own."""
+    return (
+        Tracer(x.value, x.trace, x.slot)
+        if type(x) is Tracer and x.kin is not None and x.kin.base is not None
+        else x
+    )
 
 
 def _without_derivative(rule: Rule, name: str, x: Any) -> Any:
@@ -177,15 +207,16 @@ class Tracer:
         value: the array (or the tracer of an enclosing transform) inside.
         trace: the recording it belongs to.
         slot: what the trace knows it by (its place on the tape, or its tangent).
+        kin: the array that it is a view of, and its views; None if there are none.
     """
 
-    __slots__ = ("slot", "trace", "value")
+    __slots__ = ("__weakref__", "kin", "slot", "trace", "value")
 
     __traced__ = True
     __array_priority__ = 1000.0
 
     def __init__(self, value: Any, trace: Trace, slot: Any):
-        self.value, self.trace, self.slot = value, trace, slot
+        self.value, self.trace, self.slot, self.kin = value, trace, slot, None
 
     def __array_namespace__(self, *, api_version: str | None = None) -> Any:
         return self.trace.space
@@ -227,7 +258,16 @@ class Tracer:
         return f"Tracer({self.value!r})"
 
     def __format__(self, how: str) -> str:
-        return repr(self) if not how else format(self._number(), how)
+        if not how:
+            return repr(self)
+        value = self._number()
+        if value.shape:
+            raise RecordError(
+                f"format {how!r}: expected a 0-d array, found shape {tuple(value.shape)}; format its entries "
+                "one by one"
+            )
+        number = complex if is_complex(value) else float if is_floating(value) else int
+        return format(number(value), how)  # arrays of some libraries have no formats of numbers
 
     def __copy__(self) -> Tracer:
         return Tracer(self.value, self.trace, self.slot)  # arrays in tracers never change
@@ -278,12 +318,19 @@ class Tracer:
             done = getattr(function, method)(*map(lowered, inputs), **options)
             return done if "out" in options else self.trace.space.wrap(done)
         call = (
-            _OF_NUMPY.get(function.__name__)
+            OF_NUMPY.get(function.__name__)
             if method == "__call__" and type(inputs[0]) is not Tracer
             else None
         )
+        in_place = "out" in options
         if call is None or options.pop("out", inputs)[0] is not inputs[0] or options:
             raise _not_by_numpy()
+        if in_place and inputs[0].base is not None:
+            raise RecordError(
+                f"in-place {function.__name__}: expected an array of its own memory, found a view of a NumPy "
+                "array, which cannot take traced values; make that array by x.__array_namespace__(), or "
+                "write x = x op y"
+            )
         return call(*inputs)  # of ``array += x`` too: the name is bound to the result
 
     def __array__(self, *args: Any, **options: Any) -> Any:
@@ -320,16 +367,28 @@ class Tracer:
         raise AttributeError(f"a traced array has no attribute {name!r}")
 
     def __getitem__(self, index: Any) -> Any:
-        return _getitem(self, _plain_index(index))
+        index = _plain_index(index)
+        out = _getitem(self, index)
+        relate(out, self, (_VIEW, _getitem, (self, index), {}, 0, None))
+        return out
 
     def __setitem__(self, index: Any, value: Any) -> None:
         """Record a copy with ``value`` at ``index``; this tracer stands for the copy from here on.
 
-        Slices taken before are values of their own: they do not change with the array, nor it with them.
+        The arrays that share its memory, as its slices do, change with it.
         """
+        index = _plain_index(index)
+        if type(value) is Tracer and is_view_at(value, self, index):
+            return
         if not is_floating(self):
             value = without_derivative(value)
-        self._become(_assign(self, _plain_index(index), value))
+        self._write(_assign(self, index, value), "assignment")
+
+    def _write(self, other: Tracer, what: str) -> Tracer:
+        """Let this tracer stand for ``other``, and change with it what shares its memory."""
+        check_writable(self, what)
+        write(self, other, _assign)
+        return self
 
     def _become(self, other: Tracer) -> Tracer:
         self.value, self.trace, self.slot = other.value, other.trace, other.slot
@@ -362,62 +421,13 @@ def _plain_index(index: Any) -> Any:
     return index
 
 
-_OF_NUMPY: dict[str, Callable[..., Any]] = {}  # the operators by their names in NumPy
+OF_NUMPY: dict[str, Callable[..., Any]] = {}  # the operators by their names in NumPy
 
 
-def _operator(rule: str, symbol: str) -> tuple[Any, Any, Any]:
-    """Return the methods for ``x op y``, for the reflected ``y op x`` and for ``x op= y``."""
-    call = dispatch(RULES[rule], getattr(operator, f"__{symbol}__"))
-    in_place: Any = getattr(operator, f"__i{symbol}__", None)  # comparisons have none
-    _OF_NUMPY["power" if rule == "pow" else rule] = call
-
-    def assign_result(self: Tracer, other: Any) -> Tracer:
-        other = lowered(other)
-        if not self.trace.level and type(other) is not Tracer:
-            return self._become(self.trace.space.wrap(in_place(copy(self.value), other)))
-        made = call(self, other)
-        if made.shape != self.shape or _rank(made) > _rank(self):
-            raise RecordError(
-                f"in-place {rule}: expected a result of shape {tuple(self.shape)} and dtype {self.dtype} "
-                f"like the array, found {tuple(made.shape)} and {made.dtype}; write x = x op y"
-            )
-        return self._become(made if made.dtype == self.dtype else self.trace.space.astype(made, self.dtype))
-
-    def reflected(self: Tracer, other: Any) -> Any:
-        if type(other) is complex and isinstance(plain_value(self), float):
-            other = plain_namespace(self).asarray(other)  # else NumPy's scalar would become a Python number
-        return call(other, self)
-
-    return (lambda self, other: call(self, other)), reflected, assign_result
-
-
-def _rank(x: Tracer) -> int:
-    """Return the rank of a dtype's kind; in-place operators cast to lower ranks only within a kind."""
-    name = str(x.dtype).rpartition(".")[2].strip("0123456789")
-    return ("bool", "uint", "int", "float", "complex").index(name.replace("bfloat", "float"))
-
-
+_VIEW = RULES["getitem"].view
 _getitem = dispatch(RULES["getitem"], operator.getitem)
 _assign = dispatch(RULES["assign"], assign)
 _to_device = dispatch(RULES["to_device"], array_api_compat.to_device)
-for _symbol, _rule in {
-    "add": "add", "sub": "subtract", "mul": "multiply", "truediv": "divide", "pow": "pow", "matmul": "matmul",
-    "mod": "remainder", "floordiv": "floor_divide", "and": "bitwise_and", "or": "bitwise_or",
-    "xor": "bitwise_xor", "lshift": "bitwise_left_shift", "rshift": "bitwise_right_shift",
-}.items():  # fmt: skip
-    _forward, _reflected, _in_place = _operator(_rule, _symbol)
-    setattr(Tracer, f"__{_symbol}__", _forward)
-    setattr(Tracer, f"__r{_symbol}__", _reflected)
-    setattr(Tracer, f"__i{_symbol}__", _in_place)
-for _symbol, _rule in {
-    "lt": "less", "le": "less_equal", "gt": "greater", "ge": "greater_equal",
-    "eq": "equal", "ne": "not_equal",
-}.items():  # fmt: skip
-    setattr(Tracer, f"__{_symbol}__", _operator(_rule, _symbol)[0])
-for _symbol, _rule in {
-    "neg": "negative", "pos": "positive", "abs": "abs", "invert": "bitwise_invert",
-}.items():  # fmt: skip
-    setattr(Tracer, f"__{_symbol}__", dispatch(RULES[_rule], getattr(operator, _symbol)))
 Tracer.__hash__ = object.__hash__  # type: ignore[method-assign]
 
 

@@ -1,7 +1,8 @@
 """Transforms from functions to derivatives: ``grad``, ``value_and_grad``, ``vjp`` and ``jvp``.
 
 Arguments may be nested dicts, lists and tuples of arrays, and :class:`xpnet.parameters.Parameters`.
-Inside them only floating arrays are differentiated; others pass through, with the gradient None.
+Inside them floating arrays and Python's floats and complex numbers, as 0-d arrays, are differentiated; others
+(whole numbers, truth values, text) pass through, with the gradient None.
 Transforms nest in any order: ``grad(grad(f))`` is the second derivative.
 """
 

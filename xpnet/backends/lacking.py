@@ -14,12 +14,15 @@ from xpnet.backends.namespaces import array_namespace
 
 __all__ = [
     "assign",
+    "bell",
+    "complex_of",
     "copy",
     "erf",
     "extended",
     "keep",
     "last_written",
     "place",
+    "root",
     "take_along_axis_transpose",
     "take_transpose",
     "word_dtype",
@@ -73,6 +76,29 @@ def _ratio(coefficients: tuple[tuple[float, ...], tuple[float, ...]], x: Any) ->
     return numerator / denominator
 
 
+def bell(xp: Any, x: Any) -> Any:
+    """Return e / (1 + e)² with e = exp(-|x|): the slope of the sigmoid, also where that rounds to 1."""
+    e = xp.exp(-xp.abs(x))
+    return e / xp.square(1 + e)
+
+
+def complex_of(xp: Any, real: Any, imaginary: Any) -> Any:
+    """Return the complex numbers of two parts of one shape and dtype, signs of zeros and infinities kept."""
+    name = xp.__name__
+    if name.endswith("torch"):
+        return xp.complex(real, imaginary)
+    if name == "jax.numpy":
+        import jax
+
+        return jax.lax.complex(real, imaginary)
+    dtype = xp.complex64 if real.dtype == xp.float32 else xp.complex128
+    if name.endswith("strict"):
+        return xp.astype(real, dtype) + xp.astype(imaginary, dtype) * 1j
+    made = xp.empty(real.shape, dtype=dtype)
+    made.real, made.imag = real, imaginary
+    return made
+
+
 def keep(g: Any, mask: Any) -> Any:
     """Return ``g`` where the boolean ``mask`` is True, else 0, even where ``g`` is NaN or infinite.
 
@@ -85,6 +111,14 @@ def keep(g: Any, mask: Any) -> Any:
 
 
 _WHOLE = {"e": "int16", "f": "int32", "d": "int64"}  # of one size with NumPy's floating dtypes
+
+
+def root(xp: Any, x: Any, power: float) -> Any:
+    """Return the root of ``x`` ≥ 0 for a power: 0 for 0, of negative powers too."""
+    if power == 2:
+        return xp.sqrt(x)
+    zero = x == 0
+    return xp.where(zero, 0.0, xp.where(zero, 1.0, x) ** (1 / power))
 
 
 def memory_of(x: Any) -> Any:
@@ -302,11 +336,14 @@ class Extended:
     def __init__(self, xp: Any):
         self._xp = xp
         self.__name__ = xp.__name__
+        self.bell = functools.partial(bell, xp)
+        self.complex_of = functools.partial(complex_of, xp)
         self.erf = functools.partial(erf, xp)
         self.keep = keep
         self.assign = assign
         self.last_written = last_written
         self.place = place
+        self.root = functools.partial(root, xp)
         self.stop_gradient = _unchanged
         self.take_along_axis_transpose = take_along_axis_transpose
         self.take_transpose = take_transpose

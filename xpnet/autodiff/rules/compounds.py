@@ -8,16 +8,36 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
 from typing import Any
 
-from xpnet.autodiff.rules.rule import compound, elementwise, fit, rule
+from xpnet.autodiff.rules.elementwise import smooth_sigmoid
+from xpnet.autodiff.rules.rule import compound, elementwise, fit, is_complex, rule
+from xpnet.errors import RecordError
 
 __all__: list[str] = []
+
+
+def _of_reals(body: Callable[..., Any]) -> Callable[..., Any]:
+    """Return ``body`` such that it refuses complex arrays, which it would order or take the size of."""
+
+    @functools.wraps(body)
+    def checked(xp: Any, *args: Any, **options: Any) -> Any:
+        for x in args:
+            if is_complex(xp, x):
+                raise RecordError(
+                    f"{body.__name__.lstrip('_')}: expected real arrays, found dtype {x.dtype}; take "
+                    "xp.real(x) or xp.abs(x), or write out the function of complex numbers that is meant"
+                )
+        return body(xp, *args, **options)
+
+    return checked
 
 
 # --- Activations -------------------------------------------------------------------------------------
 
 
+@_of_reals
 def _relu(xp: Any, x: Any) -> Any:
     return xp.maximum(x, 0)
 
@@ -27,13 +47,20 @@ elementwise("relu", lambda xp, out, x: x > 0, body=_relu)
 
 
 def _sigmoid(xp: Any, x: Any) -> Any:
-    """1 / (1 + exp(-x)), written so that exp never overflows."""
+    """1 / (1 + exp(-x)), written so that exp never overflows; of complex x too."""
+    if is_complex(xp, x):
+        return smooth_sigmoid(xp, x)
     return xp.exp(xp.minimum(x, 0)) / (1 + xp.exp(-xp.abs(x)))
 
 
-elementwise("sigmoid", lambda xp, out, x: out * (1 - out), body=_sigmoid)
+def _sigmoid_slope(xp: Any, out: Any, x: Any) -> Any:
+    return out * (1 - out) if is_complex(xp, x) else xp.bell(x)
 
 
+elementwise("sigmoid", _sigmoid_slope, body=_sigmoid)
+
+
+@_of_reals
 def _softplus(xp: Any, x: Any) -> Any:
     """log(1 + exp(x)), written so that exp never overflows."""
     return xp.maximum(x, 0) + xp.log1p(xp.exp(-xp.abs(x)))
@@ -41,11 +68,15 @@ def _softplus(xp: Any, x: Any) -> Any:
 
 # σ(x) = 1 - exp(-softplus(x)): smooth at 0, accurate far out on both sides.
 elementwise("softplus", lambda xp, out, x: -xp.expm1(-out), body=_softplus)
-elementwise(
-    "erf",
-    lambda xp, out, x: (2 / math.sqrt(math.pi)) * xp.exp(-x * x),
-    body=lambda xp, x: xp.erf(x),
-)
+
+
+@_of_reals
+def _erf(xp: Any, x: Any) -> Any:
+    """2/√π times the integral of exp(-t²) from 0 to x."""
+    return xp.erf(x)
+
+
+elementwise("erf", lambda xp, out, x: (2 / math.sqrt(math.pi)) * xp.exp(-x * x), body=_erf)
 
 
 # --- Affine maps -------------------------------------------------------------------------------------
@@ -83,6 +114,7 @@ def _column(xp: Any, rows: Any) -> Any:
     return xp.reshape(rows, (*rows.shape, 1))
 
 
+@_of_reals
 def _logsumexp(xp: Any, x: Any) -> Any:
     """log Σ exp(x) along the last axis, shifted by the maximum so that nothing overflows."""
     top = xp.max(x, axis=-1, keepdims=True)
@@ -90,13 +122,25 @@ def _logsumexp(xp: Any, x: Any) -> Any:
     return xp.squeeze(top, axis=-1) + xp.log(xp.sum(xp.exp(x - top), axis=-1))
 
 
+def _shares(xp: Any, x: Any) -> Any:
+    """exp(x) / Σ exp(x), not exp(x - out), which would enlarge what rounding did to the sum's logarithm.
+
+    The largest entries share evenly where they are infinite, as those of ``logaddexp`` do.
+    """
+    top = xp.stop_gradient(xp.max(x, axis=-1, keepdims=True))  # any shift gives the same
+    equal = xp.logical_and(xp.isinf(top), xp.equal(x, top))
+    e = xp.exp(xp.subtract(xp.where(equal, 0.0, x), xp.where(equal, 0.0, top)))
+    return e / xp.sum(e, axis=-1, keepdims=True)
+
+
 rule(
     "logsumexp",
-    lambda xp, g, out, x: xp.multiply(_column(xp, g), xp.exp(x - _column(xp, out))),
+    lambda xp, g, out, x: fit(xp, xp.multiply(_column(xp, g), _shares(xp, x)), x),
     body=_logsumexp,
 )
 
 
+@_of_reals
 def _log_softmax(xp: Any, x: Any) -> Any:
     """x - log Σ exp(x) along the last axis."""
     shifted = x - xp.max(x, axis=-1, keepdims=True)
@@ -110,6 +154,7 @@ rule(
 )
 
 
+@_of_reals
 def _softmax(xp: Any, x: Any) -> Any:
     """exp(x) / Σ exp(x) along the last axis."""
     e = xp.exp(x - xp.max(x, axis=-1, keepdims=True))
@@ -127,22 +172,24 @@ rule("softmax", _pull_softmax, push=lambda xp, t, out, x: _pull_softmax(xp, t[0]
 # --- Losses on logits --------------------------------------------------------------------------------
 
 
+@_of_reals
 def _logistic_loss(xp: Any, logits: Any, targets: Any) -> Any:
     """-t log σ(z) - (1-t) log(1-σ(z)) = max(z, 0) - t z + log(1 + exp(-|z|)), element by element."""
     hinge = xp.subtract(xp.maximum(logits, 0), xp.multiply(logits, targets))
     return hinge + xp.log1p(xp.exp(-xp.abs(logits)))
 
 
-def _smooth_sigmoid(xp: Any, x: Any) -> Any:
-    """The sigmoid without kinks in its parts, so that it can be traced to any order also at 0."""
-    positive = xp.greater_equal(x, 0)
-    e = xp.exp(xp.where(positive, -x, x))
-    return xp.where(positive, 1.0, e) / (1 + e)
+def _logistic_slope(xp: Any, out: Any, logits: Any, targets: Any) -> Any:
+    """σ(z) - t = σ(z) (1 - t) - σ(-z) t, of which nothing is lost where σ(z) rounds to a target of 1."""
+    positive = xp.greater_equal(logits, 0)
+    e = xp.exp(xp.where(positive, -logits, logits))
+    large = xp.multiply(xp.where(positive, 1.0, e), 1 - targets)
+    return xp.subtract(large, xp.multiply(xp.where(positive, e, 1.0), targets)) / (1 + e)
 
 
 elementwise(
     "logistic_loss",
-    lambda xp, out, logits, targets: xp.subtract(_smooth_sigmoid(xp, logits), targets),  # σ(z) - t
+    _logistic_slope,
     lambda xp, out, logits, targets: -logits,
     body=_logistic_loss,
 )
@@ -164,6 +211,7 @@ def _pull_logits(xp: Any, g: Any, out: Any, logits: Any, targets: Any, normalize
         xp, xp.multiply(_column(xp, -g), _log_softmax(xp, logits)), targets
     ),
 )
+@_of_reals
 def _cross_entropy(xp: Any, logits: Any, targets: Any, normalized: bool = False) -> Any:
     """-Σ t log softmax(z) along the last axis, for target probabilities t of the logits' shape.
 

@@ -57,7 +57,7 @@ def _pull_irfft(
     parts = slice(0, 1), slice(1, end), slice(end, None)
     first, twins, middle = (g[along(g, axis, part)] for part in parts)
     g = xp.concat([first, twins * 2, middle], axis=axis)
-    return _resized(xp, g, x.shape[axis], axis)
+    return cast(xp, _resized(xp, g, x.shape[axis], axis), x.dtype)
 
 
 linear("fft.rfft", _pull_rfft)

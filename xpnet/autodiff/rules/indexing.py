@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from xpnet.autodiff.rules.rule import constant, fit, linear, rule
+from xpnet.autodiff.rules.rule import View, constant, fit, linear, rule
 
 __all__: list[str] = []
 
@@ -13,6 +13,7 @@ rule(
     "getitem",
     lambda xp, g, out, x, index: xp.place(g, index, x.shape),
     push=lambda xp, tangents, out, x, index: tangents[0][index],
+    view=View(lambda xp, part, x, index: xp.assign(x, index, part)),
 )
 linear("place", lambda xp, g, out, x, index, shape: g[index])
 

@@ -1,6 +1,7 @@
 """Rules of products and norms of vectors and matrices: matrix-form backpropagation is what ``matmul`` says.
 
-Norms have slope 0 at zero, as ``abs`` has at 0, and where largest or smallest entries tie, each gets an
+Norms have slope 0 at zero, as ``abs`` has at 0 (and second derivatives 0, but NaN where the slope of what is
+made of them vanishes, as that of the square), and where largest or smallest entries tie, each gets an
 even share. Inverses and determinants are in ``inverses.py``, factorizations in ``decompositions.py``.
 """
 
@@ -10,7 +11,18 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from xpnet.autodiff.rules.rule import cast, composed, fit, linear, lookup, rule
+from xpnet.autodiff.rules.rule import (
+    View,
+    cast,
+    composed,
+    fit,
+    is_complex,
+    linear,
+    lookup,
+    rearranged,
+    rule,
+)
+from xpnet.backends.lacking import root
 from xpnet.errors import RecordError
 
 __all__ = ["adjoint", "conjugate", "identity"]
@@ -18,7 +30,7 @@ __all__ = ["adjoint", "conjugate", "identity"]
 
 def conjugate(xp: Any, x: Any) -> Any:
     """Return the complex conjugate; real arrays, which not every library's ``conj`` takes, are their own."""
-    return xp.conj(x) if xp.isdtype(x.dtype, "complex floating") else x
+    return xp.conj(x) if is_complex(xp, x) else x
 
 
 def adjoint(xp: Any, x: Any) -> Any:
@@ -75,7 +87,13 @@ def _pull_right(xp: Any, g: Any, out: Any, x: Any, y: Any) -> Any:
 
 
 _bilinear("matmul", _pull_left, _pull_right)
-linear("matrix_transpose", lambda xp, g, out, x: xp.matrix_transpose(g))
+
+
+def _pull_transposed(xp: Any, g: Any, out: Any, x: Any) -> Any:
+    return xp.matrix_transpose(g)
+
+
+linear("matrix_transpose", _pull_transposed, view=rearranged(_pull_transposed))
 
 
 def _pull_vecdot_left(xp: Any, g: Any, out: Any, x: Any, y: Any, *, axis: int = -1) -> Any:
@@ -150,7 +168,7 @@ def _matrix_power(xp: Any, x: Any, n: int) -> Any:
 # --- Diagonals ---------------------------------------------------------------------------------------
 
 
-@composed("linalg.diagonal")
+@composed("linalg.diagonal", view=View(None))
 def _diagonal(xp: Any, x: Any, *, offset: int = 0) -> Any:
     """The diagonal of a matrix of n columns is every (n + 1)-th entry of its rows in a line."""
     *stack, m, n = x.shape
@@ -168,10 +186,22 @@ def _trace(xp: Any, x: Any, *, offset: int = 0, dtype: Any = None) -> Any:
 # --- Norms -------------------------------------------------------------------------------------------
 
 
-def _root(xp: Any, x: Any, root: Callable[[Any], Any]) -> Any:
-    """Return ``root(x)`` with slope 0 at x = 0."""
+def _pull_root(xp: Any, g: Any, out: Any, x: Any, power: float) -> Any:
+    """The slope at x = 0 is 0; a cotangent of 0 there, as of a norm's square, has the derivative NaN.
+
+    That is the derivative of √x, which has the right value; else x = 0 would seem to have no curvature.
+    """
     zero = x == 0
-    return xp.where(zero, 0.0, root(xp.where(zero, 1.0, x)))
+    slope = xp.multiply(xp.where(zero, 1.0, out) ** (1 - power), 1 / power)
+    unknown = xp.logical_and(zero, g == 0)
+    return xp.where(unknown, xp.sqrt(xp.where(unknown, x, 1.0)), xp.where(zero, 0.0, xp.multiply(g, slope)))
+
+
+def _push_root(xp: Any, tangents: list[Any], out: Any, x: Any, power: float) -> Any:
+    return _pull_root(xp, tangents[0], out, x, power)
+
+
+rule("root", _pull_root, push=_push_root, body=root)
 
 
 @composed("linalg.vector_norm")
@@ -179,8 +209,8 @@ def _vector_norm(xp: Any, x: Any, *, axis: Any = None, keepdims: bool = False, o
     """(Σ |x|^p)^(1/p) and its limits; zeros are kept out of the powers, which have no slope there."""
     options = {"axis": axis, "keepdims": keepdims}
     if ord == 2:  # by the parts, for the square is smooth at zero where the absolute value is not
-        parts = (xp.real(x), xp.imag(x)) if xp.isdtype(x.dtype, "complex floating") else (x,)
-        return _root(xp, xp.sum(sum(part * part for part in parts), **options), xp.sqrt)
+        parts = (xp.real(x), xp.imag(x)) if is_complex(xp, x) else (x,)
+        return xp.root(xp.sum(sum(part * part for part in parts), **options), 2)
     size = xp.abs(x)
     if ord == math.inf:
         return xp.max(size, **options)
@@ -191,8 +221,12 @@ def _vector_norm(xp: Any, x: Any, *, axis: Any = None, keepdims: bool = False, o
     if ord == 1:
         return xp.sum(size, **options)
     zero = size == 0
-    powers = xp.where(zero, 0.0 if ord > 0 else math.inf, xp.where(zero, 1.0, size) ** ord)
-    return _root(xp, xp.sum(powers, **options), lambda total: total ** (1 / ord))
+    powers = (
+        size**ord
+        if ord > 1
+        else xp.where(zero, 0.0 if ord > 0 else math.inf, xp.where(zero, 1.0, size) ** ord)
+    )
+    return xp.root(xp.sum(powers, **options), ord)
 
 
 _OF_SINGULAR_VALUES = {"nuc": 1, 2: math.inf, -2: -math.inf}

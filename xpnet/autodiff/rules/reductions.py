@@ -1,8 +1,8 @@
-"""Rules of the functions that reduce an array along axes, and of their running relatives.
+"""Rules of the functions that reduce an array along axes, and of running sums.
 
 Where ``max`` or ``min`` meet ties, the entries share evenly (as in JAX and PyTorch's ``amax``); ``std`` has
-slope 0 where all entries are equal. ``prod`` and ``cumulative_prod`` divide by nothing, so that zeros among
-the entries do no harm.
+slope 0 where all entries are equal, as norms have at zero. Of 0-d arrays, which some libraries reduce over
+axis 0 or -1, nothing is reduced. Products are in ``products.py``.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from xpnet.autodiff.rules.rule import along, cast, constant, linear, rule
+from xpnet.autodiff.rules.rule import along, cast, constant, is_complex, linear, rule
 
 __all__: list[str] = []
 
 
 def _spread(xp: Any, y: Any, x: Any, axis: Any, keepdims: bool) -> Any:
     """Return ``y``, a reduction of ``x``, with the reduced axes put back as axes of size one."""
-    if keepdims or axis is None:
+    if keepdims or axis is None or not x.shape:
         return y if keepdims else xp.reshape(y, (1,) * len(x.shape))
     axes = axis if isinstance(axis, tuple) else (axis,)
     kept = {a % len(x.shape) for a in axes}
@@ -25,12 +25,14 @@ def _spread(xp: Any, y: Any, x: Any, axis: Any, keepdims: bool) -> Any:
 
 
 def _axes(x: Any, axis: Any) -> tuple[int, ...]:
-    return tuple(range(len(x.shape))) if axis is None else axis if isinstance(axis, tuple) else (axis,)
+    if axis is None or not x.shape:
+        return tuple(range(len(x.shape)))
+    return axis if isinstance(axis, tuple) else (axis,)
 
 
 def _count(x: Any, axis: Any) -> int:
     """Return how many values of ``x`` one reduced value comes from."""
-    return math.prod(x.shape) if axis is None else math.prod(x.shape[a] for a in _axes(x, axis))
+    return math.prod(x.shape[a] for a in _axes(x, axis))
 
 
 def _divided(number: float, count: float) -> float:
@@ -63,10 +65,26 @@ def _pull_variance(
     return xp.multiply(_spread(xp, g, x, axis, keepdims), deviation * factor)
 
 
+def _squared_spread(xp: Any, x: Any, axis: Any, keepdims: bool) -> Any:
+    """Return Σ |x - x₀|² along axes, which is 0 for equal entries."""
+    axes = {a % len(x.shape) for a in _axes(x, axis)}
+    first = x[tuple(slice(0, min(n, 1)) if a in axes else slice(None) for a, n in enumerate(x.shape))]
+    difference = xp.subtract(x, first)
+    parts = [xp.real(difference), xp.imag(difference)] if is_complex(xp, x) else [difference]
+    return xp.sum(sum(xp.square(part) for part in parts), axis=axis, keepdims=keepdims)
+
+
 def _pull_deviation(
     xp: Any, g: Any, out: Any, x: Any, *, axis: Any = None, correction: float = 0.0, keepdims: bool = False
 ) -> Any:
-    halved = xp.divide(g, xp.where(out == 0, math.inf, 2 * out))
+    if _count(x, axis) == 1 and correction < 1:
+        return xp.zeros_like(x)
+    spread = _squared_spread(xp, x, axis, keepdims)
+    equal = spread == 0  # the mean of equal entries may be rounded, and then ``out`` is not 0
+    halved = xp.where(equal, 0.0, xp.divide(g, xp.where(equal, 1.0, 2 * out)))
+    # A cotangent of 0 there, as of the square, has the derivative NaN: that of √, which has the right value.
+    unknown = xp.logical_and(equal, xp.abs(g) <= 1e6 * out)  # ``out`` is 0, or what rounding left
+    halved = xp.where(unknown, xp.sqrt(xp.where(unknown, spread, 1.0)), halved)
     return _pull_variance(xp, halved, out, x, axis=axis, correction=correction, keepdims=keepdims)
 
 
@@ -95,65 +113,19 @@ rule("max", _pull_extreme, push=_push_extreme)
 rule("min", _pull_extreme, push=_push_extreme)
 
 
-# --- Products and running sums ------------------------------------------------------------------------
-
-
-def _before(xp: Any, x: Any, axis: int) -> Any:
-    """Return for each entry the product of those before it along an axis."""
-    products = xp.cumulative_prod(x, axis=axis, include_initial=True)
-    return products[along(x, axis, slice(0, x.shape[axis]))]
-
-
-def _pull_product(
-    xp: Any, g: Any, out: Any, x: Any, *, axis: Any = None, keepdims: bool = False, dtype: Any = None
-) -> Any:
-    """Each entry's slope is the product of the others: of those before it and of those behind it."""
-    rest = cast(xp, x, out.dtype)
-    g = xp.multiply(xp.ones_like(rest), _spread(xp, g, x, axis, keepdims))
-    for a in _axes(x, axis):
-        behind = xp.flip(_before(xp, xp.flip(rest, axis=a), a), axis=a)
-        g = xp.multiply(g, _before(xp, rest, a) * behind)
-        rest = xp.prod(rest, axis=a, keepdims=True)
-    return cast(xp, g, x.dtype)
+# --- Running sums --------------------------------------------------------------------------------------
 
 
 def _pull_running_sum(
     xp: Any, g: Any, out: Any, x: Any, *, axis: int | None = None, dtype: Any = None,
     include_initial: bool = False,
 ) -> Any:  # fmt: skip
-    axis = axis or 0
+    axis = axis or 0 if x.shape else 0
     g = g[along(g, axis, slice(1, None))] if include_initial else g
-    return cast(xp, xp.flip(xp.cumulative_sum(xp.flip(g, axis=axis), axis=axis), axis=axis), x.dtype)
+    pulled = xp.flip(xp.cumulative_sum(xp.flip(g, axis=axis), axis=axis), axis=axis)
+    return cast(xp, pulled if x.shape else xp.reshape(pulled, ()), x.dtype)
 
 
-def _pull_running_product(
-    xp: Any, g: Any, out: Any, x: Any, *, axis: int | None = None, dtype: Any = None,
-    include_initial: bool = False,
-) -> Any:  # fmt: skip
-    """Entry i gets (Π x before i) r_i, where r_i = g_i + x_{i+1} r_{i+1} collects the outputs from i on.
-
-    The recurrence is solved by doubling: after k rounds, r_i depends on r_{i+2^k} only.
-    """
-    axis = axis or 0
-    g = g[along(g, axis, slice(1, None))] if include_initial else g
-    wide = cast(xp, x, out.dtype)
-
-    def ahead(y: Any, step: int) -> Any:
-        """Return y_{i+step}, and 0 behind the end."""
-        first, rest = y[along(y, axis, slice(0, step))], y[along(y, axis, slice(step, None))]
-        return xp.concat([rest, xp.zeros_like(first)], axis=axis)
-
-    size, step = x.shape[axis], 1
-    factor = ahead(wide, 1) if size else wide
-    while step < size:
-        g = xp.add(g, xp.multiply(factor, ahead(g, step)))
-        factor = factor * ahead(factor, step)
-        step *= 2
-    return cast(xp, xp.multiply(_before(xp, wide, axis), g), x.dtype)
-
-
-rule("prod", _pull_product)
 linear("cumulative_sum", _pull_running_sum)
-rule("cumulative_prod", _pull_running_product)
 
 constant("all", "any", "argmax", "argmin", "count_nonzero")

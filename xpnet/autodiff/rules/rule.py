@@ -35,6 +35,7 @@ from xpnet.errors import RecordError
 __all__ = [
     "RULES",
     "Rule",
+    "View",
     "along",
     "cast",
     "composed",
@@ -42,13 +43,29 @@ __all__ = [
     "constant",
     "elementwise",
     "fit",
+    "is_complex",
     "linear",
     "lookup",
+    "rearranged",
     "rule",
     "scale",
 ]
 
 RULES: dict[str, Rule] = {}
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class View:
+    """How the memory of a result lies in that of an argument.
+
+    Attributes:
+        put: ``put(xp, part, x, *args, **options)`` returns ``x`` with ``part`` in the place of the result;
+            of several results their number follows ``part``. None: results are for reading only.
+        each: of several results each lies in the argument of its number; else all lie in the first.
+    """
+
+    put: Callable[..., Any] | None
+    each: bool = False
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -64,6 +81,9 @@ class Rule:
         composed: traced arguments run ``body``, whose functions are recorded in its place.
         variadic: the function takes one list of arrays, and ``pulls[0]`` takes an argument number first.
         many: the function returns a tuple; cotangents arrive as a list with None for unused outputs.
+        nested: rules that take its place where derivatives are differentiated again: that of the innermost
+            transform, and that of those around it.
+        view: how the result lies in the memory of an argument, where the library makes it a view.
     """
 
     name: str
@@ -74,6 +94,8 @@ class Rule:
     composed: bool = False
     variadic: bool = False
     many: bool = False
+    nested: tuple[Rule, Rule] | None = None
+    view: View | None = None
 
     def pull(self, position: int) -> Callable[..., Any]:
         """Return the pull for argument number ``position``: ``(xp, g, out, *args, **options) -> cotangent``.
@@ -105,14 +127,14 @@ def constant(*names: str) -> None:
         rule(name, constant=True)
 
 
-def composed(name: str) -> Callable[..., Any]:
+def composed(name: str, view: View | None = None) -> Callable[..., Any]:
     """Return a decorator that enters a function of the standard as ``body(xp, *args, **options)`` of others.
 
     It may take traced arrays in any place, also by keyword and inside lists.
     """
 
     def enter(body: Callable[..., Any]) -> Callable[..., Any]:
-        rule(name, body=body, composed=True)
+        rule(name, body=body, composed=True, view=view)
         return body
 
     return enter
@@ -137,13 +159,18 @@ def elementwise(name: str, *slopes: Any, body: Callable[..., Any] | None = None)
     rule(name, *(pull_for(i, s) for i, s in enumerate(slopes)), push=push, body=body)
 
 
-def linear(name: str, *pulls: Callable[..., Any] | None, push: Callable[..., Any] | None = None) -> None:
+def rearranged(pull: Callable[..., Any]) -> View:
+    """Return the view of a function that rearranges entries: ``pull`` puts them back."""
+    return View(lambda xp, part, x, *args, **options: pull(xp, part, None, x, *args, **options))
+
+
+def linear(name: str, *pulls: Callable[..., Any] | None, push: Any = None, view: View | None = None) -> None:
     """Enter a function linear in its first argument: by default its push is the function itself."""
 
     def same(xp: Any, tangents: list[Any], out: Any, x: Any, *args: Any, **options: Any) -> Any:
         return lookup(xp, name)(tangents[0], *args, **options)
 
-    rule(name, *pulls, push=push or same)
+    rule(name, *pulls, push=push or same, view=view)
 
 
 def compound(name: str, *pulls: Callable[..., Any] | None, **parts: Any) -> Callable[..., Any]:
@@ -188,6 +215,19 @@ def fit(xp: Any, g: Any, x: Any) -> Any:
         )
         g = xp.reshape(xp.sum(g, axis=axes), shape)
     return g if g.dtype == x.dtype else cast(xp, g, x.dtype)
+
+
+_complex: dict[Any, bool] = {}  # by library and dtype: asking the library takes a microsecond each time
+
+
+def is_complex(xp: Any, x: Any) -> bool:
+    """True for an array of complex dtype; False for a number too."""
+    dtype = getattr(x, "dtype", None)
+    key = xp.__name__, dtype  # dtypes of two libraries are not compared without a warning
+    known = _complex.get(key)
+    if known is None:
+        known = _complex[key] = dtype is not None and xp.isdtype(dtype, "complex floating")
+    return known
 
 
 def cast(xp: Any, g: Any, dtype: Any) -> Any:

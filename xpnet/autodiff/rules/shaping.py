@@ -5,16 +5,23 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from xpnet.autodiff.rules.rule import along, cast, composed, compound, constant, fit, linear, rule
+from xpnet.autodiff.rules.rule import (
+    View,
+    along,
+    cast,
+    composed,
+    compound,
+    constant,
+    fit,
+    linear,
+    rearranged,
+    rule,
+)
 
 __all__: list[str] = []
 
 
 # --- Shapes ------------------------------------------------------------------------------------------
-
-
-def _pull_reshaped(xp: Any, g: Any, out: Any, x: Any, shape: Any, *, copy: bool | None = None) -> Any:
-    return xp.reshape(g, x.shape)
 
 
 def _push_reshaped(
@@ -23,16 +30,28 @@ def _push_reshaped(
     return xp.reshape(tangents[0], out.shape)  # without copy=False: the tangent may lie otherwise in memory
 
 
-rule("reshape", _pull_reshaped, push=_push_reshaped)
-linear("expand_dims", lambda xp, g, out, x, axis=0: xp.reshape(g, x.shape))
-linear("squeeze", lambda xp, g, out, x, axis: xp.reshape(g, x.shape))
+def _pull_reshaped(xp: Any, g: Any, out: Any, x: Any, shape: Any, *, copy: bool | None = None) -> Any:
+    return xp.reshape(g, x.shape)
 
-linear("broadcast_to", lambda xp, g, out, x, *shape, **options: fit(xp, g, x))
-linear("flip", lambda xp, g, out, x, axis=None: xp.flip(g, axis=axis))
-linear(
-    "moveaxis",
-    lambda xp, g, out, x, source, destination: xp.moveaxis(g, destination, source),
-)
+
+def _pull_along_axis(xp: Any, g: Any, out: Any, x: Any, axis: Any = 0) -> Any:
+    return xp.reshape(g, x.shape)
+
+
+def _pull_flipped(xp: Any, g: Any, out: Any, x: Any, axis: Any = None) -> Any:
+    return xp.flip(g, axis=axis)
+
+
+def _pull_moved(xp: Any, g: Any, out: Any, x: Any, source: Any, destination: Any) -> Any:
+    return xp.moveaxis(g, destination, source)
+
+
+rule("reshape", _pull_reshaped, push=_push_reshaped, view=rearranged(_pull_reshaped))
+linear("expand_dims", _pull_along_axis, view=rearranged(_pull_along_axis))
+linear("squeeze", _pull_along_axis, view=rearranged(_pull_along_axis))
+linear("broadcast_to", lambda xp, g, out, x, *shape, **options: fit(xp, g, x), view=View(None))
+linear("flip", _pull_flipped, view=rearranged(_pull_flipped))
+linear("moveaxis", _pull_moved, view=rearranged(_pull_moved))
 
 
 def _pull_permuted(xp: Any, g: Any, out: Any, x: Any, axes: tuple[int, ...]) -> Any:
@@ -40,7 +59,7 @@ def _pull_permuted(xp: Any, g: Any, out: Any, x: Any, axes: tuple[int, ...]) -> 
     return xp.permute_dims(g, tuple(inverse))
 
 
-linear("permute_dims", _pull_permuted)
+linear("permute_dims", _pull_permuted, view=rearranged(_pull_permuted))
 
 
 def _pull_rolled(xp: Any, g: Any, out: Any, x: Any, shift: Any, axis: Any = None) -> Any:
@@ -53,7 +72,7 @@ linear("tril", lambda xp, g, out, x, k=0: xp.tril(g, k=k))
 linear("triu", lambda xp, g, out, x, k=0: xp.triu(g, k=k))
 
 
-@composed("broadcast_arrays")
+@composed("broadcast_arrays", view=View(None, each=True))
 def _broadcast_arrays(xp: Any, *arrays: Any) -> tuple[Any, ...]:
     shape = _broadcast_shape(*(x.shape for x in arrays))
     return tuple(xp.broadcast_to(x, shape) for x in arrays)
@@ -109,9 +128,16 @@ def _filled(xp: Any, parts: list[Any], arrays: tuple[Any, ...]) -> list[Any]:
 
 rule("concat", _pull_concat, push=_push_concat, variadic=True)
 rule("stack", _pull_stack, push=_push_stack, variadic=True)
+
+
+def _put_unstacked(xp: Any, part: Any, number: int, x: Any, axis: int = 0) -> Any:
+    return xp.assign(x, along(x, axis, number), part)
+
+
 rule(
     "unstack",
     lambda xp, g, out, x, axis=0: xp.stack(_filled(xp, g, out), axis=axis),
+    view=View(_put_unstacked),
     push=lambda xp, tangents, out, x, axis=0: xp.unstack(tangents[0], axis=axis),
     many=True,
 )
@@ -121,7 +147,19 @@ def _pull_unpack(xp: Any, g: list[Any], out: Any, flat: Any, layout: Any) -> Any
     return xp.concat([c if len(c.shape) == 1 else xp.reshape(c, (-1,)) for c in _filled(xp, g, out)])
 
 
-@compound("unpack", _pull_unpack, push=lambda xp, t, out, flat, layout: layout.views(t[0]), many=True)
+def _put_unpacked(xp: Any, part: Any, number: int, flat: Any, layout: Any) -> Any:
+    parts = [*layout.views(flat)]
+    parts[number] = part
+    return xp.concat([xp.reshape(c, (-1,)) for c in parts])
+
+
+@compound(
+    "unpack",
+    _pull_unpack,
+    push=lambda xp, t, out, flat, layout: layout.views(t[0]),
+    many=True,
+    view=View(_put_unpacked),
+)
 def unpack(xp: Any, flat: Any, layout: Any) -> tuple[Any, ...]:
     """Return the named views inside a flat vector; the cotangent is the flat vector of theirs."""
     return layout.views(flat)
@@ -131,7 +169,7 @@ def unpack(xp: Any, flat: Any, layout: Any) -> tuple[Any, ...]:
 
 
 def _pull_repeated(xp: Any, g: Any, out: Any, x: Any, repeats: Any, axis: int | None = None) -> Any:
-    shape = (math.prod(x.shape),) if axis is None else tuple(x.shape)
+    shape = (math.prod(x.shape),) if axis is None or not x.shape else tuple(x.shape)
     along = 0 if axis is None else axis % len(shape)
     if not getattr(repeats, "shape", ()):
         repeats = int(repeats)

@@ -8,18 +8,34 @@ from __future__ import annotations
 
 from typing import Any
 
-from xpnet.autodiff.rules.rule import composed, constant
+from xpnet.autodiff.rules.rule import composed, constant, rule
 
 __all__: list[str] = []
 
 
-@composed("sort")
-def _sort(xp: Any, x: Any, *, axis: int = -1, descending: bool = False, stable: bool = True) -> Any:
-    """Take the values in the order that ``argsort`` finds."""
+def _pull_sorted(
+    xp: Any, g: Any, out: Any, x: Any, *, axis: int = -1, descending: bool = False, stable: bool = True
+) -> Any:
+    """Cotangents go back in the order that ``argsort`` finds."""
     order = xp.argsort(x, axis=axis, descending=descending, stable=True)
-    return xp.take_along_axis(x, order, axis=axis)
+    return xp.take_along_axis_transpose(g, order, axis, x.shape)
 
 
+def _push_sorted(
+    xp: Any,
+    tangents: list[Any],
+    out: Any,
+    x: Any,
+    *,
+    axis: int = -1,
+    descending: bool = False,
+    stable: bool = True,
+) -> Any:
+    order = xp.argsort(x, axis=axis, descending=descending, stable=True)
+    return xp.take_along_axis(tangents[0], order, axis=axis)
+
+
+rule("sort", _pull_sorted, push=_push_sorted)
 constant("argsort", "nonzero", "searchsorted")
 
 
