@@ -1,14 +1,35 @@
-"""Writing files so that a reader never sees half of one."""
+"""Files written so that a reader never sees half of one, and files of strangers read as data alone."""
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
+import stat
 import tempfile
-from collections.abc import Callable
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
-__all__ = ["write_atomically"]
+from xpnet.errors import memory_in_words
+
+__all__ = [
+    "MOST_TEXT",
+    "append",
+    "linked_parts",
+    "open_regular",
+    "printable",
+    "read_regular",
+    "write_atomically",
+]
+
+MOST_TEXT = 2**26
+"""Bytes that are read of a file of text, such as a configuration: 64 MiB."""
+
+# Not followed: a link; not waited for: a FIFO.
+_PLAIN = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
+_PLAIN |= getattr(os, "O_BINARY", 0)
 
 
 def write_atomically(
@@ -17,9 +38,10 @@ def write_atomically(
     """Write ``content`` to a temporary file beside ``path``, flush it to the disk, and rename it.
 
     Whatever goes wrong, ``path`` holds either its old content or the new one, and no temporary file stays.
+    The folder is flushed too, so that a machine that fails later finds the new one.
 
     Args:
-        path: the file to write; one that exists is replaced.
+        path: the file to write; one that exists is replaced, and so is a link, not what it points to.
         content: bytes, text (written as UTF-8), or a function that writes to an open binary file.
 
     Raises:
@@ -44,6 +66,8 @@ def write_atomically(
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+    with contextlib.suppress(OSError):  # what is lost then is the renaming: the old file is whole
+        _flush_folder(path.parent)
 
 
 def _umask() -> int:
@@ -51,3 +75,122 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+def _flush_folder(folder: Path) -> None:
+    """Bring the names in a folder to the disk, on systems where a folder can be flushed."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def read_regular(path: str | os.PathLike[str], most: int = MOST_TEXT, *, follow: bool = False) -> bytes:
+    """Return the content of a regular file of at most so many bytes; see `open_regular`."""
+    with open_regular(path, follow=follow) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > most:
+            found, limit = memory_in_words(size), memory_in_words(most)
+            raise OSError(errno.EFBIG, f"expected at most {limit}, found {found}", os.fspath(path))
+        return file.read(most + 1)
+
+
+@contextlib.contextmanager
+def open_regular(path: str | os.PathLike[str], *, follow: bool = False) -> Iterator[IO[bytes]]:
+    """Open a regular file for reading.
+
+    Args:
+        path: the file.
+        follow: whether ``path`` may be a link, as one that the user names himself.
+
+    Raises:
+        OSError: there is none, or it is a link, FIFO, folder or device.
+    """
+    with _opened(path, os.O_RDONLY, follow=follow) as handle, open(handle, "rb", closefd=False) as file:
+        yield file
+
+
+def append(path: str | os.PathLike[str], text: str, *, flush: bool = False) -> None:
+    """Append text to a regular file, never through a link; the file is made if there is none.
+
+    Raises:
+        OSError: it cannot be written, or is a link, FIFO, folder or device.
+    """
+    with _opened(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT) as handle:
+        left = memoryview(text.encode(errors="backslashreplace"))
+        while left:
+            left = left[os.write(handle, left) :]
+        if flush:
+            os.fsync(handle)
+
+
+@contextlib.contextmanager
+def _opened(path: str | os.PathLike[str], flags: int, *, follow: bool = False) -> Iterator[int]:
+    plain = _PLAIN & ~getattr(os, "O_NOFOLLOW", 0) if follow else _PLAIN
+    try:
+        if not (follow or hasattr(os, "O_NOFOLLOW")) and os.path.islink(path):  # Windows
+            raise OSError(errno.ELOOP, "")
+        handle = os.open(path, flags | plain, 0o666)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):  # what a link and a FIFO without reader give
+            what = "a symbolic link" if error.errno == errno.ELOOP else "a FIFO"
+            raise OSError(error.errno, f"expected a regular file, found {what}", os.fspath(path)) from None
+        raise
+    except ValueError as error:  # a NUL in its name
+        raise OSError(errno.EINVAL, str(error), printable(os.fspath(path))) from None
+    try:
+        what = _what_else(os.fstat(handle), links=follow)
+        if what:
+            raise OSError(errno.EINVAL, f"expected a regular file, found {what}", os.fspath(path))
+        yield handle
+    finally:
+        os.close(handle)
+
+
+def _what_else(found: os.stat_result, *, links: bool = False) -> str:
+    """Return what something is if it is no regular file of one name; empty if it is."""
+    kinds = {
+        stat.S_ISLNK: "a symbolic link",
+        stat.S_ISDIR: "a folder",
+        stat.S_ISFIFO: "a FIFO",
+        stat.S_ISSOCK: "a socket",
+    }
+    if stat.S_ISREG(found.st_mode):
+        return "a hard link to another file" if found.st_nlink > 1 and not links else ""
+    return next((name for is_one, name in kinds.items() if is_one(found.st_mode)), "a device")
+
+
+def linked_parts(paths: Iterable[Path]) -> Iterator[tuple[Path, str]]:
+    """Yield those of some files and folders, and of all in these, that are neither, with what they are.
+
+    Those are links, FIFOs and devices: through them, writing or reading would reach what lies elsewhere.
+    """
+    for path in paths:
+        try:
+            found = os.lstat(path)
+        except OSError:
+            continue  # there is none
+        if stat.S_ISDIR(found.st_mode):
+            yield from linked_parts(list(path.iterdir()))
+        elif what := _what_else(found):
+            yield path, what
+
+
+def printable(text: str) -> str:
+    r"""Return text in one line that a terminal shows as it is: what else is in it is escaped.
+
+    Those are line breaks, control characters, escape sequences, marks that turn the direction of writing, and
+    what is outside Unicode.
+
+    >>> printable("loss ü\n\x1b[2J\u202e")
+    'loss ü\\n\\x1b[2J\\u202e'
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        c if c.isprintable() or unicodedata.category(c) == "Zs" else c.encode("unicode_escape").decode()
+        for c in text
+    )

@@ -16,6 +16,7 @@ from typing import Any
 
 from xpnet.cli.runs import RunFolder
 from xpnet.errors import CheckpointError
+from xpnet.files import append, printable
 from xpnet.train import Callback, Checkpoints, CSVLog, JSONLinesLog, TensorBoard, Trainer
 from xpnet.train.checkpoint_callback import best_trainer
 from xpnet.train.progress import describe
@@ -27,7 +28,10 @@ _SAVE_SHARE = 0.05
 
 
 class RunLog(logging.Handler):
-    """``train.log``: lines with the time. A log that cannot be written never stops a training."""
+    """``train.log``: lines with the time. A log that cannot be written never stops a training.
+
+    What comes from files, names and settings, stays within its line: it is escaped.
+    """
 
     def __init__(self, path: Path):
         super().__init__(logging.INFO)
@@ -36,11 +40,8 @@ class RunLog(logging.Handler):
     def write(self, line: str) -> None:
         """Append a line."""
         stamp = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
-        try:
-            with self.path.open("a", encoding="utf-8", errors="replace") as file:
-                file.write(f"{stamp} {line}\n")
-        except OSError:
-            pass  # the checkpoints, which matter, report a full disk
+        with contextlib.suppress(OSError):  # the checkpoints, which matter, report a full disk
+            append(self.path, f"{stamp} {printable(line)}\n")
 
     def emit(self, record: logging.LogRecord) -> None:
         """Append what the library logs."""
@@ -138,6 +139,7 @@ class Keeper(Callback):
 
     def on_epoch_end(self, trainer: Trainer, row: dict[str, Any]) -> None:
         """Log the epoch, and save if it is time."""
+        self.check_folder()
         self.log.write(f"epoch {row['epoch']}  {describe(row)}")
         for log in self.logs:  # first, so that they have each epoch that a checkpoint has
             log.on_epoch_end(trainer, row)
@@ -168,12 +170,8 @@ class Keeper(Callback):
         self._due = now + max(_SAVE_SECONDS, (now - begun) / _SAVE_SHARE)
 
     def check_folder(self) -> None:
-        """Raise a `CheckpointError` if the run folder is gone, rather than make a part of it anew."""
-        if not self.run.path.is_dir():
-            raise CheckpointError(
-                f"the run folder '{self.run.path}' is gone: it was removed or renamed during the training, "
-                "and the state cannot be saved; train anew"
-            )
+        """Raise a `CheckpointError` if the run folder is gone or another one is in its place."""
+        self.run.check_same()
 
     def save_if_possible(self, trainer: Trainer) -> None:
         """Save on the way out of a failure, which is what the user must hear of rather than of this.
