@@ -113,13 +113,19 @@ def open_regular(path: str | os.PathLike[str], *, follow: bool = False) -> Itera
         yield file
 
 
-def append(path: str | os.PathLike[str], text: str, *, flush: bool = False) -> None:
-    """Append text to a regular file, never through a link; the file is made if there is none.
+def append(path: str | os.PathLike[str], text: str, *, make: bool = True, flush: bool = False) -> None:
+    """Append text to a regular file, never through a link.
+
+    Args:
+        path: the file.
+        text: what to append.
+        make: whether to make the file if there is none.
+        flush: whether to bring it to the disk.
 
     Raises:
         OSError: it cannot be written, or is a link, FIFO, folder or device.
     """
-    with _opened(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT) as handle:
+    with _opened(path, os.O_WRONLY | os.O_APPEND | (os.O_CREAT if make else 0)) as handle:
         left = memoryview(text.encode(errors="backslashreplace"))
         while left:
             left = left[os.write(handle, left) :]

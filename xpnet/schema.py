@@ -39,7 +39,9 @@ _DIGITS = 400  # of a whole number: those of the largest float have 309
 
 ANY = Check("anything", lambda value: value)
 TEXT = Check("text", lambda value: require(isinstance(value, str), value))
-NUMBER = Check("a number", lambda v: require(isinstance(v, (int, float)) and not isinstance(v, bool), v))
+NUMBER = Check(
+    "a number", lambda v: float(require(isinstance(v, (int, float)) and not isinstance(v, bool), v))
+)
 SHA256 = Check(
     "a SHA-256 in hexadecimal digits",
     lambda value: require(isinstance(value, str) and len(value) == 64 and int(value, 16) >= 0, value),

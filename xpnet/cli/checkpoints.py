@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from xpnet.cli.runs import RunFolder
+from xpnet.cli.runs import RunFolder, identity
 from xpnet.errors import CheckpointError
 from xpnet.files import append, printable
 from xpnet.train import Callback, Checkpoints, CSVLog, JSONLinesLog, TensorBoard, Trainer
@@ -36,12 +36,17 @@ class RunLog(logging.Handler):
     def __init__(self, path: Path):
         super().__init__(logging.INFO)
         self.path = path
+        self._folder: tuple[int, int] | None = None  # of the first line
 
     def write(self, line: str) -> None:
         """Append a line."""
         stamp = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
         with contextlib.suppress(OSError):  # the checkpoints, which matter, report a full disk
-            append(self.path, f"{stamp} {printable(line)}\n")
+            folder = identity(self.path.parent)
+            if self._folder is None:
+                self._folder = folder
+            if self._folder == folder:  # and not another one in its place
+                append(self.path, f"{stamp} {printable(line)}\n")
 
     def emit(self, record: logging.LogRecord) -> None:
         """Append what the library logs."""

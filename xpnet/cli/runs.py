@@ -24,7 +24,7 @@ from xpnet.files import linked_parts, open_regular, read_regular, write_atomical
 from xpnet.schema import DAMAGE, parse, read_json
 from xpnet.train.checkpoint_callback import checkpoint_name, numbered
 
-__all__ = ["CHECKPOINTS", "RunFolder", "to_json"]
+__all__ = ["CHECKPOINTS", "RunFolder", "identity", "to_json"]
 
 CHECKPOINTS = ("best", "last")
 _RESTART_COLUMNS: dict[str, Callable[[str], Any]] = {
@@ -73,7 +73,7 @@ class RunFolder:
         So nothing is written into a folder of somebody else, and no part of one is made anew.
         """
         try:
-            found = self._found()
+            found = identity(self.path)
         except OSError:
             found = None
         if found is None or self._identity not in (None, found):
@@ -82,10 +82,6 @@ class RunFolder:
                 f"the run folder '{self.path}' is {how} during the training, and nothing can be saved in it; "
                 "put it back, or train anew"
             )
-
-    def _found(self) -> tuple[int, int]:
-        found = os.stat(self.path)
-        return found.st_dev, found.st_ino
 
     def checkpoint(self, name: str | int) -> Path:
         """Return the path of the checkpoint ``best`` or ``last``, or of a numbered one."""
@@ -139,7 +135,7 @@ class RunFolder:
                     self.__init__(base.with_name(f"{base.name}-{number}"))  # type: ignore[misc]
             self.figures.mkdir()
             self.checkpoints.mkdir()
-            self.made, self._identity = True, self._found()
+            self.made, self._identity = True, identity(self.path)
         except OSError as error:
             raise ConfigError(
                 f"--out: the run folder '{self.path}' cannot be made ({error.strerror}); choose another"
@@ -157,7 +153,7 @@ class RunFolder:
         """
         run = cls(Path(path))
         if os.path.lexists(run.config):
-            run._identity = run._found()
+            run._identity = identity(run.path)
             for part, what in linked_parts(run._all_parts()):
                 raise CheckpointError(
                     f"'{part}' is {what}; a run folder consists of files and folders of its own: copy "
@@ -209,6 +205,10 @@ class RunFolder:
 
         No other file is touched: a folder in which the user has put something stays.
         """
+        try:
+            self.check_same()
+        except CheckpointError:
+            return
         if not self.made:
             return
         files = (
@@ -383,6 +383,12 @@ class RunFolder:
             f"the run '{self.path}' has no checkpoint '{wanted[-1]}': it ended before one was saved, "
             "or the file is gone; train anew"
         )
+
+
+def identity(folder: Path) -> tuple[int, int]:
+    """Return what tells a folder from another one of its name."""
+    found = os.stat(folder)
+    return found.st_dev, found.st_ino
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -179,7 +179,7 @@ class Diagnostics(Callback):
     def _append(self, text: str, *, sync: bool) -> None:
         """Append to the file, so that it outlives the process, and with ``sync`` the machine."""
         try:
-            append(self.path, text, flush=sync)  # type: ignore[arg-type]
+            append(self.path, text, make=False, flush=sync)  # type: ignore[arg-type]
             if sync:
                 self._synced = time.monotonic()
         except OSError as error:
