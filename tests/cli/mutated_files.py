@@ -157,6 +157,8 @@ class Bench:
     @contextlib.contextmanager
     def ready(self) -> Iterator[None]:
         """Inside this context nothing is trained, and all that is imported is."""
+        named = os.environ.get("XPNET_BACKEND")
+        os.environ["XPNET_BACKEND"] = "numpy"  # for a lost line that names one
         kept = resume.run_training, pruning._Work
         resume.run_training, pruning._Work = _accept, _accept  # type: ignore[assignment,misc]
         try:
@@ -165,6 +167,9 @@ class Bench:
             yield
         finally:
             resume.run_training, pruning._Work = kept  # type: ignore[misc]
+            del os.environ["XPNET_BACKEND"]
+            if named is not None:
+                os.environ["XPNET_BACKEND"] = named
 
 
 HOSTILE = (

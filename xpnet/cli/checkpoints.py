@@ -17,7 +17,7 @@ from typing import Any
 from xpnet.cli.runs import RunFolder, identity
 from xpnet.errors import CheckpointError
 from xpnet.files import append, printable
-from xpnet.train import Callback, Checkpoints, CSVLog, JSONLinesLog, TensorBoard, Trainer
+from xpnet.train import Callback, Checkpoints, CSVLog, History, JSONLinesLog, TensorBoard, Trainer
 from xpnet.train.checkpoint_callback import best_trainer
 from xpnet.train.progress import describe
 
@@ -155,6 +155,11 @@ class Keeper(Callback):
             self.numbered.save(trainer)  # type: ignore[union-attr]
         if self.interruption is not None:
             self.interruption.obey()
+
+    def on_fit_end(self, trainer: Trainer, history: History) -> None:
+        """Bring the logs to the disk, on which the results come after them."""
+        for log in self.logs:
+            log.on_fit_end(trainer, history)
 
     def save(self, trainer: Trainer) -> None:
         """Write the checkpoints, if they have changed.
