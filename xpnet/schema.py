@@ -97,7 +97,7 @@ def _check_plain(value: Any, finite: bool, depth: int) -> None:
         if finite and not math.isfinite(value):
             raise ValueError(f"expected finite numbers, found {value}")
     elif isinstance(value, int):
-        if value.bit_length() > 3.33 * _DIGITS:
+        if abs(value) >= 10**_DIGITS:
             raise ValueError(f"expected numbers of at most {_DIGITS} digits, found {shown(value)}")
     elif isinstance(value, (dict, list)):
         if depth == _DEPTH:

@@ -11,7 +11,7 @@ from typing import IO, Any
 import numpy as np
 
 from xpnet.errors import DataError, memory_in_words
-from xpnet.files import open_regular
+from xpnet.files import open_regular, printable
 
 __all__ = ["load_numpy"]
 
@@ -42,7 +42,9 @@ def load_numpy(path: Path) -> np.ndarray | dict[str, np.ndarray]:
                 f"'{path}' holds Python objects or is no NumPy file; pickled data is never read: "
                 "save arrays of numbers or of text (dtype 'U') with np.save or np.savez"
             ) from None
-        raise DataError(f"'{path}' is no readable NumPy file (damaged or cut off?): {error}") from None
+        raise DataError(
+            f"'{path}' is no readable NumPy file (damaged or cut off?): {printable(str(error))}"
+        ) from None
 
 
 def _read_archive(path: Path, archive: zipfile.ZipFile, size: int) -> dict[str, np.ndarray]:
@@ -58,10 +60,10 @@ def _read_archive(path: Path, archive: zipfile.ZipFile, size: int) -> dict[str, 
         name = member.filename.removesuffix(".npy")
         if name == member.filename:
             raise DataError(
-                f"'{path}': '{name}' is no NumPy array; an NPZ file holds arrays saved by np.savez"
+                f"'{path}': '{printable(name)}' is no NumPy array; an NPZ file holds arrays saved by np.savez"
             )
         if name in arrays:
-            raise DataError(f"'{path}': array '{name}' is there twice; rename one")
+            raise DataError(f"'{path}': array '{printable(name)}' is there twice; rename one")
         with archive.open(member) as file:
             arrays[name] = _read(file, member.file_size)
     return arrays
