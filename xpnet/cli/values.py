@@ -132,7 +132,7 @@ def text(metavar: str, expected: str) -> Check:
 
 
 def _written(value: Any) -> str:
-    require(isinstance(value, str) and value != "" and "\0" not in value, value)
+    require(isinstance(value, str) and value != "", value)
     value.encode()  # raises a ValueError for what is outside Unicode
     return str(value)
 

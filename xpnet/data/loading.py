@@ -9,6 +9,7 @@ from pathlib import Path
 from xpnet.data.builtin import BUILTIN
 from xpnet.data.tables import EXTENSIONS, Table, read_table, suggest_file
 from xpnet.errors import DataError, suggest
+from xpnet.files import printable
 
 __all__ = ["listed", "load"]
 
@@ -39,6 +40,8 @@ def load(name_or_path: str | os.PathLike[str], *, target: str | Sequence[str] | 
         table = BUILTIN[name]()
         return Table(table.frame, _chosen(table, target), name) if target else table
     path = Path(name)
+    if "\0" in name:
+        raise DataError(f"there is no file '{printable(name)}', a name that no file can have; correct it")
     if not path.exists():
         raise DataError(f"there is no built-in table and no file '{name}'{_suggestion(path)}")
     table = Table(read_table(path), None, name)
