@@ -20,6 +20,7 @@ MANIFEST: dict[str, Schema] = {
     "table": SHA256,
     "split": SHA256,
     "pruning?": SHA256,
+    "restarts?": SHA256,
 }
 """What the header of a checkpoint says of its run; see `xpnet.cli.manifest`."""
 

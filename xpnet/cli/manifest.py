@@ -27,7 +27,7 @@ from xpnet.files import printable
 from xpnet.schema import check
 from xpnet.train.checkpoint_file import read_description
 
-__all__ = ["Run", "check_pruning", "read_run"]
+__all__ = ["Run", "check_pruning", "check_restarts", "read_run"]
 
 
 @dataclass(frozen=True)
@@ -114,6 +114,14 @@ def check_pruning(run: Run, file: Path) -> None:
         path = run.folder.pruning
         found = hashlib.sha256(run.folder.read(path)).hexdigest()
         _check_same(path, file, "SHA-256", run.manifest.get("pruning"), found)
+
+
+def check_restarts(run: Run, file: Path | None) -> None:
+    """Raise a `CheckpointError` if ``restarts.csv`` is not what it was when the restart under way began."""
+    number = len(run.folder.read_restarts()) + 1
+    if run.manifest is not None and file == run.folder.restart(number).checkpoint("last"):
+        found = run.folder.restarts_sha256()
+        _check_same(run.folder.restarts, file, "SHA-256", run.manifest.get("restarts"), found)
 
 
 def _check_manifest(file: Path, manifest: Any) -> None:

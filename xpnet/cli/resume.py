@@ -12,7 +12,7 @@ from xpnet.cli.console import message
 from xpnet.cli.environment import describe_run
 from xpnet.cli.fit import run_training
 from xpnet.cli.losses import is_code
-from xpnet.cli.manifest import read_run
+from xpnet.cli.manifest import check_restarts, read_run
 from xpnet.cli.plan import Plan, check_contradictions, check_packages
 from xpnet.cli.restarts import are_under_way, run_restarts
 from xpnet.cli.results import why_stopped
@@ -76,7 +76,8 @@ def _resume(
     run: RunFolder, changed: dict[str, Any], start: str | None, loss: str | None, *, quiet: bool
 ) -> dict[str, Any]:
     run.check_whole()
-    known = read_run(run, _checkpoint(run, start))
+    file = _checkpoint(run, start)
+    known = read_run(run, file)
     former = known.settings
     same = all(getattr(former, name) == value for name, value in changed.items() if name != "backend")
     if run.results.exists() and start is None and same:
@@ -90,6 +91,7 @@ def _resume(
     check_contradictions(prepared)
     in_restarts = are_under_way(run, settings)
     if in_restarts:
+        check_restarts(known, file)
         _check_restarts(run, settings, changed, start)
     if in_restarts or not (run.has_begun() or start is not None):
         trainer = build_trainer(prepared, backend)

@@ -6,6 +6,7 @@ import contextlib
 import csv
 import datetime
 import difflib
+import hashlib
 import io
 import json
 import os
@@ -160,7 +161,7 @@ class RunFolder:
                     "what it links to, or get the folder from whoever trained it"
                 )
             return run
-        if not run.path.is_dir():
+        if not os.path.isdir(run.path):
             parent = run.path.parent
             others = [p.name for p in parent.iterdir() if p.is_dir()] if parent.is_dir() else []
             near = difflib.get_close_matches(run.path.name, others, n=1)
@@ -291,6 +292,11 @@ class RunFolder:
         except (OSError, csv.Error, *DAMAGE) as error:
             raise CheckpointError(f"'{self.restarts}' is damaged: {error!r}; train anew") from error
         return rows
+
+    def restarts_sha256(self) -> str:
+        """Return the SHA-256 of ``restarts.csv``, to which the restart under way is bound."""
+        content = self.read(self.restarts) if self.restarts.exists() else b""
+        return hashlib.sha256(content).hexdigest()
 
     def rounds(self) -> list[Path]:
         """Return the checkpoints of the rounds of a pruning, which are there until it is finished."""

@@ -42,7 +42,7 @@ def load(name_or_path: str | os.PathLike[str], *, target: str | Sequence[str] | 
     path = Path(name)
     if "\0" in name:
         raise DataError(f"there is no file '{printable(name)}', a name that no file can have; correct it")
-    if not path.exists():
+    if not os.path.exists(path):
         raise DataError(f"there is no built-in table and no file '{name}'{_suggestion(path)}")
     table = Table(read_table(path), None, name)
     return Table(table.frame, _chosen(table, target) if target else _guessed(table), name)
