@@ -56,7 +56,7 @@ def test_the_content_is_on_the_disk_before_the_name(tmp_path, monkeypatch):
         original = getattr(os, name)
         monkeypatch.setattr(os, name, lambda *a, _n=name, _o=original: (order.append(_n), _o(*a))[1])
     write_atomically(tmp_path / "file", "x")
-    assert order == ["fsync", "replace"]
+    assert order == ["fsync", "replace", "fsync"]  # the last one is of the folder, which has the name
 
 
 def test_a_missing_folder(tmp_path):

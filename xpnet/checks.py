@@ -38,6 +38,7 @@ __all__ = [
     "positive",
     "require",
     "seed",
+    "shown",
     "unless_none",
     "whole",
 ]
@@ -68,13 +69,13 @@ class Check:
         """Return ``value`` in its one form, or raise a `ConfigError` that begins with ``label``."""
         try:
             return self.convert(value)
-        except ValueError:
+        except (ValueError, OverflowError):
             advice = f"; {remedy}"
             if self.choices is not None:
                 known = list(self.choices())
                 wrong = [v for v in value if v not in known] if isinstance(value, (list, tuple)) else []
                 advice = suggest(wrong[0] if wrong else value, known)
-            raise ConfigError(f"{label}: expected {self.expected}, found {value!r}{advice}") from None
+            raise ConfigError(f"{label}: expected {self.expected}, found {shown(value)}{advice}") from None
 
     def of_text(self, label: str, text: str | list[str]) -> Any:
         """Return the value that a text means; several texts where a flag may be repeated."""
@@ -83,6 +84,21 @@ class Check:
         except ValueError:
             value = text  # which is refused
         return self(label, value)
+
+
+def shown(value: Any, most: int = 500) -> str:
+    """Return how a value is written in Python, cut where it is long; numbers of many digits as their size.
+
+    >>> shown("abc"), shown("x" * 300, 8), shown(10**5000)
+    ("'abc'", "'xxxxxxx...", 'a whole number of 16610 bits')
+    """
+    if isinstance(value, int) and value.bit_length() > 4 * most:
+        return f"a whole number of {value.bit_length()} bits"
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # with such a number in it
+        return f"a {type(value).__name__}"
+    return text if len(text) <= most else f"{text[:most]}..."
 
 
 def require(condition: bool, value: Any) -> Any:
@@ -111,7 +127,7 @@ not_negative = number("a finite number of at least 0", lambda x: x >= 0.0)
 fraction = number("a number of at least 0 and below 1", lambda x: 0.0 <= x < 1.0)
 
 
-def whole(minimum: int, maximum: float = math.inf) -> Check:
+def whole(minimum: int, maximum: int = 10**300) -> Check:
     """Return a check that takes a whole number from ``minimum`` to ``maximum``, as a Python int."""
 
     def convert(value: Any) -> int:

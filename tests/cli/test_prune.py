@@ -291,7 +291,11 @@ def test_divergence_keeps_the_last_whole_round(xpnet, trained):
     assert outcome.code == 4
     assert "continue with: xpnet prune run-pruned --resume --learning-rate X" in outcome.err
     known = Path("run-pruned/pruning.json")
-    known.write_text(known.read_text().replace('"learning_rate": 1e+30', '"lr": 1e+30'))  # as written before
+    text = known.read_text()
+    known.write_text(text.replace('"rounds": 3', '"rounds": 2'))
+    outcome = xpnet("prune", "run-pruned", "--resume", "--lr", "0.01")
+    assert (outcome.code, "is not what 'round-0.safetensors' was trained with" in outcome.err) == (1, True)
+    known.write_text(text)
     outcome = xpnet("prune", "run-pruned", "--resume", "--lr", "0.01")
     assert outcome.code == 0, outcome.err
 

@@ -91,6 +91,22 @@ def test_kill_and_resume(where, number, xpnet, whole):
     assert "is finished" in xpnet("resume", "run").err
 
 
+def test_a_changed_table_of_restarts_is_refused(xpnet, folder):
+    """The losses in it say which restart is the best."""
+    strike("step", 4 * STEPS + 5, "SIGKILL", "train", *THREE, "--out", "run")
+    path = Path("run/restarts.csv")
+    text = path.read_text()
+    for changed, words in (
+        (text.replace(",done,", ",lost,"), "is not what 'last.safetensors' was trained with"),
+        (text.replace("\n1,", "\n2,"), "row 1 is not that of restart 1"),
+        (text.replace("restart,", "restart,surprise,"), "is damaged"),
+    ):
+        assert changed != text
+        path.write_text(changed)
+        outcome = xpnet("resume", "run")
+        assert (outcome.code, words in outcome.err) == (1, True), outcome.err
+
+
 @pytest.mark.full
 def test_ctrl_c_keeps_the_best_so_far(xpnet, whole, monkeypatch):
     step_end, steps = checkpoints.Keeper.on_step_end, []

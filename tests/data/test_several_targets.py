@@ -70,7 +70,7 @@ def test_an_encoder_of_an_earlier_run():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": 1}, "lacks 'target'"),
+        ({"format": 1}, "targets is unknown to this version .did you mean 'target'"),
         ({"targets": []}, "targets of one kind"),
         ({"targets": [{"kind": "numeric", "name": "size", "mean": 0.0, "std": 1.0}]}, "different names"),
         ({"targets": 3}, "damaged"),

@@ -153,6 +153,9 @@ def test_a_csv_may_have_other_separators(tmp_path, case):
 
 
 PARQUET = parquet(a=list(range(500)), b=["x"] * 500)
+ZEROS = io.BytesIO()
+np.savez_compressed(ZEROS, X=np.zeros((10, 2**21)))
+ZEROS = ZEROS.getvalue()
 NPZ = npz(X=np.random.default_rng(0).normal(size=(50, 3)), y=np.arange(50))
 OBJECTS = np.array([{"a": 1}, None], dtype=object)
 
@@ -198,6 +201,18 @@ BAD_FILES = {
     "objects in npy": ("t.npy", npy(OBJECTS, allow_pickle=True), "pickled data is never read"),
     "X without rows": ("t.npz", npz(X=np.zeros((0, 3))), "no rows"),
     "lengths": ("t.npz", npz(X=np.zeros((3, 1)), y=np.zeros(2)), r"equally many rows.*\(3, 1\).*\(2,\)"),
+    "more than is there": (
+        "t.npy",
+        npy(np.zeros((2, 2))).replace(b"(2, 2), ", b"(9000000, 9000000), "),
+        "header",
+    ),
+    "nothing, very often": (
+        "t.npy",
+        npy(np.zeros((1, 1), "U0")).replace(b"(1, 1), ", b"(9**9,), "),
+        "NumPy file",
+    ),
+    "twice the same": ("t.npz", npz(a=np.zeros(1), b=np.zeros(1)).replace(b"b.npy", b"a.npy"), "there twice"),
+    "zeros": ("t.npz", ZEROS, "would unpack to 160.*at most 128.*np.savez"),
     "a scalar": ("t.npz", npz(X=np.zeros((3, 1)), a=np.float64(1)), r"'a' has shape \(\)"),
     "y of two dimensions": ("t.npz", npz(X=np.zeros((3, 1)), y=np.zeros((3, 1))), r"'y' has shape \(3, 1\)"),
     "same column twice": (

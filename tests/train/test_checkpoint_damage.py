@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import pickle
+import tracemalloc
 import zlib
 from pathlib import Path
 
@@ -118,6 +119,68 @@ def test_descriptions_made_by_others(entry, value, written, tmp_path):
     refused(path, with_description(json.dumps({"checksums": sums, **description}), arrays))
 
 
+def forged(path, **changes):
+    """Write a description of other entries with the right checksums around the arrays of a checkpoint."""
+    arrays, description = checkpoint_file.read(path)
+    sums = {name: checkpoint_file._checksum(array) for name, array in arrays.items()}
+    path.write_bytes(with_description(json.dumps({"checksums": sums, **description, **changes}), arrays))
+
+
+@pytest.mark.parametrize(
+    ("layers", "input_shape"),
+    [([30_000, 30_000], [4]), ([10**9, 10**9, 3], [4]), ([3], [10**12]), ([10**30], [4])],
+)
+def test_layers_that_are_not_there_take_no_memory(layers, input_shape, written, tmp_path):
+    """A file of 2 kB once took 14 GB: layers were drawn to find out what their shapes are."""
+    path = tmp_path / "c.safetensors"
+    path.write_bytes(written)
+    dense = [{"layer": "Dense", "units": units} for units in layers]
+    normed = [layer for one in dense for layer in (one, {"layer": "BatchNorm"})]
+    forged(path, model={"layer": "Sequential", "layers": normed}, input_shape=input_shape)
+    tracemalloc.start()
+    with pytest.raises(CheckpointError, match=r"expected .* of shape .* for the model"):
+        Trainer.load(path, "numpy")
+    assert tracemalloc.get_traced_memory()[1] < 2**24
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("entry", "value", "message"),
+    [
+        (
+            "settings",
+            {"surprise": 1},
+            "settings.surprise is unknown .*if a newer xpnet wrote it",
+        ),
+        ("surprise", 1, "surprise is unknown to this version"),
+        ("history", [1], r"history\[0\]: expected an object, found 1"),
+        ("epoch", 10**350, "epoch: expected a whole number"),
+        ("best", {"epoch": 1, "loss": "x"}, "best.loss: expected a number|best: expected null"),
+        ("columns", ["\ud800"], "text of Unicode"),
+        ("model", {"layer": "Sequential", "layers": json.loads("[" * 200 + "]" * 200)}, "in each other"),
+    ],
+)
+def test_a_description_is_what_its_table_says(entry, value, message, written, tmp_path):
+    path = tmp_path / "c.safetensors"
+    path.write_bytes(written)
+    forged(path, **{entry: value})
+    refused(path, path.read_bytes(), message)
+
+
+def test_older_checksums(written, tmp_path):
+    path = tmp_path / "c.safetensors"
+    path.write_bytes(written)
+    arrays, description = checkpoint_file.read(path)
+    sums = {
+        name: zlib.crc32(a.tobytes(), zlib.crc32(f"{a.dtype} {a.shape}".encode()))
+        for name, a in arrays.items()
+    }
+    path.write_bytes(with_description(json.dumps({"checksums": sums, **description}), arrays))
+    assert Trainer.load(path, "numpy").epoch == 2
+    sums["params"] += 1
+    refused(path, with_description(json.dumps({"checksums": sums, **description}), arrays), "array 'params'")
+
+
 def test_arrays_that_are_missing_or_too_many(written, tmp_path):
     path = tmp_path / "c.safetensors"
     path.write_bytes(written)
@@ -155,7 +218,7 @@ def test_a_file_that_may_not_be_read(written, tmp_path, monkeypatch):
 
     path = tmp_path / "c.safetensors"
     path.write_bytes(written)
-    monkeypatch.setattr("safetensors.safe_open", refuse)
+    monkeypatch.setattr("xpnet.train.checkpoint_file.open_regular", refuse)
     with pytest.raises(CheckpointError, match=r"cannot be read \(Permission denied\)"):
         Trainer.load(path)
 

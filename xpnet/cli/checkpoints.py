@@ -10,11 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from xpnet.cli.runs import RunFolder
+from xpnet.cli.runs import RunFolder, identity
 from xpnet.cli.signals import Interruption, held
 from xpnet.errors import CheckpointError
+from xpnet.files import append
 from xpnet.text import shown
-from xpnet.train import Callback, Checkpoints, CSVLog, JSONLinesLog, TensorBoard, Trainer
+from xpnet.train import Callback, Checkpoints, CSVLog, History, JSONLinesLog, TensorBoard, Trainer
 from xpnet.train.checkpoint_callback import best_trainer
 from xpnet.train.progress import describe
 
@@ -25,20 +26,25 @@ _SAVE_SHARE = 0.05
 
 
 class RunLog(logging.Handler):
-    """``train.log``: lines with the time. A log that cannot be written never stops a training."""
+    """``train.log``: lines with the time. A log that cannot be written never stops a training.
+
+    What comes from files, names and settings, stays within its line: it is escaped.
+    """
 
     def __init__(self, path: Path):
         super().__init__(logging.INFO)
         self.path = path
+        self._folder: tuple[int, int] | None = None  # of the first line
 
     def write(self, line: str) -> None:
         """Append a line."""
         stamp = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
-        try:
-            with self.path.open("a", encoding="utf-8", errors="replace") as file:
-                file.write(f"{stamp} {shown(line)}\n")
-        except OSError:
-            pass  # the checkpoints, which matter, report a full disk
+        with contextlib.suppress(OSError):  # the checkpoints, which matter, report a full disk
+            folder = identity(self.path.parent)
+            if self._folder is None:
+                self._folder = folder
+            if self._folder == folder:  # and not another one in its place
+                append(self.path, f"{stamp} {shown(line)}\n")
 
     def emit(self, record: logging.LogRecord) -> None:
         """Append a record of the library's log."""
@@ -108,6 +114,7 @@ class Keeper(Callback):
 
     def on_epoch_end(self, trainer: Trainer, row: dict[str, Any]) -> None:
         """Log the epoch, and save if it is time."""
+        self.check_folder()
         self.log.write(f"epoch {row['epoch']}  {describe(row)}")
         for log in self.logs:  # first, so that they have each epoch that a checkpoint has
             log.on_epoch_end(trainer, row)
@@ -118,6 +125,11 @@ class Keeper(Callback):
             self.numbered.save(trainer)  # type: ignore[union-attr]
         if self.interruption is not None:
             self.interruption.obey()
+
+    def on_fit_end(self, trainer: Trainer, history: History) -> None:
+        """Bring the logs to the disk, on which the results come after them."""
+        for log in self.logs:
+            log.on_fit_end(trainer, history)
 
     def save(self, trainer: Trainer) -> None:
         """Write the checkpoints, if they have changed.
@@ -138,12 +150,8 @@ class Keeper(Callback):
         self._due = now + max(_SAVE_SECONDS, (now - begun) / _SAVE_SHARE)
 
     def check_folder(self) -> None:
-        """Raise a `CheckpointError` if the run folder is gone, rather than make a part of it anew."""
-        if not self.run.path.is_dir():
-            raise CheckpointError(
-                f"the run folder '{self.run.path}' is gone: it was removed or renamed during the training, "
-                "and the state cannot be saved; train anew"
-            )
+        """Raise a `CheckpointError` if the run folder is gone or another one is in its place."""
+        self.run.check_same()
 
     def save_if_possible(self, trainer: Trainer) -> None:
         """Save after a failure; an error in saving is ignored, so that the user hears of the failure.

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xpnet.cli.losses import chosen_loss, class_weights, is_code
-from xpnet.cli.settings import Settings
+from xpnet.cli.runs import to_json
+from xpnet.cli.settings import Settings, plain
 from xpnet.data import (
     BUILTIN,
     Encoder,
@@ -26,7 +27,7 @@ from xpnet.data import (
 )
 from xpnet.data.columns import Categorical, Numeric
 from xpnet.errors import ConfigError, DataError, because
-from xpnet.files import check_regular
+from xpnet.files import open_regular
 from xpnet.optim import METHODS
 from xpnet.train.targets import classes_to_targets, is_classifier, kind_of, name_of
 
@@ -73,7 +74,7 @@ class Prepared:
     """A table split and encoded, with the settings in which ``auto`` has been replaced by its result.
 
     ``moved`` rows went to training since no other training row has one of their categories or classes.
-    ``class_weight`` is as `Trainer.fit` takes it.
+    ``class_weight`` is as `Trainer.fit` takes it, ``encoder_sha256`` that of the encoder's file.
     """
 
     settings: Settings
@@ -85,10 +86,29 @@ class Prepared:
     table_rows: int
     fingerprint: str
     moved: int
+    encoder_sha256: str
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """What checkpoints of this training are bound to, see `xpnet.cli.manifest`."""
+        split = hashlib.sha256()
+        for name in PARTS:
+            split.update(f"{name} {len(self.parts[name])} ".encode())
+            split.update(self.parts[name].rows.astype("<i8").tobytes())
+        return {
+            "settings": plain(dataclasses.replace(self.settings, out=None)),
+            "encoder": self.encoder_sha256,
+            "table": self.fingerprint,
+            "split": split.hexdigest(),
+        }
 
 
 def prepare(
-    settings: Settings, encoder: Encoder | None = None, own_loss: Callable[..., Any] | None = None
+    settings: Settings,
+    encoder: Encoder | None = None,
+    own_loss: Callable[..., Any] | None = None,
+    *,
+    encoder_sha256: str | None = None,
 ) -> Prepared:
     """Read the table of ``settings``, split it and encode it.
 
@@ -96,6 +116,7 @@ def prepare(
         settings: what to train on what.
         encoder: the encoder of a run; None fits one on the training rows.
         own_loss: the loss, where it is code that the command line named.
+        encoder_sha256: of the encoder's file; None: of that which will be written.
 
     Raises:
         DataError: the table cannot be read or used.
@@ -138,9 +159,12 @@ def prepare(
         batch_size=_batch_size(settings, len(parts["train"])),
     )
     weights = class_weights(settings, encoder, loss)
+    if encoder_sha256 is None:
+        encoder_sha256 = hashlib.sha256(to_json(encoder.to_json()).encode()).hexdigest()
     return Prepared(
-        resolved, loss, weights, encoder, parts, frame.width, frame.height, fingerprint(source), moved
-    )
+        resolved, loss, weights, encoder, parts, frame.width, frame.height, fingerprint(source), moved,
+        encoder_sha256,
+    )  # fmt: skip
 
 
 def _loss_name(settings: Settings, task: str, targets: int) -> str:
@@ -296,8 +320,7 @@ def fingerprint(name_or_path: str) -> str:
             digest.update(series.name.encode())
             digest.update(np.ascontiguousarray(series.to_numpy()).tobytes())
         return digest.hexdigest()
-    check_regular(name_or_path)
-    with open(name_or_path, "rb") as file:
+    with open_regular(name_or_path, follow=True) as file:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
@@ -312,7 +335,7 @@ def check_unchanged(environment: Mapping[str, Any], settings: Settings) -> None:
         raise DataError(
             f"the run's table '{data}' cannot be read: {because(error)}; put it back where it was"
         ) from error
-    if found != environment.get("data", {}).get("sha256"):
+    if found != environment["data"]["sha256"]:
         raise DataError(
             f"the run's table '{data}' has changed since the training began (its SHA-256 is another), "
             "and with it the split into training and test rows; restore it, or train anew"

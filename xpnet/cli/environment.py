@@ -26,12 +26,14 @@ def versions() -> dict[str, str | None]:
     import xpnet
 
     found: dict[str, str | None] = {"python": platform.python_version(), "xpnet": xpnet.__version__}
-    for name in ("numpy", "array-api-compat", *_EXTRAS):
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            found[name] = None
-    return found
+    return found | {name: _version(name) for name in ("numpy", "array-api-compat", *_EXTRAS)}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def describe_machine() -> dict[str, Any]:
@@ -60,7 +62,7 @@ def describe_run(backend: Backend) -> dict[str, Any]:
     return {
         "time": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
         "command": sys.argv,
-        "versions": versions(),
+        "versions": {**versions(), "numba": _version("numba")},
         **describe_machine(),
         "compiled_products": _compiled_products(),
         "backend": {

@@ -11,9 +11,10 @@ from xpnet import autodiff, backends, checks
 from xpnet.autodiff import Graph
 from xpnet.autodiff.tracer import is_floating
 from xpnet.cli.console import message
-from xpnet.cli.dataset import Part, check_unchanged, prepare
+from xpnet.cli.dataset import Part, prepare
 from xpnet.cli.expressions import Expression, read_value
-from xpnet.cli.losses import import_loss, loss_of_run
+from xpnet.cli.losses import import_loss, is_code
+from xpnet.cli.manifest import read_run
 from xpnet.cli.runs import RunFolder
 from xpnet.cli.settings import Settings, resolve
 from xpnet.cli.trainer import build_trainer, with_rate
@@ -109,12 +110,13 @@ def _run_graph(
     wrt: str | None,
     version: int,
 ) -> Graph:
-    run = RunFolder.open(path)
-    settings, encoder = run.read_settings(), run.read_encoder()
-    own = loss_of_run(settings, loss)
-    trainer = Trainer.load(run.find_checkpoint(checkpoint), device, loss=own, progress=False)
-    check_unchanged(run.read_json(run.environment), settings)
-    return _model_graph(trainer, prepare(settings, encoder, own).parts["train"], rows, wrt, version)
+    folder = RunFolder.open(path)
+    file = folder.find_checkpoint(checkpoint)
+    run = read_run(folder, file)
+    prepared = run.prepare(loss=loss)
+    own = prepared.loss if is_code(run.settings.loss) else None
+    trainer = Trainer.load(file, device, loss=own, progress=False)
+    return _model_graph(trainer, prepared.parts["train"], rows, wrt, version)
 
 
 def _table_graph(

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from xpnet import backends
-from xpnet.cli.dataset import check_unchanged, prepare
-from xpnet.cli.losses import loss_of_run
+from xpnet.cli.manifest import read_run
 from xpnet.cli.runs import RunFolder
 from xpnet.cli.trainer import load_trainer, with_rate
 from xpnet.train import ParityReport, parity
@@ -31,12 +30,11 @@ def parity_of_run(
         CheckpointError: no run folder, or no such checkpoint.
         DataError: the run's table is gone or has changed.
     """
-    run = RunFolder.open(path)
-    run.check_whole()
-    settings = run.read_settings()
-    check_unchanged(run.read_json(run.environment), settings)
-    prepared = prepare(with_rate(settings), run.read_encoder(), loss_of_run(settings, loss))
-    trainer = load_trainer(run, prepared, backends.backend("numpy"), checkpoint)
+    folder = RunFolder.open(path)
+    folder.check_whole()
+    run = read_run(folder, folder.find_checkpoint(checkpoint or "last"))
+    prepared = run.prepare(with_rate(run.settings), loss)
+    trainer = load_trainer(folder, prepared, backends.backend("numpy"), checkpoint)
     size = prepared.settings.batch_size
     train = prepared.parts["train"]
     return parity(

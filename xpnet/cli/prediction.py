@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xpnet.cli.console import count, message
-from xpnet.cli.dataset import Part, check_unchanged, encode_part, prepare, read_rows
+from xpnet.cli.dataset import Part, encode_part, read_rows
 from xpnet.cli.evaluation import measure, predict_classes, predict_probabilities, predict_values
 from xpnet.cli.losses import loss_of_run
+from xpnet.cli.manifest import Run, read_run
 from xpnet.cli.runs import RunFolder
 from xpnet.data import Encoder
 from xpnet.errors import ConfigError, DataError
@@ -21,16 +22,15 @@ if TYPE_CHECKING:
 __all__ = ["evaluate_run", "predict_table"]
 
 
-def _load(
-    path: str, checkpoint: str | None, backend: str | None, loss: str | None
-) -> tuple[RunFolder, Encoder, Trainer]:
-    run = RunFolder.open(path)
-    encoder = run.read_encoder()
-    own = loss_of_run(run.read_settings(), loss)
-    trainer = Trainer.load(run.find_checkpoint(checkpoint), backend or "auto", loss=own, progress=False)
+def _load(path: str, checkpoint: str | None, backend: str | None, loss: str | None) -> tuple[Run, Trainer]:
+    folder = RunFolder.open(path)
+    file = folder.find_checkpoint(checkpoint)
+    run = read_run(folder, file)
+    own = loss_of_run(run.settings, loss)
+    trainer = Trainer.load(file, backend or "auto", loss=own, progress=False)
     if trainer.epoch == 0:
         message(f"the run '{path}' has not been trained for a whole epoch: its weights are still random")
-    return run, encoder, trainer
+    return run, trainer
 
 
 def predict_table(
@@ -65,7 +65,8 @@ def predict_table(
     """
     import polars as pl
 
-    _, encoder, trainer = _load(path, checkpoint, backend, loss)
+    run, trainer = _load(path, checkpoint, backend, loss)
+    encoder = run.encoder
     frame = read_rows(file, encoder)
     X, _, kept = encoder.encode(frame, target=False, missing=missing, unseen=unseen)
     if len(kept) == 0:
@@ -130,13 +131,12 @@ def evaluate_run(
         ConfigError: the run kept no test rows.
         BackendError: the device cannot work.
     """
-    run, encoder, trainer = _load(path, checkpoint, backend, loss)
-    settings = run.read_settings()
+    run, trainer = _load(path, checkpoint, backend, loss)
+    settings, encoder = run.settings, run.encoder
     if file is None:
         if settings.test == 0:
             raise ConfigError(f"the run '{path}' kept no test rows (--test 0); name a FILE to evaluate on")
-        check_unchanged(run.read_json(run.environment), settings)
-        part: Part = prepare(settings, encoder, trainer.loss).parts["test"]
+        part: Part = run.prepare(loss=loss).parts["test"]
         name, source = "test", settings.data
     else:
         part = encode_part(encoder, trainer.loss, read_rows(file, encoder), missing=missing, unseen=unseen)
@@ -145,7 +145,7 @@ def evaluate_run(
             raise DataError(f"each row of '{file}' has a bad cell: nothing to evaluate on")
     measured = measure(trainer, encoder, part)
     return {
-        "run": str(run.path),
+        "run": str(run.folder.path),
         "data": source,
         "target": settings.target,
         "task": encoder.task,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import logging
 import time
 from collections.abc import Callable
@@ -17,20 +18,21 @@ from typing import Any
 from xpnet import backends
 from xpnet.cli.checkpoints import RunLog, best_trainer
 from xpnet.cli.console import message
-from xpnet.cli.dataset import Prepared, check_unchanged, prepare
+from xpnet.cli.dataset import Prepared
 from xpnet.cli.environment import describe_run
-from xpnet.cli.losses import loss_of_run
+from xpnet.cli.formats import PRUNING
+from xpnet.cli.manifest import Run, check_pruning, read_run
 from xpnet.cli.plan import Plan
-from xpnet.cli.pruning_settings import PruningSettings, pruning_fields
+from xpnet.cli.pruning_settings import PruningSettings, read_pruning
 from xpnet.cli.results import finish
 from xpnet.cli.runs import RunFolder, to_json
-from xpnet.cli.settings import renamed
 from xpnet.cli.signals import Interrupted, Interruption
 from xpnet.cli.trainer import build_optimizer, metric_of, open_backend
 from xpnet.errors import CheckpointError, ConfigError, DivergedError, reason
 from xpnet.files import write_atomically
 from xpnet.prune import Pruned, Report, prune
 from xpnet.prune.units import hidden_widths
+from xpnet.schema import read_json
 from xpnet.train import Callback, CSVLog, JSONLinesLog, Trainer
 from xpnet.train.progress import describe
 
@@ -66,17 +68,19 @@ def prune_run(
         DivergedError: retraining diverged; the state before that round is saved.
     """
     source = RunFolder.open(path)
+    file = source.find_checkpoint(checkpoint)
     target = RunFolder.plan(out, path)
     if out is None:
         target = RunFolder(source.path.with_name(f"{source.path.resolve().name}-pruned"))
     source.check_whole()
-    prepared, home = _prepared(source, backend, loss)
+    known = read_run(source, file)
+    prepared, home = _prepared(known, backend, loss)
     if settings.tolerance is not None and not len(prepared.parts["validation"]):
         raise ConfigError(
             f"--tolerance: expected validation rows to go by, found none in the run '{path}'; leave it out, "
             "or train with --validation 0.1"
         )
-    trainer = _load(source.find_checkpoint(checkpoint), prepared, settings, home)
+    trainer = _load(file, prepared, settings, home)
     if trainer.epoch == 0:
         raise CheckpointError(f"the run '{path}' has not been trained for a whole epoch; train it first")
     work = _Work(source.path, target, prepared, trainer, settings, quiet=quiet)
@@ -87,13 +91,12 @@ def prune_run(
             held.enter_context(target.hold())
             work.log.path = target.log
             environment = {
-                "data": source.read_json(source.environment)["data"],
+                "data": known.environment["data"],
                 **describe_run(home),
                 "pruned_from": {"run": str(source.path.resolve()), "epoch": trainer.epoch},
             }
             write_atomically(target.environment, to_json(environment))
-            write_atomically(target.encoder, to_json(prepared.encoder.to_json()))
-            work.write_settings()
+            write_atomically(target.encoder, source.read(source.encoder))  # whose digest is bound
 
         return work.do(None, begin)
 
@@ -119,20 +122,18 @@ def resume_pruning(
             f"--resume: '{path}' is no pruned run; xpnet prune {path} --sparsity X makes one of it"
         )
     with run.hold():
-        known = run.read_json(run.pruning)
-        try:
-            settings = PruningSettings(**renamed(known["settings"], pruning_fields()))
-            file, progress = run.checkpoints / known["file"], known["progress"]
-            source = Path(known["source"])
-        except (KeyError, TypeError) as error:
-            raise CheckpointError(f"'{run.pruning}' is damaged ({error!r}); prune anew") from error
+        known = read_json(run.pruning, PRUNING)
+        settings = read_pruning(run.pruning, known["settings"])
+        file, progress, source = run.checkpoints / known["file"], known["progress"], Path(known["source"])
         if run.results.exists() or not file.is_file():
             raise ConfigError(
                 f"the pruning '{path}' is finished; nothing is left to do. To train it further: "
                 f"xpnet resume {path} --epochs N"
             )
         settings = dataclasses.replace(settings, learning_rate=learning_rate or settings.learning_rate)
-        prepared, home = _prepared(run, backend, loss)
+        found = read_run(run, file, changing=("hidden", "epochs"))  # those of the network that came out of it
+        check_pruning(found, file)
+        prepared, home = _prepared(found, backend, loss)
         trainer = _load(file, prepared, settings, home)
         work = _Work(source, run, prepared, trainer, settings, quiet=quiet)
         run.sweep()
@@ -140,16 +141,15 @@ def resume_pruning(
         return work.do(progress, lambda: None)
 
 
-def _prepared(run: RunFolder, named: str | None, loss: str | None) -> tuple[Prepared, backends.Backend]:
+def _prepared(run: Run, named: str | None, loss: str | None) -> tuple[Prepared, backends.Backend]:
     """Return the run's table, and the backend, with it in the settings."""
-    settings = run.read_settings()
+    settings = run.settings
     if named is not None:  # whose memory is another one
         settings = dataclasses.replace(settings, backend=named, device_memory=None)
     backend = open_backend(settings)
-    check_unchanged(run.read_json(run.environment), settings)
     # these were of the training before
     settings = dataclasses.replace(settings, backend=backend.spec, max_steps=None, restarts=1)
-    return prepare(settings, run.read_encoder(), loss_of_run(settings, loss)), backend
+    return run.prepare(settings, loss), backend
 
 
 def _load(file: Path, prepared: Prepared, settings: PruningSettings, backend: backends.Backend) -> Trainer:
@@ -220,7 +220,7 @@ class _Work:
         except KeyboardInterrupt:
             raise Interrupted(self._interrupted()) from None
         except (OSError, CheckpointError) as error:
-            if not self.run.pruning.exists():
+            if not self.run.config.exists():
                 self.run.discard()
                 raise
             raise CheckpointError(f"{reason(error)}. When that is fixed, {self._continue()}") from error
@@ -259,15 +259,19 @@ class _Work:
     def _keep(self, done: Pruned) -> None:
         """Save the state after a round; before the first one, make the folder."""
         row = done.rounds[-1]
-        if row["round"] == 0:
+        first = row["round"] == 0
+        if first:
             self._begin()
-        if not self.run.path.is_dir():
-            raise CheckpointError(
-                f"the run folder '{self.run.path}' is gone: it was removed or renamed; prune anew"
-            )
+            self._resolve_settings()
+        self.run.check_same()
         file = f"round-{row['round']}.safetensors"
+        progress = self._progress(done, file)
+        digest = hashlib.sha256(progress.encode()).hexdigest()
+        self.trainer.state.run = {**self.prepared.manifest, "pruning": digest}
         self.trainer.save(self.run.checkpoints / file)
-        self._write_progress(done, file)
+        write_atomically(self.run.pruning, progress)
+        if first:  # last, for a folder with a configuration is a run
+            self.run.write_settings(self.prepared.settings)
         for other in self.run.rounds():
             if other.name != file:
                 other.unlink(missing_ok=True)
@@ -276,14 +280,14 @@ class _Work:
         if not self.quiet:
             message(line)
 
-    def _write_progress(self, done: Pruned, file: str) -> None:
+    def _progress(self, done: Pruned, file: str) -> str:
         known = {
             "source": str(self.source.resolve()),
             "settings": dataclasses.asdict(self.settings),
             "file": file,
             "progress": done.to_dict(),
         }
-        write_atomically(self.run.pruning, to_json(known))
+        return to_json(known)
 
     def _described(self, row: dict[str, Any]) -> str:
         things = "hidden units" if self.settings.scope == "unit" else "weights"
@@ -300,6 +304,10 @@ class _Work:
     def _finish(self, done: Pruned, seconds: float) -> dict[str, Any]:
         """Write the checkpoints under their usual names, the settings and the results."""
         trainer, run, parts = self.trainer, self.run, self.prepared.parts
+        run.check_same()
+        self._resolve_settings()
+        run.write_settings(self.prepared.settings)
+        trainer.state.run = self.prepared.manifest
         if trainer.best is not None:
             best_trainer(trainer).save(run.checkpoint("best"))
         if trainer.last is not None:  # as in training: the best weights have a checkpoint of their own
@@ -308,7 +316,6 @@ class _Work:
         trainer.save(run.checkpoint("last"))
         for log in (CSVLog(run.history), JSONLinesLog(run.history_lines)):
             log.write(trainer.history)
-        self.write_settings()
         shown = next(name for name in ("test", "validation", "train") if len(parts[name]))
         told = {
             "source": str(self.source),
@@ -324,19 +331,18 @@ class _Work:
         run.sweep()
         return results
 
-    def write_settings(self) -> None:
-        """Write the configuration as it is for the network that there is now."""
+    def _resolve_settings(self) -> None:
+        """Make the settings those of the network that there is now."""
         own = dataclasses.replace(self.prepared.settings, epochs=self.trainer.epoch, out=None)
         if self.settings.scope == "unit":
             own = dataclasses.replace(own, hidden=hidden_widths(self.trainer.model))
         self.prepared = dataclasses.replace(self.prepared, settings=own)
-        self.run.write_settings(own)
 
     def _continue(self) -> str:
         return f"continue with: xpnet prune {self.run.path} --resume"
 
     def _interrupted(self) -> str:
-        if not self.run.pruning.exists():
+        if not self.run.config.exists():
             self.run.discard()
             return "interrupted before the first round; nothing was saved"
         line = f"interrupted after epoch {self.trainer.epoch}; the state after the last whole round is saved"

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from xpnet import checks
 from xpnet.checks import Check
 from xpnet.cli import values
-from xpnet.cli.settings import SettingField, fields_of, setting
-from xpnet.errors import ConfigError
+from xpnet.cli.settings import SettingField, fields_of, renamed, setting
+from xpnet.errors import CheckpointError, ConfigError
+from xpnet.schema import ANY, check
 
-__all__ = ["PruningSettings", "pruning_fields", "resolve_pruning"]
+__all__ = ["PruningSettings", "pruning_fields", "read_pruning", "resolve_pruning"]
 
 
 def _setting(default: Any, check: Check, help: str, *, also: str = "") -> Any:
@@ -59,6 +61,25 @@ class PruningSettings:
 def pruning_fields() -> dict[str, SettingField]:
     """Return the rows of the table by attribute name."""
     return fields_of(PruningSettings)
+
+
+def read_pruning(path: Path, stored: Mapping[str, Any]) -> PruningSettings:
+    """Return the settings that ``pruning.json`` holds.
+
+    Raises:
+        CheckpointError: they are none.
+    """
+    fields = pruning_fields()
+    given = renamed(stored, fields)
+    try:
+        check(given, {f"{name}?": ANY for name in fields})
+        checked: dict[str, Any] = {
+            name: value if value is None and fields[name].default is None else fields[name].check(name, value)
+            for name, value in given.items()
+        }
+    except ValueError as error:
+        raise CheckpointError(f"'{path}' is damaged ({error}); prune anew") from error
+    return PruningSettings(**checked)
 
 
 def resolve_pruning(flags: Mapping[str, Any], *, resume: bool, beside: Mapping[str, Any]) -> PruningSettings:

@@ -77,8 +77,11 @@ def run_restarts(plan: Plan, log: RunLog, begin: Callable[[], RunFolder], *, qui
 def _trainer(plan: Plan, number: int, seed: int) -> Trainer:
     part = plan.run.restart(number)
     if part.checkpoint("last").is_file():
-        return load_trainer(part, plan.prepared, plan.backend)
-    return build_trainer(plan.prepared, plan.backend, seed)
+        trainer = load_trainer(part, plan.prepared, plan.backend)
+    else:
+        trainer = build_trainer(plan.prepared, plan.backend, seed)
+    trainer.state.run = {**plan.prepared.manifest, "restarts": plan.run.restarts_sha256()}
+    return trainer
 
 
 def _run_one(

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from xpnet.cli.checkpoints import RunLog
 from xpnet.cli.console import message
-from xpnet.cli.dataset import check_unchanged, prepare
 from xpnet.cli.environment import describe_run
 from xpnet.cli.fit import run_training
-from xpnet.cli.losses import is_code, loss_of_run
+from xpnet.cli.losses import is_code
+from xpnet.cli.manifest import check_restarts, read_run
 from xpnet.cli.plan import Plan, check_contradictions, check_packages
 from xpnet.cli.restarts import are_under_way, run_restarts
 from xpnet.cli.results import why_stopped
@@ -75,21 +76,22 @@ def _resume(
     run: RunFolder, changed: dict[str, Any], start: str | None, loss: str | None, *, quiet: bool
 ) -> dict[str, Any]:
     run.check_whole()
-    former = run.read_settings()
+    file = _checkpoint(run, start)
+    known = read_run(run, file)
+    former = known.settings
     same = all(getattr(former, name) == value for name, value in changed.items() if name != "backend")
     if run.results.exists() and start is None and same:
-        return {**run.read_json(run.results), "resumed": False}
+        return {**run.read_results(), "resumed": False}
     check_packages(dataclasses.replace(former, **changed))
     backend = open_backend(dataclasses.replace(former, **changed))
     changed["backend"] = backend.spec
-    settings = with_rate(dataclasses.replace(former, **changed))
-    environment = run.read_json(run.environment)
-    check_unchanged(environment, settings)
-    prepared = prepare(settings, run.read_encoder(), loss_of_run(settings, loss))
+    environment = dict(known.environment)
+    prepared = known.prepare(with_rate(dataclasses.replace(former, **changed)), loss)
     settings = prepared.settings
     check_contradictions(prepared)
     in_restarts = are_under_way(run, settings)
     if in_restarts:
+        check_restarts(known, file)
         _check_restarts(run, settings, changed, start)
     if in_restarts or not (run.has_begun() or start is not None):
         trainer = build_trainer(prepared, backend)
@@ -98,7 +100,7 @@ def _resume(
         trainer = load_trainer(run, prepared, backend, start, recompile=recompile)
     earlier = [Change(**change) for change in environment.get("changes", [])]
     kept = [change for change in earlier if change.epoch <= trainer.epoch + 1]
-    now = _undone(former, earlier[len(kept) :])
+    now = _undone(known.trained, earlier[len(kept) :])
     made = _changes(now, settings, trainer.epoch + 1)
     _check_changes(trainer, settings, made, start)
     plan = Plan(prepared, backend, trainer, run, changes=[*kept, *made])
@@ -108,13 +110,15 @@ def _resume(
         told[0] += f", from '{start}'; what was trained after it is given up"
     if in_restarts:
         told[0] = f"continuing with {len(run.read_restarts())} of {settings.restarts} restarts done"
+    here = describe_run(backend)
+    told += _other_bits(environment, here) if trainer.epoch or in_restarts else []
 
     def begin() -> RunFolder:
         run.sweep()
         run.results.unlink(missing_ok=True)  # of a run that is trained further: it is unfinished again
         run.write_settings(settings)
         environment["changes"] = [dataclasses.asdict(change) for change in plan.changes]
-        environment.setdefault("resumed", []).append({"epoch": trainer.epoch, **describe_run(backend)})
+        environment.setdefault("resumed", []).append({"epoch": trainer.epoch, **here})
         write_atomically(run.environment, to_json(environment))
         for line in [*told, f"device {backend.spec}"]:
             log.write(line)
@@ -126,6 +130,38 @@ def _resume(
             message(line)
     run_planned = run_restarts if in_restarts else run_training
     return {**run_planned(plan, log, begin, quiet=quiet), "resumed": True}
+
+
+def _checkpoint(run: RunFolder, start: str | None) -> Path | None:
+    """Return the checkpoint to go on from, be it of a restart under way; None if there is none yet."""
+    if start is not None:
+        return run.find_checkpoint(start)
+    last = [*run.parts.glob("*/checkpoints/last.safetensors"), run.checkpoint("last")]
+    return next((path for path in last if path.exists()), None)
+
+
+def _other_bits(environment: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Return a line for what computes otherwise than in the training so far."""
+    last = (environment.get("resumed") or [environment])[-1]
+    before, after = _computed_by(last), _computed_by(now)
+    others = [
+        f"{name}: {before[name] or 'none'} before, {after[name] or 'none'} now"
+        for name in after
+        if name in before and before[name] != after[name]
+    ]
+    blas = set(last["blas"]), set(now["blas"])  # one more may be loaded than before, and not used
+    if not (blas[0] <= blas[1] or blas[1] <= blas[0]):
+        others.append(f"BLAS: {', '.join(sorted(blas[0]))} before, {', '.join(sorted(blas[1]))} now")
+    if not others:
+        return []
+    return [f"bits may differ from those of a training that was not interrupted ({'; '.join(others)})"]
+
+
+def _computed_by(told: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what results of rounding depend on."""
+    packages = {name: told["versions"][name] for name in ("numpy", "numba") if name in told["versions"]}
+    products = told.get("compiled_products", {}).get("library")
+    return {"device": told["backend"]["spec"], **packages, "BLAS of compiled code": products}
 
 
 def _check_restarts(run: RunFolder, settings: Settings, changed: dict[str, Any], start: str | None) -> None:

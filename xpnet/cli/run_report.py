@@ -43,7 +43,7 @@ def write_report(plan: Plan, results: dict[str, Any], measured: dict[str, Measur
         target_kind=kind_of(plan.prepared.loss),
         settings=plan.settings,
         defaults=_defaults(plan),
-        environment=run.read_json(run.environment),
+        environment=run.read_environment(),
         columns=[column.name for column in plan.prepared.encoder.columns],
         rows=plan.trainer.history.rows,
         shown=shown,
@@ -51,7 +51,7 @@ def write_report(plan: Plan, results: dict[str, Any], measured: dict[str, Measur
         curves=_draw(plan),
         diagnostics=found,
         diagnostic_pictures=draw_diagnostics(found, run.figures, plan.title) if found else (),
-        log=run.log.read_text(encoding="utf-8", errors="replace").splitlines() if run.log.exists() else (),
+        log=run.read(run.log).decode(errors="replace").splitlines() if run.log.exists() else (),
     )
     write_atomically(run.report, render(contents))
 

@@ -6,6 +6,8 @@ import contextlib
 import csv
 import datetime
 import difflib
+import hashlib
+import io
 import json
 import os
 import re
@@ -14,20 +16,24 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from xpnet.cli.settings import Settings, resolve, to_toml
+from xpnet.cli.console import message
+from xpnet.cli.formats import ENVIRONMENT, RESULTS
+from xpnet.cli.settings import Settings, read_toml, to_toml
 from xpnet.data import Encoder
 from xpnet.errors import CheckpointError, ConfigError
-from xpnet.files import write_atomically
+from xpnet.files import flush_folder, linked_parts, open_regular, read_regular, write_atomically
+from xpnet.schema import DAMAGE, parse, read_json
 from xpnet.text import json_visible
 from xpnet.train.checkpoint_callback import checkpoint_name, numbered
 
-__all__ = ["CHECKPOINTS", "RunFolder", "to_json"]
+__all__ = ["CHECKPOINTS", "RunFolder", "identity", "to_json"]
 
 CHECKPOINTS = ("best", "last")
 _RESTART_COLUMNS: dict[str, Callable[[str], Any]] = {
     "restart": int, "seed": int, "outcome": str, "epochs": int, "steps": int,
     "loss": float, "validation_loss": float, "best_epoch": int, "seconds": float,
 }  # fmt: skip
+_ALWAYS = ("seed", "outcome", "epochs", "steps", "seconds")
 
 
 class RunFolder:
@@ -61,6 +67,23 @@ class RunFolder:
         self.figures = path / "figures"
         self.checkpoints = path / "checkpoints"
         self.made = False  # by this process
+        self._identity: tuple[int, int] | None = None  # of the folder that was made or opened
+
+    def check_same(self) -> None:
+        """Raise a `CheckpointError` if the folder is gone, or another one is in its place.
+
+        So nothing is written into a folder of somebody else, and no part of one is made anew.
+        """
+        try:
+            found = identity(self.path)
+        except OSError:
+            found = None
+        if found is None or self._identity not in (None, found):
+            how = "gone: it was removed or renamed" if found is None else "another one: it was replaced"
+            raise CheckpointError(
+                f"the run folder '{self.path}' is {how} during the training, and nothing can be saved in it; "
+                "put it back, or train anew"
+            )
 
     def checkpoint(self, name: str | int) -> Path:
         """Return the path of the checkpoint ``best`` or ``last``, or of a numbered one."""
@@ -114,7 +137,8 @@ class RunFolder:
                     self.__init__(base.with_name(f"{base.name}-{number}"))  # type: ignore[misc]
             self.figures.mkdir()
             self.checkpoints.mkdir()
-            self.made = True
+            flush_folder(self.path.parent)
+            self.made, self._identity = True, identity(self.path)
         except OSError as error:
             raise ConfigError(
                 f"--out: the run folder '{self.path}' cannot be made ({error.strerror}); choose another"
@@ -124,19 +148,31 @@ class RunFolder:
     def open(cls, path: str) -> RunFolder:
         """Return an existing run folder.
 
+        A folder may come from a stranger: nothing in it may be a link, through which something else would be
+        read or written.
+
         Raises:
-            CheckpointError: there is none at ``path``.
+            CheckpointError: there is none at ``path``, or a part of it is a link, a FIFO or a device.
         """
         run = cls(Path(path))
-        if run.config.is_file():
+        if os.path.lexists(run.config):
+            run._identity = identity(run.path)
+            for part, what in linked_parts(run._all_parts()):
+                raise CheckpointError(
+                    f"'{part}' is {what}; a run folder consists of files and folders of its own: copy "
+                    "what it links to, or get the folder from whoever trained it"
+                )
             return run
-        if not run.path.is_dir():
+        if not os.path.isdir(run.path):
             parent = run.path.parent
             others = [p.name for p in parent.iterdir() if p.is_dir()] if parent.is_dir() else []
             near = difflib.get_close_matches(run.path.name, others, n=1)
             hint = f"; did you mean '{parent / near[0]}'?" if near else "; xpnet train makes one"
             raise CheckpointError(f"there is no run folder '{path}'{hint}")
         raise CheckpointError(f"'{path}' is no run folder: it has no config.toml")
+
+    def _all_parts(self) -> list[Path]:
+        return [path for path in vars(self).values() if isinstance(path, Path) and path != self.path]
 
     @contextlib.contextmanager
     def hold(self) -> Iterator[None]:
@@ -152,13 +188,17 @@ class RunFolder:
             return
         handle = os.open(self.path, os.O_RDONLY)
         try:
-            with contextlib.suppress(OSError):  # of a file system without locks
-                try:
-                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    raise CheckpointError(
-                        f"the run '{self.path}' is being trained by another process; let it end, or stop it"
-                    ) from None
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise CheckpointError(
+                    f"the run '{self.path}' is being trained by another process; let it end, or stop it"
+                ) from None
+            except OSError as error:
+                message(
+                    f"the file system of '{self.path}' has no locks ({error.strerror or error}): nothing "
+                    "keeps another process from training in this folder; see to it that none does"
+                )
             yield
         finally:
             os.close(handle)
@@ -168,9 +208,16 @@ class RunFolder:
 
         No other file is touched: a folder in which the user has put something stays.
         """
+        try:
+            self.check_same()
+        except CheckpointError:
+            return
         if not self.made:
             return
-        files = (self.log, self.diagnostics, self.config, self.environment, self.encoder, self.pruning)
+        files = (
+            self.log, self.diagnostics, self.config, self.environment, self.encoder, self.pruning,
+            *self.rounds(),
+        )  # fmt: skip
         with contextlib.suppress(OSError):
             for path in files:
                 path.unlink(missing_ok=True)
@@ -200,6 +247,7 @@ class RunFolder:
     def restart(self, number: int) -> RunFolder:
         """Return the part of the folder in which a restart is trained; nothing is made."""
         part = RunFolder(self.path)
+        part._identity = self._identity
         folder = self.parts / f"{number:03d}"
         part.checkpoints, part.tensorboard = folder / "checkpoints", folder / "tensorboard"
         part.history, part.history_lines = folder / "history.csv", folder / "history.jsonl"
@@ -231,13 +279,26 @@ class RunFolder:
         if not self.restarts.is_file():
             return []
         try:
-            with self.restarts.open(encoding="utf-8", newline="") as file:
-                return [
-                    {name: _RESTART_COLUMNS[name](text) if text else None for name, text in row.items()}
-                    for row in csv.DictReader(file, strict=True)
-                ]
-        except (OSError, KeyError, TypeError, ValueError, csv.Error) as error:
+            lines = io.StringIO(read_regular(self.restarts).decode(), newline="")
+            rows = [
+                {name: _RESTART_COLUMNS[name](text) if text else None for name, text in row.items()}
+                for row in csv.DictReader(lines, strict=True)
+            ]
+            for number, row in enumerate(rows, 1):
+                if (
+                    row.keys() != _RESTART_COLUMNS.keys()
+                    or row["restart"] != number
+                    or None in map(row.get, _ALWAYS)
+                ):
+                    raise ValueError(f"row {number} is not that of restart {number}")
+        except (OSError, csv.Error, *DAMAGE) as error:
             raise CheckpointError(f"'{self.restarts}' is damaged: {error!r}; train anew") from error
+        return rows
+
+    def restarts_sha256(self) -> str:
+        """Return the SHA-256 of ``restarts.csv``, to which the restart under way is bound."""
+        content = self.read(self.restarts) if self.restarts.exists() else b""
+        return hashlib.sha256(content).hexdigest()
 
     def rounds(self) -> list[Path]:
         """Return the checkpoints of the rounds of a pruning, which are there until it is finished."""
@@ -268,26 +329,35 @@ class RunFolder:
             CheckpointError: ``config.toml`` has been damaged.
         """
         try:
-            return resolve({}, self.config)
+            return Settings(**read_toml(self.config, follow=False))
         except ConfigError as error:
             raise CheckpointError(f"the run's configuration cannot be used: {error}") from error
 
-    def read_encoder(self) -> Encoder:
-        """Return the encoder of the run.
-
-        Raises:
-            CheckpointError: ``encoder.json`` is missing, damaged or too new.
-        """
-        return Encoder.from_json(self.read_json(self.encoder))
-
-    def read_json(self, path: Path) -> Any:
-        """Return what a JSON file of the run holds, or raise a `CheckpointError`."""
+    def read(self, path: Path) -> bytes:
+        """Return the content of a file of the run, or raise a `CheckpointError`."""
         try:
-            return json.loads(path.read_text(encoding="utf-8"))
+            return read_regular(path)
         except OSError as error:
             raise CheckpointError(f"'{path}' cannot be read: {error.strerror or error}") from error
-        except ValueError as error:
-            raise CheckpointError(f"'{path}' is damaged: {error}") from error
+
+    def read_encoder(self, content: bytes) -> Encoder:
+        """Return the encoder that ``encoder.json`` holds.
+
+        Raises:
+            CheckpointError: it is damaged or too new.
+        """
+        try:
+            return Encoder.from_json(parse(content))
+        except (CheckpointError, ValueError) as error:
+            raise CheckpointError(f"'{self.encoder}' is damaged or too new: {error}") from error
+
+    def read_environment(self) -> dict[str, Any]:
+        """Return what ``environment.json`` holds, or raise a `CheckpointError`."""
+        return dict(read_json(self.environment, ENVIRONMENT))
+
+    def read_results(self) -> dict[str, Any]:
+        """Return what ``results.json`` holds, or raise a `CheckpointError`."""
+        return dict(read_json(self.results, RESULTS))
 
     def find_checkpoint(self, name: str | None) -> Path:
         """Return the path of a checkpoint.
@@ -302,7 +372,7 @@ class RunFolder:
         """
         wanted: list[str | int] = list(CHECKPOINTS)
         if name is not None:
-            match = re.fullmatch(r"(?:epoch-)?(\d+)", name)
+            match = re.fullmatch(r"(?:epoch-)?(\d{1,18})", name, re.ASCII)
             if match is None and name not in CHECKPOINTS:
                 raise ConfigError(
                     f"--checkpoint: expected best or last, or an epoch such as epoch-50, found {name!r}"
@@ -323,8 +393,14 @@ class RunFolder:
         )
 
 
+def identity(folder: Path) -> tuple[int, int]:
+    """Return what tells a folder from another one of its name."""
+    found = os.stat(folder)
+    return found.st_dev, found.st_ino
+
+
 def _copy(source: Path, target: Path) -> None:
-    with source.open("rb") as file:
+    with open_regular(source) as file:
         write_atomically(target, lambda out: shutil.copyfileobj(file, out))
 
 

@@ -19,6 +19,7 @@ from xpnet import checks
 from xpnet.checks import Check
 from xpnet.cli import values
 from xpnet.errors import ConfigError, because, suggest
+from xpnet.files import read_regular
 from xpnet.text import visible
 from xpnet.train.settings import Settings as TrainerSettings
 
@@ -28,6 +29,8 @@ __all__ = [
     "Settings",
     "changed_settings",
     "fields_of",
+    "plain",
+    "read_toml",
     "renamed",
     "resolve",
     "setting",
@@ -61,6 +64,7 @@ def _optimizers() -> Iterable[str]:
     return (*OPTIMIZERS, *METHODS)
 
 
+_MOST_TOML = 2**20  # bytes
 _ROWS = "the rows and their split are those of the first epoch"
 _MODEL = "it is part of the model, whose weights are trained already"
 _LOSS = "the form of the targets, the best weights and the patience go by it"
@@ -310,6 +314,12 @@ def renamed(stored: Mapping[str, Any], fields: Mapping[str, SettingField]) -> di
     return {now.get(name, name): value for name, value in stored.items()}
 
 
+def plain(settings: Settings) -> dict[str, Any]:
+    """Return settings by attribute, as they are read back from JSON."""
+    values = {name: getattr(settings, name) for name in setting_fields()}
+    return dict(json.loads(json.dumps(values)))
+
+
 def setting_fields() -> dict[str, SettingField]:
     """Return the rows of `Settings` by attribute name.
 
@@ -338,7 +348,7 @@ def resolve(flags: Mapping[str, Any], config: str | Path | None = None) -> Setti
     (32, 16)
     """
     fields = setting_fields()
-    given = _read_toml(Path(config), fields) if config is not None else {}
+    given = read_toml(Path(config)) if config is not None else {}
     for attribute, text in _given(flags).items():
         where = "NAME|FILE" if attribute == "data" else f"--{fields[attribute].key}"
         given[attribute] = text if isinstance(text, bool) else fields[attribute].check.of_text(where, text)
@@ -369,15 +379,25 @@ def _given(flags: Mapping[str, Any]) -> dict[str, Any]:
     return {attribute: text for attribute, text in flags.items() if text is not None and text != []}
 
 
-def _read_toml(path: Path, fields: Mapping[str, SettingField]) -> dict[str, Any]:
+def read_toml(path: Path, *, follow: bool = True) -> dict[str, Any]:
+    """Return the settings in a TOML file by attribute, checked.
+
+    Args:
+        path: the file.
+        follow: whether it may be a link.
+
+    Raises:
+        ConfigError: an unknown key, a value that cannot be meant, or a file that cannot be read.
+    """
+    fields = setting_fields()
     try:
-        table = tomllib.loads(path.read_bytes().decode())
+        table = tomllib.loads(read_regular(path, _MOST_TOML, follow=follow).decode())
     except OSError as error:
         raise ConfigError(f"the configuration '{path}' cannot be read: {because(error)}") from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"'{path}' is no TOML file: expected UTF-8 text, found {error.reason}") from None
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"'{path}' is not valid TOML: {error}; correct it") from None
+    except (ValueError, RecursionError) as error:  # of the latter kind: tables in each other without end
+        raise ConfigError(f"'{path}' is not valid TOML: {visible(str(error))}; correct it") from None
     if isinstance(table.get("train"), dict):
         table = {**{k: v for k, v in table.items() if k != "train"}, **table["train"]}
     rows = {key: field for field in fields.values() for key in field.keys}
@@ -386,7 +406,10 @@ def _read_toml(path: Path, fields: Mapping[str, SettingField]) -> dict[str, Any]
     for name, value in table.items():
         key = name.replace("_", "-")
         if key not in rows:
-            raise ConfigError(f"'{path}': unknown key '{name}'{suggest(name, rows)}")
+            raise ConfigError(
+                f"'{path}': unknown key '{visible(name)}'{suggest(name, rows)}; if a newer xpnet wrote it: "
+                "pip install --upgrade xpnet"
+            )
         field = rows[key]
         if field.attribute in found:
             raise ConfigError(

@@ -156,13 +156,15 @@ def build_trainer(prepared: Prepared, backend: backends.Backend, seed: int | Non
         dropout=settings.dropout,
         batch_norm=settings.batch_norm,
     )
-    return Trainer(
+    trainer = Trainer(
         model,
         loss,
         build_optimizer(settings, len(prepared.parts["train"])),
         backend=backend,
         **{**trainer_settings(settings), **({} if seed is None else {"seed": seed})},
     )
+    trainer.state.run = prepared.manifest
+    return trainer
 
 
 def load_trainer(
@@ -204,6 +206,7 @@ def load_trainer(
             ) from error
         raise
     trainer.model = with_dropout(trainer.model, settings.dropout)
+    trainer.state.run = prepared.manifest
     return trainer
 
 

@@ -127,8 +127,14 @@ def names(choices: Callable[[], Iterable[str]]) -> Check:
 
 
 def text(metavar: str, expected: str) -> Check:
-    """Some text, not empty."""
-    return Check(expected, lambda value: require(isinstance(value, str) and value != "", value), str, metavar)
+    """Some text, not empty, that a file can hold."""
+    return Check(expected, _written, str, metavar)
+
+
+def _written(value: Any) -> str:
+    require(isinstance(value, str) and value != "", value)
+    value.encode()  # raises a ValueError for what is outside Unicode
+    return str(value)
 
 
 def texts(metavar: str, expected: str) -> Texts:
@@ -136,8 +142,7 @@ def texts(metavar: str, expected: str) -> Texts:
 
     def convert(value: Any) -> tuple[str, ...]:
         values = [value] if isinstance(value, str) else value
-        require(isinstance(values, (list, tuple)) and all(isinstance(v, str) and v for v in values), value)
-        return tuple(values)
+        return tuple(map(_written, require(isinstance(values, (list, tuple)), values)))
 
     return Texts(expected, convert, str, metavar)
 

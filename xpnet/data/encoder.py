@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from xpnet import checks
 from xpnet.data.columns import SMALL_TABLE, UNSEEN, Categorical, Numeric, column_from_json, kind_of
 from xpnet.data.tasks import infer_tasks
 from xpnet.errors import CheckpointError, ConfigError, DataError, suggest
+from xpnet.schema import ANY, DAMAGE, NUMBER, TEXT, check
 
 if TYPE_CHECKING:
     import polars
@@ -23,6 +25,15 @@ _TASKS = ("auto", "classification", "regression")
 _POLICIES = ("error", "drop", "mean")
 _UNSEEN = ("error", "ignore")
 _MOST_LISTED, _MOST_NEAR = 20, 1000  # columns that are missing, and others whose names may be meant
+_COLUMNS = {
+    Categorical.kind: {
+        "kind": TEXT,
+        "name": TEXT,
+        "cells": TEXT,
+        "categories": [(TEXT, NUMBER, checks.flag)],
+    },
+    Numeric.kind: {"kind": TEXT, "name": TEXT, "mean": NUMBER, "std": NUMBER},
+}
 
 Column = Numeric | Categorical
 
@@ -312,14 +323,16 @@ class Encoder:
                 "update xpnet, or train again"
             )
         try:
-            _known("missing", data["missing"], _POLICIES)
-            columns = tuple(column_from_json(column) for column in data["columns"])
-            described = [data["target"]] if version == 1 else data["targets"]
-            targets = tuple(column_from_json(target) for target in described)
+            several = {"targets": [ANY]} if version == 2 else {"target": ANY}
+            check(data, {"format": ANY, "missing": checks.one_of(*_POLICIES), "columns": [ANY], **several})
+            described = data["targets"] if version == 2 else [data["target"]]
+            for number, column in enumerate([*data["columns"], *described]):
+                check(column, {"kind": checks.one_of(*_COLUMNS), ...: ANY}, f"column {number + 1}")
+                check(column, _COLUMNS[column["kind"]], f"column {number + 1}")
+            columns = tuple(map(column_from_json, data["columns"]))
+            targets = tuple(map(column_from_json, described))
             encoder = cls(columns, targets, data["missing"])
-        except KeyError as error:
-            raise CheckpointError(f"the encoder's description lacks {error}; was the file changed?") from None
-        except (TypeError, ValueError, AttributeError) as error:
+        except DAMAGE as error:
             raise CheckpointError(f"the encoder's description is damaged: {error}") from None
         names = [column.name for column in (*columns, *targets)]
         if not columns or len(set(names)) < len(names):

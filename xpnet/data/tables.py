@@ -14,6 +14,7 @@ import numpy as np
 
 from xpnet.data._packages import import_polars
 from xpnet.data.delimited import read_delimited
+from xpnet.data.numpy_files import load_numpy
 from xpnet.errors import ConfigError, DataError, because
 from xpnet.files import check_regular, write_atomically
 
@@ -53,7 +54,8 @@ def read_table(path: str | os.PathLike[str], *, text: Collection[str] = ()) -> p
       as ``y``, a column of its name.
     - ``.npy``: a two-dimensional array gives the columns x0, x1, ...; a structured one a column per field.
 
-    Nothing that is pickled is ever read.
+    Nothing that is pickled is ever read, and an NPZ file is not unpacked to more than 128 MiB or, if that is
+    more, 32 times its size.
 
     Args:
         path: the file.
@@ -122,7 +124,7 @@ def _read_parquet(path: Path) -> polars.DataFrame:
 
 def _read_numpy(path: Path) -> dict[str, np.ndarray]:
     """Return the columns of an NPZ or NPY file by name."""
-    loaded = _load_numpy(path)
+    loaded = load_numpy(path)
     if isinstance(loaded, np.ndarray):
         return _array_columns(path, "the array", loaded)
     columns: dict[str, np.ndarray] = {}
@@ -147,31 +149,6 @@ def _read_numpy(path: Path) -> dict[str, np.ndarray]:
         shapes = ", ".join(f"'{name}' {array.shape}" for name, array in loaded.items())
         raise DataError(f"'{path}': arrays of one table need equally many rows; found {shapes}")
     return columns
-
-
-def _load_numpy(path: Path) -> np.ndarray | dict[str, np.ndarray]:
-    try:
-        # opened here, as np.load leaves the file open where it fails
-        with open(path, "rb") as file:
-            loaded = np.load(file, allow_pickle=False)
-            if isinstance(loaded, np.ndarray):
-                return loaded
-            arrays = {name: loaded[name] for name in loaded.files}
-    except OSError:
-        raise
-    except Exception as error:  # damaged headers raise whatever zipfile, zlib or Python's tokenizer do
-        if "allow_pickle" in str(error) or "pickled" in str(error):
-            raise DataError(
-                f"'{path}' holds Python objects or is no NumPy file; pickled data is never read: "
-                "save arrays of numbers or of text (dtype 'U') with np.save or np.savez"
-            ) from None
-        raise DataError(f"'{path}' is no readable NumPy file (damaged or cut off?): {error}") from None
-    for name, array in arrays.items():
-        if not isinstance(array, np.ndarray):
-            raise DataError(
-                f"'{path}': '{name}' is no NumPy array; an NPZ file holds arrays saved by np.savez"
-            )
-    return arrays
 
 
 def _array_columns(path: Path, label: str, array: np.ndarray) -> dict[str, np.ndarray]:

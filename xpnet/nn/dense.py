@@ -60,11 +60,14 @@ class Dense(Layer):
             )
         return (self.units,)
 
+    def parameter_shapes(self, input_shape: Shape) -> dict[str, Shape]:
+        weight = (input_shape[0], self.units)
+        return {"weight": weight, "bias": (self.units,)} if self.bias else {"weight": weight}
+
     def parameters(self, key: rng.Key, input_shape: Shape) -> dict[str, Any]:
-        weight = init.get(self.weight_init)(key.fold("weight"), (input_shape[0], self.units))
-        if not self.bias:
-            return {"weight": weight}
-        return {"weight": weight, "bias": init.get(self.bias_init)(key.fold("bias"), (self.units,))}
+        draw = {"weight": init.get(self.weight_init), "bias": init.get(self.bias_init)}
+        shapes = self.parameter_shapes(input_shape)
+        return {name: draw[name](key.fold(name), shape) for name, shape in shapes.items()}
 
     def forward(
         self, params: dict[str, Any], state: dict[str, Any], x: Any, *, training: bool, key: rng.Key | None

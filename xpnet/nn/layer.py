@@ -35,7 +35,8 @@ class Layer:
     A subclass is registered under its name and overrides what it needs:
 
     - :meth:`output_shape`, the shape of one output row for one input row;
-    - :meth:`parameters` and :meth:`initial_state`, dicts of host arrays;
+    - :meth:`parameters` and :meth:`initial_state`, dicts of host arrays; also :meth:`parameter_shapes`, so
+      that shapes are known without drawing what may be large;
     - :meth:`forward`, the function itself, in array operations of the standard.
     """
 
@@ -51,6 +52,11 @@ class Layer:
     def parameters(self, key: rng.Key, input_shape: Shape) -> dict[str, Any]:
         """Return freshly drawn parameters, float64 host arrays by (dotted) name."""
         return {}
+
+    def parameter_shapes(self, input_shape: Shape) -> dict[str, Shape]:
+        """Return the shapes of the parameters by name."""
+        drawn = self.parameters(rng.key(0), input_shape)
+        return {name: tuple(array.shape) for name, array in drawn.items()}
 
     def initial_state(self, input_shape: Shape) -> dict[str, Any]:
         """Return the state before training, as nested dicts of float64 host arrays."""

@@ -34,6 +34,9 @@ class _Normalization(Layer):
             )
         return input_shape
 
+    def parameter_shapes(self, input_shape: Shape) -> dict[str, Shape]:
+        return {"scale": input_shape, "shift": input_shape}
+
     def parameters(self, key: rng.Key, input_shape: Shape) -> dict[str, Any]:
         return {
             "scale": init.constant(key, input_shape, value=1.0),

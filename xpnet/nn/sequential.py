@@ -65,6 +65,14 @@ class Sequential(Layer):
             shape = layer.output_shape(shape)
         return drawn
 
+    def parameter_shapes(self, input_shape: Shape) -> dict[str, Shape]:
+        found, row = dict[str, Shape](), input_shape
+        for number, layer in enumerate(self.layers):
+            own = layer.parameter_shapes(row)
+            found.update({f"{number}.{name}": shape for name, shape in own.items()})
+            row = layer.output_shape(row)
+        return found
+
     def initial_state(self, input_shape: Shape) -> dict[str, Any]:
         state, shape = {}, input_shape
         for number, layer in enumerate(self.layers):

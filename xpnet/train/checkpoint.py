@@ -10,11 +10,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from xpnet import backends, losses, nn, optim
+from xpnet import backends, checks, losses, nn, optim
 from xpnet.errors import CheckpointError, ConfigError
 from xpnet.nn import Variables
 from xpnet.parameters import Layout, Parameters
 from xpnet.program.lowerings.base import choose
+from xpnet.schema import ANY, DAMAGE, NUMBER, TEXT, check
+from xpnet.text import visible
 from xpnet.train import checkpoint_file, metrics
 from xpnet.train.changes import find_changes
 from xpnet.train.history import Best, History
@@ -25,6 +27,27 @@ from xpnet.train.state import TrainState
 __all__ = ["load", "save"]
 
 _log = logging.getLogger("xpnet")
+_DESCRIPTION = {
+    "format": checks.count,
+    "model": ({...: ANY}, None),
+    "loss": (TEXT, {...: ANY}, None),
+    "optimizer": ({...: ANY}, None),
+    "metrics": [TEXT],
+    "settings": {f"{field.name}?": ANY for field in dataclasses.fields(Settings) if field.metadata["stored"]},
+    "input_shape": [checks.count],
+    "layout": [[TEXT, [checks.count]]],
+    "optimizer_counters": {"step?": checks.whole(0), ...: ANY},
+    "optimizer_lists?": {...: checks.whole(0)},
+    "epoch": checks.whole(0),
+    "step": checks.whole(0),
+    "begun?": checks.whole(0),
+    "best": ({"epoch": checks.whole(0), "loss": NUMBER}, None),
+    "newest": checks.flag,
+    "history": [{"epoch": checks.whole(0), "step": checks.whole(0), "loss": NUMBER, ...: ANY}],
+    "columns?": ([TEXT], None),
+    "rows?": ([NUMBER, NUMBER, NUMBER], None),
+    "run?": ({...: ANY}, None),
+}
 
 
 def _file(path: str | os.PathLike[str]) -> Path:
@@ -99,6 +122,7 @@ def _written_state(state: TrainState) -> tuple[dict[str, Any], dict[str, Any]]:
         "history": state.history.rows,
         "columns": None if state.columns is None else list(state.columns),
         "rows": state.rows,
+        "run": state.run,
     }
 
 
@@ -119,6 +143,7 @@ def load(
     """
     file = _file(path)
     arrays, description = checkpoint_file.read(file)
+    _check_description(file, description)
     try:
         arguments = {"metrics": description["metrics"], **description["settings"]}
         parts = {
@@ -128,8 +153,11 @@ def load(
         }
         layout = Layout(tuple((name, tuple(shape)) for name, shape in description["layout"]))
         input_shape = tuple(description["input_shape"])
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"checkpoint {file}: is damaged ({error!r}); take another") from error
+        parts["model"].output_shape(input_shape)  # complains about misfits
+        expected = parts["model"].parameter_shapes(input_shape)
+    except DAMAGE as error:
+        raise _damaged(file, error) from error
+    _check_shapes(file, expected, dict(layout.entries))
     _check_changes(file, description, changes)
     home = backends.backend(backend)
     if not _compiles_here(arguments.get("compile"), home):
@@ -138,12 +166,13 @@ def load(
         arguments["precision"] = "float32"
 
     def read(setup: Setup) -> TrainState:
-        expected = setup.model.init(setup.settings.seed, input_shape, "numpy", setup.dtype)
-        _check_fits(file, expected, layout, arrays)
         try:
             state = _read_state(arrays, description, layout, home, setup.dtype)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise CheckpointError(f"checkpoint {file}: is damaged ({error!r}); take another") from error
+            expected = checkpoint_file.flatten(setup.model.initial_state(input_shape) or {}, "state")
+            found = {name: array for name, array in arrays.items() if name.startswith("state.")}
+        except DAMAGE as error:
+            raise _damaged(file, error) from error
+        _check_shapes(file, *({n: tuple(x.shape) for n, x in table.items()} for table in (expected, found)))
         _report_changes(setup, state, description)
         return state
 
@@ -170,6 +199,8 @@ def _read_state(
         if slot != name and slot.partition(".")[0] not in lists:
             of_method = "method" in opt_state
             opt_state[slot] = array(name) if of_method else Parameters(array(name), layout)
+    if "mask" in arrays and arrays["mask"].shape != (layout.size,):
+        raise ValueError(f"mask of shape {arrays['mask'].shape} for {layout.size} parameters")
     best = description["best"]
     return TrainState(
         variables=variables(""),
@@ -184,6 +215,7 @@ def _read_state(
         input_shape=tuple(description["input_shape"]),
         columns=tuple(description.get("columns") or ()) or None,  # of which older files know nothing
         rows=description.get("rows"),
+        run=description.get("run"),  # of which older files know nothing either
     )
 
 
@@ -242,19 +274,27 @@ def _arrays_of(prefix: str, variables: Variables) -> dict[str, Any]:
     return {f"{prefix}params": variables.params.flat, **state}
 
 
-def _check_fits(file: Path, expected: Variables, layout: Layout, arrays: dict[str, Any]) -> None:
+def _check_description(file: Path, description: dict[str, Any]) -> None:
+    """Refuse a description that is not what `save` writes, before anything is made of it."""
+    try:
+        check(description, _DESCRIPTION)
+    except ValueError as error:
+        raise _damaged(file, error) from error
+
+
+def _check_shapes(file: Path, expected: dict[str, Any], found: dict[str, Any]) -> None:
     """Refuse arrays that are not those of the model: another one was passed, or its class has changed."""
-    state = checkpoint_file.flatten(expected.state, "state") if expected.state else {}
-    want = {name: tuple(shape) for name, shape in expected.params.layout.entries}
-    want |= {name: tuple(array.shape) for name, array in state.items()}
-    have = dict(layout.entries)
-    have |= {name: array.shape for name, array in arrays.items() if name.startswith("state.")}
-    for name in [*want, *have]:
-        if want.get(name) != have.get(name):
+    for name in [*expected, *found]:
+        if expected.get(name) != found.get(name):
             raise CheckpointError(
-                f"checkpoint {file}: expected {name} of shape {want.get(name)} for the model, found "
-                f"{have.get(name)}; pass the model that was saved"
+                f"checkpoint {file}: expected {visible(name)} of shape {expected.get(name)} for the model, "
+                f"found {found.get(name)}; pass the model that was saved"
             )
+
+
+def _damaged(file: Path, error: Exception) -> CheckpointError:
+    how = str(error) if isinstance(error, ValueError) else repr(error)
+    return CheckpointError(f"checkpoint {file}: is damaged ({how}); take another")
 
 
 def _written(thing: Any) -> Any:

@@ -17,7 +17,7 @@ from xpnet.train.trainer import Trainer
 
 __all__ = ["Checkpoints", "best_trainer", "checkpoint_name", "numbered"]
 
-_NUMBERED = re.compile(r"epoch-(\d+)\.safetensors")
+_NUMBERED = re.compile(r"epoch-(\d{6,18})\.safetensors", re.ASCII)
 
 
 class Checkpoints(Callback):
@@ -133,7 +133,8 @@ def checkpoint_name(epoch: int) -> str:
 def numbered(folder: Path) -> list[int]:
     """Return the epochs of which ``folder`` has numbered checkpoints, in their order."""
     found = [_NUMBERED.fullmatch(path.name) for path in folder.glob("epoch-*.safetensors")]
-    return sorted(int(match[1]) for match in found if match)
+    epochs = sorted(int(match[1]) for match in found if match)
+    return [epoch for epoch in epochs if (folder / checkpoint_name(epoch)).is_file()]
 
 
 def best_trainer(trainer: Trainer) -> Trainer:

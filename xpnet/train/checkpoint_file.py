@@ -1,26 +1,32 @@
 """Checkpoints: one safetensors file with everything that training needs to go on.
 
 The file holds host arrays (made on a GPU, opened on a laptop) and, in its header, a JSON description:
-format version, model, loss, optimizer, settings, counters, history, and checksums of all of it. It is
+format version, model, loss, optimizer, settings, counters, history, and a SHA-256 of each array. It is
 written to a temporary name, flushed and renamed; reading it can never run code.
 """
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
 import os
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
+from xpnet.checks import shown
 from xpnet.errors import CheckpointError, because
-from xpnet.files import write_atomically
+from xpnet.files import open_regular, write_atomically
+from xpnet.schema import DAMAGE, parse
 
-__all__ = ["FORMAT", "flatten", "read", "unflatten", "write"]
+__all__ = ["FORMAT", "flatten", "read", "read_description", "unflatten", "write"]
 
 FORMAT = 1
+_MOST_HEADER = 10**8  # bytes, as the format of safetensors says
 
 
 def write(path: str | os.PathLike[str], arrays: dict[str, np.ndarray], description: dict[str, Any]) -> None:
@@ -44,56 +50,94 @@ def write(path: str | os.PathLike[str], arrays: dict[str, np.ndarray], descripti
         ) from error
 
 
-def _checksum(array: np.ndarray) -> int:
-    """Return a checksum of dtype, shape and content: bytes read as another dtype are another array."""
-    return zlib.crc32(
-        array.reshape(-1).view(np.uint8).data, zlib.crc32(f"{array.dtype} {array.shape}".encode())
-    )
+def _checksum(array: np.ndarray) -> str:
+    """Return the SHA-256 of dtype, shape and content: bytes read as another dtype are another array."""
+    digest = hashlib.sha256(f"{array.dtype} {array.shape}".encode())
+    digest.update(array.reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
+
+
+def _is_written(array: np.ndarray, checksum: Any) -> bool:
+    """Whether an array has a checksum; older files have CRC-32, a number."""
+    if isinstance(checksum, int):
+        content = array.reshape(-1).view(np.uint8).data
+        return checksum == zlib.crc32(content, zlib.crc32(f"{array.dtype} {array.shape}".encode()))
+    return bool(checksum == _checksum(array))
 
 
 def read(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Return the arrays and the description of a checkpoint.
+    """Return the arrays and the description of a checkpoint, to which ``path`` may be a link.
 
     Raises:
         CheckpointError: no such file, not a checkpoint, made by a newer version, or damaged.
     """
+    from safetensors.numpy import load
+
     path = Path(path)
+    with _opened(path) as file:
+        header = _described(path, file)
+        file.seek(0)
+        content = file.read()
+    try:
+        found = load(content)
+        arrays = {name: found[name] for name in sorted(found)}
+    except Exception as error:  # what a damaged header makes the reader raise depends on where it is damaged
+        raise _damaged(path, str(error)) from error
+    sums = header.pop("checksums", {})
+    if not isinstance(sums, dict):
+        raise _damaged(path, "no checksums")
+    for name in sorted({*arrays, *sums}):
+        if name not in arrays or not _is_written(arrays[name], sums.get(name)):
+            raise _damaged(path, f"array {shown(name)} is not what was written")
+    return arrays, header
+
+
+def read_description(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return the description of a checkpoint, no link to one, without its arrays; raises as `read` does."""
+    path = Path(path)
+    with _opened(path, follow=False) as file:
+        header = _described(path, file)
+    header.pop("checksums", None)
+    return header
+
+
+@contextlib.contextmanager
+def _opened(path: Path, *, follow: bool = True) -> Iterator[IO[bytes]]:
     if not path.is_file():
         found = "a folder" if path.is_dir() else "none"
         raise CheckpointError(
             f"checkpoint {path}: expected a file, found {found}; is this the folder of a run?"
         )
     try:
-        metadata, arrays = _read(path)
+        with open_regular(path, follow=follow) as file:
+            yield file
     except OSError as error:
         raise CheckpointError(f"checkpoint {path}: cannot be read ({error.strerror or error})") from error
-    except Exception as error:  # what a damaged header makes the reader raise depends on where it is damaged
+
+
+def _described(path: Path, file: IO[bytes]) -> dict[str, Any]:
+    """Return the description in the header of a file: its length in 8 bytes, then JSON."""
+    length, size = int.from_bytes(file.read(8), "little"), os.fstat(file.fileno()).st_size
+    try:
+        if not 2 <= length <= min(size - 8, _MOST_HEADER):
+            raise ValueError(f"its header is of {length} bytes, the file of {size}")
+        metadata = parse(file.read(length)).get("__metadata__", {})
+        text = metadata.get("xpnet")
+    except DAMAGE as error:
         raise _damaged(path, str(error)) from error
-    text = metadata.get("xpnet")
-    if text is None:
+    if not isinstance(text, str):
         raise CheckpointError(
             f"checkpoint {path}: expected a file written by xpnet, found another's tensors; "
             "pass what Trainer.save wrote"
         )
     try:
-        header = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        header = parse(text.encode(), finite=False)
+    except ValueError as error:
         raise _damaged(path, str(error)) from error
     _check_format(path, header)
     if metadata.get("crc32") != str(zlib.crc32(text.encode())):
         raise _damaged(path, "its description is not what was written")
-    sums = header.pop("checksums", {})
-    for name in sorted({*arrays, *sums}):
-        if name not in arrays or _checksum(arrays[name]) != sums.get(name):
-            raise _damaged(path, f"array {name!r} is not what was written")
-    return arrays, header
-
-
-def _read(path: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
-    from safetensors import safe_open
-
-    with safe_open(path, framework="numpy") as file:
-        return file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no dict)
+    return dict(header)
 
 
 def _damaged(path: Path, how: str) -> CheckpointError:

@@ -7,6 +7,7 @@ that was killed; and a new training that is given the file of an old one replace
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import importlib.util
 import io
@@ -24,6 +25,7 @@ from xpnet.errors import ConfigError
 from xpnet.files import write_atomically
 from xpnet.text import json_visible
 from xpnet.train.callbacks import Callback
+from xpnet.train.history import History
 from xpnet.train.trainer import Trainer
 
 __all__ = ["CSVLog", "JSONLinesLog", "TensorBoard"]
@@ -57,6 +59,11 @@ class _TextLog(Callback):
             return
         with self.path.open("a", encoding="utf-8", newline="") as file:
             file.write(line)
+
+    def on_fit_end(self, trainer: Trainer, history: History) -> None:
+        """Bring the file to the disk."""
+        with contextlib.suppress(OSError), self.path.open("rb+") as file:
+            os.fsync(file.fileno())
 
     def write(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Make the file equal to ``rows``, atomically; there is none where there are no rows."""

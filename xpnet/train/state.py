@@ -32,6 +32,7 @@ class TrainState:
         input_shape: of a row of inputs; None before training.
         columns: names of the columns of the table that was trained on; None for arrays.
         rows: fingerprint of the rows of the last fit; None before training.
+        run: what a run folder binds to the weights, as plain data; None outside of one.
     """
 
     variables: Variables | None = None
@@ -46,6 +47,7 @@ class TrainState:
     input_shape: tuple[int, ...] | None = None
     columns: tuple[str, ...] | None = None
     rows: list[float] | None = None
+    run: dict[str, Any] | None = None
 
     def copy(self) -> TrainState:
         """Return an independent state; arrays are shared, as steps give new ones."""

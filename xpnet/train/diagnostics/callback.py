@@ -14,7 +14,8 @@ from typing import Any
 
 from xpnet import checks, rng
 from xpnet.errors import ConfigError
-from xpnet.files import write_atomically
+from xpnet.files import append, open_regular, write_atomically
+from xpnet.schema import NUMBER, TEXT, check, parse
 from xpnet.train.callbacks import Callback
 from xpnet.train.diagnostics.layer_measures import measure
 from xpnet.train.diagnostics.verdicts import judge
@@ -28,6 +29,11 @@ __all__ = ["Diagnostics", "affordable", "first_verdicts", "read_rows"]
 _log = logging.getLogger("xpnet")
 _SYNC_SECONDS = 1.0
 _POINT_CALLS = 16  # what the calls of a log point take, in those of a step: they are not compiled
+_ROW = {
+    "epoch": checks.whole(0),
+    "layers": [{"layer": TEXT, ...: (None, NUMBER)}],
+    "verdicts": [{"kind": TEXT, "layer": TEXT, "message": TEXT}],
+}
 _COLUMNS = (
     "layer", "weight_norm", "gradient_norm", "activation_rms", "dead", "saturated", "update_ratio",
 )  # fmt: skip
@@ -173,12 +179,9 @@ class Diagnostics(Callback):
     def _append(self, text: str, *, sync: bool) -> None:
         """Append to the file, so that it outlives the process, and with ``sync`` the machine."""
         try:
-            with open(self.path, "a", encoding="utf-8") as file:  # type: ignore[arg-type]
-                file.write(text)
-                file.flush()
-                if sync:
-                    os.fsync(file.fileno())
-                    self._synced = time.monotonic()
+            append(self.path, text, make=False, flush=sync)  # type: ignore[arg-type]
+            if sync:
+                self._synced = time.monotonic()
         except OSError as error:
             self._writes = False
             _log.warning("diagnostics are not written any more: '%s': %s", self.path, error.strerror or error)
@@ -201,16 +204,16 @@ def read_rows(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
     file, rows = Path(path), list[dict[str, Any]]()
     if not file.exists():
         return rows
-    for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            row = json.loads(line)
-            whole = {"epoch", "layers", "verdicts"} <= row.keys()
-            follows = whole and (not rows or row["epoch"] > rows[-1]["epoch"])
-        except (ValueError, AttributeError, TypeError):
-            break
-        if not follows:
-            break
-        rows.append(row)
+    with open_regular(file, follow=True) as lines:
+        for line in lines:
+            try:
+                row = parse(line)
+                check(row, _ROW)
+            except ValueError:
+                break
+            if rows and row["epoch"] <= rows[-1]["epoch"]:
+                break
+            rows.append(row)
     return rows
 
 
