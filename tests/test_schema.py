@@ -80,14 +80,14 @@ def test_files_that_are_too_large_or_none(tmp_path):
         read_json(f"{path}\0", SCHEMA)
 
 
-@pytest.mark.parametrize("kind", ["symbolic link", "hard link", "FIFO", "folder"])
+@pytest.mark.parametrize("kind", ["symbolic link", "hard link", "named pipe", "folder"])
 def test_only_regular_files_are_opened(kind, tmp_path):
     target, path = tmp_path / "target", tmp_path / "path"
     target.write_text("x")
     make = {"symbolic link": path.symlink_to, "hard link": path.hardlink_to}.get(kind)
     if make is not None:
         make(target)
-    elif kind == "FIFO":
+    elif kind == "named pipe":
         os.mkfifo(path)
     else:
         path.mkdir()

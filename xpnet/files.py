@@ -67,8 +67,7 @@ def write_atomically(
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
-    with contextlib.suppress(OSError):  # what is lost then is the renaming: the old file is whole
-        flush_folder(path.parent)
+    flush_folder(path.parent)
 
 
 def _umask() -> int:
@@ -98,14 +97,18 @@ def check_regular(path: str | os.PathLike[str]) -> os.stat_result:
 
 
 def flush_folder(folder: Path) -> None:
-    """Bring the names in a folder to the disk, on systems where a folder can be flushed."""
+    """Bring the names in a folder to the disk, on systems where that can be done.
+
+    Where it fails, no error is raised: after a power failure the folder may have its old names, of old files.
+    """
     if not hasattr(os, "O_DIRECTORY"):
         return
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def read_regular(path: str | os.PathLike[str], most: int = MOST_TEXT, *, follow: bool = False) -> bytes:

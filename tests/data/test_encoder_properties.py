@@ -103,7 +103,7 @@ DAMAGED = {
     "deviation of zero": (["columns", 0, "std"], 0.0, "deviation 0.0"),
     "unknown kind": (["columns", 0, "kind"], "spline", "column 1.kind: expected .* found 'spline'"),
     "name of a number": (["columns", 0, "name"], 3, "column 1.name: expected text, found 3"),
-    "mean too large": (["columns", 0, "mean"], 10**400, "too large"),
+    "mean too large": (["columns", 0, "mean"], 10**400, "expected a number, found 1000"),
     "unknown setting": (["columns", 0, "median"], 0.5, "median is unknown to this version.* a newer xpnet"),
     "same name": (["columns", 0, "name"], "kind", "different names"),
     "unknown cells": (["target", "cells"], "date", "cells 'date'"),
