@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import platform
+from typing import Any
+
 import array_api_compat.numpy as xp
 import numpy as np
 import pytest
 
+import xpnet
 from tests.program.entries import BINARY, DTYPES, NUMBERS, UNARY, applies, assert_close, entries
 from tests.program.random_programs import Builder
 from tests.program.steps import gathering_step, work
 from xpnet import nn, optim
+from xpnet.backends import array_namespace
 from xpnet.errors import RecordError
 from xpnet.program.lowerings import generic
 from xpnet.program.program import Program, Ref
 
 pytest.importorskip("numba", reason="numba (extra jit) is not installed")
 
-from xpnet.program.looping import lowered_loop
+from xpnet.program.looping import Loop, lowered_loop
 from xpnet.program.lowerings import blas_libraries, numba
 
 
@@ -249,3 +254,22 @@ def test_a_donated_input_that_is_read_across_rows() -> None:
     (found,) = numba.lower(program, {0: 0})([x])
     np.testing.assert_array_equal(found, expected)
     assert found is x
+
+
+@pytest.mark.skipif(platform.machine().lower() not in ("x86_64", "amd64"), reason="others are fast with them")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_loops_take_subnormal_numbers_for_zero_and_nobody_else_does(dtype: str) -> None:
+    """Processors of x86 are much slower with them, and gradients of a trained network have many."""
+    small = np.full((50,), np.finfo(dtype).tiny)
+
+    def step(carry: list[Any], constants: list[Any], row: list[Any]) -> tuple[list[Any], list[Any]]:
+        return [carry[0] * 0.5], [array_namespace(*carry).take(constants[0], row[0])]
+
+    loop = Loop(step, "numba")
+    (after,), _ = loop([small], [small], [np.asarray([[0], [49]])])
+    assert after.tolist() == [0.0] * 50
+    assert np.all(small * 0.5 > 0)
+    with pytest.raises(IndexError, match="out of bounds"):
+        loop([small], [small], [np.asarray([[0], [50]])])
+    assert np.all(small * 0.5 > 0)
+    assert np.all(xpnet.compile(lambda x: x * 0.5, lower="numba")(small) > 0)

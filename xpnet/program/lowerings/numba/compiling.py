@@ -62,9 +62,12 @@ class Function:
             lines.append(f"    first = thread * {self.parts} // threads")
             lines.append(f"    last = (thread + 1) * {self.parts} // threads")
             lines.append("    passed = 0")
-        lines.append("    for step in range(steps):")
-        lines += [f"        p{n} = moved(q{n}, step * {size})" for n, size in self.advancing.items()]
-        return lines + [f"        {line}" for line in self.code]
+        loop = ["for step in range(steps):"]
+        loop += [f"    p{n} = moved(q{n}, step * {size})" for n, size in self.advancing.items()]
+        loop += [f"    {line}" for line in self.code]
+        if self.advancing:  # steps of a training, whose gradients become ever smaller
+            loop = ["control = flush_subnormals()", *_restoring(loop), "restore_control(control)"]
+        return lines + [f"    {line}" for line in loop]
 
     def signature(self) -> Any:
         """Return the types of its arguments; of arrays of bool, the bytes."""
@@ -73,6 +76,11 @@ class Function:
             for dtype, k in self.arrays.values()
         ]
         return types.void(*[types.int64] * len(_GIVEN), *arrays)
+
+
+def _restoring(lines: list[str]) -> list[str]:
+    """Return lines with the thread's control word restored before each error."""
+    return [re.sub(r"^( *)(raise .*)$", r"\1restore_control(control)\n    \1\2", line) for line in lines]
 
 
 def compiled(
