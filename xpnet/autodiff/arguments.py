@@ -7,11 +7,10 @@ import operator
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-import array_api_compat
 import numpy as np
 
 from xpnet.autodiff.tracer import Trace, Tracer, device_of, is_floating, lowered, plain_namespace, plain_value
-from xpnet.backends import array_namespace
+from xpnet.backends import array_namespace, is_array
 from xpnet.backends.lacking import copy, is_writeable, memory_of
 from xpnet.containers import leaves, map_leaves
 from xpnet.errors import BackendError, RecordError, XpnetError
@@ -42,7 +41,7 @@ def array_beside(number: Any, others: Iterable[Any]) -> Any:
 
     Floating arrays come first; a float takes their dtype. Beside no array it is NumPy's.
     """
-    arrays = [x for x in others if array_api_compat.is_array_api_obj(plain_value(x))]
+    arrays = [x for x in others if is_array(plain_value(x))]
     if not arrays:
         return np.asarray(number)
     array = next(filter(is_floating, arrays), arrays[0])
@@ -109,12 +108,12 @@ def differentiable(name: str, args: tuple[Any, ...], positions: tuple[int, ...])
             value = map_leaves(functools.partial(_float_beside, leaves(args)), value)
         is_container = isinstance(value, (dict, list, tuple)) or hasattr(value, "__leaves__")
         if not is_container and not is_floating(value):
-            is_array = array_api_compat.is_array_api_obj(plain_value(value))
+            given_array = is_array(plain_value(value))
             raise RecordError(
                 f"{name}: expected a floating array as argument {position}, found "
                 + (
                     f"dtype {value.dtype}; convert it with xp.astype(x, xp.float64)"
-                    if is_array
+                    if given_array
                     else f"{type(value).__name__}; pass an array, or a dict, list or tuple of arrays"
                 )
             )
@@ -228,7 +227,7 @@ def results_of(name: str, result: Any, trace: Trace, beside: list[Any]) -> Any:
         if _is_number(y):
             whole = isinstance(y, int) and not isinstance(y, bool)
             return array_beside(float(y) if whole else y, leaves(beside))
-        if type(y) is not Tracer and not array_api_compat.is_array_api_obj(y):
+        if type(y) is not Tracer and not is_array(y):
             raise RecordError(
                 f"{name}: expected arrays (or containers of them) as result, found {type(y).__name__}"
             )
@@ -319,7 +318,7 @@ def explain_mixture(name: str, xp: Any, values: Any, error: Exception | None = N
     """
     if isinstance(error, XpnetError):
         return
-    arrays = [x for x in leaves(values) if array_api_compat.is_array_api_obj(plain_value(x))]
+    arrays = [x for x in leaves(values) if is_array(plain_value(x))]
     text = _mixture(arrays, xp)
     if text:
         raise RecordError(f"{name}: {text}") from error

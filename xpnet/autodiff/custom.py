@@ -7,14 +7,12 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-import array_api_compat
-
 from xpnet.autodiff.arguments import array_beside, belongs, explain_mixture, name_of
 from xpnet.autodiff.reverse import ReverseTrace
 from xpnet.autodiff.rules import Rule
 from xpnet.autodiff.rules.rule import fit
 from xpnet.autodiff.tracer import Tracer, dispatch, is_floating, like, lowered, plain_namespace, plain_value
-from xpnet.backends import array_namespace
+from xpnet.backends import array_namespace, is_array
 from xpnet.containers import leaves
 from xpnet.errors import RecordError
 
@@ -131,7 +129,7 @@ def _plain_call(name: str, f: Callable[..., Any], many: bool, *args: Any, **opti
             f"{name}: expected {'a tuple of arrays' if many else 'one array'} as result, found "
             f"{type(out).__name__}; say custom_rule(..., many={not many})"
         )
-    arrays = [x for x in args if array_api_compat.is_array_api_obj(x)]
+    arrays = [x for x in args if is_array(x)]
     if not arrays:
         return out
     return like(out, [_array_of(name, y, arrays) for y in out]) if many else _array_of(name, out, arrays)
@@ -140,7 +138,7 @@ def _plain_call(name: str, f: Callable[..., Any], many: bool, *args: Any, **opti
 def _array_of(name: str, y: Any, arrays: list[Any]) -> Any:
     if isinstance(y, (bool, int, float, complex)):
         return array_beside(y, arrays)
-    if not array_api_compat.is_array_api_obj(y):
+    if not is_array(y):
         raise RecordError(f"{name}: expected an array as result, found {type(y).__name__}")
     if array_namespace(y) is not array_namespace(arrays[0]):
         explain_mixture(f"result of {name}", array_namespace(arrays[0]), [y])

@@ -130,14 +130,14 @@ def print_results(results: Mapping[str, Any], lines: Mapping[str, str]) -> None:
         for part, values in metrics.items()
     ]
     _print_table(["rows of", "rows", *(headings.get(name, name) for name in names)], rows, texts=1)
-    if "target_metrics" in results:
+    if results.get("target_metrics"):
         _print_target_metrics(results["target_metrics"])
     facts(lines)
 
 
 def _print_target_metrics(parts: Mapping[str, Mapping[str, Mapping[str, float]]]) -> None:
     """Print the metrics of each of several targets as a table."""
-    names = list(next(iter(next(iter(parts.values())).values())))
+    names = list(dict.fromkeys(name for of in parts.values() for values in of.values() for name in values))
     rows = [
         (part, shown(target, _MOST), *(number(name, values.get(name)) for name in names))
         for part, targets in parts.items()

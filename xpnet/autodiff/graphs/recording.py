@@ -8,13 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import array_api_compat
-
 from xpnet.autodiff.graphs import text
 from xpnet.autodiff.graphs.node import Node
 from xpnet.autodiff.reverse import ReverseTrace
 from xpnet.autodiff.rules import Rule
 from xpnet.autodiff.tracer import Tracer, is_floating
+from xpnet.backends import is_array
 from xpnet.errors import RecordError
 
 __all__ = ["Call", "GraphTrace", "labels", "make_nodes"]
@@ -95,7 +94,7 @@ class GraphTrace(ReverseTrace):
             pulls = rule.pulls[:1] if rule.variadic else rule.pulls[position : position + 1]
             is_term = rule.constant or pulls not in ((), (None,))
             return self.leaf(x) if is_term and not isinstance(x, bool) else x
-        if not array_api_compat.is_array_api_obj(x):
+        if not is_array(x):
             return x
         known = self._seen.get(id(x))
         return self.constant(x) if known is None else Tracer(x, self, known)

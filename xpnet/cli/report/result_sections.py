@@ -101,7 +101,7 @@ def _target_metrics(results: Mapping[str, Any]) -> Html | str:
     parts = results.get("target_metrics")
     if not parts:
         return ""
-    names = list(next(iter(next(iter(parts.values())).values())))
+    names = list(dict.fromkeys(name for of in parts.values() for values in of.values() for name in values))
     rows = [
         [part, target, *(number(name, values.get(name)) for name in names)]
         for part, targets in parts.items()
