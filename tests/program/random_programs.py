@@ -37,26 +37,11 @@ _UNARY = {
     "b": ["logical_not"],
     "c": ["negative", "conj", "real", "real", "imag", "imag"],
 }
+_BITWISE = ["bitwise_and", "bitwise_or", "bitwise_xor", "floor_divide", "remainder"]
 _BINARY = {
     "f": _ARITHMETIC * 2 + _COMPARISONS,
-    "i": [
-        *_ARITHMETIC,
-        *_COMPARISONS,
-        "bitwise_and",
-        "bitwise_or",
-        "bitwise_xor",
-        "floor_divide",
-        "remainder",
-    ],
-    "u": [
-        *_ARITHMETIC,
-        *_COMPARISONS,
-        "bitwise_and",
-        "bitwise_or",
-        "bitwise_xor",
-        "floor_divide",
-        "remainder",
-    ],
+    "i": _ARITHMETIC + _COMPARISONS + _BITWISE,
+    "u": _ARITHMETIC + _COMPARISONS + _BITWISE,
     "b": ["logical_and", "logical_or", "logical_xor", "equal", "not_equal"],
     "c": ["add", "subtract", "multiply", "equal", "not_equal"],
 }
