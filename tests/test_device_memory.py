@@ -171,7 +171,7 @@ def test_training_that_runs_out_is_not_taken_for_one_that_cannot_be_compiled(
     """As it is where recording a step needs more memory than there is."""
     from xpnet.program import compiling, looping
 
-    def full(*args: Any) -> Any:
+    def full(*args: Any, **options: Any) -> Any:
         raise MemoryError("Unable to allocate 9.00 GiB")
 
     trainer = make(compile="numpy")

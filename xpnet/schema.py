@@ -8,6 +8,7 @@ A schema is one of
 - a list of one schema, for a list of such values; of several, for a list of exactly these;
 - a tuple of schemas, for a value that one of them takes; None for null.
 
+>>> from xpnet import checks
 >>> check({"epoch": 3, "kept": None}, {"epoch": checks.whole(0), "kept": (None, checks.flag), "why?": TEXT})
 >>> check({"epoch": -1, "kept": None}, {"epoch": checks.whole(0), "kept": (None, checks.flag)})
 Traceback (most recent call last):
