@@ -54,7 +54,15 @@ class Disk:
 
             self._names = inside(self._names, False) | inside(self._found(), True)
         else:
+            self._forget(os.fstat(handle).st_ino)
             self._content[os.fstat(handle).st_ino] = place.read_bytes()
+
+    def _forget(self, inode: int) -> None:
+        """Keep the content of a removed file whose name may still be on the disk: its inode is used again."""
+        now, old = self._found(), -1 - len(self._content)
+        gone = [path for path, number in self._names.items() if number == inode and now.get(path) != inode]
+        self._content.update({old: self._content.get(inode, b"")} if gone else {})
+        self._names.update(dict.fromkeys(gone, old))
 
     @contextlib.contextmanager
     def watched(self) -> Iterator[None]:

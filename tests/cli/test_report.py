@@ -290,7 +290,9 @@ def test_layers_of_all_kinds_can_be_drawn(layers, value, folder):
         assert "<svg" in inline_svg(picture.path.read_text(), "a", "b")
 
 
-@pytest.mark.parametrize("text", [None, "", "\n", "{", "null\n[]\n3\n", '{"epoch": "x"}\n{"layers": []}'])
+@pytest.mark.parametrize(
+    "text", [None, "", "\n", "[" * 100_000, "null\n[]\n3\n", '{"epoch": "x"}\n{"layers": []}']
+)
 def test_diagnostics_that_say_nothing(text, folder):
     if text is not None:
         Path("diagnostics.jsonl").write_text(text)

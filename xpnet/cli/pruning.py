@@ -68,11 +68,11 @@ def prune_run(
         DivergedError: retraining diverged; the state before that round is saved.
     """
     source = RunFolder.open(path)
+    source.check_whole()
     file = source.find_checkpoint(checkpoint)
     target = RunFolder.plan(out, path)
     if out is None:
         target = RunFolder(source.path.with_name(f"{source.path.resolve().name}-pruned"))
-    source.check_whole()
     known = read_run(source, file)
     prepared, home = _prepared(known, backend, loss)
     if settings.tolerance is not None and not len(prepared.parts["validation"]):

@@ -6,8 +6,9 @@ numbers, from input to output) and ``verdicts`` (``kind``, ``layer``, ``message`
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,6 @@ from typing import Any
 from xpnet.cli import figures
 from xpnet.cli.diagnostic_figures import layers_figure
 from xpnet.cli.report.pictures import Picture
-from xpnet.train.diagnostics import read_rows
 
 __all__ = ["Diagnostics", "Verdict", "draw_diagnostics", "read_diagnostics"]
 
@@ -95,9 +95,21 @@ class Diagnostics:
 def read_diagnostics(path: Path) -> Diagnostics | None:
     """Return the diagnostics in a file; None if it is missing or empty.
 
-    Lines from one on that a killed process has not finished are left out.
+    A line that a killed process left half-written says nothing; of an epoch that was trained twice the
+    second time counts.
     """
-    rows = read_rows(path)
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return None
+    found: dict[int, Mapping[str, Any]] = {}
+    for line in text.splitlines():
+        try:
+            row = json.loads(line)
+            found[int(row["epoch"])] = row
+        except (ValueError, TypeError, KeyError, RecursionError):  # the last one: nested without end
+            continue
+    rows = [found[epoch] for epoch in sorted(found)]
     if not rows:
         return None
     names = list(dict.fromkeys(str(layer["layer"]) for row in rows for layer in row.get("layers", ())))
@@ -111,14 +123,14 @@ def read_diagnostics(path: Path) -> Diagnostics | None:
         # a layer without weights has no gradient, which is no gradient of size 0
         if not any(any(course(key, name)) for key in ("weight_norm", "gradient_norm", "update_ratio")):
             layers["gradient_norm"][name] = [None] * len(rows)
-    return Diagnostics([row["epoch"] for row in rows], layers, _verdicts(rows))
+    return Diagnostics(sorted(found), layers, _verdicts(rows))
 
 
 def _number(value: Any) -> float | None:
     return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else None
 
 
-def _verdicts(rows: Sequence[Mapping[str, Any]]) -> list[Verdict]:
+def _verdicts(rows: list[Mapping[str, Any]]) -> list[Verdict]:
     """Return the verdicts, each kind and layer once, with the message of the last time."""
     made: dict[tuple[str, str], Verdict] = {}
     for row in rows:
