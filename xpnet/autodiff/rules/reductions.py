@@ -83,7 +83,8 @@ def _pull_deviation(
     equal = spread == 0  # the mean of equal entries may be rounded, and then ``out`` is not 0
     halved = xp.where(equal, 0.0, xp.divide(g, xp.where(equal, 1.0, 2 * out)))
     # A cotangent of 0 there, as of the square, has the derivative NaN: that of √, which has the right value.
-    unknown = xp.logical_and(equal, xp.less_equal(xp.abs(g), 1e6 * out))  # ``out`` is 0, or what rounding left
+    # ``out`` is 0 there, or what rounding left.
+    unknown = xp.logical_and(equal, xp.less_equal(xp.abs(g), 1e6 * out))
     halved = xp.where(unknown, xp.sqrt(xp.where(unknown, spread, 1.0)), halved)
     return _pull_variance(xp, halved, out, x, axis=axis, correction=correction, keepdims=keepdims)
 
