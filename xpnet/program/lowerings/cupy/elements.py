@@ -17,6 +17,7 @@ TYPES = {
     "bool": "bool", "int8": "signed char", "uint8": "unsigned char", "int16": "short",
     "uint16": "unsigned short", "int32": "int", "uint32": "unsigned int", "int64": "long long",
     "uint64": "unsigned long long", "float32": "float", "float64": "double",
+    "complex64": "Complex64", "complex128": "Complex128",
 }  # fmt: skip
 """The type of an entry, by dtype."""
 

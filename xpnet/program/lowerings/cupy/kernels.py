@@ -19,6 +19,8 @@ _LONGEST = 80  # letters of a name
 _MOST_BLOCKS = 1024  # the same on every GPU, so that sums are added up in the same order
 
 PRELUDE = """\
+struct Complex64 { float real, imaginary; };  // which kernels only copy
+struct Complex128 { double real, imaginary; };
 struct Sum {
     template <class T> static __device__ T join(T a, T b) { return a + b; }
 };
