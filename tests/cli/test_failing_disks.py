@@ -37,7 +37,7 @@ NAMES = [name if name in USUAL else pytest.param(name, marks=pytest.mark.full) f
 
 def _apart(count: int, request: pytest.FixtureRequest) -> int:
     """Return how far apart tried events are; XPNET_EVERY_EVENT=1 has all tried, which takes ten minutes."""
-    tried = count if os.environ.get("XPNET_EVERY_EVENT") else 10 if request.config.getoption("--full") else 4
+    tried = count if os.environ.get("XPNET_EVERY_EVENT") else 6 if request.config.getoption("--full") else 3
     return max(1, count // tried)
 
 
