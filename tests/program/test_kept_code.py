@@ -94,7 +94,7 @@ def test_code_that_was_used_long_ago_is_let_go(
 @pytest.mark.skipif(sys.platform != "linux", reason="what a process has is known on Linux only")
 @pytest.mark.parametrize(
     ("what", "count", "most"),
-    [("fits", 150, 3.0), pytest.param("shapes", 8, 20.0, marks=pytest.mark.full)],
+    [("fits", 150, 3.0)],
 )
 def test_memory_is_bounded(what: str, count: int, most: float) -> None:
     command = [sys.executable, "-m", "tests.program.hand_run", what, str(count)]
