@@ -21,6 +21,7 @@ from xpnet.program.program import Program
 
 pytest.importorskip("numba", reason="numba (extra jit) is not installed")
 
+from xpnet.program.looping import lowered_loop
 from xpnet.program.lowerings import blas_libraries, numba
 from xpnet.program.lowerings.numba import cores, products, threads
 from xpnet.program.lowerings.numba.barrier import barrier
@@ -374,3 +375,20 @@ def test_a_thread_can_leave_its_core() -> None:
         assert os.sched_getaffinity(0) == allowed
     finally:
         os.sched_setaffinity(0, allowed)
+
+
+def test_an_error_in_any_part_leaves_no_thread_with_subnormal_numbers_as_zero(
+    everything_cut: pytest.MonkeyPatch,
+) -> None:
+    """The calling thread learns of another one's error at a barrier."""
+    program, inputs, kept = gathering_step(optim.Adam(), nn.MLP([7], 3), *work("softmax_cross_entropy"), 10)
+    loop = lowered_loop(program, "numba", kept, 2)
+    small = np.full(3, np.finfo("float32").tiny)
+    for row in (0, 5, -1):
+        rows = inputs[kept + 2].copy()
+        rows[row] = len(inputs[kept])
+        sequences = [np.stack([x] * 4) for x in (rows, *inputs[kept + 3 :])]
+        for _ in range(3):
+            with pytest.raises(IndexError, match="out of bounds"):
+                loop(inputs[:kept], inputs[kept : kept + 2], sequences, False)
+            assert np.all(small * np.float32(0.5) > 0), row

@@ -79,8 +79,9 @@ class Function:
 
 
 def _restoring(lines: list[str]) -> list[str]:
-    """Return lines with the thread's control word restored before each error."""
-    return [re.sub(r"^( *)(raise .*)$", r"\1restore_control(control)\n    \1\2", line) for line in lines]
+    """Return lines with the thread's control word restored before each error and each return."""
+    pattern = re.compile(r"^( *)((?:raise|return)\b.*)$")
+    return [pattern.sub(r"\1restore_control(control)\n    \1\2", line) for line in lines]
 
 
 def compiled(
