@@ -162,7 +162,7 @@ def test_numbers_do_not_depend_on_who_does_which_part(everything_cut: pytest.Mon
 def test_threads_at_work_leave_other_calls_alone(everything_cut: pytest.MonkeyPatch) -> None:
     want = _trained(3, everything_cut)
     everything_cut.setattr(blas_libraries, "threads", lambda: 3)
-    with threads._at_work:
+    with threads._helpers.at_work:
         got = _trained(3, everything_cut)
     for one, other in zip(got, want, strict=True):
         np.testing.assert_array_equal(one, other)
@@ -222,7 +222,7 @@ def test_an_error_in_one_thread_ends_all(who: int, error: type[BaseException]) -
     with pytest.raises(error, match="out of bounds"):
         threads.Threaded(_meeting, 3)(1, fails, seen)
     assert seen == []
-    assert not threads._at_work.locked()
+    assert not threads._helpers.at_work.locked()
     threads.Threaded(_meeting, 3)(1, lambda thread: None, seen)  # goes on
     assert _settled(seen, 3) == [0, 1, 2]
 
@@ -296,7 +296,7 @@ def test_a_system_that_gives_no_more_threads(monkeypatch: pytest.MonkeyPatch) ->
     def refused(self: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(threads, "_helpers", [])
+    monkeypatch.setattr(threads._helpers, "_known", [])
     monkeypatch.setattr(threading.Thread, "start", refused)
     seen: list[int] = []
     threads.Threaded(_meeting, 3)(1, lambda thread: None, seen)

@@ -23,9 +23,19 @@ def test_parts_cover_the_product(m: int, k: int, n: int, parts: int) -> None:
         cut = products.Cut(m, n, parts)
         cut(a, b, out)
         np.testing.assert_allclose(out, a @ b, rtol=1e-12, atol=1e-12)
-        with products._at_work:  # one thread does all of them
+        with products._helpers.at_work:  # one thread does all of them
             cut(a, b, alone)
         np.testing.assert_array_equal(alone, out)
+
+
+def test_an_error_in_a_part_is_raised_and_the_next_product_is_right() -> None:
+    a, b, out = np.ones((64, 3)), np.ones((3, 5)), np.empty((64, 5))
+    short = np.empty((40, 5))  # the second part has no room in it
+    for _ in range(2):
+        with pytest.raises(ValueError, match="matmul"):
+            products.Cut(64, 5, parts=2)(a, b, short)
+        products.Cut(64, 5, parts=2)(a, b, out)
+        assert np.all(out == 3)
 
 
 def _large() -> tuple[Program, list[np.ndarray]]:

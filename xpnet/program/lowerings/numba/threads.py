@@ -8,7 +8,6 @@ only says who does which part, so that the numbers do not depend on it.
 from __future__ import annotations
 
 import functools
-import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -16,6 +15,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from xpnet.program.lowerings import blas_libraries
+from xpnet.program.lowerings.helpers import Helpers
 from xpnet.program.lowerings.numba import barrier, cores
 from xpnet.program.lowerings.numba.compiling import Function, compiled
 
@@ -27,9 +27,6 @@ _LOST = 10  # times the time that threads were slower in, at the least
 _CROWDED = 3  # times as long as alone: then others use the cores
 
 _MOMENT = 16384  # turns of waiting, about 200 microseconds
-
-_at_work = threading.Lock()
-_helpers: list[_Helper] = []
 
 
 class Threaded:
@@ -54,7 +51,7 @@ class Threaded:
         Raises:
             Exception: what one of the threads raises, when all of them have returned.
         """
-        if not _at_work.acquire(blocking=False):
+        if not _helpers.at_work.acquire(blocking=False):
             self._function(0, 0, 1, steps, *arguments)
             return
         try:
@@ -65,7 +62,7 @@ class Threaded:
                 else:
                     self._timed(threads, steps, arguments)
         finally:
-            _at_work.release()
+            _helpers.at_work.release()
 
     def some_at_a_time(self, steps: int, arguments: Callable[[int, int], Sequence[Any]]) -> None:
         """Call the function for as many steps at a time as are well compared.
@@ -150,17 +147,14 @@ class _Choice:
 
 
 def _run(function: Callable[..., None], threads: int, arguments: tuple[Any, ...]) -> None:
-    try:
-        while len(_helpers) < threads - 1:
-            _helpers.append(_Helper())
-    except RuntimeError:  # the system gives no more threads
-        threads = 1 + len(_helpers)
+    helpers = _helpers.first(threads - 1)
+    threads = 1 + len(helpers)
     gate = barrier.gate()
     taken = [cores.core()]
     calls = [_Call(function, gate, taken, (thread, threads, *arguments)) for thread in range(threads)]
     begun: list[_Call] = []
     try:
-        for helper, call in zip(_helpers, calls[1:], strict=False):
+        for helper, call in zip(helpers, calls[1:], strict=True):
             helper.take(call)
             begun.append(call)
         calls[0].run()
@@ -231,19 +225,11 @@ class _Helper:
             del call  # and with it all arrays
 
 
+_helpers = Helpers(_Helper)
+
+
 @functools.cache
 def _awaiting() -> dict[str, Any]:
     """Return compiled code that waits, for so many turns at the most, for the number at ``gate`` to grow."""
     code = ["if number_at(gate) > thread:", "    return", "pause()"]
     return compiled([Function("awaited", code, {})], {}, {})[1]
-
-
-def _begin_anew() -> None:
-    """Forget the threads, which a forked process has not got."""
-    global _at_work
-    _at_work = threading.Lock()
-    _helpers.clear()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_begin_anew)

@@ -12,9 +12,7 @@ computes a part changes no bit.
 
 from __future__ import annotations
 
-import contextlib
 import math
-import os
 import threading
 from collections.abc import Callable
 from queue import SimpleQueue
@@ -23,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from xpnet.program.lowerings import blas_libraries
+from xpnet.program.lowerings.helpers import Helpers
 from xpnet.program.program import Operation, Ref, Value
 
 __all__ = ["Cut", "calls_the_blas", "small", "work_of"]
@@ -30,9 +29,6 @@ __all__ = ["Cut", "calls_the_blas", "small", "work_of"]
 _LARGE = 2**23  # products of two numbers in float32, from which on cutting is worth waking a thread
 _WAKES = 2**18  # and those from which on the BLAS would cut a product itself
 _TILE = 16  # rows or columns that the BLAS's kernels compute at once, or a multiple of them
-
-_at_work = threading.Lock()
-_helpers: list[_Helper] = []
 
 
 def small(work: float) -> bool:
@@ -78,29 +74,28 @@ class Cut:
     def __call__(self, a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
         """Write the product of ``a`` and ``b`` to ``out``."""
         calls = [(a[rows], b[:, columns], out[rows, columns]) for rows, columns in self._parts]
-        if len(calls) > 1 and _at_work.acquire(blocking=False):
+        if len(calls) > 1 and _helpers.at_work.acquire(blocking=False):
             try:
                 _side_by_side(calls)
             finally:
-                _at_work.release()
+                _helpers.at_work.release()
         else:
             for call in calls:
                 np.matmul(*call)
 
 
 def _side_by_side(calls: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> None:
-    with contextlib.suppress(RuntimeError):  # the system gives no more threads
-        while len(_helpers) < len(calls) - 1:
-            _helpers.append(_Helper())
-    helped = [
-        helper for helper, call in zip(_helpers, calls[1:], strict=False) if helper.begin(np.matmul, call)
-    ]
+    helpers = _helpers.first(len(calls) - 1)
+    for helper, call in zip(helpers, calls[1:], strict=False):
+        helper.begin(np.matmul, call)
+    errors: list[BaseException | None] = []
     try:
-        for call in (calls[0], *calls[1 + len(helped) :]):
+        for call in (calls[0], *calls[1 + len(helpers) :]):
             np.matmul(*call)
     finally:
-        for helper in helped:
-            helper.wait()
+        errors += [helper.wait() for helper in helpers]
+    for error in filter(None, errors):
+        raise error
 
 
 class _Helper:
@@ -108,18 +103,21 @@ class _Helper:
 
     def __init__(self) -> None:
         self._calls: SimpleQueue[tuple[Callable[..., Any], tuple[Any, ...]]] = SimpleQueue()
-        self._done: SimpleQueue[None] = SimpleQueue()
+        self._done: SimpleQueue[BaseException | None] = SimpleQueue()
         threading.Thread(target=self._serve, name="xpnet", daemon=True).start()
 
-    def begin(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> bool:
+    def begin(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
         """Have the function called."""
         self._calls.put((function, arguments))
-        return True
 
-    def wait(self) -> None:
-        """Wait for the end of the call, Ctrl-C or not: it writes to memory that others read next."""
+    def wait(self) -> BaseException | None:
+        """Wait for the end of the call, Ctrl-C or not: it writes to memory that others read next.
+
+        Returns:
+            What the function raised.
+        """
         try:
-            self._done.get()
+            return self._done.get()
         except BaseException:
             self._done.get()
             raise
@@ -127,19 +125,13 @@ class _Helper:
     def _serve(self) -> None:
         while True:
             function, arguments = self._calls.get()
+            raised = None
             try:
                 function(*arguments)
-            finally:
-                del function, arguments
-                self._done.put(None)
+            except BaseException as error:
+                raised = error
+            del function, arguments
+            self._done.put(raised)
 
 
-def _begin_anew() -> None:
-    """Forget the threads, which a forked process has not got."""
-    global _at_work
-    _at_work = threading.Lock()
-    _helpers.clear()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_begin_anew)
+_helpers = Helpers(_Helper)
