@@ -38,7 +38,7 @@ __all__ = [
     "positive",
     "require",
     "seed",
-    "shown",
+    "short_repr",
     "unless_none",
     "whole",
 ]
@@ -75,7 +75,9 @@ class Check:
                 known = list(self.choices())
                 wrong = [v for v in value if v not in known] if isinstance(value, (list, tuple)) else []
                 advice = suggest(wrong[0] if wrong else value, known)
-            raise ConfigError(f"{label}: expected {self.expected}, found {shown(value)}{advice}") from None
+            raise ConfigError(
+                f"{label}: expected {self.expected}, found {short_repr(value)}{advice}"
+            ) from None
 
     def of_text(self, label: str, text: str | list[str]) -> Any:
         """Return the value that a text means; several texts where a flag may be repeated."""
@@ -86,10 +88,10 @@ class Check:
         return self(label, value)
 
 
-def shown(value: Any, most: int = 500) -> str:
-    """Return how a value is written in Python, cut where it is long; numbers of many digits as their size.
+def short_repr(value: Any, most: int = 500) -> str:
+    """Return the repr of a value, cut where it is long; numbers of many digits as their size.
 
-    >>> shown("abc"), shown("x" * 300, 8), shown(10**5000)
+    >>> short_repr("abc"), short_repr("x" * 300, 8), short_repr(10**5000)
     ("'abc'", "'xxxxxxx...", 'a whole number of 16610 bits')
     """
     if isinstance(value, int) and value.bit_length() > 4 * most:

@@ -24,7 +24,7 @@ import math
 import os
 from typing import Any
 
-from xpnet.checks import Check, require, shown
+from xpnet.checks import Check, require, short_repr
 from xpnet.errors import CheckpointError
 from xpnet.files import MOST_TEXT, read_regular
 from xpnet.text import visible
@@ -94,13 +94,13 @@ def _check_plain(value: Any, finite: bool, depth: int) -> None:
         try:
             value.encode()
         except UnicodeEncodeError:
-            raise ValueError(f"expected text of Unicode, found {shown(value)}") from None
+            raise ValueError(f"expected text of Unicode, found {short_repr(value)}") from None
     elif isinstance(value, float):
         if finite and not math.isfinite(value):
             raise ValueError(f"expected finite numbers, found {value}")
     elif isinstance(value, int):
         if abs(value) >= 10**_DIGITS:
-            raise ValueError(f"expected numbers of at most {_DIGITS} digits, found {shown(value)}")
+            raise ValueError(f"expected numbers of at most {_DIGITS} digits, found {short_repr(value)}")
     elif isinstance(value, (dict, list)):
         if depth == _DEPTH:
             raise ValueError(f"expected at most {_DEPTH} lists and objects in each other")
@@ -161,4 +161,4 @@ def _check_fields(value: Any, schema: dict[Any, Schema], place: str) -> None:
 
 
 def _other(place: str, expected: str, value: Any) -> ValueError:
-    return ValueError(f"{place + ': ' if place else ''}expected {expected}, found {shown(value)}")
+    return ValueError(f"{place + ': ' if place else ''}expected {expected}, found {short_repr(value)}")

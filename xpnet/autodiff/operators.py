@@ -35,7 +35,8 @@ def _operator(rule: str, symbol: str) -> tuple[Any, Any, Any]:
         if not self.trace.level and type(other) is not Tracer:
             return self._write(self.trace.space.wrap(in_place(copy(self.value), other)), f"in-place {rule}")
         made = call(self, other)
-        if made.shape != self.shape or _rank(made) > _rank(self):
+        loses = made.dtype != self.dtype and _rank(made) > _rank(self)
+        if made.shape != self.shape or loses:
             raise RecordError(
                 f"in-place {rule}: expected a result of shape {tuple(self.shape)} and dtype {self.dtype} "
                 f"like the array, found {tuple(made.shape)} and {made.dtype}; write x = x op y"
@@ -51,10 +52,13 @@ def _operator(rule: str, symbol: str) -> tuple[Any, Any, Any]:
     return (lambda self, other: call(self, other)), reflected, assign_result
 
 
+_RANKS = ("bool", "unsigned integer", "signed integer", "real floating", "complex floating")
+
+
 def _rank(x: Tracer) -> int:
     """Return the rank of a dtype's kind; in-place operators cast to lower ranks only within a kind."""
-    name = str(x.dtype).rpartition(".")[2].strip("0123456789")
-    return ("bool", "uint", "int", "float", "complex").index(name.replace("bfloat", "float"))
+    xp = plain_namespace(x)
+    return next(rank for rank, kind in enumerate(_RANKS) if xp.isdtype(x.dtype, kind))
 
 
 for _symbol, _rule in {

@@ -18,7 +18,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from xpnet.checks import shown
+from xpnet.checks import short_repr
 from xpnet.errors import CheckpointError, because
 from xpnet.files import open_regular, write_atomically
 from xpnet.schema import DAMAGE, parse
@@ -88,7 +88,7 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str,
         raise _damaged(path, "no checksums")
     for name in sorted({*arrays, *sums}):
         if name not in arrays or not _is_written(arrays[name], sums.get(name)):
-            raise _damaged(path, f"array {shown(name)} is not what was written")
+            raise _damaged(path, f"array {short_repr(name)} is not what was written")
     return arrays, header
 
 

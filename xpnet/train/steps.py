@@ -170,11 +170,9 @@ class CompiledSteps:
         batch = self._plan.rows if orders is None else orders.shape[1]
         self.loop = self._loop(batch)
         as_written = self.lowering == "generic" or self.loop.reason
-        blas = one_thread_if_small if as_written else lambda *sizes: contextlib.nullcontext()
-        with (
-            profiled(self._setup.backend, f"{count} steps"),
-            blas(self._setup, batch, self._step.layout.size),
-        ):
+        small = one_thread_if_small(self._setup, batch, self._step.layout.size)
+        blas = small if as_written else contextlib.nullcontext()
+        with profiled(self._setup.backend, f"{count} steps"), blas:
             carry, (losses,) = self.loop(carry, self._constants, sequences, donate=donate)
         after = self._step.opened(carry)
         assert state.opt_state is not None
