@@ -170,7 +170,8 @@ def test_a_loop_over_entries_costs_one_array() -> None:
         assert float(gradient.sum()) == pytest.approx(2 * count + 1)
         return time.perf_counter() - begun
 
-    assert seconds(500) < 20 * seconds(1) + 0.05  # zeros of this size for each entry would take two seconds
+    # Zeros of this size for each entry would take two seconds. The quickest of three: others use the machine.
+    assert min(seconds(500) for _ in range(3)) < 20 * min(seconds(1) for _ in range(3)) + 0.05
 
 
 def test_tracers_as_python_objects() -> None:

@@ -201,7 +201,7 @@ _OVER_AN_AXIS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("library", ["numpy", "torch"])
+@pytest.mark.parametrize("library", ["numpy", pytest.param("torch", marks=pytest.mark.backends("torch"))])
 @pytest.mark.parametrize("axis", [0, -1])
 @pytest.mark.parametrize("name", _OVER_AN_AXIS)
 def test_0_d_arrays_over_an_axis(name: str, axis: int, library: str) -> None:

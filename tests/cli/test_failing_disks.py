@@ -31,7 +31,7 @@ SCENARIOS = {
         ("prune", "run", "--resume"),
     ),
 }
-USUAL = ("train", "resume", "prune")
+USUAL = ("train",)
 NAMES = [name if name in USUAL else pytest.param(name, marks=pytest.mark.full) for name in SCENARIOS]
 
 

@@ -68,10 +68,13 @@ def test_settings_with_any_name(folder, text):
     assert resolve({}, Path("c.toml")).target in (text, text.strip())
 
 
-TASKS = pytest.mark.parametrize("task", ["classification", "regression", "two targets"])
+KINDS = ("classification", "regression", "two targets")
+TASKS = pytest.mark.parametrize("task", KINDS)
 
 
-@TASKS
+@pytest.mark.parametrize(
+    "task", [pytest.param(x, marks=[pytest.mark.full] * (x != "classification")) for x in KINDS]
+)
 @pytest.mark.usefixtures("pictures")
 def test_hostile_names_in_every_command(task, xpnet, tmp_path_factory):
     """All parts, the first ones in the name of the target."""

@@ -91,6 +91,7 @@ def test_code_that_was_used_long_ago_is_let_go(
     assert len(compilations) == 3
 
 
+@pytest.mark.full
 @pytest.mark.skipif(sys.platform != "linux", reason="what a process has is known on Linux only")
 def test_memory_of_the_same_shapes_is_bounded() -> None:
     command = [sys.executable, "-m", "tests.program.hand_run", "fits", "150"]
