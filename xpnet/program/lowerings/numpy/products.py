@@ -26,7 +26,7 @@ from xpnet.program.program import Operation, Ref, Value
 
 __all__ = ["Cut", "calls_the_blas", "small", "work_of"]
 
-_LARGE = 2**23  # products of two numbers in float32, from which on cutting is worth waking a thread
+_LARGE = 2**24  # products of two numbers in float32, from which on cutting is worth waking a thread
 _WAKES = 2**18  # and those from which on the BLAS would cut a product itself
 _TILE = 16  # rows or columns that the BLAS's kernels compute at once, or a multiple of them
 
