@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import itertools
+import time
 import tracemalloc
 from collections.abc import Callable
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 import xpnet
 from tests.program.cuda import allocated_bytes, most_allocated
 from tests.program.lowerings import (
+    InThreads,
     array_for,
     every_lowering_at_length,
     lowered,
@@ -117,7 +119,7 @@ def test_steps_leak_nothing(lower: str) -> None:
     def run() -> None:
         state[:3] = compiled(*state)[:3]
 
-    _assert_flat(run, 1_000 if lower in ("generic", "cupy") else 2_000)
+    _assert_flat(run, 400 if isinstance(lower, InThreads) else 1_000)
     assert compiled.recordings == 1
 
 
@@ -136,7 +138,7 @@ def test_loops_leak_nothing(lower: str) -> None:
     def run() -> None:
         state[:] = loop(state, [X, y], sequences)[0]
 
-    _assert_flat(run, 10)  # of 100 steps
+    _assert_flat(run, 4 if isinstance(lower, InThreads) else 10)  # of 100 steps
     assert loop.recordings == 1
 
 
@@ -178,6 +180,7 @@ def test_memory_of_a_large_state_is_used_again(lower: str) -> None:
     added, doubled = after(1)
     address, part = added.__array_interface__["data"][0], doubled[::1000]
     del added, doubled
+    time.sleep(0.05)  # numba's other threads let go of their arguments
     again, others = after(2)
     assert again.__array_interface__["data"][0] == address
     assert not np.shares_memory(part, others)

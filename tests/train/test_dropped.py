@@ -29,7 +29,6 @@ TRAININGS: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(autouse=True)
 def _no_collector() -> Iterator[None]:
-    gc.collect()
     gc.disable()
     yield
     gc.enable()
