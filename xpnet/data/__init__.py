@@ -26,6 +26,7 @@ from xpnet.data.builtin import (
     xor_arrays,
 )
 from xpnet.data.columns import Categorical, Numeric
+from xpnet.data.decisions import Decision
 from xpnet.data.delimited import MISSING
 from xpnet.data.encoder import Encoded, Encoder
 from xpnet.data.loading import listed, load
@@ -39,6 +40,7 @@ __all__ = [
     "MISSING",
     "Categorical",
     "Checked",
+    "Decision",
     "Encoded",
     "Encoder",
     "Numeric",
