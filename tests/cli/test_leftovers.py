@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.cli.test_resume import ARGUMENTS, assert_same_run, strike
-from xpnet.cli import checkpoints
-from xpnet.cli.runs import RunFolder
 from xpnet.errors import CheckpointError
+from xpnet.runs import checkpoints
+from xpnet.runs.folder import RunFolder
 
 
 def files(folder="."):

@@ -17,8 +17,9 @@ import numpy as np
 import pytest
 
 import xpnet as package
-from xpnet.cli import checkpoints, commands
-from xpnet.cli.signals import Signals
+from xpnet.cli import commands
+from xpnet.runs import checkpoints
+from xpnet.runs.signals import Signals
 from xpnet.streams import Patient
 from xpnet.train import checkpoint_file
 

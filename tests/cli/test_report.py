@@ -22,10 +22,11 @@ import pytest
 import xpnet as package
 from tests.cli.browser import Browser, find_chromium
 from tests.cli.conftest import FAST, flowers
-from xpnet.cli import checkpoints, figures
-from xpnet.cli.report import draw_diagnostics, read_diagnostics
-from xpnet.cli.report.svg import inline_svg
 from xpnet.data import two_gaussians
+from xpnet.plot import figures
+from xpnet.runs import checkpoints
+from xpnet.runs.report import draw_diagnostics, read_diagnostics
+from xpnet.runs.report.svg import inline_svg
 
 pytestmark = pytest.mark.usefixtures("pictures")
 

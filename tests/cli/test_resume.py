@@ -14,7 +14,7 @@ import pytest
 
 from tests.cli.conftest import FAST
 from xpnet import files
-from xpnet.cli import checkpoints
+from xpnet.runs import checkpoints
 from xpnet.train import checkpoint_file
 
 ARGUMENTS = ("two-gaussians", "--epochs", "4", "--hidden", "8", "--backend", "numpy", "--dropout", "0.2",
