@@ -420,7 +420,7 @@ def test_tensorboard_that_is_not_installed(xpnet, trained, monkeypatch):
     run = trained()
     config = run / "config.toml"
     config.write_text(config.read_text().replace("tensorboard = false", "tensorboard = true"))
-    find = package.cli.extras.importlib.util.find_spec
+    find = package.extras.importlib.util.find_spec
     monkeypatch.setattr(
         "importlib.util.find_spec", lambda name: None if name == "tensorboard" else find(name)
     )
