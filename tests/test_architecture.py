@@ -255,6 +255,23 @@ def _assigned(module: str) -> Iterator[str]:
             yield from (target.id for target in targets if isinstance(target, ast.Name))
 
 
+def test_the_command_line_is_thin() -> None:
+    """Flags, messages and exit codes; what knows tables, models and runs is below it."""
+    lines = {module: len(_text(module).splitlines()) for module in MODULES if _part(module) == "cli"}
+    assert sum(lines.values()) <= 2600, lines
+
+
+def test_only_the_command_line_imports_its_packages() -> None:
+    """But for the bar of progress, which does without them where they are not."""
+    _assert_none(
+        f"xpnet.{module}, line {line}, imports {name}"
+        for module in MODULES
+        if _part(module) != "cli" and module != "train.progress"
+        for name, line in _imports(module)
+        if name.partition(".")[0] in {"click", "rich", "typer"}
+    )
+
+
 def test_files_can_be_seen_across() -> None:
     lines = {module: len(_text(module).splitlines()) for module in MODULES}
     _assert_none(f"xpnet.{name} has {count} lines; split it" for name, count in lines.items() if count > 500)
@@ -271,7 +288,7 @@ def _loaded_by(statement: str) -> set[str]:
     return {name.split(".")[0] for name in done.stdout.split()}
 
 
-@pytest.mark.parametrize("name", ["xpnet", "xpnet.train.settings", "xpnet.cli.app"])
+@pytest.mark.parametrize("name", ["xpnet", "xpnet.train.settings", "xpnet.runs.settings", "xpnet.cli.app"])
 def test_importing_loads_no_heavy_package(name: str) -> None:
     assert not _loaded_by(f"import {name}") & HEAVY
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from xpnet.cli.settings import setting_fields
+from xpnet.runs.settings import setting_fields
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "notes.md").read_text(encoding="utf-8")

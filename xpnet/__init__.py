@@ -12,14 +12,14 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from xpnet.version import __version__
+
 if TYPE_CHECKING:
     from xpnet import autodiff, data, errors, losses, nn, optim, program, prune, rng, train
     from xpnet.backends import Backend, backend
     from xpnet.parameters import Parameters
     from xpnet.program import compile, record
     from xpnet.train import Trainer
-
-__version__ = "0.1.0"
 
 __all__ = [
     "Backend",

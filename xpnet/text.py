@@ -1,12 +1,13 @@
-"""Text of others, such as names of columns, classes and files, as it is shown: visible, not too long."""
+"""Text as it is shown: that of others, such as names of columns and files, visible and not too long."""
 
 from __future__ import annotations
 
 import json
 import re
 import unicodedata
+from typing import Any
 
-__all__ = ["json_visible", "shown", "visible"]
+__all__ = ["count", "json_visible", "shown", "to_json", "visible"]
 
 # What a terminal or a page obeys, or shows as nothing: controls, marks of direction and of zero width, halves
 # of surrogate pairs, separators of lines; and the fillers among the letters.
@@ -73,3 +74,27 @@ def json_visible(text: str) -> str:
         return letter if visible(letter) == letter else json.dumps(letter)[1:-1]
 
     return _RAW.sub(escaped, text)
+
+
+def to_json(value: Any) -> str:
+    """Return ``value`` as JSON for people: indented, with a line break at its end; no NaN or infinity."""
+    return json_visible(json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False)) + "\n"
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    if isinstance(value, float) and value - value != 0:
+        return None
+    return value
+
+
+def count(number: int, thing: str, plural: str | None = None) -> str:
+    """Return ``number`` and the thing counted.
+
+    >>> count(1, "row"), count(1257, "row"), count(3, "class", "classes")
+    ('1 row', '1,257 rows', '3 classes')
+    """
+    return f"{number:,} {thing if number == 1 else plural or thing + 's'}"

@@ -10,8 +10,10 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from xpnet.cli import checkpoints, figures, main
+from xpnet.cli import main
 from xpnet.files import write_atomically
+from xpnet.plot import figures
+from xpnet.runs import checkpoints
 
 FAST = ("--epochs", "2", "--hidden", "8", "--backend", "numpy")
 

@@ -26,9 +26,10 @@ import numpy as np
 
 import xpnet
 from tests.cli.conftest import flowers
-from xpnet.cli import commands, main, prediction, pruning, resume
+from xpnet.cli import commands, main
 from xpnet.data import read_table
 from xpnet.errors import XpnetError
+from xpnet.runs import prediction, pruning, resume
 
 SECONDS = 2.0
 MEMORY = 200 * 2**20  # bytes, and ten times the file

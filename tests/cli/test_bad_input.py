@@ -13,7 +13,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from tests.cli.conftest import FAST, flowers
-from xpnet.cli.extras import require
+from xpnet.extras import require
 from xpnet.train import checkpoint_file
 
 ROWS = "".join(f"{i}.5,{i % 3},{i % 2}\n" for i in range(30))

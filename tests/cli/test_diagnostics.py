@@ -10,7 +10,7 @@ import pytest
 
 from tests.cli.conftest import FAST
 from xpnet import Trainer
-from xpnet.cli import fit
+from xpnet.runs import fit
 
 
 def rows_of(run):

@@ -13,8 +13,9 @@ import pytest
 import xpnet as package
 from xpnet import errors
 from xpnet.backends import known
-from xpnet.cli import commands, figures, main
+from xpnet.cli import commands, main
 from xpnet.cli.app import build
+from xpnet.plot import figures
 from xpnet.program.lowerings import blas_libraries
 from xpnet.program.lowerings.base import LOWERINGS
 

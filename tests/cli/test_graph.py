@@ -14,10 +14,11 @@ import pytest
 
 from tests.cli.conftest import Command
 from xpnet.autodiff import Graph, graph
+from xpnet.autodiff.graphs import expressions
+from xpnet.autodiff.graphs.expressions import Expression
 from xpnet.backends import array_namespace
-from xpnet.cli import expressions, graph_figure
 from xpnet.cli import graph as command
-from xpnet.cli.expressions import Expression
+from xpnet.plot import graphs as graph_figure
 
 pytestmark = pytest.mark.usefixtures("pictures")
 

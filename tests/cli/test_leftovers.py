@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.cli.test_resume import ARGUMENTS, assert_same_run, strike
-from xpnet.cli import checkpoints
-from xpnet.cli.runs import RunFolder
 from xpnet.errors import CheckpointError
+from xpnet.runs import checkpoints
+from xpnet.runs.folder import RunFolder
 
 
 def files(folder="."):
@@ -209,12 +209,12 @@ def test_ctrl_c_is_never_silent(raised, xpnet, folder, monkeypatch):
             signal.raise_signal(signal.SIGINT)
         raise raised("initialization failed")  # as an extension module turns one into the other
 
-    monkeypatch.setattr("xpnet.cli.dataset.load", interrupted)
+    monkeypatch.setattr("xpnet.tabular.dataset.load", interrupted)
     before = signal.getsignal(signal.SIGINT)
     outcome = xpnet("train", *ARGUMENTS)
     assert (outcome.code, outcome.out, outcome.err) == (130, "", "interrupted\n")
     assert signal.getsignal(signal.SIGINT) is before
-    monkeypatch.setattr("xpnet.cli.dataset.load", raise_import_error)
+    monkeypatch.setattr("xpnet.tabular.dataset.load", raise_import_error)
     assert "a fault of xpnet" in xpnet("train", *ARGUMENTS).err
 
 

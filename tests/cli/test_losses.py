@@ -13,9 +13,9 @@ import pytest
 
 from tests.cli.conftest import FAST
 from xpnet import losses
-from xpnet.cli.losses import import_loss
 from xpnet.data import Encoder
 from xpnet.errors import CheckpointError, ConfigError
+from xpnet.tabular.losses import import_loss
 from xpnet.train import Trainer
 
 ROWS = 90

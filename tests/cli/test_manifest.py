@@ -12,7 +12,9 @@ import pytest
 from tests.cli.conftest import FAST, flowers
 from tests.cli.mutated_files import Bench, read_mutated
 from tests.cli.test_resume import strike
-from xpnet.cli import checkpoints, dataset, main, pruning
+from xpnet.cli import main
+from xpnet.runs import checkpoints, pruning
+from xpnet.tabular import dataset
 from xpnet.train import checkpoint_file
 
 

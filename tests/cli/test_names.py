@@ -15,13 +15,14 @@ from hypothesis import strategies as st
 
 from tests.cli.conftest import FAST
 from tests.cli.test_report import Page
-from xpnet.cli import figures
-from xpnet.cli.console import facts, message
-from xpnet.cli.runs import to_json
-from xpnet.cli.settings import Settings, resolve, to_toml
+from xpnet.cli.console import facts
+from xpnet.cli.flags import resolve
 from xpnet.data import read_table
 from xpnet.errors import DataError
-from xpnet.text import json_visible, shown, visible
+from xpnet.plot import figures
+from xpnet.runs.settings import Settings, to_toml
+from xpnet.streams import message
+from xpnet.text import json_visible, shown, to_json, visible
 from xpnet.train import ProgressBar, ProgressLines
 
 # Each means something to what shows it: rich, a terminal, HTML, matplotlib, spreadsheets, polars, a shell.
@@ -185,7 +186,7 @@ def test_the_progress_bar_takes_no_markup(monkeypatch):
 
 @pytest.mark.parametrize("name", ["$x^$", "_hidden", "a\nb", r"\$\frac{1", "$$", "x" * 500])
 def test_names_in_figures(name, tmp_path):
-    from xpnet.cli.diagnostic_figures import layers_figure
+    from xpnet.plot.layers import layers_figure
 
     rows = [{"epoch": 1, "loss": 0.5, "validation_loss": 0.6}]
     curve = figures.curve_figure(rows, "loss", label=f"loss ({name})", title=name)

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.cli.test_resume import STEPS, assert_same_run, strike, tensors
-from xpnet.cli import checkpoints, main
-from xpnet.cli.settings import FIXED, setting_fields
+from xpnet.cli import main
+from xpnet.runs import checkpoints
+from xpnet.runs.settings import FIXED, setting_fields
 from xpnet.train import Checkpoints, checkpoint_file
 
 RUN = ("two-gaussians", "--hidden", "8", "--backend", "numpy", "--dropout", "0.2")

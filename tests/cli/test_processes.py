@@ -17,8 +17,9 @@ import numpy as np
 import pytest
 
 import xpnet as package
-from xpnet.cli import checkpoints, commands
-from xpnet.cli.signals import Signals
+from xpnet.cli import commands
+from xpnet.runs import checkpoints
+from xpnet.runs.signals import Signals
 from xpnet.streams import Patient
 from xpnet.train import checkpoint_file
 
@@ -118,11 +119,11 @@ def test_all_commands_end_by_signals(command, xpnet, trained, monkeypatch):
         "evaluate": ("evaluate", "run"),
     }[command]
     place = {
-        "restarts": "xpnet.cli.checkpoints.CSVLog.on_epoch_end",
-        "resume": "xpnet.cli.checkpoints.CSVLog.on_epoch_end",
-        "prune": "xpnet.cli.pruning._Watch.on_epoch_end",
+        "restarts": "xpnet.runs.checkpoints.CSVLog.on_epoch_end",
+        "resume": "xpnet.runs.checkpoints.CSVLog.on_epoch_end",
+        "prune": "xpnet.runs.pruning._Watch.on_epoch_end",
         "lr-range": "xpnet.cli.lr_range.prepare",
-        "evaluate": "xpnet.cli.prediction.measure",
+        "evaluate": "xpnet.runs.prediction.measure",
     }[command]
     monkeypatch.setattr(place, strike)
     outcome = xpnet(*arguments)
@@ -160,8 +161,9 @@ def test_systems_without_sighup_and_other_threads(xpnet, monkeypatch):
 # --------------------------------------------------------------------------------------- streams
 DRIVER = """
 import sys
-from xpnet.cli import figures, main
+from xpnet.cli import main
 from xpnet.files import write_atomically
+from xpnet.plot import figures
 EMPTY = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1 1"></svg>'
 figures.save_figure = lambda figure, path: write_atomically(path, EMPTY)
 sys.exit(main(sys.argv[1:]))

@@ -17,9 +17,10 @@ import pytest
 
 from tests.cli.conftest import flowers
 from xpnet import Trainer, files
-from xpnet.cli import main, pruning
-from xpnet.cli.pruning_settings import resolve_pruning
+from xpnet.cli import main
+from xpnet.cli.flags import resolve_pruning
 from xpnet.prune import prune, sparsity_of
+from xpnet.runs import pruning
 from xpnet.train import checkpoint_file
 
 BRIEF = ("--rounds", "3", "--epochs", "2")

@@ -22,10 +22,11 @@ import pytest
 import xpnet as package
 from tests.cli.browser import Browser, find_chromium
 from tests.cli.conftest import FAST, flowers
-from xpnet.cli import checkpoints, figures
-from xpnet.cli.report import draw_diagnostics, read_diagnostics
-from xpnet.cli.report.svg import inline_svg
 from xpnet.data import two_gaussians
+from xpnet.plot import figures
+from xpnet.runs import checkpoints
+from xpnet.runs.report import draw_diagnostics, read_diagnostics
+from xpnet.runs.report.svg import inline_svg
 
 pytestmark = pytest.mark.usefixtures("pictures")
 
@@ -419,7 +420,7 @@ def test_tensorboard_that_is_not_installed(xpnet, trained, monkeypatch):
     run = trained()
     config = run / "config.toml"
     config.write_text(config.read_text().replace("tensorboard = false", "tensorboard = true"))
-    find = package.cli.extras.importlib.util.find_spec
+    find = package.extras.importlib.util.find_spec
     monkeypatch.setattr(
         "importlib.util.find_spec", lambda name: None if name == "tensorboard" else find(name)
     )

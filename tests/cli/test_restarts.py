@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from tests.cli.test_resume import STEPS, assert_same_run, strike
-from xpnet.cli import checkpoints, main
+from xpnet.cli import main
+from xpnet.runs import checkpoints
 from xpnet.train import checkpoint_file
 from xpnet.train.random_restarts import restart_seed
 

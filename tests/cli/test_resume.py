@@ -14,7 +14,7 @@ import pytest
 
 from tests.cli.conftest import FAST
 from xpnet import files
-from xpnet.cli import checkpoints
+from xpnet.runs import checkpoints
 from xpnet.train import checkpoint_file
 
 ARGUMENTS = ("two-gaussians", "--epochs", "4", "--hidden", "8", "--backend", "numpy", "--dropout", "0.2",
@@ -25,7 +25,8 @@ STEPS = 11  # of an epoch: 700 training rows, 64 a step
 DRIVER = """
 import os, signal, sys
 import xpnet.files
-from xpnet.cli import checkpoints, main
+from xpnet.cli import main
+from xpnet.runs import checkpoints
 where, number, name = sys.argv[1], int(sys.argv[2]), getattr(signal, sys.argv[3])
 checkpoints._SAVE_SECONDS, checkpoints._SAVE_SHARE = 0.0, 1e9
 seen = 0
@@ -117,7 +118,7 @@ def test_ctrl_c_before_training(xpnet, folder, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("xpnet.cli.dataset.load", interrupted)
+    monkeypatch.setattr("xpnet.tabular.dataset.load", interrupted)
     outcome = xpnet("train", *ARGUMENTS)
     assert outcome.code == 130
     assert list(folder.iterdir()) == []

@@ -13,10 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import xpnet as package
-from xpnet.cli.settings import Settings, resolve, setting_fields, to_toml
-from xpnet.cli.trainer import build_optimizer
+from xpnet.cli.flags import resolve
 from xpnet.errors import ConfigError
 from xpnet.optim import SCHEDULES
+from xpnet.runs.settings import Settings, setting_fields, to_toml
+from xpnet.tabular.trainer import build_optimizer
 
 # setting: (flag text, its value, TOML value of a wrong type, flag text of a wrong value)
 CASES = {

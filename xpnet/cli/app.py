@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from xpnet.cli import commands
-from xpnet.cli.pruning_settings import pruning_fields
-from xpnet.cli.settings import FIXED, SettingField, setting_fields
-from xpnet.cli.signals import Interrupted
-from xpnet.cli.values import Texts
 from xpnet.errors import ConfigError
+from xpnet.runs.pruning_settings import pruning_fields
+from xpnet.runs.settings import FIXED, setting_fields
+from xpnet.runs.signals import Interrupted
+from xpnet.tabular.settings import SettingField
+from xpnet.tabular.values import Texts
 
 __all__ = ["Command", "Parameter", "build"]
 

@@ -9,21 +9,14 @@ from typing import Any
 
 from xpnet import checks
 from xpnet.checks import Check
-from xpnet.cli.console import (
-    count,
-    facts,
-    message,
-    print_environment,
-    print_range,
-    print_results,
-    print_text,
-    products,
-    target_in_words,
-)
-from xpnet.cli.extras import require
-from xpnet.cli.settings import changed_settings, resolve, setting_fields, to_toml
+from xpnet.cli.console import facts, print_environment, print_range, print_results, print_text
+from xpnet.cli.flags import changed_settings, resolve
 from xpnet.errors import ConfigError, memory_in_words
-from xpnet.text import visible
+from xpnet.extras import require
+from xpnet.runs.settings import setting_fields, to_toml
+from xpnet.runs.words import products, target_in_words
+from xpnet.streams import message
+from xpnet.text import count, visible
 
 __all__ = ["env", "evaluate", "graph", "lr_range", "parity", "predict", "prune", "resume", "train"]
 
@@ -50,9 +43,9 @@ def train(
         sys.stdout.write(to_toml(settings))
         return None
     require(*_PACKAGES)
-    from xpnet.cli.losses import import_loss
-    from xpnet.cli.plan import plan_training
-    from xpnet.cli.train import train_run
+    from xpnet.runs.plan import plan_training
+    from xpnet.runs.training import train_run
+    from xpnet.tabular.losses import import_loss
 
     plan = plan_training(settings, import_loss(code))
     if dry_run:
@@ -75,7 +68,7 @@ def resume(
     """Continue a run that was interrupted, exactly where it stood, or with other settings from there on."""
     changed = changed_settings(flags)
     require(*_PACKAGES)
-    from xpnet.cli.resume import resume_run
+    from xpnet.runs.resume import resume_run
 
     results = resume_run(run, changed, start=from_, loss=loss, quiet=quiet)
     if not results["resumed"]:
@@ -101,11 +94,11 @@ def prune(
     **flags: Any,
 ) -> int | None:
     """Remove weights or hidden units of a trained network, and retrain it, into a new run folder."""
-    from xpnet.cli.pruning_settings import resolve_pruning
+    from xpnet.cli.flags import resolve_pruning
 
     settings = resolve_pruning(flags, resume=resume, beside={"out": out, "checkpoint": checkpoint})
     require(*_PACKAGES)
-    from xpnet.cli.pruning import prune_run, resume_pruning
+    from xpnet.runs.pruning import prune_run, resume_pruning
 
     if resume:
         results, report = resume_pruning(
@@ -145,8 +138,8 @@ def predict(
 ) -> int | None:
     """Write a table of predictions for the rows of a file."""
     require(*_PACKAGES)
-    from xpnet.cli.prediction import predict_table
     from xpnet.data import to_csv, write_table
+    from xpnet.runs.prediction import predict_table
 
     if out is not None and not out.lower().endswith((".csv", ".tsv", ".parquet")):
         raise ConfigError(f"--out: expected a file ending in .csv, .tsv or .parquet, found '{out}'")
@@ -178,7 +171,7 @@ def evaluate(
 ) -> int | None:
     """Measure a trained network on its test rows, or on a file."""
     require(*_PACKAGES)
-    from xpnet.cli.prediction import evaluate_run
+    from xpnet.runs.prediction import evaluate_run
 
     policies = _policies(missing, unseen)
     results = evaluate_run(run, file, checkpoint=checkpoint, backend=backend, loss=loss, **policies)
@@ -233,8 +226,8 @@ def lr_range(
     kind = _checked_output(output, ".svg", ".png", ".csv")
     options = _checked(_RANGE, low=low, high=high, steps=steps)
     require(*_PACKAGES)
-    from xpnet.cli.losses import import_loss
     from xpnet.cli.lr_range import range_of, range_rows, write_range
+    from xpnet.tabular.losses import import_loss
 
     own_loss = import_loss(flags["loss"])  # and not settings.loss: a file never brings code
     found = range_of(settings, own_loss, **options)
@@ -314,7 +307,7 @@ def parity(
 
 def env(*, json: bool, debug: bool) -> int | None:
     """Show versions, devices and the matrix-product kernel of this machine."""
-    from xpnet.cli.environment import describe_environment
+    from xpnet.runs.environment import describe_environment
 
     found = describe_environment()
     if json:
@@ -325,7 +318,7 @@ def env(*, json: bool, debug: bool) -> int | None:
 
 
 def _print_json(value: Any) -> None:
-    from xpnet.cli.runs import to_json
+    from xpnet.text import to_json
 
     sys.stdout.write(to_json(value))
 

@@ -1,4 +1,4 @@
-"""Messages on stderr and results on stdout, worded for people."""
+"""Results on stdout, worded for people."""
 
 from __future__ import annotations
 
@@ -7,20 +7,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from xpnet.errors import memory_in_words
-from xpnet.streams import say
-from xpnet.text import shown, visible
+from xpnet.runs.words import number
+from xpnet.text import count, shown, visible
 
 __all__ = [
-    "count",
     "facts",
-    "message",
-    "number",
     "print_environment",
     "print_range",
     "print_results",
     "print_text",
-    "products",
-    "target_in_words",
 ]
 
 _HEADINGS = {
@@ -32,55 +27,12 @@ _HEADINGS = {
     "f1": "F1",
     "f1_micro": "F1 (micro)",
 }
-_SHARES = ("accuracy", "balanced_accuracy", "subset_accuracy")
-
 _MOST = 60  # characters of a name in a table
-
-
-def message(line: str) -> None:
-    """Write a line on stderr; whatever names are in it, it is one line of text."""
-    say(shown(line, 4000))
 
 
 def print_text(text: str) -> None:
     """Print lines on stdout, with nothing in them that a terminal obeys."""
     print(visible(text, "\n"))
-
-
-def count(number: int, thing: str, plural: str | None = None) -> str:
-    """Return ``number`` and the thing counted.
-
-    >>> count(1, "row"), count(1257, "row"), count(3, "class", "classes")
-    ('1 row', '1,257 rows', '3 classes')
-    """
-    return f"{number:,} {thing if number == 1 else plural or thing + 's'}"
-
-
-def target_in_words(told: Mapping[str, Any]) -> tuple[str, str]:
-    """Return the names of what is predicted, and what it is.
-
-    >>> target_in_words({"target": "kind", "classes": ["rose", "tulip"]})
-    ('kind', '2 classes')
-    >>> target_in_words({"target": ["width", "length"], "classes": []})
-    ('width, length', 'numbers')
-    >>> target_in_words({"target": ["warm", "wet"], "classes": {"warm": [0, 1], "wet": [0, 1]}})
-    ('warm, wet', '2 classes each')
-    """
-    target, classes = told["target"], told["classes"]
-    names = target if isinstance(target, str) else ", ".join(target)
-    if isinstance(classes, Mapping):
-        numbers = {len(found) for found in classes.values()}
-        return names, f"{'/'.join(map(str, sorted(numbers)))} classes each"
-    return names, count(len(classes), "class", "classes") if classes else "numbers"
-
-
-def products(told: Mapping[str, Any]) -> str:
-    """Return how exact matrix products are, where they are not as exact as the dtype.
-
-    >>> products({"precision": "tf32"}), products({"precision": "float32"})
-    (', products in tf32', '')
-    """
-    return ", products in tf32" if told.get("precision") == "tf32" else ""
 
 
 def _print_table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, texts: int) -> None:
@@ -144,19 +96,6 @@ def _print_target_metrics(parts: Mapping[str, Mapping[str, Mapping[str, float]]]
         for target, values in targets.items()
     ]
     _print_table(["rows of", "target", *(_HEADINGS.get(name, name) for name in names)], rows, texts=2)
-
-
-def number(name: str, value: float | None) -> str:
-    """Return the value of a metric for people.
-
-    >>> number("accuracy", 0.9721), number("loss", 0.06251), number("rmse", None)
-    ('97.21 %', '0.0625', '-')
-    """
-    if value is None:
-        return "-"
-    if name in _SHARES:
-        return f"{100 * value:.2f} %"
-    return f"{value:.4f}" if value == 0 or 1e-3 <= abs(value) < 1e5 else f"{value:.4g}"
 
 
 def print_range(rows: Sequence[tuple[float, float, float]]) -> None:

@@ -8,11 +8,10 @@ import traceback
 from collections.abc import Sequence
 
 from xpnet import blas
-from xpnet.cli.console import message
-from xpnet.cli.extras import require
-from xpnet.cli.signals import Interrupted, Signals, held
 from xpnet.errors import ConfigError, XpnetError, reason
-from xpnet.streams import standard_streams
+from xpnet.extras import require
+from xpnet.runs.signals import Interrupted, Signals, held
+from xpnet.streams import message, standard_streams
 
 __all__ = ["main"]
 

@@ -9,18 +9,19 @@ from typing import Any
 
 from xpnet import autodiff, backends, checks
 from xpnet.autodiff import Graph
+from xpnet.autodiff.graphs.expressions import Expression, read_value
 from xpnet.autodiff.tracer import is_floating
-from xpnet.cli.console import message
-from xpnet.cli.dataset import Part, prepare
-from xpnet.cli.expressions import Expression, read_value
-from xpnet.cli.losses import import_loss, is_code
-from xpnet.cli.manifest import read_run
-from xpnet.cli.runs import RunFolder
-from xpnet.cli.settings import Settings, resolve
-from xpnet.cli.trainer import build_trainer, with_rate
+from xpnet.cli.flags import resolve
 from xpnet.data import BUILTIN
 from xpnet.errors import ConfigError, DataError, suggest
 from xpnet.files import write_atomically
+from xpnet.runs.folder import RunFolder
+from xpnet.runs.manifest import read_run
+from xpnet.runs.settings import Settings
+from xpnet.streams import message
+from xpnet.tabular.dataset import Part, prepare
+from xpnet.tabular.losses import import_loss, is_code
+from xpnet.tabular.trainer import build_trainer, with_rate
 from xpnet.train import Trainer
 from xpnet.train import rows as train_rows
 
@@ -197,7 +198,7 @@ def write_graph(graph: Graph, path: Path, title: str) -> None:
     elif kind == ".mmd":
         write_atomically(path, graph.to_mermaid())
     else:
-        from xpnet.cli.figures import save_figure
-        from xpnet.cli.graph_figure import graph_figure
+        from xpnet.plot.figures import save_figure
+        from xpnet.plot.graphs import graph_figure
 
         save_figure(graph_figure(graph, title=title), path)

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from xpnet.cli import figures
-from xpnet.cli.dataset import prepare
-from xpnet.cli.settings import Settings
-from xpnet.cli.trainer import build_trainer, layer_widths, open_backend, with_rate
 from xpnet.errors import DivergedError
 from xpnet.files import write_atomically
+from xpnet.plot import figures
+from xpnet.runs.settings import Settings
+from xpnet.tabular.dataset import prepare
+from xpnet.tabular.trainer import build_trainer, layer_widths, open_backend, with_rate
 from xpnet.train.diagnostics import RangeTest, learning_rate_range
 
 __all__ = ["Range", "range_of", "range_rows", "write_range"]

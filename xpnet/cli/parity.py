@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from xpnet import backends
-from xpnet.cli.manifest import read_run
-from xpnet.cli.runs import RunFolder
-from xpnet.cli.trainer import load_trainer, with_rate
+from xpnet.runs.folder import RunFolder
+from xpnet.runs.manifest import read_run
+from xpnet.runs.trainer import load_trainer
+from xpnet.tabular.trainer import with_rate
 from xpnet.train import ParityReport, parity
 
 __all__ = ["parity_of_run"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -17,6 +16,7 @@ from xpnet.train.agreement.networks import NETWORKS, digits_inputs, digits_targe
 from xpnet.train.agreement.report import ParityReport, ParityRow
 from xpnet.train.diagnostics.trial import begun_copy
 from xpnet.train.trainer import Trainer
+from xpnet.version import __version__
 
 __all__ = ["parity"]
 
@@ -87,8 +87,7 @@ def parity(
         compared = Comparison(case, reference)
         for home, mode in [(reference, "auto"), *((home, mode) for home in others for mode in _MODES)]:
             rows += compared.rows_of(home, mode, [d for d in known[home.spec] if d in known[reference.spec]])
-    package = sys.modules["xpnet"].__version__  # not imported: it is above all floors
-    versions = {"xpnet": package} | {home.name: probe(home.name).version for home in homes}
+    versions = {"xpnet": __version__} | {home.name: probe(home.name).version for home in homes}
     return ParityReport(
         reference.spec, tuple(home.spec for home in homes), versions, steps, tuple(rows), tuple(notes),
         round(time.perf_counter() - begun, 3),

@@ -1,0 +1,191 @@
+"""Training in a run folder: whatever ends it, its state is saved and the log says why."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from xpnet.errors import CheckpointError, DivergedError, OutOfMemoryError, reason
+from xpnet.optim import METHODS
+from xpnet.runs.checkpoints import Keeper, RunLog
+from xpnet.runs.folder import RunFolder
+from xpnet.runs.plan import Plan
+from xpnet.runs.results import finish
+from xpnet.runs.signals import Interrupted, Interruption, held
+from xpnet.runs.trainer import build_diagnostics
+from xpnet.streams import message
+from xpnet.train import Callback, ProgressBar, ProgressLines
+
+__all__ = [
+    "fit",
+    "guarded",
+    "keeper_of",
+    "logged",
+    "progress",
+    "run_training",
+    "with_diagnostics",
+]
+
+
+def run_training(plan: Plan, log: RunLog, begin: Callable[[], RunFolder], *, quiet: bool) -> dict[str, Any]:
+    """Train to the end and finish; return the results as they are written to ``results.json``.
+
+    Raises:
+        Interrupted, DivergedError, CheckpointError: as for `guarded`.
+    """
+    trainer = plan.trainer
+    begin, diagnostics = with_diagnostics(plan, begin)
+    keeper = keeper_of(plan, log, begin)
+    trainer.callbacks = [*([] if quiet else [progress()]), keeper, *diagnostics]
+    earlier, begun = sum(row["seconds"] for row in trainer.history), time.monotonic()
+    with logged(log, quiet=quiet), guarded(plan, keeper, log):
+        fit(plan, keeper)
+        keeper.save(trainer)
+        results = finish(plan, earlier + time.monotonic() - begun)
+        log.write(f"finished: {results['stopped']}; {results['metrics']}")
+    return results
+
+
+def with_diagnostics(
+    plan: Plan, begin: Callable[[], RunFolder]
+) -> tuple[Callable[[], RunFolder], list[Callback]]:
+    """Return the training's diagnostics, if any, and ``begin``, which now also says where they are written.
+
+    As callbacks they stand behind the keeper, which calls ``begin``.
+    """
+    diagnostics = build_diagnostics(plan.prepared, plan.parameters)
+    if diagnostics is None:
+        return begin, []
+
+    def begin_measuring() -> RunFolder:
+        run = begin()
+        diagnostics.path = run.diagnostics
+        return run
+
+    return begin_measuring, [diagnostics]
+
+
+@contextlib.contextmanager
+def guarded(plan: Plan, keeper: Keeper, log: RunLog, where: str = "") -> Iterator[None]:
+    """Context manager: whatever ends the training, its state is saved and the log says so.
+
+    Args:
+        plan: the training.
+        keeper: saves the state.
+        log: the run's log.
+        where: text of messages behind the epoch.
+
+    Raises:
+        Interrupted: Ctrl-C, SIGTERM or SIGHUP; the state is saved.
+        DivergedError: the loss is not finite; the last good state is saved.
+        CheckpointError: the disk is full, or the like.
+    """
+    trainer, run = plan.trainer, plan.run
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        said = f"interrupted{f' by {stop}' if stop.args else ''}"
+        with held():
+            keeper.save_if_possible(trainer)
+            if not run.has_begun():
+                run.discard()
+                raise Interrupted(f"{said} before the first epoch; nothing was saved") from None
+            said += f" after epoch {trainer.epoch}{where}"
+            log.write(said)
+        saved = max(0, keeper.saved_epoch)
+        which = "" if saved == trainer.epoch else f" after epoch {saved}"
+        raise Interrupted(
+            f"{said}; the state{which} is saved. Continue with: xpnet resume {run.path}"
+        ) from None
+    except (OSError, CheckpointError) as error:
+        if keeper.has_saved:
+            keeper.check_folder()
+        if not run.has_begun():
+            run.discard()
+            raise
+        log.write(f"failed: {reason(error)}")
+        raise CheckpointError(
+            f"{reason(error)}. When that is fixed, continue with: xpnet resume {run.path}"
+        ) from error
+    except Exception as error:
+        keeper.save_if_possible(trainer)
+        if not run.has_begun():
+            run.discard()
+            raise
+        log.write(f"failed: {error}")
+        if isinstance(error, (DivergedError, OutOfMemoryError)):
+            error.args = (_advised(error, plan, saved=keeper.has_saved),)
+        raise
+
+
+def _advised(error: DivergedError | OutOfMemoryError, plan: Plan, *, saved: bool) -> str:
+    """Return what an error says, with the command that goes on from the last state saved."""
+    if isinstance(error, DivergedError):
+        rate = f"; to go on from there with another rate: xpnet resume {plan.run.path} --learning-rate X"
+        return f"{error}{rate if saved else ''}"
+    found = str(error).partition("; ")[0]  # what helps in Python has other names
+    if plan.settings.optimizer in METHODS:
+        return f"{found}; choose a smaller network (--hidden), or an optimizer with batches, such as adam"
+    if saved:
+        return f"{found}; go on with smaller batches: xpnet resume {plan.run.path} --batch-size N"
+    return f"{found}; choose a smaller --batch-size, or a smaller network (--hidden)"
+
+
+def keeper_of(plan: Plan, log: RunLog, begin: Callable[[], RunFolder]) -> Keeper:
+    """Return the `Keeper` of the run folder, as the settings say."""
+    settings = plan.settings
+    return Keeper(log, begin, settings.save_every, settings.keep_last, tensorboard=settings.tensorboard)
+
+
+def fit(plan: Plan, keeper: Keeper) -> None:
+    """Train as the settings say; Ctrl-C, SIGTERM and SIGHUP end it after a step."""
+    trainer, settings, parts = plan.trainer, plan.settings, plan.prepared.parts
+    held_out = parts["validation"]
+    with Interruption() as interruption:
+        keeper.interruption = interruption
+        trainer.fit(
+            parts["train"].X,
+            parts["train"].y,
+            epochs=settings.epochs,
+            batch_size=settings.batch_size if isinstance(settings.batch_size, int) else None,
+            validation=(held_out.X, held_out.y) if len(held_out) else None,
+            class_weight=plan.prepared.class_weight,
+        )
+
+
+def progress(label: str = "") -> Callback:
+    """Return the callback that shows progress: a bar on a terminal, lines elsewhere."""
+    terminal = sys.stderr is not None and sys.stderr.isatty()
+    return ProgressBar(label) if terminal else ProgressLines(label=label)
+
+
+class _Shown(logging.Handler):
+    """Shows warnings on stderr, each once."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.known: set[str] = set()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        line = record.getMessage()
+        if line not in self.known:
+            self.known.add(line)
+            message(f"{record.levelname.lower()}: {line}")
+
+
+@contextlib.contextmanager
+def logged(log: RunLog, *, quiet: bool) -> Iterator[None]:
+    """Write the library's log to the run's log as well, and show warnings unless ``quiet``."""
+    logger = logging.getLogger("xpnet")
+    handlers = [log, *([] if quiet else [_Shown()])]
+    for handler in handlers:
+        logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        for handler in handlers:
+            logger.removeHandler(handler)

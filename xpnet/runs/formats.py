@@ -1,0 +1,96 @@
+"""Schemas of the JSON files of a run folder; see `xpnet.schema`."""
+
+from __future__ import annotations
+
+import re
+
+from xpnet import checks
+from xpnet.checks import Check, require
+from xpnet.schema import ANY, NUMBER, SHA256, TEXT, Schema
+
+__all__ = ["ENVIRONMENT", "MANIFEST", "PRUNING", "RESULTS"]
+
+_WHOLE = checks.whole(0)
+_OR_NULL = (None, NUMBER)
+_NUMBERS = {...: _OR_NULL}
+
+MANIFEST: dict[str, Schema] = {
+    "settings": {...: ANY},
+    "encoder": SHA256,
+    "table": SHA256,
+    "split": SHA256,
+    "pruning?": SHA256,
+    "restarts?": SHA256,
+}
+"""What the header of a checkpoint says of its run; see `xpnet.runs.manifest`."""
+
+_RUN = {
+    "time": TEXT,
+    "command": [TEXT],
+    "versions": {...: (None, TEXT)},
+    "platform": TEXT,
+    "processor": TEXT,
+    "cpus": (None, _WHOLE),
+    "memory": {"total": _OR_NULL, "available": _OR_NULL},
+    "blas": [TEXT],
+    "compiled_products?": {"library": (None, TEXT), "reason": TEXT},
+    "backend": {"name": TEXT, "spec": TEXT, "reason": TEXT, "version": (None, TEXT)},
+}
+
+ENVIRONMENT = {
+    **_RUN,
+    "data": {"name": TEXT, "built_in": checks.flag, "rows": _WHOLE, "columns": _WHOLE, "sha256": SHA256},
+    "changes?": [{"epoch": _WHOLE, "setting": TEXT, "before": ANY, "after": ANY}],
+    "resumed?": [{"epoch": _WHOLE, **_RUN}],
+    "pruned_from?": {"run": TEXT, "epoch": _WHOLE},
+}
+
+_PARTS = {"train": _WHOLE, "validation": _WHOLE, "test": _WHOLE}
+RESULTS = {
+    "data": TEXT,
+    "target": (TEXT, [TEXT]),
+    "task": TEXT,
+    "rows": _PARTS,
+    "metrics": {f"{part}?": _NUMBERS for part in _PARTS},
+    "target_metrics?": {f"{part}?": {...: _NUMBERS} for part in _PARTS},
+    "device": TEXT,
+    "epochs": _WHOLE,
+    "epochs_trained": _WHOLE,
+    "steps": _WHOLE,
+    "best_epoch": (None, _WHOLE),
+    "stopped": TEXT,
+    "seconds": NUMBER,
+    "peak_memory?": _OR_NULL,
+    "restarts?": {
+        "n": _WHOLE, "lost": _WHOLE, "best": _WHOLE, "seed": _WHOLE, "measured_by": TEXT, "count": _WHOLE,
+        "minimum": NUMBER, "median": NUMBER, "maximum": NUMBER, "standard_deviation": NUMBER,
+    },
+    "run": TEXT,
+    ...: ANY,
+}  # fmt: skip
+
+_PROFILE = {
+    "metrics": _NUMBERS, "weights": checks.count, "nonzero": _WHOLE, "bytes": _WHOLE,
+    "sparse_bytes": (None, _WHOLE), "rows": _WHOLE, "milliseconds": NUMBER, "sparse_milliseconds": _OR_NULL,
+    "sparsity?": NUMBER,
+}  # fmt: skip
+
+PRUNING = {
+    "source": TEXT,
+    "settings": {...: ANY},  # checked by their own table
+    "file": Check(
+        "the name of a round's checkpoint, such as round-3.safetensors",
+        lambda name: require(re.fullmatch(r"round-\d+\.safetensors", name, re.ASCII) is not None, name),
+    ),
+    "progress": {
+        "rounds": [
+            {
+                "round": _WHOLE, "sparsity": NUMBER, "nonzero": _WHOLE, "widths?": [checks.count],
+                "epoch": _WHOLE, "kept": checks.flag, "pruned": _NUMBERS, "retrained": _NUMBERS,
+            },
+        ],
+        "before": _PROFILE,
+        "after": (None, _PROFILE),
+        "stopped": TEXT,
+    },
+}  # fmt: skip

@@ -1,0 +1,167 @@
+"""Plan of a training: settings, table, backend, model and run folder, checked before anything is written."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from xpnet import backends
+from xpnet.data import BUILTIN
+from xpnet.errors import ConfigError
+from xpnet.extras import require
+from xpnet.runs.environment import describe_run
+from xpnet.runs.folder import RunFolder
+from xpnet.runs.settings import Settings
+from xpnet.runs.words import products, target_in_words
+from xpnet.streams import message
+from xpnet.tabular.dataset import PARTS, Prepared, prepare
+from xpnet.tabular.losses import try_loss
+from xpnet.tabular.trainer import build_trainer, layer_widths, open_backend, with_rate
+from xpnet.text import count
+from xpnet.train import Trainer
+from xpnet.train.changes import Change
+
+__all__ = ["Plan", "check_contradictions", "check_packages", "plan_training"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """A training that is ready to begin or to continue, with the changes of settings in its course."""
+
+    prepared: Prepared[Settings]
+    backend: backends.Backend
+    trainer: Trainer
+    run: RunFolder
+    changes: Sequence[Change] = ()
+
+    @property
+    def settings(self) -> Settings:
+        """The settings, with ``auto`` resolved."""
+        return self.prepared.settings
+
+    @property
+    def title(self) -> str:
+        """Name of the table in figures."""
+        data = self.settings.data or ""
+        return data if data in BUILTIN else Path(data).name
+
+    @functools.cached_property
+    def parameters(self) -> int:
+        """The number of the model's parameters; cached, since counting them before training draws them."""
+        drawn = self.trainer.model.parameters(self.trainer.setup.key, (self.prepared.encoder.n_features,))
+        return sum(array.size for array in drawn.values())
+
+    def describe(self) -> dict[str, Any]:
+        """Return the plan as plain data, for ``--dry-run`` and for the results."""
+        prepared, settings = self.prepared, self.settings
+        return {
+            "data": settings.data,
+            "target": settings.target,
+            "task": settings.task,
+            "rows": {name: len(prepared.parts[name]) for name in PARTS},
+            "rows_left_out": prepared.table_rows - sum(map(len, prepared.parts.values())),
+            "features": prepared.encoder.n_features,
+            "classes": _classes(prepared),
+            "layers": layer_widths(prepared),
+            "parameters": self.parameters,
+            "loss": settings.loss,
+            **({"loss_option": settings.loss_option} if settings.loss_option else {}),
+            **({} if settings.class_weight == "none" else {"class_weight": settings.class_weight}),
+            "optimizer": settings.optimizer,
+            "epochs": settings.epochs,
+            "batch_size": settings.batch_size,
+            "device": self.backend.spec,
+            "device_reason": self.backend.reason,
+            "dtype": settings.dtype,
+            "precision": self.trainer.settings.precision,
+            "seed": settings.seed,
+            "run": str(self.run.path),
+        }
+
+    def announce(self) -> None:
+        """Print table, model and device on stderr."""
+        told = self.describe()
+        rows = told["rows"]
+        target = " (".join(target_in_words(told))
+        message(
+            f"{told['data']}: {count(told['features'], 'feature')}, target {target}); "
+            f"rows: {', '.join(f'{size:,} {name}' for name, size in rows.items())}"
+        )
+        if told["rows_left_out"]:
+            message(f"{count(told['rows_left_out'], 'row')} with missing cells left out (--missing drop)")
+        if self.prepared.moved:
+            moved = count(self.prepared.moved, "row")
+            message(f"{moved} kept for training, not held out: no other training row has their categories")
+        message(
+            f"model {told['layers']} ({count(told['parameters'], 'parameter')}), {told['loss']}, "
+            f"{told['optimizer']}, batch size {told['batch_size']}, {told['dtype']}{products(told)}"
+        )
+        message(f"device {told['device']} ({told['device_reason']})")
+
+    def environment(self) -> dict[str, Any]:
+        """Return the contents of ``environment.json``: table, versions, machine, backend."""
+        prepared, data = self.prepared, self.settings.data
+        table = {
+            "name": data,
+            "built_in": data in BUILTIN,
+            "rows": prepared.table_rows,
+            "columns": prepared.columns,
+            "sha256": prepared.fingerprint,
+        }
+        return {"data": table, **describe_run(self.backend)}
+
+
+def _classes(prepared: Prepared[Settings]) -> list[Any] | dict[str, list[Any]]:
+    """Return the classes of the target, or of each of several; none for numbers."""
+    encoder = prepared.encoder
+    if len(encoder.targets) == 1 or encoder.task == "regression":
+        return list(encoder.target_classes[0])
+    pairs = zip(encoder.target_names, encoder.target_classes, strict=True)
+    return {name: list(classes) for name, classes in pairs}
+
+
+def plan_training(settings: Settings, own_loss: Callable[..., Any] | None = None) -> Plan:
+    """Check the settings against the data, the device and the disk, and build the model.
+
+    Args:
+        settings: what to train on what.
+        own_loss: the loss, where it is code that the command line named.
+
+    Raises:
+        ConfigError: settings that cannot be meant, or a run folder that is there already.
+        DataError: a table that cannot be used.
+        BackendError: a device that cannot work.
+    """
+    check_packages(settings)
+    run = RunFolder.plan(settings.out, settings.data or "run")
+    backend = open_backend(settings)
+    prepared = prepare(with_rate(settings), own_loss=own_loss)
+    check_contradictions(prepared)
+    resolved = dataclasses.replace(prepared.settings, backend=backend.spec)
+    prepared = dataclasses.replace(prepared, settings=resolved)
+    trainer = build_trainer(prepared, backend)
+    if own_loss is not None:
+        part = prepared.parts["train"]
+        try_loss(resolved.loss, trainer, part.X, part.y)
+    return Plan(prepared, backend, trainer, run)
+
+
+def check_contradictions(prepared: Prepared[Settings]) -> None:
+    """Raise a `ConfigError` if two settings contradict each other."""
+    settings = prepared.settings
+    for flag, value in (("patience", settings.patience), ("min-delta", settings.min_delta)):
+        if value and len(prepared.parts["validation"]) == 0:
+            raise ConfigError(
+                f"--{flag}: expected validation rows to stop by, found none; use --validation 0.1"
+            )
+    if settings.keep_last is not None and settings.save_every is None:
+        raise ConfigError("--keep-last: expected --save-every N with it, which numbers checkpoints; add it")
+
+
+def check_packages(settings: Settings) -> None:
+    """Raise a `MissingExtraError` if a setting needs a package that is not installed."""
+    if settings.tensorboard:
+        require("tensorboard", extra="tensorboard")

@@ -1,0 +1,21 @@
+"""Report of a run, ``report.html``: one page with everything about it, complete in itself."""
+
+from __future__ import annotations
+
+from xpnet.runs.report.contents import Contents, Prediction
+from xpnet.runs.report.diagnostics import Diagnostics, draw_diagnostics, read_diagnostics
+from xpnet.runs.report.page import render
+from xpnet.runs.report.pictures import Picture, describe_confusion, describe_curve, describe_predicted
+
+__all__ = [
+    "Contents",
+    "Diagnostics",
+    "Picture",
+    "Prediction",
+    "describe_confusion",
+    "describe_curve",
+    "describe_predicted",
+    "draw_diagnostics",
+    "read_diagnostics",
+    "render",
+]

@@ -1,0 +1,327 @@
+"""Dataset of a run: its table read, split and encoded, alike for training, resumption and evaluation."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import numpy as np
+
+from xpnet.data import (
+    BUILTIN,
+    Encoder,
+    infer_tasks,
+    joint_strata,
+    listed,
+    load,
+    read_table,
+    split_rows,
+    strata,
+)
+from xpnet.data.columns import Categorical, Numeric
+from xpnet.errors import ConfigError, DataError
+from xpnet.files import open_regular
+from xpnet.optim import METHODS
+from xpnet.tabular.losses import chosen_loss, class_weights, is_code
+from xpnet.tabular.settings import Settings, plain
+from xpnet.text import to_json
+from xpnet.train.targets import classes_to_targets, is_classifier, kind_of, name_of
+
+if TYPE_CHECKING:
+    import polars
+
+__all__ = [
+    "PARTS",
+    "Part",
+    "Prepared",
+    "encode_part",
+    "fingerprint",
+    "prepare",
+    "read_rows",
+]
+
+S = TypeVar("S", bound=Settings)
+
+PARTS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Part:
+    """Rows ready for the trainer.
+
+    Attributes:
+        X: features (rows, features) float64.
+        y: targets as the loss asks for them, of several (rows, targets).
+        truth: what the rows really are: class indices, or values on the scale of the target columns, of
+            several targets (rows, targets).
+        rows: which rows of the table these are.
+    """
+
+    X: np.ndarray
+    y: np.ndarray
+    truth: np.ndarray
+    rows: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+@dataclass(frozen=True)
+class Prepared(Generic[S]):
+    """A table split and encoded, with the settings in which ``auto`` has been replaced by its result.
+
+    ``moved`` rows went to training since no other training row has one of their categories or classes.
+    ``class_weight`` is as `Trainer.fit` takes it, ``encoder_sha256`` that of the encoder's file.
+    """
+
+    settings: S
+    loss: Callable[..., Any]
+    class_weight: dict[int, float] | str | None
+    encoder: Encoder
+    parts: dict[str, Part]
+    columns: int
+    table_rows: int
+    fingerprint: str
+    moved: int
+    encoder_sha256: str
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """What checkpoints of this training are bound to, see `xpnet.runs.manifest`."""
+        split = hashlib.sha256()
+        for name in PARTS:
+            split.update(f"{name} {len(self.parts[name])} ".encode())
+            split.update(self.parts[name].rows.astype("<i8").tobytes())
+        return {
+            "settings": plain(dataclasses.replace(self.settings, out=None)),
+            "encoder": self.encoder_sha256,
+            "table": self.fingerprint,
+            "split": split.hexdigest(),
+        }
+
+
+def prepare(
+    settings: S,
+    encoder: Encoder | None = None,
+    own_loss: Callable[..., Any] | None = None,
+    *,
+    encoder_sha256: str | None = None,
+) -> Prepared[S]:
+    """Read the table of ``settings``, split it and encode it.
+
+    Args:
+        settings: what to train on what.
+        encoder: the encoder of a run; None fits one on the training rows.
+        own_loss: the loss, where it is code that the command line named.
+        encoder_sha256: of the encoder's file; None: of that which will be written.
+
+    Raises:
+        DataError: the table cannot be read or used.
+        ConfigError: no table is named, a split leaves nothing, or the loss does not fit the target.
+    """
+    if settings.data is None:
+        raise ConfigError(
+            "which table? expected a built-in name or a file, such as: xpnet train digits; "
+            f"built-in: {', '.join(BUILTIN)}"
+        )
+    source = settings.data
+    table = load(source, target=settings.target)
+    frame, target = table.frame, table.target
+    assert target is not None  # load has asked for it
+    targets = (target,) if isinstance(target, str) else target
+    settings = dataclasses.replace(
+        settings,
+        drop=listed(settings.drop, frame.columns),
+        categorical=listed(settings.categorical, frame.columns),
+    )
+    task = settings.task
+    if task == "auto":
+        task = encoder.task if encoder else infer_tasks(frame, targets)
+    rows, encoder, moved = _split(settings, frame, targets, task, encoder)
+    settings = dataclasses.replace(settings, loss=_loss_name(settings, task, len(targets)))
+    loss = chosen_loss(settings, own_loss)
+    parts = {name: encode_part(encoder, loss, frame, part) for name, part in zip(PARTS, rows, strict=True)}
+    for name in PARTS[1:]:
+        if len(parts[name]) == 0 and getattr(settings, name) > 0:
+            raise DataError(
+                f"each of the {name} rows has a bad cell, or a category that no other row has: none is left; "
+                f"use --missing mean, correct them, or ask for a larger share with --{name}"
+            )
+    data = source if source in BUILTIN else str(Path(source).resolve())
+    resolved = dataclasses.replace(
+        settings,
+        data=data,
+        target=target,
+        task=task,
+        batch_size=_batch_size(settings, len(parts["train"])),
+    )
+    weights = class_weights(settings, encoder, loss)
+    if encoder_sha256 is None:
+        encoder_sha256 = hashlib.sha256(to_json(encoder.to_json()).encode()).hexdigest()
+    return Prepared(
+        resolved, loss, weights, encoder, parts, frame.width, frame.height, fingerprint(source), moved,
+        encoder_sha256,
+    )  # fmt: skip
+
+
+def _loss_name(settings: Settings, task: str, targets: int) -> str:
+    """Return the name of the loss, or the place of its code, which is found again from any folder."""
+    loss = settings.loss
+    if is_code(loss):
+        place, _, function = loss.rpartition(":")
+        return f"{Path(place).resolve()}:{function}" if place.endswith(".py") else loss
+    if loss != "auto":
+        return loss
+    if task == "regression":
+        return "squared_error"
+    return "softmax_cross_entropy" if targets == 1 else "binary_cross_entropy"
+
+
+def _split(
+    settings: Settings, frame: polars.DataFrame, targets: Sequence[str], task: str, encoder: Encoder | None
+) -> tuple[list[np.ndarray], Encoder, int]:
+    """Return the rows of the parts, the encoder, and how many rows were moved to the training rows.
+
+    A category that only validation or test rows hold would be unknown to the model. As `split_rows` does
+    for the classes of one target, training therefore keeps one row of each: the first one that was drawn for
+    another part.
+    """
+    rows: list[np.ndarray] = list(
+        split_rows(
+            frame.height,
+            validation=settings.validation,
+            test=settings.test,
+            seed=settings.seed,
+            stratify=_stratified(frame, targets) if task == "classification" else None,
+        )
+    )
+    drawn = len(rows[0])
+    if task == "classification" and len(targets) > 1:
+        rows = _moved(rows, _unseen_classes(frame, targets, rows[0]))
+    if encoder is not None and not any(isinstance(column, Categorical) for column in encoder.columns):
+        return rows, encoder, len(rows[0]) - drawn
+    while True:
+        # fitted anew for a known encoder as well, so that the same rows are moved as in the training
+        fitted = Encoder.fit(
+            frame,
+            targets,
+            rows=rows[0],
+            task=task,
+            missing=settings.missing,
+            categorical=settings.categorical,
+            drop=settings.drop,
+        )
+        new = fitted.unseen(frame, np.sort(np.concatenate(rows[1:])))
+        if len(new) == 0:
+            return rows, encoder or fitted, len(rows[0]) - drawn
+        rows = _moved(rows, new)
+
+
+def _stratified(frame: polars.DataFrame, targets: Sequence[str]) -> np.ndarray:
+    columns = [frame[name] for name in targets]
+    return strata(columns[0]) if len(columns) == 1 else joint_strata(columns)
+
+
+def _unseen_classes(frame: polars.DataFrame, targets: Sequence[str], train: np.ndarray) -> np.ndarray:
+    """Return the first row of each class that no training row has; cells that are missing have no class."""
+    found: set[int] = set()
+    for name in targets:
+        classes = strata(frame[name])
+        unseen = np.setdiff1d(classes, np.append(classes[train], 0))
+        found |= {int(np.argmax(classes == number)) for number in unseen}
+    return np.asarray(sorted(found), dtype=np.int64)
+
+
+def _moved(rows: Sequence[np.ndarray], new: np.ndarray) -> list[np.ndarray]:
+    """Return the parts with the rows ``new`` among the training rows."""
+    return [np.union1d(rows[0], new), *(np.setdiff1d(part, new) for part in rows[1:])]
+
+
+def _batch_size(settings: Settings, rows: int) -> int | str:
+    size = settings.batch_size
+    if settings.optimizer in METHODS:
+        if isinstance(size, int):
+            raise ConfigError(
+                f"--batch-size: expected full for {settings.optimizer}, an optimizer of second order, found "
+                f"{size}; leave it out, or choose --optimizer adam"
+            )
+        return "full"
+    if size is None:
+        return min(64, rows)
+    if isinstance(size, int) and size > rows:
+        raise ConfigError(
+            f"--batch-size: expected at most the {rows} training rows, found {size}; lower it, or say full"
+        )
+    return size
+
+
+def encode_part(
+    encoder: Encoder,
+    loss: Callable[..., Any],
+    frame: polars.DataFrame,
+    rows: np.ndarray | None = None,
+    **policies: Any,
+) -> Part:
+    """Return rows of a table with their targets in the form that ``loss`` asks for.
+
+    ``policies`` are those of `Encoder.encode`: missing, unseen.
+
+    Raises:
+        ConfigError: the loss is one for classes and the target has numbers, or the other way round.
+        DataError: cells that cannot be used, among them negative ones where the loss asks for counts.
+    """
+    X, y, kept = encoder.encode(frame, rows=rows, target=True, **policies)
+    assert y is not None  # it was asked for
+    if encoder.task == "classification":
+        return Part(X, classes_to_targets(loss, y, encoder.n_classes), y, kept)
+    if is_classifier(loss):
+        raise ConfigError(
+            f"--loss {name_of(loss)}: expected a loss for numbers, for the target is one; choose "
+            "squared_error, absolute_error or huber, or --task classification"
+        )
+    truth = _values(encoder, frame)[kept]
+    if kind_of(loss) != "counts":
+        return Part(X, y, truth, kept)
+    _check_counts(name_of(loss), encoder, truth, kept)
+    return Part(X, truth, truth, kept)  # standardized, counts would be none
+
+
+def _values(encoder: Encoder, frame: polars.DataFrame) -> np.ndarray:
+    """Return numeric targets as they are in the table; standardizing and back would lose the last bit."""
+    columns = [Numeric.read(frame[name], np.arange(frame.height)) for name in encoder.target_names]
+    return columns[0] if len(columns) == 1 else np.stack(columns, axis=1)
+
+
+def _check_counts(loss: str, encoder: Encoder, truth: np.ndarray, rows: np.ndarray) -> None:
+    columns = truth.reshape(len(truth), -1)
+    for row, column in np.argwhere(columns < 0)[:1]:
+        raise DataError(
+            f"row {rows[row] + 1}, column '{encoder.target_names[column]}' holds {columns[row, column]:g}: "
+            f"--loss {loss} expected counts that are not negative; correct it, or choose squared_error"
+        )
+
+
+def read_rows(name_or_path: str, encoder: Encoder) -> polars.DataFrame:
+    """Return a table for prediction or evaluation, its text columns read as in training."""
+    if name_or_path in BUILTIN:
+        return BUILTIN[name_or_path]().frame
+    return read_table(name_or_path, text=encoder.text_columns)
+
+
+def fingerprint(name_or_path: str) -> str:
+    """Return the fingerprint of a table: the SHA-256 of its file, or of a built-in's columns."""
+    digest = hashlib.sha256()
+    if name_or_path in BUILTIN:
+        frame: Any = BUILTIN[name_or_path]().frame
+        for series in frame.get_columns():
+            digest.update(series.name.encode())
+            digest.update(np.ascontiguousarray(series.to_numpy()).tobytes())
+        return digest.hexdigest()
+    with open_regular(name_or_path, follow=True) as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

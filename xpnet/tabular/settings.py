@@ -1,0 +1,267 @@
+"""Settings of the model of a table: one table, from which arguments, TOML keys and flags follow.
+
+A field of `Settings` is a setting: its name (with dashes) is the flag and the TOML key, and its metadata say
+its check, its meaning and its section of the help. Those of the trainer are inherited.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from xpnet import checks
+from xpnet.checks import Check
+from xpnet.tabular import values
+from xpnet.train.settings import Settings as TrainerSettings
+
+__all__ = ["SettingField", "Settings", "fields_of", "plain", "renamed", "setting"]
+
+
+# Names are looked up in the tables of the library when a value is checked: importing those needs NumPy.
+def _activations() -> Iterable[str]:
+    from xpnet.nn.activations import ACTIVATIONS
+
+    return ACTIVATIONS
+
+
+def _initializers() -> Iterable[str]:
+    from xpnet.nn.init import INITIALIZERS
+
+    return ("auto", *INITIALIZERS)
+
+
+def _losses() -> Iterable[str]:
+    from xpnet.losses import LOSSES
+
+    return ("auto", *LOSSES)
+
+
+def _optimizers() -> Iterable[str]:
+    from xpnet.optim import METHODS, OPTIMIZERS
+
+    return (*OPTIMIZERS, *METHODS)
+
+
+_ROWS = "the rows and their split are those of the first epoch"
+_MODEL = "it is part of the model, whose weights are trained already"
+_LOSS = "the form of the targets, the best weights and the patience go by it"
+
+
+def setting(default: Any, check: Check, section: str, help: str, *, fixed: str = "", also: str = "") -> Any:
+    """Return a field of a table of settings.
+
+    Args:
+        default: its value where none is given; where that is None, it may be not set.
+        check: takes its values.
+        section: of ``--help``.
+        help: its meaning.
+        fixed: why it cannot change while a run goes on; empty if it can.
+        also: another name of it, which flags and files may use.
+    """
+    metadata = {"check": check, "section": section, "help": help, "fixed": fixed, "also": also, "flag": True}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class Settings(TrainerSettings):
+    """Settings of the model of a table, and of its training.
+
+    None means: not set, or the default that ``help`` describes. Those of the trainer are inherited, and a new
+    one is a flag, a key and an argument of the trainer at once.
+    """
+
+    data: str | None = setting(
+        None,
+        values.text("NAME|FILE", "a name or a file"),
+        "Data",
+        "a built-in table (digits, two-gaussians, spirals, xor, sine) or a file: "
+        "CSV, TSV, Parquet, NPZ or NPY",
+        fixed=_ROWS,
+    )
+    target: str | tuple[str, ...] | None = setting(
+        None,
+        values.text_or_texts("COLUMN", "names of columns"),
+        "Data",
+        "column to be predicted; may be repeated for several of one kind",
+        fixed=_ROWS,
+    )
+    task: str = setting(
+        "auto",
+        checks.one_of("auto", "classification", "regression"),
+        "Data",
+        "kind of the target; auto looks at the target column",
+        fixed=_ROWS,
+    )
+    drop: tuple[str, ...] = setting(
+        (),
+        values.texts("COLUMN", "names of columns"),
+        "Data",
+        "leave this column out; may be repeated",
+        fixed=_ROWS,
+    )
+    categorical: tuple[str, ...] = setting(
+        (),
+        values.texts("COLUMN", "names of columns"),
+        "Data",
+        "take this column as categories; may be repeated",
+        fixed=_ROWS,
+    )
+    missing: str = setting(
+        "error",
+        checks.one_of("error", "drop", "mean"),
+        "Data",
+        "what becomes of missing cells: an error, their rows left out, or the training mean",
+        fixed=_ROWS,
+    )
+    validation: float = setting(
+        0.1, checks.fraction, "Data", "share of rows that chooses the best epoch; 0 for none", fixed=_ROWS
+    )
+    test: float = setting(
+        0.2, checks.fraction, "Data", "share of rows kept for the final test; 0 for none", fixed=_ROWS
+    )
+    hidden: tuple[int, ...] = setting(
+        (256,), values.widths(), "Model", "widths of the hidden layers; none for a linear model", fixed=_MODEL
+    )
+    activation: str | tuple[str, ...] = setting(
+        "relu",
+        values.names(_activations),
+        "Model",
+        "activation function, one for all hidden layers or one for each",
+        fixed=_MODEL,
+    )
+    weight_init: str = setting(
+        "auto",
+        checks.choice(_initializers),
+        "Model",
+        "how weights are drawn; auto takes he_uniform before ReLU and its kin, else glorot_uniform",
+        fixed=_MODEL,
+        also="init",
+    )
+    dropout: float = setting(0.0, checks.fraction, "Model", "rate of Dropout behind each hidden layer")
+    batch_norm: bool = setting(False, checks.flag, "Model", "BatchNorm before each activation", fixed=_MODEL)
+    loss: str = setting(
+        "auto",
+        values.name_or_code(_losses),
+        "Training",
+        "loss; auto takes softmax_cross_entropy for classes, binary_cross_entropy for several targets of two "
+        "classes, and squared_error for numbers. A function of your own is run where this flag names it, and "
+        "only there",
+        fixed=_LOSS,
+    )
+    loss_option: Mapping[str, float] | None = setting(
+        None,
+        checks.named_numbers(checks.number("a number", lambda x: True)),
+        "Training",
+        "options of the loss: delta of huber",
+        fixed=_LOSS,
+    )
+    class_weight: str | Mapping[str, float] = setting(
+        "none",
+        values.numbers_or_word(checks.not_negative, "none", "balanced"),
+        "Training",
+        "weights of classes in the loss; those not named weigh 1; balanced: all classes count alike",
+    )
+    optimizer: str = setting(
+        "adam",
+        checks.choice(_optimizers),
+        "Training",
+        "optimizer; those of second order take full batches, one iteration an epoch",
+    )
+    learning_rate: float | None = setting(
+        None,
+        checks.positive,
+        "Training",
+        "learning rate; not set: the optimizer's own (adam: 0.001), if it has one",
+        also="lr",
+    )
+    momentum: float = setting(0.0, checks.fraction, "Training", "momentum of sgd")
+    nesterov: bool = setting(False, checks.flag, "Training", "Nesterov's momentum, for sgd")
+    schedule: str = setting(
+        "constant",
+        checks.one_of("constant", "inverse", "step", "exponential", "cosine"),
+        "Training",
+        "course of the learning rate η: constant; inverse: η / k at step k; step: a tenth after each "
+        "third of the training; exponential: down to η / 100 at its end; cosine: down to 0 at its end",
+    )
+    warmup: int = setting(0, checks.whole(0), "Training", "steps in which the learning rate first rises")
+    weight_decay: float | None = setting(
+        None, checks.not_negative, "Training", "decoupled weight decay of adamw; not set: 0.01"
+    )
+    epochs: int = setting(50, checks.count, "Training", "passes over the training rows")
+    batch_size: int | str | None = setting(
+        None,
+        values.whole_or("full"),
+        "Training",
+        "rows in a step; not set: 64, or all if fewer or if the optimizer is of second order",
+    )
+    backend: str = setting(
+        "auto",
+        values.text("DEVICE", "a device"),
+        "Run",
+        "where to compute: auto, cpu, cuda, numpy, cupy:0, torch:cpu, jax:cpu, array_api_strict ... (see "
+        "xpnet env)",
+        also="device",
+    )
+    device_memory: int | str | None = setting(
+        None,
+        values.memory_size(),
+        "Run",
+        "take at most so much of a CUDA device's memory, such as 4GiB; not set: all there is",
+    )
+
+
+@dataclass(frozen=True)
+class SettingField:
+    """A row of the table: everything that the command line knows about one setting."""
+
+    attribute: str
+    default: Any
+    check: Check
+    section: str
+    help: str
+    fixed: str = ""
+    also: str = ""
+
+    @property
+    def key(self) -> str:
+        """The name with dashes, as in flags and TOML."""
+        return self.attribute.replace("_", "-")
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The name and, if there is one, the other name."""
+        return (self.key, self.also) if self.also else (self.key,)
+
+
+def fields_of(table: type) -> dict[str, SettingField]:
+    """Return the rows of a table of settings by attribute name, in the order of ``--help``."""
+    fields = [field for field in dataclasses.fields(table) if field.metadata["flag"]]
+    own = [_row(field) for field in fields if "section" in field.metadata]
+    of_trainer = [_row(field) for field in fields if "section" not in field.metadata]
+    sections = list(dict.fromkeys(row.section for row in own))
+    rows = sorted(own + of_trainer, key=lambda row: sections.index(row.section))
+    return {row.attribute: row for row in rows}
+
+
+def _row(field: dataclasses.Field[Any]) -> SettingField:
+    known = field.metadata
+    if "section" in known:
+        section, help, also = known["section"], known["help"], known["also"]
+    else:  # the trainer's, whose first sentence is for everybody
+        section, help, also = "Training", known["help"].partition(". ")[0].rstrip(".").replace("``", ""), ""
+    return SettingField(field.name, field.default, known["check"], section, help, known["fixed"], also)
+
+
+def renamed(stored: Mapping[str, Any], fields: Mapping[str, SettingField]) -> dict[str, Any]:
+    """Return stored settings by the names of their attributes: older files have what are other names now."""
+    now = {field.also: field.attribute for field in fields.values() if field.also}
+    return {now.get(name, name): value for name, value in stored.items()}
+
+
+def plain(settings: Settings) -> dict[str, Any]:
+    """Return settings by attribute, as they are read back from JSON."""
+    values = {name: getattr(settings, name) for name in fields_of(type(settings))}
+    return dict(json.loads(json.dumps(values)))

@@ -1,0 +1,160 @@
+"""Model, optimizer, diagnostics and trainer, built from settings."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from typing import Any, TypeVar
+
+from xpnet import backends, checks, nn, optim
+from xpnet.errors import ConfigError
+from xpnet.tabular.dataset import Prepared
+from xpnet.tabular.settings import Settings
+from xpnet.train import Trainer
+from xpnet.train.settings import Settings as TrainerSettings
+from xpnet.train.targets import outputs_for
+
+__all__ = [
+    "build_optimizer",
+    "build_trainer",
+    "layer_widths",
+    "metric_of",
+    "open_backend",
+    "steps_of_epoch",
+    "trainer_settings",
+    "with_rate",
+]
+
+S = TypeVar("S", bound=Settings)
+
+
+def metric_of(task: str) -> str:
+    """Return the main metric of a task."""
+    return "accuracy" if task == "classification" else "r2"
+
+
+def open_backend(settings: Settings) -> backends.Backend:
+    """Return the backend of the settings, with their memory limit.
+
+    Raises:
+        BackendError: the device cannot work.
+        ConfigError: a limit for a device whose memory cannot be limited.
+    """
+    backend, size = backends.backend(settings.backend), settings.device_memory
+    if size is not None:
+        backend.limit_memory(checks.memory_size("--device-memory", size))
+    return backend
+
+
+def with_rate(settings: S) -> S:
+    """Return the settings with the optimizer's own learning rate where none is set."""
+    if settings.learning_rate is not None or settings.optimizer in optim.METHODS:
+        return settings
+    kind = optim.OPTIMIZERS[settings.optimizer]
+    return dataclasses.replace(settings, learning_rate=float(kind().learning_rate))
+
+
+def build_optimizer(settings: Settings, rows: int) -> optim.Optimizer | optim.Method:
+    """Return the optimizer with its schedule, whose length is that of the training.
+
+    Args:
+        settings: with a learning rate and a batch size.
+        rows: number of training rows.
+
+    Raises:
+        ConfigError: an option that this optimizer does not have, such as ``momentum`` for adam.
+    """
+    options: dict[str, Any] = {}
+    if settings.learning_rate is not None:
+        options["learning_rate"] = _rate(settings, rows)
+    elif settings.schedule != "constant" or settings.warmup:
+        flag = "schedule" if settings.schedule != "constant" else "warmup"
+        raise ConfigError(
+            f"--{flag}: expected an optimizer with a learning rate, found {settings.optimizer}, which "
+            "searches for its steps; leave it out, or choose --optimizer adam"
+        )
+    if settings.momentum:
+        options["momentum"] = settings.momentum
+    if settings.nesterov:
+        options["nesterov"] = True
+    if settings.weight_decay is not None:
+        options["weight_decay"] = settings.weight_decay
+    for option in options:
+        able = [n for n, kind in optim.OPTIMIZERS.items() if option in inspect.signature(kind).parameters]
+        if settings.optimizer not in able:
+            raise ConfigError(
+                f"--{option.replace('_', '-')}: expected an optimizer that has it ({', '.join(able)}), "
+                f"found {settings.optimizer}; leave it out, or choose --optimizer {able[0]}"
+            )
+    return optim.get(settings.optimizer, **options)
+
+
+def _rate(settings: Settings, rows: int) -> Any:
+    rate: float = settings.learning_rate  # type: ignore[assignment]
+    steps = settings.epochs * steps_of_epoch(settings, rows)
+    if settings.max_steps is not None:
+        steps = min(steps, settings.max_steps)
+    steps = max(1, steps - settings.warmup)
+    schedule: Any = {
+        "constant": lambda: rate,
+        "inverse": lambda: optim.Inverse(rate),
+        "step": lambda: optim.Step(rate, every=-(-steps // 3)),
+        "exponential": lambda: optim.Exponential(rate, factor=0.01, every=steps),
+        "cosine": lambda: optim.Cosine(rate, steps=steps),
+    }[settings.schedule]()
+    return optim.WarmUp(schedule, steps=settings.warmup) if settings.warmup else schedule
+
+
+def steps_of_epoch(settings: Settings, rows: int) -> int:
+    """Return how many steps pass over all training rows once."""
+    return 1 if settings.batch_size == "full" else -(-rows // int(settings.batch_size))  # type: ignore[arg-type]
+
+
+def build_trainer(prepared: Prepared[Any], backend: backends.Backend, seed: int | None = None) -> Trainer:
+    """Return a trainer for the prepared table, before its first epoch.
+
+    Args:
+        prepared: the table and the settings.
+        backend: where to compute.
+        seed: of the trainer's draws, where it is not that of the settings.
+
+    Raises:
+        ConfigError: settings that contradict each other.
+    """
+    settings, encoder = prepared.settings, prepared.encoder
+    loss = prepared.loss
+    model = nn.MLP(
+        settings.hidden,
+        outputs_for(loss, encoder.n_classes, len(encoder.targets)),
+        activation=settings.activation,
+        weight_init=settings.weight_init,
+        dropout=settings.dropout,
+        batch_norm=settings.batch_norm,
+    )
+    trainer = Trainer(
+        model,
+        loss,
+        build_optimizer(settings, len(prepared.parts["train"])),
+        backend=backend,
+        **{**trainer_settings(settings), **({} if seed is None else {"seed": seed})},
+    )
+    trainer.state.run = prepared.manifest
+    return trainer
+
+
+def trainer_settings(settings: Settings) -> dict[str, Any]:
+    """Return the trainer's arguments from settings."""
+    shared = [field.name for field in dataclasses.fields(TrainerSettings) if field.metadata["flag"]]
+    return {
+        **{name: getattr(settings, name) for name in shared},
+        "metrics": [metric_of(settings.task)],
+        "restore_best": False,  # the best weights have a checkpoint of their own
+        "progress": False,
+    }
+
+
+def layer_widths(prepared: Prepared[Any]) -> str:
+    """Return the widths of the layers in the usual short form, such as ``64-128-10``."""
+    settings, encoder = prepared.settings, prepared.encoder
+    outputs = outputs_for(prepared.loss, encoder.n_classes, len(encoder.targets))
+    return "-".join(map(str, (encoder.n_features, *settings.hidden, outputs)))
