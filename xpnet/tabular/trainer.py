@@ -7,7 +7,7 @@ import inspect
 from typing import Any, TypeVar
 
 from xpnet import backends, checks, nn, optim
-from xpnet.errors import ConfigError
+from xpnet.errors import ConfigError, use
 from xpnet.tabular.dataset import Prepared
 from xpnet.tabular.settings import Settings
 from xpnet.train import Trainer
@@ -42,7 +42,7 @@ def open_backend(settings: Settings) -> backends.Backend:
     """
     backend, size = backends.backend(settings.backend), settings.device_memory
     if size is not None:
-        backend.limit_memory(checks.memory_size("--device-memory", size))
+        backend.limit_memory(checks.memory_size(use("device_memory"), size))
     return backend
 
 
@@ -68,10 +68,10 @@ def build_optimizer(settings: Settings, rows: int) -> optim.Optimizer | optim.Me
     if settings.learning_rate is not None:
         options["learning_rate"] = _rate(settings, rows)
     elif settings.schedule != "constant" or settings.warmup:
-        flag = "schedule" if settings.schedule != "constant" else "warmup"
+        name = "schedule" if settings.schedule != "constant" else "warmup"
         raise ConfigError(
-            f"--{flag}: expected an optimizer with a learning rate, found {settings.optimizer}, which "
-            "searches for its steps; leave it out, or choose --optimizer adam"
+            f"{use(name)}: expected an optimizer with a learning rate, found {settings.optimizer}, which "
+            f"searches for its steps; leave it out, or choose {use('optimizer', 'adam')}"
         )
     if settings.momentum:
         options["momentum"] = settings.momentum
@@ -83,8 +83,8 @@ def build_optimizer(settings: Settings, rows: int) -> optim.Optimizer | optim.Me
         able = [n for n, kind in optim.OPTIMIZERS.items() if option in inspect.signature(kind).parameters]
         if settings.optimizer not in able:
             raise ConfigError(
-                f"--{option.replace('_', '-')}: expected an optimizer that has it ({', '.join(able)}), "
-                f"found {settings.optimizer}; leave it out, or choose --optimizer {able[0]}"
+                f"{use(option)}: expected an optimizer that has it ({', '.join(able)}), found "
+                f"{settings.optimizer}; leave it out, or choose {use('optimizer', able[0])}"
             )
     return optim.get(settings.optimizer, **options)
 
