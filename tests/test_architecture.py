@@ -273,7 +273,7 @@ def test_only_the_command_line_imports_its_packages() -> None:
 
 
 def test_only_the_command_line_spells_flags() -> None:
-    """What is below it names settings by `errors.use`, which each face words; nor do docstrings name flags."""
+    """What is below it names settings by `errors.use`, which each face words, and its docstrings no flags."""
     flags = re.compile(rf"(?<![\w(-])\(?--(?:no-)?({'|'.join(sorted(_flags(), key=len, reverse=True))})\b")
     _assert_none(
         f"xpnet.{module}, line {node.lineno}: {found[0].lstrip('(')}"

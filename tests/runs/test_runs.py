@@ -115,6 +115,9 @@ def test_a_table_in_memory_is_asked_for_again(capsys: pytest.CaptureFixture[str]
     with pytest.raises(DataError, match="has changed"):
         run.resume(table().reverse(), epochs=3)
     assert run.resume(table(), epochs=3).results["epochs_trained"] == 3
+    with pytest.raises(DataError, match="pass it again"):
+        run.evaluate()
+    assert runs.open("run", table()).evaluate() == run.results["metrics"]["test"]
     assert main(["resume", "run", "--epochs", "4"]) == 5
     assert "in memory" in capsys.readouterr().err
     table().write_csv("flowers.csv")

@@ -17,6 +17,7 @@ from xpnet.runs.plan import Plan
 from xpnet.runs.results import finish
 from xpnet.runs.signals import Interrupted, Interruption, held
 from xpnet.runs.trainer import build_diagnostics
+from xpnet.tabular.trainer import fit_trainer
 from xpnet.train import Callback, ProgressBar, ProgressLines
 
 __all__ = [
@@ -146,18 +147,9 @@ def keeper_of(plan: Plan, log: RunLog, begin: Callable[[], RunFolder]) -> Keeper
 
 def fit(plan: Plan, keeper: Keeper) -> None:
     """Train as the settings say; Ctrl-C, SIGTERM and SIGHUP end it after a step."""
-    trainer, settings, parts = plan.trainer, plan.settings, plan.prepared.parts
-    held_out = parts["validation"]
     with Interruption() as interruption:
         keeper.interruption = interruption
-        trainer.fit(
-            parts["train"].X,
-            parts["train"].y,
-            epochs=settings.epochs,
-            batch_size=settings.batch_size if isinstance(settings.batch_size, int) else None,
-            validation=(held_out.X, held_out.y) if len(held_out) else None,
-            class_weight=plan.prepared.class_weight,
-        )
+        fit_trainer(plan.trainer, plan.prepared)
 
 
 def progress(shown: bool | None, label: str = "") -> list[Callback]:

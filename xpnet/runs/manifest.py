@@ -129,8 +129,8 @@ def check_unchanged(
     if data == MEMORY:
         if frame is None:
             raise DataError(
-                "the run's table was in memory and no file; open the run in Python and pass the table again, "
-                "as in run.resume(table=table)"
+                "the run's table was in memory and no file; pass it again in Python: "
+                "xpnet.runs.open(folder, table=table), or run.resume(table=table)"
             )
         found = fingerprint_of_frame(frame)
     else:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xpnet.errors import CheckpointError, ConfigError, call
+from xpnet.extras import require
 from xpnet.runs.folder import RunFolder
 from xpnet.runs.plan import Plan, plan_training
 from xpnet.runs.prediction import evaluate_run, load_run, predict_table
@@ -23,6 +24,7 @@ from xpnet.tabular.frames import MEMORY, is_file, table_like, to_frame
 from xpnet.tabular.losses import named_loss
 from xpnet.tabular.model import TableModel
 from xpnet.tabular.settings import checked_settings, settings_from
+from xpnet.text import visible
 from xpnet.train import History
 from xpnet.train.checkpoint_file import read_description
 
@@ -44,6 +46,7 @@ def _planned(
         given["target"] = target
     if out is not None:
         given["out"] = os.fspath(out)
+    require("polars", "matplotlib")
     frame = None if is_file(table) else to_frame(table)
     return plan_training(settings_from(Settings, given), own_loss, frame)
 
@@ -81,13 +84,17 @@ def train(
     return Run(results["run"], None if is_file(table) else to_frame(table))
 
 
-def open_run(folder: str | os.PathLike[str]) -> Run:
+def open_run(folder: str | os.PathLike[str], table: Any = None) -> Run:
     """Return the run in a folder, that a training has made.
+
+    Args:
+        folder: the run folder.
+        table: the table of the training, where that was in memory; needed by what reads it again.
 
     Raises:
         CheckpointError: there is none.
     """
-    return Run(folder)
+    return Run(folder, None if table is None else to_frame(table))
 
 
 class Run:
@@ -264,7 +271,7 @@ class Run:
         return Run(made["run"], frame)
 
     def __repr__(self) -> str:
-        return f"Run({str(self.path)!r}: {self._state()})"
+        return visible(f"Run({str(self.path)!r}: {self._state()})")
 
     def _state(self) -> str:
         if not self.folder.results.is_file():

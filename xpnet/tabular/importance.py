@@ -10,8 +10,11 @@ import numpy as np
 
 from xpnet import rng
 from xpnet.data import Encoder
+from xpnet.text import shown
 
 __all__ = ["Importance", "permutation_importance"]
+
+_MOST = 60  # characters of a name
 
 
 @dataclass(frozen=True)
@@ -40,14 +43,16 @@ class Importance:
         return dict(zip(self.columns, pairs, strict=True))
 
     def __str__(self) -> str:
-        width = max(map(len, self.columns), default=0)
-        lines = [f"{name:{width}}  {m:8.4f} ± {s:.4f}" for name, (m, s) in self.to_dict().items()]
+        names = [shown(name, _MOST) for name in self.columns]
+        width = max(map(len, names), default=0)
+        rows = zip(names, self.mean, self.spread, strict=True)
+        lines = [f"{name:{width}}  {m:8.4f} ± {s:.4f}" for name, m, s in rows]
         return "\n".join([f"{self.metric} {self.baseline:.4f}; by how much it falls:", *lines])
 
     def _repr_html_(self) -> str:
         """Return a table, as notebooks show it."""
         rows = "".join(
-            f"<tr><th>{html.escape(name)}</th><td>{m:.4f} ± {s:.4f}</td></tr>"
+            f"<tr><th>{html.escape(shown(name, _MOST))}</th><td>{m:.4f} ± {s:.4f}</td></tr>"
             for name, (m, s) in self.to_dict().items()
         )
         caption = f"{self.metric} {self.baseline:.4f}; by how much it falls, of {self.repeats} permutations"

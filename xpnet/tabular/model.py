@@ -24,8 +24,8 @@ from xpnet.tabular.manifest import check_manifest, check_same
 from xpnet.tabular.prediction import predictions
 from xpnet.tabular.scoring import measure
 from xpnet.tabular.settings import Settings, fields_of, settings_from
-from xpnet.tabular.trainer import build_trainer, metric_of, open_backend, with_rate
-from xpnet.text import count, to_json
+from xpnet.tabular.trainer import build_trainer, fit_trainer, metric_of, open_backend, with_rate
+from xpnet.text import count, to_json, visible
 from xpnet.train import Callback, Trainer
 from xpnet.train.checkpoint_callback import best_trainer
 from xpnet.train.checkpoint_file import read_description
@@ -129,21 +129,14 @@ class TableModel:
             prepared, settings=dataclasses.replace(prepared.settings, backend=backend.spec)
         )
         trainer = build_trainer(prepared, backend)
-        parts, resolved = prepared.parts, prepared.settings
-        train, held_out = parts["train"], parts["validation"]
+        resolved = prepared.settings
         if self._own_loss is not None:
+            train = prepared.parts["train"]
             try_loss(resolved.loss, trainer, train.X, train.y)
         trainer.setup = trainer.setup.changed(progress=progress)
         if self.time_limit is not None and not self._is_setting:
             trainer.callbacks = [_Deadline(self.time_limit)]
-        trainer.fit(
-            train.X,
-            train.y,
-            epochs=resolved.epochs,
-            batch_size=resolved.batch_size if isinstance(resolved.batch_size, int) else None,
-            validation=(held_out.X, held_out.y) if len(held_out) else None,
-            class_weight=prepared.class_weight,
-        )
+        fit_trainer(trainer, prepared)
         trainer.callbacks = []
         self.settings, self.encoder, self.trainer = resolved, prepared.encoder, best_trainer(trainer)
         self._manifest = prepared.manifest
@@ -297,7 +290,7 @@ class TableModel:
         encoder = self.encoder
         classes = encoder.target_classes[0]
         what = count(len(classes), "class", "classes") if classes else "numbers"
-        return (
+        return visible(
             f"TableModel({', '.join(encoder.target_names)}: {what} from "
             f"{count(len(encoder.columns), 'column')}, {self.settings.loss}, weights of epoch "
             f"{self.trainer.epoch})"
@@ -309,7 +302,8 @@ class TableModel:
             return f"<p>{html.escape(repr(self))}</p>"
         columns = ", ".join(column.name for column in self.encoder.columns)
         return (
-            f"<p><strong>{html.escape(repr(self))}</strong></p><p>columns: {html.escape(columns)}</p>"
+            f"<p><strong>{html.escape(repr(self))}</strong></p>"
+            f"<p>columns: {html.escape(visible(columns))}</p>"
             f"{self.trainer.history._repr_html_()}"
         )
 

@@ -1,4 +1,4 @@
-"""Model, optimizer, diagnostics and trainer, built from settings."""
+"""Model, optimizer and trainer, built from settings, and their training."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from xpnet.train.targets import outputs_for
 __all__ = [
     "build_optimizer",
     "build_trainer",
+    "fit_trainer",
     "layer_widths",
     "metric_of",
     "open_backend",
@@ -140,6 +141,20 @@ def build_trainer(prepared: Prepared[Any], backend: backends.Backend, seed: int 
     )
     trainer.state.run = prepared.manifest
     return trainer
+
+
+def fit_trainer(trainer: Trainer, prepared: Prepared[Any]) -> None:
+    """Train on the prepared table as its settings say; all faces do it by this."""
+    settings, parts = prepared.settings, prepared.parts
+    train, held_out = parts["train"], parts["validation"]
+    trainer.fit(
+        train.X,
+        train.y,
+        epochs=settings.epochs,
+        batch_size=settings.batch_size if isinstance(settings.batch_size, int) else None,
+        validation=(held_out.X, held_out.y) if len(held_out) else None,
+        class_weight=prepared.class_weight,
+    )
 
 
 def trainer_settings(settings: Settings) -> dict[str, Any]:
