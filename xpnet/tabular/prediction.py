@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["predictions"]
 
-_log = logging.getLogger("xpnet.runs")
+_log = logging.getLogger("xpnet.tabular")
 
 
 def predictions(
