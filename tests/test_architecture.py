@@ -272,6 +272,27 @@ def test_only_the_command_line_imports_its_packages() -> None:
     )
 
 
+def test_only_the_command_line_spells_flags() -> None:
+    """What is below it names settings by `errors.use`, which each face words, and its docstrings no flags."""
+    flags = re.compile(rf"(?<![\w(-])\(?--(?:no-)?({'|'.join(sorted(_flags(), key=len, reverse=True))})\b")
+    _assert_none(
+        f"xpnet.{module}, line {node.lineno}: {found[0].lstrip('(')}"
+        for module in MODULES
+        if _part(module) not in ("cli", "data")  # until the messages of data are worded like this, too
+        for node in ast.walk(_tree(module))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        for found in flags.finditer(node.value)
+    )
+
+
+def _flags() -> set[str]:
+    from xpnet.cli import app
+
+    commands = app._commands(with_choices=False).values()
+    parameters = [spelling for command in commands for p in command.parameters for spelling in p.spellings]
+    return {p.name for p in parameters if p.kind not in ("argument", "optional", "many")}
+
+
 def test_files_can_be_seen_across() -> None:
     lines = {module: len(_text(module).splitlines()) for module in MODULES}
     _assert_none(f"xpnet.{name} has {count} lines; split it" for name, count in lines.items() if count > 500)

@@ -15,7 +15,21 @@ from typing import TYPE_CHECKING, Any
 from xpnet.version import __version__
 
 if TYPE_CHECKING:
-    from xpnet import autodiff, data, errors, losses, nn, optim, program, prune, rng, train
+    from xpnet import (
+        autodiff,
+        data,
+        errors,
+        losses,
+        nn,
+        optim,
+        plot,
+        program,
+        prune,
+        rng,
+        runs,
+        tabular,
+        train,
+    )
     from xpnet.backends import Backend, backend
     from xpnet.parameters import Parameters
     from xpnet.program import compile, record
@@ -34,10 +48,13 @@ __all__ = [
     "losses",
     "nn",
     "optim",
+    "plot",
     "program",
     "prune",
     "record",
     "rng",
+    "runs",
+    "tabular",
     "train",
 ]
 

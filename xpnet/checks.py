@@ -8,7 +8,7 @@ arrays and cannot be written as JSON. A `Check` also takes text, as flags give i
 Traceback (most recent call last):
 ...
 xpnet.errors.ConfigError: l2: expected a finite number of at least 0, found -1; correct it
->>> not_negative.of_text("--l2", "1e-3")
+>>> not_negative.of_text("l2", "1e-3")
 0.001
 """
 
@@ -55,7 +55,7 @@ class Check:
         expected: the valid values, in words.
         convert: returns a value in its one form; raises ValueError for one that it does not take.
         read: returns the value that a text means, to be converted; raises ValueError if it means none.
-        metavar: stands for a text in ``--help``.
+        metavar: stands for a text in the help.
         choices: the names that it takes, if it takes names; called when needed, as it may import much.
     """
 

@@ -2,41 +2,218 @@
 
 Each message names the object, what was expected, what was found, and what to do about it.
 Each class knows the exit code with which the ``xpnet`` command ends when it is raised.
+
+Where a message names a setting or a call, it has a place for it (`use`, `call`), which each face words in its
+own way: Python as ``missing='drop'``, the command line as a flag.
+
+>>> error = DataError(f"column 'age' has missing cells; use {use('missing', 'drop')}")
+>>> print(error)
+column 'age' has missing cells; use missing='drop'
+>>> error.uses
+[Use(setting='missing', value='drop')]
 """
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import errno
-from collections.abc import Iterable
+import json
+import re
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from xpnet.text import shown
 
 __all__ = [
     "BackendError",
+    "Call",
     "CheckpointError",
     "ConfigError",
     "DataError",
     "DivergedError",
     "OutOfMemoryError",
     "RecordError",
+    "Use",
+    "Word",
+    "Words",
     "XpnetError",
     "because",
+    "call",
     "memory_in_words",
     "reason",
     "remedy",
     "suggest",
+    "use",
 ]
+
+_MOST = 4000  # characters of a message
+# Around a place in a text: no characters of any language, which are shown as escape sequences elsewhere.
+_BEGIN, _END = "\ufdd0", "\ufdd1"
+_PLACE = re.compile(f"{_BEGIN}([^{_BEGIN}{_END}]*){_END}")
+
+
+_METHODS = {"resume_pruning": "resume"}  # which a command tells apart
+
+
+class Word(str):
+    """A value for the reader to choose, such as ``N``: never quoted."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Use:
+    """A setting that a message names, with the value that helps; a value of Ellipsis: none in particular."""
+
+    setting: str
+    value: Any = ...
+
+    def __str__(self) -> str:
+        """Return it as an argument in Python."""
+        return self.setting if self.value is ... else f"{self.setting}={_python(self.value)}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Call:
+    """A call that helps, of a method of a run (``run`` is its folder) or of a function of `xpnet.runs`."""
+
+    name: str
+    run: str | None
+    arguments: tuple[Any, ...]
+    settings: dict[str, Any]
+
+    def __str__(self) -> str:
+        """Return it in Python."""
+        options = (str(Use(name, value)) for name, value in self.settings.items())
+        inside = ", ".join([*map(_python, self.arguments), *options])
+        owner = "xpnet.runs" if self.run is None else f"xpnet.runs.open({self.run!r})"
+        return f"{owner}.{_METHODS.get(self.name, self.name)}({inside})"
+
+
+def _python(value: Any) -> str:
+    return str(value) if isinstance(value, Word) else repr(value)
+
+
+def use(setting: str, value: Any = ...) -> str:
+    """Return a place for a setting in a message.
+
+    Args:
+        setting: its name in Python.
+        value: the value that helps, a `Word` for one to be chosen; left out: the setting as such.
+    """
+    return _place({"use": setting, **({} if value is ... else {"value": _packed(value)})})
+
+
+def call(name: str, run: Any = None, *arguments: Any, **settings: Any) -> str:
+    """Return a place for a call in a message.
+
+    Args:
+        name: of the method of a run, or of the function of `xpnet.runs`.
+        run: the run folder; None for a function.
+        arguments: what is passed.
+        settings: what is passed by name.
+    """
+    packed = {key: _packed(value) for key, value in settings.items()}
+    where = None if run is None else str(run)
+    return _place(
+        {"call": name, "run": where, "arguments": list(map(_packed, arguments)), "settings": packed}
+    )
+
+
+def _place(content: dict[str, Any]) -> str:
+    return f"{_BEGIN}{json.dumps(content)}{_END}"  # whose text is ASCII
+
+
+def _packed(value: Any) -> Any:
+    if isinstance(value, Word):
+        return {"word": str(value)}
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _unpacked(value: Any) -> Any:
+    return Word(value["word"]) if isinstance(value, dict) and value.keys() == {"word"} else value
+
+
+def _thing(match: re.Match[str]) -> Use | Call | str:
+    """Return what a place is for; a text that is none, of a stranger, as it is."""
+    try:
+        known = json.loads(match[1])
+        if "use" in known:
+            return Use(str(known["use"]), _unpacked(known["value"]) if "value" in known else ...)
+        settings = {str(name): _unpacked(value) for name, value in known["settings"].items()}
+        arguments = tuple(map(_unpacked, known["arguments"]))
+        return Call(str(known["call"]), known["run"], arguments, settings)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return match[0]
+
+
+class Words(str):
+    """A message in Python's words, which knows its places for settings and calls.
+
+    Args:
+        text: with places that `use` and `call` have made.
+
+    Attributes:
+        text: the same.
+    """
+
+    text: str
+
+    def __new__(cls, text: str) -> Words:
+        made = super().__new__(cls, _PLACE.sub(lambda match: str(_thing(match)), text))
+        made.text = text
+        return made
+
+    @property
+    def things(self) -> list[Use | Call]:
+        """What the places are for, in their order."""
+        found = map(_thing, _PLACE.finditer(self.text))
+        return [thing for thing in found if not isinstance(thing, str)]
+
+    def worded(self, word: Callable[[Use | Call], str]) -> str:
+        """Return the message with other words for its places."""
+
+        def worded(match: re.Match[str]) -> str:
+            thing = _thing(match)
+            return thing if isinstance(thing, str) else word(thing)
+
+        return _PLACE.sub(worded, self.text)
 
 
 class XpnetError(Exception):
-    """Base class of every error that xpnet raises on purpose."""
+    """Base class of every error that xpnet raises on purpose.
+
+    Args:
+        message: text with places for settings (`use`) and calls (`call`).
+    """
 
     exit_code = 1
 
+    def __init__(self, message: str = "", *others: Any):
+        super().__init__(message if isinstance(message, Words) else Words(str(message)), *others)
+
     def __str__(self) -> str:
         """Return the message as text: names of columns and files in it cannot control a terminal."""
-        return shown(super().__str__(), 4000)
+        return shown(self.words, _MOST)
+
+    @property
+    def words(self) -> Words:
+        """The message."""
+        words: Words = self.args[0]
+        return words
+
+    @property
+    def text(self) -> str:
+        """The message with its places, to be part of another one."""
+        return self.words.text
+
+    @property
+    def uses(self) -> list[Use]:
+        """The settings that the message names, with the values that help."""
+        return [thing for thing in self.words.things if isinstance(thing, Use)]
+
+    def change(self, text: str) -> None:
+        """Take another message, such as a longer one."""
+        self.args = (Words(text), *self.args[1:])
 
 
 class ConfigError(XpnetError, ValueError):
@@ -169,11 +346,13 @@ def because(error: OSError) -> str:
 
 
 def reason(error: Exception) -> str:
-    """Return what an error says; of one of the system's the place, the reason, and what helps.
+    """Return what an error says, with its places; of one of the system's where, why, and what helps.
 
     >>> reason(OSError(errno.ENOSPC, "No space left on device", "run/loss.svg"))
     "'run/loss.svg': No space left on device; make room"
     """
+    if isinstance(error, XpnetError):
+        return error.text
     if not isinstance(error, OSError):
         return str(error)
     return f"'{error.filename}': {because(error)}" if error.filename else because(error)

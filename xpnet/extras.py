@@ -1,4 +1,4 @@
-"""Packages that the command line needs and the library does not: of the extras ``standard``, ``graph`` and
+"""Packages that tables, runs and the command line need: those of the extras ``standard``, ``graph`` and
 ``tensorboard``.
 """
 
@@ -12,7 +12,7 @@ __all__ = ["MissingExtraError", "require"]
 
 
 class MissingExtraError(ConfigError):
-    """A package that the command line needs is not installed."""
+    """A package that is needed is not installed."""
 
     exit_code = 1
 
@@ -22,4 +22,4 @@ def require(*packages: str, extra: str = "standard") -> None:
     missing = [package for package in packages if importlib.util.find_spec(package) is None]
     if missing:
         names = ", ".join(missing)
-        raise MissingExtraError(f"xpnet's command line needs {names}: pip install 'xpnet[{extra}]'")
+        raise MissingExtraError(f"this part of xpnet needs {names}: pip install 'xpnet[{extra}]'")

@@ -10,9 +10,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from xpnet.text import shown
-
-__all__ = ["Patient", "message", "say", "standard_streams"]
+__all__ = ["Patient", "say", "standard_streams"]
 
 
 class Patient:
@@ -89,11 +87,6 @@ class Patient:
 def say(line: str, stream: Any = None) -> None:
     """Write a line to a stream, by default stderr, if that is possible."""
     Patient(sys.stderr if stream is None else stream).write(f"{line}\n")
-
-
-def message(line: str) -> None:
-    """Write a line on stderr, if that is possible; whatever names are in it, it is one line of text."""
-    say(shown(line, 4000))
 
 
 @contextlib.contextmanager

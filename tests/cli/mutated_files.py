@@ -135,18 +135,18 @@ class Bench:
     def resume(self) -> Any:
         """Read what a training goes on from."""
         try:
-            return resume.resume_run(str(self.unfinished), quiet=True)
+            return resume.resume_run(str(self.unfinished), progress=False)
         except Accepted:
             return None
 
     def show(self) -> Any:
         """Show the results of the finished run, which are what they are."""
-        commands._show_training(resume.resume_run(str(self.run), quiet=True), json=False)
+        commands._show_training(resume.resume_run(str(self.run), progress=False), json=False)
 
     def resume_pruning(self) -> Any:
         """Read what a pruning goes on from."""
         try:
-            return pruning.resume_pruning(str(self.part), quiet=True)
+            return pruning.resume_pruning(str(self.part))
         except Accepted:
             return None
 

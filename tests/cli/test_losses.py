@@ -323,7 +323,7 @@ def test_a_file_never_runs_code(table, code, xpnet):
             outcome = xpnet(*command)
             if "--print-config" not in command:
                 assert outcome.code == 2, command
-                assert "run only where the command line names it; add --loss " in outcome.err
+                assert "run only where it is named; add --loss " in outcome.err
             assert len(code.read_text()) == runs, command
     with pytest.raises(CheckpointError, match=r"its loss is the user's own code"):
         Trainer.load("run/checkpoints/last.safetensors", "numpy")

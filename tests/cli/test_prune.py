@@ -335,7 +335,7 @@ def test_runs_that_cannot_be_pruned(xpnet, trained):
     trained()
     outcome = xpnet("prune", "run", "--resume")
     assert outcome.code == 1
-    assert "--resume: 'run' is no pruned run" in outcome.err
+    assert "'run' is no pruned run; this makes one of it: xpnet prune run --sparsity X" in outcome.err
     assert xpnet("prune", "run", "--sparsity", "0.5", *BRIEF, "--quiet").code == 0
     outcome = xpnet("prune", "run-pruned", "--resume")
     assert outcome.code == 2

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from xpnet.cli import commands
+from xpnet.cli.console import Stopped
 from xpnet.errors import ConfigError
 from xpnet.runs.pruning_settings import pruning_fields
 from xpnet.runs.settings import FIXED, setting_fields
@@ -287,8 +288,8 @@ def _typed(command: Command) -> Callable[..., Any]:
                 _take_other_name(p, values)
         try:
             return command.function(**values)
-        except KeyboardInterrupt:  # which the parser would take for its own
-            raise Interrupted("interrupted") from None
+        except KeyboardInterrupt as stop:  # which the parser would take for its own
+            raise Stopped(stop.words if isinstance(stop, Interrupted) else "interrupted") from None
 
     parameters = [
         inspect.Parameter(p.attribute, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)

@@ -5,21 +5,24 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from xpnet import checks
 from xpnet.checks import Check
-from xpnet.cli.console import facts, print_environment, print_range, print_results, print_text
+from xpnet.cli.console import facts, hush, message, print_environment, print_range, print_results, print_text
 from xpnet.cli.flags import changed_settings, resolve
-from xpnet.errors import ConfigError, memory_in_words
+from xpnet.errors import ConfigError, Words, memory_in_words, use
 from xpnet.extras import require
 from xpnet.runs.settings import setting_fields, to_toml
 from xpnet.runs.words import products, target_in_words
-from xpnet.streams import message
 from xpnet.text import count, visible
+
+if TYPE_CHECKING:
+    from xpnet.runs.plan import Plan
 
 __all__ = ["env", "evaluate", "graph", "lr_range", "parity", "predict", "prune", "resume", "train"]
 
+_DROP = use("missing", "drop")
 _KEPT = 0  # exit code of what is on the disk, whether or not its results can be printed
 _PACKAGES = ("polars", "matplotlib", "safetensors")
 _RANGE = {"low": checks.positive, "high": checks.positive, "steps": checks.whole(2)}
@@ -38,6 +41,7 @@ def train(
 ) -> int | None:
     """Train a network on a table and keep everything about it in a run folder."""
     settings = resolve(flags, config)
+    _hush(quiet)
     code = flags["loss"]  # and not settings.loss: a file never brings code
     if print_config:
         sys.stdout.write(to_toml(settings))
@@ -51,7 +55,9 @@ def train(
     if dry_run:
         _show_plan(plan.describe(), json=json)
         return None
-    _show_training(train_run(plan, quiet=quiet), json=json)
+    if not quiet:
+        announce(plan)
+    _show_training(train_run(plan, progress=not quiet), json=json)
     return _KEPT
 
 
@@ -67,10 +73,12 @@ def resume(
 ) -> int | None:
     """Continue a run that was interrupted, exactly where it stood, or with other settings from there on."""
     changed = changed_settings(flags)
+    _hush(quiet)
     require(*_PACKAGES)
     from xpnet.runs.resume import resume_run
 
-    results = resume_run(run, changed, start=from_, loss=loss, quiet=quiet)
+    shown = None if quiet else announce
+    results = resume_run(run, changed, start=from_, loss=loss, announce=shown, progress=not quiet)
     if not results["resumed"]:
         # steps that are done and patience that is lost stay so
         further = "; --epochs N trains on" if results["epochs_trained"] >= results["epochs"] else ""
@@ -96,18 +104,17 @@ def prune(
     """Remove weights or hidden units of a trained network, and retrain it, into a new run folder."""
     from xpnet.cli.flags import resolve_pruning
 
+    _hush(quiet)
     settings = resolve_pruning(flags, resume=resume, beside={"out": out, "checkpoint": checkpoint})
     require(*_PACKAGES)
     from xpnet.runs.pruning import prune_run, resume_pruning
 
     if resume:
         results, report = resume_pruning(
-            run, learning_rate=settings.learning_rate, backend=backend, loss=loss, quiet=quiet
+            run, learning_rate=settings.learning_rate, backend=backend, loss=loss
         )
     else:
-        results, report = prune_run(
-            run, settings, out=out, checkpoint=checkpoint, backend=backend, loss=loss, quiet=quiet
-        )
+        results, report = prune_run(run, settings, out=out, checkpoint=checkpoint, backend=backend, loss=loss)
     if json:
         _print_json(results)
         return _KEPT
@@ -321,6 +328,29 @@ def _print_json(value: Any) -> None:
     from xpnet.text import to_json
 
     sys.stdout.write(to_json(value))
+
+
+def _hush(quiet: bool) -> None:
+    if quiet:
+        hush()
+
+
+def announce(plan: Plan) -> None:
+    """Write table, model and device of a training on stderr."""
+    told = plan.describe()
+    rows = ", ".join(f"{size:,} {name}" for name, size in told["rows"].items())
+    target = " (".join(target_in_words(told))
+    message(f"{told['data']}: {count(told['features'], 'feature')}, target {target}); rows: {rows}")
+    if told["rows_left_out"]:
+        message(Words(f"{count(told['rows_left_out'], 'row')} with missing cells left out ({_DROP})"))
+    if told["rows_moved"]:
+        moved = count(told["rows_moved"], "row")
+        message(f"{moved} kept for training, not held out: no other training row has their categories")
+    message(
+        f"model {told['layers']} ({count(told['parameters'], 'parameter')}), {told['loss']}, "
+        f"{told['optimizer']}, batch size {told['batch_size']}, {told['dtype']}{products(told)}"
+    )
+    message(f"device {told['device']} ({told['device_reason']})")
 
 
 def _show_plan(plan: Mapping[str, Any], *, json: bool) -> None:

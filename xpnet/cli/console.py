@@ -1,17 +1,25 @@
-"""Results on stdout, worded for people."""
+"""Messages on stderr and results on stdout, worded for people."""
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from xpnet.errors import memory_in_words
+from xpnet.cli.wording import in_flags
+from xpnet.errors import Words, memory_in_words
 from xpnet.runs.words import number
+from xpnet.streams import say
 from xpnet.text import count, shown, visible
 
 __all__ = [
+    "Stopped",
     "facts",
+    "hush",
+    "message",
+    "messages",
     "print_environment",
     "print_range",
     "print_results",
@@ -28,6 +36,63 @@ _HEADINGS = {
     "f1_micro": "F1 (micro)",
 }
 _MOST = 60  # characters of a name in a table
+
+
+def message(line: object) -> None:
+    """Write a line on stderr; whatever names are in it, it is one line of text."""
+    say(in_flags(line))
+
+
+class Stopped(Exception):  # noqa: N818  # no error: it was wished
+    """A signal ended the command; what was to be saved has been."""
+
+
+class _Messages(logging.Handler):
+    """Shows what the package logs on stderr: warnings once, and what runs say of themselves."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self.quiet = False
+        self._known: set[str] = set()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        of_run = record.name.startswith(_OF_RUNS)
+        if self.quiet and not (of_run and record.levelno >= logging.WARNING):
+            return
+        line = in_flags(
+            record.msg if isinstance(record.msg, Words) and not record.args else record.getMessage()
+        )
+        if record.levelno < logging.WARNING:
+            say(line)
+        elif line not in self._known:
+            self._known.add(line)
+            say(f"{record.levelname.lower()}: {line}")
+
+
+_OF_RUNS = "xpnet.runs"
+_shown: list[_Messages] = []
+
+
+@contextlib.contextmanager
+def messages() -> Iterator[None]:
+    """Inside this context the package's log is shown on stderr."""
+    handler, logger, of_runs = _Messages(), logging.getLogger("xpnet"), logging.getLogger(_OF_RUNS)
+    level = of_runs.level
+    logger.addHandler(handler)
+    of_runs.setLevel(logging.INFO)
+    _shown.append(handler)
+    try:
+        yield
+    finally:
+        _shown.remove(handler)
+        of_runs.setLevel(level)
+        logger.removeHandler(handler)
+
+
+def hush() -> None:
+    """Show no more than warnings of runs, which concern what is on the disk."""
+    for handler in _shown:
+        handler.quiet = True
 
 
 def print_text(text: str) -> None:

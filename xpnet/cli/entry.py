@@ -8,10 +8,12 @@ import traceback
 from collections.abc import Sequence
 
 from xpnet import blas
+from xpnet.cli.console import Stopped, message, messages
+from xpnet.cli.wording import said as said_by
 from xpnet.errors import ConfigError, XpnetError, reason
 from xpnet.extras import require
-from xpnet.runs.signals import Interrupted, Signals, held
-from xpnet.streams import message, standard_streams
+from xpnet.runs.signals import Signals, held
+from xpnet.streams import standard_streams
 
 __all__ = ["main"]
 
@@ -32,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # OpenBLAS reads its choice of kernel once, when NumPy loads: this has to come before everything else.
     blas.prefer_faster_kernel()
     arguments = list(sys.argv[1:] if argv is None else argv)
-    with standard_streams() as stdout, Signals() as signals:
+    with standard_streams() as stdout, messages(), Signals() as signals:
         try:
             done = _run(arguments)
             stdout.flush()
@@ -45,11 +47,11 @@ def main(argv: Sequence[str] | None = None) -> int:
                 if "--debug" in arguments:
                     traceback.print_exc()
                 # an import that a signal cuts short may end in an ImportError
-                if signals.first is not None and not isinstance(error, (XpnetError, Interrupted)):
-                    error = Interrupted("interrupted")
-                if not isinstance(error, Interrupted):
+                if signals.first is not None and not isinstance(error, (XpnetError, Stopped)):
+                    error = Stopped("interrupted")
+                if not isinstance(error, Stopped):
                     return _report(error)
-                message(str(error))
+                message(error.args[0])
             return signals.exit_code
         if stdout.failure is not None and not (done == 0 and _is_nobody(stdout.failure)):
             if not isinstance(stdout.failure, BrokenPipeError):  # the reader has left, as ``| head`` does
@@ -85,7 +87,7 @@ def _report(error: Exception) -> int:
     name = type(error).__name__
     code = _FAILED
     if isinstance(error, XpnetError):
-        said, code = str(error), error.exit_code
+        said, code = said_by(error), error.exit_code
     elif hasattr(error, "format_message"):  # of the command line's parser
         said, code = f"{error.format_message()} (see xpnet --help)", int(getattr(error, "exit_code", _USAGE))
     elif isinstance(error, OSError):

@@ -11,6 +11,7 @@ from xpnet import autodiff, backends, checks
 from xpnet.autodiff import Graph
 from xpnet.autodiff.graphs.expressions import Expression, read_value
 from xpnet.autodiff.tracer import is_floating
+from xpnet.cli.console import message
 from xpnet.cli.flags import resolve
 from xpnet.data import BUILTIN
 from xpnet.errors import ConfigError, DataError, suggest
@@ -18,7 +19,6 @@ from xpnet.files import write_atomically
 from xpnet.runs.folder import RunFolder
 from xpnet.runs.manifest import read_run
 from xpnet.runs.settings import Settings
-from xpnet.streams import message
 from xpnet.tabular.dataset import Part, prepare
 from xpnet.tabular.losses import import_loss, is_code
 from xpnet.tabular.trainer import build_trainer, with_rate

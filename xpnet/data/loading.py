@@ -10,7 +10,7 @@ from xpnet.data.builtin import BUILTIN
 from xpnet.data.tables import EXTENSIONS, Table, read_table, suggest_file
 from xpnet.errors import DataError, suggest
 
-__all__ = ["listed", "load"]
+__all__ = ["listed", "load", "with_target"]
 
 _TARGET_NAMES = ("target", "label", "class", "y")
 
@@ -42,7 +42,12 @@ def load(name_or_path: str | os.PathLike[str], *, target: str | Sequence[str] | 
     if not _may_be_there(path):
         raise DataError(f"there is no built-in table and no file '{name}'{_suggestion(path)}")
     table = Table(read_table(path), None, name)
-    return Table(table.frame, _chosen(table, target) if target else _guessed(table), name)
+    return with_target(table, target)
+
+
+def with_target(table: Table, target: str | Sequence[str] | None = None) -> Table:
+    """Return a table with its target columns, chosen or guessed as by `load`."""
+    return Table(table.frame, _chosen(table, target) if target else _guessed(table), table.name)
 
 
 def _may_be_there(path: Path) -> bool:

@@ -1,5 +1,24 @@
-"""Figures: curves, confusion matrices, predictions, layers, computation graphs."""
+"""Figures of trainings and predictions: matplotlib's axes in, axes out.
+
+matplotlib is imported when something is drawn.
+"""
 
 from __future__ import annotations
 
-__all__: list[str] = []
+from xpnet.plot.axes import (
+    calibration,
+    confusion_matrix,
+    diagnostics,
+    importance,
+    loss_curves,
+    predicted_against_true,
+)
+
+__all__ = [
+    "calibration",
+    "confusion_matrix",
+    "diagnostics",
+    "importance",
+    "loss_curves",
+    "predicted_against_true",
+]

@@ -7,7 +7,7 @@ are told apart by people who see no red or no green, and lines also differ in th
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,9 +25,13 @@ __all__ = [
     "ORANGE",
     "confusion_figure",
     "curve_figure",
+    "draw_confusion",
+    "draw_curves",
+    "draw_predicted",
     "literal",
     "new_axes",
     "predicted_figure",
+    "prepare_axes",
     "range_figure",
     "save_figure",
 ]
@@ -51,6 +55,14 @@ def curve_figure(
         title: what was trained.
     """
     figure, axes = new_axes(title)
+    draw_curves(axes, rows, column, label=label, best=best)
+    return figure
+
+
+def draw_curves(
+    axes: Any, rows: Sequence[Mapping[str, Any]], column: str, *, label: str, best: int | None = None
+) -> None:
+    """Draw what `curve_figure` shows."""
     curves = [("training", column, BLUE, "--"), ("validation", f"validation_{column}", ORANGE, "-")]
     if column == "learning_rate":
         curves = [("", column, BLUE, "-")]
@@ -79,7 +91,6 @@ def curve_figure(
         axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:g} %")
     if len(axes.lines) > 1:
         axes.legend(frameon=False)
-    return figure
 
 
 def confusion_figure(
@@ -93,14 +104,20 @@ def confusion_figure(
         classes: names of the classes.
         title: which rows these are.
     """
+    side = min(max(4.2, 1.9 + 0.42 * len(classes)), 9.0)
+    figure, axes = new_axes(title, (side + 0.9, side), grid=False)
+    draw_confusion(axes, true, predicted, classes)
+    return figure
+
+
+def draw_confusion(axes: Any, true: np.ndarray, predicted: np.ndarray, classes: Sequence[Any]) -> None:
+    """Draw what `confusion_figure` shows."""
     from matplotlib.colors import LinearSegmentedColormap
 
     size = len(classes)
     counts = np.zeros((size, size), dtype=np.int64)
     np.add.at(counts, (true, predicted), 1)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    side = min(max(4.2, 1.9 + 0.42 * size), 9.0)
-    figure, axes = new_axes(title, (side + 0.9, side), grid=False)
     # blue that covers more and more of the ground, whatever that is
     image = axes.imshow(
         shares, cmap=LinearSegmentedColormap.from_list("", [f"{BLUE}00", BLUE]), vmin=0, vmax=1
@@ -122,11 +139,10 @@ def confusion_figure(
             )
     axes.set_xlabel("predicted class")
     axes.set_ylabel("true class")
-    bar = figure.colorbar(image, ax=axes, fraction=0.046, pad=0.03)
+    bar = axes.figure.colorbar(image, ax=axes, fraction=0.046, pad=0.03)
     bar.set_label("share of the true class")
     bar.ax.yaxis.set_major_formatter(lambda value, _: f"{100 * value:g} %")
     bar.outline.set_visible(False)
-    return figure
 
 
 def predicted_figure(true: np.ndarray, predicted: np.ndarray, target: str, *, title: str = "") -> Figure:
@@ -139,6 +155,12 @@ def predicted_figure(true: np.ndarray, predicted: np.ndarray, target: str, *, ti
         title: which rows these are.
     """
     figure, axes = new_axes(title, (5.2, 5.0))
+    draw_predicted(axes, true, predicted, target)
+    return figure
+
+
+def draw_predicted(axes: Any, true: np.ndarray, predicted: np.ndarray, target: str) -> None:
+    """Draw what `predicted_figure` shows."""
     low, high = min(true.min(), predicted.min()), max(true.max(), predicted.max())
     margin = 0.04 * (high - low) or 1.0
     ends = (low - margin, high + margin)
@@ -157,7 +179,6 @@ def predicted_figure(true: np.ndarray, predicted: np.ndarray, target: str, *, ti
     name = literal(target, 40)
     axes.set(xlim=ends, ylim=ends, aspect="equal", xlabel=f"true {name}", ylabel=f"predicted {name}")
     axes.legend(frameon=False)
-    return figure
 
 
 def range_figure(
@@ -209,12 +230,18 @@ def new_axes(title: str, size: tuple[float, float] = (5.6, 3.5), *, grid: bool =
     figure = Figure(figsize=size, layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    axes.set_title(literal(title), fontsize=11, loc="left")
+    prepare_axes(axes, title, grid=grid)
+    return figure, axes
+
+
+def prepare_axes(axes: Any, title: str, *, grid: bool = True) -> None:
+    """Give axes their title and the look of all figures here."""
+    if title:
+        axes.set_title(literal(title), fontsize=11, loc="left")
     if grid:
         axes.grid(color="#E3E3E3", linewidth=0.8)
         axes.spines[["top", "right"]].set_visible(False)
     axes.set_axisbelow(True)
-    return figure, axes
 
 
 def literal(text: object, most: int = _MOST_LETTERS) -> str:

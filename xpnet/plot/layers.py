@@ -7,7 +7,7 @@ the first layer is at the top, so that what vanishes or explodes on its way thro
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,9 +17,9 @@ from xpnet.plot.figures import BLUE, GREY, ORANGE, literal, new_axes
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["layers_figure"]
+__all__ = ["MOST_LINES", "draw_layers", "draw_picture", "layers_figure"]
 
-_MOST_LINES = 8
+MOST_LINES = 8
 _MOST_NAMES = 30
 # Of the palette of Okabe and Ito, but for its yellow, which is too pale for a line on white.
 _COLOURS = (BLUE, ORANGE, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", BLUE, ORANGE)
@@ -46,9 +46,31 @@ def layers_figure(
         guide: a value and what it says, drawn as a line beside those of the layers.
     """
     values = np.array([[math.nan if v is None else v for v in row] for row in layers.values()], dtype=float)
-    if len(layers) > _MOST_LINES:
+    if len(layers) > MOST_LINES:
         return _picture(epochs, list(layers), values, label=label, title=title, share=share)
     figure, axes = new_axes(title, (5.6, 3.9))
+    draw_layers(axes, epochs, layers, values, label=label, share=share, guide=guide)
+    figure.legend(
+        loc="outside lower center",
+        ncols=4 if max(map(len, layers)) < 12 else 2,
+        frameon=False,
+        fontsize=9,
+        handlelength=3,
+    )
+    return figure
+
+
+def draw_layers(
+    axes: Any,
+    epochs: Sequence[int],
+    layers: Iterable[str],
+    values: np.ndarray,
+    *,
+    label: str,
+    share: bool = False,
+    guide: tuple[float, str] | None = None,
+) -> None:
+    """Draw a line for each of up to eight layers; ``values`` are (layers, epochs)."""
     for name, row, colour, dashes in zip(layers, values, _COLOURS, _DASHES, strict=False):
         marker = "o" if np.isfinite(row).sum() == 1 else None
         axes.plot(
@@ -65,14 +87,6 @@ def layers_figure(
     axes.set_xlabel("epoch")
     axes.set_ylabel(literal(label))
     axes.xaxis.get_major_locator().set_params(integer=True)
-    figure.legend(
-        loc="outside lower center",
-        ncols=4 if max(map(len, layers)) < 12 else 2,
-        frameon=False,
-        fontsize=9,
-        handlelength=3,
-    )
-    return figure
 
 
 def _scale_by_powers(axes: Any, values: np.ndarray) -> None:
@@ -90,9 +104,23 @@ def _scale_by_powers(axes: Any, values: np.ndarray) -> None:
 def _picture(
     epochs: Sequence[int], names: list[str], values: np.ndarray, *, label: str, title: str, share: bool
 ) -> Figure:
+    figure, axes = new_axes(title, (5.6, min(2.2 + 0.16 * len(names), 7.0)), grid=False)
+    draw_picture(axes, epochs, names, values, label=label, share=share)
+    return figure
+
+
+def draw_picture(
+    axes: Any,
+    epochs: Sequence[int],
+    names: Sequence[str],
+    values: np.ndarray,
+    *,
+    label: str,
+    share: bool = False,
+) -> None:
+    """Draw a row of colours for each layer; ``values`` are (layers, epochs)."""
     from matplotlib.colors import LogNorm, Normalize
 
-    figure, axes = new_axes(title, (5.6, min(2.2 + 0.16 * len(names), 7.0)), grid=False)
     positive = values[values > 0]
     norm: Any = Normalize(0, 1)
     if not share and positive.size:
@@ -108,12 +136,11 @@ def _picture(
     axes.invert_yaxis()
     axes.set_xlabel("epoch")
     axes.xaxis.get_major_locator().set_params(integer=True)
-    bar = figure.colorbar(image, ax=axes, fraction=0.06, pad=0.03)
+    bar = axes.figure.colorbar(image, ax=axes, fraction=0.06, pad=0.03)
     bar.set_label(literal(label))
     bar.outline.set_visible(False)
     if share:
         bar.ax.yaxis.set_major_formatter(_percent)
-    return figure
 
 
 def _edges(epochs: Sequence[int]) -> np.ndarray:

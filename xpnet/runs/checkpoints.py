@@ -47,7 +47,9 @@ class RunLog(logging.Handler):
                 append(self.path, f"{stamp} {shown(line)}\n")
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Append a record of the library's log."""
+        """Append a record of the library's log; what runs say they write themselves."""
+        if record.name == "xpnet.runs" and record.levelno < logging.WARNING:
+            return
         kind = "warning: " if record.levelno >= logging.WARNING else ""
         self.write(kind + record.getMessage())
 

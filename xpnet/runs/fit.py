@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from xpnet.errors import CheckpointError, DivergedError, OutOfMemoryError, reason
+from xpnet.errors import CheckpointError, DivergedError, OutOfMemoryError, Word, Words, call, reason, use
 from xpnet.optim import METHODS
 from xpnet.runs.checkpoints import Keeper, RunLog
 from xpnet.runs.folder import RunFolder
@@ -17,7 +17,7 @@ from xpnet.runs.plan import Plan
 from xpnet.runs.results import finish
 from xpnet.runs.signals import Interrupted, Interruption, held
 from xpnet.runs.trainer import build_diagnostics
-from xpnet.streams import message
+from xpnet.tabular.trainer import fit_trainer
 from xpnet.train import Callback, ProgressBar, ProgressLines
 
 __all__ = [
@@ -31,7 +31,9 @@ __all__ = [
 ]
 
 
-def run_training(plan: Plan, log: RunLog, begin: Callable[[], RunFolder], *, quiet: bool) -> dict[str, Any]:
+def run_training(
+    plan: Plan, log: RunLog, begin: Callable[[], RunFolder], *, shown: bool | None
+) -> dict[str, Any]:
     """Train to the end and finish; return the results as they are written to ``results.json``.
 
     Raises:
@@ -40,9 +42,9 @@ def run_training(plan: Plan, log: RunLog, begin: Callable[[], RunFolder], *, qui
     trainer = plan.trainer
     begin, diagnostics = with_diagnostics(plan, begin)
     keeper = keeper_of(plan, log, begin)
-    trainer.callbacks = [*([] if quiet else [progress()]), keeper, *diagnostics]
+    trainer.callbacks = [*progress(shown), keeper, *diagnostics]
     earlier, begun = sum(row["seconds"] for row in trainer.history), time.monotonic()
-    with logged(log, quiet=quiet), guarded(plan, keeper, log):
+    with logged(log), guarded(plan, keeper, log):
         fit(plan, keeper)
         keeper.save(trainer)
         results = finish(plan, earlier + time.monotonic() - begun)
@@ -99,7 +101,7 @@ def guarded(plan: Plan, keeper: Keeper, log: RunLog, where: str = "") -> Iterato
         saved = max(0, keeper.saved_epoch)
         which = "" if saved == trainer.epoch else f" after epoch {saved}"
         raise Interrupted(
-            f"{said}; the state{which} is saved. Continue with: xpnet resume {run.path}"
+            f"{said}; the state{which} is saved. Continue with: {call('resume', run.path)}"
         ) from None
     except (OSError, CheckpointError) as error:
         if keeper.has_saved:
@@ -107,9 +109,9 @@ def guarded(plan: Plan, keeper: Keeper, log: RunLog, where: str = "") -> Iterato
         if not run.has_begun():
             run.discard()
             raise
-        log.write(f"failed: {reason(error)}")
+        log.write(Words(f"failed: {reason(error)}"))
         raise CheckpointError(
-            f"{reason(error)}. When that is fixed, continue with: xpnet resume {run.path}"
+            f"{reason(error)}. When that is fixed, continue with: {call('resume', run.path)}"
         ) from error
     except Exception as error:
         keeper.save_if_possible(trainer)
@@ -118,21 +120,23 @@ def guarded(plan: Plan, keeper: Keeper, log: RunLog, where: str = "") -> Iterato
             raise
         log.write(f"failed: {error}")
         if isinstance(error, (DivergedError, OutOfMemoryError)):
-            error.args = (_advised(error, plan, saved=keeper.has_saved),)
+            error.change(_advised(error, plan, saved=keeper.has_saved))
         raise
 
 
 def _advised(error: DivergedError | OutOfMemoryError, plan: Plan, *, saved: bool) -> str:
     """Return what an error says, with the command that goes on from the last state saved."""
     if isinstance(error, DivergedError):
-        rate = f"; to go on from there with another rate: xpnet resume {plan.run.path} --learning-rate X"
-        return f"{error}{rate if saved else ''}"
-    found = str(error).partition("; ")[0]  # what helps in Python has other names
+        again = call("resume", plan.run.path, learning_rate=Word("X"))
+        return f"{error.text}{f'; to go on from there with another rate: {again}' if saved else ''}"
+    found = error.text.partition("; ")[0]  # what helps without a run is something else
+    smaller = f"a smaller network ({use('hidden')})"
     if plan.settings.optimizer in METHODS:
-        return f"{found}; choose a smaller network (--hidden), or an optimizer with batches, such as adam"
+        return f"{found}; choose {smaller}, or an optimizer with batches, such as adam"
     if saved:
-        return f"{found}; go on with smaller batches: xpnet resume {plan.run.path} --batch-size N"
-    return f"{found}; choose a smaller --batch-size, or a smaller network (--hidden)"
+        again = call("resume", plan.run.path, batch_size=Word("N"))
+        return f"{found}; go on with smaller batches: {again}"
+    return f"{found}; choose a smaller {use('batch_size')}, or {smaller}"
 
 
 def keeper_of(plan: Plan, log: RunLog, begin: Callable[[], RunFolder]) -> Keeper:
@@ -143,49 +147,29 @@ def keeper_of(plan: Plan, log: RunLog, begin: Callable[[], RunFolder]) -> Keeper
 
 def fit(plan: Plan, keeper: Keeper) -> None:
     """Train as the settings say; Ctrl-C, SIGTERM and SIGHUP end it after a step."""
-    trainer, settings, parts = plan.trainer, plan.settings, plan.prepared.parts
-    held_out = parts["validation"]
     with Interruption() as interruption:
         keeper.interruption = interruption
-        trainer.fit(
-            parts["train"].X,
-            parts["train"].y,
-            epochs=settings.epochs,
-            batch_size=settings.batch_size if isinstance(settings.batch_size, int) else None,
-            validation=(held_out.X, held_out.y) if len(held_out) else None,
-            class_weight=plan.prepared.class_weight,
-        )
+        fit_trainer(plan.trainer, plan.prepared)
 
 
-def progress(label: str = "") -> Callback:
-    """Return the callback that shows progress: a bar on a terminal, lines elsewhere."""
-    terminal = sys.stderr is not None and sys.stderr.isatty()
-    return ProgressBar(label) if terminal else ProgressLines(label=label)
+def progress(shown: bool | None, label: str = "") -> list[Callback]:
+    """Return the callback that shows progress, if any.
 
-
-class _Shown(logging.Handler):
-    """Shows warnings on stderr, each once."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.known: set[str] = set()
-
-    def emit(self, record: logging.LogRecord) -> None:
-        line = record.getMessage()
-        if line not in self.known:
-            self.known.add(line)
-            message(f"{record.levelname.lower()}: {line}")
+    Args:
+        shown: None: a bar on a terminal and nothing elsewhere; True: lines elsewhere; False: nothing.
+        label: goes before it.
+    """
+    if shown is not False and sys.stderr is not None and sys.stderr.isatty():
+        return [ProgressBar(label)]
+    return [ProgressLines(label=label)] if shown else []
 
 
 @contextlib.contextmanager
-def logged(log: RunLog, *, quiet: bool) -> Iterator[None]:
-    """Write the library's log to the run's log as well, and show warnings unless ``quiet``."""
+def logged(log: RunLog) -> Iterator[None]:
+    """Write the library's log to the run's log as well."""
     logger = logging.getLogger("xpnet")
-    handlers = [log, *([] if quiet else [_Shown()])]
-    for handler in handlers:
-        logger.addHandler(handler)
+    logger.addHandler(log)
     try:
         yield
     finally:
-        for handler in handlers:
-            logger.removeHandler(handler)
+        logger.removeHandler(log)

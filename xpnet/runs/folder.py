@@ -8,6 +8,7 @@ import datetime
 import difflib
 import hashlib
 import io
+import logging
 import os
 import re
 import shutil
@@ -16,17 +17,17 @@ from pathlib import Path
 from typing import Any
 
 from xpnet.data import Encoder
-from xpnet.errors import CheckpointError, ConfigError
+from xpnet.errors import CheckpointError, ConfigError, call, use
 from xpnet.files import flush_folder, linked_parts, open_regular, read_regular, write_atomically
 from xpnet.runs.formats import ENVIRONMENT, RESULTS
 from xpnet.runs.settings import Settings, read_toml, to_toml
 from xpnet.schema import DAMAGE, parse, read_json
-from xpnet.streams import message
 from xpnet.train.checkpoint_callback import checkpoint_name, numbered
 
 __all__ = ["CHECKPOINTS", "RunFolder", "identity"]
 
 CHECKPOINTS = ("best", "last")
+_log = logging.getLogger("xpnet.runs")
 _RESTART_COLUMNS: dict[str, Callable[[str], Any]] = {
     "restart": int, "seed": int, "outcome": str, "epochs": int, "steps": int,
     "loss": float, "validation_loss": float, "best_epoch": int, "seconds": float,
@@ -104,9 +105,10 @@ class RunFolder:
             run = cls(path)
             if path.exists() and (not path.is_dir() or any(path.iterdir())):
                 is_run = run.config.is_file()
-                other = f", or continue the run in it with: xpnet resume {out}" if is_run else ""
+                other = f", or continue the run in it with: {call('resume', out)}" if is_run else ""
                 raise ConfigError(
-                    f"--out: '{out}' is there already and is never overwritten; choose another folder{other}"
+                    f"{use('out')}: '{out}' is there already and is never overwritten; choose another "
+                    f"folder{other}"
                 )
             return run
         name = re.sub(r"[^\w.-]+", "-", Path(data).stem)[:40] or "run"
@@ -139,7 +141,8 @@ class RunFolder:
             self.made, self._identity = True, identity(self.path)
         except OSError as error:
             raise ConfigError(
-                f"--out: the run folder '{self.path}' cannot be made ({error.strerror}); choose another"
+                f"{use('out')}: the run folder '{self.path}' cannot be made ({error.strerror}); choose "
+                "another"
             ) from error
 
     @classmethod
@@ -165,7 +168,7 @@ class RunFolder:
             parent = run.path.parent
             others = [p.name for p in parent.iterdir() if p.is_dir()] if parent.is_dir() else []
             near = difflib.get_close_matches(run.path.name, others, n=1)
-            hint = f"; did you mean '{parent / near[0]}'?" if near else "; xpnet train makes one"
+            hint = f"; did you mean '{parent / near[0]}'?" if near else "; training makes one"
             raise CheckpointError(f"there is no run folder '{path}'{hint}")
         raise CheckpointError(f"'{path}' is no run folder: it has no config.toml")
 
@@ -193,9 +196,11 @@ class RunFolder:
                     f"the run '{self.path}' is being trained by another process; let it end, or stop it"
                 ) from None
             except OSError as error:
-                message(
-                    f"the file system of '{self.path}' has no locks ({error.strerror or error}): nothing "
-                    "keeps another process from training in this folder; see to it that none does"
+                _log.warning(
+                    "the file system of '%s' has no locks (%s): nothing keeps another process from training "
+                    "in this folder; see to it that none does",
+                    self.path,
+                    error.strerror or error,
                 )
             yield
         finally:
@@ -307,7 +312,7 @@ class RunFolder:
         if self.rounds() and not self.results.exists():
             raise ConfigError(
                 f"the run '{self.path}' is a pruning that was interrupted; continue it with: "
-                f"xpnet prune {self.path} --resume"
+                f"{call('resume_pruning', self.path)}"
             )
 
     def has_begun(self) -> bool:
@@ -329,7 +334,7 @@ class RunFolder:
         try:
             return Settings(**read_toml(self.config, follow=False))
         except ConfigError as error:
-            raise CheckpointError(f"the run's configuration cannot be used: {error}") from error
+            raise CheckpointError(f"the run's configuration cannot be used: {error.text}") from error
 
     def read(self, path: Path) -> bytes:
         """Return the content of a file of the run, or raise a `CheckpointError`."""
@@ -373,7 +378,8 @@ class RunFolder:
             match = re.fullmatch(r"(?:epoch-)?(\d{1,18})", name, re.ASCII)
             if match is None and name not in CHECKPOINTS:
                 raise ConfigError(
-                    f"--checkpoint: expected best or last, or an epoch such as epoch-50, found {name!r}"
+                    f"{use('checkpoint')}: expected best or last, or an epoch such as epoch-50, found "
+                    f"{name!r}"
                 )
             wanted = [int(match[1]) if match else name]
         for one in wanted:
@@ -383,7 +389,7 @@ class RunFolder:
         if isinstance(wanted[-1], int) and self.checkpoint("last").is_file():
             raise CheckpointError(
                 f"the run '{self.path}' has no checkpoint of epoch {wanted[-1]}; there are: "
-                f"{', '.join([*CHECKPOINTS, *kept])} (train with --save-every to keep more)"
+                f"{', '.join([*CHECKPOINTS, *kept])} (train with {use('save_every')} to keep more)"
             )
         raise CheckpointError(
             f"the run '{self.path}' has no checkpoint '{wanted[-1]}': it ended before one was saved, "

@@ -6,23 +6,13 @@ import re
 
 from xpnet import checks
 from xpnet.checks import Check, require
-from xpnet.schema import ANY, NUMBER, SHA256, TEXT, Schema
+from xpnet.schema import ANY, NUMBER, SHA256, TEXT
 
-__all__ = ["ENVIRONMENT", "MANIFEST", "PRUNING", "RESULTS"]
+__all__ = ["ENVIRONMENT", "PRUNING", "RESULTS"]
 
 _WHOLE = checks.whole(0)
 _OR_NULL = (None, NUMBER)
 _NUMBERS = {...: _OR_NULL}
-
-MANIFEST: dict[str, Schema] = {
-    "settings": {...: ANY},
-    "encoder": SHA256,
-    "table": SHA256,
-    "split": SHA256,
-    "pruning?": SHA256,
-    "restarts?": SHA256,
-}
-"""What the header of a checkpoint says of its run; see `xpnet.runs.manifest`."""
 
 _RUN = {
     "time": TEXT,

@@ -10,29 +10,33 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from xpnet.data import Encoder
-from xpnet.errors import CheckpointError, DataError, because
+from xpnet.errors import DataError, because
 from xpnet.runs.folder import RunFolder
-from xpnet.runs.formats import MANIFEST
 from xpnet.runs.settings import FIXED, Settings, setting_fields
-from xpnet.schema import check
-from xpnet.streams import message
 from xpnet.tabular.dataset import Prepared, fingerprint, prepare
+from xpnet.tabular.frames import MEMORY, fingerprint_of_frame
 from xpnet.tabular.losses import is_code, loss_of_run
+from xpnet.tabular.manifest import check_manifest, check_same, setting_as_text
 from xpnet.tabular.settings import plain
-from xpnet.text import visible
 from xpnet.train.checkpoint_file import read_description
 
-__all__ = ["Run", "check_pruning", "check_restarts", "check_unchanged", "read_run"]
+if TYPE_CHECKING:
+    import polars
+
+_log = logging.getLogger("xpnet.runs")
+
+__all__ = ["RunRecord", "check_pruning", "check_restarts", "check_unchanged", "read_run"]
 
 
 @dataclass(frozen=True)
-class Run:
+class RunRecord:
     """Files of a run that belong to each other.
 
     Attributes:
@@ -53,21 +57,28 @@ class Run:
     environment: Mapping[str, Any]
     manifest: Mapping[str, Any] | None
 
-    def prepare(self, settings: Settings | None = None, loss: str | None = None) -> Prepared[Settings]:
+    def prepare(
+        self,
+        settings: Settings | None = None,
+        loss: str | Callable[..., Any] | None = None,
+        frame: polars.DataFrame | None = None,
+    ) -> Prepared[Settings]:
         """Read the run's table, split it as in training, and encode it.
 
         Args:
             settings: others than those of the run.
-            loss: the place of the run's loss, where it is code of the user's own.
+            loss: the run's loss or its place, where it is code of the user's own.
+            frame: the table, where it was no file.
 
         Raises:
             DataError: the table has changed, or its rows are split otherwise.
             ConfigError: as `prepare` of a new table.
         """
         settings = self.settings if settings is None else settings
-        check_unchanged(self.environment, settings)
+        check_unchanged(self.environment, settings, frame)
         own = loss_of_run(settings, loss)
-        made = prepare(settings, self.encoder, own, encoder_sha256=self.encoder_sha256)
+        known = None if settings.data != MEMORY else frame
+        made = prepare(settings, self.encoder, own, encoder_sha256=self.encoder_sha256, frame=known)
         if self.manifest is not None and made.manifest["split"] != self.manifest["split"]:
             raise DataError(
                 f"the rows of '{settings.data}' are split otherwise into training, validation and test rows "
@@ -77,7 +88,7 @@ class Run:
         return made
 
 
-def read_run(folder: RunFolder, file: Path | None, *, changing: tuple[str, ...] = ()) -> Run:
+def read_run(folder: RunFolder, file: Path | None, *, changing: tuple[str, ...] = ()) -> RunRecord:
     """Return the files of a run that a command relies on, checked against the manifest of a checkpoint.
 
     Args:
@@ -96,28 +107,39 @@ def read_run(folder: RunFolder, file: Path | None, *, changing: tuple[str, ...] 
     if file is not None:
         manifest = read_description(file).get("run")
         if manifest is None:
-            message(
-                f"the run '{folder.path}' was written by an older xpnet: whether its files belong to each "
-                "other cannot be checked; what trains it further writes what is needed"
+            _log.warning(
+                "the run '%s' was written by an older xpnet: whether its files belong to each other cannot "
+                "be checked; what trains it further writes what is needed",
+                folder.path,
             )
         else:
-            _check_manifest(file, manifest)
-            _check_same(folder.encoder, file, "SHA-256", manifest["encoder"], digest)
+            check_manifest(file, manifest, setting_fields())
+            check_same(folder.encoder, file, "SHA-256", manifest["encoder"], digest)
             table = environment["data"]["sha256"]
-            _check_same(folder.environment, file, "data.sha256", manifest["table"], table)
+            check_same(folder.environment, file, "data.sha256", manifest["table"], table)
             trained = _check_settings(folder, file, manifest["settings"], settings, environment, changing)
-    return Run(folder, settings, trained, encoder, digest, environment, manifest)
+    return RunRecord(folder, settings, trained, encoder, digest, environment, manifest)
 
 
-def check_unchanged(environment: Mapping[str, Any], settings: Settings) -> None:
+def check_unchanged(
+    environment: Mapping[str, Any], settings: Settings, frame: polars.DataFrame | None = None
+) -> None:
     """Raise a `DataError` if the table of a run is gone or is another than that of ``environment.json``."""
     data = settings.data or ""
-    try:
-        found = fingerprint(data)
-    except OSError as error:
-        raise DataError(
-            f"the run's table '{data}' cannot be read: {because(error)}; put it back where it was"
-        ) from error
+    if data == MEMORY:
+        if frame is None:
+            raise DataError(
+                "the run's table was in memory and no file; pass it again in Python: "
+                "xpnet.runs.open(folder, table=table), or run.resume(table=table)"
+            )
+        found = fingerprint_of_frame(frame)
+    else:
+        try:
+            found = fingerprint(data)
+        except OSError as error:
+            raise DataError(
+                f"the run's table '{data}' cannot be read: {because(error)}; put it back where it was"
+            ) from error
     if found != environment["data"]["sha256"]:
         raise DataError(
             f"the run's table '{data}' has changed since the training began (its SHA-256 is another), "
@@ -125,32 +147,20 @@ def check_unchanged(environment: Mapping[str, Any], settings: Settings) -> None:
         )
 
 
-def check_pruning(run: Run, file: Path) -> None:
+def check_pruning(run: RunRecord, file: Path) -> None:
     """Raise a `CheckpointError` if ``pruning.json`` is not that of the checkpoint of its round."""
     if run.manifest is not None:
         path = run.folder.pruning
         found = hashlib.sha256(run.folder.read(path)).hexdigest()
-        _check_same(path, file, "SHA-256", run.manifest.get("pruning"), found)
+        check_same(path, file, "SHA-256", run.manifest.get("pruning"), found)
 
 
-def check_restarts(run: Run, file: Path | None) -> None:
+def check_restarts(run: RunRecord, file: Path | None) -> None:
     """Raise a `CheckpointError` if ``restarts.csv`` is not what it was when the restart under way began."""
     number = len(run.folder.read_restarts()) + 1
     if run.manifest is not None and file == run.folder.restart(number).checkpoint("last"):
         found = run.folder.restarts_sha256()
-        _check_same(run.folder.restarts, file, "SHA-256", run.manifest.get("restarts"), found)
-
-
-def _check_manifest(file: Path, manifest: Any) -> None:
-    fields = setting_fields()
-    known = {
-        f"{name}?": (None, field.check) if field.default is None else field.check
-        for name, field in fields.items()
-    }
-    try:
-        check(manifest, {**MANIFEST, "settings": known}, "run")
-    except ValueError as error:
-        raise CheckpointError(f"checkpoint {file}: is damaged ({error}); take another") from error
+        check_same(run.folder.restarts, file, "SHA-256", run.manifest.get("restarts"), found)
 
 
 def _check_settings(
@@ -174,23 +184,11 @@ def _check_settings(
         field, before = fields[name], stored[name]
         is_place = name == "data" or (name == "loss" and is_code(before) and is_code(found))  # may have moved
         if name in FIXED and not is_place:
-            _check_same(folder.config, file, field.key, before, found)
+            check_same(folder.config, file, field.key, before, found)
         if not any(key in field.keys and after == found for key, after in recorded):
             edited[name] = None if before is None else field.check(name, before)
-            message(
-                f"'{folder.config}' was edited: {field.key} is {_text(found)}, and was {_text(before)} when "
-                f"'{file.name}' was written; the new value counts"
+            _log.warning(
+                "'%s' was edited: %s is %s, and was %s when '%s' was written; the new value counts",
+                *(folder.config, field.key, setting_as_text(found), setting_as_text(before), file.name),
             )
     return dataclasses.replace(settings, **edited)
-
-
-def _text(value: Any) -> str:
-    return visible("not set" if value is None else str(value))
-
-
-def _check_same(path: Path, file: Path, what: str, expected: Any, found: Any) -> None:
-    if expected != found:
-        raise CheckpointError(
-            f"'{path}' is not what '{file.name}' was trained with: expected {what} {_text(expected)}, found "
-            f"{_text(found)}; it was changed or damaged, or is another run's: restore it, or train anew"
-        )

@@ -6,23 +6,23 @@ import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from xpnet import backends
 from xpnet.data import BUILTIN
-from xpnet.errors import ConfigError
+from xpnet.errors import ConfigError, Word, use
 from xpnet.extras import require
 from xpnet.runs.environment import describe_run
 from xpnet.runs.folder import RunFolder
 from xpnet.runs.settings import Settings
-from xpnet.runs.words import products, target_in_words
-from xpnet.streams import message
 from xpnet.tabular.dataset import PARTS, Prepared, prepare
 from xpnet.tabular.losses import try_loss
 from xpnet.tabular.trainer import build_trainer, layer_widths, open_backend, with_rate
-from xpnet.text import count
 from xpnet.train import Trainer
 from xpnet.train.changes import Change
+
+if TYPE_CHECKING:
+    import polars
 
 __all__ = ["Plan", "check_contradictions", "check_packages", "plan_training"]
 
@@ -55,7 +55,7 @@ class Plan:
         return sum(array.size for array in drawn.values())
 
     def describe(self) -> dict[str, Any]:
-        """Return the plan as plain data, for ``--dry-run`` and for the results."""
+        """Return the plan as plain data, for those who want to know it before, and for the results."""
         prepared, settings = self.prepared, self.settings
         return {
             "data": settings.data,
@@ -63,6 +63,7 @@ class Plan:
             "task": settings.task,
             "rows": {name: len(prepared.parts[name]) for name in PARTS},
             "rows_left_out": prepared.table_rows - sum(map(len, prepared.parts.values())),
+            "rows_moved": prepared.moved,
             "features": prepared.encoder.n_features,
             "classes": _classes(prepared),
             "layers": layer_widths(prepared),
@@ -80,26 +81,6 @@ class Plan:
             "seed": settings.seed,
             "run": str(self.run.path),
         }
-
-    def announce(self) -> None:
-        """Print table, model and device on stderr."""
-        told = self.describe()
-        rows = told["rows"]
-        target = " (".join(target_in_words(told))
-        message(
-            f"{told['data']}: {count(told['features'], 'feature')}, target {target}); "
-            f"rows: {', '.join(f'{size:,} {name}' for name, size in rows.items())}"
-        )
-        if told["rows_left_out"]:
-            message(f"{count(told['rows_left_out'], 'row')} with missing cells left out (--missing drop)")
-        if self.prepared.moved:
-            moved = count(self.prepared.moved, "row")
-            message(f"{moved} kept for training, not held out: no other training row has their categories")
-        message(
-            f"model {told['layers']} ({count(told['parameters'], 'parameter')}), {told['loss']}, "
-            f"{told['optimizer']}, batch size {told['batch_size']}, {told['dtype']}{products(told)}"
-        )
-        message(f"device {told['device']} ({told['device_reason']})")
 
     def environment(self) -> dict[str, Any]:
         """Return the contents of ``environment.json``: table, versions, machine, backend."""
@@ -123,12 +104,17 @@ def _classes(prepared: Prepared[Settings]) -> list[Any] | dict[str, list[Any]]:
     return {name: list(classes) for name, classes in pairs}
 
 
-def plan_training(settings: Settings, own_loss: Callable[..., Any] | None = None) -> Plan:
+def plan_training(
+    settings: Settings,
+    own_loss: Callable[..., Any] | None = None,
+    frame: polars.DataFrame | None = None,
+) -> Plan:
     """Check the settings against the data, the device and the disk, and build the model.
 
     Args:
         settings: what to train on what.
-        own_loss: the loss, where it is code that the command line named.
+        own_loss: the loss, where it is code of the user's own.
+        frame: the table, where it is no file.
 
     Raises:
         ConfigError: settings that cannot be meant, or a run folder that is there already.
@@ -138,7 +124,7 @@ def plan_training(settings: Settings, own_loss: Callable[..., Any] | None = None
     check_packages(settings)
     run = RunFolder.plan(settings.out, settings.data or "run")
     backend = open_backend(settings)
-    prepared = prepare(with_rate(settings), own_loss=own_loss)
+    prepared = prepare(with_rate(settings), own_loss=own_loss, frame=frame)
     check_contradictions(prepared)
     resolved = dataclasses.replace(prepared.settings, backend=backend.spec)
     prepared = dataclasses.replace(prepared, settings=resolved)
@@ -152,13 +138,14 @@ def plan_training(settings: Settings, own_loss: Callable[..., Any] | None = None
 def check_contradictions(prepared: Prepared[Settings]) -> None:
     """Raise a `ConfigError` if two settings contradict each other."""
     settings = prepared.settings
-    for flag, value in (("patience", settings.patience), ("min-delta", settings.min_delta)):
+    for name, value in (("patience", settings.patience), ("min_delta", settings.min_delta)):
         if value and len(prepared.parts["validation"]) == 0:
             raise ConfigError(
-                f"--{flag}: expected validation rows to stop by, found none; use --validation 0.1"
+                f"{use(name)}: expected validation rows to stop by, found none; use {use('validation', 0.1)}"
             )
     if settings.keep_last is not None and settings.save_every is None:
-        raise ConfigError("--keep-last: expected --save-every N with it, which numbers checkpoints; add it")
+        every = use("save_every", Word("N"))
+        raise ConfigError(f"{use('keep_last')}: expected {every} with it, which numbers checkpoints; add it")
 
 
 def check_packages(settings: Settings) -> None:

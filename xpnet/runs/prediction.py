@@ -1,62 +1,75 @@
-"""Commands ``xpnet predict`` and ``xpnet evaluate``: predictions and metrics of a trained run."""
+"""Predictions and metrics of a trained run."""
 
 from __future__ import annotations
 
+import logging
+import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from xpnet.data import Encoder
-from xpnet.errors import ConfigError, DataError
+from xpnet.errors import ConfigError, DataError, use
 from xpnet.runs.folder import RunFolder
-from xpnet.runs.manifest import Run, read_run
-from xpnet.streams import message
-from xpnet.tabular.dataset import Part, encode_part, read_rows
+from xpnet.runs.manifest import RunRecord, read_run
+from xpnet.tabular.dataset import Part, encode_part
+from xpnet.tabular.frames import is_file, to_frame
 from xpnet.tabular.losses import loss_of_run
-from xpnet.tabular.scoring import measure, predict_classes, predict_probabilities, predict_values
-from xpnet.text import count
+from xpnet.tabular.prediction import predictions
+from xpnet.tabular.scoring import measure
 from xpnet.train import Trainer
 
 if TYPE_CHECKING:
     import polars
 
-__all__ = ["evaluate_run", "predict_table"]
+__all__ = ["evaluate_run", "load_run", "predict_table"]
+
+_log = logging.getLogger("xpnet.runs")
+
+Loss = str | Callable[..., Any] | None
 
 
-def _load(path: str, checkpoint: str | None, backend: str | None, loss: str | None) -> tuple[Run, Trainer]:
+def load_run(
+    path: str, checkpoint: str | None = None, backend: str | None = None, loss: Loss = None
+) -> tuple[RunRecord, Trainer]:
+    """Return the record of a run and the trainer of one of its checkpoints.
+
+    Args:
+        path: the run folder.
+        checkpoint: "best", "last" or an epoch such as "epoch-50"; None takes the best one there is.
+        backend: where to compute; None chooses.
+        loss: the run's loss or its place, where it is code of the user's own.
+
+    Raises:
+        CheckpointError: no run folder, or a damaged or newer checkpoint.
+        BackendError: the device cannot work.
+    """
     folder = RunFolder.open(path)
     file = folder.find_checkpoint(checkpoint)
-    run = read_run(folder, file)
-    own = loss_of_run(run.settings, loss)
+    record = read_run(folder, file)
+    own = loss_of_run(record.settings, loss)
     trainer = Trainer.load(file, backend or "auto", loss=own, progress=False)
     if trainer.epoch == 0:
-        message(f"the run '{path}' has not been trained for a whole epoch: its weights are still random")
-    return run, trainer
+        _log.warning(
+            "the run '%s' has not been trained for a whole epoch: its weights are still random", path
+        )
+    return record, trainer
 
 
 def predict_table(
     path: str,
-    file: str,
+    table: Any,
     *,
     checkpoint: str | None = None,
     backend: str | None = None,
-    loss: str | None = None,
+    loss: Loss = None,
     missing: str | None = None,
     unseen: str = "error",
 ) -> polars.DataFrame:
-    """Return predictions for the rows of a table, in their order.
-
-    The column ``prediction`` is followed, for classes, by ``probability_<class>`` for each of them, if the
-    loss gives probabilities. Of several targets there is a column ``prediction_<target>`` for each, and for
-    classes ``probability_<target>=<class>`` of its second class. Rows that the policy ``--missing drop``
-    leaves out have empty cells.
+    """Return predictions for the rows of a table, in their order, as `xpnet.tabular.prediction.predictions`.
 
     Args:
         path: the run folder.
-        file: the table.
-        checkpoint: "best" or "last"; None takes the best one there is.
-        backend: where to compute; None chooses.
-        loss: the place of the run's loss, where it is code of the user's own.
+        table: a file, or another table.
+        checkpoint, backend, loss: as for `load_run`.
         missing, unseen: what becomes of such cells, as for `Encoder.encode`.
 
     Raises:
@@ -64,67 +77,31 @@ def predict_table(
         DataError: the table cannot be read, or lacks columns.
         BackendError: the device cannot work.
     """
-    import polars as pl
-
-    run, trainer = _load(path, checkpoint, backend, loss)
-    encoder = run.encoder
-    frame = read_rows(file, encoder)
-    X, _, kept = encoder.encode(frame, target=False, missing=missing, unseen=unseen)
-    if len(kept) == 0:
-        raise DataError(f"each of the {frame.height} rows of '{file}' has a bad cell: nothing to predict")
-    columns = _columns(trainer, encoder, X)
-    # an array of Python's whole numbers, which are classes beyond 64 bits, is no column but its list is
-    table = pl.DataFrame(
-        [pl.Series(name, v.tolist() if v.dtype == object else v) for name, v in columns.items()]
-    )
-    if len(kept) < frame.height:
-        left_out = frame.height - len(kept)
-        message(f"{count(left_out, 'row')} with missing cells: no prediction there (--missing drop)")
-        table = (
-            pl.DataFrame({"row": np.arange(frame.height)})
-            .join(table.with_columns(pl.Series("row", kept)), on="row", how="left", maintain_order="left")
-            .drop("row")
-        )
-    return table
+    record, trainer = load_run(path, checkpoint, backend, loss)
+    frame = to_frame(table, text=record.encoder.text_columns)
+    name = _called(table)
+    return predictions(trainer, record.encoder, frame, name=name, missing=missing, unseen=unseen)
 
 
-def _columns(trainer: Trainer, encoder: Encoder, X: np.ndarray) -> dict[str, np.ndarray]:
-    """Return the columns of a table of predictions."""
-    several = len(encoder.targets) > 1
-    if encoder.task == "regression":
-        values = predict_values(trainer, encoder, X).reshape(len(X), -1)
-        return {
-            f"prediction_{name}" if several else "prediction": values[:, index]
-            for index, name in enumerate(encoder.target_names)
-        }
-    decoded = encoder.decode_targets(predict_classes(trainer, X))
-    probabilities = predict_probabilities(trainer, X)
-    columns: dict[str, np.ndarray] = {}
-    if not several:
-        columns["prediction"] = decoded[encoder.target_names[0]]
-        names = [f"probability_{name}" for name in encoder.classes]
-    else:
-        columns |= {f"prediction_{name}": classes for name, classes in decoded.items()}
-        pairs = zip(encoder.target_names, encoder.target_classes, strict=True)
-        names = [f"probability_{name}={classes[1]}" for name, classes in pairs]
-    if probabilities is not None:
-        columns |= {name: probabilities[:, index] for index, name in enumerate(names)}
-    return columns
+def _called(table: Any) -> str:
+    return f"'{os.fspath(table)}'" if is_file(table) else "the table"
 
 
 def evaluate_run(
     path: str,
-    file: str | None = None,
+    table: Any = None,
     *,
     checkpoint: str | None = None,
     backend: str | None = None,
-    loss: str | None = None,
+    loss: Loss = None,
     missing: str | None = None,
     unseen: str = "error",
+    frame: polars.DataFrame | None = None,
 ) -> dict[str, Any]:
     """Return the loss and the metrics of a run on its test rows, or on a table with the target column.
 
     Args: as for `predict_table`; ``missing`` and ``unseen`` concern the table.
+        frame: the table of the training, where that was no file.
 
     Raises:
         CheckpointError: no run folder, or a damaged or newer checkpoint.
@@ -132,21 +109,23 @@ def evaluate_run(
         ConfigError: the run kept no test rows.
         BackendError: the device cannot work.
     """
-    run, trainer = _load(path, checkpoint, backend, loss)
-    settings, encoder = run.settings, run.encoder
-    if file is None:
+    record, trainer = load_run(path, checkpoint, backend, loss)
+    settings, encoder = record.settings, record.encoder
+    if table is None:
         if settings.test == 0:
-            raise ConfigError(f"the run '{path}' kept no test rows (--test 0); name a FILE to evaluate on")
-        part: Part = run.prepare(loss=loss).parts["test"]
+            none = use("test", 0)
+            raise ConfigError(f"the run '{path}' kept no test rows ({none}); name a table to evaluate on")
+        part: Part = record.prepare(loss=loss, frame=frame).parts["test"]
         name, source = "test", settings.data
     else:
-        part = encode_part(encoder, trainer.loss, read_rows(file, encoder), missing=missing, unseen=unseen)
-        name, source = "file", file
+        rows = to_frame(table, text=encoder.text_columns)
+        part = encode_part(encoder, trainer.loss, rows, missing=missing, unseen=unseen)
+        name, source = "file", os.fspath(table) if is_file(table) else "the table"
         if len(part) == 0:
-            raise DataError(f"each row of '{file}' has a bad cell: nothing to evaluate on")
+            raise DataError(f"each row of {_called(table)} has a bad cell: nothing to evaluate on")
     measured = measure(trainer, encoder, part)
     return {
-        "run": str(run.folder.path),
+        "run": str(record.folder.path),
         "data": source,
         "target": settings.target,
         "task": encoder.task,

@@ -1,4 +1,4 @@
-"""Command ``xpnet prune``: a trained network pruned and retrained, in a run folder of its own.
+"""Pruning: a trained network pruned and retrained, in a run folder of its own.
 
 After each round the trainer is saved under the round's number, and then ``pruning.json``, which names that
 file: whenever the process is killed, the two belong together.
@@ -13,10 +13,10 @@ import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from xpnet import backends
-from xpnet.errors import CheckpointError, ConfigError, DivergedError, reason
+from xpnet.errors import CheckpointError, ConfigError, DivergedError, Word, call, reason, use
 from xpnet.files import write_atomically
 from xpnet.prune import Pruned, Report, prune
 from xpnet.prune.units import hidden_widths
@@ -24,21 +24,25 @@ from xpnet.runs.checkpoints import RunLog, best_trainer
 from xpnet.runs.environment import describe_run
 from xpnet.runs.folder import RunFolder
 from xpnet.runs.formats import PRUNING
-from xpnet.runs.manifest import Run, check_pruning, read_run
+from xpnet.runs.manifest import RunRecord, check_pruning, read_run
 from xpnet.runs.plan import Plan
 from xpnet.runs.pruning_settings import PruningSettings, read_pruning
 from xpnet.runs.results import finish
 from xpnet.runs.settings import Settings
 from xpnet.runs.signals import Interrupted, Interruption
 from xpnet.schema import read_json
-from xpnet.streams import message
 from xpnet.tabular.dataset import Prepared
 from xpnet.tabular.trainer import build_optimizer, metric_of, open_backend
 from xpnet.text import to_json
 from xpnet.train import Callback, CSVLog, JSONLinesLog, Trainer
 from xpnet.train.progress import describe
 
+if TYPE_CHECKING:
+    import polars
+
 __all__ = ["prune_run", "resume_pruning"]
+
+_log = logging.getLogger("xpnet.runs")
 
 
 def prune_run(
@@ -48,8 +52,8 @@ def prune_run(
     out: str | None = None,
     checkpoint: str | None = None,
     backend: str | None = None,
-    loss: str | None = None,
-    quiet: bool = False,
+    loss: str | Callable[..., Any] | None = None,
+    frame: polars.DataFrame | None = None,
 ) -> tuple[dict[str, Any], Report]:
     """Prune the network of a run, and return the results and the report.
 
@@ -59,8 +63,8 @@ def prune_run(
         out: the run folder to make; None takes the run's name with ``-pruned`` behind it.
         checkpoint: "best" or "last"; None takes the best one there is.
         backend: where to compute; None: where the run did.
-        loss: the place of the run's loss, where it is code of the user's own.
-        quiet: say nothing on the way.
+        loss: the run's loss or its place, where it is code of the user's own.
+        frame: the run's table, where that was no file.
 
     Raises:
         Interrupted: Ctrl-C; the state after the last whole round is saved.
@@ -76,16 +80,16 @@ def prune_run(
     if out is None:
         target = RunFolder(source.path.with_name(f"{source.path.resolve().name}-pruned"))
     known = read_run(source, file)
-    prepared, home = _prepared(known, backend, loss)
+    prepared, home = _prepared(known, backend, loss, frame)
     if settings.tolerance is not None and not len(prepared.parts["validation"]):
         raise ConfigError(
-            f"--tolerance: expected validation rows to go by, found none in the run '{path}'; leave it out, "
-            "or train with --validation 0.1"
+            f"{use('tolerance')}: expected validation rows to go by, found none in the run '{path}'; leave "
+            f"it out, or train with {use('validation', 0.1)}"
         )
     trainer = _load(file, prepared, settings, home)
     if trainer.epoch == 0:
         raise CheckpointError(f"the run '{path}' has not been trained for a whole epoch; train it first")
-    work = _Work(source.path, target, prepared, trainer, settings, quiet=quiet)
+    work = _Work(source.path, target, prepared, trainer, settings)
     with contextlib.ExitStack() as held:
 
         def begin() -> None:
@@ -108,20 +112,20 @@ def resume_pruning(
     *,
     learning_rate: float | None = None,
     backend: str | None = None,
-    loss: str | None = None,
-    quiet: bool = False,
+    loss: str | Callable[..., Any] | None = None,
+    frame: polars.DataFrame | None = None,
 ) -> tuple[dict[str, Any], Report]:
     """Go on with a pruning that was interrupted, after its last whole round.
 
     Args:
         path: the run folder that `prune_run` made.
         learning_rate: another one.
-        backend, loss, quiet, and what is raised: as for `prune_run`.
+        backend, loss, frame, and what is raised: as for `prune_run`.
     """
     run = RunFolder.open(path)
     if not run.pruning.is_file():
         raise CheckpointError(
-            f"--resume: '{path}' is no pruned run; xpnet prune {path} --sparsity X makes one of it"
+            f"'{path}' is no pruned run; this makes one of it: {call('prune', path, sparsity=Word('X'))}"
         )
     with run.hold():
         known = read_json(run.pruning, PRUNING)
@@ -130,20 +134,25 @@ def resume_pruning(
         if run.results.exists() or not file.is_file():
             raise ConfigError(
                 f"the pruning '{path}' is finished; nothing is left to do. To train it further: "
-                f"xpnet resume {path} --epochs N"
+                f"{call('resume', path, epochs=Word('N'))}"
             )
         settings = dataclasses.replace(settings, learning_rate=learning_rate or settings.learning_rate)
         found = read_run(run, file, changing=("hidden", "epochs"))  # those of the network that came out of it
         check_pruning(found, file)
-        prepared, home = _prepared(found, backend, loss)
+        prepared, home = _prepared(found, backend, loss, frame)
         trainer = _load(file, prepared, settings, home)
-        work = _Work(source, run, prepared, trainer, settings, quiet=quiet)
+        work = _Work(source, run, prepared, trainer, settings)
         run.sweep()
         work.log.write(f"pruning continues after round {len(progress['rounds']) - 1} on {home.spec}")
         return work.do(progress, lambda: None)
 
 
-def _prepared(run: Run, named: str | None, loss: str | None) -> tuple[Prepared[Settings], backends.Backend]:
+def _prepared(
+    run: RunRecord,
+    named: str | None,
+    loss: str | Callable[..., Any] | None,
+    frame: polars.DataFrame | None,
+) -> tuple[Prepared[Settings], backends.Backend]:
     """Return the run's table, and the backend, with it in the settings."""
     settings = run.settings
     if named is not None:  # whose memory is another one
@@ -151,7 +160,7 @@ def _prepared(run: Run, named: str | None, loss: str | None) -> tuple[Prepared[S
     backend = open_backend(settings)
     # these were of the training before
     settings = dataclasses.replace(settings, backend=backend.spec, max_steps=None, restarts=1)
-    return run.prepare(settings, loss), backend
+    return run.prepare(settings, loss, frame), backend
 
 
 def _load(
@@ -201,11 +210,9 @@ class _Work:
         prepared: Prepared[Settings],
         trainer: Trainer,
         settings: PruningSettings,
-        *,
-        quiet: bool,
     ):
         self.source, self.run, self.prepared, self.trainer = source, run, prepared, trainer
-        self.settings, self.quiet = settings, quiet
+        self.settings = settings
         self.log = RunLog(run.log)
 
     def do(self, progress: dict[str, Any] | None, begin: Callable[[], None]) -> tuple[dict[str, Any], Report]:
@@ -229,7 +236,8 @@ class _Work:
                 raise
             raise CheckpointError(f"{reason(error)}. When that is fixed, {self._continue()}") from error
         except DivergedError as error:
-            error.args = (f"{error}; {self._continue()} --learning-rate X",)
+            again = self._continue(learning_rate=Word("X"))
+            error.change(f"{error.text}; {again}")
             raise
         finally:
             logger.removeHandler(self.log)
@@ -281,8 +289,7 @@ class _Work:
                 other.unlink(missing_ok=True)
         line = self._described(row)
         self.log.write(line)
-        if not self.quiet:
-            message(line)
+        _log.info("%s", line)
 
     def _progress(self, done: Pruned, file: str) -> str:
         known = {
@@ -342,8 +349,8 @@ class _Work:
             own = dataclasses.replace(own, hidden=hidden_widths(self.trainer.model))
         self.prepared = dataclasses.replace(self.prepared, settings=own)
 
-    def _continue(self) -> str:
-        return f"continue with: xpnet prune {self.run.path} --resume"
+    def _continue(self, **settings: Any) -> str:
+        return f"continue with: {call('resume_pruning', self.run.path, **settings)}"
 
     def _interrupted(self) -> str:
         if not self.run.config.exists():
@@ -351,4 +358,4 @@ class _Work:
             return "interrupted before the first round; nothing was saved"
         line = f"interrupted after epoch {self.trainer.epoch}; the state after the last whole round is saved"
         self.log.write(line)
-        return f"{line}. {self._continue().capitalize()}"
+        return f"{line}. C{self._continue()[1:]}"

@@ -1,4 +1,4 @@
-"""Restarts (``xpnet train --restarts N``): several initializations in one run folder, the best of them kept.
+"""Restarts (``restarts=N``): several initializations in one run folder, the best of them kept.
 
 One restart after another is trained in ``restarts/``. When it is over and the best so far, its checkpoints
 and its history become those of the run; then it gets its row in ``restarts.csv``, and what it left in
@@ -9,6 +9,7 @@ killed goes on with the restart that has no row yet, from the last state of it t
 from __future__ import annotations
 
 import dataclasses
+import logging
 import math
 import shutil
 from collections.abc import Callable
@@ -22,7 +23,6 @@ from xpnet.runs.plan import Plan
 from xpnet.runs.results import finish
 from xpnet.runs.settings import Settings
 from xpnet.runs.trainer import load_trainer
-from xpnet.streams import message
 from xpnet.tabular.trainer import build_trainer
 from xpnet.train import History, Trainer
 from xpnet.train.random_restarts import (
@@ -36,6 +36,8 @@ from xpnet.train.random_restarts import (
 
 __all__ = ["are_under_way", "run_restarts"]
 
+_log = logging.getLogger("xpnet.runs")
+
 
 def are_under_way(run: RunFolder, settings: Settings) -> bool:
     """Whether a run has restarts that are not over, or none that is left."""
@@ -44,7 +46,9 @@ def are_under_way(run: RunFolder, settings: Settings) -> bool:
     return settings.restarts > 1 and missing
 
 
-def run_restarts(plan: Plan, log: RunLog, begin: Callable[[], RunFolder], *, quiet: bool) -> dict[str, Any]:
+def run_restarts(
+    plan: Plan, log: RunLog, begin: Callable[[], RunFolder], *, shown: bool | None
+) -> dict[str, Any]:
     """Train the restarts that are not over, and finish with the best; return the results.
 
     Raises:
@@ -57,13 +61,13 @@ def run_restarts(plan: Plan, log: RunLog, begin: Callable[[], RunFolder], *, qui
     def is_there() -> RunFolder:
         return plan.run
 
-    with logged(log, quiet=quiet):
+    with logged(log):
         for number in range(len(rows) + 1, plan.settings.restarts + 1):
             seed = restart_seed(plan.settings.seed, number)
             one = dataclasses.replace(plan, trainer=_trainer(plan, number, seed))
             if number == 2:
                 warn_if_alike(one.trainer, plan.settings.seed, shape)
-            rows.append(_run_one(one, number, rows, log, begin, quiet=quiet))
+            rows.append(_run_one(one, number, rows, log, begin, shown=shown))
             begin = is_there
         keeper = Keeper(log, begin)
         with guarded(plan, keeper, log):
@@ -92,7 +96,7 @@ def _run_one(
     log: RunLog,
     begin: Callable[[], RunFolder],
     *,
-    quiet: bool,
+    shown: bool | None,
 ) -> dict[str, Any]:
     """Train one restart and return its row, which is written behind the ``rows`` of those before."""
     trainer, settings = plan.trainer, plan.settings
@@ -108,16 +112,14 @@ def _run_one(
 
     begin_measuring, diagnostics = with_diagnostics(plan, begin_one)
     keeper = keeper_of(plan, log, begin_measuring)
-    trainer.callbacks = [*([] if quiet else [progress(f"{which}  ")]), keeper, *diagnostics]
+    trainer.callbacks = [*progress(shown, f"{which}  "), keeper, *diagnostics]
     with guarded(plan, keeper, log, f" of {which}"):
         try:
             fit(plan, keeper)
             outcome = "done"
         except DivergedError as error:
             outcome = "diverged"
-            log.write(f"{which} is lost: {error}")
-            if not quiet:
-                message(f"{which} is lost: {error}")
+            _log.warning("%s is lost: %s", which, error)
         keeper.save(trainer)
         run, row = plan.run, restart_row(number, trainer, outcome)
         if outcome == "done" and best_of([*rows, row]) is row:

@@ -1,13 +1,14 @@
-"""Command ``xpnet resume``: a run continued from a checkpoint, with changed settings."""
+"""Resumption: a run continued from a checkpoint, with changed settings."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from xpnet.errors import ConfigError
+from xpnet.errors import ConfigError, call, use
 from xpnet.files import write_atomically
 from xpnet.runs.checkpoints import RunLog
 from xpnet.runs.environment import describe_run
@@ -19,14 +20,18 @@ from xpnet.runs.restarts import are_under_way, run_restarts
 from xpnet.runs.results import why_stopped
 from xpnet.runs.settings import FIXED, Settings, setting_fields
 from xpnet.runs.trainer import load_trainer
-from xpnet.streams import message
 from xpnet.tabular.losses import is_code
 from xpnet.tabular.trainer import build_trainer, open_backend, with_rate
 from xpnet.text import to_json
 from xpnet.train import Trainer
 from xpnet.train.changes import Change
 
+if TYPE_CHECKING:
+    import polars
+
 __all__ = ["resume_run"]
+
+_log = logging.getLogger("xpnet.runs")
 
 
 def resume_run(
@@ -34,8 +39,10 @@ def resume_run(
     changed: Mapping[str, Any] | None = None,
     *,
     start: str | None = None,
-    loss: str | None = None,
-    quiet: bool = False,
+    loss: str | Callable[..., Any] | None = None,
+    frame: polars.DataFrame | None = None,
+    announce: Callable[[Plan], None] | None = None,
+    progress: bool | None = None,
 ) -> dict[str, Any]:
     """Continue a run from a checkpoint, bit-identically on the same backend if nothing is changed.
 
@@ -47,8 +54,10 @@ def resume_run(
         changed: settings that shall have other values from here on, by attribute.
         start: the checkpoint to go on from, such as ``"epoch-50"``; None takes the last. What was trained
             after it is given up, and its settings are those from which changes are counted.
-        loss: the place of the loss, where it is code of the user's own.
-        quiet: show no progress.
+        loss: the loss or its place, where it is code of the user's own.
+        frame: the table, where it was no file.
+        announce: called with the plan before the training.
+        progress: whether it is shown, as for `Trainer`.
 
     Returns:
         The results, with ``"resumed"``: False if there was nothing left to do.
@@ -61,21 +70,27 @@ def resume_run(
     """
     for name in changed or {}:
         if name in FIXED:
-            raise ConfigError(f"--{name.replace('_', '-')}: {FIXED[name]}, and stays as it is; train anew")
-    if loss is not None and not is_code(loss):
-        raise ConfigError(f"--loss: {FIXED['loss']}, and stays as it is; train anew")
+            raise ConfigError(f"{use(name)}: {FIXED[name]}, and stays as it is; train anew")
+    if isinstance(loss, str) and not is_code(loss):
+        raise ConfigError(f"{use('loss')}: {FIXED['loss']}, and stays as it is; train anew")
     if start == "best":
         raise ConfigError(
-            "--from: expected last or an epoch such as epoch-50, found best, which holds weights to predict "
-            "with and no state to train on from; see --save-every"
+            f"{use('start')}: expected last or an epoch such as epoch-50, found best, which holds weights to "
+            f"predict with and no state to train on from; see {use('save_every')}"
         )
     run = RunFolder.open(path)
     with run.hold():
-        return _resume(run, dict(changed or {}), start, loss, quiet=quiet)
+        return _resume(run, dict(changed or {}), start, loss, frame, announce, progress)
 
 
 def _resume(
-    run: RunFolder, changed: dict[str, Any], start: str | None, loss: str | None, *, quiet: bool
+    run: RunFolder,
+    changed: dict[str, Any],
+    start: str | None,
+    loss: str | Callable[..., Any] | None,
+    frame: polars.DataFrame | None,
+    announce: Callable[[Plan], None] | None,
+    progress: bool | None,
 ) -> dict[str, Any]:
     run.check_whole()
     file = _checkpoint(run, start)
@@ -88,7 +103,7 @@ def _resume(
     backend = open_backend(dataclasses.replace(former, **changed))
     changed["backend"] = backend.spec
     environment = dict(known.environment)
-    prepared = known.prepare(with_rate(dataclasses.replace(former, **changed)), loss)
+    prepared = known.prepare(with_rate(dataclasses.replace(former, **changed)), loss, frame)
     settings = prepared.settings
     check_contradictions(prepared)
     in_restarts = are_under_way(run, settings)
@@ -126,12 +141,12 @@ def _resume(
             log.write(line)
         return run
 
-    if not quiet:
-        plan.announce()
-        for line in told:
-            message(line)
+    if announce is not None:
+        announce(plan)
+    for line in told:
+        _log.info("%s", line)
     run_planned = run_restarts if in_restarts else run_training
-    return {**run_planned(plan, log, begin, quiet=quiet), "resumed": True}
+    return {**run_planned(plan, log, begin, shown=progress), "resumed": True}
 
 
 def _checkpoint(run: RunFolder, start: str | None) -> Path | None:
@@ -168,12 +183,12 @@ def _computed_by(told: Mapping[str, Any]) -> dict[str, Any]:
 
 def _check_restarts(run: RunFolder, settings: Settings, changed: dict[str, Any], start: str | None) -> None:
     """Refuse changes amid restarts, which would then be compared under different settings."""
-    asked = [*(["from"] if start is not None else []), *(name for name in changed if name != "backend")]
+    asked = [*(["start"] if start is not None else []), *(name for name in changed if name != "backend")]
     if asked:
         raise ConfigError(
-            f"--{asked[0].replace('_', '-')}: expected no changes while restarts are under way "
+            f"{use(asked[0])}: expected no changes while restarts are under way "
             f"({len(run.read_restarts())} of {settings.restarts} are done), for they are compared with each "
-            f"other; let them end first: xpnet resume {run.path}; or train anew"
+            f"other; let them end first: {call('resume', run.path)}; or train anew"
         )
 
 
@@ -203,14 +218,15 @@ def _check_changes(trainer: Trainer, settings: Settings, made: list[Change], sta
     """Refuse fewer epochs than are done, and changes where nothing is left to train."""
     if settings.epochs < trainer.epoch:
         raise ConfigError(
-            f"--epochs: expected at least the {trainer.epoch} epochs that are done, found {settings.epochs}; "
-            "raise it, or go on from an earlier checkpoint with --from"
+            f"{use('epochs')}: expected at least the {trainer.epoch} epochs that are done, found "
+            f"{settings.epochs}; raise it, or go on from an earlier checkpoint with {use('start')}"
         )
     asked = [change for change in made if change.setting != "backend"]
     reason = why_stopped(trainer, settings)
     if reason is not None and (asked or start is not None):
-        what = f"--{asked[0].setting}" if asked else f"--from {start}"
+        what = use(asked[0].setting.replace("-", "_")) if asked else use("start", start)
         raise ConfigError(
-            f"{what}: nothing is left to train after epoch {trainer.epoch} ({reason}); raise --epochs, "
-            "--max-steps or --patience, or go on from an earlier checkpoint with --from"
+            f"{what}: nothing is left to train after epoch {trainer.epoch} ({reason}); raise "
+            f"{use('epochs')}, {use('max_steps')} or {use('patience')}, or go on from an earlier checkpoint "
+            f"with {use('start')}"
         )

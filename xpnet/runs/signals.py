@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import signal
 import threading
 import time
@@ -10,16 +11,25 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import Any, Protocol
 
-from xpnet.streams import message
+from xpnet.errors import Words
 
 __all__ = ["Interrupted", "Interruption", "Signals", "held"]
 
+_log = logging.getLogger("xpnet.runs")
 _ENDING = ("SIGINT", "SIGTERM", "SIGHUP")  # the last one is unknown to some systems
 _APART = 1.0  # seconds; what comes sooner was sent twice: by a shell and the terminal, or a program between
 
 
-class Interrupted(Exception):  # noqa: N818  # no error: it was wished
-    """A signal ended the command; what was to be saved has been."""
+class Interrupted(KeyboardInterrupt):  # no error: it was wished
+    """A signal ended the training; what was to be saved has been.
+
+    Args:
+        text: what has become of it, with places as an error's.
+    """
+
+    def __init__(self, text: str):
+        self.words = Words(text)
+        super().__init__(self.words)
 
 
 class _Place(Protocol):
@@ -93,7 +103,8 @@ class Interruption:
         if self.requested:
             return name == "SIGINT"
         self.requested = name
-        message(f"stopping after this step{' (Ctrl-C again: at once)' if name == 'SIGINT' else f': {name}'}")
+        again = " (Ctrl-C again: at once)" if name == "SIGINT" else f": {name}"
+        _log.info("stopping after this step%s", again)
         return False
 
     def obey(self) -> None:

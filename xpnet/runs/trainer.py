@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from xpnet import backends, nn
-from xpnet.errors import CheckpointError, ConfigError
+from xpnet.errors import CheckpointError, ConfigError, Word, call, use
 from xpnet.runs.folder import RunFolder
 from xpnet.runs.settings import FIXED, Settings
 from xpnet.tabular.dataset import Prepared
@@ -71,9 +71,9 @@ def load_trainer(
         )
     except CheckpointError as error:
         if start is None and run.checkpoint("best").is_file():
+            other = call("predict", run.path, Word("FILE"), checkpoint="best")
             raise CheckpointError(
-                f"{error}. The best weights may still serve: xpnet predict {run.path} FILE "
-                "--checkpoint best; training cannot continue from them"
+                f"{error.text}. The best weights may still serve: {other}; training cannot continue from them"
             ) from error
         raise
     trainer.model = with_dropout(trainer.model, settings.dropout)
@@ -94,6 +94,7 @@ def with_dropout(model: nn.Layer, rate: float) -> nn.Layer:
         )
     if rate:
         raise ConfigError(
-            f"--dropout: expected 0, as the model has no Dropout layers, found {rate}; train anew with it"
+            f"{use('dropout')}: expected 0, as the model has no Dropout layers, found {rate}; train anew "
+            "with it"
         )
     return model

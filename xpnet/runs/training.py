@@ -1,4 +1,4 @@
-"""Command ``xpnet train``: a training in a new run folder."""
+"""Training in a new run folder."""
 
 from __future__ import annotations
 
@@ -17,8 +17,12 @@ from xpnet.text import to_json
 __all__ = ["train_run"]
 
 
-def train_run(plan: Plan, *, quiet: bool = False) -> dict[str, Any]:
+def train_run(plan: Plan, *, progress: bool | None = None) -> dict[str, Any]:
     """Train, and return the results as they are written to ``results.json``.
+
+    Args:
+        plan: what to train.
+        progress: whether it is shown, as for `Trainer`.
 
     Raises:
         Interrupted: Ctrl-C, SIGTERM or SIGHUP; the state is saved.
@@ -40,8 +44,6 @@ def train_run(plan: Plan, *, quiet: bool = False) -> dict[str, Any]:
         log.write(f"training begins: {told['layers']} on {told['data']}, device {told['device']}")
         return run
 
-    if not quiet:
-        plan.announce()
     with contextlib.ExitStack() as held:
         run_planned = run_restarts if settings.restarts > 1 else run_training
-        return run_planned(plan, log, begin, quiet=quiet)
+        return run_planned(plan, log, begin, shown=progress)

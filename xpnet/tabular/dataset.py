@@ -14,6 +14,7 @@ import numpy as np
 from xpnet.data import (
     BUILTIN,
     Encoder,
+    Table,
     infer_tasks,
     joint_strata,
     listed,
@@ -23,9 +24,11 @@ from xpnet.data import (
     strata,
 )
 from xpnet.data.columns import Categorical, Numeric
-from xpnet.errors import ConfigError, DataError
+from xpnet.data.loading import with_target
+from xpnet.errors import ConfigError, DataError, call, use
 from xpnet.files import open_regular
 from xpnet.optim import METHODS
+from xpnet.tabular.frames import fingerprint_of_frame
 from xpnet.tabular.losses import chosen_loss, class_weights, is_code
 from xpnet.tabular.settings import Settings, plain
 from xpnet.text import to_json
@@ -92,12 +95,12 @@ class Prepared(Generic[S]):
     @property
     def manifest(self) -> dict[str, Any]:
         """What checkpoints of this training are bound to, see `xpnet.runs.manifest`."""
-        split = hashlib.sha256()
+        split, settings = hashlib.sha256(), plain(self.settings)
         for name in PARTS:
             split.update(f"{name} {len(self.parts[name])} ".encode())
             split.update(self.parts[name].rows.astype("<i8").tobytes())
         return {
-            "settings": plain(dataclasses.replace(self.settings, out=None)),
+            "settings": {**settings, **({"out": None} if "out" in settings else {})},
             "encoder": self.encoder_sha256,
             "table": self.fingerprint,
             "split": split.hexdigest(),
@@ -110,14 +113,16 @@ def prepare(
     own_loss: Callable[..., Any] | None = None,
     *,
     encoder_sha256: str | None = None,
+    frame: polars.DataFrame | None = None,
 ) -> Prepared[S]:
     """Read the table of ``settings``, split it and encode it.
 
     Args:
         settings: what to train on what.
         encoder: the encoder of a run; None fits one on the training rows.
-        own_loss: the loss, where it is code that the command line named.
+        own_loss: the loss, where it is code of the user's own.
         encoder_sha256: of the encoder's file; None: of that which will be written.
+        frame: the table, where it is no file; ``data`` of the settings is its name then.
 
     Raises:
         DataError: the table cannot be read or used.
@@ -125,11 +130,14 @@ def prepare(
     """
     if settings.data is None:
         raise ConfigError(
-            "which table? expected a built-in name or a file, such as: xpnet train digits; "
+            f"which table? expected a built-in name or a file, such as: {call('train', None, 'digits')}; "
             f"built-in: {', '.join(BUILTIN)}"
         )
-    source = settings.data
-    table = load(source, target=settings.target)
+    source, digest = settings.data, None
+    if frame is None:
+        table = load(source, target=settings.target)
+    else:
+        table, digest = with_target(Table(frame, None, source), settings.target), fingerprint_of_frame(frame)
     frame, target = table.frame, table.target
     assert target is not None  # load has asked for it
     targets = (target,) if isinstance(target, str) else target
@@ -149,9 +157,9 @@ def prepare(
         if len(parts[name]) == 0 and getattr(settings, name) > 0:
             raise DataError(
                 f"each of the {name} rows has a bad cell, or a category that no other row has: none is left; "
-                f"use --missing mean, correct them, or ask for a larger share with --{name}"
+                f"use {use('missing', 'mean')}, correct them, or ask for a larger share with {use(name)}"
             )
-    data = source if source in BUILTIN else str(Path(source).resolve())
+    data = source if digest is not None or source in BUILTIN else str(Path(source).resolve())
     resolved = dataclasses.replace(
         settings,
         data=data,
@@ -163,8 +171,8 @@ def prepare(
     if encoder_sha256 is None:
         encoder_sha256 = hashlib.sha256(to_json(encoder.to_json()).encode()).hexdigest()
     return Prepared(
-        resolved, loss, weights, encoder, parts, frame.width, frame.height, fingerprint(source), moved,
-        encoder_sha256,
+        resolved, loss, weights, encoder, parts, frame.width, frame.height, digest or fingerprint(source),
+        moved, encoder_sha256,
     )  # fmt: skip
 
 
@@ -246,15 +254,16 @@ def _batch_size(settings: Settings, rows: int) -> int | str:
     if settings.optimizer in METHODS:
         if isinstance(size, int):
             raise ConfigError(
-                f"--batch-size: expected full for {settings.optimizer}, an optimizer of second order, found "
-                f"{size}; leave it out, or choose --optimizer adam"
+                f"{use('batch_size')}: expected full for {settings.optimizer}, an optimizer of second order, "
+                f"found {size}; leave it out, or choose {use('optimizer', 'adam')}"
             )
         return "full"
     if size is None:
         return min(64, rows)
     if isinstance(size, int) and size > rows:
         raise ConfigError(
-            f"--batch-size: expected at most the {rows} training rows, found {size}; lower it, or say full"
+            f"{use('batch_size')}: expected at most the {rows} training rows, found {size}; lower it, or say "
+            "full"
         )
     return size
 
@@ -280,8 +289,8 @@ def encode_part(
         return Part(X, classes_to_targets(loss, y, encoder.n_classes), y, kept)
     if is_classifier(loss):
         raise ConfigError(
-            f"--loss {name_of(loss)}: expected a loss for numbers, for the target is one; choose "
-            "squared_error, absolute_error or huber, or --task classification"
+            f"{use('loss', name_of(loss))}: expected a loss for numbers, for the target is one; choose "
+            f"squared_error, absolute_error or huber, or {use('task', 'classification')}"
         )
     truth = _values(encoder, frame)[kept]
     if kind_of(loss) != "counts":
@@ -301,7 +310,7 @@ def _check_counts(loss: str, encoder: Encoder, truth: np.ndarray, rows: np.ndarr
     for row, column in np.argwhere(columns < 0)[:1]:
         raise DataError(
             f"row {rows[row] + 1}, column '{encoder.target_names[column]}' holds {columns[row, column]:g}: "
-            f"--loss {loss} expected counts that are not negative; correct it, or choose squared_error"
+            f"{use('loss', loss)} expected counts that are not negative; correct it, or choose squared_error"
         )
 
 

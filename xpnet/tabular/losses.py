@@ -1,6 +1,6 @@
 """Loss of a run: one of the package by name, or code of the user's own.
 
-Code is run only where the command line names it, ``--loss file.py:function`` or ``--loss module:function``,
+Code is run only where a call or a command line names it, as ``file.py:function`` or ``module:function``,
 and never because a file does: neither a configuration nor a run folder nor a checkpoint brings its own.
 """
 
@@ -10,20 +10,21 @@ import contextlib
 import importlib
 import importlib.util
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from xpnet.autodiff import value_and_grad
 from xpnet.data import Encoder
-from xpnet.errors import ConfigError, XpnetError, suggest
+from xpnet.errors import ConfigError, XpnetError, suggest, use
 from xpnet.losses import get
+from xpnet.losses.registry import to_config
 from xpnet.tabular.settings import Settings
 from xpnet.train import Trainer, rows
 from xpnet.train.targets import is_classifier, kind_of, mean_loss, name_of
 
-__all__ = ["chosen_loss", "class_weights", "import_loss", "is_code", "loss_of_run", "try_loss"]
+__all__ = ["chosen_loss", "class_weights", "import_loss", "is_code", "loss_of_run", "named_loss", "try_loss"]
 
 _TRIED = 3  # rows
 
@@ -37,7 +38,7 @@ def import_loss(spec: str | None) -> Callable[..., Any] | None:
     """Run the code that a flag names and return the loss in it; None where it names no code.
 
     Args:
-        spec: text of the flag ``--loss``: ``file.py:function``, ``module:function`` or a name. A module is
+        spec: as the command line names it: ``file.py:function``, ``module:function`` or a name. A module is
             looked for in the working folder too.
 
     Raises:
@@ -52,20 +53,20 @@ def import_loss(spec: str | None) -> Callable[..., Any] | None:
         raise
     except Exception as error:
         raise ConfigError(
-            f"--loss {spec}: its code cannot be run ({type(error).__name__}: {error}); correct it"
+            f"{use('loss', spec)}: its code cannot be run ({type(error).__name__}: {error}); correct it"
         ) from error
     found = getattr(module, name, None)
     if found is None:
         known = [n for n, thing in vars(module).items() if callable(thing) and not n.startswith("_")]
-        raise ConfigError(f"--loss {spec}: '{place}' has no function '{name}'{suggest(name, known)}")
+        raise ConfigError(f"{use('loss', spec)}: '{place}' has no function '{name}'{suggest(name, known)}")
     if not callable(found) or isinstance(found, type):
-        raise ConfigError(f"--loss {spec}: expected a function, found {found!r}; name a loss")
+        raise ConfigError(f"{use('loss', spec)}: expected a function, found {found!r}; name a loss")
     return get(found)
 
 
 def _run_file(path: Path) -> ModuleType:
     if not path.is_file():
-        raise ConfigError(f"--loss: there is no file '{path}'; expected file.py:function")
+        raise ConfigError(f"{use('loss')}: there is no file '{path}'; expected file.py:function")
     name = f"xpnet_loss_{path.stem}"
     found = importlib.util.spec_from_file_location(name, path)
     assert found is not None  # for a file that ends in .py
@@ -89,39 +90,65 @@ def chosen_loss(settings: Settings, own: Callable[..., Any] | None) -> Callable[
 
     Args:
         settings: with ``loss`` and ``loss_option``.
-        own: what `import_loss` made of the command line.
+        own: what `import_loss` or the caller gave.
 
     Raises:
-        ConfigError: the settings name code and the command line does not, or options that the loss lacks.
+        ConfigError: the settings name code and the caller does not, or options that the loss lacks.
     """
     if not is_code(settings.loss):
         return get({"name": settings.loss, **(settings.loss_option or {})})
     if own is None:
         raise ConfigError(
-            f"the loss '{settings.loss}' is code of your own, which is run only where the command line names "
-            f"it; add --loss {settings.loss}"
+            f"the loss '{settings.loss}' is code of your own, which is run only where it is named; "
+            f"add {use('loss', settings.loss)}"
         )
     if settings.loss_option:
         raise ConfigError(
-            f"--loss-option: expected a loss of xpnet, found {settings.loss}; write its options into its code"
+            f"{use('loss_option')}: expected a loss of xpnet, found {settings.loss}; write its options into "
+            "its code"
         )
     return own
 
 
-def loss_of_run(settings: Settings, spec: str | None) -> Callable[..., Any] | None:
-    """Return the user's own loss of a run, given again on the command line; None where it has none.
+def loss_of_run(settings: Settings, spec: str | Callable[..., Any] | None) -> Callable[..., Any] | None:
+    """Return the user's own loss of a run, given again by its place or itself; None where it has none.
 
     Raises:
         ConfigError: it was not given again, or something was and the run has no such loss.
     """
     if is_code(settings.loss):
-        return chosen_loss(settings, import_loss(spec))
+        return chosen_loss(settings, get(spec) if callable(spec) else import_loss(spec))
     if spec is not None:
         raise ConfigError(
-            f"--loss: expected none for a run whose loss is {settings.loss}, found {spec}; leave it out: it "
-            "is for runs whose loss is code of your own"
+            f"{use('loss')}: expected none for a run whose loss is {settings.loss}, found {spec}; leave it "
+            "out: it is for runs whose loss is code of your own"
         )
     return None
+
+
+def named_loss(given: Mapping[str, Any]) -> tuple[dict[str, Any], Callable[..., Any] | None]:
+    """Return settings in which the loss has its name, and the loss where it is code of the user's own.
+
+    Args:
+        given: settings, with ``loss`` as a name, the place of code, or a function.
+
+    Raises:
+        ConfigError: the code fails, or a function has no name by which it can be asked for again.
+    """
+    settings, loss = dict(given), given.get("loss")
+    if not callable(loss):
+        return settings, import_loss(loss) if isinstance(loss, str) else None
+    known = to_config(get(loss))
+    if known is not None:
+        options = dict(known) if isinstance(known, Mapping) else {"name": known}
+        settings["loss"] = options.pop("name")
+        return {**settings, **({"loss_option": options} if options else {})}, None
+    place = f"{loss.__module__}:{getattr(loss, '__name__', '')}"
+    if not place.rpartition(":")[2].isidentifier():
+        raise ConfigError(
+            f"{use('loss')}: expected a function with a name, found {loss!r}; define one by def"
+        )
+    return {**settings, "loss": place}, get(loss)
 
 
 def try_loss(spec: str, trainer: Trainer, X: Any, y: Any) -> None:
@@ -141,7 +168,7 @@ def try_loss(spec: str, trainer: Trainer, X: Any, y: Any) -> None:
         raise
     except Exception as error:
         raise ConfigError(
-            f"--loss {spec}: it fails on predictions of shape {shape} and targets of shape "
+            f"{use('loss', spec)}: it fails on predictions of shape {shape} and targets of shape "
             f"{tuple(tried.y.shape)} ({type(error).__name__}: {error}); correct it"
         ) from error
 
@@ -149,7 +176,7 @@ def try_loss(spec: str, trainer: Trainer, X: Any, y: Any) -> None:
 def class_weights(
     settings: Settings, encoder: Encoder, loss: Callable[..., Any]
 ) -> dict[int, float] | str | None:
-    """Return ``--class-weight`` in the form of `Trainer.fit`; classes without a weight have 1.
+    """Return the setting ``class_weight`` in the form of `Trainer.fit`; classes without a weight have 1.
 
     Raises:
         ConfigError: a target that has no classes, several targets, or a class that there is not.
@@ -160,15 +187,15 @@ def class_weights(
     if not is_classifier(loss) or len(encoder.targets) > 1:
         found = f"{len(encoder.targets)} targets" if len(encoder.targets) > 1 else f"the loss {name_of(loss)}"
         raise ConfigError(
-            f"--class-weight: expected one target with classes, found {found}; leave it out, or train a "
-            "classifier of one target"
+            f"{use('class_weight')}: expected one target with classes, found {found}; leave it out, or train "
+            "a classifier of one target"
         )
     if isinstance(given, str):
         return given
     names = [str(name) for name in encoder.classes]
     for name in given:
         if name not in names:
-            raise ConfigError(f"--class-weight: there is no class '{name}'{suggest(name, names)}")
+            raise ConfigError(f"{use('class_weight')}: there is no class '{name}'{suggest(name, names)}")
     weights = [given.get(name, 1.0) for name in names]
     labels = (-1, 1) if kind_of(loss) == "signs" else range(len(names))
     return dict(zip(labels, weights, strict=True))

@@ -10,14 +10,26 @@ import dataclasses
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from xpnet import checks
 from xpnet.checks import Check
+from xpnet.errors import ConfigError, suggest, use
 from xpnet.tabular import values
 from xpnet.train.settings import Settings as TrainerSettings
 
-__all__ = ["SettingField", "Settings", "fields_of", "plain", "renamed", "setting"]
+K = TypeVar("K")
+
+__all__ = [
+    "SettingField",
+    "Settings",
+    "checked_settings",
+    "fields_of",
+    "plain",
+    "renamed",
+    "setting",
+    "settings_from",
+]
 
 
 # Names are looked up in the tables of the library when a value is checked: importing those needs NumPy.
@@ -56,7 +68,7 @@ def setting(default: Any, check: Check, section: str, help: str, *, fixed: str =
     Args:
         default: its value where none is given; where that is None, it may be not set.
         check: takes its values.
-        section: of ``--help``.
+        section: of the help.
         help: its meaning.
         fixed: why it cannot change while a run goes on; empty if it can.
         also: another name of it, which flags and files may use.
@@ -237,7 +249,7 @@ class SettingField:
 
 
 def fields_of(table: type) -> dict[str, SettingField]:
-    """Return the rows of a table of settings by attribute name, in the order of ``--help``."""
+    """Return the rows of a table of settings by attribute name, in the order of the help."""
     fields = [field for field in dataclasses.fields(table) if field.metadata["flag"]]
     own = [_row(field) for field in fields if "section" in field.metadata]
     of_trainer = [_row(field) for field in fields if "section" not in field.metadata]
@@ -253,6 +265,38 @@ def _row(field: dataclasses.Field[Any]) -> SettingField:
     else:  # the trainer's, whose first sentence is for everybody
         section, help, also = "Training", known["help"].partition(". ")[0].rstrip(".").replace("``", ""), ""
     return SettingField(field.name, field.default, known["check"], section, help, known["fixed"], also)
+
+
+def settings_from(kind: type[K], given: Mapping[str, Any]) -> K:
+    """Return settings from keyword arguments, checked.
+
+    Args:
+        kind: a table of settings.
+        given: values by attribute; None for one that is not set.
+
+    Raises:
+        ConfigError: a name that is none, or a value that cannot be meant.
+
+    >>> settings_from(Settings, {"hidden": [32, 16], "lr": 0.01}).learning_rate
+    0.01
+    """
+    fields = fields_of(kind)
+    return kind(**checked_settings(fields, given))
+
+
+def checked_settings(fields: Mapping[str, SettingField], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings in their one form, by attribute.
+
+    Raises:
+        ConfigError: a name that is none, or a value that cannot be meant.
+    """
+    checked: dict[str, Any] = {}
+    for name, value in renamed(given, fields).items():
+        if name not in fields:
+            raise ConfigError(f"there is no setting '{name}'{suggest(name, fields)}")
+        unset = value is None and fields[name].default is None
+        checked[name] = None if unset else fields[name].check(use(name), value)
+    return checked
 
 
 def renamed(stored: Mapping[str, Any], fields: Mapping[str, SettingField]) -> dict[str, Any]:

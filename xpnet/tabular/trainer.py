@@ -1,4 +1,4 @@
-"""Model, optimizer, diagnostics and trainer, built from settings."""
+"""Model, optimizer and trainer, built from settings, and their training."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import inspect
 from typing import Any, TypeVar
 
 from xpnet import backends, checks, nn, optim
-from xpnet.errors import ConfigError
+from xpnet.errors import ConfigError, use
 from xpnet.tabular.dataset import Prepared
 from xpnet.tabular.settings import Settings
 from xpnet.train import Trainer
@@ -17,6 +17,7 @@ from xpnet.train.targets import outputs_for
 __all__ = [
     "build_optimizer",
     "build_trainer",
+    "fit_trainer",
     "layer_widths",
     "metric_of",
     "open_backend",
@@ -42,7 +43,7 @@ def open_backend(settings: Settings) -> backends.Backend:
     """
     backend, size = backends.backend(settings.backend), settings.device_memory
     if size is not None:
-        backend.limit_memory(checks.memory_size("--device-memory", size))
+        backend.limit_memory(checks.memory_size(use("device_memory"), size))
     return backend
 
 
@@ -68,10 +69,10 @@ def build_optimizer(settings: Settings, rows: int) -> optim.Optimizer | optim.Me
     if settings.learning_rate is not None:
         options["learning_rate"] = _rate(settings, rows)
     elif settings.schedule != "constant" or settings.warmup:
-        flag = "schedule" if settings.schedule != "constant" else "warmup"
+        name = "schedule" if settings.schedule != "constant" else "warmup"
         raise ConfigError(
-            f"--{flag}: expected an optimizer with a learning rate, found {settings.optimizer}, which "
-            "searches for its steps; leave it out, or choose --optimizer adam"
+            f"{use(name)}: expected an optimizer with a learning rate, found {settings.optimizer}, which "
+            f"searches for its steps; leave it out, or choose {use('optimizer', 'adam')}"
         )
     if settings.momentum:
         options["momentum"] = settings.momentum
@@ -83,8 +84,8 @@ def build_optimizer(settings: Settings, rows: int) -> optim.Optimizer | optim.Me
         able = [n for n, kind in optim.OPTIMIZERS.items() if option in inspect.signature(kind).parameters]
         if settings.optimizer not in able:
             raise ConfigError(
-                f"--{option.replace('_', '-')}: expected an optimizer that has it ({', '.join(able)}), "
-                f"found {settings.optimizer}; leave it out, or choose --optimizer {able[0]}"
+                f"{use(option)}: expected an optimizer that has it ({', '.join(able)}), found "
+                f"{settings.optimizer}; leave it out, or choose {use('optimizer', able[0])}"
             )
     return optim.get(settings.optimizer, **options)
 
@@ -140,6 +141,20 @@ def build_trainer(prepared: Prepared[Any], backend: backends.Backend, seed: int 
     )
     trainer.state.run = prepared.manifest
     return trainer
+
+
+def fit_trainer(trainer: Trainer, prepared: Prepared[Any]) -> None:
+    """Train on the prepared table as its settings say; all faces do it by this."""
+    settings, parts = prepared.settings, prepared.parts
+    train, held_out = parts["train"], parts["validation"]
+    trainer.fit(
+        train.X,
+        train.y,
+        epochs=settings.epochs,
+        batch_size=settings.batch_size if isinstance(settings.batch_size, int) else None,
+        validation=(held_out.X, held_out.y) if len(held_out) else None,
+        class_weight=prepared.class_weight,
+    )
 
 
 def trainer_settings(settings: Settings) -> dict[str, Any]:

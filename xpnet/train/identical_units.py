@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from xpnet.backends import array_namespace
+from xpnet.errors import Words, use
 from xpnet.nn import BatchNorm, Dense, Layer, LayerNorm, Sequential
 from xpnet.nn.activations import ACTIVATIONS
 from xpnet.parameters import Parameters
@@ -79,8 +80,9 @@ def warn_of_identical_units(model: Layer, params: Parameters) -> None:
     if layers:
         sizes = ", ".join(f"{path} ({params[f'{path}.weight'].shape[1]} units)" for path in layers)
         _log.warning(
-            "all units of layer %s begin with equal weights: they get equal gradients and stay identical, so "
-            "that the layer does no more than one unit; draw the weights at random, such as "
-            "weight_init='glorot_uniform' (--weight-init auto)",
-            sizes,
+            Words(
+                f"all units of layer {sizes} begin with equal weights: they get equal gradients and stay "
+                "identical, so that the layer does no more than one unit; draw the weights at random, such "
+                f"as {use('weight_init', 'glorot_uniform')}"
+            )
         )

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from xpnet import checks, rng
-from xpnet.errors import ConfigError, DivergedError
+from xpnet.errors import ConfigError, DivergedError, Words, use
 from xpnet.train.history import History
 from xpnet.train.trainer import Trainer
 
@@ -239,6 +239,8 @@ def warn_if_alike(trainer: Trainer, other_seed: int, input_shape: tuple[int, ...
     )
     if bool((one == other).all()):
         _log.warning(
-            "restarts do not help here: the model begins with the same weights whatever the seed; choose an "
-            "initializer that draws them, such as weight_init='glorot_uniform' (--weight-init auto)"
+            Words(
+                "restarts do not help here: the model begins with the same weights whatever the seed; choose "
+                f"an initializer that draws them, such as {use('weight_init', 'glorot_uniform')}"
+            )
         )

@@ -21,7 +21,7 @@ def setting(
     Args:
         default: its value where none is given; where that is None, None may be given as well.
         check: takes its values.
-        help: its meaning. The first sentence is that of ``--help``, too, without quotation marks.
+        help: its meaning. The first sentence is that of the command line, too, without quotation marks.
         stored: whether a checkpoint holds it.
         fixed: why it cannot change on resume; empty if it can.
         flag: whether the command line has it, as a flag and a key of its files.

@@ -18,7 +18,7 @@ from xpnet.autodiff.functions import softmax
 from xpnet.autodiff.tracer import is_floating
 from xpnet.backends import array_namespace, backend_of
 from xpnet.data import are_labels, check_labels
-from xpnet.errors import ConfigError, DataError
+from xpnet.errors import ConfigError, DataError, use
 from xpnet.losses.registry import LossWithOptions, identity, kind_of, link_of, name_of
 
 __all__ = [
@@ -117,7 +117,7 @@ def classes_to_targets(loss: Any, classes: np.ndarray, n_classes: int) -> np.nda
         declare = "" if hasattr(loss, "targets") else f", or declare its targets: {name}.targets = 'classes'"
         raise ConfigError(
             f"loss {name}: expected a loss for classes, for the target has classes; "
-            f"choose softmax_cross_entropy, or --task regression{declare}"
+            f"choose softmax_cross_entropy, or {use('task', 'regression')}{declare}"
         )
     if n_classes > 2 and several:
         raise ConfigError(

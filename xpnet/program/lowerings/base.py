@@ -49,7 +49,7 @@ class Lowering:
     """A way to run programs: a row of the table.
 
     Attributes:
-        name: for ``xpnet.compile(lower=...)`` and ``--compile``.
+        name: for ``xpnet.compile(lower=...)`` and the setting ``compile``.
         library: whose arrays it takes; empty: any.
         lower: ``(program, donated)`` to what runs it. The program is simplified; ``donated`` says for some
             outputs (by position) which input's memory (by position) they take over.

@@ -106,9 +106,9 @@ def _resumed(again: Mapping[str, Any]) -> str:
 
 
 def usage(contents: Contents) -> Html:
-    """Return the commands that use the run."""
+    """Return what uses the run: in Python, and commands."""
     results = contents.results
-    run = shlex.quote(str(results["run"]))
+    run = str(results["run"])
     columns = list(contents.columns)
     named: list[Any] = [tag("code", name) for name in columns[:_MOST_COLUMNS]]
     further = f" and {len(columns) - _MOST_COLUMNS:,} more" if len(columns) > _MOST_COLUMNS else ""
@@ -116,21 +116,18 @@ def usage(contents: Contents) -> Html:
     names = [results["target"]] if isinstance(results["target"], str) else results["target"]
     targets = join([tag("code", name) for name in names], ", ")
     uses: list[tuple[Any, str]] = [
+        ("In Python:", f"from xpnet import runs\n\nrun = runs.open({run!r})"),
         (
             join(["Predict for the rows of a table with the columns ", join(named, ", "), further, ":"]),
-            f"xpnet predict {run} new.csv --out predictions.csv",
+            'predictions = run.predict("new.csv")  # or a DataFrame',
         ),
-        (join(["Measure it on a table that has ", targets, " as well:"]), f"xpnet evaluate {run} other.csv"),
-        ("Train on from where it stands:", f"xpnet resume {run} --epochs {epochs}"),
+        (join(["Measure it on a table that has ", targets, " as well:"]), 'run.evaluate("other.csv")'),
+        ("Train on from where it stands:", f"run.resume(epochs={epochs})"),
         (
-            "Train anew with the same settings, which can be changed by flags:",
-            f"xpnet train --config {run}/config.toml --out again",
-        ),
-        (
-            "Use it in Python, on arrays that are encoded as encoder.json says:",
-            "from xpnet import Trainer\n\n"
-            f"trainer = Trainer.load({str(results['run']) + '/checkpoints/best.safetensors'!r})\n"
-            f"predictions = trainer.predict(X)  # X: (rows, {results['features']})",
+            "The same from a shell:",
+            f"xpnet predict {shlex.quote(run)} new.csv > predictions.csv\n"
+            f"xpnet evaluate {shlex.quote(run)} other.csv\n"
+            f"xpnet resume {shlex.quote(run)}",
         ),
     ]
     parts = [part for words, command in uses for part in (tag("p", words), tag("pre", tag("code", command)))]

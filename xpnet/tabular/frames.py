@@ -1,0 +1,164 @@
+"""Tables of any kind as polars DataFrames, and results as tables of the kind that was given.
+
+Tables are polars or pandas DataFrames, tables of pyarrow, dicts of columns, files, and built-in names.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from xpnet.data import BUILTIN, read_table
+from xpnet.data._packages import import_polars
+from xpnet.errors import DataError
+
+if TYPE_CHECKING:
+    import polars
+
+__all__ = ["MEMORY", "column_like", "fingerprint_of_frame", "is_file", "table_like", "to_frame"]
+
+MEMORY = "<table in memory>"
+"""Stands for the table of a run that was no file."""
+
+
+def is_file(table: Any) -> bool:
+    """Whether a table is given by its name or its file."""
+    return isinstance(table, (str, os.PathLike))
+
+
+def to_frame(table: Any, *, text: Sequence[str] = ()) -> polars.DataFrame:
+    """Return a table as a polars DataFrame.
+
+    Args:
+        table: a DataFrame of polars or pandas, a table of pyarrow, a dict of columns, a file or a name.
+        text: columns that are text in training, in which a file's digits are read as such.
+
+    Raises:
+        DataError: another thing, a file that cannot be read, columns of different lengths or of one name.
+        ConfigError: polars is not installed.
+
+    >>> to_frame({"size": [1.0, 2.0], "colour": ["red", None]}).shape
+    (2, 2)
+    """
+    pl = import_polars()
+    if is_file(table):
+        name = os.fspath(table)
+        return BUILTIN[name]().frame if name in BUILTIN else read_table(name, text=text)
+    if isinstance(table, pl.DataFrame):
+        return table
+    if isinstance(table, pl.LazyFrame):
+        return table.collect()
+    if isinstance(table, Mapping):
+        return _of_columns(dict(table))
+    package = type(table).__module__.partition(".")[0]
+    if package == "pyarrow":
+        made = pl.from_arrow(table)
+        return made if isinstance(made, pl.DataFrame) else made.to_frame()
+    if package == "pandas" and hasattr(table, "columns"):
+        names = [str(name) for name in table.columns]
+        twice = {name for name in names if names.count(name) > 1}
+        if twice:
+            raise DataError(f"the table has two columns called '{min(twice)}'; rename one")
+        return _of_columns({name: _of_pandas(table.iloc[:, i]) for i, name in enumerate(names)})
+    raise DataError(
+        f"expected a table: a DataFrame of polars or pandas, a dict of columns, a file or a built-in name "
+        f"({', '.join(BUILTIN)}); found {type(table).__name__}; name its columns, as in "
+        "polars.DataFrame(array, schema=names)"
+    )
+
+
+def _of_columns(columns: Mapping[str, Any]) -> polars.DataFrame:
+    pl = import_polars()
+    series = []
+    for name, values in columns.items():
+        if not isinstance(values, pl.Series):
+            array = values if isinstance(values, (list, tuple)) else np.asarray(values)
+            if isinstance(array, np.ndarray) and array.ndim != 1:
+                raise DataError(f"column '{name}' has shape {array.shape}; expected one dimension")
+            if isinstance(array, np.ndarray) and array.dtype.kind in "OU":
+                array = array.tolist()
+            values = pl.Series(str(name), array, strict=not isinstance(array, (list, tuple)))
+        series.append(values.alias(str(name)))
+    lengths = {s.name: len(s) for s in series}
+    if len(set(lengths.values())) > 1:
+        raise DataError(f"columns of one table need equally many rows; found {lengths}")
+    return pl.DataFrame(series)
+
+
+def _of_pandas(column: Any) -> Any:
+    """Return a column of pandas in a form that polars takes without pyarrow; missing cells are None."""
+    dtype = column.dtype
+    if isinstance(dtype, np.dtype) and dtype.kind in "biuf":
+        return column.to_numpy()
+    if isinstance(dtype, np.dtype) and dtype.kind in "mM":
+        return column.to_numpy().astype(f"{dtype.kind}8[us]")
+    missing = column.isna().to_numpy(dtype=bool)
+    cells = column.astype(object).to_numpy()
+    return [None if gone else _plain(cell) for cell, gone in zip(cells, missing, strict=True)]
+
+
+def _plain(cell: Any) -> Any:
+    if hasattr(cell, "to_pydatetime"):
+        return cell.to_pydatetime()
+    return cell.item() if isinstance(cell, np.generic) else cell
+
+
+def table_like(table: Any, frame: polars.DataFrame) -> Any:
+    """Return a table in the kind of another one, which has as many rows: pandas keeps its index.
+
+    A dict gives a dict of arrays; a file, a name, pyarrow and polars give a polars DataFrame.
+    """
+    if isinstance(table, Mapping):
+        return {column.name: column.to_numpy() for column in frame.get_columns()}
+    if _is_pandas(table):
+        import pandas
+
+        columns = {column.name: _to_pandas(column) for column in frame.get_columns()}
+        return pandas.DataFrame(columns, index=table.index)
+    return frame
+
+
+def column_like(table: Any, column: polars.Series) -> Any:
+    """Return a column in the kind of a table: a Series of pandas or polars, of a dict an array."""
+    if isinstance(table, Mapping):
+        return column.to_numpy()
+    if _is_pandas(table):
+        import pandas
+
+        return pandas.Series(_to_pandas(column), index=table.index, name=column.name)
+    return column
+
+
+def _is_pandas(table: Any) -> bool:
+    return type(table).__module__.partition(".")[0] == "pandas"
+
+
+def _to_pandas(column: polars.Series) -> Any:
+    """Return a column's values for pandas: numbers as an array, NaN where one is missing; else a list."""
+    return column.to_numpy() if column.dtype.is_numeric() else column.to_list()
+
+
+def fingerprint_of_frame(frame: polars.DataFrame) -> str:
+    """Return the SHA-256 of a table's columns: their names, types, and cells.
+
+    >>> import polars
+    >>> fingerprint_of_frame(polars.DataFrame({"a": [1, None]}))[:8]
+    '5be41c15'
+    """
+    pl = import_polars()
+    digest = hashlib.sha256(f"{frame.height}\n".encode())
+    for column in frame.get_columns():
+        digest.update(f"{column.name!r} {column.dtype}\n".encode(errors="backslashreplace"))
+        digest.update(np.packbits(column.is_null().to_numpy()).tobytes())
+        if column.dtype.is_numeric() and not column.dtype.is_decimal():
+            values = column.fill_null(0).to_numpy()
+            digest.update(values.astype(values.dtype.newbyteorder("<")).tobytes())
+        else:
+            texts = column.cast(pl.String).fill_null("")
+            digest.update(texts.str.len_bytes().to_numpy().astype("<u8").tobytes())
+            digest.update("".join(texts.to_list()).encode())
+    return digest.hexdigest()
