@@ -27,9 +27,9 @@ from xpnet.data.builtin import (
 )
 from xpnet.data.columns import Categorical, Numeric
 from xpnet.data.decisions import Decision
-from xpnet.data.delimited import MISSING
 from xpnet.data.encoder import Encoded, Encoder
 from xpnet.data.loading import listed, load
+from xpnet.data.notations import MISSING, Notation, decimal_of, notation_of, unit_of
 from xpnet.data.splits import split_rows
 from xpnet.data.tables import EXTENSIONS, Table, read_table, to_csv, write_table
 from xpnet.data.tasks import infer_task, infer_tasks, joint_strata, strata
@@ -43,11 +43,13 @@ __all__ = [
     "Decision",
     "Encoded",
     "Encoder",
+    "Notation",
     "Numeric",
     "Table",
     "are_labels",
     "check_arrays",
     "check_labels",
+    "decimal_of",
     "digits",
     "digits_arrays",
     "infer_task",
@@ -55,6 +57,7 @@ __all__ = [
     "joint_strata",
     "listed",
     "load",
+    "notation_of",
     "read_table",
     "sine",
     "sine_arrays",
@@ -65,6 +68,7 @@ __all__ = [
     "to_csv",
     "two_gaussians",
     "two_gaussians_arrays",
+    "unit_of",
     "write_table",
     "xor",
     "xor_arrays",

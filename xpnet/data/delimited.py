@@ -15,15 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xpnet.data._packages import import_polars
+from xpnet.data.notations import MISSING
 from xpnet.errors import DataError
 
 if TYPE_CHECKING:
     import polars
 
-__all__ = ["MISSING", "read_delimited"]
-
-MISSING = ("", "NA", "N/A", "NaN", "NAN", "nan", "null", "Null", "NULL", "?")
-"""Cells that count as missing, once the blanks around them are gone."""
+__all__ = ["read_delimited"]
 
 _DECIMAL_COMMA = r"^[+-]?([0-9]+,?[0-9]*|,[0-9]+)([eE][+-]?[0-9]+)?$"
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
