@@ -38,6 +38,7 @@ __all__ = [
     "Notation",
     "check_marks",
     "decimal_of",
+    "marks_of",
     "notation_of",
     "unit_of",
 ]
@@ -289,6 +290,12 @@ def decimal_of(frame: polars.DataFrame) -> str | None:
     >>> decimal_of(polars.DataFrame({"a": ["12,5 %", "3,25 %"], "b": ["1.234", "2.345"]}))
     ','
     """
+    shown = marks_of(frame)
+    return shown.pop() if len(shown) == 1 else None
+
+
+def marks_of(frame: polars.DataFrame) -> set[str]:
+    """Return the decimal marks that the columns of a table show: none, one or both; see `decimal_of`."""
     pl = import_polars()
     floats = pl.DataFrame([c for c in frame.get_columns() if c.dtype.is_float()])
     shown = {"."} if floats.width and any(floats.select((pl.all() % 1 != 0).any()).row(0)) else set()
@@ -301,7 +308,7 @@ def decimal_of(frame: polars.DataFrame) -> str | None:
         for shape in _shapes(series):
             marks = {decimal for decimal, group in _candidates(None) if _number(shape, decimal, group)}
             shown |= marks if len(marks) == 1 else set()
-    return shown.pop() if len(shown) == 1 else None
+    return shown
 
 
 def unit_of(series: polars.Series) -> tuple[str, str] | None:
