@@ -1,9 +1,9 @@
-"""Types of columns of text: whole numbers, decimal numbers, booleans, or text, by what all of their cells are."""
+"""Types of columns of text: whole numbers, decimal numbers, booleans, or text, by what all cells are."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING
 
 from xpnet.data._packages import import_polars
 from xpnet.data.decisions import Decision
@@ -50,86 +50,104 @@ class _Columns:
 
 
 def typed(
-    frame: polars.DataFrame, text: Collection[str], *, separator: str, decimal: str | None
+    frame: polars.DataFrame, text: Collection[str], *, separator: str, decimal: str | None, zeros: bool = True
 ) -> tuple[polars.DataFrame, str | None, list[Decision]]:
     """Return a table of text with its columns in the types that all of their cells have.
 
     A column is of whole numbers, else of decimal numbers with a point, else of booleans (true/false in any
     case); otherwise it is text, also where its cells are numbers of another notation (`notation_of`). Numbers
-    with a leading zero are codes: text. So are numbers whose point may part thousands, such as ``15.353``: if all
-    numbers of the column are so, and other columns have decimal commas, or semicolons separate the cells, as where
-    such commas are usual, and no other column shows decimal points. In a file separated by commas, a point is the
-    decimal mark unless another one is declared.
+    with a leading zero are codes: text. So are numbers whose point may part thousands, such as ``15.353``: if
+    all numbers of the column are so, and other columns have decimal commas, or semicolons separate the cells,
+    as where such commas are usual, and no other column shows decimal points. In a file separated by commas, a
+    point is the decimal mark unless another one is declared.
 
     Args:
         frame: columns of text.
         text: names of columns that stay text.
         separator: of the cells.
         decimal: the decimal mark of the file, where it is declared.
+        zeros: whether some cell may begin with a zero before another digit.
 
     Returns:
         The table; the decimal mark that it shows, or None; what was decided.
     """
     pl = import_polars()
-    columns, decisions = _Columns(frame, text), []
-    cells = pl.all()
-    codes = columns.holding(columns.left, cells.str.contains(CODES).any())
-    codes = columns.holding(codes, cells.str.contains(r"^[+-]?[0-9.,]+$").all())
+    columns, cells = _Columns(frame, text), pl.all()
+    decisions = _set_codes_aside(columns) if zeros else []
+    columns.read(columns.left, cells.cast(pl.Int64, strict=False))
+    # 128 bits keep whole numbers exact that 64 bits cannot hold; longer ones stay text: float64 changes them
+    digits = set(columns.holding(columns.left, cells.str.contains(r"^[+-]?[0-9]+$").all()))
+    columns.read([name for name in columns.left if name in digits], cells.cast(pl.Int128, strict=False))
+    others = [name for name in columns.left if name not in digits]
+    points: list[str] = []
+    unclear: list[str] = []
+    if separator == "," and decimal is None:
+        columns.read(others, cells.cast(pl.Float64, strict=False))
+    else:
+        numbers = cells.cast(pl.Float64, strict=False)
+        pointed = columns.holding(others, (numbers.is_not_null() | cells.is_null()).all())
+        points = columns.holding(pointed, cells.str.contains(".", literal=True).any())
+        grouped = cells.str.contains(_GROUPED) | ~cells.str.contains(".", literal=True)
+        unclear = columns.holding(points, grouped.all())
+        aside = {*points} if decimal == "," else {*unclear}
+        columns.read([name for name in pointed if name not in aside], numbers)
+    booleans = columns.holding(columns.left, cells.str.to_lowercase().is_in(["true", "false"]).all())
+    columns.read(booleans, cells.str.to_lowercase() == "true")
+    aside = {*digits, *points}
+    rest = _with_digits(pl.DataFrame([columns.found[name] for name in columns.left if name not in aside]))
+    marks = marks_of(rest)
+    if len(points) > len(unclear) or (marks and separator == "," and _has_fractions(columns.found)):
+        marks.add(".")
+    if decimal is None and unclear and (marks == {"."} or not (marks or separator == ";")):
+        columns.read(unclear, cells.cast(pl.Float64, strict=False))
+        if separator == ";":
+            why = "so are those of other columns"
+            decisions += [Decision(name, "read with decimal points", why) for name in unclear[:_MOST_TOLD]]
+    shown = next(iter(marks)) if len(marks) == 1 else "." if separator == "," and not marks else None
+    return pl.DataFrame(list(columns.found.values())), decimal or shown, [*decisions, *_units(rest)]
+
+
+def _set_codes_aside(columns: _Columns) -> list[Decision]:
+    """Leave columns with leading zeros as text, and return what was decided."""
+    pl = import_polars()
+    codes = columns.holding(columns.left, pl.all().str.contains(CODES).any())
+    codes = columns.holding(codes, pl.all().str.contains(r"^[+-]?[0-9.,]+$").all())
+    decisions = []
     for name in codes[:_MOST_TOLD]:
         series = columns.found[name]
         example = series.filter(series.str.contains(CODES))[0]
         decisions.append(Decision(name, "kept as text", f"leading zeros, such as '{example}', make it codes"))
     coded = set(codes)
     columns.left = [name for name in columns.left if name not in coded]
-    columns.read(columns.left, cells.cast(pl.Int64, strict=False))
-    # 128 bits keep whole numbers exact that 64 bits cannot hold; longer ones stay text: float64 changes them
-    digits = columns.holding(columns.left, cells.str.contains(r"^[+-]?[0-9]+$").all())
-    columns.read(digits, cells.cast(pl.Int128, strict=False))
-    whole = set(digits)
-    pointed = columns.holding(
-        [name for name in columns.left if name not in whole],
-        (cells.cast(pl.Float64, strict=False).is_not_null() | cells.is_null()).all(),
-    )
-    unclear = columns.holding(pointed, (cells.str.contains(_GROUPED) | ~cells.str.contains(r"\.")).all())
-    unclear = columns.holding(unclear, cells.str.contains(r"\.").any())
-    clear = sorted(set(pointed) - set(unclear))
-    points = columns.holding(clear, cells.str.contains(r"\.").any())
-    booleans = columns.holding(columns.left, cells.str.to_lowercase().is_in(["true", "false"]).all())
-    others = set(columns.left) - {*pointed, *whole, *booleans}
-    rest = pl.DataFrame([columns.found[name] for name in columns.left if name in others])
-    marks = marks_of(rest) | ({"."} if points else set())
-    shown = decimal or (
-        next(iter(marks)) if len(marks) == 1 else "." if separator == "," and not marks else None
-    )
-    if decimal == ",":
-        clear = [name for name in clear if name not in points]
-    elif decimal == "." or marks == {"."} or separator == "," or not (marks or separator == ";"):
-        clear = pointed
-        if separator == ";" and not decimal:
-            why = f"so are those of column '{points[0]}'" if points else "so are those of other columns"
-            decisions += [Decision(name, "read with decimal points", why) for name in unclear[:_MOST_TOLD]]
-    columns.read(clear, cells.cast(pl.Float64, strict=False))
-    columns.read(booleans, cells.str.to_lowercase() == "true")
-    decisions += _units(rest)
-    return pl.DataFrame(list(columns.found.values())), shown, decisions
+    return decisions
+
+
+def _has_fractions(columns: Mapping[str, polars.Series]) -> bool:
+    """Whether a column of decimal numbers is not of whole ones alone."""
+    pl = import_polars()
+    floats = pl.DataFrame([column for column in columns.values() if column.dtype.is_float()])
+    return bool(floats.width) and any(floats.select((pl.all() % 1 != 0).any()).row(0))
+
+
+def _with_digits(frame: polars.DataFrame) -> polars.DataFrame:
+    """Return the columns of text of which most cells have a digit."""
+    pl = import_polars()
+    if not frame.width:
+        return frame
+    shares = frame.select(pl.all().str.contains("[0-9]").mean()).row(0)
+    return frame[:, [place for place, share in enumerate(shares) if share and share > 0.5]]
 
 
 _MOST_TOLD = 20  # columns of which a decision tells
-_TRIED = 200  # cells of a column of text that are looked at for units
+_MOST_TRIED = 2000  # columns of text that are looked at for units
 
 
-def _units(rest: Any) -> list[Decision]:
+def _units(rest: polars.DataFrame) -> list[Decision]:
     """Return hints about columns of text whose cells are numbers with a unit."""
-    decisions: list[Decision] = []
-    pl = import_polars()
-    if not rest.width:
-        return decisions
-    begins = rest.head(_TRIED).select(pl.all().drop_nulls().str.contains("^[^0-9]?[0-9]").mean()).row(0)
-    for series, share in zip(rest.get_columns(), begins, strict=True):
-        unit = unit_of(series) if share and share > 0.5 and len(decisions) < _MOST_TOLD else None
-        if unit:
+    decisions = []
+    for series in rest[:, :_MOST_TRIED].get_columns():
+        unit = unit_of(series)
+        if unit and len(decisions) < _MOST_TOLD:
             why = f"its cells are numbers with the unit '{unit[0]}', such as '{unit[1]}'"
-            decisions.append(
-                Decision(series.name, "kept as text", f"{why}; remove the unit for numbers", True)
-            )
+            decisions.append(Decision(series.name, "kept as text", f"{why}; remove it for numbers", True))
     return decisions

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["read_delimited"]
 
 _MOST_LISTED = 5  # rows in a message
+_ZEROS = re.compile(rb"(?:^|[\n,\"\xef\xbb\xbf])[+-]?0[0-9]")  # in rows as they are written for polars
 _TRIED = 20  # records by which a separator is chosen
 
 
@@ -35,20 +36,21 @@ def read_delimited(
 ) -> tuple[polars.DataFrame, str | None, list[Decision]]:
     """Read a file of separated cells whose first line names the columns.
 
-    Blanks around cells are dropped, and so are blank lines; but ``""`` is a missing cell. The columns have the
-    types that `xpnet.data.cells.typed` gives them. A header of one cell less than all rows leaves the name of
-    the first column out, if that counts the rows. A first line such as ``sep=;`` names the separator.
+    Blanks around cells are dropped, and so are blank lines; but ``""`` is a missing cell. The columns have
+    the types that `xpnet.data.cells.typed` gives them. A header of one cell less than all rows leaves the
+    name of the first column out, if that counts the rows. A first line such as ``sep=;`` names the separator.
 
     Args:
         name: of the file, for messages.
         data: the file's bytes, in an encoding that `xpnet.data.encodings.decoded` knows.
-        separators: characters that may separate cells; the first that parts the header, and the first rows into
-            as many cells, is taken; if none does, the first that parts the header.
+        separators: characters that may separate cells; the first that parts the header, and the first rows
+            into as many cells, is taken; if none does, the first that parts the header.
         text: names of columns that stay text even if all their cells are numbers.
         decimal: the decimal mark of the file, where it is declared.
 
     Returns:
-        The table, in which columns without a name have the name ""; its decimal mark, see `typed`; what was decided.
+        The table, in which columns without a name have the name ""; its decimal mark, see `typed`; what was
+        decided.
 
     Raises:
         DataError: the file is binary, without rows or header, has ragged rows, unbalanced quotes, or column
@@ -83,14 +85,17 @@ def read_delimited(
     if records.blank and len(names) == 1:
         decisions.append(_blank_lines(records.blank))
     names, told = named(names)
+    rows = out.getvalue()
     try:
         frame = pl.read_csv(
-            out.getvalue(), has_header=False, new_columns=names, infer_schema=False, null_values=list(MISSING)
+            rows, has_header=False, new_columns=names, infer_schema=False, null_values=list(MISSING)
         )
     except pl.exceptions.PolarsError as error:
         raise DataError(f"'{name}' cannot be read as a table: {str(error).splitlines()[0]}") from None
     frame, told = without_hollow(frame, told)
-    frame, shown, more = typed(frame, text, separator=separator, decimal=decimal)
+    frame, shown, more = typed(
+        frame, text, separator=separator, decimal=decimal, zeros=_ZEROS.search(rows) is not None
+    )
     return frame, shown, [*decisions, *told, *more]
 
 
@@ -107,7 +112,7 @@ class _Records:
 
     def __iter__(self) -> Iterator[tuple[int, list[str]]]:
         lines = io.StringIO(self.content, newline="")
-        # the process's limit is 131,072 characters a cell unless somebody has changed it; it is only ever raised
+        # the process's limit, 131,072 characters a cell unless somebody has changed it, is only ever raised
         csv.field_size_limit(max(csv.field_size_limit(), len(self.content)))
         # strict: a quote in the wrong place is an error, not a guess
         reader = csv.reader(lines, delimiter=self.separator, strict=True)

@@ -28,8 +28,8 @@ _MOST_CELLS = 2**25  # a lone cell in the last column makes 16,384 of its row
 def read_excel(name: str, source: Path | bytes) -> tuple[polars.DataFrame, list[Decision]]:
     """Read the first sheet of a workbook; its first row that is not empty names the columns.
 
-    Cells have the types that they have there; formulas count by the values that were saved with them, and their
-    errors (``#DIV/0!``) as missing. Empty rows are left out, and so are empty columns without a name.
+    Cells have the types that they have there; formulas count by the values that were saved with them, and
+    their errors (``#DIV/0!``) as missing. Empty rows are left out, and so are empty columns without a name.
 
     Raises:
         DataError: it is damaged, unpacks to more than 128 MiB and 32 times its size, has no rows, or names of

@@ -1,4 +1,4 @@
-"""Formats of tables: told by the name of a file, else by its first bytes; and advice on those that are not read."""
+"""Formats of tables, told by the name of a file or its first bytes; advice on those that are not read."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ _UNREAD = (
     Format("an OpenDocument table", (".ods",), _SAVE),
     Format("a Stata file", (".dta",), _PANDAS.format("read_stata"), (b"<stata_dta>",)),
     Format("an SPSS file", (".sav",), _PANDAS.format("read_spss"), (b"$FL2", b"$FL3")),
-    Format("a SAS file", (".sas7bdat", ".xpt"), _PANDAS.format("read_sas"), (b"\0" * 12 + b"\xc2\xea\x81\x60",)),
+    Format("a SAS file", (".sas7bdat", ".xpt"), _PANDAS.format("read_sas"), (b"\0" * 12 + b"\xc2\xea\x81",)),
     Format("an HDF5 file", (".h5", ".hdf5", ".hdf"), _PANDAS.format("read_hdf"), (b"\x89HDF\r\n",)),
     Format("an ORC file", (".orc",), _PANDAS.format("read_orc"), (b"ORC",)),
     Format("an old Feather file (version 1)", (), _PANDAS.format("read_feather"), (b"FEA1",)),
@@ -72,14 +72,20 @@ _UNREAD = (
         "save a table of it as CSV: sqlite3 -header -csv FILE 'select * from TABLE' > table.csv",
         (b"SQLite format 3\0",),
     ),
-    Format("an ARFF file of Weka", (".arff",), "save it as CSV, in Weka or with scipy.io.arff", (b"@relation", b"@RELATION")),
+    Format(
+        "an ARFF file of Weka", (".arff",), "save it as CSV, in Weka or with scipy.io.arff",
+        (b"@relation", b"@RELATION"),
+    ),
     Format("a ZIP archive", (".zip",), _TEXT),
     Format("a file packed by bzip2", (".bz2",), "unpack it: bunzip2 FILE", (b"BZh",)),
     Format("a file packed by xz", (".xz",), "unpack it: unxz FILE", (b"\xfd7zXZ\0",)),
     Format("a tar archive", (".tar", ".tgz"), _TEXT),
     Format("a 7z archive", (".7z",), _TEXT, (b"7z\xbc\xaf",)),
     Format("a PDF document", (".pdf",), "save its table as CSV", (b"%PDF",)),
-    Format("a picture", (".png", ".jpg", ".jpeg", ".gif"), "name a file of a table", (b"\x89PNG", b"\xff\xd8\xff", b"GIF8")),
+    Format(
+        "a picture", (".png", ".jpg", ".jpeg", ".gif"), "name a file of a table",
+        (b"\x89PNG", b"\xff\xd8\xff", b"GIF8"),
+    ),
     Format(
         "an HTML or XML page", (".html", ".htm", ".xml"),
         "a download that went wrong? Fetch the file itself, or save the table as CSV", (b"<",),
@@ -123,7 +129,7 @@ def format_of(
     Content that shows one format wins over a name that tells another.
 
     Args:
-        path: of the file, for messages; "-" for the standard input, where text is CSV unless it begins as JSON does.
+        path: of the file, for messages; "-": the standard input, where text is CSV unless it begins as JSON.
         name: which tells the format; without the extension of a packing.
         head: the first bytes of the file, unpacked.
         archive: the file itself, in which names are looked up if it is a ZIP archive.

@@ -96,10 +96,10 @@ def _plain(label: str, array: np.ndarray) -> Any:
 def frame_of_values(
     name: str, columns: Mapping[str, Sequence[Any]]
 ) -> tuple[polars.DataFrame, list[Decision]]:
-    """Return a DataFrame of columns of Python values, as JSON and Excel files hold them, and what was decided.
+    """Return a DataFrame of columns of Python values, as of JSON and Excel files, and what was decided.
 
-    Texts lose the blanks around them, and those in `MISSING` are missing cells. A column is of booleans, whole
-    numbers, decimal numbers, dates, times of day or points of time if all its cells are, else of text.
+    Texts lose the blanks around them, and those in `MISSING` are missing cells. A column is of booleans,
+    whole numbers, decimal numbers, dates, times of day or points of time if all its cells are, else of text.
 
     Args:
         name: of the file, for messages.

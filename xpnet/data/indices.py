@@ -26,11 +26,14 @@ _PANDAS = (
 def without_index(
     frame: polars.DataFrame, needed: Collection[str] = ()
 ) -> tuple[polars.DataFrame, list[Decision]]:
-    """Return a table with its unnamed column named `UNNAMED`, or left out if it counts the rows, and what was done.
+    """Return a table with its unnamed column named `UNNAMED`, or left out if it counts the rows.
 
     Args:
         frame: the table; its unnamed column has the name "", or one that pandas gives.
         needed: names of columns that are not left out.
+
+    Returns:
+        The table, and what was done.
 
     >>> import polars
     >>> table, told = without_index(polars.DataFrame({"": [1, 2], "a": [0.5, 1.5]}))

@@ -16,15 +16,18 @@ if TYPE_CHECKING:
 
 __all__ = ["read_json"]
 
-_FORMS = 'a list of records, [{"a": 1, "b": "x"}, ...], columns, {"a": [1, ...], "b": ["x", ...]}, or a record a line'
+_FORMS = (
+    'a list of records, [{"a": 1, "b": "x"}, ...], columns, {"a": [1, ...], "b": ["x", ...]}, '
+    "or a record in each line"
+)
 
 
 def read_json(name: str, data: bytes, *, lines: bool) -> tuple[polars.DataFrame, list[Decision]]:
     """Read a JSON file, or one of JSON lines.
 
-    It holds a list of records; or a record in each line; or columns, each a list, or values by the names of rows,
-    which are the same in all (as pandas writes them); or ``columns`` and ``data`` (its orient "split"). A value
-    that a record lacks is missing.
+    It holds a list of records; or a record in each line; or columns, each a list, or values by the names of
+    rows, which are the same in all (as pandas writes them); or ``columns`` and ``data`` (its orient "split").
+    A value that a record lacks is missing.
 
     Args:
         name: of the file, for messages.
@@ -43,7 +46,7 @@ def read_json(name: str, data: bytes, *, lines: bool) -> tuple[polars.DataFrame,
     else:
         try:
             content = _parsed(text)
-        except _Damaged as error:
+        except _DamageError as error:
             if "\n" not in text.strip() or not error.extra:
                 raise DataError(f"'{name}' is no readable JSON (damaged or cut off?): {error}") from None
             content = _lines(name, text)
@@ -55,7 +58,7 @@ def read_json(name: str, data: bytes, *, lines: bool) -> tuple[polars.DataFrame,
     return frame, decisions + more
 
 
-class _Damaged(Exception):  # noqa: N818: it is caught here
+class _DamageError(Exception):
     """Text that is no JSON; ``extra``: a whole value, and then more."""
 
     def __init__(self, message: str, extra: bool = False):
@@ -68,11 +71,11 @@ def _parsed(text: str) -> Any:
         return json.loads(text, object_pairs_hook=_once)
     except json.JSONDecodeError as error:
         place = f"{error.msg} in line {error.lineno}, column {error.colno}"
-        raise _Damaged(place, error.msg == "Extra data") from None
+        raise _DamageError(place, error.msg == "Extra data") from None
     except RecursionError:
-        raise _Damaged("it is nested too deeply") from None
+        raise _DamageError("it is nested too deeply") from None
     except ValueError as error:  # a number of thousands of digits
-        raise _Damaged(str(error)) from None
+        raise _DamageError(str(error)) from None
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -80,7 +83,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         names = [key for key, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise _Damaged(f"the name '{twice}' is used more than once in a record; rename one")
+        raise _DamageError(f"the name '{twice}' is used more than once in a record; rename one")
     return found
 
 
@@ -90,7 +93,7 @@ def _lines(name: str, text: str) -> list[Any]:
         if line.strip():
             try:
                 records.append(_parsed(line))
-            except _Damaged as error:
+            except _DamageError as error:
                 raise DataError(f"'{name}' is no JSON in line {number} (cut off?): {error}") from None
     return records
 

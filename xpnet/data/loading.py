@@ -63,7 +63,7 @@ def load(
     targets = () if target is None else (target,) if isinstance(target, str) else target
     needed = tuple(name or UNNAMED for name in targets)
     table = open_table(path, text=text, decimal=decimal, thousands=thousands, format=format, needed=needed)
-    return dataclasses.replace(table, target=_chosen(table, target) if targets else _guessed(table))
+    return dataclasses.replace(table, target=_chosen(table, targets) if targets else _guessed(table))
 
 
 def _may_be_there(path: Path) -> bool:

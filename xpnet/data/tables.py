@@ -18,7 +18,7 @@ from xpnet.data.formats import EXTENSIONS, FORMATS, format_of, named_packing, pa
 from xpnet.data.frames import array_columns, frame_of
 from xpnet.data.indices import without_index
 from xpnet.data.json_files import read_json
-from xpnet.data.notations import check_marks
+from xpnet.data.notations import check_marks, decimal_of
 from xpnet.data.numpy_files import load_numpy
 from xpnet.data.sources import STDIN, standard_input, unpacked
 from xpnet.errors import DataError, because
@@ -79,9 +79,10 @@ def open_table(
 ) -> Table:
     """Read a table from a file; its extension says the format, or else its content.
 
-    - ``.csv``, ``.txt``: text with a header, separated by commas; where no comma parts the header, by semicolons,
-      tabs or bars. It is UTF-8, UTF-16 with a byte order mark, or else taken for Latin-1. Cells such as an empty
-      one or ``NA`` count as missing (`xpnet.data.MISSING`); types are inferred over the whole file.
+    - ``.csv``, ``.txt``: text with a header, separated by commas; where no comma parts the header, by
+      semicolons, tabs or bars. It is UTF-8, UTF-16 with a byte order mark, or else taken for Latin-1. Cells
+      such as an empty one or ``NA`` count as missing (`xpnet.data.MISSING`); types are inferred over the
+      whole file.
     - ``.tsv``, ``.tab``: the same, separated by tabs.
     - ``.parquet``, ``.pq``, ``.feather``, ``.arrow``, ``.ipc``: as it is.
     - ``.xlsx``: the first sheet of an Excel workbook (extra ``excel``).
@@ -92,13 +93,14 @@ def open_table(
 
     Each may be packed: ``.gz``, ``.zst`` (extra ``zstd`` before Python 3.14). ``-`` is the standard input.
 
-    Columns of CSV and TSV files stay text where their cells are not plain numbers (``1,234``, ``12 %``), or may
-    be meant in two ways: `notation_of` finds out what they are, as `Encoder` does. See `xpnet.data.cells.typed`.
+    Columns of CSV and TSV files stay text where their cells are not plain numbers (``1,234``, ``12 %``), or
+    may be meant in two ways: `notation_of` finds out what they are, as `Encoder` does. See
+    `xpnet.data.cells.typed`.
 
     A first column without a name is left out if it counts the rows, else called ``unnamed``.
 
-    Nothing that is pickled is ever read, and a packed file is not unpacked to more than 128 MiB or, if that is
-    more, 32 times its size.
+    Nothing that is pickled is ever read, and a packed file is not unpacked to more than 128 MiB or, if that
+    is more, 32 times its size.
 
     Args:
         path: the file.
@@ -161,18 +163,19 @@ def _read(
     name: str, format: str, source: Path | bytes, text: Collection[str], decimal: str | None
 ) -> tuple[polars.DataFrame, str | None, list[Decision]]:
     """Return the table of a file of a known format, the decimal mark that it shows, and what was decided."""
+    decisions: list[Decision] = []
     if format in ("npz", "npy"):
-        return frame_of(name, array_columns(name, load_numpy(name, source))), None, []
-    if format in ("parquet", "feather"):
-        return _read_columns(name, format, source), None, []
-    if format == "xlsx":
+        frame = frame_of(name, array_columns(name, load_numpy(name, source)))
+    elif format in ("parquet", "feather"):
+        frame = _read_columns(name, format, source)
+    elif format == "xlsx":
         frame, decisions = read_excel(name, source)
-        return frame, None, decisions
-    data = source if isinstance(source, bytes) else source.read_bytes()
-    if format in ("json", "jsonl"):
+    else:
+        data = source if isinstance(source, bytes) else source.read_bytes()
+        if format in ("csv", "tsv"):
+            return read_delimited(name, data, "\t" if format == "tsv" else ",;\t|", text, decimal)
         frame, decisions = read_json(name, data, lines=format == "jsonl")
-        return frame, None, decisions
-    return read_delimited(name, data, "\t" if format == "tsv" else ",;\t|", text, decimal)
+    return frame, decimal_of(frame), decisions
 
 
 def suggest_file(path: Path) -> str:
