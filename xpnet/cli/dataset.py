@@ -26,6 +26,7 @@ from xpnet.data import (
     strata,
 )
 from xpnet.data.columns import Categorical, Numeric
+from xpnet.data.sources import STDIN, standard_input
 from xpnet.errors import ConfigError, DataError, because
 from xpnet.files import open_regular
 from xpnet.optim import METHODS
@@ -128,7 +129,7 @@ def prepare(
             f"built-in: {', '.join(BUILTIN)}"
         )
     source = settings.data
-    table = load(source, target=settings.target)
+    table = load(source, target=settings.target, decimal=settings.decimal, thousands=settings.thousands)
     frame, target = table.frame, table.target
     assert target is not None  # load has asked for it
     targets = (target,) if isinstance(target, str) else target
@@ -150,7 +151,7 @@ def prepare(
                 f"each of the {name} rows has a bad cell, or a category that no other row has: none is left; "
                 f"use --missing mean, correct them, or ask for a larger share with --{name}"
             )
-    data = source if source in BUILTIN else str(Path(source).resolve())
+    data = source if source in BUILTIN or source == STDIN else str(Path(source).resolve())
     resolved = dataclasses.replace(
         settings,
         data=data,
@@ -308,7 +309,8 @@ def read_rows(name_or_path: str, encoder: Encoder) -> polars.DataFrame:
     """Return a table for prediction or evaluation, its text columns read as in training."""
     if name_or_path in BUILTIN:
         return BUILTIN[name_or_path]().frame
-    return read_table(name_or_path, text=encoder.text_columns)
+    needed = [column.name for column in (*encoder.columns, *encoder.targets)]
+    return read_table(name_or_path, text=encoder.text_columns, needed=needed)
 
 
 def fingerprint(name_or_path: str) -> str:
@@ -320,6 +322,8 @@ def fingerprint(name_or_path: str) -> str:
             digest.update(series.name.encode())
             digest.update(np.ascontiguousarray(series.to_numpy()).tobytes())
         return digest.hexdigest()
+    if name_or_path == STDIN:
+        return hashlib.sha256(standard_input()).hexdigest()
     with open_regular(name_or_path, follow=True) as file:
         while block := file.read(1 << 20):
             digest.update(block)
@@ -329,6 +333,11 @@ def fingerprint(name_or_path: str) -> str:
 def check_unchanged(environment: Mapping[str, Any], settings: Settings) -> None:
     """Raise a `DataError` if the table of a run is gone or is another than that of ``environment.json``."""
     data = settings.data or ""
+    if data == STDIN:
+        raise DataError(
+            "the run's table was read from the standard input, which is gone; "
+            "train on a file to resume, or to evaluate the run's own test rows"
+        )
     try:
         found = fingerprint(data)
     except OSError as error:

@@ -112,7 +112,7 @@ def _set_codes_aside(columns: _Columns) -> list[Decision]:
     pl = import_polars()
     codes = columns.holding(columns.left, pl.all().str.contains(CODES).any())
     codes = columns.holding(codes, pl.all().str.contains(r"^[+-]?[0-9.,]+$").all())
-    decisions = []
+    decisions: list[Decision] = []
     for name in codes[:_MOST_TOLD]:
         series = columns.found[name]
         example = series.filter(series.str.contains(CODES))[0]
@@ -144,7 +144,7 @@ _MOST_TRIED = 2000  # columns of text that are looked at for units
 
 def _units(rest: polars.DataFrame) -> list[Decision]:
     """Return hints about columns of text whose cells are numbers with a unit."""
-    decisions = []
+    decisions: list[Decision] = []
     for series in rest[:, :_MOST_TRIED].get_columns():
         unit = unit_of(series)
         if unit and len(decisions) < _MOST_TOLD:

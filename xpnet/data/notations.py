@@ -267,7 +267,7 @@ def notation_of(
         return None
     if any(map(is_code, numbers)):
         return None
-    currencies = _check_dress(series.name, {shape: shapes[shape][0] for shape in numbers})
+    currencies = _check_dress(series.name, {s: cell for s, (cell, _) in shapes.items() if s in numbers})
     allowed = {m: reads[m] for m in candidates(thousands) if decimal in (None, m[0])}
     complete = [marks for marks, read in allowed.items() if read == numbers]
     if not complete:
