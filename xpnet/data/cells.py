@@ -89,12 +89,13 @@ def typed(
         points = columns.holding(pointed, cells.str.contains(".", literal=True).any())
         grouped = cells.str.contains(_GROUPED) | ~cells.str.contains(".", literal=True)
         unclear = columns.holding(points, grouped.all())
-        aside = {*points} if decimal == "," else {*unclear}
-        columns.read([name for name in pointed if name not in aside], numbers)
+        aside = {",": points, ".": []}.get(decimal or "", unclear)
+        left = set(pointed) - set(aside)
+        columns.read([name for name in pointed if name in left], numbers)
     booleans = columns.holding(columns.left, cells.str.to_lowercase().is_in(["true", "false"]).all())
     columns.read(booleans, cells.str.to_lowercase() == "true")
-    aside = {*digits, *points}
-    rest = _with_digits(pl.DataFrame([columns.found[name] for name in columns.left if name not in aside]))
+    known = digits | set(points)
+    rest = _with_digits(pl.DataFrame([columns.found[name] for name in columns.left if name not in known]))
     marks = marks_of(rest)
     if len(points) > len(unclear) or (marks and separator == "," and _has_fractions(columns.found)):
         marks.add(".")
@@ -104,7 +105,7 @@ def typed(
             why = "so are those of other columns"
             decisions += [Decision(name, "read with decimal points", why) for name in unclear[:_MOST_TOLD]]
     shown = next(iter(marks)) if len(marks) == 1 else "." if separator == "," and not marks else None
-    return pl.DataFrame(list(columns.found.values())), decimal or shown, [*decisions, *_units(rest)]
+    return pl.DataFrame(columns.found), decimal or shown, [*decisions, *_units(rest)]
 
 
 def _set_codes_aside(columns: _Columns) -> list[Decision]:

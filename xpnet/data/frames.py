@@ -109,7 +109,8 @@ def frame_of_values(
         DataError: a cell holds a list or the like.
     """
     pl = import_polars()
-    series, decisions = [], []
+    series: dict[str, polars.Series] = {}
+    decisions: list[Decision] = []
     for column, values in columns.items():
         cells = [_value(name, column, row, value) for row, value in enumerate(values, start=1)]
         kinds = {type(cell) for cell in cells} - {type(None)}
@@ -126,10 +127,10 @@ def frame_of_values(
             decisions.append(Decision(column, "read as text", f"its cells are {words}", warning=True))
         if dtype is None:  # whole numbers beyond 128 bits
             cells, dtype = [None if cell is None else str(cell) for cell in cells], "String"
-        kind = getattr(pl, dtype)
-        series.append(
-            pl.Series(column, cells, dtype=kind("us") if dtype in ("Datetime", "Duration") else kind)
-        )
+        if dtype in ("Datetime", "Duration"):
+            series[column] = pl.Series(column, cells, dtype=getattr(pl, dtype)("us"))
+        else:
+            series[column] = pl.Series(column, cells, dtype=getattr(pl, dtype))
     return pl.DataFrame(series), decisions
 
 

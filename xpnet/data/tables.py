@@ -200,16 +200,17 @@ def suggest_file(path: Path) -> str:
 def _read_columns(name: str, format: str, source: Path | bytes) -> polars.DataFrame:
     """Return the table of a Parquet file, or of one of Arrow's IPC."""
     pl = import_polars()
-    file = io.BytesIO(source) if isinstance(source, bytes) else source
+    if format == "feather" and not isinstance(source, bytes):
+        source = source.read_bytes()
     try:
-        if format == "parquet":
-            return pl.read_parquet(file, glob=False)
-        with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as stream:
-            whole = stream.read(6) == b"ARROW1"
-            stream.seek(0)
-            return pl.read_ipc(stream) if whole else pl.read_ipc_stream(stream)
-    # polars reports some damage as a Rust panic, which is no Exception
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        if isinstance(source, bytes):
+            read = pl.read_parquet if format == "parquet" else pl.read_ipc_stream
+            return (pl.read_ipc if source.startswith(b"ARROW1") else read)(io.BytesIO(source))
+        return pl.read_parquet(source, glob=False)
+    # polars reports some damage as a Rust panic, which is no Exception, and some as a failure of the system
+    except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        if isinstance(error, OSError) and isinstance(source, Path):
+            raise
         first = str(error).strip().split("\n")[0]
         words = "Parquet" if format == "parquet" else "Feather (Arrow IPC)"
         raise DataError(f"'{name}' is no readable {words} file (damaged or cut off?): {first}") from None
