@@ -140,7 +140,7 @@ def test_a_notation_reads_other_columns_strictly():
 
 
 DAMAGED = [
-    {"decimal": ";"}, {"decimal": 1}, {"thousands": "."}, {"percent": 1}, {"parentheses": None}, {"currency": 2}
+    {"decimal": ";"}, {"decimal": 1}, {"thousands": "."}, {"percent": 1}, {"parentheses": 0}, {"currency": 2},
 ]  # fmt: skip
 
 

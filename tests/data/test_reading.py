@@ -42,7 +42,7 @@ CELLS = {
     ),
     "beside whole numbers": ("a;b\n9.569;x\n987;y\n", {"a": ["9.569", "987"], "b": ["x", "y"]}, None, ""),
     "points, as another column shows": (
-        "a;b\n15.353;1.5\n2.335;2\n", {"a": [15.353, 2.335], "b": [1.5, 2.0]}, ".", "'a' read with decimal points",
+        "a;b\n15.353;1.5\n2.335;2\n", {"a": [15.353, 2.335], "b": [1.5, 2.0]}, ".", "'a' read with decimal",
     ),
     "commas, as another column shows": (
         "a;b\n15.353;1,5\n2.335;2\n", {"a": ["15.353", "2.335"], "b": ["1,5", "2"]}, ",", "",
@@ -61,7 +61,7 @@ CELLS = {
     ),
     "dates are no codes": ("d,n\n01.02.2020,1\n,2\n", {"d": ["01.02.2020", None], "n": [1, 2]}, ".", ""),
     "units": (
-        "w,n\n5 kg,1\n7.5 kg,2\n", {"w": ["5 kg", "7.5 kg"], "n": [1, 2]}, ".", "the unit 'kg', such as '5 kg'",
+        "w,n\n5 kg,1\n7.5 kg,2\n", {"w": ["5 kg", "7.5 kg"], "n": [1, 2]}, ".", "the unit 'kg', such as '5",
     ),
 }  # fmt: skip
 
@@ -96,7 +96,7 @@ ONE_COLUMN = {
     "all of them": ('x\n""\n""\n', [None, None], ""),
     "Windows": ('x\r\n1\r\n""\r\n3\r\n', [1, None, 3], ""),
     "text": ('x\na\n""\n', ["a", None], ""),
-    "a blank line": ("x\n1\n\n3\n", [1, 3], 'without a blank line (line 3): a blank line is no row; write ""'),
+    "a blank line": ("x\n1\n\n3\n", [1, 3], 'without a blank line (line 3): a blank line is no row'),
     "blank lines": ("x\n1\n\n \n3\n\n", [1, 3], "without 2 blank lines (line 3 and others)"),
     "blank lines at the end": ("x\n1\n\n\n", [1], ""),
 }  # fmt: skip

@@ -177,7 +177,7 @@ BAD_FILES = {
     "ragged rows, all of them": (
         "t.csv",
         "a,b\n1,2\n1\n1,2,3\n" + "1,2,3\n" * 9,
-        r"11 of 12 rows .*: row 2 \(line 3\) has 1 cells, row 3 .*, row 6 \(line 7\) has 3 cells, \.\.\., the",
+        r"11 of 12 rows .*: row 2 \(line 3\) has 1 cells, row 3 .*, row 6 \(line 7\) has 3 cells, \.\.\.",
     ),
     "names and rows at once": ("t.csv", "a,a\n1,2\n1\n", r"more than once: 'a'.*; also: row 2 \(line 3\)"),
     "separators at the ends": ("t.csv", "a,b\n1,2,\n3,4,\n", "each row ends with a separator"),
