@@ -27,27 +27,34 @@ from xpnet.data.builtin import (
 )
 from xpnet.data.columns import Categorical, Numeric
 from xpnet.data.decisions import Decision
-from xpnet.data.delimited import MISSING
 from xpnet.data.encoder import Encoded, Encoder
+from xpnet.data.export import to_csv, write_table
+from xpnet.data.formats import EXTENSIONS, FORMATS
+from xpnet.data.indices import UNNAMED
 from xpnet.data.loading import listed, load
+from xpnet.data.notations import MISSING, Notation, decimal_of, notation_of, unit_of
 from xpnet.data.splits import split_rows
-from xpnet.data.tables import EXTENSIONS, Table, read_table, to_csv, write_table
+from xpnet.data.tables import Table, open_table, read_table
 from xpnet.data.tasks import infer_task, infer_tasks, joint_strata, strata
 
 __all__ = [
     "BUILTIN",
     "EXTENSIONS",
+    "FORMATS",
     "MISSING",
+    "UNNAMED",
     "Categorical",
     "Checked",
     "Decision",
     "Encoded",
     "Encoder",
+    "Notation",
     "Numeric",
     "Table",
     "are_labels",
     "check_arrays",
     "check_labels",
+    "decimal_of",
     "digits",
     "digits_arrays",
     "infer_task",
@@ -55,6 +62,8 @@ __all__ = [
     "joint_strata",
     "listed",
     "load",
+    "notation_of",
+    "open_table",
     "read_table",
     "sine",
     "sine_arrays",
@@ -65,6 +74,7 @@ __all__ = [
     "to_csv",
     "two_gaussians",
     "two_gaussians_arrays",
+    "unit_of",
     "write_table",
     "xor",
     "xor_arrays",

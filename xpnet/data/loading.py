@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from xpnet.data.builtin import BUILTIN
-from xpnet.data.tables import EXTENSIONS, Table, read_table, suggest_file
+from xpnet.data.formats import EXTENSIONS, named_packing
+from xpnet.data.indices import UNNAMED
+from xpnet.data.sources import STDIN
+from xpnet.data.tables import Table, open_table, suggest_file
 from xpnet.errors import DataError, suggest
 
 __all__ = ["listed", "load", "with_target"]
@@ -15,15 +19,30 @@ __all__ = ["listed", "load", "with_target"]
 _TARGET_NAMES = ("target", "label", "class", "y")
 
 
-def load(name_or_path: str | os.PathLike[str], *, target: str | Sequence[str] | None = None) -> Table:
+def load(
+    name_or_path: str | os.PathLike[str],
+    *,
+    target: str | Sequence[str] | None = None,
+    text: Collection[str] = (),
+    decimal: str | None = None,
+    thousands: str | None = None,
+    format: str | None = None,
+) -> Table:
     """Return a built-in table, or read one from a file.
 
     Args:
         name_or_path: a name of `BUILTIN` (digits, two-gaussians, spirals, xor, sine; they win over files of
-            that name), or the path of a file that `read_table` reads.
+            that name), or the path of a file that `open_table` reads; "-" is the standard input.
         target: name of the column to be predicted, or names of several, as `listed` takes them. Without it:
             that of the built-in table, and for a file the one column called target, label, class or y (in any
             case).
+        text: see `open_table`, as for the rest.
+        decimal: the decimal mark of numbers in text, "." or ","; None: found out.
+        thousands: the mark between their thousands; None: found out.
+        format: of the file; None: by its extension or content.
+
+    Returns:
+        The table, with what was decided in reading it (`Table.decisions`).
 
     Raises:
         DataError: no such name or file, or no such target, or the target cannot be guessed.
@@ -39,15 +58,17 @@ def load(name_or_path: str | os.PathLike[str], *, target: str | Sequence[str] | 
         table = BUILTIN[name]()
         return Table(table.frame, _chosen(table, target), name) if target else table
     path = Path(name)
-    if not _may_be_there(path):
+    if name != STDIN and not _may_be_there(path):
         raise DataError(f"there is no built-in table and no file '{name}'{_suggestion(path)}")
-    table = Table(read_table(path), None, name)
-    return with_target(table, target)
+    targets = () if target is None else (target,) if isinstance(target, str) else target
+    needed = tuple(name or UNNAMED for name in targets)
+    table = open_table(path, text=text, decimal=decimal, thousands=thousands, format=format, needed=needed)
+    return with_target(table, targets)
 
 
 def with_target(table: Table, target: str | Sequence[str] | None = None) -> Table:
     """Return a table with its target columns, chosen or guessed as by `load`."""
-    return Table(table.frame, _chosen(table, target) if target else _guessed(table), table.name)
+    return dataclasses.replace(table, target=_chosen(table, target) if target else _guessed(table))
 
 
 def _may_be_there(path: Path) -> bool:
@@ -62,7 +83,7 @@ def _may_be_there(path: Path) -> bool:
 
 
 def _suggestion(path: Path) -> str:
-    if not path.suffix or path.suffix.lower() not in EXTENSIONS:
+    if not named_packing(path.name)[1].lower().endswith(EXTENSIONS):
         hint = suggest(path, BUILTIN)
         if hint.startswith("; did you mean"):
             return hint
@@ -72,14 +93,16 @@ def _suggestion(path: Path) -> str:
 def listed(names: Sequence[str], columns: Sequence[str]) -> tuple[str, ...]:
     """Return names of columns; ``a,b`` means two of them where both are columns and ``a,b`` is none.
 
-    >>> listed(["a,b", "c", "a"], ["a", "b", "c"])
-    ('a', 'b', 'c')
+    The empty name means the column that had none in its file: `UNNAMED`.
+
+    >>> listed(["a,b", "c", "a", ""], ["a", "b", "c"])
+    ('a', 'b', 'c', 'unnamed')
     """
     found: list[str] = []
     for name in names:
         parts = [part.strip() for part in name.split(",")]
         found += parts if name not in columns and all(part in columns for part in parts) else [name]
-    return tuple(dict.fromkeys(found))
+    return tuple(dict.fromkeys(name if name or "" in columns else UNNAMED for name in found))
 
 
 def _chosen(table: Table, target: str | Sequence[str]) -> str | tuple[str, ...]:

@@ -2,34 +2,37 @@
 
 from __future__ import annotations
 
+import io
 import math
-import os
 import zipfile
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
-from xpnet.errors import DataError, memory_in_words
+from xpnet.data.sources import check_unpacked
+from xpnet.errors import DataError
 from xpnet.files import open_regular
 from xpnet.text import visible
 
 __all__ = ["load_numpy"]
 
-_UNPACKED = 2**27  # bytes that any NPZ file may unpack to; a larger one to so many times its size
-_TIMES = 32
 
-
-def load_numpy(path: Path) -> np.ndarray | dict[str, np.ndarray]:
+def load_numpy(path: str, source: Path | bytes) -> np.ndarray | dict[str, np.ndarray]:
     """Return the array of an NPY file, or those of an NPZ file by name; nothing that is pickled is ever read.
+
+    Args:
+        path: of the file, for messages.
+        source: the file, or its bytes.
 
     Raises:
         DataError: it is no such file, damaged, or unpacks to more than 128 MiB and 32 times its size.
         OSError: it cannot be read.
     """
     try:
-        with open_regular(path, follow=True) as file:
-            size = os.fstat(file.fileno()).st_size
+        with io.BytesIO(source) if isinstance(source, bytes) else open_regular(source, follow=True) as file:
+            size = file.seek(0, io.SEEK_END)
+            file.seek(0)
             if file.read(4) != b"PK\x03\x04":
                 file.seek(0)
                 return _read(file, size)
@@ -48,14 +51,10 @@ def load_numpy(path: Path) -> np.ndarray | dict[str, np.ndarray]:
         ) from None
 
 
-def _read_archive(path: Path, archive: zipfile.ZipFile, size: int) -> dict[str, np.ndarray]:
+def _read_archive(path: str, archive: zipfile.ZipFile, size: int) -> dict[str, np.ndarray]:
     members = archive.infolist()
-    unpacked, most = sum(member.file_size for member in members), max(_UNPACKED, _TIMES * size)
-    if unpacked > most:
-        raise DataError(
-            f"'{path}' has {memory_in_words(size)} and would unpack to {memory_in_words(unpacked)}; at most "
-            f"{memory_in_words(most)} are unpacked: save it without compression (np.savez), or in parts"
-        )
+    unpacked = sum(member.file_size for member in members)
+    check_unpacked(path, size, unpacked, "save it without compression (np.savez), or in parts")
     arrays: dict[str, np.ndarray] = {}
     for member in members:
         name = member.filename.removesuffix(".npy")

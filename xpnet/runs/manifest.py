@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xpnet.data import Encoder
+from xpnet.data.sources import STDIN
 from xpnet.errors import DataError, because
 from xpnet.runs.folder import RunFolder
 from xpnet.runs.settings import FIXED, Settings, setting_fields
@@ -133,6 +134,11 @@ def check_unchanged(
                 "xpnet.runs.open(folder, table=table), or run.resume(table=table)"
             )
         found = fingerprint_of_frame(frame)
+    elif data == STDIN:
+        raise DataError(
+            "the run's table was read from the standard input, which is gone; train on a file to resume, or "
+            "to evaluate on the run's own test rows"
+        )
     else:
         try:
             found = fingerprint(data)

@@ -25,6 +25,7 @@ from xpnet.data import (
 )
 from xpnet.data.columns import Categorical, Numeric
 from xpnet.data.loading import with_target
+from xpnet.data.sources import STDIN, standard_input
 from xpnet.errors import ConfigError, DataError, call, use
 from xpnet.files import open_regular
 from xpnet.optim import METHODS
@@ -135,7 +136,7 @@ def prepare(
         )
     source, digest = settings.data, None
     if frame is None:
-        table = load(source, target=settings.target)
+        table = load(source, target=settings.target, decimal=settings.decimal, thousands=settings.thousands)
     else:
         table, digest = with_target(Table(frame, None, source), settings.target), fingerprint_of_frame(frame)
     frame, target = table.frame, table.target
@@ -159,7 +160,9 @@ def prepare(
                 f"each of the {name} rows has a bad cell, or a category that no other row has: none is left; "
                 f"use {use('missing', 'mean')}, correct them, or ask for a larger share with {use(name)}"
             )
-    data = source if digest is not None or source in BUILTIN else str(Path(source).resolve())
+    data = source
+    if digest is None and source not in (*BUILTIN, STDIN):
+        data = str(Path(source).resolve())
     resolved = dataclasses.replace(
         settings,
         data=data,
@@ -318,7 +321,8 @@ def read_rows(name_or_path: str, encoder: Encoder) -> polars.DataFrame:
     """Return a table for prediction or evaluation, its text columns read as in training."""
     if name_or_path in BUILTIN:
         return BUILTIN[name_or_path]().frame
-    return read_table(name_or_path, text=encoder.text_columns)
+    needed = [column.name for column in (*encoder.columns, *encoder.targets)]
+    return read_table(name_or_path, text=encoder.text_columns, needed=needed)
 
 
 def fingerprint(name_or_path: str) -> str:
@@ -330,6 +334,8 @@ def fingerprint(name_or_path: str) -> str:
             digest.update(series.name.encode())
             digest.update(np.ascontiguousarray(series.to_numpy()).tobytes())
         return digest.hexdigest()
+    if name_or_path == STDIN:
+        return hashlib.sha256(standard_input()).hexdigest()
     with open_regular(name_or_path, follow=True) as file:
         while block := file.read(1 << 20):
             digest.update(block)

@@ -90,7 +90,7 @@ class Settings(TrainerSettings):
         values.text("NAME|FILE", "a name or a file"),
         "Data",
         "a built-in table (digits, two-gaussians, spirals, xor, sine) or a file: "
-        "CSV, TSV, Parquet, NPZ or NPY",
+        "CSV, Excel, JSON, Parquet, Feather, NumPy; - for the standard input",
         fixed=_ROWS,
     )
     target: str | tuple[str, ...] | None = setting(
@@ -107,11 +107,25 @@ class Settings(TrainerSettings):
         "kind of the target; auto looks at the target column",
         fixed=_ROWS,
     )
+    decimal: str | None = setting(
+        None,
+        checks.one_of(".", ","),
+        "Data",
+        "decimal mark of numbers in text; found out by default",
+        fixed=_ROWS,
+    )
+    thousands: str | None = setting(
+        None,
+        values.mark(),
+        "Data",
+        "mark between thousands of numbers in text; found out by default",
+        fixed=_ROWS,
+    )
     drop: tuple[str, ...] = setting(
         (),
-        values.texts("COLUMN", "names of columns"),
+        values.texts("COLUMN", "names of columns", empty=True),
         "Data",
-        "leave this column out; may be repeated",
+        "leave this column out; may be repeated; empty: the one without a name",
         fixed=_ROWS,
     )
     categorical: tuple[str, ...] = setting(

@@ -1,0 +1,170 @@
+"""DataFrames of columns that are arrays or sequences."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from xpnet.data._packages import import_polars
+from xpnet.data.decisions import Decision
+from xpnet.data.notations import MISSING
+from xpnet.errors import DataError
+
+if TYPE_CHECKING:
+    import polars
+
+__all__ = ["array_columns", "frame_of", "frame_of_values"]
+
+
+def array_columns(path: str, loaded: np.ndarray | Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the columns of the arrays of an NPZ or NPY file by name."""
+    if isinstance(loaded, np.ndarray):
+        return _array_columns(path, "the array", loaded)
+    columns: dict[str, np.ndarray] = {}
+    for name, array in loaded.items():
+        label = f"array '{name}'"
+        if array.ndim == 2 and name != "X":
+            raise DataError(
+                f"'{path}': {label} has shape {array.shape}; only 'X' may have two dimensions, "
+                "every other array is one column"
+            )
+        new = (
+            {name: array} if array.ndim == 1 and not array.dtype.names else _array_columns(path, label, array)
+        )
+        twice = columns.keys() & new.keys()
+        if twice:
+            raise DataError(
+                f"'{path}': {label} gives column '{min(twice)}', which is there already; rename one"
+            )
+        columns |= new
+    lengths = {name: len(column) for name, column in columns.items()}
+    if len(set(lengths.values())) > 1:
+        shapes = ", ".join(f"'{name}' {array.shape}" for name, array in loaded.items())
+        raise DataError(f"'{path}': arrays of one table need equally many rows; found {shapes}")
+    return columns
+
+
+def _array_columns(path: str, label: str, array: np.ndarray) -> dict[str, np.ndarray]:
+    if array.dtype.names and array.ndim == 1:
+        return {name: array[name] for name in array.dtype.names}
+    if array.ndim != 2 or array.dtype.names:
+        raise DataError(
+            f"'{path}': {label} has shape {array.shape} and dtype {array.dtype}; "
+            "expected two dimensions (rows, columns), or one dimension of records"
+        )
+    return {f"x{index}": array[:, index] for index in range(array.shape[1])}
+
+
+def frame_of(path: str | None, columns: Mapping[str, Any]) -> polars.DataFrame:
+    """Return a polars DataFrame of one-dimensional arrays or sequences."""
+    pl = import_polars()
+    place = f"'{path}': " if path else ""
+    series = []
+    for name, values in columns.items():
+        array = values if isinstance(values, pl.Series) else np.asarray(values)
+        if isinstance(array, np.ndarray):
+            if array.ndim != 1:
+                raise DataError(f"{place}column '{name}' has shape {array.shape}; expected one dimension")
+            array = _plain(f"{place}column '{name}'", array)
+        series.append(pl.Series(name, array))
+    lengths = {str(s.name): len(s) for s in series}
+    if len(set(lengths.values())) > 1:
+        raise DataError(f"{place}columns of one table need equally many rows; found {lengths}")
+    return pl.DataFrame(series)
+
+
+def _plain(label: str, array: np.ndarray) -> Any:
+    """Return ``array`` in a type that a table column can have."""
+    kind = array.dtype.kind
+    if kind == "O":
+        return array.tolist()  # only from memory: whole numbers beyond 64 bits and the like
+    if kind == "S":
+        try:
+            return np.char.decode(array, "utf-8")
+        except UnicodeDecodeError:
+            raise DataError(f"{label} holds bytes that are not UTF-8 text") from None
+    if kind == "f" and array.dtype.itemsize > 8:
+        return array.astype(np.float64)
+    if kind not in "biufUM":
+        raise DataError(f"{label} has dtype {array.dtype}; expected numbers, booleans or text")
+    return np.ascontiguousarray(array.astype(array.dtype.newbyteorder("="), copy=False))
+
+
+def frame_of_values(
+    name: str, columns: Mapping[str, Sequence[Any]]
+) -> tuple[polars.DataFrame, list[Decision]]:
+    """Return a DataFrame of columns of Python values, as of JSON and Excel files, and what was decided.
+
+    Texts lose the blanks around them, and those in `MISSING` are missing cells. A column is of booleans,
+    whole numbers, decimal numbers, dates, times of day or points of time if all its cells are, else of text.
+
+    Args:
+        name: of the file, for messages.
+        columns: by name, equally long.
+
+    Raises:
+        DataError: a cell holds a list or the like.
+    """
+    pl = import_polars()
+    series: dict[str, polars.Series] = {}
+    decisions: list[Decision] = []
+    for column, values in columns.items():
+        cells = [_value(name, column, row, value) for row, value in enumerate(values, start=1)]
+        kinds = {type(cell) for cell in cells} - {type(None)}
+        for kind, dtypes in _KINDS:
+            if kinds <= kind:
+                if float in kinds:
+                    cells = [None if cell is None else float(cell) for cell in cells]
+                dtype = next((d for d in dtypes if _holds(cells, d)), None)
+                break
+        else:
+            cells = [None if cell is None else _text(cell) for cell in cells]
+            dtype = "String"
+            words = " and ".join(sorted(_WORDS.get(kind, kind.__name__) for kind in kinds))
+            decisions.append(Decision(column, "read as text", f"its cells are {words}", warning=True))
+        if dtype is None:  # whole numbers beyond 128 bits
+            cells, dtype = [None if cell is None else str(cell) for cell in cells], "String"
+        if dtype in ("Datetime", "Duration"):
+            series[column] = pl.Series(column, cells, dtype=getattr(pl, dtype)("us"))
+        else:
+            series[column] = pl.Series(column, cells, dtype=getattr(pl, dtype))
+    return pl.DataFrame(series), decisions
+
+
+_KINDS: list[tuple[set[type], tuple[str, ...]]] = [
+    (set(), ("String",)),
+    ({bool}, ("Boolean",)),
+    ({int}, ("Int64", "Int128")),
+    ({int, float}, ("Float64",)),
+    ({str}, ("String",)),
+    ({datetime.date}, ("Date",)),
+    ({datetime.time}, ("Time",)),
+    ({datetime.timedelta}, ("Duration",)),
+    ({datetime.datetime}, ("Datetime",)),
+]
+_WORDS = {str: "text", bool: "booleans", int: "numbers", float: "decimal numbers"}
+_MOST = {"Int64": 2**63, "Int128": 2**127}
+
+
+def _holds(cells: Sequence[Any], dtype: str) -> bool:
+    return dtype not in _MOST or all(cell is None or -_MOST[dtype] <= cell < _MOST[dtype] for cell in cells)
+
+
+def _value(name: str, column: str, row: int, value: Any) -> Any:
+    """Return a cell as one of the types of `_KINDS`, or None."""
+    if isinstance(value, str):
+        text = value.strip()
+        return None if text in MISSING else text
+    if value is None or type(value) in set().union(*(kind for kind, _ in _KINDS)):
+        return value
+    raise DataError(
+        f"'{name}': row {row}, column '{column}' holds a {type(value).__name__}; expected a number, a text, "
+        "true or false in each cell: spread it over columns of its own"
+    )
+
+
+def _text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
