@@ -42,7 +42,7 @@ def assert_refused(outcome, code, *words):
         ("cut.npz", "cut", ["cut.npz", "damaged or cut off"]),
         ("text.npy", b"no array at all", ["text.npy"]),
         ("twice.csv", "a,a,y\n" + ROWS, ["twice.csv", "'a'"]),
-        ("table.txt", HEADER + ROWS, ["unknown extension"]),
+        ("table.dat", HEADER + ROWS, ["unknown extension"]),
         ("one.csv", HEADER + ROWS.replace(",1\n", ",0\n"), ["one class only"]),
         ("nan.csv", HEADER + ROWS + "NaN,1,0\n", ["row 31", "'a'", "--missing"]),
         ("inf.csv", HEADER + ROWS + "inf,1,0\n", ["row 31", "'a'", "infinite"]),
