@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,10 +23,10 @@ from xpnet.cli.console import (
 )
 from xpnet.cli.extras import require
 from xpnet.cli.settings import changed_settings, resolve, setting_fields, to_toml
-from xpnet.errors import ConfigError, memory_in_words
+from xpnet.errors import ConfigError, DataError, memory_in_words
 from xpnet.text import visible
 
-__all__ = ["env", "evaluate", "graph", "lr_range", "parity", "predict", "prune", "resume", "train"]
+__all__ = ["check", "env", "evaluate", "graph", "lr_range", "parity", "predict", "prune", "resume", "train"]
 
 _KEPT = 0  # exit code of what is on the disk, whether or not its results can be printed
 _PACKAGES = ("polars", "matplotlib", "safetensors")
@@ -57,6 +58,10 @@ def train(
     plan = plan_training(settings, import_loss(code))
     if dry_run:
         _show_plan(plan.describe(), json=json)
+        if not json:
+            from xpnet.cli.dataset import table_summary
+
+            print_text(f"\n{table_summary(plan.settings)}")
         return None
     _show_training(train_run(plan, quiet=quiet), json=json)
     return _KEPT
@@ -310,6 +315,20 @@ def parity(
     else:
         print_text(str(report))
     return 0 if report.agree else 1
+
+
+def check(*, file: str, json: bool, debug: bool, **flags: Any) -> int | None:
+    """Show what the columns of a table are and how they would be taken, with advice; exit code 5 for problems."""
+    settings = resolve(flags)
+    require("polars")
+    from xpnet.cli.dataset import table_summary
+
+    summary = table_summary(dataclasses.replace(settings, data=file))
+    if json:
+        _print_json(summary.to_json())
+    else:
+        print_text(str(summary))
+    return DataError.exit_code if summary.problems else None
 
 
 def env(*, json: bool, debug: bool) -> int | None:

@@ -16,7 +16,10 @@ from xpnet.cli.runs import to_json
 from xpnet.cli.settings import Settings, plain
 from xpnet.data import (
     BUILTIN,
+    Decision,
     Encoder,
+    Summary,
+    explain_task,
     infer_tasks,
     joint_strata,
     listed,
@@ -24,8 +27,10 @@ from xpnet.data import (
     read_table,
     split_rows,
     strata,
+    summarize,
 )
-from xpnet.data.columns import Categorical, Numeric
+from xpnet.data.columns import Categorical, Reading
+from xpnet.data.columns.choice import reading_of
 from xpnet.errors import ConfigError, DataError, because
 from xpnet.files import open_regular
 from xpnet.optim import METHODS
@@ -43,6 +48,7 @@ __all__ = [
     "fingerprint",
     "prepare",
     "read_rows",
+    "table_summary",
 ]
 
 PARTS = ("train", "validation", "test")
@@ -58,12 +64,14 @@ class Part:
         truth: what the rows really are: class indices, or values on the scale of the target columns, of
             several targets (rows, targets).
         rows: which rows of the table these are.
+        decisions: what was decided about their cells.
     """
 
     X: np.ndarray
     y: np.ndarray
     truth: np.ndarray
     rows: np.ndarray
+    decisions: tuple[Decision, ...] = ()
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -74,7 +82,8 @@ class Prepared:
     """A table split and encoded, with the settings in which ``auto`` has been replaced by its result.
 
     ``moved`` rows went to training since no other training row has one of their categories or classes.
-    ``class_weight`` is as `Trainer.fit` takes it, ``encoder_sha256`` that of the encoder's file.
+    ``class_weight`` is as `Trainer.fit` takes it, ``encoder_sha256`` that of the encoder's file, ``decisions`` what
+    was decided about columns and cells.
     """
 
     settings: Settings
@@ -87,6 +96,7 @@ class Prepared:
     fingerprint: str
     moved: int
     encoder_sha256: str
+    decisions: tuple[Decision, ...] = ()
 
     @property
     def manifest(self) -> dict[str, Any]:
@@ -136,10 +146,14 @@ def prepare(
         settings,
         drop=listed(settings.drop, frame.columns),
         categorical=listed(settings.categorical, frame.columns),
+        use=listed(settings.use, frame.columns),
     )
     task = settings.task
+    told: list[Decision | None] = []
     if task == "auto":
-        task = encoder.task if encoder else infer_tasks(frame, targets)
+        task = encoder.task if encoder else infer_tasks(frame, targets, _reading(settings))
+        reading = reading_of(frame, _reading(settings))
+        told = [explain_task(frame[name], reading=reading) for name in targets] if encoder is None else []
     rows, encoder, moved = _split(settings, frame, targets, task, encoder)
     settings = dataclasses.replace(settings, loss=_loss_name(settings, task, len(targets)))
     loss = chosen_loss(settings, own_loss)
@@ -148,7 +162,7 @@ def prepare(
         if len(parts[name]) == 0 and getattr(settings, name) > 0:
             raise DataError(
                 f"each of the {name} rows has a bad cell, or a category that no other row has: none is left; "
-                f"use --missing mean, correct them, or ask for a larger share with --{name}"
+                f"correct them, or ask for a larger share with --{name}"
             )
     data = source if source in BUILTIN else str(Path(source).resolve())
     resolved = dataclasses.replace(
@@ -163,8 +177,47 @@ def prepare(
         encoder_sha256 = hashlib.sha256(to_json(encoder.to_json()).encode()).hexdigest()
     return Prepared(
         resolved, loss, weights, encoder, parts, frame.width, frame.height, fingerprint(source), moved,
-        encoder_sha256,
+        encoder_sha256, _decisions(encoder, parts, told),
     )  # fmt: skip
+
+
+def table_summary(settings: Settings) -> Summary:
+    """Return the summary of the table of ``settings``; without a target that of its columns alone.
+
+    Raises:
+        DataError: the table cannot be read, or has no column of one of the names.
+    """
+    data = settings.data
+    assert data is not None
+    frame = read_table(data) if data not in BUILTIN else BUILTIN[data]().frame
+    target = settings.target or (BUILTIN[data]().target if data in BUILTIN else None)
+    names = [target] if isinstance(target, str) else target or ()
+    found = summarize(
+        frame,
+        listed(names, frame.columns),
+        task=settings.task,
+        missing=settings.missing,
+        categorical=listed(settings.categorical, frame.columns),
+        drop=listed(settings.drop, frame.columns),
+        use=listed(settings.use, frame.columns),
+        decimal=settings.decimal,
+        thousands=settings.thousands,
+        dayfirst=settings.dayfirst,
+    )
+    return dataclasses.replace(found, name=data)
+
+
+def _decisions(
+    encoder: Encoder, parts: Mapping[str, Part], told: Sequence[Decision | None]
+) -> tuple[Decision, ...]:
+    """Return what was decided about the table, without repetitions; of the training rows the encoder tells."""
+    others = [decision for name in PARTS[1:] for decision in parts[name].decisions]
+    found = [decision for decision in (*told, *encoder.decisions, *others) if decision is not None]
+    return tuple({str(decision): decision for decision in found}.values())
+
+
+def _reading(settings: Settings) -> Reading:
+    return Reading(settings.decimal, settings.thousands, settings.dayfirst)
 
 
 def _loss_name(settings: Settings, task: str, targets: int) -> str:
@@ -213,6 +266,10 @@ def _split(
             missing=settings.missing,
             categorical=settings.categorical,
             drop=settings.drop,
+            use=settings.use,
+            decimal=settings.decimal,
+            thousands=settings.thousands,
+            dayfirst=settings.dayfirst,
         )
         new = fitted.unseen(frame, np.sort(np.concatenate(rows[1:])))
         if len(new) == 0:
@@ -273,26 +330,21 @@ def encode_part(
         ConfigError: the loss is one for classes and the target has numbers, or the other way round.
         DataError: cells that cannot be used, among them negative ones where the loss asks for counts.
     """
-    X, y, kept = encoder.encode(frame, rows=rows, target=True, **policies)
+    X, y, kept = encoded = encoder.encode(frame, rows=rows, target=True, **policies)
+    decisions = encoded.decisions
     assert y is not None  # it was asked for
     if encoder.task == "classification":
-        return Part(X, classes_to_targets(loss, y, encoder.n_classes), y, kept)
+        return Part(X, classes_to_targets(loss, y, encoder.n_classes), y, kept, decisions)
     if is_classifier(loss):
         raise ConfigError(
             f"--loss {name_of(loss)}: expected a loss for numbers, for the target is one; choose "
             "squared_error, absolute_error or huber, or --task classification"
         )
-    truth = _values(encoder, frame)[kept]
+    truth = encoder.values(frame)[kept]
     if kind_of(loss) != "counts":
-        return Part(X, y, truth, kept)
+        return Part(X, y, truth, kept, decisions)
     _check_counts(name_of(loss), encoder, truth, kept)
-    return Part(X, truth, truth, kept)  # standardized, counts would be none
-
-
-def _values(encoder: Encoder, frame: polars.DataFrame) -> np.ndarray:
-    """Return numeric targets as they are in the table; standardizing and back would lose the last bit."""
-    columns = [Numeric.read(frame[name], np.arange(frame.height)) for name in encoder.target_names]
-    return columns[0] if len(columns) == 1 else np.stack(columns, axis=1)
+    return Part(X, truth, truth, kept, decisions)  # standardized, counts would be none
 
 
 def _check_counts(loss: str, encoder: Encoder, truth: np.ndarray, rows: np.ndarray) -> None:

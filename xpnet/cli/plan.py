@@ -76,6 +76,7 @@ class Plan:
             "dtype": settings.dtype,
             "precision": self.trainer.settings.precision,
             "seed": settings.seed,
+            "decisions": [decision.to_json() for decision in self.prepared.decisions],
             "run": str(self.run.path),
         }
 
@@ -89,7 +90,11 @@ class Plan:
             f"rows: {', '.join(f'{size:,} {name}' for name, size in rows.items())}"
         )
         if told["rows_left_out"]:
-            message(f"{count(told['rows_left_out'], 'row')} with missing cells left out (--missing drop)")
+            message(
+                f"{count(told['rows_left_out'], 'row')} left out, with a missing target or other missing cells"
+            )
+        for decision in self.prepared.decisions:
+            message(f"{'warning: ' if decision.warning else ''}{decision}")
         if self.prepared.moved:
             moved = count(self.prepared.moved, "row")
             message(f"{moved} kept for training, not held out: no other training row has their categories")

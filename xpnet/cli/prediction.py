@@ -68,7 +68,9 @@ def predict_table(
     run, trainer = _load(path, checkpoint, backend, loss)
     encoder = run.encoder
     frame = read_rows(file, encoder)
-    X, _, kept = encoder.encode(frame, target=False, missing=missing, unseen=unseen)
+    X, _, kept = encoded = encoder.encode(frame, target=False, missing=missing, unseen=unseen)
+    for decision in encoded.decisions:
+        message(f"{'warning: ' if decision.warning else ''}{decision}")
     if len(kept) == 0:
         raise DataError(f"each of the {frame.height} rows of '{file}' has a bad cell: nothing to predict")
     columns = _columns(trainer, encoder, X)
@@ -141,6 +143,8 @@ def evaluate_run(
     else:
         part = encode_part(encoder, trainer.loss, read_rows(file, encoder), missing=missing, unseen=unseen)
         name, source = "file", file
+        for decision in part.decisions:
+            message(f"{'warning: ' if decision.warning else ''}{decision}")
         if len(part) == 0:
             raise DataError(f"each row of '{file}' has a bad cell: nothing to evaluate on")
     measured = measure(trainer, encoder, part)

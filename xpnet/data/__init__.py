@@ -25,14 +25,15 @@ from xpnet.data.builtin import (
     xor,
     xor_arrays,
 )
-from xpnet.data.columns import Categorical, Numeric
+from xpnet.data.columns import Categorical, Dates, Numeric
 from xpnet.data.decisions import Decision
 from xpnet.data.delimited import MISSING
 from xpnet.data.encoder import Encoded, Encoder
 from xpnet.data.loading import listed, load
 from xpnet.data.splits import split_rows
+from xpnet.data.summary import ColumnSummary, Summary, summarize
 from xpnet.data.tables import EXTENSIONS, Table, read_table, to_csv, write_table
-from xpnet.data.tasks import infer_task, infer_tasks, joint_strata, strata
+from xpnet.data.tasks import explain_task, infer_task, infer_tasks, joint_strata, strata
 
 __all__ = [
     "BUILTIN",
@@ -40,16 +41,20 @@ __all__ = [
     "MISSING",
     "Categorical",
     "Checked",
+    "ColumnSummary",
+    "Dates",
     "Decision",
     "Encoded",
     "Encoder",
     "Numeric",
+    "Summary",
     "Table",
     "are_labels",
     "check_arrays",
     "check_labels",
     "digits",
     "digits_arrays",
+    "explain_task",
     "infer_task",
     "infer_tasks",
     "joint_strata",
@@ -62,6 +67,7 @@ __all__ = [
     "spirals_arrays",
     "split_rows",
     "strata",
+    "summarize",
     "to_csv",
     "two_gaussians",
     "two_gaussians_arrays",
