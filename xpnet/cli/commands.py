@@ -318,7 +318,7 @@ def parity(
 
 
 def check(*, file: str, json: bool, debug: bool, **flags: Any) -> int | None:
-    """Show what the columns of a table are and how they would be taken, with advice; exit code 5 for problems."""
+    """Show what the columns of a table are and how they are taken, with advice; exit code 5 for problems."""
     settings = resolve(flags)
     require("polars")
     from xpnet.cli.dataset import table_summary

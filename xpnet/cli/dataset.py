@@ -82,8 +82,8 @@ class Prepared:
     """A table split and encoded, with the settings in which ``auto`` has been replaced by its result.
 
     ``moved`` rows went to training since no other training row has one of their categories or classes.
-    ``class_weight`` is as `Trainer.fit` takes it, ``encoder_sha256`` that of the encoder's file, ``decisions`` what
-    was decided about columns and cells.
+    ``class_weight`` is as `Trainer.fit` takes it, ``encoder_sha256`` that of the encoder's file,
+    ``decisions`` what was decided about columns and cells.
     """
 
     settings: Settings
@@ -210,7 +210,7 @@ def table_summary(settings: Settings) -> Summary:
 def _decisions(
     encoder: Encoder, parts: Mapping[str, Part], told: Sequence[Decision | None]
 ) -> tuple[Decision, ...]:
-    """Return what was decided about the table, without repetitions; of the training rows the encoder tells."""
+    """Return what was decided about the table, each once; of the training rows the encoder tells."""
     others = [decision for name in PARTS[1:] for decision in parts[name].decisions]
     found = [decision for decision in (*told, *encoder.decisions, *others) if decision is not None]
     return tuple({str(decision): decision for decision in found}.values())

@@ -91,7 +91,8 @@ class Plan:
         )
         if told["rows_left_out"]:
             message(
-                f"{count(told['rows_left_out'], 'row')} left out, with a missing target or other missing cells"
+                f"{count(told['rows_left_out'], 'row')} left out, with a missing target or other missing "
+                "cells"
             )
         for decision in self.prepared.decisions:
             message(f"{'warning: ' if decision.warning else ''}{decision}")

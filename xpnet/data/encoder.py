@@ -61,26 +61,26 @@ class Encoder:
     """Encoder of tables as arrays, fitted on training rows only.
 
     Columns of numbers, and booleans as 0 and 1, are standardized with the mean and the population standard
-    deviation of the training rows (`Numeric`); text of numbers in some notation, such as ``$1,234.50``, is read
-    in it. Dates and times become features of calendar and clock (`Dates`); other columns are categories, one-hot
-    (`Categorical`). A classification target becomes the index of its class among the sorted classes; a
-    regression target is standardized. Of several targets, which are all of the one kind or all of the other, so
-    is each. Columns that are constant or empty, identify the rows, or have too many categories are left out.
-    Every choice is one of ``decisions``.
+    deviation of the training rows (`Numeric`); text of numbers in some notation, such as ``$1,234.50``, is
+    read in it. Dates and times become features of calendar and clock (`Dates`); other columns are categories,
+    one-hot (`Categorical`). A classification target becomes the index of its class among the sorted classes;
+    a regression target is standardized. Of several targets, which are all of the one kind or all of the
+    other, so is each. Columns that are constant or empty, identify the rows, or have too many categories are
+    left out. Every choice is one of ``decisions``.
 
     The policy ``missing`` says what becomes of cells that hold nothing to encode: missing, NaN, or text in a
     column of numbers or dates.
 
-    - "impute": a number takes the median of the training rows, and where training cells were missing, a further
-      feature is 1 for missing cells; missing categories are a category of their own where training cells were
-      missing, else none (all features 0). Rows whose target is missing are left out.
-    - "mean": a number takes the mean of the training rows, a category is none. Rows whose target is missing are
-      left out.
+    - "impute": a number takes the median of the training rows, and where training cells were missing, a
+      further feature is 1 for missing cells; missing categories are a category of their own where training
+      cells were missing, else none (all features 0). Rows whose target is missing are left out.
+    - "mean": a number takes the mean of the training rows, a category is none. Rows whose target is missing
+      are left out.
     - "drop": rows with such a cell are left out.
     - "error": such a cell is an error.
 
-    Infinite cells count as absurd under "impute" (see `Numeric`), their rows are left out under "drop", and they
-    are errors otherwise, and in a target.
+    Infinite cells count as absurd under "impute" (see `Numeric`), their rows are left out under "drop", and
+    they are errors otherwise, and in a target.
 
     Attributes:
         columns: the fitted columns, in the order of the training table.
@@ -172,8 +172,8 @@ class Encoder:
                 features are all 0. An unseen class is an error all the same.
 
         Returns:
-            The arrays, with the rows of ``frame`` that they came from: under "drop" not all; under "impute" and
-            "mean" all but those whose target is missing, where there is one.
+            The arrays, with the rows of ``frame`` that they came from: under "drop" not all; under "impute"
+            and "mean" all but those whose target is missing, where there is one.
 
         Raises:
             DataError: columns are missing; a cell cannot be used; a category or class was not among the
@@ -236,7 +236,8 @@ class Encoder:
         """Return numeric targets as they are in a table, NaN where they are missing; exact to the last bit.
 
         Returns:
-            (rows,) float64, or of several targets (rows, targets). Decoding encoded ones would lose the last bit.
+            (rows,) float64, or of several targets (rows, targets). Decoding encoded ones would lose the last
+            bit.
         """
         rows = np.arange(frame.height)
         columns: list[Any] = [target.read(frame[target.name], rows) for target in self.targets]

@@ -1,4 +1,4 @@
-"""Columns of a table chosen and fitted on its training rows, with every decision, and all problems at once."""
+"""Columns of a table, chosen and fitted on its training rows, with all decisions and problems."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from xpnet.data.columns import Categorical, Column, Numeric, Reading, choose
 from xpnet.data.columns.categorical import cells_of
 from xpnet.data.columns.cells import PLAIN, is_text
-from xpnet.data.columns.choice import UNDECLARED, number_notation, reading_of
+from xpnet.data.columns.choice import UNDECLARED, example_of, number_notation, reading_of
 from xpnet.data.columns.date_text import form_of
 from xpnet.data.columns.dates import is_temporal
 from xpnet.data.findings import Findings, listed_names, say
@@ -162,7 +162,7 @@ class _Fit:
                 else:
                     notation = number_notation(series, reading)
                     if notation is not None and notation != PLAIN:
-                        fitted.findings.decide(name, f"read as {notation}", "it is the target")
+                        fitted.findings.decide(name, f"read as {notation}", example_of(series, notation))
                     chosen[name] = Numeric(name, notation=notation or PLAIN)
                 decision = explain_task(series, task, reading)
                 if decision is not None and task == "auto":
@@ -179,7 +179,8 @@ class _Fit:
         if text and (form_of(series, dayfirst=True) or form_of(series, dayfirst=False)) is None:
             return
         raise DataError(
-            f"target '{series.name}' holds dates or times, which are not predicted as such: make numbers of them, "
+            f"target '{series.name}' holds dates or times, which are not predicted as such: make numbers of "
+            "them, "
             "such as the days from a fixed date, or classes, such as the month; or choose another target"
         )
 
@@ -323,12 +324,13 @@ class _Fit:
         name, found = target.name, target.categories
         if len(found) == 1:
             raise DataError(
-                f"target '{name}' has one class only, {found[0]!r}, in {len(cells)} training rows; two are needed"
+                f"target '{name}' has one class only, {found[0]!r}, in {len(cells)} training rows; two are "
+                "needed"
             )
         if len(found) == len(cells) > _SMALL_TABLE:
             raise DataError(
-                f"target '{name}' has a class of its own in each of {len(cells)} rows, nothing to learn from; "
-                f"for numbers use {say('task', 'regression')}"
+                f"target '{name}' has a class of its own in each of {len(cells)} rows, nothing to learn "
+                f"from; for numbers use {say('task', 'regression')}"
             )
         self._alike(name, found, "classes")
         counts = cells.value_counts()
@@ -338,7 +340,8 @@ class _Fit:
             self.fitted.findings.decide(
                 name,
                 "has classes of one training row, which can hardly be learned and are not tested",
-                f"{listed}{', ...' if len(single) > 5 else ''}; add rows, join classes, or leave the rows out",
+                f"{listed}{', ...' if len(single) > 5 else ''}; add rows, join classes, or leave the rows "
+                "out",
                 warning=True,
             )
 
@@ -378,7 +381,7 @@ def _constant(cells: Any, lacking: int) -> str | None:
 
 def _digest(cells: Any) -> bytes:
     data = cells if isinstance(cells, np.ndarray) else cells.hash(seed=0).to_numpy()
-    return hashlib.blake2b(np.ascontiguousarray(data).view(np.uint8), digest_size=16).digest()
+    return hashlib.blake2b(np.ascontiguousarray(data).data.cast("B"), digest_size=16).digest()
 
 
 def _feature_names(columns: Sequence[str], targets: Sequence[str], choices: Choices) -> list[str]:
@@ -392,7 +395,8 @@ def _feature_names(columns: Sequence[str], targets: Sequence[str], choices: Choi
         for setting, names in named.items():
             if name in names:
                 raise DataError(
-                    f"'{name}' is a target and cannot be given to {setting}; for classes, use {say('task', 'classification')}"
+                    f"'{name}' is a target and cannot be given to {setting}; for classes, use "
+                    f"{say('task', 'classification')}"
                 )
     for name in choices.drop:
         for setting in ("categorical", "use"):

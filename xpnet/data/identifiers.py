@@ -46,8 +46,8 @@ def identifier(series: polars.Series, rows: np.ndarray, *, first: bool) -> tuple
 
     - Text of which each row has its own is an identifier; so is text that is nearly so (90 % of more than 50
       rows), such as names.
-    - Whole numbers that count the rows from 0 or 1 are one in the first column of a table, or under the name of
-      an identifier. Elsewhere, and under a name of times, they may be a measurement.
+    - Whole numbers that count the rows from 0 or 1 are one in the first column of a table, or under the name
+      of an identifier. Elsewhere, and under a name of times, they may be a measurement.
     - Whole numbers of which each row has its own are one under the name of an identifier, or if they are too
       large for float64.
 

@@ -40,8 +40,10 @@ class Baseline:
     def __str__(self) -> str:
         """Return the baseline as a sentence."""
         if self.metric == "accuracy":
-            return f"always predicting the class {self.value} of '{self.target}' gives an accuracy of {self.score:.2%}".replace("%", " %")  # fmt: skip
-        return f"always predicting the mean {self.value:.6g} of '{self.target}' gives an RMSE of {self.score:.6g}"
+            value, score = f"class {self.value}", f"an accuracy of {100 * self.score:.2f} %"
+        else:
+            value, score = f"mean {self.value:.6g}", f"an RMSE of {self.score:.6g}"
+        return f"always predicting the {value} of '{self.target}' gives {score}"
 
     def to_json(self) -> dict[str, Any]:
         """Return the baseline as JSON values."""
@@ -77,12 +79,13 @@ def advise_of_balance(fitted: Fitted, findings: Findings) -> None:
             name,
             "has classes of very different sizes",
             f"{target.categories[rarest]!r} in {counts[rarest]:,} rows, {target.categories[most]!r} in "
-            f"{counts[most]:,}; judge by the balanced accuracy or F1, and see {say('class_weight', 'balanced')}",
+            f"{counts[most]:,}; judge by the balanced accuracy or F1, and see "
+            f"{say('class_weight', 'balanced')}",
         )
 
 
 def leakage(fitted: Fitted, findings: Findings) -> None:
-    """Note features that alone predict a target nearly perfectly: they may hold it, or be known only after it."""
+    """Note features that alone predict a target nearly perfectly: they may be known only after it."""
     if len(fitted.columns) < 2 or len(fitted.columns) > _MOST_NUMBERS or len(fitted.rows) < _FEWEST_ROWS:
         return
     for name, target in fitted.targets.items():
@@ -102,8 +105,8 @@ def leakage(fitted: Fitted, findings: Findings) -> None:
             findings.decide(
                 column.name,
                 f"alone predicts the target '{name}' nearly perfectly",
-                f"{measure.replace('%', ' %')}; if it is known only together with the target, leave it out with "
-                f"{say('drop', column.name)}",
+                f"{measure.replace('%', ' %')}; if it is known only together with the target, leave it out "
+                f"with {say('drop', column.name)}",
                 warning=True,
             )
 
@@ -128,7 +131,7 @@ def _groups(column: Column, cells: dict[str, Any]) -> np.ndarray | None:
 
 
 def _accuracy(groups: np.ndarray | None, y: np.ndarray) -> float | None:
-    """Return the share of rows that have the most frequent class of their group; None if that says nothing."""
+    """Return the share of rows with the most frequent class of their group; None if that says nothing."""
     counts = np.bincount(y)
     if groups is None or counts.max() / counts.sum() > 1 - 3 * (1 - _NEARLY_ALL):
         return None
@@ -138,7 +141,7 @@ def _accuracy(groups: np.ndarray | None, y: np.ndarray) -> float | None:
 
 
 def _explained(column: Column, cells: dict[str, Any], y: np.ndarray) -> float | None:
-    """Return the share of the target's variance that a line in a feature, or the means of its categories, explain."""
+    """Return what share of the variance a line in a feature, or the means of its categories, explain."""
     total = float(np.sum((y - y.mean()) ** 2))
     if not 0 < total < np.inf:
         return None

@@ -158,7 +158,7 @@ def summarize(
     Problems that would stop a training are listed, not raised.
 
     Args:
-        table: a polars DataFrame, the path of a file that `read_table` reads, or the name of a built-in table.
+        table: a polars DataFrame, the path of a file that `read_table` reads, or a built-in table's name.
         target: the column to be predicted, or several; None: none (of a built-in table, its own).
         task, missing, categorical, drop, use, decimal, thousands, dayfirst: as for `Encoder.fit`.
 
@@ -167,7 +167,8 @@ def summarize(
 
     Example:
         >>> import polars
-        >>> frame = polars.DataFrame({"id": range(1, 7), "size": [1.5, 2.0, None, 3.5, 1.0, 0.5], "y": [0, 1] * 3})
+        >>> sizes = [1.5, 2.0, None, 3.5, 1.0, 0.5]
+        >>> frame = polars.DataFrame({"id": range(1, 7), "size": sizes, "y": [0, 1] * 3})
         >>> print(summarize(frame, "y"))
         table: 6 rows, 3 columns; target y (classification)
         <BLANKLINE>
@@ -178,8 +179,8 @@ def summarize(
         <BLANKLINE>
         decided
          - column 'id' left out as a count of the rows: it counts them from 1; use='id' keeps it
-         - column 'size' has missing cells, which take the training median, with a feature that says so: 1 of 6
-           training rows; the median is 1.5
+         - column 'size' has missing cells, which take the training median, with a feature that says so: 1 of
+           6 training rows; the median is 1.5
         <BLANKLINE>
         without features
          - always predicting the class 0 of 'y' gives an accuracy of 50.00 %
@@ -249,7 +250,8 @@ def _content(series: polars.Series, column: Column | None, cells: Any) -> dict[s
     """Return kind, missing, categories, examples, low and high of a column."""
     if column is None or cells is None:
         return _unread(series)
-    missing = int(np.count_nonzero(column.gone(column.read(series, np.arange(len(series))))))
+    whole: Any = column.read(series, np.arange(len(series)))
+    missing = int(np.count_nonzero(column.gone(whole)))
     told: dict[str, Any] = {"missing": missing, "categories": None, "low": None, "high": None, "examples": ()}
     if isinstance(column, Categorical):
         counts = cells.drop_nulls().value_counts().sort("count", cells.name, descending=[True, False])
@@ -308,6 +310,7 @@ def _lines(columns: Sequence[ColumnSummary]) -> list[str]:
         )
     widths = [max(len(row[place]) for row in rows) for place in range(5)]
     return [
-        f" {row[0]:<{widths[0]}}  {row[1]:<{widths[1]}}  {row[2]:<{widths[2]}}  {row[3]:>{widths[3]}}  {row[4]}"
+        f" {row[0]:<{widths[0]}}  {row[1]:<{widths[1]}}  {row[2]:<{widths[2]}}  {row[3]:>{widths[3]}}  "
+        f"{row[4]}"
         for row in rows
     ]

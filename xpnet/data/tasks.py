@@ -66,8 +66,8 @@ def explain_task(target: polars.Series, task: str = "auto", reading: Reading = U
     Example:
         >>> import polars
         >>> print(explain_task(polars.Series("stars", [1, 2, 3, 4, 5] * 8)))
-        column 'stars' is taken as 5 classes: whole numbers with 5 values in 40 rows; task='regression' predicts
-        them as numbers
+        column 'stars' is taken as 5 classes: whole numbers with 5 values in 40 rows; task='regression'
+        predicts them as numbers
     """
     inferred, doubt = _task_and_doubt(target, reading)
     if not doubt or task not in ("auto", inferred):

@@ -48,7 +48,8 @@ class Categorical:
         name: the column.
         cells: what its categories are: "str", "int", "float" or "bool".
         categories: the categories, sorted (text by code points).
-        own_missing: whether missing cells are a category of their own, the last one: some training cells were.
+        own_missing: whether missing cells are a category of their own, the last one: some training cells
+            were.
     """
 
     kind: ClassVar[str] = "categorical"
@@ -128,7 +129,8 @@ class Categorical:
         takes = "leaves out rows without target" if target else "makes missing cells a category"
         impute = "" if cells[first] is not None else f"{say('missing', 'impute')} ({takes}) or "
         raise DataError(
-            f"row {rows[first] + 1}, column '{series.name}' {state} in a {column} column{other_cells(faults)}: "
+            f"row {rows[first] + 1}, column '{series.name}' {state} in a {column} "
+            f"column{other_cells(faults)}: "
             f"correct it, or use {impute}{say('missing', 'drop')} (leaves such rows out)"
         )
 

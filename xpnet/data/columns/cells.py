@@ -93,7 +93,8 @@ def numbers(series: polars.Series, rows: np.ndarray, notation: Notation = PLAIN)
         first = int(np.argmax(inexact))
         name = series.name
         raise DataError(
-            f"row {rows[first] + 1}, column '{name}' holds {series[first]}: whole numbers beyond 2**53 are not "
+            f"row {rows[first] + 1}, column '{name}' holds {series[first]}: whole numbers beyond 2**53 are "
+            "not "
             f"exact in float64; leave the column out with {say('drop', name)}, or take it as categories with "
             f"{say('categorical', name)} (a target: with {say('task', 'classification')})"
         )

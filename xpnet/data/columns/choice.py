@@ -20,7 +20,16 @@ from xpnet.data.notations import CODES, Notation, decimal_of, notation_of
 if TYPE_CHECKING:
     import polars
 
-__all__ = ["UNDECLARED", "Column", "Reading", "choose", "dates_of", "number_notation", "reading_of"]
+__all__ = [
+    "UNDECLARED",
+    "Column",
+    "Reading",
+    "choose",
+    "dates_of",
+    "example_of",
+    "number_notation",
+    "reading_of",
+]
 
 Column = Numeric | Categorical | Dates
 
@@ -116,7 +125,7 @@ def choose(
         notation = number_notation(series, reading)
         if notation is not None:
             if notation != PLAIN:
-                findings.decide(series.name, f"read as {notation}", _example(series, notation))
+                findings.decide(series.name, f"read as {notation}", example_of(series, notation))
             return Numeric(series.name, notation=notation)
         if series.dtype == pl.String:
             codes = series.drop_nulls().str.contains(CODES)
@@ -130,7 +139,7 @@ def choose(
     return dates or Categorical(series.name, cells_of(series))
 
 
-def _example(series: polars.Series, notation: Notation) -> str:
+def example_of(series: polars.Series, notation: Notation) -> str:
     """Return the first cell that plain notation would not read, and its number."""
     cells = series.drop_nulls().unique(maintain_order=True).head(1000)
     read, plain = notation.read(cells), PLAIN.read(cells)

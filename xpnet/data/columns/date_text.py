@@ -8,8 +8,8 @@ A form is unambiguous, or a cell settles it, or it is declared:
   without one, ``dayfirst`` has to;
 - ``3 Apr 2021``, ``3-Apr-21``, ``April 3, 2021``, ``Apr 2021``: with the (English) name of the month.
 
-A time may follow (``14:05``, ``14:05:59.5``, ``2:05 PM``), and a zone (``Z``, ``+02:00``); a time alone is one of
-a day. Moments are in UTC; what has no zone is taken as it stands.
+A time may follow (``14:05``, ``14:05:59.5``, ``2:05 PM``), and a zone (``Z``, ``+02:00``); a time alone is
+one of a day. Moments are in UTC; what has no zone is taken as it stands.
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ _LONG = (
     "jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?|"
     "nov(?:ember)?|dec(?:ember)?"
 )
+_DAY, _MONTH = r"(?P<day>[0-9]{1,2})(?:st|nd|rd|th)?", rf"(?P<month>{_LONG})\.?"
+_YEAR = r"(?P<year>[0-9]{4}|[0-9]{2})"
 _WEEKDAY = r"(?:(?:mon|tues?|wed(?:nes)?|thu(?:rs)?|fri|sat(?:ur)?|sun)(?:day)?\.?,? )?"
 _TIME = (
     r"(?P<hour>[0-9]{1,2}):(?P<minute>[0-9]{2})(?::(?P<second>[0-9]{2}(?:[.,][0-9]{1,9})?))?"
@@ -45,12 +47,12 @@ _ZONE = r"(?: ?(?P<zone>z|utc|gmt|[+-][0-9]{2}:?[0-9]{2}))?"
 _DATES = {
     "year-month-day": r"(?P<year>[0-9]{4})[-/.](?P<month>[0-9]{1,2})[-/.](?P<day>[0-9]{1,2})",
     "year-month": r"(?P<year>[0-9]{4})-(?P<month>0[1-9]|1[0-2])",
-    "day.month.year": r"(?P<day>[0-9]{1,2})\.(?P<month>[0-9]{1,2})\.(?P<year>[0-9]{4}|[0-9]{2})",
-    "day/month/year": r"(?P<day>[0-9]{1,2})[-/](?P<month>[0-9]{1,2})[-/](?P<year>[0-9]{4}|[0-9]{2})",
-    "month/day/year": r"(?P<month>[0-9]{1,2})[-/.](?P<day>[0-9]{1,2})[-/.](?P<year>[0-9]{4}|[0-9]{2})",
-    "day Month year": rf"(?P<day>[0-9]{{1,2}})(?:st|nd|rd|th)?[-/. ]+(?P<month>{_LONG})\.?[-/., ]+(?P<year>[0-9]{{4}}|[0-9]{{2}})",
-    "Month day year": rf"(?P<month>{_LONG})\.?[-/. ]+(?P<day>[0-9]{{1,2}})(?:st|nd|rd|th)?,?[-/ ]+(?P<year>[0-9]{{4}}|[0-9]{{2}})",
-    "Month year": rf"(?P<month>{_LONG})\.?[-/., ]+(?P<year>[0-9]{{4}})",
+    "day.month.year": r"(?P<day>[0-9]{1,2})\.(?P<month>[0-9]{1,2})\." + _YEAR,
+    "day/month/year": r"(?P<day>[0-9]{1,2})[-/](?P<month>[0-9]{1,2})[-/]" + _YEAR,
+    "month/day/year": r"(?P<month>[0-9]{1,2})[-/.](?P<day>[0-9]{1,2})[-/.]" + _YEAR,
+    "day Month year": rf"{_DAY}[-/. ]+{_MONTH}[-/., ]+{_YEAR}",
+    "Month day year": rf"{_MONTH}[-/. ]+{_DAY},?[-/ ]+{_YEAR}",
+    "Month year": rf"{_MONTH}[-/., ]+(?P<year>[0-9]{{4}})",
 }  # fmt: skip
 _PATTERNS = {
     **{form: f"^(?i:{_WEEKDAY}{date}(?:(?:t|,? +){_TIME}{_ZONE})?)$" for form, date in _DATES.items()},
@@ -81,7 +83,7 @@ class FormOfDates:
 
 
 def form_of(series: polars.Series, *, dayfirst: bool | None = None) -> FormOfDates | None:
-    """Return how the dates or times of a column of text are written; None if less than 80 % of its cells are any.
+    """Return how the dates or times in a column of text are written; None if less than 80 % of it are any.
 
     Raises:
         DataError: days and months could be either, or cells have both orders.
@@ -93,8 +95,8 @@ def form_of(series: polars.Series, *, dayfirst: bool | None = None) -> FormOfDat
         >>> form_of(polars.Series("when", ["3/4/2021", "5/4/2021"]))
         Traceback (most recent call last):
         ...
-        xpnet.errors.DataError: column 'when' holds dates that can be read in two ways: '3/4/2021' as 3 April 2021
-        (dayfirst=True) or 4 March 2021 (dayfirst=False), and no cell has a day above 12; say which
+        xpnet.errors.DataError: column 'when' holds dates that can be read in two ways: '3/4/2021' as 3 April
+        2021 (dayfirst=True) or 4 March 2021 (dayfirst=False), and no cell has a day above 12; say which
     """
     cells = text_of(series).drop_nulls()
     looked_at = [
@@ -160,9 +162,9 @@ def _order(name: str, cells: polars.Series, dayfirst: bool | None) -> tuple[str,
         could_be_years = bool((parts["day"].str.len_chars() == 2).all())
         if could_be_years and years.cast(int).max() <= 31:  # type: ignore[operator]
             raise DataError(
-                f"column '{name}' holds dates that can be read in several ways, such as '{cells[0]}': the year may "
-                f"be the first or the last part; write years with four digits, or use {say('dayfirst', True)} or "
-                f"{say('dayfirst', False)} if they come last"
+                f"column '{name}' holds dates that can be read in several ways, such as '{cells[0]}': the "
+                "year may be the first or the last part; write years with four digits, or use "
+                f"{say('dayfirst', True)} or {say('dayfirst', False)} if they come last"
             )
     if days.any():
         return "day/month/year", f"'{settles}' can only have its day first"
@@ -178,8 +180,8 @@ def _order(name: str, cells: polars.Series, dayfirst: bool | None) -> tuple[str,
                   for form in ("day/month/year", "month/day/year"))  # fmt: skip
     raise DataError(
         f"column '{name}' holds dates that can be read in two ways: '{cell}' as {_in_words(one)} "
-        f"({say('dayfirst', True)}) or {_in_words(other)} ({say('dayfirst', False)}), and no cell has a day above "
-        "12; say which"
+        f"({say('dayfirst', True)}) or {_in_words(other)} ({say('dayfirst', False)}), and no cell has a day "
+        "above 12; say which"
     )
 
 
@@ -189,8 +191,10 @@ def _in_words(day: str) -> str:
     >>> _in_words("2021-04-03")
     '3 April 2021'
     """
-    months = ("January", "February", "March", "April", "May", "June", "July", "August", "September", "October",
-              "November", "December")  # fmt: skip
+    months = (
+        "January", "February", "March", "April", "May", "June", "July", "August", "September", "October",
+        "November", "December",
+    )  # fmt: skip
     year, month, number = day.split("-")
     return f"{int(number)} {months[int(month) - 1]} {year}"
 
@@ -207,7 +211,8 @@ def read_dates(series: polars.Series, form: str) -> np.ndarray:
     """Return moments (rows,), datetime64 in microseconds and UTC; NaT where a cell has none of this form.
 
     >>> import polars
-    >>> read_dates(polars.Series(["2021-04-03T12:00:00+02:00", "soon", "2021-02-30"]), "year-month-day").tolist()
+    >>> cells = polars.Series(["2021-04-03T12:00:00+02:00", "soon", "2021-02-30"])
+    >>> read_dates(cells, "year-month-day").tolist()
     [datetime.datetime(2021, 4, 3, 10, 0), None, None]
     """
     pl = import_polars()
@@ -226,8 +231,8 @@ def read_dates(series: polars.Series, form: str) -> np.ndarray:
         year = np.where(short, np.where(year < 69, year + 2000, year + 1900), year)
     if "Month" in form:
         names = parts["month"].str.to_lowercase().str.head(3)
-        month = names.replace_strict(list(_NAMES), range(1, 13), default=0, return_dtype=pl.Int64)
-        month = month.fill_null(0).to_numpy()
+        numbers = names.replace_strict(list(_NAMES), range(1, 13), default=0, return_dtype=pl.Int64)
+        month = numbers.fill_null(0).to_numpy()
     else:
         month = whole("month", 1)
     half = parts["half"].str.to_lowercase().fill_null("")

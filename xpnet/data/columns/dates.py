@@ -51,8 +51,8 @@ class Dates:
         cycles: those of `CYCLES` that differ.
         year: how the year is standardized; None: it is the same in all training rows.
         elapsed: how the time is standardized.
-        indicator: whether a last feature is 1 where a cell is missing: some training cells were. Such a cell has
-            the median of year and time, and no month, weekday and hour: zeros, the middle of the circle.
+        indicator: whether a last feature is 1 where a cell is missing: some training cells were. Such a cell
+            has the median of year and time, and no month, weekday and hour: zeros, the middle of the circle.
     """
 
     kind: ClassVar[str] = "dates"
@@ -82,7 +82,8 @@ class Dates:
             first, last = (_day(value) for value in elapsed.span)
             findings.decide(
                 self.name,
-                f"has absurd dates, whose year and time are taken for the nearest of the others ({first} to {last})",
+                f"has absurd dates, whose year and time are taken for the nearest of the others ({first} to "
+                f"{last})",
                 named_cells(np.datetime_as_string(present, "D"), absurd, there),
                 warning=True,
                 cells=int(absurd.sum()),
@@ -116,9 +117,9 @@ class Dates:
         if series.dtype == pl.Time:
             return (series.cast(pl.Int64) // 1000).cast(pl.Datetime("us")).to_numpy()
         # counted in UTC, whatever the zone
-        return series.cast(pl.Datetime("us", getattr(series.dtype, "time_zone", None))).dt.timestamp("us").cast(
-            pl.Datetime("us")
-        ).to_numpy()  # fmt: skip
+        zone = getattr(series.dtype, "time_zone", None)
+        counted = series.cast(pl.Datetime("us", zone)).dt.timestamp("us")
+        return counted.cast(pl.Datetime("us")).to_numpy()
 
     @staticmethod
     def gone(cells: np.ndarray) -> np.ndarray:
@@ -145,8 +146,8 @@ class Dates:
         if missing == "error":
             state = "is missing" if series[first] is None else f"holds '{series[first]}'"
             raise DataError(
-                f"row {rows[first] + 1}, column '{name}' {state} in a column of dates{other_cells(gone)}: correct it, "
-                f"or use {say('missing', 'impute')} (takes the median of the training rows) or "
+                f"row {rows[first] + 1}, column '{name}' {state} in a column of dates{other_cells(gone)}: "
+                f"correct it, or use {say('missing', 'impute')} (takes the median of the training rows) or "
                 f"{say('missing', 'drop')} (leaves such rows out)"
             )
         if not is_text(series):
@@ -159,8 +160,8 @@ class Dates:
         named = named_cells(series, text, rows)
         if found > max(_FEW_TEXTS, (1 - MOSTLY) * there) or (found == there and found > 1):
             raise DataError(
-                f"column '{name}': {found:,} of its {there:,} cells are no dates of the form {self.form}, as in "
-                f"{named}; correct them"
+                f"column '{name}': {found:,} of its {there:,} cells are no dates of the form {self.form}, as "
+                f"in {named}; correct them"
             )
         findings.decide(
             name,
@@ -220,6 +221,7 @@ def _number(part: str, moments: np.ndarray) -> np.ndarray:
     gone = np.isnat(moments)
     known = np.where(gone, np.datetime64(0, "us"), moments) if gone.any() else moments
     counted = known.astype(np.int64)
+    numbers: np.ndarray
     if part == "year":
         numbers = known.astype("datetime64[Y]").astype(np.int64) + 1970
     elif part == "month":

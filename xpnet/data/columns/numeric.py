@@ -47,7 +47,7 @@ class Numeric:
         name: the column.
         mean: of the training cells.
         std: their standard deviation.
-        fill: the value that a missing cell takes under the policy "impute": the training median; None: the mean.
+        fill: the value that a missing cell takes under "impute": the training median; None: the mean.
         limits: beyond them a cell is absurd; None: no cell is.
         span: the smallest and the largest ordinary training cell; None where ``limits`` is.
         indicator: whether a second feature is 1 where a cell is missing: some training cells were.
@@ -79,8 +79,8 @@ class Numeric:
         present = cells if finite.all() else cells[finite]
         if present.size == 0:
             raise DataError(
-                f"column '{self.name}' holds no finite number in {len(cells)} training rows: leave it out with "
-                f"{say('drop', self.name)}"
+                f"column '{self.name}' holds no finite number in {len(cells)} training rows: leave it out "
+                f"with {say('drop', self.name)}"
             )
         median, limits = _limits(present)
         absurd = (cells < limits[0]) | (cells > limits[1])
@@ -115,7 +115,8 @@ class Numeric:
         mean, std = math.ldexp(float(scaled.mean()), exponent), math.ldexp(float(scaled.std()), exponent)
         if not 0.0 < std < math.inf or not math.isfinite(mean):
             raise DataError(
-                f"column '{self.name}' cannot be standardized: its values run from {low!r} to {high!r}; rescale it"
+                f"column '{self.name}' cannot be standardized: its values run from {low!r} to {high!r}; "
+                "rescale it"
             )
         return mean, std
 
@@ -185,7 +186,8 @@ class Numeric:
             else f"holds text '{value}'"
         )
         takes = "leaves out rows without target" if target else "takes the median of the training rows"
-        remedy = f"{where} {state} in a {column}: correct it, or use {say('missing', 'impute')} ({takes}) or {drop}"
+        impute = f"{say('missing', 'impute')} ({takes})"
+        remedy = f"{where} {state} in a {column}: correct it, or use {impute} or {drop}"
         if isinstance(value, str):
             meant = say("task", "classification") if target else say("categorical", series.name)
             remedy += f"; if text is meant, use {meant}"
@@ -194,7 +196,7 @@ class Numeric:
     def _complain_of_text(
         self, series: polars.Series, cells: np.ndarray, missing: str, rows: np.ndarray, findings: Findings
     ) -> None:
-        """Note which cells are text that is no number; raise a `DataError` if they are too many to pass over."""
+        """Note which cells are text that is no number; raise a `DataError` if they are too many."""
         words = text_of(series).str.strip_chars()
         text = np.isnan(cells) & (words.is_not_null() & ~words.is_in(MISSING)).to_numpy()
         found = int(np.count_nonzero(text))
@@ -238,7 +240,8 @@ class Numeric:
             unseen: concerns categories alone.
 
         Raises:
-            DataError: a cell is too far from the training cells to be standardized, where there are no limits.
+            DataError: a cell is too far from the training cells to be standardized, where there are no
+                limits.
         """
         if self.limits is not None:
             cells = self._within_limits(cells, rows, findings)
