@@ -381,6 +381,8 @@ def _constant(cells: Any, lacking: int) -> str | None:
 
 def _digest(cells: Any) -> bytes:
     data = cells if isinstance(cells, np.ndarray) else cells.hash(seed=0).to_numpy()
+    if data.dtype.kind == "M":
+        data = data.view(np.int64)
     return hashlib.blake2b(np.ascontiguousarray(data).data.cast("B"), digest_size=16).digest()
 
 

@@ -96,7 +96,7 @@ def _of_text(cells: polars.Series) -> tuple[str, str, bool] | None:
 
 
 def _mostly_large(series: polars.Series) -> bool:
-    return bool(((series > _EXACT) | (series < -_EXACT)).mean() > 0.5)  # type: ignore[operator]
+    return bool(np.mean(np.abs(series.cast(float).to_numpy()) > _EXACT) > 0.5)
 
 
 def _size(series: polars.Series) -> int:

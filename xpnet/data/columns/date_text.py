@@ -120,7 +120,7 @@ def form_of(series: polars.Series, *, dayfirst: bool | None = None) -> FormOfDat
     if "day/month/year" in fits:
         form, why = _order(series.name, cells.filter(fits["day/month/year"]), dayfirst)
     elif "day.month.year" in fits:
-        form, why = _order_with_points(cells.filter(fits["day.month.year"]))
+        form, why = _order_with_points(cells.filter(fits["day.month.year"]), dayfirst)
     else:
         form, why = next(iter(fits)), ""
         if form == "year-month" and _are_seasons(cells):
@@ -199,11 +199,13 @@ def _in_words(day: str) -> str:
     return f"{int(number)} {months[int(month) - 1]} {year}"
 
 
-def _order_with_points(cells: polars.Series) -> tuple[str, str]:
+def _order_with_points(cells: polars.Series, dayfirst: bool | None) -> tuple[str, str]:
     parts = cells.str.extract_groups(_PATTERNS["day.month.year"]).struct.unnest()
     first, second = (parts[name].cast(int).to_numpy() for name in ("day", "month"))
     if (second > 12).any() and not (first > 12).any():
         return "month/day/year", f"'{cells[int(np.argmax(second > 12))]}' can only have its month first"
+    if dayfirst is False and not (first > 12).any():
+        return "month/day/year", f"declared: {say('dayfirst', dayfirst)}"
     return "day.month.year", "with points, days come first"
 
 

@@ -70,7 +70,8 @@ class Dates:
         """Return the column with what the training cells say; at least one is there."""
         gone = np.isnat(cells)
         present, there = cells[~gone], rows[~gone]
-        cycles = tuple(c for c in CYCLES if len(np.unique(_number(c, present))) > 1)
+        known = CYCLES if "day" in self.form or "hour" in self.form else ("month",)
+        cycles = tuple(cycle for cycle in known if len(np.unique(_number(cycle, present))) > 1)
         years = _number("year", present)
         year = (
             Numeric(f"{self.name} year").fit(years, there, Findings()) if len(np.unique(years)) > 1 else None

@@ -296,7 +296,7 @@ class Numeric:
             "limits": None if self.limits is None else list(self.limits),
             "span": None if self.span is None else list(self.span),
             "indicator": self.indicator,
-            "notation": self.notation.to_json(),
+            **({} if self.notation == PLAIN else {"notation": self.notation.to_json()}),
         }
 
 
