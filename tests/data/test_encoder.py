@@ -296,7 +296,11 @@ BAD_FITS = {
         "task='regression'",
     ),
     "nothing left": (table(size=[None] * 6), {"missing": "drop"}, "none is left"),
-    "no finite number": (table(size=[math.inf, -math.inf] * 3), {}, "'size' holds no finite number.*drop='size'"),
+    "no finite number": (
+        table(size=[math.inf, -math.inf] * 3),
+        {},
+        "'size' holds no finite number.*drop='size'",
+    ),
     "lists": (table(size=[[1]] * 6), {}, "column 'size' holds List"),
     "date target": (table(kind=[datetime.date(2020, 1, 1)] * 6), {}, "target 'kind' holds dates"),
     "date target as text": (table(kind=["2020-01-01", "2020-01-02"] * 3), {}, "target 'kind' holds dates"),

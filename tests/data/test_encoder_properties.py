@@ -109,7 +109,11 @@ DAMAGED = {
     "three limits": (["columns", 0, "limits"], [0.0, 1.0, 2.0], "column 1.limits: expected a list of 2"),
     "fill of text": (["columns", 0, "fill"], "x", "column 1.fill: expected a number"),
     "indicator of a number": (["columns", 0, "indicator"], 1, "column 1.indicator: expected True or False"),
-    "marks of a notation": (["columns", 0, "notation"], {"decimal": ";"}, "column 1.notation.thousands is mi"),
+    "marks of a notation": (
+        ["columns", 0, "notation"],
+        {"decimal": ";"},
+        "column 1.notation.thousands is mi",
+    ),
     "unknown setting": (["columns", 0, "median"], 0.5, "median is unknown to this version.* a newer xpnet"),
     "same name": (["columns", 0, "name"], "kind", "different names"),
     "unknown cells": (["targets", 0, "cells"], "date", "cells 'date'"),

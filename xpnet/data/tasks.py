@@ -112,7 +112,7 @@ def _task_and_doubt(target: polars.Series, reading: Reading) -> tuple[str, tuple
     told = f"whole numbers with {d:,} values in {n:,} rows"
     if few:
         return "classification", None if d <= 2 else (d, told)
-    return "regression", (d, told) if d <= 2 * _MOST_CLASSES else None
+    return "regression", (d, told) if d <= 2 * _MOST_CLASSES and n >= 2 * d else None
 
 
 def infer_tasks(frame: polars.DataFrame, targets: Sequence[str], reading: Reading = UNDECLARED) -> str:
