@@ -188,11 +188,9 @@ HOLES = {
 def test_missing_cells_are_errors(case, step):
     column, value = HOLES[case]
     frame = table(**replaced(column, 2, value))
+    whole = table() if step == "encode" else frame
     with pytest.raises(DataError, match=f"row 3, column '{column}'.*missing='impute' .* or missing='drop'"):
-        if step == "fit":
-            Encoder.fit(frame, "kind", missing="error")
-        else:
-            Encoder.fit(table(), "kind", missing="error").encode(frame)
+        Encoder.fit(whole, "kind", missing="error").encode(frame)
     if value == "abc":
         with pytest.raises(DataError, match=r"'abc'.*categorical='size'"):
             Encoder.fit(frame, "kind", missing="error")

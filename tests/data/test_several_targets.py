@@ -70,7 +70,7 @@ def test_an_encoder_of_an_earlier_run():
     assert Encoder.from_json(two).to_json() == two
     with pytest.raises(CheckpointError, match="damaged: missing: expected"):
         Encoder.from_json(data | {"missing": "impute"})
-    with pytest.raises(CheckpointError, match="column 1.indicator is unknown"):
+    with pytest.raises(CheckpointError, match=r"column 1\.indicator is unknown"):
         Encoder.from_json(data | {"columns": [{**data["columns"][0], "indicator": True}]})
 
 

@@ -115,11 +115,25 @@ class Settings(TrainerSettings):
         "kind of the target; auto looks at the target column",
         fixed=_ROWS,
     )
+    decimal: str | None = setting(
+        None,
+        checks.one_of(".", ","),
+        "Data",
+        "decimal mark of numbers in text; found out by default",
+        fixed=_ROWS,
+    )
+    thousands: str | None = setting(
+        None,
+        values.mark(),
+        "Data",
+        "mark between thousands of numbers in text; found out by default",
+        fixed=_ROWS,
+    )
     drop: tuple[str, ...] = setting(
         (),
-        values.texts("COLUMN", "names of columns"),
+        values.texts("COLUMN", "names of columns", empty=True),
         "Data",
-        "leave this column out; may be repeated",
+        "leave this column out; may be repeated; empty: the one without a name",
         fixed=_ROWS,
     )
     categorical: tuple[str, ...] = setting(
@@ -142,20 +156,6 @@ class Settings(TrainerSettings):
         "Data",
         "what becomes of missing cells: the training median and a feature that says so (categories: one of "
         "their own), an error, their rows left out, or the training mean; rows without target are left out",
-        fixed=_ROWS,
-    )
-    decimal: str | None = setting(
-        None,
-        dataclasses.replace(checks.one_of(".", ","), metavar=".|,"),
-        "Data",
-        "decimal mark of numbers in text; not set: found out, or asked for",
-        fixed=_ROWS,
-    )
-    thousands: str | None = setting(
-        None,
-        values.text("MARK", "a mark"),
-        "Data",
-        "mark between thousands of numbers in text; not set: found out, or asked for",
         fixed=_ROWS,
     )
     dayfirst: bool | None = setting(

@@ -137,12 +137,23 @@ def _written(value: Any) -> str:
     return str(value)
 
 
-def texts(metavar: str, expected: str) -> Texts:
-    """A list of texts; one text is a list of one."""
+def mark() -> Check:
+    """One character that is no letter, digit, sign or bracket."""
+
+    def convert(value: Any) -> str:
+        one = isinstance(value, str) and len(value) == 1
+        return str(require(one and not value.isalnum() and value not in "+-()%", value))
+
+    return Check("one character, such as ',' or '.'", convert, str, "CHARACTER")
+
+
+def texts(metavar: str, expected: str, *, empty: bool = False) -> Texts:
+    """A list of texts, which may be empty if so said; one text is a list of one."""
 
     def convert(value: Any) -> tuple[str, ...]:
         values = [value] if isinstance(value, str) else value
-        return tuple(map(_written, require(isinstance(values, (list, tuple)), values)))
+        require(isinstance(values, (list, tuple)), values)
+        return tuple("" if empty and value == "" else _written(value) for value in values)
 
     return Texts(expected, convert, str, metavar)
 

@@ -1,11 +1,11 @@
-"""Notations of numbers: ``1,234.50``, ``1.234,5``, ``1 234``, ``12 %``, ``$5``, ``(5)``; found out, or declared.
+"""Notations of numbers, found out or declared: ``1,234.5``, ``1.234,5``, ``1 234``, ``12 %``, ``$5``.
 
 What a reasonable reader could take in two ways is not guessed: `notation_of` stops and names both readings.
 A column is in the one notation that reads all of its cells that are numbers in any. Its rules:
 
-1. A cell that one reading alone takes decides for its column: in ``1,234.5`` and ``1,234,567`` the comma parts
-   thousands; in ``12,5``, ``0,123`` and ``1234,567`` it is the decimal mark, for no group is short, begins with
-   a zero or follows more than three digits.
+1. A cell that one reading alone takes decides for its column: in ``1,234.5`` and ``1,234,567`` the comma
+   parts thousands; in ``12,5``, ``0,123`` and ``1234,567`` it is the decimal mark, for no group is short,
+   begins with a zero or follows more than three digits.
 2. Where all cells could be either, such as ``1,234`` beside ``987`` or ``15.353``, the column itself has no
    evidence: decimals of a fixed width look the same. The declared decimal mark decides, or that of the table
    (`decimal_of`): a table has one. A file separated by commas has points. Without it: a `DataError`.
@@ -17,8 +17,8 @@ A column is in the one notation that reads all of its cells that are numbers in 
 
 from __future__ import annotations
 
-import functools
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,28 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xpnet.data._packages import import_polars
+from xpnet.data.numerals import (
+    CODES,
+    GROUPS,
+    MARKS,
+    MISSING,
+    MOSTLY,
+    PARTS,
+    ROUGH,
+    SIGNS,
+    candidates,
+    cells_of,
+    group_mark,
+    is_code,
+    normal,
+    normalized,
+    number_of,
+    parts_of,
+    pattern_of,
+    same_currency,
+    shapes_of,
+    spellings,
+)
 from xpnet.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -43,36 +65,7 @@ __all__ = [
     "unit_of",
 ]
 
-MISSING = ("", "NA", "N/A", "NaN", "NAN", "nan", "null", "Null", "NULL", "?")
-"""Cells that count as missing, once the blanks around them are gone."""
-
-MOSTLY = 0.8
-"""Text is taken for numbers if this share of its cells or more are numbers of some notation."""
-
-CODES = r"^[+-]?0[0-9]+([.,][0-9]*)?$"
-"""Pattern of cells with a leading zero, which make a column one of codes: text."""
-
-_SIGNS = "+\\-\u2212\u2013\uff0d"  # minus signs as typesetters write them, and the dash taken for one
-_MARKS = (".", ",")
-_GROUPS = (",", ".", " ", "'")
-_CURRENCY = (
-    r"(?:US|CA|AU|NZ|HK|[ACRS])?\$|[€£¥₹₽₩₪₫₺₴₦฿₨]|kr\.?|Kč|zł|Ft|Fr\.?|Rs\.?|SFr\.?|"
-    "AED|ARS|AUD|BRL|CAD|CHF|CLP|CNY|COP|CZK|DKK|EGP|EUR|GBP|HKD|HUF|IDR|ILS|INR|JPY|KES|KRW|MXN|MYR|NGN|"
-    "NOK|NZD|PEN|PHP|PKR|PLN|RON|RSD|RUB|SAR|SEK|SGD|THB|TRY|TWD|UAH|USD|VND|ZAR"
-)
-_SAME_CURRENCY = {"€": "EUR", "£": "GBP", "US$": "USD", "Kč": "CZK", "zł": "PLN", "Fr": "CHF", "SFr": "CHF"}
-
-# What any notation may look like; which one it is, and whether it is one, `_PARTS` and `_number` say.
-_ROUGH = (
-    rf"^[\s(%{_SIGNS}]*(?:{_CURRENCY})?[\s(%{_SIGNS}]*"
-    rf"(?:[0-9]|[.,][0-9])[0-9\s.,'’]*(?:[eE][+-]?[0-9]+)?[\s%)]*(?:{_CURRENCY})?[\s)]*$"
-)
-_PARTS = (
-    rf"^(?P<outer>{_CURRENCY})?\s*(?P<open>\()?\s*(?P<sign>[+-])?\s*(?P<before>{_CURRENCY}|%)?\s*(?P<inner>[+-])?\s*"
-    r"(?P<number>[0-9.,][0-9.,'\s]*?(?:[eE][+-]?[0-9]+)?)\s*"
-    rf"(?P<after>{_CURRENCY}|%)?\s*(?P<close>\))?\s*(?P<last>{_CURRENCY}|%)?$"
-)
-_UNIT = rf"^[{_SIGNS}]?\s*[0-9][0-9.,'\s]*?\s*([^0-9\s.,'(){_SIGNS}][^0-9]*|\pL[^\s]*)$"
+_UNIT = re.compile(rf"[{SIGNS}]?\s*[0-9][0-9.,'\s]*?\s*([^\W\d_][^\d]{{0,15}}|[°µ/²³][^\d]{{0,15}})$")
 
 
 @dataclass(frozen=True)
@@ -124,11 +117,12 @@ class Notation:
             series: (rows,) text; or numbers, which are taken as they are.
 
         Returns:
-            (rows,) float64: of ``12 %`` 12.0, of ``(5)`` -5.0; NaN where a cell is missing, or no number of this
-            notation. Of a column in per cent, a cell without the sign is no number unless it is 0.
+            (rows,) float64: of ``12 %`` 12.0, of ``(5)`` -5.0; NaN where a cell is missing, or no number of
+            this notation. Of a column in per cent, a cell without the sign is no number unless it is 0.
 
         Raises:
-            DataError: the notation is in per cent and the column of plain numbers, which may be meant otherwise.
+            DataError: the notation is in per cent and the column of plain numbers, which may be meant
+                otherwise.
         """
         pl = import_polars()
         if series.dtype not in (pl.String, pl.Categorical, pl.Enum):
@@ -140,25 +134,33 @@ class Notation:
                 )
             return numbers
         texts = series.cast(pl.String).str.strip_chars()
-        numbers = self._read_plain(texts)
-        odd = texts.is_not_null() & numbers.is_null()
+        found = self._read_plain(texts)
+        odd = texts.is_not_null() & found.is_null()
         if odd.any():
-            numbers = numbers.zip_with(~odd, self._read_dressed(texts.set(~odd, None)))
-        return numbers.fill_null(np.nan).to_numpy(writable=True)
+            found = found.zip_with(~odd, self._read_dressed(texts.set(~odd, None)))
+        return found.fill_null(np.nan).to_numpy(writable=True)
 
     def _read_plain(self, texts: polars.Series) -> polars.Series:
         """Return the numbers of cells that are digits with a decimal point; null for others."""
         pl = import_polars()
         if self.percent:
             return pl.select(pl.when(texts.str.contains(r"^0+([.,]0*)?$")).then(0.0)).to_series()
-        if self.decimal == ".":
+        if self.decimal == "." and not self.thousands:
             return texts.cast(pl.Float64, strict=False)
-        return texts.set(texts.str.contains(".", literal=True), None).cast(pl.Float64, strict=False)
+        pattern = f"^[+-]?(?:{pattern_of(self.decimal, self.thousands)}|(?i:inf|infinity))$"
+        return self._cast(texts.set(~texts.str.contains(pattern), None))
+
+    def _cast(self, texts: polars.Series) -> polars.Series:
+        """Return the numbers of cells that have the notation's marks, and nothing more."""
+        pl = import_polars()
+        if self.thousands:
+            texts = texts.str.replace_all(group_mark(self.thousands), "", literal=True)
+        return texts.str.replace(self.decimal, ".", literal=True).cast(pl.Float64, strict=False)
 
     def _read_dressed(self, texts: polars.Series) -> polars.Series:
-        """Return the numbers of cells that may have marks and signs; null for cells that are no such number."""
+        """Return the numbers of cells that may have marks and signs; null for others."""
         pl = import_polars()
-        parts = _normalized(texts, self.thousands).str.extract_groups(_PARTS).struct.unnest()
+        parts = normalized(texts, self.thousands).str.extract_groups(PARTS).struct.unnest()
         sign = pl.col("sign").fill_null("") + pl.col("inner").fill_null("")
         dress = pl.concat_str("outer", "before", "after", "last", ignore_nulls=True)
         bracketed = pl.col("open").is_not_null()
@@ -167,14 +169,14 @@ class Notation:
         if self.percent:
             fits &= dress == "%"
         else:
-            fits &= dress.is_in(["", *_spellings(self.currency)])
-        number = pl.col("number")
-        fits &= number.str.contains(f"^(?:{_pattern(self.decimal, self.thousands)})$")
-        if self.thousands:
-            number = number.str.replace_all(_group(self.thousands), "", literal=True)
-        value = number.str.replace(self.decimal, ".", literal=True).cast(pl.Float64, strict=False)
-        negative = bracketed | (sign == "-")
-        return parts.select(pl.when(fits).then(pl.when(negative).then(-value).otherwise(value))).to_series()
+            fits &= dress.is_in(["", *spellings(self.currency)])
+        found = parts.select(
+            pl.when(fits).then("number").alias("number"), (bracketed | (sign == "-")).alias("negative")
+        )
+        number = found["number"]
+        whole = number.str.contains(f"^(?:{pattern_of(self.decimal, self.thousands)})$")
+        value = self._cast(number.set(~whole, None))
+        return value.zip_with(~found["negative"].fill_null(False), -value)
 
     def to_json(self) -> dict[str, Any]:
         """Return the notation as JSON values."""
@@ -208,7 +210,7 @@ def check_marks(decimal: str | None, thousands: str | None) -> tuple[str | None,
     >>> check_marks(None, ".")
     (',', '.')
     """
-    if decimal is not None and decimal not in _MARKS:
+    if decimal is not None and decimal not in MARKS:
         raise ConfigError(f"decimal: expected '.' or ',', found {decimal!r}")
     if thousands is None:
         return decimal, None
@@ -217,7 +219,7 @@ def check_marks(decimal: str | None, thousands: str | None) -> tuple[str | None,
     if thousands == decimal:
         raise ConfigError(f"decimal and thousands: expected two different marks, found {decimal!r} for both")
     thousands = " " if thousands.isspace() else thousands.replace("’", "'")
-    if decimal is None and thousands in _MARKS:
+    if decimal is None and thousands in MARKS:
         decimal = "," if thousands == "." else "."
     return decimal, thousands
 
@@ -229,16 +231,18 @@ def notation_of(
 
     Args:
         series: the column; one of numbers is in plain notation.
-        decimal: the decimal mark, "." or ",": declared, or else that of the table (`Table.decimal`, `decimal_of`);
+        decimal: the decimal mark, "." or ",": declared, or else that of the table (`Table.decimal`,
+            `decimal_of`);
             None: found out from the column alone.
         thousands: what parts groups of three digits, declared; "": nothing does. None: found out.
 
     Returns:
-        The notation; None if it is a column of text: less than 80 % (`MOSTLY`) of its cells are numbers in any
-        notation, or one has a leading zero.
+        The notation; None if it is a column of text: less than 80 % (`MOSTLY`) of its cells are numbers in
+        any notation, or one has a leading zero.
 
     Raises:
-        DataError: cells could be read in two ways, or no notation, or none with the declared marks, reads all.
+        DataError: cells could be read in two ways, or no notation, or none with the declared marks, reads
+            all.
         ConfigError: a declared mark cannot be one.
 
     Example:
@@ -254,23 +258,24 @@ def notation_of(
     decimal, thousands = check_marks(decimal, thousands)
     if series.dtype.is_numeric():
         return Notation()
-    shapes = _shapes(series, thousands)
-    known = dict.fromkeys([*_candidates(thousands), *_candidates(None)])
-    reads = {marks: {shape for shape in shapes if _number(shape, *marks)} for marks in known}
+    cells = cells_of(series)
+    shapes = shapes_of(cells, thousands)
+    known = dict.fromkeys([*candidates(thousands), *candidates(None)])
+    reads = {marks: {shape for shape in shapes if number_of(shape, *marks)} for marks in known}
     numbers = {shape for read in reads.values() for shape in read}
-    if not numbers or sum(shapes[shape][1] for shape in numbers) < MOSTLY * len(_cells(series)):
+    if not numbers or sum(shapes[shape][1] for shape in numbers) < MOSTLY * len(cells):
         return None
-    if any(re.search("(?<![0-9.,])0[0-9]", shape) for shape in numbers):
+    if any(map(is_code, numbers)):
         return None
-    currencies = _check_dress(series.name, {shape: shapes[shape][0] for shape in numbers})
-    allowed = {m: reads[m] for m in _candidates(thousands) if decimal in (None, m[0])}
+    currencies = _check_dress(series.name, {s: cell for s, (cell, _) in shapes.items() if s in numbers})
+    allowed = {m: reads[m] for m in candidates(thousands) if decimal in (None, m[0])}
     complete = [marks for marks, read in allowed.items() if read == numbers]
     if not complete:
         raise DataError(_mixed(series.name, shapes, reads, allowed, numbers))
     first = complete[0]
     for other in complete[1:]:
-        for shape in sorted(numbers):
-            if _number(shape, *first) != _number(shape, *other):
+        for shape in [shape for shape in shapes if shape in numbers]:
+            if number_of(shape, *first) != number_of(shape, *other):
                 raise DataError(_two_ways(series.name, shapes[shape][0], first, other))
     return Notation(
         *first,
@@ -302,12 +307,14 @@ def marks_of(frame: polars.DataFrame) -> set[str]:
     # of one expression over all columns: a call for each of 100,000 would be slow
     texts = pl.DataFrame([c for c in frame.get_columns() if c.dtype == pl.String])
     if texts.width:
-        rough = texts.select((pl.all().str.contains(_ROUGH) | pl.all().is_null()).mean()).row(0)
+        rough = texts.select((pl.all().str.contains(ROUGH) | pl.all().is_null()).mean()).row(0)
         texts = texts[:, [index for index, share in enumerate(rough) if (share or 0) >= MOSTLY]]
     for series in texts.get_columns():
-        for shape in _shapes(series):
-            marks = {decimal for decimal, group in _candidates(None) if _number(shape, decimal, group)}
-            shown |= marks if len(marks) == 1 else set()
+        shapes = [shape for shape in shapes_of(cells_of(series)) if not is_code(shape)]
+        reads = {m: [shape for shape in shapes if number_of(shape, *m)] for m in candidates(None)}
+        complete = {marks[0] for marks, read in reads.items() if read == shapes}
+        if len({shape for read in reads.values() for shape in read}) == len(shapes) and len(complete) < 2:
+            shown |= complete or set(MARKS)  # or the column mixes both
     return shown
 
 
@@ -318,114 +325,17 @@ def unit_of(series: polars.Series) -> tuple[str, str] | None:
     >>> unit_of(polars.Series(["5 kg", "7.5 kg", None]))
     ('kg', '5 kg')
     """
-    cells = series.drop_nulls()
-    units = cells.str.strip_chars().str.extract(_UNIT)
-    if not len(cells) or units.null_count() > (1 - MOSTLY) * len(cells):
+    cells = cells_of(series)
+    found = [(match[1].strip(), cell) for cell in cells if (match := _UNIT.match(cell))]
+    if not found or len(found) < MOSTLY * len(cells) or shapes_of(cells):
         return None
-    return units.drop_nulls().mode().sort()[0].strip(), cells.filter(units.is_not_null())[0]
-
-
-def _cells(series: polars.Series) -> polars.Series:
-    """Return the cells of a column of text that are there, without blanks around them."""
-    pl = import_polars()
-    if series.dtype not in (pl.String, pl.Categorical, pl.Enum):
-        return pl.Series(series.name, [], dtype=pl.String)
-    cells = series.cast(pl.String).str.strip_chars().drop_nulls()
-    return cells.filter(~cells.is_in(MISSING))
-
-
-def _group(thousands: str) -> str:
-    """Return what stands for a mark between thousands in normalized text."""
-    return thousands if thousands in ("", *_GROUPS) else "'"
-
-
-def _normalized(texts: polars.Series, thousands: str | None) -> polars.Series:
-    """Return cells with one kind of blank, minus sign and apostrophe."""
-    if thousands and thousands not in _GROUPS:
-        texts = texts.str.replace_all(thousands, "'", literal=True)
-    texts = texts.str.replace_all(r"\s", " ").str.replace_all(f"[{_SIGNS[3:]}]", "-")
-    return texts.str.replace_all("’", "'", literal=True)
-
-
-def _shapes(series: polars.Series, thousands: str | None = None) -> dict[str, tuple[str, int]]:
-    """Return the shapes of the cells that may be numbers, each with the first such cell and their count.
-
-    A shape is a cell with 9 for each digit but a first one that is 0: there are few, of however many cells. If
-    most cells are no numbers, there are none.
-    """
-    pl = import_polars()
-    cells = _cells(series)
-    texts = _normalized(cells, thousands).str.replace(r"^[+-]?(?i:inf|infinity)$", "9")
-    rough = texts.str.contains(_ROUGH)
-    if rough.sum() < MOSTLY * len(cells):
-        return {}
-    marked = texts.str.replace("^([^0-9.,]*)0", "${1}z").str.replace_all("[0-9]", "9")
-    shapes = marked.str.replace("z", "0", literal=True)
-    table = pl.DataFrame({"shape": shapes, "cell": cells}).filter(rough)
-    found = table.group_by("shape", maintain_order=True).agg(pl.col("cell").first(), pl.len().alias("count"))
-    return {shape: (cell, count) for shape, cell, count in found.iter_rows()}
-
-
-def _candidates(thousands: str | None) -> list[tuple[str, str]]:
-    """Return pairs of marks, decimal and thousands, the plainest first."""
-    groups = ("", *_GROUPS) if thousands is None else (thousands,)
-    return [(decimal, group) for decimal in _MARKS for group in groups if group != decimal]
-
-
-@functools.lru_cache(None)
-def _pattern(decimal: str, thousands: str) -> str:
-    """Return the pattern of a number in normalized text."""
-    mark, group = re.escape(decimal), re.escape(_group(thousands))
-    whole = "[0-9]+"
-    if thousands:
-        whole += f"|[1-9][0-9]{{0,2}}(?:{group}[0-9]{{3}})+"
-    if thousands == ",":
-        whole += "|[1-9][0-9]?(?:,[0-9]{2})+,[0-9]{3}"  # of India: 12,34,567
-    return f"(?:(?:{whole})(?:{mark}[0-9]*)?|{mark}[0-9]+)(?:[eE][+-]?[0-9]+)?"
-
-
-@functools.lru_cache(4096)
-def _parts(text: str) -> dict[str, str] | None:
-    """Return the parts of a normalized cell or its shape that make a number; None if it can be none."""
-    found = re.match(_PARTS, text)
-    if not found:
-        return None
-    parts = {name: part or "" for name, part in found.groupdict().items()}
-    signs, marks = parts["sign"] + parts["inner"], [parts[n] for n in ("outer", "before", "after", "last")]
-    if bool(parts["open"]) != bool(parts["close"]) or len(signs) + bool(parts["open"]) > 1:
-        return None
-    if sum(map(bool, marks)) > 1:
-        return None
-    return {"number": parts["number"], "sign": signs or parts["open"], "dress": "".join(marks)}
-
-
-def _number(text: str, decimal: str, thousands: str) -> str:
-    """Return the number of a normalized cell or its shape, without its sign; empty if it is none."""
-    parts = _parts(text)
-    if parts is None or not re.fullmatch(_pattern(decimal, thousands), parts["number"]):
-        return ""
-    number = parts["number"].replace(_group(thousands), "") if thousands else parts["number"]
-    return number.replace(decimal, ".")
-
-
-def _currency(text: str) -> str:
-    """Return one name of a currency that has several.
-
-    >>> _currency("€"), _currency("EUR"), _currency("Fr.")
-    ('EUR', 'EUR', 'CHF')
-    """
-    return _SAME_CURRENCY.get(text.rstrip("."), text.rstrip("."))
-
-
-def _spellings(currency: str) -> list[str]:
-    """Return how a currency is written, with and without a point."""
-    names = [currency.rstrip("."), *(n for n in _SAME_CURRENCY if _currency(n) == _currency(currency))]
-    return [spelled for name in (*names, _currency(currency)) if name for spelled in (name, f"{name}.")]
+    unit = Counter(unit for unit, _ in found).most_common(1)[0][0]
+    return unit, next(cell for one, cell in found if one == unit)
 
 
 def _check_dress(name: str, numbers: Mapping[str, str]) -> set[str]:
     """Return the currency of a column whose shapes of numbers, with an example of each, have one notation."""
-    parts = {cell: _parts(shape) or {} for shape, cell in numbers.items()}
+    parts = {cell: parts_of(shape) or {} for shape, cell in numbers.items()}
     kinds = [
         (
             "per cent and without '%'",
@@ -445,7 +355,7 @@ def _check_dress(name: str, numbers: Mapping[str, str]) -> set[str]:
     found: dict[str, str] = {}
     for cell, part in parts.items():
         if part["dress"] not in ("", "%"):
-            found.setdefault(_currency(part["dress"]), cell)
+            found.setdefault(same_currency(part["dress"]), cell)
     if len(found) > 1:
         cells = " and ".join(f"'{cell}'" for cell in list(found.values())[:2])
         raise DataError(
@@ -498,10 +408,9 @@ def _mixed(
 
 
 def _value(cell: str, marks: tuple[str, str]) -> str:
-    pl = import_polars()
-    text = _normalized(pl.Series([cell]).str.strip_chars(), marks[1])[0]
-    parts = _parts(text) or {"sign": ""}
-    return f"{'-' if parts['sign'] in ('-', '(') else ''}{_number(text, *marks)}"
+    text = normal(cell) if marks[1] in ("", *GROUPS) else normal(cell).replace(marks[1], "'")
+    parts = parts_of(text) or {"sign": ""}
+    return f"{'-' if parts['sign'] in ('-', '(') else ''}{number_of(text, *marks)}"
 
 
 def _declared(cell: str, marks: tuple[str, str]) -> str:
