@@ -159,7 +159,7 @@ class Dates:
         if not found:
             return
         named = named_cells(series, text, rows)
-        if found > max(_FEW_TEXTS, (1 - MOSTLY) * there) or (found == there and found > 1):
+        if found > max(_FEW_TEXTS, there - MOSTLY * there) or (found == there and found > 1):
             raise DataError(
                 f"column '{name}': {found:,} of its {there:,} cells are no dates of the form {self.form}, as "
                 f"in {named}; correct them"

@@ -204,7 +204,7 @@ class Numeric:
             return
         named, name = named_cells(series, text, rows), series.name
         there = len(series) - series.null_count()
-        if found > max(_FEW_TEXTS, (1 - MOSTLY) * there) or (found == there and found > 1):
+        if found > max(_FEW_TEXTS, there - MOSTLY * there) or (found == there and found > 1):
             raise DataError(
                 f"column '{name}': {found:,} of its {there:,} cells are no {self._numbers}, as in {named}; "
                 f"correct them (a target of text: {say('task', 'classification')})"
