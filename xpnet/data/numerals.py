@@ -107,7 +107,7 @@ def shapes_of(cells: Sequence[str], thousands: str | None = None) -> dict[str, t
     If most cells are no numbers, there are none.
     """
     shapes: dict[str, tuple[str, int]] = {}
-    found, most = 0, (1 - MOSTLY) * len(cells)
+    found, most = 0, len(cells) - MOSTLY * len(cells)
     for number, cell in enumerate(cells, start=1):
         text = cell if cell.isascii() or len(cell) > _LONGEST else normal(cell)
         if thousands and thousands not in GROUPS:
