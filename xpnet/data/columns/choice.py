@@ -118,7 +118,6 @@ def choose(
     Raises:
         DataError: the cells are of a type that cannot be encoded, such as lists, or can be read in two ways.
     """
-    pl = import_polars()
     if categorical:
         return Categorical(series.name, cells_of(series))
     if not is_temporal(series):
@@ -127,14 +126,6 @@ def choose(
             if notation != PLAIN:
                 findings.decide(series.name, f"read as {notation}", example_of(series, notation))
             return Numeric(series.name, notation=notation)
-        if series.dtype == pl.String:
-            codes = series.drop_nulls().str.contains(CODES)
-            if codes.any():
-                cell = series.drop_nulls().filter(codes)[0]
-                findings.decide(
-                    series.name, "is taken as categories: codes with leading zeros", f"such as '{cell}'"
-                )
-                return Categorical(series.name)
     dates = dates_of(series, reading, findings)
     return dates or Categorical(series.name, cells_of(series))
 
