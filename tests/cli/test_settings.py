@@ -28,6 +28,8 @@ CASES = {
     "thousands": (".", ".", 1, "10"),
     "drop": (["a", ""], ("a", ""), 1, None),
     "categorical": (["a"], ("a",), [1], [""]),
+    "use": (["a"], ("a",), [1], [""]),
+    "dayfirst": ("true", True, "maybe", "2"),
     "missing": ("mean", "mean", True, "median"),
     "validation": ("0.3", 0.3, "0.3", "1.0"),
     "test": ("0", 0.0, "x", "-0.1"),

@@ -68,7 +68,7 @@ def test_agrees_with_scikit_learn():
     )
     frame = frame.with_columns(y=pl.Series(generator.normal(size=500)))
     train = np.arange(0, 500, 2)
-    encoded = Encoder.fit(frame, "y", rows=train).encode(frame)
+    encoded = Encoder.fit(frame, "y", rows=train, use=["n3"]).encode(frame)
     scaler = preprocessing.StandardScaler().fit(X[train])
     hot = preprocessing.OneHotEncoder(sparse_output=False).fit(letters[train])
     np.testing.assert_allclose(encoded.X[:, :4], scaler.transform(X), rtol=1e-9, atol=1e-9)
@@ -188,11 +188,12 @@ HOLES = {
 def test_missing_cells_are_errors(case, step):
     column, value = HOLES[case]
     frame = table(**replaced(column, 2, value))
-    with pytest.raises(DataError, match=f"row 3, column '{column}'.*--missing drop .* or --missing mean"):
-        Encoder.fit(frame, "kind") if step == "fit" else Encoder.fit(table(), "kind").encode(frame)
+    whole = table() if step == "encode" else frame
+    with pytest.raises(DataError, match=f"row 3, column '{column}'.*missing='impute' .* or missing='drop'"):
+        Encoder.fit(whole, "kind", missing="error").encode(frame)
     if value == "abc":
-        with pytest.raises(DataError, match=r"'abc'.*--categorical size"):
-            Encoder.fit(frame, "kind")
+        with pytest.raises(DataError, match=r"'abc'.*categorical='size'"):
+            Encoder.fit(frame, "kind", missing="error")
 
 
 @pytest.mark.parametrize("case", HOLES)
@@ -228,30 +229,31 @@ def test_missing_cells_take_the_mean(case):
 @pytest.mark.parametrize("categorical", [[], ["size"]])
 def test_infinity_is_never_replaced(missing, value, categorical):
     frame = table(**replaced("size", 4, value))
-    with pytest.raises(DataError, match=r"row 5, column 'size' is infinite .*--missing drop"):
+    with pytest.raises(DataError, match=r"row 5, column 'size' is infinite .*missing='drop'"):
         Encoder.fit(frame, "kind", missing=missing, categorical=categorical)
     assert Encoder.fit(frame, "kind", missing="drop", categorical=categorical).encode(
         frame
     ).rows.tolist() == [0, 1, 2, 3, 5]
 
 
-@pytest.mark.parametrize("missing", ["error", "mean"])
+@pytest.mark.parametrize("missing", ["impute", "drop", "mean"])
 @pytest.mark.parametrize("task", ["classification", "regression"])
 def test_missing_targets(missing, task):
     values = (
         ["a", "b", None, "a", "b", "a"] if task == "classification" else [1.5, 2.5, math.nan, 3.0, 1.0, 0.0]
     )
     with pytest.raises(
-        DataError, match=r"row 3, column 'kind' is (missing|NaN) .*--missing drop .*rows out.$"
+        DataError, match=r"row 3, column 'kind' is (missing|NaN) .*missing='drop' .*rows out.$"
     ):
-        Encoder.fit(table(kind=values), "kind", missing=missing)
-    encoder = Encoder.fit(table(kind=values), "kind", missing="drop")
+        Encoder.fit(table(kind=values), "kind", missing="error")
+    encoder = Encoder.fit(table(kind=values), "kind", missing=missing)
     assert encoder.task == task
+    assert encoder == Encoder.fit(table(kind=values), "kind", rows=[0, 1, 3, 4, 5], missing=missing)
     assert encoder.encode(table(kind=values)).rows.tolist() == [0, 1, 3, 4, 5]
 
 
 def test_the_policy_may_be_another_at_prediction():
-    encoder = Encoder.fit(table(), "kind")
+    encoder = Encoder.fit(table(), "kind", missing="error")
     frame = table(**replaced("size", 2, None))
     assert encoder.encode(frame, missing="drop").rows.tolist() == [0, 1, 3, 4, 5]
     assert encoder.encode(frame, missing="mean").X[2, 0] == 0.0
@@ -274,7 +276,8 @@ BAD_FITS = {
     ),
     "no such column to drop": (table(), {"drop": ["sizes"]}, r"no column 'sizes'; did you mean 'size'\?"),
     "target dropped": (table(), {"drop": ["kind"]}, "'kind' is a target"),
-    "target categorical": (table(), {"categorical": ["kind"]}, "--task"),
+    "target categorical": (table(), {"categorical": ["kind"]}, "use task='classification'"),
+    "dropped and used": (table(), {"drop": ["size"], "use": ["size"]}, "'size' is given to drop and to use"),
     "no features": (table().select("kind"), {}, "no column besides the target"),
     "no rows": (table(), {"rows": []}, "no training rows"),
     "one class": (table(kind=["a"] * 6), {}, "one class only, 'a'"),
@@ -288,32 +291,36 @@ BAD_FITS = {
     "each row its class": (
         pl.DataFrame({**WIDE, "y": [f"c{i}" for i in range(MANY)]}),
         {"target": "y"},
-        "--task regression",
+        "task='regression'",
     ),
     "nothing left": (table(size=[None] * 6), {"missing": "drop"}, "none is left"),
-    "no value": (table(size=[None] * 6), {"missing": "mean"}, "column 'size' has no value .*--drop size"),
-    "no category": (
-        table(size=[None] * 6),
-        {"missing": "mean", "categorical": ["size"]},
-        "has no value .*--drop size",
+    "no finite number": (
+        table(size=[math.inf, -math.inf] * 3),
+        {},
+        "'size' holds no finite number.*drop='size'",
     ),
-    "dates": (table(size=[datetime.date(2020, 1, 1)] * 6), {}, "column 'size' holds Date .*--drop size"),
     "lists": (table(size=[[1]] * 6), {}, "column 'size' holds List"),
-    "date target": (table(kind=[datetime.date(2020, 1, 1)] * 6), {}, "column 'kind' holds Date"),
-    "each row its category": (
-        pl.DataFrame({**WIDE, "id": [f"n{i}" for i in range(MANY)]}),
+    "date target": (table(kind=[datetime.date(2020, 1, 1)] * 6), {}, "target 'kind' holds dates"),
+    "date target as text": (table(kind=["2020-01-01", "2020-01-02"] * 3), {}, "target 'kind' holds dates"),
+    "nothing but an identifier": (
+        pl.DataFrame({"id": [f"n{i}" for i in range(MANY)], "y": ["a", "b"] * (MANY // 2)}),
         {"target": "y"},
-        "60 categories in 60 rows.*--drop id",
+        "no column is left to predict from: 'id' an identifier: each of 60 cells .* use='id'",
     ),
     "too many categories": (
-        pl.DataFrame({"id": [f"n{i % 1001}" for i in range(1100)], "y": [0, 1] * 550}),
-        {"target": "y"},
-        "1001 categories.*--drop id",
+        pl.DataFrame({"id": [f"n{i % 1001}" for i in range(2002)], "y": [0, 1] * 1001}),
+        {"target": "y", "categorical": ["id"]},
+        "1,001 categories.*drop='id'",
+    ),
+    "several problems": (
+        table(size=[[1]] * 6, colour=[b"x"] * 6, kind=["a"] * 6),
+        {},
+        r"the table has 3 problems: \(1\) column 'size' holds .*; \(2\) column 'colour' .*; \(3\) target",
     ),
     "beyond 2**53": (
         table(count=[1, 2, 3, 2**53 + 1, 5, 6]),
         {},
-        "row 4, column 'count' holds 9007199254740993.*--drop count",
+        "row 4, column 'count' holds 9007199254740993.*drop='count'",
     ),
     "below -2**53": (table(count=[1, -(2**60), 3, 4, 5, 6]), {}, "row 2, column 'count'"),
     "uint64": (
@@ -325,18 +332,18 @@ BAD_FITS = {
     "whole target beyond 2**53": (
         table(kind=[1, 2, 2**60, 4, 5, 6]),
         {"task": "regression"},
-        "row 3, column 'kind'.*--task classification",
+        "row 3, column 'kind'.*task='classification'",
     ),
     "range of float64": (table(size=[5e-324, 0.0] * 3), {}, "cannot be standardized"),
     "text for regression": (
         table(),
         {"task": "regression"},
-        "row 1, column 'kind' holds text 'a' in a numeric target",
+        "column 'kind': 6 of its 6 cells are no numbers, as in row 1 'a'.*task='classification'",
     ),
     "text in a numeric target": (
         pl.DataFrame({"x": WIDE["x"], "y": [str(i) for i in range(MANY - 1)] + ["oops"]}),
-        {"target": "y"},
-        "row 60, column 'y' holds text 'oops' in a numeric target.*--task classification",
+        {"target": "y", "missing": "error"},
+        "row 60, column 'y' holds text 'oops' in a numeric target.*task='classification'",
     ),
     "infinite target": (
         table(kind=[1.5, 2.5, math.inf, 0.0, 1.0, 2.0]),
@@ -370,10 +377,9 @@ BAD_ENCODES = {
     "unseen label": (replaced("kind", 5, "c"), "row 6, column 'kind' holds 'c'.*known: 'a', 'b'"),
     "dates for numbers": (
         {"size": [datetime.date(2020, 1, 1)] * 6},
-        "column 'size' holds Date values; expected numbers, text",
+        "column 'size' holds Date values; expected numbers, text, booleans, dates",
     ),
     "beyond 2**53": ({"count": [1, 2, 3, 4, 5, 2**60]}, "row 6, column 'count'"),
-    "too far": ({"size": [1.0, -1.7e308, 0.0, 0.0, 0.0, 0.0]}, None),
 }
 
 
@@ -381,13 +387,7 @@ BAD_ENCODES = {
 @pytest.mark.parametrize("missing", ["error", "mean", "drop"])
 def test_bad_cells_at_prediction(case, missing):
     change, message = BAD_ENCODES[case]
-    if message is None:
-        encoder = Encoder.fit(
-            table(size=[1e-300, 2e-300, 3e-300, 1e-300, 2e-300, 0.0]), "kind", missing=missing
-        )
-        message = "row 2, column 'size': .* too far"
-    else:
-        encoder = Encoder.fit(table(), "kind", missing=missing)
+    encoder = Encoder.fit(table(), "kind", missing=missing)
     with pytest.raises(DataError, match=message):
         encoder.encode(table(**change))
 
@@ -395,8 +395,8 @@ def test_bad_cells_at_prediction(case, missing):
 def test_row_numbers_are_those_of_the_table():
     frame = table(**replaced("size", 4, None))
     with pytest.raises(DataError, match="row 5, column 'size'"):
-        Encoder.fit(frame, "kind", rows=[1, 4, 0])
-    encoder = Encoder.fit(table(), "kind")
+        Encoder.fit(frame, "kind", rows=[1, 4, 0], missing="error")
+    encoder = Encoder.fit(table(), "kind", missing="error")
     with pytest.raises(DataError, match="row 5, column 'size'"):
         encoder.encode(frame, rows=[1, 4, 0])
     with pytest.raises(DataError, match="row 5, column 'colour' holds 'violet'"):

@@ -43,7 +43,7 @@ def fitted(frame, **arguments):
 
 
 @settings(deadline=None, max_examples=60)
-@given(frame=tables(), missing=st.sampled_from(["drop", "mean"]))
+@given(frame=tables(), missing=st.sampled_from(["impute", "drop", "mean"]))
 def test_json_round_trip_is_exact(frame, missing):
     encoder = fitted(frame, missing=missing)
     if encoder is None:
@@ -58,7 +58,7 @@ def test_json_round_trip_is_exact(frame, missing):
 
 
 @settings(deadline=None, max_examples=60)
-@given(frame=tables(), other=tables(), missing=st.sampled_from(["drop", "mean"]))
+@given(frame=tables(), other=tables(), missing=st.sampled_from(["impute", "drop", "mean"]))
 def test_only_training_rows_are_looked_at(frame, other, missing):
     rows = np.arange(frame.height)[::2]
     encoder = fitted(frame, rows=rows, missing=missing)
@@ -87,13 +87,13 @@ def damaged(path, value):
 
 
 DAMAGED = {
-    "newer": (["format"], 3, "format is 3; this version reads formats up to 2"),
+    "newer": (["format"], 4, "format is 4; this version reads formats up to 3"),
     "no version": (["format"], KeyError, "format is None"),
     "no columns": (["columns"], KeyError, "columns is missing"),
     "empty columns": (["columns"], [], "needs columns"),
     "columns of numbers": (["columns"], [1], "damaged"),
-    "no target": (["target"], KeyError, "target is missing"),
-    "target of text": (["target"], "kind", "damaged"),
+    "no target": (["targets"], KeyError, "targets is missing"),
+    "target of text": (["targets"], "kind", "damaged"),
     "no policy": (["missing"], KeyError, "missing is missing"),
     "unknown policy": (["missing"], "median", "damaged: missing: expected .* found 'median'"),
     "no mean": (["columns", 0, "mean"], KeyError, "column 1.mean is missing"),
@@ -104,13 +104,23 @@ DAMAGED = {
     "unknown kind": (["columns", 0, "kind"], "spline", "column 1.kind: expected .* found 'spline'"),
     "name of a number": (["columns", 0, "name"], 3, "column 1.name: expected text, found 3"),
     "mean too large": (["columns", 0, "mean"], 10**400, "expected a number, found 1000"),
+    "limits that cross": (["columns", 0, "limits"], [1.0, -1.0], "has the limits 1.0 to -1.0"),
+    "no limits": (["columns", 0, "limits"], None, "has limits without a span, or a span without limits"),
+    "three limits": (["columns", 0, "limits"], [0.0, 1.0, 2.0], "column 1.limits: expected a list of 2"),
+    "fill of text": (["columns", 0, "fill"], "x", "column 1.fill: expected a number"),
+    "indicator of a number": (["columns", 0, "indicator"], 1, "column 1.indicator: expected True or False"),
+    "marks of a notation": (
+        ["columns", 0, "notation"],
+        {"decimal": ";"},
+        "column 1.notation.thousands is mi",
+    ),
     "unknown setting": (["columns", 0, "median"], 0.5, "median is unknown to this version.* a newer xpnet"),
     "same name": (["columns", 0, "name"], "kind", "different names"),
-    "unknown cells": (["target", "cells"], "date", "cells 'date'"),
-    "no categories": (["target", "categories"], [], "categories"),
-    "unsorted": (["target", "categories"], ["b", "a"], "not sorted"),
-    "twice": (["target", "categories"], ["a", "a"], "not sorted"),
-    "of another type": (["target", "categories"], ["a", 1], "not sorted str values"),
+    "unknown cells": (["targets", 0, "cells"], "date", "cells 'date'"),
+    "no categories": (["targets", 0, "categories"], [], "categories"),
+    "unsorted": (["targets", 0, "categories"], ["b", "a"], "not sorted"),
+    "twice": (["targets", 0, "categories"], ["a", "a"], "not sorted"),
+    "of another type": (["targets", 0, "categories"], ["a", 1], "not sorted str values"),
 }
 
 

@@ -45,11 +45,11 @@ def test_each_target_is_encoded_as_alone(targets):
     assert y.shape == ((6,) if len(targets) == 1 else (6, len(targets)))
 
 
-@pytest.mark.parametrize(("targets", "version"), [(VALUES, 2), (LABELS, 2), ("price", 1), (["warm"], 1)])
-def test_json_there_and_back(targets, version):
+@pytest.mark.parametrize("targets", [VALUES, LABELS, "price", ["warm"]])
+def test_json_there_and_back(targets):
     encoder = Encoder.fit(FRAME, targets)
     data = json.loads(json.dumps(encoder.to_json()))
-    assert data["format"] == version
+    assert data["format"] == 3
     assert Encoder.from_json(data) == encoder
 
 
@@ -65,12 +65,19 @@ def test_an_encoder_of_an_earlier_run():
     assert encoder.encode(pl.DataFrame({"size": [2.5]})).X.tolist() == [[1.0]]
     assert encoder.decode_predictions([1, 0]).tolist() == ["b", "a"]
     assert encoder.to_json() == data
+    two = {key: value for key, value in data.items() if key != "target"}
+    two |= {"format": 2, "targets": [data["target"], {**data["target"], "name": "other"}]}
+    assert Encoder.from_json(two).to_json() == two
+    with pytest.raises(CheckpointError, match="damaged: missing: expected"):
+        Encoder.from_json(data | {"missing": "impute"})
+    with pytest.raises(CheckpointError, match=r"column 1\.indicator is unknown"):
+        Encoder.from_json(data | {"columns": [{**data["columns"][0], "indicator": True}]})
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": 1}, "targets is unknown to this version .did you mean 'target'"),
+        ({"format": 1, "missing": "drop"}, "targets is unknown to this version .did you mean 'target'"),
         ({"targets": []}, "targets of one kind"),
         ({"targets": [{"kind": "numeric", "name": "size", "mean": 0.0, "std": 1.0}]}, "different names"),
         ({"targets": 3}, "damaged"),
@@ -81,7 +88,7 @@ def test_damaged_descriptions(change, message):
     with pytest.raises(CheckpointError, match=message):
         Encoder.from_json(data)
     mixed = Encoder.fit(FRAME[["size", *VALUES]], VALUES).to_json()
-    mixed["targets"][0] = Encoder.fit(FRAME, "warm").to_json()["target"]
+    mixed["targets"][0] = Encoder.fit(FRAME, "warm").to_json()["targets"][0]
     with pytest.raises(CheckpointError, match="targets of one kind"):
         Encoder.from_json(mixed)
 
@@ -96,7 +103,7 @@ def test_targets_are_taken_where_all_are_there():
 def test_missing_targets():
     holes = FRAME.with_columns(pl.Series("price", [None, 250.0, 300.0, 120.0, 180.0, 90.0]))
     with pytest.raises(DataError, match="row 1, column 'price' is missing in a numeric target column"):
-        Encoder.fit(holes, VALUES, missing="mean")
+        Encoder.fit(holes, VALUES, missing="error")
     encoder = Encoder.fit(holes, VALUES, missing="drop")
     assert encoder.encode(holes).rows.tolist() == [1, 2, 3, 4, 5]
 
@@ -106,7 +113,7 @@ BAD = {
     "constant": (("width", "price"), {"rows": [0, 0]}, "target 'width' is 0.5 in all 2 training rows"),
     "one class": (("warm", "wet"), {"rows": [0, 5]}, "target 'warm' has one class only"),
     "unknown": (("width", "prize"), {}, "no column 'prize'; did you mean 'price'"),
-    "dropped": (VALUES, {"drop": ["price"]}, "'price' is a target and cannot be given to --drop"),
+    "dropped": (VALUES, {"drop": ["price"]}, "'price' is a target and cannot be given to drop"),
     "none": ((), {}, "expected a target, found none"),
     "all": (
         tuple(FRAME.columns),

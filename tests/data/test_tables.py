@@ -339,7 +339,7 @@ BAD_LOADS = {
     "near a built-in": ("digit", None, r"did you mean 'digits'\?"),
     "near a file": ("flower.csv", None, r"did you mean 'flowers.csv'\?"),
     "near nothing": ("qqqq", None, "built-in tables: digits, two-gaussians"),
-    "no likely target": ("flowers.csv", None, "--target NAME; columns: 'a', 'b'"),
+    "no likely target": ("flowers.csv", None, "target=NAME; columns: 'a', 'b'"),
     "two likely targets": ("two.csv", None, "several columns"),
     "no such target": ("flowers.csv", "bb", r"no column 'bb'; did you mean 'b'|no column 'bb'; known: a, b"),
     "no such target in a built-in": ("digits", "digid", r"did you mean 'digit'\?"),

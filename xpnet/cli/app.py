@@ -71,7 +71,9 @@ _LOSS = Parameter(
     metavar="FILE.py:FUNCTION",
 )
 _POLICIES = (
-    Parameter("missing", "what becomes of missing cells; not set: as in training", metavar="error|drop|mean"),
+    Parameter(
+        "missing", "what becomes of missing cells; not set: as in training", metavar="impute|error|drop|mean"
+    ),
     Parameter(
         "unseen",
         "what becomes of categories that training did not have: an error, or taken for none (default: error)",
@@ -80,9 +82,11 @@ _POLICIES = (
 )
 # Settings of an untrained model; what concerns its training has no place in its graph.
 _UNTRAINED = (
-    "target", "task", "drop", "categorical", "missing",
+    "target", "task", "drop", "categorical", "use", "missing", "decimal", "thousands", "dayfirst",
     "hidden", "activation", "weight_init", "batch_norm", "loss", "loss_option", "seed",
 )  # fmt: skip
+# Settings that say how a table is taken.
+_CHECKED = ("target", "task", "drop", "categorical", "use", "missing", "decimal", "thousands", "dayfirst")
 _CHECKPOINT = Parameter(
     "checkpoint", "which weights to use, such as epoch-50; not set: best", metavar="best|last|epoch-N"
 )
@@ -99,6 +103,12 @@ def _train_parameters(with_choices: bool) -> tuple[Parameter, ...]:
         _DEBUG,
     )
     return (*settings, config, *(dataclasses.replace(switch, section="Output") for switch in switches))
+
+
+def _check_parameters(with_choices: bool) -> tuple[Parameter, ...]:
+    fields = setting_fields()
+    table = Parameter("FILE", "a table: a built-in name or a file", "argument")
+    return (table, *(_parameter(fields[name], with_choices) for name in _CHECKED), _JSON, _DEBUG)
 
 
 def _range_parameters(with_choices: bool) -> tuple[Parameter, ...]:
@@ -235,6 +245,7 @@ def _commands(with_choices: bool) -> dict[str, Command]:
                 _DEBUG,
             ),
         ),
+        "check": Command(commands.check, _check_parameters(with_choices)),
         "env": Command(commands.env, (_JSON, _DEBUG)),
     }
 

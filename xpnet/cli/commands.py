@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +12,7 @@ from xpnet import checks
 from xpnet.checks import Check
 from xpnet.cli.console import facts, hush, message, print_environment, print_range, print_results, print_text
 from xpnet.cli.flags import changed_settings, resolve
-from xpnet.errors import ConfigError, Words, memory_in_words, use
+from xpnet.errors import ConfigError, DataError, Words, memory_in_words
 from xpnet.extras import require
 from xpnet.runs.settings import setting_fields, to_toml
 from xpnet.runs.words import products, target_in_words
@@ -20,9 +21,8 @@ from xpnet.text import count, visible
 if TYPE_CHECKING:
     from xpnet.runs.plan import Plan
 
-__all__ = ["env", "evaluate", "graph", "lr_range", "parity", "predict", "prune", "resume", "train"]
+__all__ = ["check", "env", "evaluate", "graph", "lr_range", "parity", "predict", "prune", "resume", "train"]
 
-_DROP = use("missing", "drop")
 _KEPT = 0  # exit code of what is on the disk, whether or not its results can be printed
 _PACKAGES = ("polars", "matplotlib", "safetensors")
 _RANGE = {"low": checks.positive, "high": checks.positive, "steps": checks.whole(2)}
@@ -54,6 +54,10 @@ def train(
     plan = plan_training(settings, import_loss(code))
     if dry_run:
         _show_plan(plan.describe(), json=json)
+        if not json:
+            from xpnet.tabular.dataset import table_summary
+
+            print_text(f"\n{table_summary(plan.settings)}")
         return None
     if not quiet:
         announce(plan)
@@ -312,6 +316,20 @@ def parity(
     return 0 if report.agree else 1
 
 
+def check(*, file: str, json: bool, debug: bool, **flags: Any) -> int | None:
+    """Show what the columns of a table are and how they are taken, with advice; exit code 5 for problems."""
+    settings = resolve(flags)
+    require("polars")
+    from xpnet.tabular.dataset import table_summary
+
+    summary = table_summary(dataclasses.replace(settings, data=file))
+    if json:
+        _print_json(summary.to_json())
+    else:
+        print_text(str(summary))
+    return DataError.exit_code if summary.problems else None
+
+
 def env(*, json: bool, debug: bool) -> int | None:
     """Show versions, devices and the matrix-product kernel of this machine."""
     from xpnet.runs.environment import describe_environment
@@ -342,7 +360,10 @@ def announce(plan: Plan) -> None:
     target = " (".join(target_in_words(told))
     message(f"{told['data']}: {count(told['features'], 'feature')}, target {target}); rows: {rows}")
     if told["rows_left_out"]:
-        message(Words(f"{count(told['rows_left_out'], 'row')} with missing cells left out ({_DROP})"))
+        left_out = count(told["rows_left_out"], "row")
+        message(f"{left_out} left out, with a missing target or other missing cells")
+    for decision in plan.prepared.decisions:
+        message(Words(f"{'warning: ' if decision.warning else ''}{decision.text}"))
     if told["rows_moved"]:
         moved = count(told["rows_moved"], "row")
         message(f"{moved} kept for training, not held out: no other training row has their categories")

@@ -25,7 +25,7 @@ from xpnet.data.builtin import (
     xor,
     xor_arrays,
 )
-from xpnet.data.columns import Categorical, Numeric
+from xpnet.data.columns import Categorical, Dates, Numeric
 from xpnet.data.decisions import Decision
 from xpnet.data.encoder import Encoded, Encoder
 from xpnet.data.export import to_csv, write_table
@@ -34,8 +34,9 @@ from xpnet.data.indices import UNNAMED
 from xpnet.data.loading import listed, load
 from xpnet.data.notations import MISSING, Notation, decimal_of, notation_of, unit_of
 from xpnet.data.splits import split_rows
+from xpnet.data.summary import ColumnSummary, Summary, summarize
 from xpnet.data.tables import Table, open_table, read_table
-from xpnet.data.tasks import infer_task, infer_tasks, joint_strata, strata
+from xpnet.data.tasks import explain_task, infer_task, infer_tasks, joint_strata, strata
 
 __all__ = [
     "BUILTIN",
@@ -45,11 +46,14 @@ __all__ = [
     "UNNAMED",
     "Categorical",
     "Checked",
+    "ColumnSummary",
+    "Dates",
     "Decision",
     "Encoded",
     "Encoder",
     "Notation",
     "Numeric",
+    "Summary",
     "Table",
     "are_labels",
     "check_arrays",
@@ -57,6 +61,7 @@ __all__ = [
     "decimal_of",
     "digits",
     "digits_arrays",
+    "explain_task",
     "infer_task",
     "infer_tasks",
     "joint_strata",
@@ -71,6 +76,7 @@ __all__ = [
     "spirals_arrays",
     "split_rows",
     "strata",
+    "summarize",
     "to_csv",
     "two_gaussians",
     "two_gaussians_arrays",

@@ -3,77 +3,90 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from xpnet import checks
-from xpnet.data.columns import SMALL_TABLE, UNSEEN, Categorical, Numeric, column_from_json, kind_of
-from xpnet.data.tasks import infer_tasks
-from xpnet.errors import CheckpointError, ConfigError, DataError, suggest
-from xpnet.schema import ANY, DAMAGE, NUMBER, TEXT, check
+from xpnet.data.columns import UNSEEN, Categorical, Column, Numeric, Reading, column_from_json
+from xpnet.data.decisions import Decision
+from xpnet.data.findings import Findings
+from xpnet.data.fitting import Choices, fit_columns, part_of, read_cells
+from xpnet.errors import CheckpointError, ConfigError, DataError, because, suggest
+from xpnet.files import write_atomically
+from xpnet.schema import ANY, DAMAGE, check, read_json
+from xpnet.text import json_visible
 
 if TYPE_CHECKING:
     import polars
 
-__all__ = ["Encoded", "Encoder"]
+__all__ = ["POLICIES", "Encoded", "Encoder"]
 
-_FORMATS = (1, 2)  # of one target, of several
+POLICIES = ("impute", "error", "drop", "mean")
+"""What may become of cells that are missing."""
+
+_OLD = (1, 2)  # formats of one target and of several, of columns as they were then
+_FORMAT = 3
 _TASKS = ("auto", "classification", "regression")
-_POLICIES = ("error", "drop", "mean")
 _UNSEEN = ("error", "ignore")
 _MOST_LISTED, _MOST_NEAR = 20, 1000  # columns that are missing, and others whose names may be meant
-_COLUMNS = {
-    Categorical.kind: {
-        "kind": TEXT,
-        "name": TEXT,
-        "cells": TEXT,
-        "categories": [(TEXT, NUMBER, checks.flag)],
-    },
-    Numeric.kind: {"kind": TEXT, "name": TEXT, "mean": NUMBER, "std": NUMBER},
-}
-
-Column = Numeric | Categorical
 
 
-class Encoded(NamedTuple):
-    """Arrays made of a table.
+class _Arrays(NamedTuple):
+    X: np.ndarray
+    y: np.ndarray | None
+    rows: np.ndarray
+
+
+class Encoded(_Arrays):
+    """Arrays made of a table: ``X, y, rows = encoder.encode(...)``.
 
     Attributes:
         X: features, (rows, features) float64.
         y: class indices, (rows,) int64, or standardized targets, (rows,) float64; of several targets one
             column for each, (rows, targets); None without a target.
         rows: which rows of the table these are, (rows,) int64, counted from 0.
+        decisions: what was decided about cells, such as absurd ones.
     """
 
-    X: np.ndarray
-    y: np.ndarray | None
-    rows: np.ndarray
+    decisions: tuple[Decision, ...] = ()
 
 
 @dataclass(frozen=True)
 class Encoder:
     """Encoder of tables as arrays, fitted on training rows only.
 
-    Numeric columns, and booleans as 0 and 1, are standardized with the mean and the population standard
-    deviation of the training rows (`Numeric`); categorical columns are one-hot (`Categorical`). A
-    classification target becomes the index of its class among the sorted classes; a regression target is
-    standardized. Of several targets, which are all of the one kind or all of the other, so is each.
+    Columns of numbers, and booleans as 0 and 1, are standardized with the mean and the population standard
+    deviation of the training rows (`Numeric`); text of numbers in some notation, such as ``$1,234.50``, is
+    read in it. Dates and times become features of calendar and clock (`Dates`); other columns are categories,
+    one-hot (`Categorical`). A classification target becomes the index of its class among the sorted classes;
+    a regression target is standardized. Of several targets, which are all of the one kind or all of the
+    other, so is each. Columns that are constant or empty, identify the rows, or have too many categories are
+    left out. Every choice is one of ``decisions``.
 
     The policy ``missing`` says what becomes of cells that hold nothing to encode: missing, NaN, or text in a
-    numeric column.
+    column of numbers or dates.
 
+    - "impute": a number takes the median of the training rows, and where training cells were missing, a
+      further feature is 1 for missing cells; missing categories are a category of their own where training
+      cells were missing, else none (all features 0). Rows whose target is missing are left out.
+    - "mean": a number takes the mean of the training rows, a category is none. Rows whose target is missing
+      are left out.
+    - "drop": rows with such a cell are left out.
     - "error": such a cell is an error.
-    - "drop": its row is left out; so is a row with an infinite cell.
-    - "mean": a numeric cell takes the mean of the training rows; a categorical one belongs to no category
-      (its features are all 0). Infinite cells and missing targets are errors.
+
+    Infinite cells count as absurd under "impute" (see `Numeric`), their rows are left out under "drop", and
+    they are errors otherwise, and in a target.
 
     Attributes:
         columns: the fitted columns, in the order of the training table.
         targets: the fitted target columns, in the order in which they were named.
         missing: the policy.
+        decisions: what was decided when it was fitted; not stored with it, and not compared.
 
     Example:
         >>> import polars
@@ -86,8 +99,9 @@ class Encoder:
     """
 
     columns: tuple[Column, ...]
-    targets: tuple[Column, ...]
-    missing: str = "error"
+    targets: tuple[Numeric | Categorical, ...]
+    missing: str = "impute"
+    decisions: tuple[Decision, ...] = field(default=(), compare=False)
 
     @classmethod
     def fit(
@@ -97,9 +111,13 @@ class Encoder:
         *,
         rows: Sequence[int] | np.ndarray | None = None,
         task: str = "auto",
-        missing: str = "error",
+        missing: str = "impute",
         categorical: Sequence[str] = (),
         drop: Sequence[str] = (),
+        use: Sequence[str] = (),
+        decimal: str | None = None,
+        thousands: str | None = None,
+        dayfirst: bool | None = None,
     ) -> Encoder:
         """Fit an encoder on the training rows of a table.
 
@@ -109,35 +127,30 @@ class Encoder:
             rows: the training rows, counted from 0; None takes all. Nothing else of the table is looked at
                 but its column names and types.
             task: "classification", "regression", or "auto", which follows `xpnet.data.infer_tasks`.
-            missing: "error", "drop" or "mean", see above.
+            missing: "impute", "error", "drop" or "mean", see above.
             categorical: columns to be taken as categories, whatever their type.
             drop: columns to leave out.
+            use: columns to take even if they are constant or identify the rows.
+            decimal: the decimal mark of numbers in text, "." or ","; None: found out.
+            thousands: the mark between thousands of numbers in text; None: found out.
+            dayfirst: whether 3/4/2021 is the 3rd of April; None: found out, or an error.
 
         Raises:
-            DataError: a column or cell that cannot be used, or targets of both kinds; cells are named by row,
-                counted from 1.
+            DataError: columns or cells that cannot be used, or can be read in two ways, or targets of both
+                kinds: all that is wrong at once. Cells are named by row, counted from 1.
             ConfigError: an unknown task or policy.
         """
         targets = (target,) if isinstance(target, str) else tuple(dict.fromkeys(target))
         _known("task", task, _TASKS)
-        _known("missing", missing, _POLICIES)
-        names = _feature_columns(frame.columns, targets, categorical, drop)
-        part, numbers = _part(frame, rows)
-        if part.height == 0:
-            raise DataError("there are no training rows")
-        if task == "auto":
-            task = infer_tasks(part, targets)
-        kinds = {name: kind_of(part[name], categorical=name in categorical) for name in names}
-        for name in targets:
-            kinds[name] = kind_of(part[name], categorical=True) if task == "classification" else "number"
-        readers: dict[str, Any] = {n: Numeric if k == "number" else Categorical for n, k in kinds.items()}
-        kept, numbers = _read(part, numbers, readers, missing, targets)
-        if not len(numbers):
-            raise DataError(
-                f"each of the {part.height} training rows has a bad cell: none is left to train on"
-            )
-        columns = tuple(_fit_column(name, kinds[name], kept[name]) for name in names)
-        return cls(columns, tuple(_fit_target(name, kinds[name], kept[name]) for name in targets), missing)
+        _known("missing", missing, POLICIES)
+        if not targets:
+            raise DataError("which column is to be predicted? expected a target, found none")
+        reading = Reading(decimal, thousands, dayfirst)
+        choices = Choices(task, missing, tuple(categorical), tuple(drop), tuple(use), reading)
+        fitted = fit_columns(frame, targets, choices, rows)
+        fitted.findings.raise_problems()
+        found: Any = tuple(fitted.targets.values())
+        return cls(tuple(fitted.columns.values()), found, missing, fitted.findings.decisions)
 
     def encode(
         self,
@@ -155,41 +168,80 @@ class Encoder:
             rows: rows to encode, counted from 0; None takes all.
             target: True needs the target columns, False ignores them, None takes them if all are there.
             missing: policy for this table; None takes the encoder's own.
-            unseen: "error", or "ignore", which takes categories that no training row has for missing under
-                the policy "mean": their features are all 0. An unseen class is an error all the same.
+            unseen: "error", or "ignore", which takes categories that no training row has for none: their
+                features are all 0. An unseen class is an error all the same.
 
         Returns:
-            The arrays, with the rows of ``frame`` that they came from (under "drop" not all).
+            The arrays, with the rows of ``frame`` that they came from: under "drop" not all; under "impute"
+            and "mean" all but those whose target is missing, where there is one.
 
         Raises:
             DataError: columns are missing; a cell cannot be used; a category or class was not among the
-                training rows.
+                training rows: all that is wrong at once.
         """
         missing = self.missing if missing is None else missing
-        _known("missing", missing, _POLICIES)
+        _known("missing", missing, POLICIES)
         _known("unseen", unseen, _UNSEEN)
         if target is None:
             target = all(name in frame.columns for name in self.target_names)
-        columns = (*self.columns, *self.targets) if target else self.columns
-        readers = {column.name: column for column in columns}
-        _check_columns(list(readers), frame.columns)
-        part, numbers = _part(frame, rows)
-        cells, numbers = _read(part, numbers, readers, missing, self.target_names)
+        findings = Findings()
+        cells, numbers = self._cells(frame, rows, findings, missing, target=target)
         X = np.empty((len(numbers), self.n_features))
         start = 0
         for column in self.columns:
             stop = start + len(column.feature_names)
-            block = column.encode(cells[column.name], numbers, unseen=unseen)
-            X[:, start:stop] = block.reshape(len(numbers), stop - start)
+            if column.name in cells:
+                with findings.collecting():
+                    found = cells[column.name]
+                    block = column.encode(found, numbers, findings, missing=missing, unseen=unseen)
+                    X[:, start:stop] = block.reshape(len(numbers), stop - start)
             start = stop
-        return Encoded(X, self._encode_targets(cells, numbers) if target else None, numbers)
+        y = self._encode_targets(cells, numbers, findings) if target else None
+        findings.raise_problems()
+        encoded = Encoded(X, y, numbers)
+        encoded.decisions = findings.decisions
+        return encoded
 
-    def _encode_targets(self, cells: Mapping[str, Any], numbers: np.ndarray) -> np.ndarray:
+    def _cells(
+        self,
+        frame: polars.DataFrame,
+        rows: Sequence[int] | np.ndarray | None,
+        findings: Findings,
+        missing: str,
+        *,
+        target: bool,
+    ) -> tuple[dict[str, Any], np.ndarray]:
+        columns = {c.name: c for c in ((*self.columns, *self.targets) if target else self.columns)}
+        _check_columns(list(columns), frame.columns)
+        part, numbers = part_of(frame, rows)
+        return read_cells(part, numbers, columns, missing, self.target_names if target else (), findings)
+
+    def _encode_targets(
+        self, cells: Mapping[str, Any], numbers: np.ndarray, findings: Findings
+    ) -> np.ndarray | None:
         y = []
         for column in self.targets:
-            encode = column.known_codes if isinstance(column, Categorical) else column.encode
-            y.append(encode(cells[column.name], numbers))
+            if column.name not in cells:  # it is a problem already
+                continue
+            with findings.collecting():
+                if isinstance(column, Categorical):
+                    y.append(column.known_codes(cells[column.name], numbers))
+                else:
+                    y.append(column.encode(cells[column.name], numbers, findings))
+        if len(y) < len(self.targets):
+            return None
         return y[0] if len(y) == 1 else np.stack(y, axis=1)
+
+    def values(self, frame: polars.DataFrame) -> np.ndarray:
+        """Return numeric targets as they are in a table, NaN where they are missing; exact to the last bit.
+
+        Returns:
+            (rows,) float64, or of several targets (rows, targets). Decoding encoded ones would lose the last
+            bit.
+        """
+        rows = np.arange(frame.height)
+        columns: list[Any] = [target.read(frame[target.name], rows) for target in self.targets]
+        return columns[0] if len(columns) == 1 else np.stack(columns, axis=1)
 
     def unseen(self, frame: polars.DataFrame, rows: Sequence[int] | np.ndarray | None = None) -> np.ndarray:
         """Return which rows hold a category that no training row has.
@@ -211,10 +263,9 @@ class Encoder:
             >>> Encoder.fit(frame, "y", rows=[0, 1]).unseen(frame).tolist()
             [2]
         """
-        readers = {column.name: column for column in (*self.columns, *self.targets)}
-        _check_columns(list(readers), frame.columns)
-        part, numbers = _part(frame, rows)
-        cells, numbers = _read(part, numbers, readers, self.missing, self.target_names)
+        findings = Findings()
+        cells, numbers = self._cells(frame, rows, findings, self.missing, target=True)
+        findings.raise_problems()
         first: set[int] = set()
         for column in self.columns:
             if isinstance(column, Categorical):
@@ -262,12 +313,12 @@ class Encoder:
 
     @property
     def text_columns(self) -> tuple[str, ...]:
-        """Columns whose categories or classes are text, for ``read_table(path, text=...)``.
+        """Columns that are to be read as text, for ``read_table(path, text=...)``.
 
-        Without it a file all of whose codes happen to be digits, such as "007", would be read as numbers.
+        Those of text categories and classes: a file all of whose codes happen to be digits would be read as
+        numbers. Those of dates, and of numbers with marks, whose reading the encoder knows.
         """
-        columns = (*self.columns, *self.targets)
-        return tuple(c.name for c in columns if isinstance(c, Categorical) and c.cells == "str")
+        return tuple(column.name for column in (*self.columns, *self.targets) if column.from_text)
 
     def decode_predictions(self, predictions: Any) -> np.ndarray:
         """Return predictions of the one target, as `decode_targets` does."""
@@ -300,13 +351,19 @@ class Encoder:
         return {target.name: target.decode(columns[:, index]) for index, target in enumerate(self.targets)}
 
     def to_json(self) -> dict[str, Any]:
-        """Return the encoder as JSON values; `from_json` gives back an equal one, exact to the last bit."""
+        """Return the encoder as JSON values; `from_json` gives back an equal one, exact to the last bit.
+
+        An encoder that was read from an older format is described in it again.
+        """
         targets = [column.to_json() for column in self.targets]
+        columns = [column.to_json() for column in self.columns]
+        if self.missing == "impute" or not all(c.is_old for c in (*self.columns, *self.targets)):
+            return {"format": _FORMAT, "missing": self.missing, "targets": targets, "columns": columns}
         return {
             "format": 1 if len(targets) == 1 else 2,
             "missing": self.missing,
             **({"target": targets[0]} if len(targets) == 1 else {"targets": targets}),
-            "columns": [column.to_json() for column in self.columns],
+            "columns": columns,
         }
 
     @classmethod
@@ -317,124 +374,64 @@ class Encoder:
             CheckpointError: the format is unknown (a newer version wrote it), or the description is damaged.
         """
         version = data.get("format") if isinstance(data, Mapping) else None
-        if version not in _FORMATS or isinstance(version, bool):
+        if version not in (*_OLD, _FORMAT) or isinstance(version, bool):
             raise CheckpointError(
-                f"the encoder's format is {version!r}; this version reads formats up to {_FORMATS[-1]}: "
+                f"the encoder's format is {version!r}; this version reads formats up to {_FORMAT}: "
                 "update xpnet, or train again"
             )
+        new = version == _FORMAT
+        policies = POLICIES if new else tuple(policy for policy in POLICIES if policy != "impute")
         try:
-            several = {"targets": [ANY]} if version == 2 else {"target": ANY}
-            check(data, {"format": ANY, "missing": checks.one_of(*_POLICIES), "columns": [ANY], **several})
-            described = data["targets"] if version == 2 else [data["target"]]
-            for number, column in enumerate([*data["columns"], *described]):
-                check(column, {"kind": checks.one_of(*_COLUMNS), ...: ANY}, f"column {number + 1}")
-                check(column, _COLUMNS[column["kind"]], f"column {number + 1}")
-            columns = tuple(map(column_from_json, data["columns"]))
-            targets = tuple(map(column_from_json, described))
-            encoder = cls(columns, targets, data["missing"])
+            several = {"target": ANY} if version == 1 else {"targets": [ANY]}
+            check(data, {"format": ANY, "missing": checks.one_of(*policies), "columns": [ANY], **several})
+            described = [data["target"]] if version == 1 else data["targets"]
+            places = {"columns": data["columns"], "targets": described}
+            made: dict[str, Any] = {
+                key: tuple(
+                    column_from_json(column, f"{key[:-1]} {number}", new=new)
+                    for number, column in enumerate(listed, 1)
+                )
+                for key, listed in places.items()
+            }
+            encoder = cls(made["columns"], made["targets"], data["missing"])
         except DAMAGE as error:
             raise CheckpointError(f"the encoder's description is damaged: {error}") from None
-        names = [column.name for column in (*columns, *targets)]
-        if not columns or len(set(names)) < len(names):
+        names = [column.name for column in (*encoder.columns, *encoder.targets)]
+        if not encoder.columns or len(set(names)) < len(names):
             raise CheckpointError(
                 f"the encoder's description needs columns of different names; found {names}"
             )
-        if len({column.kind for column in targets}) != 1:
+        if {column.kind for column in encoder.targets} not in ({"numeric"}, {"categorical"}):
             raise CheckpointError("the encoder's description needs targets of one kind, classes or numbers")
         return encoder
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the encoder to a JSON file, all of it or nothing.
+
+        Raises:
+            CheckpointError: it cannot be written; what was there before is whole then.
+        """
+        content = (
+            json_visible(json.dumps(self.to_json(), indent=2, ensure_ascii=False, allow_nan=False)) + "\n"
+        )
+        try:
+            write_atomically(path, content)
+        except OSError as error:
+            raise CheckpointError(f"'{os.fspath(path)}' cannot be written: {because(error)}") from error
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Encoder:
+        """Return the encoder that `save` wrote, or that a run folder has in ``encoder.json``.
+
+        Raises:
+            CheckpointError: the file cannot be read, is damaged, or was written by a newer version.
+        """
+        return cls.from_json(read_json(path, {...: ANY}))
 
 
 def _known(setting: str, value: Any, choices: Sequence[str]) -> None:
     if value not in choices:
         raise ConfigError(f"{setting} cannot be {value!r}{suggest(value, choices)}")
-
-
-def _feature_columns(
-    columns: Sequence[str], targets: Sequence[str], categorical: Sequence[str], drop: Sequence[str]
-) -> list[str]:
-    """Return the columns to predict from; all names have been checked."""
-    if not targets:
-        raise DataError("which column is to be predicted? expected a target, found none")
-    known = set(columns)
-    for name in (*targets, *categorical, *drop):
-        if name not in known:
-            raise DataError(f"the table has no column '{name}'{suggest(name, columns)}")
-    left_out = {*targets, *drop}
-    features = [name for name in columns if name not in left_out]
-    if not features:
-        listed = ", ".join(f"'{name}'" for name in targets)
-        them = "the target" if len(targets) == 1 else "the targets"
-        raise DataError(f"the table has no column besides {them} {listed} to predict from")
-    for name in targets:
-        if name in drop or name in categorical:
-            option = "drop" if name in drop else "categorical"
-            raise DataError(
-                f"'{name}' is a target and cannot be given to --{option}; for classes, use --task"
-            )
-    return features
-
-
-def _part(
-    frame: polars.DataFrame, rows: Sequence[int] | np.ndarray | None
-) -> tuple[polars.DataFrame, np.ndarray]:
-    """Return the chosen rows of a table, and their numbers in it, counted from 0."""
-    if rows is None:
-        return frame, np.arange(frame.height)
-    numbers = np.asarray(rows, dtype=np.int64)
-    return frame[numbers], numbers
-
-
-def _read(
-    part: polars.DataFrame,
-    numbers: np.ndarray,
-    readers: Mapping[str, Any],
-    missing: str,
-    targets: Collection[str],
-) -> tuple[dict[str, Any], np.ndarray]:
-    """Return the cells of each column, and the numbers of the rows that the policy ``missing`` keeps."""
-    cells = {name: reader.read(part[name], numbers) for name, reader in readers.items()}
-    if missing != "drop":
-        for name, reader in readers.items():
-            reader.complain(part[name], cells[name], missing, numbers, target=name in targets)
-        return cells, numbers
-    keep = np.ones(part.height, dtype=bool)
-    for name, reader in readers.items():
-        keep &= ~reader.bad(cells[name])
-    kept = {
-        name: column[keep] if isinstance(column, np.ndarray) else column.filter(keep)
-        for name, column in cells.items()
-    }
-    return kept, numbers[keep]
-
-
-def _fit_column(name: str, kind: str, cells: Any) -> Column:
-    if kind == "number":
-        return Numeric.fit(name, cells)
-    column = Categorical.fit(name, cells, kind)
-    column.check_feature(cells)
-    return column
-
-
-def _fit_target(name: str, kind: str, cells: Any) -> Column:
-    if kind == "number":
-        column = Numeric.fit(name, cells)
-        if np.all(cells == cells[0]):
-            raise DataError(
-                f"target '{name}' is {cells[0]} in all {len(cells)} training rows: nothing to learn"
-            )
-        return column
-    classes = Categorical.fit(name, cells, kind)
-    found = classes.categories
-    if len(found) == 1:
-        raise DataError(
-            f"target '{name}' has one class only, {found[0]!r}, in {len(cells)} training rows; two are needed"
-        )
-    if len(found) == len(cells) > SMALL_TABLE:
-        raise DataError(
-            f"target '{name}' has a class of its own in each of {len(cells)} rows, nothing to learn from; "
-            "for numbers use --task regression"
-        )
-    return classes
 
 
 def _check_columns(needed: Sequence[str], found: Sequence[str]) -> None:

@@ -12,7 +12,7 @@ from xpnet.data.formats import EXTENSIONS, named_packing
 from xpnet.data.indices import UNNAMED
 from xpnet.data.sources import STDIN
 from xpnet.data.tables import Table, open_table, suggest_file
-from xpnet.errors import DataError, suggest
+from xpnet.errors import DataError, Word, suggest, use
 
 __all__ = ["listed", "load", "with_target"]
 
@@ -122,5 +122,6 @@ def _guessed(table: Table) -> str:
     found = "several columns look like it" if likely else f"no column is called {', '.join(_TARGET_NAMES)}"
     shown = ", ".join(f"'{column}'" for column in columns[:50]) + (", ..." if len(columns) > 50 else "")
     raise DataError(
-        f"'{table.name}': which column is to be predicted? {found}; say --target NAME; columns: {shown}"
+        f"'{table.name}': which column is to be predicted? {found}; name it with "
+        f"{use('target', Word('NAME'))}; columns: {shown}"
     )

@@ -48,7 +48,7 @@ from xpnet.data.numerals import (
     shapes_of,
     spellings,
 )
-from xpnet.errors import ConfigError, DataError
+from xpnet.errors import ConfigError, DataError, use
 
 if TYPE_CHECKING:
     import polars
@@ -370,7 +370,7 @@ def _two_ways(name: str, cell: str, one: tuple[str, str], other: tuple[str, str]
     ways = [f"as {_value(cell, marks)} ({_declared(cell, marks)})" for marks in (one, other)]
     return (
         f"column '{name}' can be read in two ways: '{cell}' {' or '.join(ways)}; "
-        f"say which: decimal='{one[0]}' or decimal='{other[0]}'"
+        f"say which: {use('decimal', one[0])} or {use('decimal', other[0])}"
     )
 
 
@@ -394,8 +394,8 @@ def _mixed(
     said = f"{_value(cell, other)} ({_declared(cell, other)})"
     if not any(odd in read for read in allowed.values()):
         return (
-            f"column '{name}' holds '{cell}', which is no number with decimal='{best[0]}'"
-            f"{f' and thousands={best[1]!r}' if best[1] else ''}: it can be read as {said}; "
+            f"column '{name}' holds '{cell}', which is no number with {use('decimal', best[0])}"
+            f"{' and ' + use('thousands', best[1]) if best[1] else ''}: it can be read as {said}; "
             "correct it, or what was declared"
         )
     usual = next(s for s in [*sorted(reads[best] - reads[other]), *sorted(reads[best])] if s in numbers)
@@ -415,4 +415,4 @@ def _value(cell: str, marks: tuple[str, str]) -> str:
 
 def _declared(cell: str, marks: tuple[str, str]) -> str:
     used = marks[1] and _value(cell, marks) != _value(cell, (marks[0], ""))
-    return f"decimal='{marks[0]}'" + (f", thousands={marks[1]!r}" if used else "")
+    return use("decimal", marks[0]) + (f", {use('thousands', marks[1])}" if used else "")

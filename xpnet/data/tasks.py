@@ -7,55 +7,114 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xpnet.data.columns import Numeric, kind_of
-from xpnet.errors import DataError
+from xpnet.data.columns.cells import PLAIN, is_text
+from xpnet.data.columns.choice import UNDECLARED, Reading, number_notation, reading_of
+from xpnet.data.columns.dates import is_temporal
+from xpnet.data.decisions import Decision
+from xpnet.errors import DataError, use
 
 if TYPE_CHECKING:
     import polars
 
-__all__ = ["infer_task", "infer_tasks", "joint_strata", "strata"]
+__all__ = ["explain_task", "infer_task", "infer_tasks", "joint_strata", "strata"]
 
 _MOST_CLASSES = 20
 _ROWS_PER_CLASS = 5
 _ROWS_PER_COMBINATION = 10
+_OTHER = {"classification": "regression", "regression": "classification"}
 
 
-def infer_task(target: polars.Series) -> str:
+def infer_task(target: polars.Series, reading: Reading = UNDECLARED) -> str:
     """Return "classification" or "regression", as the cells of the target column ask for.
 
     With d distinct values in n cells that are there:
 
     - booleans and text: classification; but text of which at least 80 % are numbers, with d > 20, is
       regression (a column of numbers into which some text has slipped);
-    - whole numbers, also those stored as floats: classification if d <= 2, or if d <= 20 and n >= 5 d;
-      otherwise regression;
+    - whole numbers, also those stored as floats or written with marks such as ``1,234`` or ``5 %``:
+      classification if d <= 2, or if d <= 20 and n >= 5 d; otherwise regression;
     - other numbers: regression.
+
+    `explain_task` also gives the reason.
+
+    Args:
+        target: the column.
+        reading: what is declared about its text.
+
+    Raises:
+        DataError: its text can be read in two ways.
 
     Example:
         >>> import polars
         >>> infer_task(polars.Series("y", [0, 1, 1, 0]))
         'classification'
-        >>> infer_task(polars.Series("y", [0.5, 1.0, 1.5]))
+        >>> infer_task(polars.Series("y", ["0.5 %", "1.0 %", "1.5 %"]))
         'regression'
     """
+    return _task_and_doubt(target, reading)[0]
+
+
+def explain_task(target: polars.Series, task: str = "auto", reading: Reading = UNDECLARED) -> Decision | None:
+    """Return why a target is taken as classes or as numbers, and how to change it; None where that is plain.
+
+    Args:
+        target: the column.
+        task: the task that was taken; "auto" is that of `infer_task`.
+        reading: what is declared about its text.
+
+    Example:
+        >>> import polars
+        >>> print(explain_task(polars.Series("stars", [1, 2, 3, 4, 5] * 8)))
+        column 'stars' is taken as 5 classes: whole numbers with 5 values in 40 rows; task='regression'
+        predicts them as numbers
+    """
+    inferred, doubt = _task_and_doubt(target, reading)
+    if not doubt or task not in ("auto", inferred):
+        return None
+    if inferred == "classification":
+        what = f"is taken as {doubt[0]:,} classes"
+        otherwise = "predicts them as numbers"
+    else:
+        what, otherwise = "is taken as numbers", "predicts them as classes"
+    why = f"{doubt[1]}; {use('task', _OTHER[inferred])} {otherwise}"
+    return Decision(target.name, what, why)
+
+
+def _task_and_doubt(target: polars.Series, reading: Reading) -> tuple[str, tuple[int, str] | None]:
+    """Return the task, and where another reader could have taken the other one: values, and the reason."""
     import polars as pl
 
-    if target.dtype == pl.Boolean or kind_of(target) == "str":
-        return "classification"
-    if target.dtype == pl.String:
-        return "regression" if target.drop_nulls().n_unique() > _MOST_CLASSES else "classification"
+    if target.dtype == pl.Boolean:
+        return "classification", None
+    if is_temporal(target):  # refused later, with advice
+        return "regression", None
+    notation = number_notation(target, reading)
+    if notation is None:
+        return "classification", None
     cells = target.fill_nan(None).drop_nulls() if target.dtype.is_float() else target.drop_nulls()
     distinct = cells.unique()
-    if not target.dtype.is_integer():
-        numbers = Numeric.read(distinct, np.arange(len(distinct)))
-        if not np.all(numbers == np.floor(numbers)):
-            return "regression"
-    d = len(distinct)
-    few = d <= 2 or (d <= _MOST_CLASSES and len(cells) >= _ROWS_PER_CLASS * d)
-    return "classification" if few else "regression"
+    text = is_text(target)
+    if target.dtype.is_integer():
+        d = len(distinct)
+    else:
+        numbers = notation.read(distinct)
+        numbers = numbers[~np.isnan(numbers)]
+        # categories of numbers in plain text are meant as such, unless there are many
+        if not (text and notation == PLAIN) and not np.all(numbers == np.floor(numbers)):
+            return "regression", None
+        d = len(distinct) if text and notation == PLAIN else len(np.unique(numbers))
+    n = len(cells)
+    if text and notation == PLAIN:
+        few = d <= _MOST_CLASSES
+    else:
+        few = d <= 2 or (d <= _MOST_CLASSES and n >= _ROWS_PER_CLASS * d)
+    told = f"whole numbers with {d:,} values in {n:,} rows"
+    if few:
+        return "classification", None if d <= 2 else (d, told)
+    return "regression", (d, told) if d <= 2 * _MOST_CLASSES and n >= 2 * d else None
 
 
-def infer_tasks(frame: polars.DataFrame, targets: Sequence[str]) -> str:
+def infer_tasks(frame: polars.DataFrame, targets: Sequence[str], reading: Reading = UNDECLARED) -> str:
     """Return what `infer_task` says of every target column.
 
     Raises:
@@ -66,13 +125,16 @@ def infer_tasks(frame: polars.DataFrame, targets: Sequence[str]) -> str:
         >>> infer_tasks(polars.DataFrame({"a": [0.5, 1.0, 1.5], "b": [0.1, 0.2, 0.3]}), ["a", "b"])
         'regression'
     """
-    tasks = {name: infer_task(frame[name]) for name in targets}
+    if any(is_text(frame[name]) for name in targets):
+        reading = reading_of(frame, reading)
+    tasks = {name: infer_task(frame[name], reading) for name in targets}
     if len(set(tasks.values())) == 1:
         return tasks[targets[0]]
     told = [", ".join(n for n in targets if tasks[n] == task) for task in ("classification", "regression")]
     raise DataError(
         f"the targets are of both kinds: classes in {told[0]}, numbers in {told[1]}; train a model for each "
-        "kind, or say which one all of them are with --task classification or --task regression"
+        f"kind, or say which one all of them are with {use('task', 'classification')} or "
+        f"{use('task', 'regression')}"
     )
 
 

@@ -79,6 +79,7 @@ class Plan:
             "dtype": settings.dtype,
             "precision": self.trainer.settings.precision,
             "seed": settings.seed,
+            "decisions": [decision.to_json() for decision in self.prepared.decisions],
             "run": str(self.run.path),
         }
 

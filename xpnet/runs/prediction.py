@@ -13,7 +13,7 @@ from xpnet.runs.manifest import RunRecord, read_run
 from xpnet.tabular.dataset import Part, encode_part
 from xpnet.tabular.frames import is_file, to_frame
 from xpnet.tabular.losses import loss_of_run
-from xpnet.tabular.prediction import predictions
+from xpnet.tabular.prediction import predictions, tell
 from xpnet.tabular.scoring import measure
 from xpnet.train import Trainer
 
@@ -78,7 +78,7 @@ def predict_table(
         BackendError: the device cannot work.
     """
     record, trainer = load_run(path, checkpoint, backend, loss)
-    frame = to_frame(table, text=record.encoder.text_columns)
+    frame = to_frame(table, record.encoder)
     name = _called(table)
     return predictions(trainer, record.encoder, frame, name=name, missing=missing, unseen=unseen)
 
@@ -118,8 +118,9 @@ def evaluate_run(
         part: Part = record.prepare(loss=loss, frame=frame).parts["test"]
         name, source = "test", settings.data
     else:
-        rows = to_frame(table, text=encoder.text_columns)
+        rows = to_frame(table, encoder)
         part = encode_part(encoder, trainer.loss, rows, missing=missing, unseen=unseen)
+        tell(part.decisions)
         name, source = "file", os.fspath(table) if is_file(table) else "the table"
         if len(part) == 0:
             raise DataError(f"each row of {_called(table)} has a bad cell: nothing to evaluate on")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -13,17 +13,22 @@ import numpy as np
 
 from xpnet.data import (
     BUILTIN,
+    Decision,
     Encoder,
+    Summary,
     Table,
+    explain_task,
     infer_tasks,
     joint_strata,
     listed,
     load,
-    read_table,
+    open_table,
     split_rows,
     strata,
+    summarize,
 )
-from xpnet.data.columns import Categorical, Numeric
+from xpnet.data.columns import Categorical, Reading
+from xpnet.data.columns.choice import reading_of
 from xpnet.data.loading import with_target
 from xpnet.data.sources import STDIN, standard_input
 from xpnet.errors import ConfigError, DataError, call, use
@@ -45,7 +50,7 @@ __all__ = [
     "encode_part",
     "fingerprint",
     "prepare",
-    "read_rows",
+    "table_summary",
 ]
 
 S = TypeVar("S", bound=Settings)
@@ -63,12 +68,14 @@ class Part:
         truth: what the rows really are: class indices, or values on the scale of the target columns, of
             several targets (rows, targets).
         rows: which rows of the table these are.
+        decisions: what was decided about their cells.
     """
 
     X: np.ndarray
     y: np.ndarray
     truth: np.ndarray
     rows: np.ndarray
+    decisions: tuple[Decision, ...] = ()
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -79,7 +86,8 @@ class Prepared(Generic[S]):
     """A table split and encoded, with the settings in which ``auto`` has been replaced by its result.
 
     ``moved`` rows went to training since no other training row has one of their categories or classes.
-    ``class_weight`` is as `Trainer.fit` takes it, ``encoder_sha256`` that of the encoder's file.
+    ``class_weight`` is as `Trainer.fit` takes it, ``encoder_sha256`` that of the encoder's file,
+    ``decisions`` what was decided about columns and cells.
     """
 
     settings: S
@@ -92,6 +100,7 @@ class Prepared(Generic[S]):
     fingerprint: str
     moved: int
     encoder_sha256: str
+    decisions: tuple[Decision, ...] = ()
 
     @property
     def manifest(self) -> dict[str, Any]:
@@ -146,11 +155,17 @@ def prepare(
         settings,
         drop=listed(settings.drop, frame.columns),
         categorical=listed(settings.categorical, frame.columns),
+        use=listed(settings.use, frame.columns),
+    )
+    reading = reading_of(
+        frame, Reading(settings.decimal or table.decimal, settings.thousands, settings.dayfirst)
     )
     task = settings.task
+    told: list[Decision | None] = []
     if task == "auto":
-        task = encoder.task if encoder else infer_tasks(frame, targets)
-    rows, encoder, moved = _split(settings, frame, targets, task, encoder)
+        task = encoder.task if encoder else infer_tasks(frame, targets, reading)
+        told = [explain_task(frame[name], reading=reading) for name in targets] if encoder is None else []
+    rows, encoder, moved = _split(settings, frame, targets, task, reading, encoder)
     settings = dataclasses.replace(settings, loss=_loss_name(settings, task, len(targets)))
     loss = chosen_loss(settings, own_loss)
     parts = {name: encode_part(encoder, loss, frame, part) for name, part in zip(PARTS, rows, strict=True)}
@@ -158,7 +173,7 @@ def prepare(
         if len(parts[name]) == 0 and getattr(settings, name) > 0:
             raise DataError(
                 f"each of the {name} rows has a bad cell, or a category that no other row has: none is left; "
-                f"use {use('missing', 'mean')}, correct them, or ask for a larger share with {use(name)}"
+                f"correct them, or ask for a larger share with {use(name)}"
             )
     data = source
     if digest is None and source not in (*BUILTIN, STDIN):
@@ -175,8 +190,47 @@ def prepare(
         encoder_sha256 = hashlib.sha256(to_json(encoder.to_json()).encode()).hexdigest()
     return Prepared(
         resolved, loss, weights, encoder, parts, frame.width, frame.height, digest or fingerprint(source),
-        moved, encoder_sha256,
+        moved, encoder_sha256, _decisions(table, encoder, parts, told),
     )  # fmt: skip
+
+
+def table_summary(settings: Settings) -> Summary:
+    """Return the summary of the table of ``settings``; without a target that of its columns alone.
+
+    Raises:
+        DataError: the table cannot be read, or has no column of one of the names.
+    """
+    data = settings.data
+    assert data is not None
+    table = (
+        BUILTIN[data]()
+        if data in BUILTIN
+        else open_table(data, decimal=settings.decimal, thousands=settings.thousands)
+    )
+    frame, target = table.frame, settings.target or table.target
+    names = [target] if isinstance(target, str) else target or ()
+    found = summarize(
+        frame,
+        listed(names, frame.columns),
+        task=settings.task,
+        missing=settings.missing,
+        categorical=listed(settings.categorical, frame.columns),
+        drop=listed(settings.drop, frame.columns),
+        use=listed(settings.use, frame.columns),
+        decimal=settings.decimal or table.decimal,
+        thousands=settings.thousands,
+        dayfirst=settings.dayfirst,
+    )
+    return dataclasses.replace(found, name=data)
+
+
+def _decisions(
+    table: Table, encoder: Encoder, parts: Mapping[str, Part], told: Sequence[Decision | None]
+) -> tuple[Decision, ...]:
+    """Return what was decided about the table, each once; of the training rows the encoder tells."""
+    others = [decision for name in PARTS[1:] for decision in parts[name].decisions]
+    found = (*table.decisions, *told, *encoder.decisions, *others)
+    return tuple({str(decision): decision for decision in found if decision is not None}.values())
 
 
 def _loss_name(settings: Settings, task: str, targets: int) -> str:
@@ -193,7 +247,12 @@ def _loss_name(settings: Settings, task: str, targets: int) -> str:
 
 
 def _split(
-    settings: Settings, frame: polars.DataFrame, targets: Sequence[str], task: str, encoder: Encoder | None
+    settings: Settings,
+    frame: polars.DataFrame,
+    targets: Sequence[str],
+    task: str,
+    reading: Reading,
+    encoder: Encoder | None,
 ) -> tuple[list[np.ndarray], Encoder, int]:
     """Return the rows of the parts, the encoder, and how many rows were moved to the training rows.
 
@@ -225,6 +284,10 @@ def _split(
             missing=settings.missing,
             categorical=settings.categorical,
             drop=settings.drop,
+            use=settings.use,
+            decimal=reading.decimal,
+            thousands=reading.thousands,
+            dayfirst=reading.dayfirst,
         )
         new = fitted.unseen(frame, np.sort(np.concatenate(rows[1:])))
         if len(new) == 0:
@@ -286,26 +349,21 @@ def encode_part(
         ConfigError: the loss is one for classes and the target has numbers, or the other way round.
         DataError: cells that cannot be used, among them negative ones where the loss asks for counts.
     """
-    X, y, kept = encoder.encode(frame, rows=rows, target=True, **policies)
+    X, y, kept = encoded = encoder.encode(frame, rows=rows, target=True, **policies)
+    decisions = encoded.decisions
     assert y is not None  # it was asked for
     if encoder.task == "classification":
-        return Part(X, classes_to_targets(loss, y, encoder.n_classes), y, kept)
+        return Part(X, classes_to_targets(loss, y, encoder.n_classes), y, kept, decisions)
     if is_classifier(loss):
         raise ConfigError(
             f"{use('loss', name_of(loss))}: expected a loss for numbers, for the target is one; choose "
             f"squared_error, absolute_error or huber, or {use('task', 'classification')}"
         )
-    truth = _values(encoder, frame)[kept]
+    truth = encoder.values(frame)[kept]
     if kind_of(loss) != "counts":
-        return Part(X, y, truth, kept)
+        return Part(X, y, truth, kept, decisions)
     _check_counts(name_of(loss), encoder, truth, kept)
-    return Part(X, truth, truth, kept)  # standardized, counts would be none
-
-
-def _values(encoder: Encoder, frame: polars.DataFrame) -> np.ndarray:
-    """Return numeric targets as they are in the table; standardizing and back would lose the last bit."""
-    columns = [Numeric.read(frame[name], np.arange(frame.height)) for name in encoder.target_names]
-    return columns[0] if len(columns) == 1 else np.stack(columns, axis=1)
+    return Part(X, truth, truth, kept, decisions)  # standardized, counts would be none
 
 
 def _check_counts(loss: str, encoder: Encoder, truth: np.ndarray, rows: np.ndarray) -> None:
@@ -315,14 +373,6 @@ def _check_counts(loss: str, encoder: Encoder, truth: np.ndarray, rows: np.ndarr
             f"row {rows[row] + 1}, column '{encoder.target_names[column]}' holds {columns[row, column]:g}: "
             f"{use('loss', loss)} expected counts that are not negative; correct it, or choose squared_error"
         )
-
-
-def read_rows(name_or_path: str, encoder: Encoder) -> polars.DataFrame:
-    """Return a table for prediction or evaluation, its text columns read as in training."""
-    if name_or_path in BUILTIN:
-        return BUILTIN[name_or_path]().frame
-    needed = [column.name for column in (*encoder.columns, *encoder.targets)]
-    return read_table(name_or_path, text=encoder.text_columns, needed=needed)
 
 
 def fingerprint(name_or_path: str) -> str:

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xpnet.data import BUILTIN, read_table
+from xpnet.data import BUILTIN, Encoder, read_table
 from xpnet.data._packages import import_polars
 from xpnet.errors import DataError
 
@@ -30,12 +30,12 @@ def is_file(table: Any) -> bool:
     return isinstance(table, (str, os.PathLike))
 
 
-def to_frame(table: Any, *, text: Sequence[str] = ()) -> polars.DataFrame:
+def to_frame(table: Any, encoder: Encoder | None = None) -> polars.DataFrame:
     """Return a table as a polars DataFrame.
 
     Args:
         table: a DataFrame of polars or pandas, a table of pyarrow, a dict of columns, a file or a name.
-        text: columns that are text in training, in which a file's digits are read as such.
+        encoder: of the model that it is for: a file is read as that of the training was.
 
     Raises:
         DataError: another thing, a file that cannot be read, columns of different lengths or of one name.
@@ -47,7 +47,12 @@ def to_frame(table: Any, *, text: Sequence[str] = ()) -> polars.DataFrame:
     pl = import_polars()
     if is_file(table):
         name = os.fspath(table)
-        return BUILTIN[name]().frame if name in BUILTIN else read_table(name, text=text)
+        if name in BUILTIN:
+            return BUILTIN[name]().frame
+        if encoder is None:
+            return read_table(name)
+        needed = [column.name for column in (*encoder.columns, *encoder.targets)]
+        return read_table(name, text=encoder.text_columns, needed=needed)
     if isinstance(table, pl.DataFrame):
         return table
     if isinstance(table, pl.LazyFrame):

@@ -159,7 +159,7 @@ class TableModel:
             several: a table with a column for each, of the kind that was given; of a file, polars'.
         """
         self._check()
-        frame = to_frame(table, text=self.encoder.text_columns)
+        frame = to_frame(table, self.encoder)
         made = predictions(self.trainer, self.encoder, frame, missing=missing, unseen=unseen)
         names = self.encoder.target_names
         if len(names) == 1:
@@ -175,7 +175,7 @@ class TableModel:
             ConfigError: the target has numbers, or the loss gives no probabilities.
         """
         self._check()
-        frame = to_frame(table, text=self.encoder.text_columns)
+        frame = to_frame(table, self.encoder)
         made = predictions(self.trainer, self.encoder, frame, missing=missing, unseen=unseen)
         head = "probability_"
         found = [made[name].alias(name.removeprefix(head)) for name in made.columns if name.startswith(head)]
@@ -191,7 +191,7 @@ class TableModel:
         each, by its name, under "targets".
         """
         self._check()
-        frame = to_frame(table, text=self.encoder.text_columns)
+        frame = to_frame(table, self.encoder)
         part = encode_part(self.encoder, self.trainer.loss, frame, missing=missing, unseen=unseen)
         if len(part) == 0:
             raise DataError("each row of the table has a bad cell: nothing to evaluate on")
@@ -207,7 +207,7 @@ class TableModel:
             seed: of the permutations.
         """
         self._check()
-        frame = to_frame(table, text=self.encoder.text_columns)
+        frame = to_frame(table, self.encoder)
         part = encode_part(self.encoder, self.trainer.loss, frame)
         metric = metric_of(self.encoder.task)
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xpnet.data import Encoder
+from xpnet.data import Decision, Encoder
 from xpnet.errors import DataError, Words, use
 from xpnet.tabular.scoring import predict_classes, predict_probabilities, predict_values
 from xpnet.text import count
@@ -16,7 +17,7 @@ from xpnet.train import Trainer
 if TYPE_CHECKING:
     import polars
 
-__all__ = ["predictions"]
+__all__ = ["predictions", "tell"]
 
 _log = logging.getLogger("xpnet.tabular")
 
@@ -49,7 +50,8 @@ def predictions(
     """
     import polars as pl
 
-    X, _, kept = encoder.encode(frame, target=False, missing=missing, unseen=unseen)
+    X, _, kept = encoded = encoder.encode(frame, target=False, missing=missing, unseen=unseen)
+    tell(encoded.decisions)
     if len(kept) == 0:
         raise DataError(f"each of the {frame.height} rows of {name} has a bad cell: nothing to predict")
     columns = _columns(trainer, encoder, X)
@@ -66,6 +68,12 @@ def predictions(
             .drop("row")
         )
     return table
+
+
+def tell(decisions: Iterable[Decision]) -> None:
+    """Log decisions about a table."""
+    for decision in decisions:
+        _log.log(logging.WARNING if decision.warning else logging.INFO, Words(decision.text))
 
 
 def _columns(trainer: Trainer, encoder: Encoder, X: np.ndarray) -> dict[str, np.ndarray]:

@@ -135,11 +135,26 @@ class Settings(TrainerSettings):
         "take this column as categories; may be repeated",
         fixed=_ROWS,
     )
-    missing: str = setting(
-        "error",
-        checks.one_of("error", "drop", "mean"),
+    use: tuple[str, ...] = setting(
+        (),
+        values.texts("COLUMN", "names of columns"),
         "Data",
-        "what becomes of missing cells: an error, their rows left out, or the training mean",
+        "use this column even if it is constant or seems to identify the rows; may be repeated",
+        fixed=_ROWS,
+    )
+    missing: str = setting(
+        "impute",
+        checks.one_of("impute", "error", "drop", "mean"),
+        "Data",
+        "what becomes of missing cells: the training median and a feature that says so (categories: one of "
+        "their own), an error, their rows left out, or the training mean; rows without target are left out",
+        fixed=_ROWS,
+    )
+    dayfirst: bool | None = setting(
+        None,
+        dataclasses.replace(checks.flag, metavar="true|false"),
+        "Data",
+        "whether 3/4/2021 is the 3rd of April; not set: found out, or asked for",
         fixed=_ROWS,
     )
     validation: float = setting(

@@ -1,0 +1,51 @@
+"""The command ``xpnet check``: what a table's columns are, with advice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import FAST, flowers
+
+
+@pytest.fixture
+def table(folder):
+    lines = flowers(missing=True).splitlines()
+    Path("flowers.csv").write_text("\n".join(f"{number or 'id'},{line}" for number, line in enumerate(lines)))
+    return "flowers.csv"
+
+
+def test_a_table_is_checked(table, xpnet):
+    outcome = xpnet("check", table, "--target", "kind")
+    assert (outcome.code, outcome.err) == (0, "")
+    for words in (
+        "target kind (classification)",
+        "left out",
+        "take the training median",
+        "always predicting",
+    ):
+        assert words in outcome.out
+    described = xpnet("check", table, "--target", "kind", "--json").json
+    assert [column["role"] for column in described["columns"]].count("target") == 1
+    assert xpnet("check", table).code == 0
+    assert xpnet("check", "digits").code == 0
+
+
+def test_problems_give_an_exit_code(folder, xpnet):
+    Path("t.csv").write_text("when,y\n" + "3/4/2021,1.5\n5/4/2021,2.5\n" * 20)
+    outcome = xpnet("check", "t.csv", "--target", "y")
+    assert outcome.code == 5
+    assert "3 April 2021 (dayfirst=True)" in outcome.out
+    assert xpnet("check", "t.csv", "--target", "y", "--dayfirst", "true").code == 0
+    assert xpnet("check", "t.csv", "--target", "z").code == 5
+    assert xpnet("check", "none.csv").code == 5
+
+
+def test_a_dry_run_shows_the_columns_and_a_training_the_decisions(table, xpnet):
+    outcome = xpnet("train", table, "--target", "kind", "--dry-run")
+    assert "taken as" in outcome.out
+    assert "column 'id' left out as a count of the rows" in outcome.out
+    trained = xpnet("train", table, "--target", "kind", "--out", "run", "--json", *FAST)
+    assert "left out as a count of the rows" in "\n".join(d["what"] for d in trained.json["decisions"])
+    assert "column 'id' left out" in trained.err

@@ -1,0 +1,239 @@
+"""Columns of categories, one-hot."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from xpnet.data._packages import import_polars
+from xpnet.data.columns.cells import check_type, is_text, other_cells, shortened, text_of
+from xpnet.data.findings import Findings
+from xpnet.errors import DataError, use
+
+if TYPE_CHECKING:
+    import polars
+
+__all__ = ["UNSEEN", "Categorical", "cells_of"]
+
+UNSEEN = -2
+"""Code of a category that no training row has."""
+
+
+def cells_of(series: polars.Series) -> str:
+    """Return what the categories of a column are: "str", "int", "float" or "bool"; dates and times are text.
+
+    Raises:
+        DataError: the cells are of a type that cannot be encoded, such as lists.
+    """
+    pl = import_polars()
+    dtype = series.dtype
+    if is_text(series) or dtype.is_temporal():
+        return "str"
+    check_type(series)
+    if dtype == pl.Boolean:
+        return "bool"
+    whole = dtype.is_integer() or (isinstance(dtype, pl.Decimal) and dtype.scale == 0)
+    return "int" if whole else "float"
+
+
+@dataclass(frozen=True)
+class Categorical:
+    """A column of categories, one-hot: one feature for each category of the training rows, in sorted order.
+
+    Attributes:
+        name: the column.
+        cells: what its categories are: "str", "int", "float" or "bool".
+        categories: the categories, sorted (text by code points).
+        own_missing: whether missing cells are a category of their own, the last one: some training cells
+            were.
+    """
+
+    kind: ClassVar[str] = "categorical"
+    name: str
+    cells: str = "str"
+    categories: tuple[Any, ...] = ()
+    own_missing: bool = False
+
+    def fit(
+        self, cells: polars.Series, rows: np.ndarray, findings: Findings, *, missing: str = "impute"
+    ) -> Categorical:
+        """Return the column with the categories of the cells that are there.
+
+        Args:
+            cells: as `read` gives them.
+            rows: their numbers in the table; of no use here.
+            findings: of no use here.
+            missing: the policy; under "impute" missing cells are a category of their own.
+        """
+        present = cells.drop_nulls()
+        categories = sorted({_as_kind(value, self.cells) for value in present.unique().to_list()})
+        own = missing == "impute" and len(present) < len(cells)
+        return dataclasses.replace(self, categories=tuple(categories), own_missing=own)
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """One name for each category: "column=category"."""
+        names = tuple(f"{self.name}={category}" for category in self.categories)
+        return (*names, f"{self.name} is missing") if self.own_missing else names
+
+    @property
+    def from_text(self) -> bool:
+        """Whether the column is to be read as text."""
+        return self.cells == "str"
+
+    def read(self, series: polars.Series, rows: np.ndarray) -> polars.Series:
+        """Return the cells with null where there is none."""
+        if is_text(series) or series.dtype.is_temporal():
+            return text_of(series)
+        check_type(series)
+        return series.fill_nan(None) if series.dtype.is_float() else series
+
+    @staticmethod
+    def gone(cells: polars.Series) -> np.ndarray:
+        """Return which cells are missing, (rows,) bool."""
+        return cells.is_null().to_numpy()
+
+    @staticmethod
+    def bad(cells: polars.Series) -> np.ndarray:
+        """Return which cells hold no category, (rows,) bool."""
+        mask = cells.is_null()
+        if cells.dtype.is_float():
+            mask = mask | cells.is_infinite().fill_null(False)
+        return mask.to_numpy()
+
+    def complain(
+        self,
+        series: polars.Series,
+        cells: polars.Series,
+        missing: str,
+        rows: np.ndarray,
+        findings: Findings,
+        *,
+        target: bool = False,
+    ) -> None:
+        """Raise a `DataError` for the first cell that the policy ``missing`` does not cover."""
+        if missing == "drop":
+            return
+        faults = Categorical.bad(cells)
+        if missing in ("mean", "impute"):  # of a target, its rows have been left out
+            faults = faults & cells.is_not_null().to_numpy()
+        if not faults.any():
+            return
+        first = int(np.argmax(faults))
+        state = "is missing" if cells[first] is None else f"is infinite ({cells[first]})"
+        column = "target" if target else "categorical"
+        takes = "leaves out rows without target" if target else "makes missing cells a category"
+        impute = "" if cells[first] is not None else f"{use('missing', 'impute')} ({takes}) or "
+        raise DataError(
+            f"row {rows[first] + 1}, column '{series.name}' {state} in a {column} "
+            f"column{other_cells(faults)}: "
+            f"correct it, or use {impute}{use('missing', 'drop')} (leaves such rows out)"
+        )
+
+    def codes(self, cells: polars.Series) -> np.ndarray:
+        """Return each cell's category, int64; -1 where there is no cell, -2 (`UNSEEN`) for a new one."""
+        pl = import_polars()
+        place = {category: index for index, category in enumerate(self.categories)}
+        values = cells.drop_nulls().unique()
+        indices = [place.get(_as_kind(value, self.cells), UNSEEN) for value in values.to_list()]
+        if not indices:
+            return np.full(len(cells), -1)
+        new = pl.Series(indices, dtype=pl.Int64)
+        return cells.replace_strict(values, new, default=-1, return_dtype=pl.Int64).fill_null(-1).to_numpy()
+
+    def known_codes(
+        self, cells: polars.Series, rows: np.ndarray, *, remedy: str = "correct it, or train on it"
+    ) -> np.ndarray:
+        """Return what `codes` gives.
+
+        Raises:
+            DataError: a category was not in the training rows.
+        """
+        codes = self.codes(cells)
+        unseen = codes == UNSEEN
+        if unseen.any():
+            first = int(np.argmax(unseen))
+            raise DataError(
+                f"row {rows[first] + 1}, column '{self.name}' holds {cells[first]!r}, which no training "
+                f"row has{other_cells(unseen)}; known: {shortened(self.categories)}: {remedy}"
+            )
+        return codes
+
+    def encode(
+        self,
+        cells: Any,
+        rows: np.ndarray,
+        findings: Findings,
+        *,
+        missing: str = "impute",
+        unseen: str = "error",
+    ) -> np.ndarray:
+        """Return the one-hot code of shape (rows, categories).
+
+        A missing cell gives its own category if there is one, else zeros alone. ``unseen="ignore"`` gives
+        zeros for a category that no training row has. ``missing`` and ``findings`` concern numbers.
+        """
+        remedy = f"correct it, train on it, or use {use('unseen', 'ignore')} (takes it for no category)"
+        codes = self.codes(cells) if unseen == "ignore" else self.known_codes(cells, rows, remedy=remedy)
+        count = len(self.categories)
+        if self.own_missing:
+            codes, count = np.where(codes == -1, count, codes), count + 1
+        return (codes[:, None] == np.arange(count)).astype(np.float64)
+
+    def decode(self, codes: np.ndarray) -> np.ndarray:
+        """Return the categories (rows,) of codes, in their own type.
+
+        Raises:
+            DataError: a code is out of range.
+        """
+        if codes.size and not (codes.min() >= 0 and codes.max() < len(self.categories)):
+            raise DataError(f"a class index is out of range: expected 0 to {len(self.categories) - 1}")
+        return _category_array(self.categories)[codes.astype(np.int64)]
+
+    @property
+    def is_old(self) -> bool:
+        """Whether formats before the third can describe the column."""
+        return not self.own_missing
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the column as JSON values."""
+        described = {
+            "kind": self.kind,
+            "name": self.name,
+            "cells": self.cells,
+            "categories": list(self.categories),
+        }
+        return {**described, "own_missing": True} if self.own_missing else described
+
+
+def _as_kind(value: Any, kind: str) -> Any:
+    """Return ``value`` as a category of ``kind``, or None if it cannot be one.
+
+    The same category may come in different types from different files: 1, 1.0 and "1" name one
+    category of kind "int".
+    """
+    try:
+        if kind == "str":
+            return str(value).lower() if isinstance(value, bool) else str(value)
+        if kind == "bool":
+            return {"true": True, "false": False, "1": True, "0": False}.get(str(value).strip().lower())
+        if kind == "float":
+            return float(value)
+        number = int(value)
+    except (ValueError, OverflowError):
+        return None
+    # whole numbers are not made by cutting off what is behind the point
+    return number if isinstance(value, str) or number == value else None
+
+
+def _category_array(categories: Sequence[Any]) -> np.ndarray:
+    """Return categories as an array of their own type; whole numbers beyond 64 bits stay Python's."""
+    if isinstance(categories[0], int) and not isinstance(categories[0], bool):
+        low, high = min(categories), max(categories)
+        if low < -(2**63) or high >= 2**63:
+            return np.array(categories, dtype=np.uint64 if low >= 0 and high < 2**64 else object)
+    return np.array(categories)

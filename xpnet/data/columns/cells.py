@@ -1,0 +1,133 @@
+"""Cells of columns: checked, read as numbers, and named in messages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from xpnet.data._packages import import_polars
+from xpnet.data.notations import Notation
+from xpnet.errors import DataError, use
+from xpnet.text import shown
+
+if TYPE_CHECKING:
+    import polars
+
+__all__ = [
+    "PLAIN",
+    "check_type",
+    "is_text",
+    "named_cells",
+    "numbers",
+    "other_cells",
+    "shortened",
+    "text_of",
+]
+
+PLAIN = Notation()
+"""The notation of numbers without any marks but the decimal point."""
+
+_EXACT = 2**53  # beyond it float64 does not tell neighbouring whole numbers apart
+_MOST_CELLS = 5
+
+
+def is_text(series: polars.Series) -> bool:
+    """Return whether the cells are text."""
+    pl = import_polars()
+    return series.dtype in (pl.String, pl.Categorical, pl.Enum)
+
+
+def text_of(series: polars.Series) -> polars.Series:
+    """Return cells of text, or of categories, as text."""
+    pl = import_polars()
+    return series if series.dtype == pl.String else series.cast(pl.String)
+
+
+def check_type(series: polars.Series) -> None:
+    """Raise a `DataError` unless the cells are numbers, text or booleans."""
+    pl = import_polars()
+    if not (series.dtype.is_numeric() or is_text(series) or series.dtype in (pl.Boolean, pl.Null)):
+        raise DataError(
+            f"column '{series.name}' holds {series.dtype} values; expected numbers, text, booleans, dates or "
+            f"times: convert it, or leave it out with {use('drop', series.name)}"
+        )
+
+
+def numbers(series: polars.Series, rows: np.ndarray, notation: Notation = PLAIN) -> np.ndarray:
+    """Return cells as float64, with NaN where there is no number; booleans are 0 and 1.
+
+    Args:
+        series: numbers, booleans or text.
+        rows: their numbers in the table, counted from 0, for messages.
+        notation: that of text.
+
+    Raises:
+        DataError: cells of another type, or whole numbers that float64 cannot hold.
+    """
+    pl = import_polars()
+    dtype = series.dtype
+    if dtype == pl.Float64 and not notation.percent:
+        return series.to_numpy() if series.null_count() == 0 else series.fill_null(np.nan).to_numpy()
+    check_type(series)
+    inexact = None
+    if dtype.is_integer() and dtype not in (pl.Int8, pl.Int16, pl.Int32, pl.UInt8, pl.UInt16, pl.UInt32):
+        low, high = series.min(), series.max()
+        if low is not None and (low < -_EXACT or high > _EXACT):  # type: ignore[operator]
+            wide = series.cast(pl.Int128, strict=False)
+            inexact = ((wide > _EXACT) | (wide < -_EXACT)).fill_null(False).to_numpy()
+    if is_text(series):
+        cells = notation.read(series)
+        if np.any(np.abs(cells) > _EXACT):
+            digits = (
+                text_of(series).str.strip_chars().str.contains(r"^[+-]?[0-9]+$").fill_null(False).to_numpy()
+            )
+            inexact = digits & (np.abs(cells) > _EXACT)
+    elif dtype.is_numeric() and notation.percent:
+        cells = notation.read(series)
+    else:
+        cells = series.cast(pl.Float64, strict=False).to_numpy()
+    if inexact is not None and inexact.any():
+        first = int(np.argmax(inexact))
+        name = series.name
+        raise DataError(
+            f"row {rows[first] + 1}, column '{name}' holds {series[first]}: whole numbers beyond 2**53 are "
+            "not "
+            f"exact in float64; leave the column out with {use('drop', name)}, or take it as categories with "
+            f"{use('categorical', name)} (a target: with {use('task', 'classification')})"
+        )
+    return cells
+
+
+def other_cells(faults: np.ndarray) -> str:
+    """Return how many faults there are besides the first one, in brackets; nothing if there is no other."""
+    others = int(np.count_nonzero(faults)) - 1
+    return f" ({others:,} more such {'cell' if others == 1 else 'cells'})" if others else ""
+
+
+def named_cells(series: Any, faults: np.ndarray, rows: np.ndarray) -> str:
+    """Return the rows and contents of cells: the first few, and how many more there are.
+
+    >>> import polars
+    >>> named_cells(polars.Series(["a", "1", "b"]), np.asarray([True, False, True]), np.arange(3))
+    "row 1 'a', row 3 'b'"
+    """
+    places = np.flatnonzero(faults)
+    told = [f"row {rows[place] + 1} {_shown(series[int(place)])}" for place in places[:_MOST_CELLS]]
+    more = len(places) - len(told)
+    return ", ".join(told) + (f" and {more:,} more" if more else "")
+
+
+def _shown(value: Any) -> str:
+    return f"'{shown(value, 40)}'" if isinstance(value, str) else f"{value}"
+
+
+def shortened(values: Sequence[Any], most: int = 20) -> str:
+    """Return values as a list in words, of many the first ones.
+
+    >>> shortened([1, 2, 3], 2)
+    '1, 2, ... (3 in all)'
+    """
+    listed = ", ".join(repr(value) for value in values[:most])
+    return f"{listed}, ... ({len(values)} in all)" if len(values) > most else listed

@@ -1,0 +1,141 @@
+"""What a column is: numbers, categories, or dates."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from xpnet.data._packages import import_polars
+from xpnet.data.columns.categorical import Categorical, cells_of
+from xpnet.data.columns.cells import PLAIN, check_type, is_text
+from xpnet.data.columns.date_text import form_of
+from xpnet.data.columns.dates import Dates, is_temporal
+from xpnet.data.columns.numeric import Numeric
+from xpnet.data.findings import Findings
+from xpnet.data.notations import CODES, Notation, decimal_of, notation_of
+
+if TYPE_CHECKING:
+    import polars
+
+__all__ = [
+    "UNDECLARED",
+    "Column",
+    "Reading",
+    "choose",
+    "dates_of",
+    "example_of",
+    "number_notation",
+    "reading_of",
+]
+
+Column = Numeric | Categorical | Dates
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What is declared about text in a table.
+
+    Attributes:
+        decimal: the decimal mark, "." or ","; None: found out.
+        thousands: the mark between thousands; None: found out.
+        dayfirst: whether 3/4/2021 is the 3rd of April; None: found out, or asked for.
+    """
+
+    decimal: str | None = None
+    thousands: str | None = None
+    dayfirst: bool | None = None
+
+
+UNDECLARED = Reading()
+"""Nothing is declared."""
+
+
+def reading_of(frame: polars.DataFrame, reading: Reading = UNDECLARED) -> Reading:
+    """Return a reading with the decimal mark that the columns of a table show, if none is declared."""
+    if reading.decimal is not None or reading.thousands is not None:
+        return reading
+    if not any(is_text(series) for series in frame.get_columns()):
+        return reading
+    return dataclasses.replace(reading, decimal=decimal_of(frame))
+
+
+def number_notation(series: polars.Series, reading: Reading) -> Notation | None:
+    """Return the notation of a column of numbers; None if it holds something else.
+
+    Text is numbers where at least 80 % (`MOSTLY`) of the cells that are there can be read as numbers of one
+    notation, and none has a leading zero as codes have.
+
+    Raises:
+        DataError: the cells can be read in two ways, or are of a type that cannot be encoded.
+    """
+    pl = import_polars()
+    if series.dtype == pl.Null or series.null_count() == len(series):
+        return PLAIN
+    if not is_text(series):
+        check_type(series)
+        return PLAIN
+    if series.dtype != pl.String:  # declared to be categories
+        return None
+    if series.str.contains(CODES).any():
+        return None
+    return notation_of(series, decimal=reading.decimal, thousands=reading.thousands)
+
+
+def dates_of(series: polars.Series, reading: Reading, findings: Findings) -> Dates | None:
+    """Return the column of dates, times or moments that the cells are, not yet fitted; None for others.
+
+    Raises:
+        DataError: days and months could be either.
+    """
+    pl = import_polars()
+    if is_temporal(series):
+        zone = getattr(series.dtype, "time_zone", None)
+        if zone not in (None, "UTC"):
+            findings.decide(series.name, "is converted to UTC", f"its times are those of {zone}")
+        return Dates(series.name)
+    if series.dtype != pl.String:
+        return None
+    found = form_of(series, dayfirst=reading.dayfirst)
+    if found is None:
+        return None
+    findings.decide(series.name, f"read as dates and times of the form {found.form}", found.why)
+    if found.zones:
+        findings.decide(series.name, "is converted to UTC", "its times have zones; one without counts as UTC")
+    return Dates(series.name, found.form)
+
+
+def choose(
+    series: polars.Series, findings: Findings, reading: Reading, *, categorical: bool = False
+) -> Column:
+    """Return the column that the training cells are, not yet fitted.
+
+    Columns of numbers and of booleans are numbers unless ``categorical`` declares otherwise; text is numbers,
+    dates, or else categories.
+
+    Raises:
+        DataError: the cells are of a type that cannot be encoded, such as lists, or can be read in two ways.
+    """
+    if categorical:
+        return Categorical(series.name, cells_of(series))
+    if not is_temporal(series):
+        notation = number_notation(series, reading)
+        if notation is not None:
+            if notation != PLAIN:
+                findings.decide(series.name, f"read as {notation}", example_of(series, notation))
+            return Numeric(series.name, notation=notation)
+    dates = dates_of(series, reading, findings)
+    return dates or Categorical(series.name, cells_of(series))
+
+
+def example_of(series: polars.Series, notation: Notation) -> str:
+    """Return the first cell that plain notation would not read, and its number."""
+    cells = series.drop_nulls().unique(maintain_order=True).head(1000)
+    read, plain = notation.read(cells), PLAIN.read(cells)
+    differs = ~np.isnan(read) & (np.isnan(plain) | (read != plain))
+    if not differs.any():
+        return ""
+    first = int(np.argmax(differs))
+    return f"'{cells[first]}' is {read[first]:.15g}"

@@ -1,0 +1,490 @@
+"""Columns of a table, chosen and fitted on its training rows, with all decisions and problems."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from xpnet.data.columns import Categorical, Column, Numeric, Reading, choose
+from xpnet.data.columns.categorical import cells_of
+from xpnet.data.columns.cells import PLAIN, is_text
+from xpnet.data.columns.choice import UNDECLARED, example_of, number_notation, reading_of
+from xpnet.data.columns.date_text import form_of
+from xpnet.data.columns.dates import is_temporal
+from xpnet.data.findings import Findings, listed_names
+from xpnet.data.identifiers import identifier
+from xpnet.data.tasks import explain_task, infer_tasks
+from xpnet.errors import DataError, suggest, use
+
+if TYPE_CHECKING:
+    import polars
+
+__all__ = ["Choices", "Fitted", "fit_columns", "part_of", "read_cells"]
+
+MOST_CATEGORIES = 1000
+_SMALL_TABLE = 50  # rows up to which it is not suspicious that each has a class of its own
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What is declared about a table: see `xpnet.data.Encoder.fit`."""
+
+    task: str = "auto"
+    missing: str = "impute"
+    categorical: tuple[str, ...] = ()
+    drop: tuple[str, ...] = ()
+    use: tuple[str, ...] = ()
+    reading: Reading = UNDECLARED
+
+
+@dataclass
+class Fitted:
+    """What fitting found.
+
+    Attributes:
+        columns: fitted columns of features, by name.
+        targets: fitted target columns, by name.
+        left_out: columns that are no features, and why.
+        cells: the cells of fitted columns, of the rows that are left.
+        rows: the rows that are left, counted from 0.
+        task: "classification" or "regression"; "" without target.
+        findings: the decisions and problems.
+    """
+
+    findings: Findings
+    columns: dict[str, Column] = field(default_factory=dict)
+    targets: dict[str, Column] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
+    cells: dict[str, Any] = field(default_factory=dict)
+    rows: np.ndarray = field(default_factory=lambda: np.arange(0))
+    task: str = ""
+
+
+def fit_columns(
+    frame: polars.DataFrame,
+    targets: Sequence[str],
+    choices: Choices,
+    rows: Sequence[int] | np.ndarray | None = None,
+) -> Fitted:
+    """Return the columns of a table, fitted on rows of it; nothing is raised for what is wrong with cells.
+
+    Args:
+        frame: the table.
+        targets: names of the columns to be predicted; none for a look at the columns alone.
+        choices: what is declared.
+        rows: the training rows, counted from 0; None takes all.
+
+    Raises:
+        DataError: a name that the table does not have, or no rows.
+    """
+    names = _feature_names(frame.columns, targets, choices)
+    part, numbers = part_of(frame, rows)
+    if part.height == 0:
+        raise DataError("there are no training rows")
+    fitted = Fitted(Findings())
+    _Fit(fitted, part, numbers, choices, reading_of(part, choices.reading)).run(names, tuple(targets))
+    return fitted
+
+
+@dataclass
+class _Fit:
+    """The steps of a fit, on the training rows."""
+
+    fitted: Fitted
+    part: polars.DataFrame
+    numbers: np.ndarray
+    choices: Choices
+    reading: Reading
+
+    def run(self, names: Sequence[str], targets: Sequence[str]) -> None:
+        fitted, findings = self.fitted, self.fitted.findings
+        chosen_targets: dict[str, Column] = {}
+        if targets:
+            with findings.collecting():
+                chosen_targets = self._choose_targets(targets)
+        series = dict(zip(self.part.columns, self.part.get_columns(), strict=True))
+        position = {name: place for place, name in enumerate(self.part.columns)}
+        chosen: dict[str, Column] = {}
+        for name in names:
+            if self._leave_out_unread(series[name], first=position[name] == 0):
+                continue
+            with findings.collecting():
+                chosen[name] = choose(
+                    series[name], findings, self.reading, categorical=name in self.choices.categorical
+                )
+        self._keep_one(names, series, chosen)
+        readers = {**chosen, **chosen_targets}
+        cells, numbers = read_cells(
+            self.part, self.numbers, readers, self.choices.missing, chosen_targets, findings
+        )
+        fitted.cells, fitted.rows = cells, numbers
+        if not len(numbers):
+            findings.problems.append(
+                DataError(
+                    f"each of the {self.part.height} training rows has a bad cell: none is left to train on; "
+                    f"use {use('missing', 'impute')}, or leave the columns with missing cells out"
+                )
+            )
+            return
+        for name, column in chosen.items():
+            if name in cells:
+                with findings.collecting():
+                    self._fit_feature(column, cells[name], numbers)
+        for name, target in chosen_targets.items():
+            if name in cells:
+                with findings.collecting():
+                    self._fit_target(target, cells[name], numbers)
+        self._duplicates(targets)
+        if not fitted.columns and not findings.problems and names:
+            why = "; ".join(f"'{name}' {reason}" for name, reason in list(fitted.left_out.items())[:10])
+            findings.problems.append(
+                DataError(f"no column is left to predict from: {why}; keep one with {use('use', names[0])}")
+            )
+
+    # ---- which columns
+
+    def _choose_targets(self, targets: Sequence[str]) -> dict[str, Column]:
+        fitted, reading = self.fitted, self.reading
+        task = self.choices.task
+        for name in targets:
+            self._refuse_dates(self.part[name], task)
+        fitted.task = infer_tasks(self.part, targets, reading) if task == "auto" else task
+        chosen: dict[str, Column] = {}
+        for name in targets:
+            series = self.part[name]
+            with fitted.findings.collecting():
+                if fitted.task == "classification":
+                    chosen[name] = Categorical(name, cells_of(series))
+                else:
+                    notation = number_notation(series, reading)
+                    if notation is not None and notation != PLAIN:
+                        fitted.findings.decide(name, f"read as {notation}", example_of(series, notation))
+                    chosen[name] = Numeric(name, notation=notation or PLAIN)
+                decision = explain_task(series, task, reading)
+                if decision is not None and task == "auto":
+                    fitted.findings.decide(decision.column, decision.what, decision.why)
+        return chosen
+
+    def _refuse_dates(self, series: polars.Series, task: str) -> None:
+        if task == "classification" and is_text(series):
+            return
+        text = not is_temporal(series)
+        if text and (not is_text(series) or number_notation(series, self.reading) is not None):
+            return
+        # the order of days and months does not matter here
+        if text and (form_of(series, dayfirst=True) or form_of(series, dayfirst=False)) is None:
+            return
+        raise DataError(
+            f"target '{series.name}' holds dates or times, which are not predicted as such: make numbers of "
+            "them, "
+            "such as the days from a fixed date, or classes, such as the month; or choose another target"
+        )
+
+    def _leave_out(self, name: str, what: str, why: str, *, warning: bool = False) -> None:
+        self.fitted.left_out[name] = f"{what}: {why}" if why else what
+        self.fitted.findings.decide(name, f"left out as {what}", why, warning=warning)
+
+    def _named(self, name: str) -> bool:
+        return name in self.choices.use or name in self.choices.categorical
+
+    def _leave_out_unread(self, series: polars.Series, *, first: bool) -> bool:
+        """Leave a column out that identifies rows, or holds nothing."""
+        name = series.name
+        if series.null_count() == len(series) and self.choices.missing in ("impute", "mean"):
+            self._leave_out(
+                name, "empty", f"no training row has a value ({len(series):,} rows)", warning=True
+            )
+            return True
+        if self._named(name):
+            return False
+        with self.fitted.findings.collecting():
+            found = identifier(series, self.numbers, first=first)
+            if found is None or (is_text(series) and self._is_read(series)):
+                return False
+            what, why, warning = found
+            kept = use("use" if not is_text(series) else "categorical", name)
+            self._leave_out(name, what, f"{why}; {kept} keeps it", warning=warning)
+            return True
+        return False
+
+    def _is_read(self, series: polars.Series) -> bool:
+        """Whether text is of numbers or dates, which may well be different in each row."""
+        findings = Findings()
+        try:
+            return not isinstance(choose(series, findings, self.reading), Categorical)
+        except DataError:  # of two readings, which `choose` raises again
+            return True
+
+    def _keep_one(
+        self, names: Sequence[str], series: Mapping[str, polars.Series], chosen: dict[str, Column]
+    ) -> None:
+        """Take numbers that count the rows after all where there is nothing else to predict from."""
+        if chosen or self.fitted.findings.problems:
+            return
+        for name in names:
+            if (
+                name in self.fitted.left_out
+                and series[name].dtype.is_numeric()
+                and series[name].null_count() == 0
+            ):
+                del self.fitted.left_out[name]
+                self.fitted.findings.decide(
+                    name,
+                    "is taken as numbers after all",
+                    "no other column is left to predict from",
+                    warning=True,
+                )
+                chosen[name] = Numeric(name)
+                return
+
+    # ---- fits
+
+    def _fit_feature(self, column: Column, cells: Any, rows: np.ndarray) -> None:
+        name, findings, missing = column.name, self.fitted.findings, self.choices.missing
+        gone = column.gone(cells)
+        lacking = int(np.count_nonzero(gone))
+        if lacking == len(rows):
+            self._leave_out(name, "empty", f"no training row has a value ({len(rows):,} rows)", warning=True)
+            return
+        # before what is told of its cells: of a column that is left out, nothing is
+        constant = _constant(cells, lacking)
+        if constant is not None and not self._named(name) and not (lacking and missing == "impute"):
+            self._leave_out(name, "constant", f"it is {constant} in all {len(rows):,} training rows")
+            return
+        fitted = column.fit(cells, rows, findings, missing=missing)
+        if isinstance(fitted, Categorical):
+            if len(fitted.categories) > MOST_CATEGORIES:
+                self._too_many(fitted, len(rows) - lacking)
+                return
+            self._alike(name, fitted.categories, "categories")
+        if lacking and missing in ("impute", "mean"):
+            self._tell_missing(fitted, lacking, len(rows))
+        self.fitted.columns[name] = fitted
+
+    def _too_many(self, column: Categorical, there: int) -> None:
+        name, count = column.name, len(column.categories)
+        told = f"{count:,} categories in {there:,} rows, and at most {MOST_CATEGORIES:,} are taken"
+        if self._named(name):
+            raise DataError(f"column '{name}' has {told}: leave it out with {use('drop', name)}")
+        self._leave_out(name, "a column of too many categories", told, warning=True)
+
+    def _tell_missing(self, column: Column, lacking: int, rows: int) -> None:
+        told = f"{lacking:,} of {rows:,} training rows"
+        if self.choices.missing == "mean":
+            what = (
+                "takes no category for missing cells" if isinstance(column, Categorical) else "takes the mean"
+            )
+            self.fitted.findings.decide(column.name, f"has missing cells: {what}", told, cells=lacking)
+            return
+        if isinstance(column, Categorical):
+            what = "has missing cells, which are a category of their own"
+        elif isinstance(column, Numeric):
+            what = "has missing cells, which take the training median, with a feature that says so"
+            told += f"; the median is {column.fill:.6g}"
+        else:
+            what = "has missing cells, which take the median date, with a feature that says so"
+        self.fitted.findings.decide(column.name, what, told, cells=lacking)
+
+    def _alike(self, name: str, categories: Sequence[Any], what: str) -> None:
+        """Warn of categories that differ in case or blanks alone."""
+        alike: dict[str, list[str]] = {}
+        for category in categories:
+            if isinstance(category, str):
+                alike.setdefault(" ".join(category.split()).casefold(), []).append(category)
+        groups = [group for group in alike.values() if len(group) > 1]
+        if groups:
+            told = ", ".join(" and ".join(map(repr, group)) for group in groups[:5])
+            more = f", and {len(groups) - 5:,} more groups" if len(groups) > 5 else ""
+            self.fitted.findings.decide(
+                name,
+                f"has {what} that differ in case or blanks alone",
+                f"{told}{more}; they count as different: write them alike if one is meant",
+                warning=True,
+            )
+
+    def _fit_target(self, target: Column, cells: Any, rows: np.ndarray) -> None:
+        name, findings = target.name, self.fitted.findings
+        if isinstance(target, Numeric):
+            if np.isfinite(cells).all() and np.all(cells == cells[0]):
+                raise DataError(
+                    f"target '{name}' is {cells[0]} in all {len(cells)} training rows: nothing to learn"
+                )
+            fitted: Column = target.fit(cells, rows, findings, missing="error")
+        else:
+            fitted = target.fit(cells, rows, findings, missing="error")
+            assert isinstance(fitted, Categorical)
+            self._check_classes(fitted, cells)
+        self.fitted.targets[name] = fitted
+
+    def _check_classes(self, target: Categorical, cells: polars.Series) -> None:
+        name, found = target.name, target.categories
+        if len(found) == 1:
+            raise DataError(
+                f"target '{name}' has one class only, {found[0]!r}, in {len(cells)} training rows; two are "
+                "needed"
+            )
+        if len(found) == len(cells) > _SMALL_TABLE:
+            raise DataError(
+                f"target '{name}' has a class of its own in each of {len(cells)} rows, nothing to learn "
+                f"from; for numbers use {use('task', 'regression')}"
+            )
+        self._alike(name, found, "classes")
+        counts = cells.value_counts()
+        single = counts.filter(counts["count"] == 1).get_column(cells.name).to_list()
+        if single:
+            listed = ", ".join(repr(one) for one in sorted(single, key=str)[:5])
+            self.fitted.findings.decide(
+                name,
+                "has classes of one training row, which can hardly be learned and are not tested",
+                f"{listed}{', ...' if len(single) > 5 else ''}; add rows, join classes, or leave the rows "
+                "out",
+                warning=True,
+            )
+
+    def _duplicates(self, targets: Sequence[str]) -> None:
+        """Warn of columns that hold the same as another one."""
+        seen: dict[tuple[str, bytes], list[str]] = {}
+        fitted = self.fitted
+        for name in (*fitted.targets, *fitted.columns):
+            column = fitted.targets.get(name) or fitted.columns[name]
+            seen.setdefault((column.kind, _digest(fitted.cells[name])), []).append(name)
+        for group in seen.values():
+            if len(group) == 1:
+                continue
+            first, others = group[0], group[1:]
+            same = f"the target '{first}'" if first in targets else f"'{first}'"
+            verb = "holds" if len(others) == 1 else "hold"
+            fitted.findings.decide(
+                None,
+                f"{listed_names(others)} {verb} the same as {same}",
+                f"leave out what is not meant with {use('drop', others[0])}",
+                warning=True,
+            )
+
+
+def _constant(cells: Any, lacking: int) -> str | None:
+    """Return the one value of cells that are there; None if there are several."""
+    if isinstance(cells, np.ndarray):
+        present = (
+            cells[~(np.isnat(cells) if cells.dtype.kind == "M" else np.isnan(cells))] if lacking else cells
+        )
+        if present[0] != present[-1] or present.min() != present.max():
+            return None
+        return f"{present[0]:.15g}" if cells.dtype.kind == "f" else str(present[0])
+    present = cells.drop_nulls()
+    return repr(present[0]) if present.n_unique() == 1 else None
+
+
+def _digest(cells: Any) -> bytes:
+    data = cells if isinstance(cells, np.ndarray) else cells.hash(seed=0).to_numpy()
+    if data.dtype.kind == "M":
+        data = data.view(np.int64)
+    return hashlib.blake2b(np.ascontiguousarray(data).data.cast("B"), digest_size=16).digest()
+
+
+def _feature_names(columns: Sequence[str], targets: Sequence[str], choices: Choices) -> list[str]:
+    """Return the columns to predict from; all names have been checked."""
+    known = set(columns)
+    named = {"categorical": choices.categorical, "drop": choices.drop, "use": choices.use}
+    for name in (*targets, *(name for names in named.values() for name in names)):
+        if name not in known:
+            raise DataError(f"the table has no column '{name}'{suggest(name, columns)}")
+    for name in targets:
+        for setting, names in named.items():
+            if name in names:
+                raise DataError(
+                    f"'{name}' is a target and cannot be given to {setting}; for classes, use "
+                    f"{use('task', 'classification')}"
+                )
+    for name in choices.drop:
+        for setting in ("categorical", "use"):
+            if name in named[setting]:
+                raise DataError(f"column '{name}' is given to drop and to {setting}: choose one")
+    left_out = {*targets, *choices.drop}
+    features = [name for name in columns if name not in left_out]
+    if not features:
+        listed = ", ".join(f"'{name}'" for name in targets)
+        them = "the target" if len(targets) == 1 else "the targets"
+        raise DataError(f"the table has no column besides {them} {listed} to predict from")
+    return features
+
+
+def part_of(
+    frame: polars.DataFrame, rows: Sequence[int] | np.ndarray | None
+) -> tuple[polars.DataFrame, np.ndarray]:
+    """Return the chosen rows of a table, and their numbers in it, counted from 0."""
+    if rows is None:
+        return frame, np.arange(frame.height)
+    numbers = np.asarray(rows, dtype=np.int64)
+    return frame[numbers], numbers
+
+
+def read_cells(
+    part: polars.DataFrame,
+    numbers: np.ndarray,
+    columns: Mapping[str, Column],
+    missing: str,
+    targets: Collection[str],
+    findings: Findings,
+) -> tuple[dict[str, Any], np.ndarray]:
+    """Return the cells of each column, and the numbers of the rows that the policy ``missing`` keeps.
+
+    What is wrong becomes a problem of ``findings``; the cells of a column that cannot be read are left out.
+    """
+    series = dict(zip(part.columns, part.get_columns(), strict=True))
+    cells: dict[str, Any] = {}
+    for name, column in columns.items():
+        with findings.collecting():
+            cells[name] = column.read(series[name], numbers)
+    keep = np.ones(part.height, dtype=bool)
+    if missing == "drop":
+        for name, found in cells.items():
+            keep &= ~columns[name].bad(found)
+    elif missing != "error":
+        keep = _with_targets(cells, columns, targets, keep, findings)
+    # of rows that are left out under "impute" and "mean" nothing is told but text in a target
+    kept = keep if missing != "drop" else np.ones_like(keep)
+    for name, found in cells.items():
+        with findings.collecting():
+            whole = kept.all() or name in targets
+            columns[name].complain(
+                series[name] if whole else series[name].filter(kept),
+                found if whole else _filtered(found, kept),
+                missing,
+                numbers if whole else numbers[kept],
+                findings,
+                target=name in targets,
+            )
+    if keep.all():
+        return cells, numbers
+    return {name: _filtered(found, keep) for name, found in cells.items()}, numbers[keep]
+
+
+def _with_targets(
+    cells: Mapping[str, Any],
+    columns: Mapping[str, Column],
+    targets: Collection[str],
+    keep: np.ndarray,
+    findings: Findings,
+) -> np.ndarray:
+    """Return which rows have all their targets, and note how many have not."""
+    for name in targets:
+        if name not in cells:
+            continue
+        gone = columns[name].gone(cells[name])
+        if gone.any():
+            lacking = int(np.count_nonzero(gone))
+            findings.decide(
+                name, "is a target that is missing in rows, which are left out",
+                f"{lacking:,} of {len(gone):,} rows", cells=lacking,
+            )  # fmt: skip
+        keep = keep & ~gone
+    return keep
+
+
+def _filtered(cells: Any, keep: np.ndarray) -> Any:
+    return cells[keep] if isinstance(cells, np.ndarray) else cells.filter(keep)

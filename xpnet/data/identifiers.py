@@ -1,0 +1,105 @@
+"""Columns that name rows instead of describing them: identifiers, which a model would learn by heart."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from xpnet.data.columns.cells import is_text, text_of
+
+if TYPE_CHECKING:
+    import polars
+
+__all__ = ["identifier", "is_named_identifier"]
+
+_FEWEST = 5  # rows from which unique text, or numbers that count the rows, are no chance
+_FEWEST_NUMBERS = 10  # rows from which unique whole numbers under such a name are none
+_NEARLY, _SMALL_TABLE = 0.9, 50  # share of distinct texts, and rows from which it says something
+_EXACT = 2**53
+
+# Names of identifiers: whole ones, and ends of others. "index" and "number" may end names of measurements.
+_WHOLE = re.compile(
+    r"^(|_?id|ids|uu?id|guid|index|idx|rownames?|rows?|row[ _.-]?(id|no|nr|num|number|names?)|unnamed.*|"
+    r"level_0|no\.?|nr\.?|num|number|#|key|pk|obs|observation|record|serial|case)$",
+    re.IGNORECASE,
+)
+_END = re.compile(r"([ _.-](id|uu?id|guid|key|no|nr)|[a-z](ID|Id|UUID|Uuid))$")
+# Names under which numbers that count the rows are likely to be a measurement.
+_MEASURED = re.compile(
+    r"time|date|day|week|month|quarter|year|hour|minute|second|epoch|step|^t$|^x0?$|age$", re.IGNORECASE
+)
+
+
+def is_named_identifier(name: str) -> bool:
+    """Return whether a column has the name of an identifier.
+
+    >>> [is_named_identifier(name) for name in ("id", "customer_id", "PassengerId", "paid", "price index")]
+    [True, True, True, False, False]
+    """
+    return bool(_WHOLE.match(name.strip()) or _END.search(name.strip()))
+
+
+def identifier(series: polars.Series, rows: np.ndarray, *, first: bool) -> tuple[str, str, bool] | None:
+    """Return why a column identifies rows, as the end of a decision; None if it does not.
+
+    - Text of which each row has its own is an identifier; so is text that is nearly so (90 % of more than 50
+      rows), such as names.
+    - Whole numbers that count the rows from 0 or 1 are one in the first column of a table, or under the name
+      of an identifier. Elsewhere, and under a name of times, they may be a measurement.
+    - Whole numbers of which each row has its own are one under the name of an identifier, or if they are too
+      large for float64.
+
+    Args:
+        series: the training cells.
+        rows: their numbers in the table, counted from 0.
+        first: whether it is the table's first column.
+
+    Returns:
+        What it is, what shows it, and whether it could be meant otherwise.
+    """
+    n = len(series)
+    if n < _FEWEST or series.null_count() == n:
+        return None
+    if is_text(series):
+        return _of_text(text_of(series))
+    if not series.dtype.is_numeric() or series.null_count():
+        return None
+    named = is_named_identifier(series.name)
+    large = series.dtype.is_integer() and _size(series) > _EXACT and _mostly_large(series)
+    if not (named or first or large):
+        return None
+    if large:
+        unique = series.n_unique() == n
+        return ("an identifier", "each row has its own large whole number", False) if unique else None
+    numbers = series.cast(float, strict=False).to_numpy()
+    if not np.all(numbers == np.floor(numbers)):
+        return None
+    start = numbers[0] - rows[0]
+    counts = start in (0.0, 1.0) and bool(np.all(numbers - rows == start))
+    if counts and (named or not _MEASURED.search(series.name)):
+        return "a count of the rows", f"it counts them from {start:.0f}", False
+    if named and n >= _FEWEST_NUMBERS and len(np.unique(numbers)) == n:
+        return "an identifier", f"whole numbers, another one in each of {n:,} rows", False
+    return None
+
+
+def _of_text(cells: polars.Series) -> tuple[str, str, bool] | None:
+    there = cells.drop_nulls()
+    distinct, n = there.n_unique(), len(there)
+    if n >= _FEWEST and distinct == n:
+        return "an identifier", f"each of {n:,} cells has a text of its own", False
+    if n > _SMALL_TABLE and distinct >= _NEARLY * n:
+        return "free text", f"{distinct:,} texts in {n:,} cells", True
+    return None
+
+
+def _mostly_large(series: polars.Series) -> bool:
+    return bool(np.mean(np.abs(series.cast(float).to_numpy()) > _EXACT) > 0.5)
+
+
+def _size(series: polars.Series) -> int:
+    low, high = series.min(), series.max()
+    bounds: list[Any] = [0 if bound is None else bound for bound in (low, high)]
+    return max(abs(int(bound)) for bound in bounds)

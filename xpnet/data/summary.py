@@ -1,0 +1,316 @@
+"""Summary of a table: what each column is, what was decided about it, and advice."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from xpnet.data.builtin import BUILTIN
+from xpnet.data.columns import Categorical, Column, Dates, Numeric, Reading
+from xpnet.data.columns.dates import is_temporal
+from xpnet.data.decisions import Decision
+from xpnet.data.findings import Findings
+from xpnet.data.fitting import Choices, Fitted, fit_columns
+from xpnet.data.leakage import Baseline, advise_of_balance, baseline_of, leakage
+from xpnet.data.tables import read_table
+from xpnet.text import shown
+
+if TYPE_CHECKING:
+    import polars
+
+__all__ = ["ColumnSummary", "Summary", "summarize"]
+
+_EXAMPLES = 5
+_MOST_LINES = 200  # columns of which a printed summary tells
+_WIDEST = 46  # characters of a name, a range or examples that are printed
+_MOST_DECISIONS = 50
+
+
+@dataclass(frozen=True)
+class ColumnSummary:
+    """What a column of a table is.
+
+    Attributes:
+        name: the column.
+        role: "feature", "target", "left out", or "" where it cannot be used as it is.
+        kind: "numbers", "categories", "dates"; "text" or the type of cells that are left out.
+        missing: how many cells are missing.
+        categories: how many there are; None for other kinds.
+        examples: some of its cells: of categories the most frequent ones.
+        low, high: the range of numbers or dates; None for categories.
+        features: how many features it gives.
+        decided: what was decided about it, beyond its kind.
+        why: the reasons.
+    """
+
+    name: str
+    role: str
+    kind: str
+    missing: int
+    categories: int | None
+    examples: tuple[Any, ...]
+    low: Any
+    high: Any
+    features: int
+    decided: str = ""
+    why: str = ""
+
+    @property
+    def values(self) -> str:
+        """Its range or its categories, in words."""
+        if self.categories is not None:
+            more = ", ..." if self.categories > len(self.examples) else ""
+            return f"{self.categories:,}: {', '.join(map(str, self.examples))}{more}"
+        if self.low is None:
+            return ", ".join(map(str, self.examples))
+        low, high = (
+            f"{bound:.6g}" if isinstance(bound, float) else str(bound) for bound in (self.low, self.high)
+        )
+        return low if low == high else f"{low} to {high}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the summary as JSON values."""
+        return dataclasses.asdict(self) | {"examples": list(self.examples)}
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Summary of a table; ``str()`` is a page of text.
+
+    Attributes:
+        name: what the table is called.
+        rows: how many it has.
+        target: the target columns.
+        task: "classification" or "regression"; "" without target.
+        columns: a summary of each column, in the table's order.
+        advice: what was decided and what is worth a look, warnings first.
+        problems: what stops a training, each with its remedy.
+        baseline: what a prediction without features reaches, of each target.
+    """
+
+    name: str
+    rows: int
+    target: tuple[str, ...]
+    task: str
+    columns: tuple[ColumnSummary, ...]
+    advice: tuple[Decision, ...]
+    problems: tuple[str, ...]
+    baseline: tuple[Baseline, ...]
+
+    def __str__(self) -> str:
+        """Return a table of the columns, the advice, the problems and the baseline."""
+        told = f"{self.name}: {self.rows:,} rows, {len(self.columns):,} columns"
+        if self.target:
+            told += f"; target {', '.join(self.target)}" + (f" ({self.task})" if self.task else "")
+        lines = [told, "", *_lines(self.columns[:_MOST_LINES])]
+        if len(self.columns) > _MOST_LINES:
+            lines.append(f" ... and {len(self.columns) - _MOST_LINES:,} more columns")
+        warnings = [decision for decision in self.advice if decision.warning]
+        others = [decision for decision in self.advice if not decision.warning]
+        for heading, listed in (
+            ("problems, which stop a training", self.problems),
+            ("worth a look", warnings),
+            ("decided", others),
+        ):
+            if listed:
+                lines += ["", heading]
+                lines += [f" - {shown(one, 1000)}" for one in listed[:_MOST_DECISIONS]]
+                if len(listed) > _MOST_DECISIONS:
+                    lines.append(f" ... and {len(listed) - _MOST_DECISIONS:,} more")
+        if self.baseline:
+            lines += ["", "without features", *(f" - {one}" for one in self.baseline)]
+        return "\n".join(lines)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the summary as JSON values."""
+        return {
+            "name": self.name,
+            "rows": self.rows,
+            "target": list(self.target),
+            "task": self.task,
+            "columns": [column.to_json() for column in self.columns],
+            "advice": [decision.to_json() for decision in self.advice],
+            "problems": list(self.problems),
+            "baseline": [one.to_json() for one in self.baseline],
+        }
+
+
+def summarize(
+    table: polars.DataFrame | str | os.PathLike[str],
+    target: str | Sequence[str] | None = None,
+    *,
+    task: str = "auto",
+    missing: str = "impute",
+    categorical: Sequence[str] = (),
+    drop: Sequence[str] = (),
+    use: Sequence[str] = (),
+    decimal: str | None = None,
+    thousands: str | None = None,
+    dayfirst: bool | None = None,
+) -> Summary:
+    """Return what the columns of a table are, how a training would take them, and what is worth a look.
+
+    Problems that would stop a training are listed, not raised.
+
+    Args:
+        table: a polars DataFrame, the path of a file that `read_table` reads, or a built-in table's name.
+        target: the column to be predicted, or several; None: none (of a built-in table, its own).
+        task, missing, categorical, drop, use, decimal, thousands, dayfirst: as for `Encoder.fit`.
+
+    Raises:
+        DataError: the file cannot be read, or has no column of one of the names.
+
+    Example:
+        >>> import polars
+        >>> sizes = [1.5, 2.0, None, 3.5, 1.0, 0.5]
+        >>> frame = polars.DataFrame({"id": range(1, 7), "size": sizes, "y": [0, 1] * 3})
+        >>> print(summarize(frame, "y"))
+        table: 6 rows, 3 columns; target y (classification)
+        <BLANKLINE>
+         column  kind        values      missing  taken as
+         id      numbers     1 to 6            0  left out
+         size    numbers     0.5 to 3.5        1  2 features
+         y       categories  2: 0, 1           0  target
+        <BLANKLINE>
+        decided
+         - column 'id' left out as a count of the rows: it counts them from 1; use='id' keeps it
+         - column 'size' has missing cells, which take the training median, with a feature that says so: 1 of
+           6 training rows; the median is 1.5
+        <BLANKLINE>
+        without features
+         - always predicting the class 0 of 'y' gives an accuracy of 50.00 %
+    """
+    frame, name, target = _opened(table, target)
+    targets = (target,) if isinstance(target, str) else tuple(dict.fromkeys(target or ()))
+    reading = Reading(decimal, thousands, dayfirst)
+    choices = Choices(task, missing, tuple(categorical), tuple(drop), tuple(use), reading)
+    fitted = fit_columns(frame, targets, choices)
+    decisions = fitted.findings.decisions  # of the fit alone: what follows is about the table as a whole
+    findings = Findings()
+    advise_of_balance(fitted, findings)
+    leakage(fitted, findings)
+    by_column: dict[str | None, list[Decision]] = {}
+    for decision in decisions:
+        by_column.setdefault(decision.column, []).append(decision)
+    series = dict(zip(frame.columns, frame.get_columns(), strict=True))
+    columns = tuple(
+        _column_summary(series[column], fitted, by_column.get(column, ()), targets, choices)
+        for column in frame.columns
+    )
+    advice = sorted((*decisions, *findings.decisions), key=lambda decision: not decision.warning)
+    problems = tuple(str(problem) for problem in fitted.findings.problems)
+    baseline = tuple(baseline_of(fitted.targets[name], fitted.cells[name]) for name in fitted.targets)
+    return Summary(
+        name, frame.height, targets, fitted.task, columns, tuple(advice), problems, baseline
+    )  # fmt: skip
+
+
+def _opened(table: Any, target: Any) -> tuple[polars.DataFrame, str, Any]:
+    if not isinstance(table, (str, os.PathLike)):
+        return table, "table", target
+    name = os.fspath(table)
+    if name in BUILTIN:
+        found = BUILTIN[name]()
+        return found.frame, name, target or found.target
+    return read_table(name), name, target
+
+
+def _column_summary(
+    series: polars.Series,
+    fitted: Fitted,
+    decisions: Sequence[Decision],
+    targets: Sequence[str],
+    choices: Choices,
+) -> ColumnSummary:
+    name = series.name
+    target, feature = fitted.targets.get(name), fitted.columns.get(name)
+    column = target or feature
+    role = "target" if name in targets else "feature" if feature is not None else ""
+    decided, why = "; ".join(d.what for d in decisions), "; ".join(d.why for d in decisions if d.why)
+    if name in choices.drop:
+        role, decided = "left out", "left out as asked"
+    elif name in fitted.left_out:
+        role = "left out"
+    return ColumnSummary(
+        name,
+        role,
+        features=len(feature.feature_names) if feature is not None else 0,
+        decided=decided,
+        why=why,
+        **_content(series, column, fitted.cells.get(name)),
+    )
+
+
+def _content(series: polars.Series, column: Column | None, cells: Any) -> dict[str, Any]:
+    """Return kind, missing, categories, examples, low and high of a column."""
+    if column is None or cells is None:
+        return _unread(series)
+    whole: Any = column.read(series, np.arange(len(series)))
+    missing = int(np.count_nonzero(column.gone(whole)))
+    told: dict[str, Any] = {"missing": missing, "categories": None, "low": None, "high": None, "examples": ()}
+    if isinstance(column, Categorical):
+        counts = cells.drop_nulls().value_counts().sort("count", cells.name, descending=[True, False])
+        frequent = counts.get_column(cells.name).head(_EXAMPLES).to_list()
+        count = len(column.categories)
+        return told | {"kind": "categories", "categories": count, "examples": tuple(map(_plain, frequent))}
+    present = cells[~column.gone(cells)]
+    first = tuple(_plain(value) for value in series.drop_nulls().head(_EXAMPLES).to_list())
+    told["examples"] = first
+    if isinstance(column, Dates):
+        low, high = (
+            str(np.datetime64(bound, "s")).replace("T", " ") for bound in (present.min(), present.max())
+        )
+        return told | {
+            "kind": "dates",
+            "low": low.removesuffix(" 00:00:00"),
+            "high": high.removesuffix(" 00:00:00"),
+        }
+    assert isinstance(column, Numeric)
+    finite = present[np.isfinite(present)]
+    return told | {"kind": "numbers", "low": float(finite.min()), "high": float(finite.max())}
+
+
+def _unread(series: polars.Series) -> dict[str, Any]:
+    """Return the same of a column that is left out or cannot be read."""
+    present = series.drop_nulls()
+    told: dict[str, Any] = {"missing": series.null_count(), "categories": None, "low": None, "high": None}
+    told["examples"] = tuple(_plain(value) for value in present.head(_EXAMPLES).to_list())
+    if series.dtype.is_numeric():
+        low, high = present.min(), present.max()
+        if low is not None:
+            told |= {"low": float(low), "high": float(high)}  # type: ignore[arg-type]
+        return told | {"kind": "numbers"}
+    kind = "dates" if is_temporal(series) else "text" if str(series.dtype) == "String" else str(series.dtype)
+    return told | {"kind": kind}
+
+
+def _plain(value: Any) -> Any:
+    """Return a cell as a value of JSON."""
+    return value if isinstance(value, (bool, int, float, str)) else str(value)
+
+
+def _lines(columns: Sequence[ColumnSummary]) -> list[str]:
+    rows = [("column", "kind", "values", "missing", "taken as")]
+    for column in columns:
+        features = f"{column.features:,} feature{'' if column.features == 1 else 's'}"
+        taken = features if column.role == "feature" else column.role or "cannot be used"
+        rows.append(
+            (
+                shown(column.name, _WIDEST),
+                column.kind,
+                shown(column.values, _WIDEST),
+                f"{column.missing:,}",
+                taken,
+            )
+        )
+    widths = [max(len(row[place]) for row in rows) for place in range(5)]
+    return [
+        f" {row[0]:<{widths[0]}}  {row[1]:<{widths[1]}}  {row[2]:<{widths[2]}}  {row[3]:>{widths[3]}}  "
+        f"{row[4]}"
+        for row in rows
+    ]
