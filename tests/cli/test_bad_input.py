@@ -44,15 +44,15 @@ def assert_refused(outcome, code, *words):
         ("twice.csv", "a,a,y\n" + ROWS, ["twice.csv", "'a'"]),
         ("table.dat", HEADER + ROWS, ["unknown extension"]),
         ("one.csv", HEADER + ROWS.replace(",1\n", ",0\n"), ["one class only"]),
-        ("nan.csv", HEADER + ROWS + "NaN,1,0\n", ["row 31", "'a'", "missing="]),
+        ("nan.csv", HEADER + ROWS + "NaN,1,0\n", ["row 31", "'a'", "--missing"]),
         ("inf.csv", HEADER + ROWS + "inf,1,0\n", ["row 31", "'a'", "infinite"]),
-        ("text.csv", HEADER + ROWS + "abc,1,0\n", ["row 31", "'a'", "'abc'", "categorical="]),
+        ("text.csv", HEADER + ROWS + "abc,1,0\n", ["row 31", "'a'", "'abc'", "--categorical"]),
         ("ragged.csv", HEADER + ROWS + "1,2,3,4\n", ["ragged.csv"]),
         ("label.csv", HEADER + ROWS + "1,2,\n", ["row 31", "'y'"]),
         (
             "ids.csv",
             "a,y\n" + "".join(f"id{i},{i % 2}\n" for i in range(99)),
-            ["'a'", "identifier", "use='a'"],
+            ["'a'", "identifier", "--use a"],
         ),
     ],
 )

@@ -179,7 +179,7 @@ def test_a_missing_label_drops_its_row(folder, xpnet):
 
 
 REFUSED = {
-    "both kinds": (("--target", "width,warm"), 5, ["classes in warm", "numbers in width", "task="]),
+    "both kinds": (("--target", "width,warm"), 5, ["classes in warm", "numbers in width", "--task"]),
     "three classes": (
         ("--target", "kind,wet", "--task", "classification"), 2,
         ["two classes in each", "a model for each target"],
