@@ -110,12 +110,9 @@ class _Fit:
         position = {name: place for place, name in enumerate(self.part.columns)}
         chosen: dict[str, Column] = {}
         for name in names:
-            if self._leave_out_unread(series[name], first=position[name] == 0):
-                continue
-            with findings.collecting():
-                chosen[name] = choose(
-                    series[name], findings, self.reading, categorical=name in self.choices.categorical
-                )
+            column = self._choose(series[name], first=position[name] == 0)
+            if column is not None:
+                chosen[name] = column
         self._keep_one(names, series, chosen)
         readers = {**chosen, **chosen_targets}
         cells, numbers = read_cells(
@@ -191,33 +188,27 @@ class _Fit:
     def _named(self, name: str) -> bool:
         return name in self.choices.use or name in self.choices.categorical
 
-    def _leave_out_unread(self, series: polars.Series, *, first: bool) -> bool:
-        """Leave a column out that identifies rows, or holds nothing."""
-        name = series.name
+    def _choose(self, series: polars.Series, *, first: bool) -> Column | None:
+        """Return what a column is; None if it is left out, for it holds nothing or identifies the rows."""
+        name, findings = series.name, Findings()
         if series.null_count() == len(series) and self.choices.missing in ("impute", "mean"):
             self._leave_out(
                 name, "empty", f"no training row has a value ({len(series):,} rows)", warning=True
             )
-            return True
-        if self._named(name):
-            return False
-        with self.fitted.findings.collecting():
+            return None
+        column = None
+        with findings.collecting():
+            column = choose(series, findings, self.reading, categorical=name in self.choices.categorical)
+        # text of numbers or dates may well be different in each row
+        if not self._named(name) and (isinstance(column, Categorical) or not is_text(series)):
             found = identifier(series, self.numbers, first=first)
-            if found is None or (is_text(series) and self._is_read(series)):
-                return False
-            what, why, warning = found
-            use = say("use" if not is_text(series) else "categorical", name)
-            self._leave_out(name, what, f"{why}; {use} keeps it", warning=warning)
-            return True
-        return False
-
-    def _is_read(self, series: polars.Series) -> bool:
-        """Whether text is of numbers or dates, which may well be different in each row."""
-        findings = Findings()
-        try:
-            return not isinstance(choose(series, findings, self.reading), Categorical)
-        except DataError:  # of two readings, which `choose` raises again
-            return True
+            if found is not None:
+                what, why, warning = found
+                use = say("categorical" if is_text(series) else "use", name)
+                self._leave_out(name, what, f"{why}; {use} keeps it", warning=warning)
+                return None
+        self.fitted.findings.take(findings)
+        return column
 
     def _keep_one(
         self, names: Sequence[str], series: Mapping[str, polars.Series], chosen: dict[str, Column]
