@@ -315,6 +315,13 @@ def test_imputed_cells_take_the_median_and_an_indicator():
     assert Encoder.fit(frame, "y", missing="mean").feature_names == PLAIN_FEATURES
 
 
+def test_a_column_that_is_left_out_drops_no_rows():
+    frame = pl.DataFrame(PLAIN | {"c": with_cells([7.5] * N, row3=None), "g": with_cells(GROUPS, row3="new")})
+    encoder = Encoder.fit(frame, "y", missing="drop")
+    assert encoder.feature_names == ("a", "g=new", "g=x", "g=y", "g=z")
+    assert len(encoder.encode(frame).rows) == N
+
+
 def test_a_missing_category_is_one_of_its_own():
     frame = pl.DataFrame(PLAIN | {"g": with_cells(GROUPS, row1=None)})
     encoder = Encoder.fit(frame, "y")

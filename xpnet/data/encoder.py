@@ -15,7 +15,8 @@ from xpnet import checks
 from xpnet.data.columns import UNSEEN, Categorical, Column, Numeric, Reading, column_from_json
 from xpnet.data.decisions import Decision
 from xpnet.data.findings import Findings
-from xpnet.data.fitting import Choices, fit_columns, part_of, read_cells
+from xpnet.data.fitting import Choices, fit_columns
+from xpnet.data.rows import choose_rows, part_of, read_columns
 from xpnet.errors import CheckpointError, ConfigError, DataError, because, suggest
 from xpnet.files import write_atomically
 from xpnet.schema import ANY, DAMAGE, check, read_json
@@ -214,7 +215,9 @@ class Encoder:
         columns = {c.name: c for c in ((*self.columns, *self.targets) if target else self.columns)}
         _check_columns(list(columns), frame.columns)
         part, numbers = part_of(frame, rows)
-        return read_cells(part, numbers, columns, missing, self.target_names if target else (), findings)
+        cells = read_columns(part, numbers, columns, findings)
+        targets = self.target_names if target else ()
+        return choose_rows(part, numbers, columns, cells, missing, targets, findings)
 
     def _encode_targets(
         self, cells: Mapping[str, Any], numbers: np.ndarray, findings: Findings

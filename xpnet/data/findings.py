@@ -73,6 +73,11 @@ class Findings:
         """
         self._noted.append(_Noted(Decision(column, what, why, warning), cells))
 
+    def take(self, other: Findings) -> None:
+        """Take over the decisions and problems of others."""
+        self.problems += other.problems
+        self._noted += other._noted
+
     @contextmanager
     def collecting(self) -> Iterator[None]:
         """Take a `DataError` raised inside for a problem, and go on."""

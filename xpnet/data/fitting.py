@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -17,13 +17,14 @@ from xpnet.data.columns.date_text import form_of
 from xpnet.data.columns.dates import is_temporal
 from xpnet.data.findings import Findings, listed_names
 from xpnet.data.identifiers import identifier
+from xpnet.data.rows import choose_rows, part_of, read_columns
 from xpnet.data.tasks import explain_task, infer_tasks
 from xpnet.errors import DataError, suggest, use
 
 if TYPE_CHECKING:
     import polars
 
-__all__ = ["Choices", "Fitted", "fit_columns", "part_of", "read_cells"]
+__all__ = ["Choices", "Fitted", "fit_columns"]
 
 MOST_CATEGORIES = 1000
 _SMALL_TABLE = 50  # rows up to which it is not suspicious that each has a class of its own
@@ -110,16 +111,19 @@ class _Fit:
         position = {name: place for place, name in enumerate(self.part.columns)}
         chosen: dict[str, Column] = {}
         for name in names:
-            if self._leave_out_unread(series[name], first=position[name] == 0):
-                continue
-            with findings.collecting():
-                chosen[name] = choose(
-                    series[name], findings, self.reading, categorical=name in self.choices.categorical
-                )
+            column = self._choose(series[name], first=position[name] == 0)
+            if column is not None:
+                chosen[name] = column
         self._keep_one(names, series, chosen)
+        read = read_columns(self.part, self.numbers, {**chosen, **chosen_targets}, findings)
+        # before rows are left out: a missing cell of a column that is left out does not matter
+        for name in [name for name in chosen if name in read]:
+            with findings.collecting():
+                if self._leave_out_read(chosen[name], read[name]):
+                    del chosen[name], read[name]
         readers = {**chosen, **chosen_targets}
-        cells, numbers = read_cells(
-            self.part, self.numbers, readers, self.choices.missing, chosen_targets, findings
+        cells, numbers = choose_rows(
+            self.part, self.numbers, readers, read, self.choices.missing, chosen_targets, findings
         )
         fitted.cells, fitted.rows = cells, numbers
         if not len(numbers):
@@ -191,33 +195,27 @@ class _Fit:
     def _named(self, name: str) -> bool:
         return name in self.choices.use or name in self.choices.categorical
 
-    def _leave_out_unread(self, series: polars.Series, *, first: bool) -> bool:
-        """Leave a column out that identifies rows, or holds nothing."""
-        name = series.name
+    def _choose(self, series: polars.Series, *, first: bool) -> Column | None:
+        """Return what a column is; None if it is left out, for it holds nothing or identifies the rows."""
+        name, findings = series.name, Findings()
         if series.null_count() == len(series) and self.choices.missing in ("impute", "mean"):
             self._leave_out(
                 name, "empty", f"no training row has a value ({len(series):,} rows)", warning=True
             )
-            return True
-        if self._named(name):
-            return False
-        with self.fitted.findings.collecting():
+            return None
+        column = None
+        with findings.collecting():
+            column = choose(series, findings, self.reading, categorical=name in self.choices.categorical)
+        # text of numbers or dates may well be different in each row
+        if not self._named(name) and (isinstance(column, Categorical) or not is_text(series)):
             found = identifier(series, self.numbers, first=first)
-            if found is None or (is_text(series) and self._is_read(series)):
-                return False
-            what, why, warning = found
-            kept = use("use" if not is_text(series) else "categorical", name)
-            self._leave_out(name, what, f"{why}; {kept} keeps it", warning=warning)
-            return True
-        return False
-
-    def _is_read(self, series: polars.Series) -> bool:
-        """Whether text is of numbers or dates, which may well be different in each row."""
-        findings = Findings()
-        try:
-            return not isinstance(choose(series, findings, self.reading), Categorical)
-        except DataError:  # of two readings, which `choose` raises again
-            return True
+            if found is not None:
+                what, why, warning = found
+                kept = use("categorical" if is_text(series) else "use", name)
+                self._leave_out(name, what, f"{why}; {kept} keeps it", warning=warning)
+                return None
+        self.fitted.findings.take(findings)
+        return column
 
     def _keep_one(
         self, names: Sequence[str], series: Mapping[str, polars.Series], chosen: dict[str, Column]
@@ -243,34 +241,39 @@ class _Fit:
 
     # ---- fits
 
+    def _leave_out_read(self, column: Column, cells: Any) -> bool:
+        """Leave a column out that is constant, or has too many categories."""
+        name, rows = column.name, len(cells)
+        lacking = int(np.count_nonzero(column.gone(cells)))
+        if isinstance(column, Categorical) and cells.n_unique() > MOST_CATEGORIES + (lacking > 0):
+            count = cells.drop_nulls().n_unique()
+            there = f"{count:,} categories in {rows - lacking:,} rows"
+            told = f"{there}, and at most {MOST_CATEGORIES:,} are taken"
+            if self._named(name):
+                raise DataError(f"column '{name}' has {told}: leave it out with {use('drop', name)}")
+            self._leave_out(name, "a column of too many categories", told, warning=True)
+            return True
+        if self._named(name) or lacking == rows or (lacking and self.choices.missing in ("impute", "error")):
+            return False
+        constant = _constant(cells, lacking)
+        if constant is None:
+            return False
+        where = "where it is not missing" if lacking else f"in all {rows:,} training rows"
+        self._leave_out(name, "constant", f"it is {constant} {where}")
+        return True
+
     def _fit_feature(self, column: Column, cells: Any, rows: np.ndarray) -> None:
         name, findings, missing = column.name, self.fitted.findings, self.choices.missing
-        gone = column.gone(cells)
-        lacking = int(np.count_nonzero(gone))
+        lacking = int(np.count_nonzero(column.gone(cells)))
         if lacking == len(rows):
             self._leave_out(name, "empty", f"no training row has a value ({len(rows):,} rows)", warning=True)
             return
-        # before what is told of its cells: of a column that is left out, nothing is
-        constant = _constant(cells, lacking)
-        if constant is not None and not self._named(name) and not (lacking and missing == "impute"):
-            self._leave_out(name, "constant", f"it is {constant} in all {len(rows):,} training rows")
-            return
         fitted = column.fit(cells, rows, findings, missing=missing)
         if isinstance(fitted, Categorical):
-            if len(fitted.categories) > MOST_CATEGORIES:
-                self._too_many(fitted, len(rows) - lacking)
-                return
             self._alike(name, fitted.categories, "categories")
         if lacking and missing in ("impute", "mean"):
             self._tell_missing(fitted, lacking, len(rows))
         self.fitted.columns[name] = fitted
-
-    def _too_many(self, column: Categorical, there: int) -> None:
-        name, count = column.name, len(column.categories)
-        told = f"{count:,} categories in {there:,} rows, and at most {MOST_CATEGORIES:,} are taken"
-        if self._named(name):
-            raise DataError(f"column '{name}' has {told}: leave it out with {use('drop', name)}")
-        self._leave_out(name, "a column of too many categories", told, warning=True)
 
     def _tell_missing(self, column: Column, lacking: int, rows: int) -> None:
         told = f"{lacking:,} of {rows:,} training rows"
@@ -411,80 +414,3 @@ def _feature_names(columns: Sequence[str], targets: Sequence[str], choices: Choi
         them = "the target" if len(targets) == 1 else "the targets"
         raise DataError(f"the table has no column besides {them} {listed} to predict from")
     return features
-
-
-def part_of(
-    frame: polars.DataFrame, rows: Sequence[int] | np.ndarray | None
-) -> tuple[polars.DataFrame, np.ndarray]:
-    """Return the chosen rows of a table, and their numbers in it, counted from 0."""
-    if rows is None:
-        return frame, np.arange(frame.height)
-    numbers = np.asarray(rows, dtype=np.int64)
-    return frame[numbers], numbers
-
-
-def read_cells(
-    part: polars.DataFrame,
-    numbers: np.ndarray,
-    columns: Mapping[str, Column],
-    missing: str,
-    targets: Collection[str],
-    findings: Findings,
-) -> tuple[dict[str, Any], np.ndarray]:
-    """Return the cells of each column, and the numbers of the rows that the policy ``missing`` keeps.
-
-    What is wrong becomes a problem of ``findings``; the cells of a column that cannot be read are left out.
-    """
-    series = dict(zip(part.columns, part.get_columns(), strict=True))
-    cells: dict[str, Any] = {}
-    for name, column in columns.items():
-        with findings.collecting():
-            cells[name] = column.read(series[name], numbers)
-    keep = np.ones(part.height, dtype=bool)
-    if missing == "drop":
-        for name, found in cells.items():
-            keep &= ~columns[name].bad(found)
-    elif missing != "error":
-        keep = _with_targets(cells, columns, targets, keep, findings)
-    # of rows that are left out under "impute" and "mean" nothing is told but text in a target
-    kept = keep if missing != "drop" else np.ones_like(keep)
-    for name, found in cells.items():
-        with findings.collecting():
-            whole = kept.all() or name in targets
-            columns[name].complain(
-                series[name] if whole else series[name].filter(kept),
-                found if whole else _filtered(found, kept),
-                missing,
-                numbers if whole else numbers[kept],
-                findings,
-                target=name in targets,
-            )
-    if keep.all():
-        return cells, numbers
-    return {name: _filtered(found, keep) for name, found in cells.items()}, numbers[keep]
-
-
-def _with_targets(
-    cells: Mapping[str, Any],
-    columns: Mapping[str, Column],
-    targets: Collection[str],
-    keep: np.ndarray,
-    findings: Findings,
-) -> np.ndarray:
-    """Return which rows have all their targets, and note how many have not."""
-    for name in targets:
-        if name not in cells:
-            continue
-        gone = columns[name].gone(cells[name])
-        if gone.any():
-            lacking = int(np.count_nonzero(gone))
-            findings.decide(
-                name, "is a target that is missing in rows, which are left out",
-                f"{lacking:,} of {len(gone):,} rows", cells=lacking,
-            )  # fmt: skip
-        keep = keep & ~gone
-    return keep
-
-
-def _filtered(cells: Any, keep: np.ndarray) -> Any:
-    return cells[keep] if isinstance(cells, np.ndarray) else cells.filter(keep)

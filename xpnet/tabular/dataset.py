@@ -274,6 +274,11 @@ def _split(
         rows = _moved(rows, _unseen_classes(frame, targets, rows[0]))
     if encoder is not None and not any(isinstance(column, Categorical) for column in encoder.columns):
         return rows, encoder, len(rows[0]) - drawn
+    categorical, drop, use = settings.categorical, settings.drop, settings.use
+    if encoder is not None:  # of its own columns, whatever this version would choose
+        use = tuple(column.name for column in encoder.columns)
+        drop = tuple(name for name in frame.columns if name not in (*use, *targets))
+        categorical = tuple(c.name for c in encoder.columns if isinstance(c, Categorical))
     while True:
         # fitted anew for a known encoder as well, so that the same rows are moved as in the training
         fitted = Encoder.fit(
@@ -282,9 +287,9 @@ def _split(
             rows=rows[0],
             task=task,
             missing=settings.missing,
-            categorical=settings.categorical,
-            drop=settings.drop,
-            use=settings.use,
+            categorical=categorical,
+            drop=drop,
+            use=use,
             decimal=reading.decimal,
             thousands=reading.thousands,
             dayfirst=reading.dayfirst,
