@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterable
 from numbers import Integral, Real
 from typing import Any
 
+from xpnet.aliases import canonical
 from xpnet.errors import ConfigError, suggest
 
 __all__ = [
@@ -148,19 +149,26 @@ flag = Check(
 )
 
 
-def choice(choices: Callable[[], Iterable[str]], expected: str = "one of the known names") -> Check:
-    """Return a check that takes one of the names that ``choices()`` returns, in any case."""
+def choice(
+    choices: Callable[[], Iterable[str]], expected: str = "one of the known names", *, kind: str = ""
+) -> Check:
+    """Return a check that takes one of the names that ``choices()`` returns, in any spelling.
+
+    Args:
+        choices: called when needed, as it may import much.
+        expected: the valid values, in words.
+        kind: of the names, whose other names in `xpnet.aliases` count as well.
+    """
 
     def convert(value: Any) -> str:
-        require(isinstance(value, str), value)
-        known = list(choices())
-        return value if value in known else require(value.lower() in known, value.lower())
+        known = canonical(kind, value, choices())
+        return str(require(known is not None, known))
 
     return Check(expected, convert, metavar="NAME", choices=choices)
 
 
 def one_of(*allowed: str) -> Check:
-    """Return a check that takes one of the words, in any case."""
+    """Return a check that takes one of the words, in any spelling."""
     return choice(lambda: allowed, " or ".join(map(repr, allowed)))
 
 

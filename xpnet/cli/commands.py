@@ -27,7 +27,8 @@ from xpnet.text import visible
 
 __all__ = ["env", "evaluate", "graph", "lr_range", "parity", "predict", "prune", "resume", "train"]
 
-_KEPT = 0  # exit code of what is on the disk, whether or not its results can be printed
+# exit codes of what is on the disk, whether or not its results can be printed
+_KEPT, _MISSED = 0, 1
 _PACKAGES = ("polars", "matplotlib", "safetensors")
 _RANGE = {"low": checks.positive, "high": checks.positive, "steps": checks.whole(2)}
 _PARITY = {"steps": checks.count, "dtype": checks.one_of("float32", "float64")}
@@ -100,7 +101,11 @@ def prune(
     debug: bool,
     **flags: Any,
 ) -> int | None:
-    """Remove weights or hidden units of a trained network, and retrain it, into a new run folder."""
+    """Remove weights or hidden units of a trained network, and retrain it, into a new run folder.
+
+    Exit code 1 if the sparsity is not reached within the tolerance; the folder has the network of the last round
+    that was good enough.
+    """
     from xpnet.cli.pruning_settings import resolve_pruning
 
     settings = resolve_pruning(flags, resume=resume, beside={"out": out, "checkpoint": checkpoint})
@@ -115,19 +120,21 @@ def prune(
         results, report = prune_run(
             run, settings, out=out, checkpoint=checkpoint, backend=backend, loss=loss, quiet=quiet
         )
+    told = results["pruning"]
     if json:
         _print_json(results)
-        return _KEPT
-    told = results["pruning"]
-    print_text(f"{report}\n")
-    facts(
-        {
-            "measured on": told["measured_on"],
-            "pruning": f"{count(told['rounds_kept'], 'round')}; {results['stopped']}",
-            "run folder": results["run"],
-        }
-    )
-    return _KEPT
+    else:
+        print_text(f"{report}\n")
+        facts(
+            {
+                "measured on": told["measured_on"],
+                "pruning": f"{count(told['rounds_kept'], 'round')}; {results['stopped']}",
+                "run folder": results["run"],
+            }
+        )
+    if told["missed"] and quiet:  # otherwise it was among the warnings
+        message(f"warning: {told['missed']}")
+    return _MISSED if told["missed"] else _KEPT
 
 
 def predict(

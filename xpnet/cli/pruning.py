@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
-import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +19,7 @@ from xpnet.cli.checkpoints import RunLog, best_trainer
 from xpnet.cli.console import message
 from xpnet.cli.dataset import Prepared
 from xpnet.cli.environment import describe_run
+from xpnet.cli.fit import logged
 from xpnet.cli.formats import PRUNING
 from xpnet.cli.manifest import Run, check_pruning, read_run
 from xpnet.cli.plan import Plan
@@ -27,10 +27,11 @@ from xpnet.cli.pruning_settings import PruningSettings, read_pruning
 from xpnet.cli.results import finish
 from xpnet.cli.runs import RunFolder, to_json
 from xpnet.cli.signals import Interrupted, Interruption
-from xpnet.cli.trainer import build_optimizer, metric_of, open_backend
+from xpnet.cli.trainer import build_optimizer, metric_of, open_backend, steps_of_epoch
 from xpnet.errors import CheckpointError, ConfigError, DivergedError, reason
 from xpnet.files import write_atomically
 from xpnet.prune import Pruned, Report, prune
+from xpnet.prune.plan import epochs_of_round
 from xpnet.prune.units import hidden_widths
 from xpnet.schema import read_json
 from xpnet.train import Callback, CSVLog, JSONLinesLog, Trainer
@@ -75,11 +76,7 @@ def prune_run(
         target = RunFolder(source.path.with_name(f"{source.path.resolve().name}-pruned"))
     known = read_run(source, file)
     prepared, home = _prepared(known, backend, loss)
-    if settings.tolerance is not None and not len(prepared.parts["validation"]):
-        raise ConfigError(
-            f"--tolerance: expected validation rows to go by, found none in the run '{path}'; leave it out, "
-            "or train with --validation 0.1"
-        )
+    settings = _with_epochs(settings, prepared)
     trainer = _load(file, prepared, settings, home)
     if trainer.epoch == 0:
         raise CheckpointError(f"the run '{path}' has not been trained for a whole epoch; train it first")
@@ -152,11 +149,22 @@ def _prepared(run: Run, named: str | None, loss: str | None) -> tuple[Prepared, 
     return run.prepare(settings, loss), backend
 
 
+def _with_epochs(settings: PruningSettings, prepared: Prepared) -> PruningSettings:
+    """Return the settings with the number of epochs of a round."""
+    if settings.epochs is not None:
+        return settings
+    return dataclasses.replace(
+        settings, epochs=epochs_of_round(steps_of_epoch(prepared.settings, len(prepared.parts["train"])))
+    )
+
+
 def _load(file: Path, prepared: Prepared, settings: PruningSettings, backend: backends.Backend) -> Trainer:
     """Return the trainer with an optimizer whose schedule spans a round."""
     own = prepared.settings
     own = dataclasses.replace(
-        own, epochs=settings.epochs, learning_rate=settings.learning_rate or own.learning_rate
+        own,
+        epochs=settings.epochs,  # type: ignore[arg-type]  # it is set by now
+        learning_rate=settings.learning_rate or own.learning_rate,
     )
     optimizer = build_optimizer(own, len(prepared.parts["train"]))
     has_validation = len(prepared.parts["validation"]) > 0
@@ -211,11 +219,11 @@ class _Work:
             progress: of a pruning that goes on.
             begin: makes the run folder, once everything is known to fit.
         """
-        logger, begun = logging.getLogger("xpnet"), time.monotonic()
-        logger.addHandler(self.log)
+        begun = time.monotonic()
         self._begin = begin
         try:
-            done = self._prune(progress)
+            with logged(self.log, quiet=self.quiet):
+                done = self._prune(progress)
             results = self._finish(done, time.monotonic() - begun)
         except KeyboardInterrupt:
             raise Interrupted(self._interrupted()) from None
@@ -227,8 +235,6 @@ class _Work:
         except DivergedError as error:
             error.args = (f"{error}; {self._continue()} --learning-rate X",)
             raise
-        finally:
-            logger.removeHandler(self.log)
         self.log.write(f"finished: {results['stopped']}; {results['metrics']}")
         return results, done.report
 
@@ -321,6 +327,7 @@ class _Work:
             "source": str(self.source),
             **dataclasses.asdict(self.settings),
             "reached": done.sparsity,
+            "missed": done.missed,
             "rounds_kept": sum(row["kept"] for row in done.rounds) - 1,
             "history": done.rounds,
             "measured_on": f"{len(parts[shown]):,} {shown} rows",

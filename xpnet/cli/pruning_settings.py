@@ -31,12 +31,15 @@ class PruningSettings:
         "share of the weights, or of the hidden units, to remove: 0.9 or 90%",
     )
     scope: str = _setting(
-        "global",
-        checks.one_of("global", "layer", "unit"),
-        "rank all weights together, prune each matrix by the same share, or remove whole hidden units",
+        "normalized",
+        checks.one_of("normalized", "global", "layer", "unit"),
+        "rank all weights together by their share of their matrix, or by their size alone (global); prune each "
+        "matrix by the same share (layer); or remove whole hidden units (unit)",
     )
     rounds: int = _setting(10, checks.count, "rounds of pruning and retraining")
-    epochs: int = _setting(20, checks.count, "epochs of retraining in a round")
+    epochs: int | None = _setting(
+        None, checks.count, "epochs of retraining in a round; not set: 20, or as many as are 400 steps"
+    )
     schedule: str = _setting(
         "cubic",
         checks.one_of("cubic", "geometric", "linear"),
@@ -46,9 +49,10 @@ class PruningSettings:
         False, checks.flag, "let weights decay to 0 over a round's epochs, rather than make them 0 at once"
     )
     tolerance: float | None = _setting(
-        None,
-        values.number_or_percentage(checks.not_negative, "0.01 or 1%"),
-        "end when the validation accuracy, or R², has fallen by more than this; not set: never",
+        0.02,
+        values.or_none(values.number_or_percentage(checks.not_negative, "0.01 or 1%")),
+        "take a round back, and end, when the validation accuracy, or R², has fallen by more than this; none: "
+        "never",
     )
     learning_rate: float | None = _setting(
         None,
@@ -74,7 +78,7 @@ def read_pruning(path: Path, stored: Mapping[str, Any]) -> PruningSettings:
     try:
         check(given, {f"{name}?": ANY for name in fields})
         checked: dict[str, Any] = {
-            name: value if value is None and fields[name].default is None else fields[name].check(name, value)
+            name: None if value is None and fields[name].default is None else fields[name].check(name, value)
             for name, value in given.items()
         }
     except ValueError as error:

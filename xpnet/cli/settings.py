@@ -147,14 +147,14 @@ class Settings(TrainerSettings):
     )
     activation: str | tuple[str, ...] = setting(
         "relu",
-        values.names(_activations),
+        values.names(_activations, "activation"),
         "Model",
         "activation function, one for all hidden layers or one for each",
         fixed=_MODEL,
     )
     weight_init: str = setting(
         "auto",
-        checks.choice(_initializers),
+        checks.choice(_initializers, kind="initializer"),
         "Model",
         "how weights are drawn; auto takes he_uniform before ReLU and its kin, else glorot_uniform",
         fixed=_MODEL,
@@ -164,7 +164,7 @@ class Settings(TrainerSettings):
     batch_norm: bool = setting(False, checks.flag, "Model", "BatchNorm before each activation", fixed=_MODEL)
     loss: str = setting(
         "auto",
-        values.name_or_code(_losses),
+        values.name_or_code(_losses, "loss"),
         "Training",
         "loss; auto takes softmax_cross_entropy for classes, binary_cross_entropy for several targets of two "
         "classes, and squared_error for numbers. A function of your own is run where this flag names it, and "
@@ -186,7 +186,7 @@ class Settings(TrainerSettings):
     )
     optimizer: str = setting(
         "adam",
-        checks.choice(_optimizers),
+        checks.choice(_optimizers, kind="optimizer"),
         "Training",
         "optimizer; those of second order take full batches, one iteration an epoch",
     )

@@ -24,6 +24,7 @@ __all__ = [
     "load_trainer",
     "metric_of",
     "open_backend",
+    "steps_of_epoch",
     "trainer_settings",
     "with_dropout",
     "with_rate",
@@ -96,7 +97,7 @@ def build_optimizer(settings: Settings, rows: int) -> optim.Optimizer | optim.Me
 
 def _rate(settings: Settings, rows: int) -> Any:
     rate: float = settings.learning_rate  # type: ignore[assignment]
-    steps = settings.epochs * _steps_of_epoch(settings, rows)
+    steps = settings.epochs * steps_of_epoch(settings, rows)
     if settings.max_steps is not None:
         steps = min(steps, settings.max_steps)
     steps = max(1, steps - settings.warmup)
@@ -110,7 +111,8 @@ def _rate(settings: Settings, rows: int) -> Any:
     return optim.WarmUp(schedule, steps=settings.warmup) if settings.warmup else schedule
 
 
-def _steps_of_epoch(settings: Settings, rows: int) -> int:
+def steps_of_epoch(settings: Settings, rows: int) -> int:
+    """Return how many steps an epoch of so many training rows has."""
     return 1 if settings.batch_size == "full" else -(-rows // int(settings.batch_size))  # type: ignore[arg-type]
 
 
@@ -122,7 +124,7 @@ def build_diagnostics(prepared: Prepared, parameters: int) -> Diagnostics | None
         parameters: number of the model's parameters.
     """
     settings, rows = prepared.settings, len(prepared.parts["train"])
-    steps, epochs = _steps_of_epoch(settings, rows), settings.epochs
+    steps, epochs = steps_of_epoch(settings, rows), settings.epochs
     if settings.max_steps is not None:
         epochs = min(epochs, -(-settings.max_steps // steps))
     points = settings.diagnostics
