@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import itertools
 import keyword
+import re
 import typing
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,7 +19,7 @@ from xpnet.cli.signals import Interrupted
 from xpnet.cli.values import Texts
 from xpnet.errors import ConfigError
 
-__all__ = ["Command", "Parameter", "build"]
+__all__ = ["Command", "Parameter", "build", "spelled"]
 
 
 @dataclass(frozen=True)
@@ -52,10 +54,38 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Command:
-    """A command: the function that runs it, and its parameters in the order of ``--help``."""
+    """A command: the function that runs it, and its parameters in the order of ``--help``.
+
+    Attributes:
+        function: runs it.
+        parameters: its arguments and flags.
+        main: names of the flags that matter most: ``--help`` shows these, ``--help all`` all; empty for all.
+        examples: command lines, shown below the flags.
+    """
 
     function: Callable[..., int | None]
     parameters: tuple[Parameter, ...]
+    main: tuple[str, ...] = ()
+    examples: tuple[str, ...] = ()
+
+    def shortened(self) -> Command:
+        """Return the command with its main flags, each on a line or two; the others are hidden."""
+        if not self.main:
+            return self
+        return dataclasses.replace(self, parameters=tuple(map(self._shortened, self.parameters)))
+
+    def _shortened(self, p: Parameter) -> Parameter:
+        if p.kind in ("argument", "optional", "many"):
+            return p
+        said, default, value = p.help.partition(" (default: ")
+        brief = re.split(r"[;:.] ", said)[0]
+        return dataclasses.replace(
+            p,
+            help=f"{brief}{default}{value}",
+            metavar=None if p.metavar is None else p.metavar.partition("|")[0],
+            section=None,
+            hidden=p.name not in self.main,
+        )
 
 
 _DEBUG = Parameter("debug", "show the traceback of an error", "switch")
@@ -81,6 +111,7 @@ _UNTRAINED = (
     "target", "task", "drop", "categorical", "missing",
     "hidden", "activation", "weight_init", "batch_norm", "loss", "loss_option", "seed",
 )  # fmt: skip
+_HELP_ALL = "--help-all"
 _CHECKPOINT = Parameter(
     "checkpoint", "which weights to use, such as epoch-50; not set: best", metavar="best|last|epoch-N"
 )
@@ -169,7 +200,14 @@ def _parameter(field: SettingField, with_choices: bool) -> Parameter:
 
 def _commands(with_choices: bool) -> dict[str, Command]:
     return {
-        "train": Command(commands.train, _train_parameters(with_choices)),
+        "train": Command(
+            commands.train,
+            _train_parameters(with_choices),
+            ("target", "drop", "hidden", "loss", "optimizer", "learning-rate", "epochs", "backend", "out",
+             "dry-run"),
+            ("xpnet train digits", "xpnet train flowers.csv --target species --out runs/flowers",
+             "xpnet train houses.csv --target price --drop id --hidden 128,64 --epochs 200"),
+        ),
         "predict": Command(
             commands.predict,
             (
@@ -202,7 +240,13 @@ def _commands(with_choices: bool) -> dict[str, Command]:
                 _DEBUG,
             ),
         ),
-        "resume": Command(commands.resume, _resume_parameters(with_choices)),
+        "resume": Command(
+            commands.resume,
+            _resume_parameters(with_choices),
+            ("from", "epochs", "learning-rate", "batch-size", "patience", "l2", "backend", "loss", "quiet"),
+            ("xpnet resume runs/flowers", "xpnet resume runs/flowers --epochs 200",
+             "xpnet resume runs/flowers --from epoch-50 --learning-rate 0.0003"),
+        ),
         "prune": Command(
             commands.prune,
             (
@@ -217,9 +261,23 @@ def _commands(with_choices: bool) -> dict[str, Command]:
                 _QUIET,
                 _DEBUG,
             ),
+            ("sparsity", "scope", "tolerance", "rounds", "epochs", "learning-rate", "out", "resume", "json"),
+            ("xpnet prune runs/flowers --sparsity 90%",
+             "xpnet prune runs/flowers --sparsity 0.5 --scope unit --tolerance 1%"),
         ),
-        "lr-range": Command(commands.lr_range, _range_parameters(with_choices)),
-        "graph": Command(commands.graph, _graph_parameters(with_choices)),
+        "lr-range": Command(
+            commands.lr_range,
+            _range_parameters(with_choices),
+            ("target", "drop", "hidden", "optimizer", "batch-size", "low", "high", "steps", "output"),
+            ("xpnet lr-range digits --optimizer sgd", "xpnet lr-range flowers.csv --target species"),
+        ),
+        "graph": Command(
+            commands.graph,
+            _graph_parameters(with_choices),
+            ("output", "version", "wrt", "rows", "target", "hidden", "activation", "backend"),
+            ("xpnet graph 'tanh(w * x) ** 2' w=0.5 x=1,2 --output graph.svg",
+             "xpnet graph flowers.csv --target species --hidden 4"),
+        ),
         "parity": Command(
             commands.parity,
             (
@@ -270,11 +328,36 @@ def build(arguments: Sequence[str] = ()) -> Any:
     _main.__annotations__["version"] = typing.Annotated[bool, version_flag]
 
     given = set(arguments)
-    shown = {"train", "resume", "prune", "lr-range", "graph"} & given
-    with_choices = bool(shown) and bool({"-h", "--help"} & given)
-    for name, command in _commands(with_choices).items():
-        app.command(name, help=inspect.getdoc(command.function))(_typed(command))
+    asked = {"-h", "--help", _HELP_ALL} & given
+    in_full = _HELP_ALL in given or any(
+        (one, other) in (("-h", "all"), ("--help", "all")) for one, other in itertools.pairwise(arguments)
+    )
+    known = _commands(with_choices=bool(asked) and (in_full or "prune" in given))
+    for name, command in known.items():
+        shown = command.shortened() if asked and not in_full else command
+        more = (f"All flags: xpnet {name} --help all",) if shown is not command else ()
+        epilog = "\n\n".join([*command.examples, *more])
+        app.command(name, help=inspect.getdoc(command.function), epilog=epilog or None)(_typed(shown))
     return app
+
+
+def spelled(arguments: Sequence[str]) -> list[str]:
+    """Return a command line with flags as they are known: ``--learning_rate`` as ``--learning-rate``.
+
+    >>> spelled(["train", "my_table.csv", "--learning_rate=0.1", "--drop", "my_id"])
+    ['train', 'my_table.csv', '--learning-rate=0.1', '--drop', 'my_id']
+    """
+    commands = _commands(with_choices=False).values()
+    flags = {f"--{p.name}" for command in commands for of in command.parameters for p in of.spellings}
+    flags |= {f"--no-{p.name}" for command in commands for p in command.parameters if p.kind == "on/off"}
+    found = []
+    for index, argument in enumerate(arguments):
+        if argument == "--":
+            return [*found, *arguments[index:]]
+        name, given, value = argument.partition("=")
+        dashed = name.replace("_", "-")
+        found.append(f"{dashed}{given}{value}" if dashed in flags else argument)
+    return ["--help" if argument == _HELP_ALL else argument for argument in found]
 
 
 def _typed(command: Command) -> Callable[..., Any]:

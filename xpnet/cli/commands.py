@@ -103,8 +103,7 @@ def prune(
 ) -> int | None:
     """Remove weights or hidden units of a trained network, and retrain it, into a new run folder.
 
-    Exit code 1 if the sparsity is not reached within the tolerance; the folder has the network of the last round
-    that was good enough.
+    Exit code 1: the sparsity is not reached within the tolerance.
     """
     from xpnet.cli.pruning_settings import resolve_pruning
 

@@ -71,9 +71,9 @@ def _run(arguments: list[str]) -> int | None:
         if any("\ud800" <= letter <= "\udfff" for letter in argument):
             raise ConfigError(f"argument {argument!r}: expected text, found other bytes; rename the file")
     require("typer", "rich")
-    from xpnet.cli.app import build
+    from xpnet.cli.app import build, spelled
 
-    app = build(arguments)
+    app, arguments = build(arguments), spelled(arguments)
     if not arguments:
         app(["--help"], prog_name="xpnet", standalone_mode=False)
         return _USAGE

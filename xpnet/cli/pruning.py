@@ -144,6 +144,8 @@ def _prepared(run: Run, named: str | None, loss: str | None) -> tuple[Prepared, 
     if named is not None:  # whose memory is another one
         settings = dataclasses.replace(settings, backend=named, device_memory=None)
     backend = open_backend(settings)
+    if named is None:
+        backend = dataclasses.replace(backend, reason="that of the run")
     # these were of the training before
     settings = dataclasses.replace(settings, backend=backend.spec, max_steps=None, restarts=1)
     return run.prepare(settings, loss), backend

@@ -407,8 +407,8 @@ def read_toml(path: Path, *, follow: bool = True) -> dict[str, Any]:
         key = name.replace("_", "-")
         if key not in rows:
             raise ConfigError(
-                f"'{path}': unknown key '{visible(name)}'{suggest(name, rows)}; if a newer xpnet wrote it: "
-                "pip install --upgrade xpnet"
+                f"'{path}': unknown key '{visible(name)}'{suggest(name, rows)}; if a newer xpnet wrote it, "
+                "update this one"
             )
         field = rows[key]
         if field.attribute in found:
