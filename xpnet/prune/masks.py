@@ -29,12 +29,13 @@ def magnitude_mask(
     Args:
         params: the parameters of a model, on any backend.
         sparsity: share of the weights that become 0, at least 0 and below 1.
-        scope: ``"normalized"`` ranks all weights together by w² / Σ v², the sum over all weights v of the same
-            matrix with |v| ≥ |w|, so that matrices of small weights do not go first; ``"global"`` ranks all
-            weights together by |w|; ``"layer"`` prunes the same share of each matrix.
+        scope: ``"normalized"`` ranks all weights together by |w| / √(Σ v² / m), v the m weights of the same
+            matrix, pruned ones included: a matrix of small weights does not go first, and the fewer of its
+            weights are left, the more each of them counts. ``"global"`` ranks all weights together by |w|;
+            ``"layer"`` prunes the same share of each matrix.
         model: the model of the parameters. With it, each output keeps two paths to the inputs, even where the
-            sparsity is lower then, and no unit has only inputs or only outputs: the weights of such units are
-            pruned, and others are kept in their place.
+            sparsity is lower then. And no unit has only inputs or only outputs, except with ``"layer"``: the
+            weights of such units are pruned, and others are kept in their place.
 
     Returns:
         An array (layout.size,) of the parameters' dtype: 1 for kept entries, 0 for pruned ones.
@@ -49,9 +50,11 @@ def magnitude_mask(
         >>> magnitude_mask(Parameters(np.asarray([3.0, -0.5, 1.0, -2.0, 0.0, 0.1]), layout), 0.5)
         array([1., 0., 0., 1., 1., 1.])
 
-    Sources: the normalized score is LAMP of Lee et al., "Layer-adaptive sparsity for the magnitude-based
-    pruning", 2021; Han et al., "Learning both weights and connections for efficient neural networks", 2015;
-    lecture note 004, "Regularization".
+    Sources: Han et al., "Learning both weights and connections for efficient neural networks", 2015; lecture
+    note 004, "Regularization". As the score of Lee et al., "Layer-adaptive sparsity for the magnitude-based
+    pruning", 2021, the normalized one is the same for a rescaled layer (docs/training.md compares them). Gupta
+    et al., "Is complexity required for neural network pruning?", 2022, keep a least number of weights in each
+    layer; Vysogorets and Kempe, "Connectivity matters", 2023, count weights that are connected.
     """
     params = params.params if isinstance(params, Variables) else params
     sparsity = checks.fraction("sparsity", sparsity, "0.9 prunes nine weights of ten")
@@ -63,11 +66,11 @@ def magnitude_mask(
         scores = np.zeros(len(flat))
         for part in weights:
             sizes = np.abs(flat[part]).astype(np.float64)
-            scores[part] = _lamp(sizes) if scope == "normalized" else sizes
+            scores[part] = sizes / (_root_mean_square(sizes) or 1.0) if scope == "normalized" else sizes
         numbers = [np.arange(part.start, part.stop) for part in weights]
         groups = numbers if scope == "layer" else [np.concatenate(numbers)]
-        connections = None if model is None else Connections(params.layout, model)
-        kept = _best(scores, [(group, len(group) - round(sparsity * len(group))) for group in groups], connections)
+        budgets = [(group, len(group) - round(sparsity * len(group))) for group in groups]
+        kept = _best(scores, budgets, None if model is None else Connections(params.layout, model))
         mask = np.ones_like(flat)
         for part in weights:
             mask[part] = kept[part]
@@ -84,33 +87,43 @@ def _best(
         budgets: for each group of weights that is ranked, their numbers, and how many of them are kept.
         connections: of the weights; None keeps weights by their score alone.
     """
-    kept, ranks = np.zeros(len(scores), dtype=bool), scores
-    if connections is not None:
-        paths = connections.strongest_paths(scores)
-        ranks = np.where(paths, np.inf, scores)
+    paths = np.zeros(len(scores), dtype=bool) if connections is None else connections.strongest_paths(scores)
+    ranks, kept = np.where(paths, np.inf, scores), paths.copy()
     for numbers, count in budgets:
-        kept[numbers[np.argsort(ranks[numbers], kind="stable")[len(numbers) - count :]]] = True
-    kept &= scores > 0
-    if connections is None:
+        order = numbers[np.argsort(ranks[numbers], kind="stable")[::-1]]  # of equal ones the first comes last
+        if connections is None or len(budgets) > 1:  # a matrix has a share of its own, whatever leads to it
+            kept[order[:count]] = True
+        else:
+            kept = _connected(scores, order, count, paths, connections)
+    return kept & (scores > 0)
+
+
+def _connected(
+    scores: np.ndarray, order: np.ndarray, count: int, paths: np.ndarray, connections: Connections
+) -> np.ndarray:
+    """Return ``count`` weights without dead ends: the first ones in ``order`` of which that many are left."""
+
+    def first(number: int) -> np.ndarray:
+        kept = paths.copy()
+        kept[order[:number]] = True
+        kept &= scores > 0
+        connections.cut_dead_ends(kept)
         return kept
-    kept |= paths
-    connections.cut_dead_ends(kept)
-    free = connections.attachable(kept) & ~kept & (scores > 0)
-    for numbers, count in budgets:
-        lacking = max(0, count - int(kept[numbers].sum()))
-        others = numbers[free[numbers]]
-        kept[others[np.argsort(scores[others], kind="stable")[len(others) - min(lacking, len(others)) :]]] = True
+
+    fewest, most = count, len(order)
+    while fewest < most:
+        middle = (fewest + most + 1) // 2
+        fewest, most = (middle, most) if first(middle).sum() <= count else (fewest, middle - 1)
+    kept = first(fewest)
+    # one weight more would bring a unit with several: those between the units that are there fill the rest
+    others = order[(connections.attachable(kept) & ~kept & (scores > 0))[order]]
+    kept[others[: max(0, count - int(kept.sum()))]] = True
     return kept
 
 
-def _lamp(sizes: np.ndarray) -> np.ndarray:
-    """Return w² / Σ v², the sum over |v| ≥ |w|; of equal weights those that come first have the lower score."""
-    order = np.argsort(sizes, kind="stable")
-    squares = (sizes[order] / max(sizes.max(initial=0.0), 1e-300)) ** 2
-    scores = np.zeros_like(sizes)
-    sums = np.cumsum(squares[::-1])[::-1]
-    scores[order] = squares / np.where(sums > 0, sums, 1.0)
-    return scores
+def _root_mean_square(x: np.ndarray) -> float:
+    largest = x.max(initial=0.0)
+    return float(largest * np.sqrt(np.mean((x / largest) ** 2))) if largest > 0 else 0.0
 
 
 def count_weights(params: Parameters | Variables) -> tuple[int, int]:

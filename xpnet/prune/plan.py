@@ -87,8 +87,8 @@ class Plan:
                 "leave it out"
             )
 
-    def check_fits(self, trainer: Trainer) -> None:
-        """Refuse settings that do not fit this trainer."""
+    def check_fits(self, trainer: Trainer, *, begun: bool = False) -> None:
+        """Refuse settings that do not fit this trainer, in which the pruning may have begun."""
         if trainer.variables is None:
             raise ConfigError(
                 "prune: expected a trainer that has been trained, found one without variables; call fit first"
@@ -98,7 +98,7 @@ class Plan:
             hidden_widths(trainer.model)  # complains if there are no units to remove
             return
         nonzero, total = count_weights(trainer.variables)
-        if round(self.sparsity * total) < total - nonzero:
+        if not begun and round(self.sparsity * total) < total - nonzero:
             raise ConfigError(
                 f"sparsity: expected at least the {1 - nonzero / total:.4f} that is there already, found "
                 f"{self.sparsity}; raise it, or start from a denser network"

@@ -141,8 +141,8 @@ def prune(
         epochs_per_round: epochs of retraining in each; patience may end them early. ``max_steps`` does not
             count here. None: 20, or as many as are 400 steps.
         scope: ``"normalized"`` ranks all weights together by their share of their matrix, ``"global"`` by
-            their magnitude alone, and ``"layer"`` prunes the same share of each matrix; each output keeps two
-            paths to the inputs, and no unit has only inputs or only outputs (:func:`magnitude_mask`).
+            their magnitude alone, and ``"layer"`` prunes the same share of each matrix (:func:`magnitude_mask`);
+            each output keeps two paths to the inputs.
             ``"unit"`` removes whole hidden units, the same share of each layer, which leaves smaller dense
             matrices (:func:`prune_units`); two units of each layer stay.
         schedule: how sparsity rises: ``"cubic"`` (Zhu and Gupta), ``"geometric"`` (Han et al.) or
@@ -196,7 +196,7 @@ def prune(
     plan = Plan(
         sparsity, rounds, epochs_per_round, scope, schedule, criterion, decay, restart, tolerance, monitor
     )
-    plan.check_fits(trainer)
+    plan.check_fits(trainer, begun=resume is not None)
     train, held_out = split(
         trainer.setup, X, y, sample_weight, None, validation, width=trainer.state.input_shape
     )

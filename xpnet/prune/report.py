@@ -77,6 +77,7 @@ def profile(trainer: Trainer, X: Any, y: Any, *, rows: int = 1000, repeats: int 
     rows, repeats = checks.count("rows", rows), checks.whole(0)("repeats", repeats)
     metrics = trainer.evaluate(X, y)
     params, state = trainer.variables
+    known = check_inputs(trainer.setup, X, trainer.state.input_shape).shape[0]
     nonzero, weights = count_weights(params)
     predictor = _sparse(trainer)
     width = {"float32": 4, "float64": 8}[trainer.setup.dtype]
@@ -86,7 +87,7 @@ def profile(trainer: Trainer, X: Any, y: Any, *, rows: int = 1000, repeats: int 
         nonzero=nonzero,
         bytes=width * sum(math.prod(leaf.shape) for leaf in leaves([params, state])),
         sparse_bytes=None if predictor is None else predictor.nbytes,
-        rows=min(rows, len(X)),
+        rows=min(rows, known),
         milliseconds=None,
         sparse_milliseconds=None,
     )
