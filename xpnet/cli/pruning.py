@@ -31,7 +31,7 @@ from xpnet.cli.trainer import build_optimizer, metric_of, open_backend, steps_of
 from xpnet.errors import CheckpointError, ConfigError, DivergedError, reason
 from xpnet.files import write_atomically
 from xpnet.prune import Pruned, Report, prune
-from xpnet.prune.plan import epochs_of_round
+from xpnet.prune.plan import epochs_of_round, usual_tolerance
 from xpnet.prune.units import hidden_widths
 from xpnet.schema import read_json
 from xpnet.train import Callback, CSVLog, JSONLinesLog, Trainer
@@ -76,7 +76,7 @@ def prune_run(
         target = RunFolder(source.path.with_name(f"{source.path.resolve().name}-pruned"))
     known = read_run(source, file)
     prepared, home = _prepared(known, backend, loss)
-    settings = _with_epochs(settings, prepared)
+    settings = _resolved(settings, prepared)
     trainer = _load(file, prepared, settings, home)
     if trainer.epoch == 0:
         raise CheckpointError(f"the run '{path}' has not been trained for a whole epoch; train it first")
@@ -151,13 +151,16 @@ def _prepared(run: Run, named: str | None, loss: str | None) -> tuple[Prepared, 
     return run.prepare(settings, loss), backend
 
 
-def _with_epochs(settings: PruningSettings, prepared: Prepared) -> PruningSettings:
-    """Return the settings with the number of epochs of a round."""
-    if settings.epochs is not None:
-        return settings
-    return dataclasses.replace(
-        settings, epochs=epochs_of_round(steps_of_epoch(prepared.settings, len(prepared.parts["train"])))
-    )
+def _resolved(settings: PruningSettings, prepared: Prepared) -> PruningSettings:
+    """Return the settings with numbers where they depend on the rows."""
+    parts, found = prepared.parts, settings
+    if found.epochs is None:
+        steps = steps_of_epoch(prepared.settings, len(parts["train"]))
+        found = dataclasses.replace(found, epochs=epochs_of_round(steps))
+    if found.tolerance == "auto":
+        rows = len(parts["validation"]) or len(parts["train"])
+        found = dataclasses.replace(found, tolerance=usual_tolerance(rows))
+    return found
 
 
 def _load(file: Path, prepared: Prepared, settings: PruningSettings, backend: backends.Backend) -> Trainer:

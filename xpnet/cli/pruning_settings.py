@@ -48,11 +48,11 @@ class PruningSettings:
     decay: bool = _setting(
         False, checks.flag, "let weights decay to 0 over a round's epochs, rather than make them 0 at once"
     )
-    tolerance: float | None = _setting(
-        0.02,
-        values.or_none(values.number_or_percentage(checks.not_negative, "0.01 or 1%")),
-        "take a round back, and end, when the validation accuracy, or R², has fallen by more than this; none: "
-        "never",
+    tolerance: float | str | None = _setting(
+        "auto",
+        values.or_words(values.number_or_percentage(checks.not_negative, "0.01 or 1%"), auto="auto", none=None),
+        "take a round back, and end, when the validation accuracy, or R², has fallen by more than this; auto: "
+        "0.02, or one row where there are fewer than fifty; none: by any amount",
     )
     learning_rate: float | None = _setting(
         None,
@@ -78,7 +78,7 @@ def read_pruning(path: Path, stored: Mapping[str, Any]) -> PruningSettings:
     try:
         check(given, {f"{name}?": ANY for name in fields})
         checked: dict[str, Any] = {
-            name: None if value is None and fields[name].default is None else fields[name].check(name, value)
+            name: value if value is None and fields[name].default is None else fields[name].check(name, value)
             for name, value in given.items()
         }
     except ValueError as error:

@@ -17,7 +17,7 @@ __all__ = [
     "names",
     "number_or_percentage",
     "numbers_or_word",
-    "or_none",
+    "or_words",
     "text",
     "text_or_texts",
     "texts",
@@ -78,14 +78,14 @@ def number_or_percentage(number: Check, example: str) -> Check:
     )
 
 
-def or_none(check: Check) -> Check:
-    """What another check takes, or None, which is ``none`` as text."""
+def or_words(check: Check, **words: Any) -> Check:
+    """What another check takes, or what a word means."""
     return dataclasses.replace(
         check,
-        expected=f"{check.expected}, or none",
-        convert=lambda value: None if value is None else check.convert(value),
-        read=lambda text: None if text.strip().lower() == "none" else check.read(text),
-        metavar=f"{check.metavar}|none",
+        expected=f"{check.expected}, or {' or '.join(words)}",
+        convert=lambda value: value if value in words.values() else check.convert(value),
+        read=lambda text: words[text.strip().lower()] if text.strip().lower() in words else check.read(text),
+        metavar="|".join([check.metavar, *words]),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from xpnet import checks
@@ -16,12 +16,13 @@ from xpnet.prune.schedules import SCHEDULES
 from xpnet.prune.units import CRITERIA, hidden_widths
 from xpnet.train import Trainer
 
-__all__ = ["SCOPES", "Plan", "epochs_of_round"]
+__all__ = ["SCOPES", "Plan", "epochs_of_round", "usual_tolerance"]
 
 SCOPES = (*masks.SCOPES, "unit")
 _METRIC_OF_KIND = {"values": "r2", "counts": "r2", "classes": "accuracy", "binary": "accuracy", "signs": "accuracy"}
 _LOWER_IS_BETTER = ("loss", "mae", "rmse")
 _ROUNDING = 1e-6  # of metrics in float32: a loss of just the tolerance is allowed
+_LEAST_TOLERANCE = 0.02
 _LEAST_EPOCHS, _LEAST_STEPS = 20, 400  # of retraining in a round
 
 
@@ -32,6 +33,21 @@ def epochs_of_round(steps: int) -> int:
     (20, 134)
     """
     return max(_LEAST_EPOCHS, -(-_LEAST_STEPS // steps))
+
+
+def usual_tolerance(rows: int) -> float:
+    """Return the tolerance by default: 0.02, or the share of one row where there are fewer than fifty.
+
+    >>> usual_tolerance(1000), usual_tolerance(40)
+    (0.02, 0.025)
+    """
+    return max(_LEAST_TOLERANCE, 1 / rows)
+
+
+def _check_tolerance(value: Any) -> Any:
+    if value == "auto":
+        return value
+    return checks.unless_none(checks.not_negative, "tolerance", value)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +70,7 @@ class Plan:
     criterion: str | Callable[..., Any] = "norm"
     decay: bool = False
     restart: bool | None = None
-    tolerance: float | None = 0.02
+    tolerance: float | str | None = "auto"
     monitor: str | None = None
 
     def __post_init__(self) -> None:
@@ -66,7 +82,7 @@ class Plan:
             "schedule": checks.one_of(*SCHEDULES)("schedule", self.schedule),
             "decay": checks.flag("decay", self.decay),
             "restart": checks.unless_none(checks.flag, "restart", self.restart),
-            "tolerance": checks.unless_none(checks.not_negative, "tolerance", self.tolerance),
+            "tolerance": _check_tolerance(self.tolerance),
         }
         if not callable(self.criterion):
             checked["criterion"] = checks.one_of(*CRITERIA)("criterion", self.criterion)
@@ -112,10 +128,18 @@ class Plan:
         usual = _METRIC_OF_KIND.get(getattr(trainer.loss, "targets", ""), "loss")
         return next((name for name in ("accuracy", "r2") if name in known), usual)
 
-    def suffers(self, name: str, before: float, after: float) -> bool:
-        """Whether a measured number has become worse by more than ``tolerance``."""
+    def for_rows(self, rows: int) -> Plan:
+        """Return the plan with the tolerance for so many rows on which it is measured."""
+        usual = usual_tolerance(rows) if self.tolerance == "auto" else self.tolerance
+        return dataclasses.replace(self, tolerance=usual)
+
+    def suffers(self, trainer: Trainer, first: Mapping[str, float], now: Mapping[str, float]) -> bool:
+        """Whether what is monitored has become worse by more than ``tolerance``."""
         if self.tolerance is None:
             return False
+        assert not isinstance(self.tolerance, str)
+        name = self.monitored(trainer)
+        before, after = first[name], now[name]
         worse = (after - before) / abs(before or 1.0) if name in _LOWER_IS_BETTER else before - after
         return not worse <= self.tolerance + _ROUNDING  # NaN is worse
 

@@ -115,7 +115,7 @@ def prune(
     decay: bool = False,
     restart: bool | None = None,
     validation: float | Sequence[Any] | None = None,
-    tolerance: float | None = 0.02,
+    tolerance: float | str | None = "auto",
     monitor: str | None = None,
     batch_size: int | str | None = "auto",
     sample_weight: Any = None,
@@ -129,8 +129,8 @@ def prune(
     In round k of R the sparsity rises to s(k/R), the weights of smallest magnitude in their layer become 0
     and stay so (:func:`magnitude_mask`, ``trainer.mask``), and the rest is trained for some epochs with the
     trainer's own settings, on which its patience and its best weights begin anew. It ends at the target, or at
-    the first round after which the validation rows suffer by more than ``tolerance``: that round is taken
-    back, and a warning says that the target is not reached.
+    the first round after which the validation rows suffer by more than ``tolerance``: that round is taken back,
+    and a warning says that the target is not reached.
 
     Args:
         trainer: one that has been trained. It is pruned itself: save it before, to keep the dense network.
@@ -157,7 +157,8 @@ def prune(
             the curvature of the network before; a constant rate goes on better as it is.
         tolerance: by how much ``monitor`` may be worse on the validation rows (without any: on the training
             rows), after retraining, than it was before all rounds; of a loss, MAE or RMSE, by which share of
-            what it was. None: by any amount.
+            what it was. ``"auto"``: 0.02, or the share of one row where there are fewer than fifty of them.
+            None: by any amount.
         monitor: ``"loss"``, or one of the trainer's metrics, of which, but for MAE and RMSE, more is better.
             By default accuracy or R², whichever suits the targets that the loss declares; else the loss.
         test: rows (X, y) for the report; by default those of the validation, else the training rows.
@@ -207,6 +208,7 @@ def prune(
         "class_weight": class_weight,
     }
     rows = train if held_out is None else held_out
+    plan = plan.for_rows(rows.X.shape[0])
     shown = (rows.X, rows.y) if test is None else test
     if resume is None:
         dense = _without_training(trainer)
@@ -281,17 +283,16 @@ def _next_round(
     trainer, first, number = done.trainer, done.rounds[0], len(done.rounds)
     earlier = _Snapshot(trainer)
     try:
-        pruned = _prune_and_retrain(done, plan, rows, epochs, fit)
-        row = _row(trainer, plan, number, first.get("widths"))
-        row |= {"pruned": pruned, "retrained": _measured(trainer, plan, rows)}
+        pruned, retrained = _prune_and_retrain(done, plan, rows, epochs, fit)
+        row = _row(trainer, plan, number, first.get("widths")) | {"pruned": pruned, "retrained": retrained}
     except BaseException:
         earlier.restore(trainer)
         raise
-    name = plan.monitored(trainer)
-    if plan.suffers(name, first["retrained"][name], row["retrained"][name]):
+    if plan.suffers(trainer, first["retrained"], retrained):
         earlier.restore(trainer)
         row["kept"] = False
-        before, after = (row_["retrained"][name] for row_ in (first, row))
+        name = plan.monitored(trainer)
+        before, after = first["retrained"][name], retrained[name]
         done.stopped = (
             f"{name} suffered by more than {plan.tolerance:g} in round {number} ({before:.4g} before, "
             f"{after:.4g} after)"
@@ -305,8 +306,8 @@ def _next_round(
 
 def _prune_and_retrain(
     done: Pruned, plan: Plan, rows: Rows, epochs: int, fit: Callable[[int], History]
-) -> dict[str, float]:
-    """Do the next round's work, and return what was measured between pruning and retraining."""
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Do the next round's work, and return what was measured before and after retraining."""
     trainer = done.trainer
     target = plan.sparsity_after(len(done.rounds), done.rounds[0]["sparsity"])
     if plan.restarts(trainer):
@@ -326,7 +327,7 @@ def _prune_and_retrain(
     pruned = _measured(trainer, plan, rows)
     trainer.state.begin_patience_anew()
     fit(trainer.epoch + epochs)
-    return pruned
+    return pruned, _measured(trainer, plan, rows)
 
 
 def _fade_out(trainer: Trainer, mask: Any, epochs: int, fit: Callable[[int], History]) -> None:
