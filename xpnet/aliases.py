@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from xpnet.checks import meant
+
 __all__ = ["ALIASES", "canonical"]
 
 _METHODS = {
@@ -68,25 +70,13 @@ def canonical(kind: str, name: object, known: Iterable[str]) -> str | None:
     """Return the known name that a name means; None if it means none.
 
     Args:
-        kind: whose `ALIASES` count; a kind without any has other spellings alone.
-        name: as it was given.
-        known: names, of which the one that is spelled so wins.
+        kind: of the names, in `ALIASES`.
+        name: in any spelling.
+        known: the names of xpnet and of the user.
 
     >>> canonical("loss", "Cross-Entropy", ["hinge", "softmax_cross_entropy"])
     'softmax_cross_entropy'
     >>> canonical("optimizer", "LBFGS", ["adam", "l-bfgs"]), canonical("optimizer", "adm", ["adam"])
     ('l-bfgs', None)
     """
-    if not isinstance(name, str):
-        return None
-    names = list(known)
-    if name in names:
-        return name
-    plain = {_plain(other): other for other in names}
-    aliases = {_plain(alias): meant for alias, meant in ALIASES.get(kind, {}).items()}
-    found = plain.get(_plain(name), aliases.get(_plain(name)))
-    return found if found in names else None
-
-
-def _plain(name: str) -> str:
-    return name.lower().replace("-", "").replace("_", "").replace(" ", "")
+    return meant(name, known, ALIASES[kind])

@@ -52,7 +52,7 @@ class PruningSettings:
         "auto",
         values.or_words(values.number_or_percentage(checks.not_negative, "0.01 or 1%"), auto="auto", none=None),
         "take a round back, and end, when the validation accuracy, or R², has fallen by more than this; auto: "
-        "0.02, or one row where there are fewer than fifty; none: by any amount",
+        "the share of one row, from 0.02 to 0.1; none: by any amount",
     )
     learning_rate: float | None = _setting(
         None,

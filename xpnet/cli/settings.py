@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from xpnet import checks
+from xpnet.aliases import ALIASES
 from xpnet.checks import Check
 from xpnet.cli import values
 from xpnet.errors import ConfigError, because, suggest
@@ -147,14 +148,14 @@ class Settings(TrainerSettings):
     )
     activation: str | tuple[str, ...] = setting(
         "relu",
-        values.names(_activations, "activation"),
+        values.names(_activations, ALIASES["activation"]),
         "Model",
         "activation function, one for all hidden layers or one for each",
         fixed=_MODEL,
     )
     weight_init: str = setting(
         "auto",
-        checks.choice(_initializers, kind="initializer"),
+        checks.choice(_initializers, also=ALIASES["initializer"]),
         "Model",
         "how weights are drawn; auto takes he_uniform before ReLU and its kin, else glorot_uniform",
         fixed=_MODEL,
@@ -164,7 +165,7 @@ class Settings(TrainerSettings):
     batch_norm: bool = setting(False, checks.flag, "Model", "BatchNorm before each activation", fixed=_MODEL)
     loss: str = setting(
         "auto",
-        values.name_or_code(_losses, "loss"),
+        values.name_or_code(_losses, ALIASES["loss"]),
         "Training",
         "loss; auto takes softmax_cross_entropy for classes, binary_cross_entropy for several targets of two "
         "classes, and squared_error for numbers. A function of your own is run where this flag names it, and "
@@ -186,7 +187,7 @@ class Settings(TrainerSettings):
     )
     optimizer: str = setting(
         "adam",
-        checks.choice(_optimizers, kind="optimizer"),
+        checks.choice(_optimizers, also=ALIASES["optimizer"]),
         "Training",
         "optimizer; those of second order take full batches, one iteration an epoch",
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from xpnet import checks
@@ -107,9 +107,9 @@ def numbers_or_word(one: Check, *words: str) -> Check:
     )
 
 
-def name_or_code(choices: Callable[[], Iterable[str]], kind: str) -> Check:
+def name_or_code(choices: Callable[[], Iterable[str]], also: Mapping[str, str]) -> Check:
     """One of the names that ``choices()`` returns, or a place of code such as ``file.py:f``."""
-    named = checks.choice(choices, "one of the known names, file.py:function or module:function", kind=kind)
+    named = checks.choice(choices, "one of the known names, file.py:function or module:function", also)
 
     def convert(value: Any) -> str:
         if isinstance(value, str) and ":" in value:
@@ -120,9 +120,9 @@ def name_or_code(choices: Callable[[], Iterable[str]], kind: str) -> Check:
     return dataclasses.replace(named, metavar="NAME|FILE.py:FUNCTION", convert=convert)
 
 
-def names(choices: Callable[[], Iterable[str]], kind: str) -> Check:
+def names(choices: Callable[[], Iterable[str]], also: Mapping[str, str]) -> Check:
     """One of the names, or several: separated by commas in text, a list in TOML."""
-    one = checks.choice(choices, kind=kind)
+    one = checks.choice(choices, also=also)
 
     def read(text: str) -> str | list[str]:
         parts = [part.strip() for part in text.split(",")]

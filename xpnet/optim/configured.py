@@ -14,8 +14,8 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
-from xpnet.aliases import canonical
-from xpnet.checks import count, flag, fraction, not_negative, positive
+from xpnet.aliases import ALIASES
+from xpnet.checks import count, flag, fraction, meant, not_negative, positive
 from xpnet.errors import ConfigError, suggest
 
 __all__ = ["COUNT", "FLAG", "FRACTION", "NOT_NEGATIVE", "POSITIVE", "Configured", "chosen"]
@@ -124,7 +124,7 @@ class Configured:
     @classmethod
     def named(cls, name: Any) -> type[Self]:
         """Return the class of this family that is known as ``name``, in any spelling."""
-        known = canonical(cls.family, name, cls.known)
+        known = meant(name, cls.known, ALIASES.get(cls.family))
         if known is None:
             raise ConfigError(f"unknown {cls.family} {name!r}{suggest(name, cls.known)}")
         found = cls.known[known]
@@ -160,7 +160,7 @@ def chosen(families: Sequence[type[Configured]], spec: Any, options: dict[str, A
         )
     config = {**options, "name": spec} if isinstance(spec, str) else {**spec, **options}
     if "name" in config:
-        name = canonical(label, config["name"], known)
+        name = meant(config["name"], known, ALIASES.get(label))
         if name is None:
             raise ConfigError(f"unknown {label} {config['name']!r}{suggest(config['name'], known)}")
         config["name"] = name

@@ -22,7 +22,7 @@ SCOPES = (*masks.SCOPES, "unit")
 _METRIC_OF_KIND = {"values": "r2", "counts": "r2", "classes": "accuracy", "binary": "accuracy", "signs": "accuracy"}
 _LOWER_IS_BETTER = ("loss", "mae", "rmse")
 _ROUNDING = 1e-6  # of metrics in float32: a loss of just the tolerance is allowed
-_LEAST_TOLERANCE = 0.02
+_LEAST_TOLERANCE, _MOST_TOLERANCE = 0.02, 0.1
 _LEAST_EPOCHS, _LEAST_STEPS = 20, 400  # of retraining in a round
 
 
@@ -36,12 +36,12 @@ def epochs_of_round(steps: int) -> int:
 
 
 def usual_tolerance(rows: int) -> float:
-    """Return the tolerance by default: 0.02, or the share of one row where there are fewer than fifty.
+    """Return the tolerance by default: the share of one row, but at least 0.02 and at most 0.1.
 
-    >>> usual_tolerance(1000), usual_tolerance(40)
-    (0.02, 0.025)
+    >>> usual_tolerance(1000), usual_tolerance(40), usual_tolerance(3)
+    (0.02, 0.025, 0.1)
     """
-    return max(_LEAST_TOLERANCE, 1 / rows)
+    return min(max(_LEAST_TOLERANCE, 1 / rows), _MOST_TOLERANCE)
 
 
 def _check_tolerance(value: Any) -> Any:

@@ -157,7 +157,7 @@ def prune(
             the curvature of the network before; a constant rate goes on better as it is.
         tolerance: by how much ``monitor`` may be worse on the validation rows (without any: on the training
             rows), after retraining, than it was before all rounds; of a loss, MAE or RMSE, by which share of
-            what it was. ``"auto"``: 0.02, or the share of one row where there are fewer than fifty of them.
+            what it was. ``"auto"``: by the share of one row, but at least 0.02 and at most 0.1.
             None: by any amount.
         monitor: ``"loss"``, or one of the trainer's metrics, of which, but for MAE and RMSE, more is better.
             By default accuracy or R², whichever suits the targets that the loss declares; else the loss.
@@ -294,7 +294,7 @@ def _next_round(
         name = plan.monitored(trainer)
         before, after = first["retrained"][name], retrained[name]
         done.stopped = (
-            f"{name} suffered by more than {plan.tolerance:g} in round {number} ({before:.4g} before, "
+            f"{name} suffered by more than {plan.tolerance:.3g} in round {number} ({before:.4g} before, "
             f"{after:.4g} after)"
         )
     elif number == plan.rounds:
