@@ -215,6 +215,9 @@ def _commands(with_choices: bool) -> dict[str, Command]:
                 Parameter("FILE", "table with the columns that the model was trained on", "argument"),
                 Parameter("out", "CSV or Parquet file to write; not set: CSV on stdout", metavar="FILE"),
                 Parameter(
+                    "keep", "columns of FILE that the predictions stand behind", "repeated", "COLUMN[,COLUMN...]"
+                ),
+                Parameter(
                     "formulas",
                     "text in CSV that spreadsheets take for a formula: with an apostrophe before it, or as "
                     "it is (default: escape)",

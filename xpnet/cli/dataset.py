@@ -304,11 +304,19 @@ def _check_counts(loss: str, encoder: Encoder, truth: np.ndarray, rows: np.ndarr
         )
 
 
-def read_rows(name_or_path: str, encoder: Encoder) -> polars.DataFrame:
-    """Return a table for prediction or evaluation, its text columns read as in training."""
+def read_rows(name_or_path: str, encoder: Encoder, keep: Sequence[str] = ()) -> polars.DataFrame:
+    """Return a table for prediction or evaluation, its text columns read as in training.
+
+    Args:
+        name_or_path: the table.
+        encoder: of the training.
+        keep: further columns, or several with commas between, whose cells stay as they are in the file.
+    """
     if name_or_path in BUILTIN:
         return BUILTIN[name_or_path]().frame
-    return read_table(name_or_path, text=encoder.text_columns)
+    known = {column.name for column in (*encoder.columns, *encoder.targets)}
+    others = {name for given in keep for name in (given, *given.split(","))} - known
+    return read_table(name_or_path, text=(*encoder.text_columns, *others))
 
 
 def fingerprint(name_or_path: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from xpnet.cli.losses import loss_of_run
 from xpnet.cli.manifest import Run, read_run
 from xpnet.cli.runs import RunFolder
 from xpnet.data import Encoder
-from xpnet.errors import ConfigError, DataError
+from xpnet.errors import ConfigError, DataError, suggest
 from xpnet.train import Trainer
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def predict_table(
     loss: str | None = None,
     missing: str | None = None,
     unseen: str = "error",
+    keep: Sequence[str] = (),
 ) -> polars.DataFrame:
     """Return predictions for the rows of a table, in their order.
 
@@ -57,6 +59,8 @@ def predict_table(
         backend: where to compute; None chooses.
         loss: the place of the run's loss, where it is code of the user's own.
         missing, unseen: what becomes of such cells, as for `Encoder.encode`.
+        keep: columns of the table that stand before the predictions, cells as they are in the file. A name
+            with commas that is no column is several names.
 
     Raises:
         CheckpointError: no run folder, or a damaged or newer checkpoint.
@@ -67,7 +71,8 @@ def predict_table(
 
     run, trainer = _load(path, checkpoint, backend, loss)
     encoder = run.encoder
-    frame = read_rows(file, encoder)
+    frame = read_rows(file, encoder, keep)
+    beside = frame.select(_named(keep, frame.columns, file))
     X, _, kept = encoder.encode(frame, target=False, missing=missing, unseen=unseen)
     if len(kept) == 0:
         raise DataError(f"each of the {frame.height} rows of '{file}' has a bad cell: nothing to predict")
@@ -84,7 +89,20 @@ def predict_table(
             .join(table.with_columns(pl.Series("row", kept)), on="row", how="left", maintain_order="left")
             .drop("row")
         )
-    return table
+    for name in set(beside.columns) & set(table.columns):
+        raise DataError(f"keep: the column '{name}' of '{file}' has the name of a prediction; rename it")
+    return beside.hstack(table) if beside.width else table
+
+
+def _named(keep: Sequence[str], columns: Sequence[str], file: str) -> list[str]:
+    """Return the columns of a file that are named, each once, in the order of their names."""
+    found: dict[str, None] = {}
+    for given in keep:
+        for name in [given] if given in columns else given.split(","):
+            if name not in columns:
+                raise DataError(f"keep: '{file}' has no column '{name}'{suggest(name, columns)}")
+            found[name] = None
+    return list(found)
 
 
 def _columns(trainer: Trainer, encoder: Encoder, X: np.ndarray) -> dict[str, np.ndarray]:
