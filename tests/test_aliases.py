@@ -64,7 +64,12 @@ def test_what_is_stored_has_the_names_of_xpnet(tmp_path: Path) -> None:
 
 
 def test_flags_take_them() -> None:
-    flags = {"loss": "mse", "activation": "Swish,linear", "optimizer": "L_BFGS", "weight_init": "kaiming_normal"}
+    flags = {
+        "loss": "mse",
+        "activation": "Swish,linear",
+        "optimizer": "L_BFGS",
+        "weight_init": "kaiming_normal",
+    }
     text = to_toml(resolve({"data": "sine", **flags}))
     for line in (
         'loss = "squared_error"',

@@ -153,7 +153,10 @@ def _no_compiler(*args: Any, **options: Any) -> Any:
     [
         (_fake_cupy(_CudaError("status 35")), "no NVIDIA driver (status 35)"),
         (_fake_cupy(0), "no NVIDIA driver"),
-        (_fake_cupy(12020), "driver is too old: it serves CUDA 12, CuPy was built for 13; .*cupy-cuda12x[ctk]"),
+        (
+            _fake_cupy(12020),
+            "driver is too old: it serves CUDA 12, CuPy was built for 13; .*cupy-cuda12x[ctk]",
+        ),
         (
             _fake_cupy(13000, _CudaError("status 100")),
             "no visible GPU (status 100); see CUDA_VISIBLE_DEVICES",

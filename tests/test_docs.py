@@ -114,7 +114,9 @@ class Block:
 
 def _blocks_of(page: Path) -> list[Block]:
     text, found = page.read_text(), []
-    marked = re.compile(r"(?:<!-- test: ([^\n]*) -->\n)?^```(sh|python)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+    marked = re.compile(
+        r"(?:<!-- test: ([^\n]*) -->\n)?^```(sh|python)\n(.*?)^```$", re.DOTALL | re.MULTILINE
+    )
     for match in marked.finditer(text):
         line = text[: match.start(2)].count("\n") + 1
         found.append(Block(page.name, line, match[2], match[3], match[1] or ""))
@@ -173,7 +175,7 @@ def _paste(blocks: list[Block], folder: Path) -> subprocess.CompletedProcess[str
 
 @pytest.mark.parametrize("block", LEFT_OUT, ids=lambda b: f"{b.page}:{b.line}")
 def test_blocks_that_are_left_out(block: Block) -> None:
-    pytest.skip(f"{block.page}:{block.line}: {block.missing and 'needs ' + block.missing or block.mark}")
+    pytest.skip(f"{block.page}:{block.line}: {block.mark}")
 
 
 def test_pieces_of_files_run_in_their_files(tmp_path: Path) -> None:

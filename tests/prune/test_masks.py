@@ -152,7 +152,10 @@ def test_torch_has_the_same_masks(scope, amount):
         ({"sparsity": 90}, "found 90"),
         ({"sparsity": -0.1}, "found -0.1"),
         ({"sparsity": float("nan")}, "found nan"),
-        ({"sparsity": 0.5, "scope": "unit"}, "scope: expected 'normalized' or 'global' or 'layer', found 'unit'"),
+        (
+            {"sparsity": 0.5, "scope": "unit"},
+            "scope: expected 'normalized' or 'global' or 'layer', found 'unit'",
+        ),
     ],
 )
 def test_bad_settings(options, message):

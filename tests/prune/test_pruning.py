@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 
 import numpy as np
 import pytest
@@ -338,10 +337,10 @@ def test_the_report_reads_as_a_table():
     assert "points" in table["accuracy"]
     assert report.before.bytes == report.after.bytes == 8 * trainer.variables.params.layout.size
     assert report.after.sparse_bytes < report.after.bytes
-    for profile in (report.before, report.after):
-        assert profile.rows == 30
-        assert profile.milliseconds > 0
-        assert profile.sparse_milliseconds > 0
+    for found in (report.before, report.after):
+        assert found.rows == 30
+        assert found.milliseconds > 0
+        assert found.sparse_milliseconds > 0
     assert json.loads(json.dumps(report.to_dict()))["after"]["nonzero"] == 16
 
 

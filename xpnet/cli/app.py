@@ -8,7 +8,7 @@ import itertools
 import keyword
 import re
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,40 +54,59 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Command:
-    """A command: the function that runs it, and its parameters in the order of ``--help``.
-
-    Attributes:
-        function: runs it.
-        parameters: its arguments and flags.
-        main: names of the flags that matter most: ``--help`` shows these, ``--help all`` all; empty for all.
-        examples: command lines, shown below the flags.
-    """
+    """A command: the function that runs it, and its parameters in the order of ``--help``."""
 
     function: Callable[..., int | None]
     parameters: tuple[Parameter, ...]
-    main: tuple[str, ...] = ()
-    examples: tuple[str, ...] = ()
 
-    def shortened(self) -> Command:
-        """Return the command with its main flags, each on a line or two; the others are hidden."""
-        if not self.main:
-            return self
-        return dataclasses.replace(self, parameters=tuple(map(self._shortened, self.parameters)))
-
-    def _shortened(self, p: Parameter) -> Parameter:
-        if p.kind in ("argument", "optional", "many"):
-            return p
-        said, default, value = p.help.partition(" (default: ")
-        brief = re.split(r"[;:.] ", said)[0]
-        return dataclasses.replace(
-            p,
-            help=f"{brief}{default}{value}",
-            metavar=None if p.metavar is None else p.metavar.partition("|")[0],
-            section=None,
-            hidden=p.name not in self.main,
-        )
+    def shortened(self, main: Collection[str]) -> Command:
+        """Return the command with the flags of these names, each in a few words; the others are hidden."""
+        return dataclasses.replace(self, parameters=tuple(_shortened(p, main) for p in self.parameters))
 
 
+def _shortened(p: Parameter, main: Collection[str]) -> Parameter:
+    if p.kind in ("argument", "optional", "many"):
+        return p
+    said, default, value = p.help.partition(" (default: ")
+    brief = re.split(r"[;:.] ", said)[0]
+    metavar = None if p.metavar is None else p.metavar.partition("|")[0]
+    hidden = p.name not in main
+    return dataclasses.replace(
+        p, help=f"{brief}{default}{value}", metavar=metavar, section=None, hidden=hidden
+    )
+
+
+# The flags that matter most: ``--help`` shows these, ``--help all`` all; of other commands both show all.
+_MAIN = {
+    "train": "target drop hidden loss optimizer learning-rate epochs backend out dry-run",
+    "resume": "from epochs learning-rate batch-size patience l2 backend loss quiet",
+    "prune": "sparsity scope tolerance rounds epochs learning-rate out resume json",
+    "lr-range": "target drop hidden optimizer batch-size low high steps output",
+    "graph": "output version wrt rows target hidden activation backend",
+}
+_EXAMPLES = {
+    "train": (
+        "xpnet train digits",
+        "xpnet train flowers.csv --target species --out runs/flowers",
+        "xpnet train houses.csv --target price --drop id --hidden 128,64 --epochs 200",
+    ),
+    "predict": ("xpnet predict runs/flowers new.csv --keep id --out predictions.csv",),
+    "resume": (
+        "xpnet resume runs/flowers --epochs 200",
+        "xpnet resume runs/flowers --from epoch-50 --learning-rate 0.0003",
+    ),
+    "prune": (
+        "xpnet prune runs/flowers --sparsity 90%",
+        "xpnet prune runs/flowers --sparsity 0.5 --scope unit --tolerance 1%",
+    ),
+    "lr-range": ("xpnet lr-range flowers.csv --target species --optimizer sgd",),
+    "graph": (
+        "xpnet graph 'tanh(w * x) ** 2' w=0.5 x=1,2 --output graph.svg",
+        "xpnet graph flowers.csv --target species --hidden 4",
+    ),
+    "parity": ("xpnet parity numpy cuda",),
+}
+_HELP_ALL = "--help-all"
 _DEBUG = Parameter("debug", "show the traceback of an error", "switch")
 _JSON = Parameter("json", "print one JSON object instead of tables", "switch")
 _QUIET = Parameter("quiet", "no progress and no messages but errors", "switch")
@@ -111,7 +130,6 @@ _UNTRAINED = (
     "target", "task", "drop", "categorical", "missing",
     "hidden", "activation", "weight_init", "batch_norm", "loss", "loss_option", "seed",
 )  # fmt: skip
-_HELP_ALL = "--help-all"
 _CHECKPOINT = Parameter(
     "checkpoint", "which weights to use, such as epoch-50; not set: best", metavar="best|last|epoch-N"
 )
@@ -200,14 +218,7 @@ def _parameter(field: SettingField, with_choices: bool) -> Parameter:
 
 def _commands(with_choices: bool) -> dict[str, Command]:
     return {
-        "train": Command(
-            commands.train,
-            _train_parameters(with_choices),
-            ("target", "drop", "hidden", "loss", "optimizer", "learning-rate", "epochs", "backend", "out",
-             "dry-run"),
-            ("xpnet train digits", "xpnet train flowers.csv --target species --out runs/flowers",
-             "xpnet train houses.csv --target price --drop id --hidden 128,64 --epochs 200"),
-        ),
+        "train": Command(commands.train, _train_parameters(with_choices)),
         "predict": Command(
             commands.predict,
             (
@@ -215,7 +226,7 @@ def _commands(with_choices: bool) -> dict[str, Command]:
                 Parameter("FILE", "table with the columns that the model was trained on", "argument"),
                 Parameter("out", "CSV or Parquet file to write; not set: CSV on stdout", metavar="FILE"),
                 Parameter(
-                    "keep", "columns of FILE that the predictions stand behind", "repeated", "COLUMN[,COLUMN...]"
+                    "keep", "columns of FILE to stand before the predictions", "repeated", "COLUMN,..."
                 ),
                 Parameter(
                     "formulas",
@@ -243,13 +254,7 @@ def _commands(with_choices: bool) -> dict[str, Command]:
                 _DEBUG,
             ),
         ),
-        "resume": Command(
-            commands.resume,
-            _resume_parameters(with_choices),
-            ("from", "epochs", "learning-rate", "batch-size", "patience", "l2", "backend", "loss", "quiet"),
-            ("xpnet resume runs/flowers", "xpnet resume runs/flowers --epochs 200",
-             "xpnet resume runs/flowers --from epoch-50 --learning-rate 0.0003"),
-        ),
+        "resume": Command(commands.resume, _resume_parameters(with_choices)),
         "prune": Command(
             commands.prune,
             (
@@ -264,23 +269,9 @@ def _commands(with_choices: bool) -> dict[str, Command]:
                 _QUIET,
                 _DEBUG,
             ),
-            ("sparsity", "scope", "tolerance", "rounds", "epochs", "learning-rate", "out", "resume", "json"),
-            ("xpnet prune runs/flowers --sparsity 90%",
-             "xpnet prune runs/flowers --sparsity 0.5 --scope unit --tolerance 1%"),
         ),
-        "lr-range": Command(
-            commands.lr_range,
-            _range_parameters(with_choices),
-            ("target", "drop", "hidden", "optimizer", "batch-size", "low", "high", "steps", "output"),
-            ("xpnet lr-range digits --optimizer sgd", "xpnet lr-range flowers.csv --target species"),
-        ),
-        "graph": Command(
-            commands.graph,
-            _graph_parameters(with_choices),
-            ("output", "version", "wrt", "rows", "target", "hidden", "activation", "backend"),
-            ("xpnet graph 'tanh(w * x) ** 2' w=0.5 x=1,2 --output graph.svg",
-             "xpnet graph flowers.csv --target species --hidden 4"),
-        ),
+        "lr-range": Command(commands.lr_range, _range_parameters(with_choices)),
+        "graph": Command(commands.graph, _graph_parameters(with_choices)),
         "parity": Command(
             commands.parity,
             (
@@ -332,15 +323,15 @@ def build(arguments: Sequence[str] = ()) -> Any:
 
     given = set(arguments)
     asked = {"-h", "--help", _HELP_ALL} & given
-    in_full = _HELP_ALL in given or any(
-        (one, other) in (("-h", "all"), ("--help", "all")) for one, other in itertools.pairwise(arguments)
-    )
-    known = _commands(with_choices=bool(asked) and (in_full or "prune" in given))
-    for name, command in known.items():
-        shown = command.shortened() if asked and not in_full else command
-        more = (f"All flags: xpnet {name} --help all",) if shown is not command else ()
-        epilog = "\n\n".join([*command.examples, *more])
-        app.command(name, help=inspect.getdoc(command.function), epilog=epilog or None)(_typed(shown))
+    following = [other for one, other in itertools.pairwise(arguments) if one in ("-h", "--help")]
+    in_full = _HELP_ALL in given or "all" in following
+    for name, command in _commands(with_choices=bool(asked) and in_full).items():
+        lines, shown = list(_EXAMPLES.get(name, ())), command
+        if asked and not in_full and name in _MAIN:
+            shown = command.shortened(_MAIN[name].split())
+            lines.append(f"All flags: xpnet {name} --help all")
+        help, epilog = inspect.getdoc(command.function), "\n\n".join(lines)
+        app.command(name, help=help, epilog=epilog or None)(_typed(shown))
     return app
 
 
@@ -350,10 +341,10 @@ def spelled(arguments: Sequence[str]) -> list[str]:
     >>> spelled(["train", "my_table.csv", "--learning_rate=0.1", "--drop", "my_id"])
     ['train', 'my_table.csv', '--learning-rate=0.1', '--drop', 'my_id']
     """
-    commands = _commands(with_choices=False).values()
-    flags = {f"--{p.name}" for command in commands for of in command.parameters for p in of.spellings}
-    flags |= {f"--no-{p.name}" for command in commands for p in command.parameters if p.kind == "on/off"}
-    found = []
+    known = [p for command in _commands(with_choices=False).values() for p in command.parameters]
+    flags = {f"--{p.name}" for of in known for p in of.spellings}
+    flags |= {f"--no-{p.name}" for p in known if p.kind == "on/off"}
+    found: list[str] = []
     for index, argument in enumerate(arguments):
         if argument == "--":
             return [*found, *arguments[index:]]

@@ -159,7 +159,9 @@ def predict(
         raise ConfigError(f"--out: expected a file ending in .csv, .tsv or .parquet, found '{out}'")
     kept = _checked({"formulas": checks.one_of("escape", "keep")}, formulas=formulas)
     policies = _policies(missing, unseen)
-    table = predict_table(run, file, checkpoint=checkpoint, backend=backend, loss=loss, keep=keep or (), **policies)
+    table = predict_table(
+        run, file, checkpoint=checkpoint, backend=backend, loss=loss, keep=keep or (), **policies
+    )
     if out is None:
         text = to_csv(table, **kept)
         if sys.stdout.isatty():  # which obeys what is in it

@@ -33,8 +33,8 @@ class PruningSettings:
     scope: str = _setting(
         "normalized",
         checks.one_of("normalized", "global", "layer", "unit"),
-        "rank all weights together by their share of their matrix, or by their size alone (global); prune each "
-        "matrix by the same share (layer); or remove whole hidden units (unit)",
+        "rank all weights by their share of their matrix, or by their size alone (global); prune each matrix "
+        "alike (layer); or remove whole hidden units (unit)",
     )
     rounds: int = _setting(10, checks.count, "rounds of pruning and retraining")
     epochs: int | None = _setting(
@@ -50,9 +50,11 @@ class PruningSettings:
     )
     tolerance: float | str | None = _setting(
         "auto",
-        values.or_words(values.number_or_percentage(checks.not_negative, "0.01 or 1%"), auto="auto", none=None),
-        "take a round back, and end, when the validation accuracy, or R², has fallen by more than this; auto: "
-        "the share of one row, from 0.02 to 0.1; none: by any amount",
+        values.or_words(
+            values.number_or_percentage(checks.not_negative, "0.01 or 1%"), auto="auto", none=None
+        ),
+        "a round is taken back, and the last, if validation accuracy or R² falls by more; auto: the "
+        "share of one row, from 0.02 to 0.1; none: any fall is tolerated",
     )
     learning_rate: float | None = _setting(
         None,

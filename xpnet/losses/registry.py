@@ -163,8 +163,9 @@ def get(loss: str | Mapping[str, Any] | Callable[..., Any]) -> Callable[..., Any
     """Return the loss given by its name, its table, or itself.
 
     Args:
-        loss: a name of `LOSSES`, or one of `xpnet.aliases` such as ``"mse"``; a table with ``name`` and options, as `to_config` returns it; or a function,
-            which is returned as it is. A ``functools.partial`` fixes options of a loss and keeps the rest.
+        loss: a name of `LOSSES`, or one of `xpnet.aliases` such as ``"mse"``; a table with ``name`` and
+            options, as `to_config` returns it; or a function, which is returned as it is. A
+            ``functools.partial`` fixes options of a loss and keeps the rest.
 
     Raises:
         ConfigError: no loss of that name, an unknown option or a value not allowed, a class in place of a

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 
 import numpy as np
@@ -74,7 +75,7 @@ class Connections:
         matrices, before = self._matrices(kept), -1
         while before != (before := int(kept.sum())):
             for stack in self._stacks:
-                for name, following in zip(stack, stack[1:], strict=False):
+                for name, following in itertools.pairwise(stack):
                     alive = matrices[name].any(axis=0) & matrices[following].any(axis=1)
                     matrices[name][:, ~alive] = False
                     matrices[following][~alive, :] = False
@@ -84,7 +85,7 @@ class Connections:
         possible = np.ones(len(kept), dtype=bool)
         matrices, allowed = self._matrices(kept), self._matrices(possible)
         for stack in self._stacks:
-            for name, following in zip(stack, stack[1:], strict=False):
+            for name, following in itertools.pairwise(stack):
                 dead = ~matrices[following].any(axis=1)
                 allowed[name][:, dead] = False
                 allowed[following][dead, :] = False

@@ -51,9 +51,9 @@ def magnitude_mask(
         array([1., 0., 0., 1., 1., 1.])
 
     Sources: Han et al., "Learning both weights and connections for efficient neural networks", 2015; lecture
-    note 004, "Regularization". As the score of Lee et al., "Layer-adaptive sparsity for the magnitude-based
-    pruning", 2021, the normalized one is the same for a rescaled layer (docs/training.md compares them). Gupta
-    et al., "Is complexity required for neural network pruning?", 2022, keep a least number of weights in each
+    note 004, "Regularization". The normalized score, as that of Lee et al., "Layer-adaptive sparsity for the
+    magnitude-based pruning", 2021, is the same for a rescaled layer; docs/training.md compares them. Gupta et
+    al., "Is complexity required for neural network pruning?", 2022, keep a least number of weights in each
     layer; Vysogorets and Kempe, "Connectivity matters", 2023, count weights that are connected.
     """
     params = params.params if isinstance(params, Variables) else params

@@ -19,7 +19,13 @@ from xpnet.train import Trainer
 __all__ = ["SCOPES", "Plan", "epochs_of_round", "usual_tolerance"]
 
 SCOPES = (*masks.SCOPES, "unit")
-_METRIC_OF_KIND = {"values": "r2", "counts": "r2", "classes": "accuracy", "binary": "accuracy", "signs": "accuracy"}
+_METRIC_OF_KIND = {
+    "values": "r2",
+    "counts": "r2",
+    "classes": "accuracy",
+    "binary": "accuracy",
+    "signs": "accuracy",
+}
 _LOWER_IS_BETTER = ("loss", "mae", "rmse")
 _ROUNDING = 1e-6  # of metrics in float32: a loss of just the tolerance is allowed
 _LEAST_TOLERANCE, _MOST_TOLERANCE = 0.02, 0.1

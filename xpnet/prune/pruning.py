@@ -128,9 +128,9 @@ def prune(
 
     In round k of R the sparsity rises to s(k/R), the weights of smallest magnitude in their layer become 0
     and stay so (:func:`magnitude_mask`, ``trainer.mask``), and the rest is trained for some epochs with the
-    trainer's own settings, on which its patience and its best weights begin anew. It ends at the target, or at
-    the first round after which the validation rows suffer by more than ``tolerance``: that round is taken back,
-    and a warning says that the target is not reached.
+    trainer's own settings, on which its patience and its best weights begin anew. It ends at the target, or
+    at the first round after which the validation rows suffer by more than ``tolerance``: that round is taken
+    back, and a warning says that the target is not reached.
 
     Args:
         trainer: one that has been trained. It is pruned itself: save it before, to keep the dense network.
@@ -141,10 +141,10 @@ def prune(
         epochs_per_round: epochs of retraining in each; patience may end them early. ``max_steps`` does not
             count here. None: 20, or as many as are 400 steps.
         scope: ``"normalized"`` ranks all weights together by their share of their matrix, ``"global"`` by
-            their magnitude alone, and ``"layer"`` prunes the same share of each matrix (:func:`magnitude_mask`);
-            each output keeps two paths to the inputs.
-            ``"unit"`` removes whole hidden units, the same share of each layer, which leaves smaller dense
-            matrices (:func:`prune_units`); two units of each layer stay.
+            their magnitude alone, and ``"layer"`` prunes the same share of each matrix
+            (:func:`magnitude_mask`); each output keeps two paths to the inputs. ``"unit"`` removes whole
+            hidden units, the same share of each layer, which leaves smaller dense matrices
+            (:func:`prune_units`); two units of each layer stay.
         schedule: how sparsity rises: ``"cubic"`` (Zhu and Gupta), ``"geometric"`` (Han et al.) or
             ``"linear"``; see :mod:`xpnet.prune.schedules`.
         criterion: for scope ``"unit"``, what tells the units that matter least; see :func:`prune_units`.
@@ -276,9 +276,7 @@ def _tell(done: Pruned, on_round: Callable[[Pruned], bool | None] | None) -> Non
         done.stopped = _ASKED
 
 
-def _next_round(
-    done: Pruned, plan: Plan, rows: Rows, epochs: int, fit: Callable[[int], History]
-) -> None:
+def _next_round(done: Pruned, plan: Plan, rows: Rows, epochs: int, fit: Callable[[int], History]) -> None:
     """Prune and retrain once more; on any exception the trainer is as it was before."""
     trainer, first, number = done.trainer, done.rounds[0], len(done.rounds)
     earlier = _Snapshot(trainer)
