@@ -153,7 +153,10 @@ def _no_compiler(*args: Any, **options: Any) -> Any:
     [
         (_fake_cupy(_CudaError("status 35")), "no NVIDIA driver (status 35)"),
         (_fake_cupy(0), "no NVIDIA driver"),
-        (_fake_cupy(12020), "driver is too old: it serves CUDA 12, CuPy was built for 13; .*xpnet[cuda12]"),
+        (
+            _fake_cupy(12020),
+            "driver is too old: it serves CUDA 12, CuPy was built for 13; .*cupy-cuda12x[ctk]",
+        ),
         (
             _fake_cupy(13000, _CudaError("status 100")),
             "no visible GPU (status 100); see CUDA_VISIBLE_DEVICES",
@@ -209,7 +212,7 @@ def test_a_library_that_is_broken_or_missing_is_a_reason_not_a_failure(
     monkeypatch.setattr(importlib, "import_module", broken)
     assert fresh("torch").reason == "OSError: wrong ELF class"
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    assert fresh("cupy").reason.startswith("cupy is not installed: pip install 'xpnet[cuda13]'")
+    assert fresh("cupy").reason.startswith("cupy is not installed: pip install 'cupy-cuda13x[ctk]'")
     assert not fresh("jax").usable
 
 

@@ -2,34 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+import os
 import re
+import shlex
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-GUIDE = (ROOT / "docs" / "guide.md").read_text()
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text()
-ADDING = (ROOT / "docs" / "adding.md").read_text()
 BACKPROPAGATION = (ROOT / "docs" / "backpropagation.md").read_text()
-TRAINING = (ROOT / "docs" / "training.md").read_text()
-PARITY = (ROOT / "docs" / "parity.md").read_text()
-SECOND_ORDER = (ROOT / "docs" / "second-order.md").read_text()
-
-# What the guide's examples take as given.
-_GIVEN = """
-import numpy as np
-import xpnet
-from xpnet import data
-X, y = data.digits_arrays()
-X = X / 16
-X_new, X_test, y_test = X[:5], X[:100], y[:100]
-x = np.asarray([0.5, -1.0])
-v = np.asarray([1.0, 2.0])
-"""
 
 # The files that the examples of "adding things" belong to. The rules shown are those that exist.
 _WHERE = """
@@ -56,18 +44,15 @@ check_grads(lambda y: get("log_cosh")(y, 0 * x), (x,))
 """
 
 
-def blocks(text: str, language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
-
-
 def test_the_readme_opens_with_three_sentences_and_two_commands() -> None:
-    opening, between, _ = re.split(r"```sh\n.*?```", README, flags=re.DOTALL)
+    text = re.sub(r"<!--.*?-->", "", README)
+    opening, between, _ = re.split(r"```sh\n.*?```", text, flags=re.DOTALL)
     prose = " ".join(line for line in opening.splitlines() if line and not line.startswith("#"))
     assert len(re.findall(r"[^.]\.(?= |$)", prose)) == 3
     assert between.strip() == ""
-    assert len(blocks(README, "sh")) == 2
-    assert "xpnet train digits" in blocks(README, "sh")[0]
-    assert "pytest" in blocks(README, "sh")[1]
+    first, second = (b.code for b in BLOCKS["README.md"] if b.language == "sh")
+    assert "xpnet train digits" in first
+    assert "pytest" in second
 
 
 def test_every_link_leads_somewhere() -> None:
@@ -98,29 +83,106 @@ def test_the_table_of_places_is_true() -> None:
     assert not [(path, name) for path, name in named if not _says(path, name)]
 
 
-@pytest.mark.parametrize(
-    "page", ["README", "guide", "adding", "backpropagation", "training", "second-order", "parity"]
-)
-def test_python_examples_run(page: str, tmp_path: Path) -> None:
-    text, given, then = {
-        "README": (README, "", ""),
-        "guide": (GUIDE, _GIVEN, ""),
-        "adding": (ADDING, _WHERE, _THEN),
-        "backpropagation": (BACKPROPAGATION, "", ""),
-        "training": (TRAINING, "", ""),
-        "second-order": (SECOND_ORDER, "", ""),
-        "parity": (PARITY, "", ""),
-    }[page]
-    examples = blocks(text, "python")
-    assert examples
-    code = given + "\n".join(examples) + then
-    if page == "guide":  # devices that this machine may lack, and a hundred epochs
-        code = code.replace('backend="cuda"', 'backend="numpy"').replace("epochs=100", "epochs=2")
-        code = re.sub(r"^xpnet\.backend\(.*(cuda|torch|jax).*$", "", code, flags=re.MULTILINE)
+@dataclasses.dataclass(frozen=True)
+class Block:
+    """A piece of code of a page, and the comment before it that says how it is tested.
+
+    The comment is ``<!-- test: ... -->`` with ``skip, why``, ``full`` (it takes long), ``needs PACKAGE``, or
+    ``part of a file`` of xpnet, which has a test of its own.
+    """
+
+    page: str
+    line: int
+    language: str
+    code: str
+    mark: str
+
+    @property
+    def is_skipped(self) -> bool:
+        return self.mark.startswith(("skip", "part of a file"))
+
+    @property
+    def is_long(self) -> bool:
+        return self.mark == "full"
+
+    @property
+    def missing(self) -> str:
+        """The package that it needs and that is not installed."""
+        package = self.mark.removeprefix("needs ") if self.mark.startswith("needs ") else ""
+        return package if package and find_spec(package) is None else ""
+
+
+def _blocks_of(page: Path) -> list[Block]:
+    text, found = page.read_text(), []
+    marked = re.compile(
+        r"(?:<!-- test: ([^\n]*) -->\n)?^```(sh|python)\n(.*?)^```$", re.DOTALL | re.MULTILINE
+    )
+    for match in marked.finditer(text):
+        line = text[: match.start(2)].count("\n") + 1
+        found.append(Block(page.name, line, match[2], match[3], match[1] or ""))
+    return found
+
+
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCKS = {page.name: found for page in PAGES if (found := _blocks_of(page))}
+LEFT_OUT = [b for found in BLOCKS.values() for b in found if b.mark.startswith("skip") or b.missing]
+RUN = [
+    pytest.param(name, full, id=f"{name}{'-with-long-ones' if full else ''}", marks=marks)
+    for name, found in BLOCKS.items()
+    for full, marks in ((False, ()), (True, pytest.mark.full))
+    if any(not b.is_skipped and b.is_long >= full for b in found)
+]
+
+# Runs blocks as somebody pastes them: Python in one session, the shell in the same folder.
+_PASTE = """
+import json, subprocess, sys
+session = {"__name__": "__main__"}
+for page, line, language, code in json.load(open(sys.argv[1])):
+    print(f"{page}:{line}", file=sys.stderr, flush=True)
+    if language == "python":
+        exec(compile("\\n" * line + code, page, "exec"), session)
+        sys.stdout.flush()
+    else:
+        subprocess.run(["bash", "-euo", "pipefail", "-c", code], check=True, stdout=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize(("page", "full"), RUN)
+def test_blocks_run_when_they_are_pasted_in_the_order_of_the_page(
+    page: str, full: bool, tmp_path: Path
+) -> None:
+    blocks = [b for b in BLOCKS[page] if not (b.is_skipped or b.missing or (b.is_long and not full))]
+    done = _paste(blocks, tmp_path)
+    assert done.returncode == 0, done.stderr
+    if page == "backpropagation.md":  # which shows all that its examples print
+        assert done.stdout == "".join(re.findall(r"```text\n(.*?)```", BACKPROPAGATION, flags=re.DOTALL))
+
+
+def _paste(blocks: list[Block], folder: Path) -> subprocess.CompletedProcess[str]:
+    listed = folder / "blocks.json"
+    listed.write_text(json.dumps([(b.page, b.line, b.language, b.code) for b in blocks]))
+    command = folder / "bin" / "xpnet"
+    command.parent.mkdir()
+    command.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m xpnet "$@"\n')
+    command.chmod(0o755)
+    given = {name: value for name, value in os.environ.items() if name != "SCIPY_ARRAY_API"}
+    path = {"PATH": f"{command.parent}:{given['PATH']}", "PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        [sys.executable, "-c", _PASTE, str(listed)],
+        cwd=folder, env={**given, **path}, capture_output=True, text=True,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("block", LEFT_OUT, ids=lambda b: f"{b.page}:{b.line}")
+def test_blocks_that_are_left_out(block: Block) -> None:
+    pytest.skip(f"{block.page}:{block.line}: {block.mark}")
+
+
+def test_pieces_of_files_run_in_their_files(tmp_path: Path) -> None:
+    """The page about additions shows what is to be written into files of xpnet."""
+    code = "\n".join([_WHERE, *(b.code for b in BLOCKS["adding.md"]), _THEN])
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    if page == "backpropagation":  # which shows all that its examples print
-        assert done.stdout == "".join(blocks(text, "text"))
 
 
 def test_the_changelog_has_an_unreleased_section() -> None:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from numbers import Integral, Real
 from typing import Any
 
@@ -30,6 +30,7 @@ __all__ = [
     "flag",
     "fraction",
     "interval",
+    "meant",
     "memory_size",
     "named_numbers",
     "not_negative",
@@ -148,19 +149,54 @@ flag = Check(
 )
 
 
-def choice(choices: Callable[[], Iterable[str]], expected: str = "one of the known names") -> Check:
-    """Return a check that takes one of the names that ``choices()`` returns, in any case."""
+def meant(name: object, known: Iterable[str], also: Mapping[str, str] | None = None) -> str | None:
+    """Return the known name that a name means; None if it means none.
+
+    Hyphens, underscores, blanks and capitals make no difference, unless a known name is spelled so.
+
+    Args:
+        name: as it was given.
+        known: the names.
+        also: other names, and the known ones that they mean.
+
+    >>> meant("L_BFGS", ["adam", "l-bfgs"]), meant("MSE", ["squared_error"], {"mse": "squared_error"})
+    ('l-bfgs', 'squared_error')
+    """
+    names = list(known)
+    if not isinstance(name, str) or name in names:
+        return name if isinstance(name, str) else None
+    plain = {_plain(other): other for other in names}
+    others = {_plain(other): known_name for other, known_name in (also or {}).items()}
+    found = plain.get(_plain(name), others.get(_plain(name)))
+    return found if found in names else None
+
+
+def _plain(name: str) -> str:
+    return re.sub("[-_ ]", "", name.lower())
+
+
+def choice(
+    choices: Callable[[], Iterable[str]],
+    expected: str = "one of the known names",
+    also: Mapping[str, str] | None = None,
+) -> Check:
+    """Return a check that takes one of the names that ``choices()`` returns, in any spelling.
+
+    Args:
+        choices: called when needed, as it may import much.
+        expected: the valid values, in words.
+        also: other names, and the ones that they mean.
+    """
 
     def convert(value: Any) -> str:
-        require(isinstance(value, str), value)
-        known = list(choices())
-        return value if value in known else require(value.lower() in known, value.lower())
+        known = meant(value, choices(), also)
+        return str(require(known is not None, known))
 
     return Check(expected, convert, metavar="NAME", choices=choices)
 
 
 def one_of(*allowed: str) -> Check:
-    """Return a check that takes one of the words, in any case."""
+    """Return a check that takes one of the words, in any spelling."""
     return choice(lambda: allowed, " or ".join(map(repr, allowed)))
 
 

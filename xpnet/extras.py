@@ -22,4 +22,6 @@ def require(*packages: str, extra: str = "standard") -> None:
     missing = [package for package in packages if importlib.util.find_spec(package) is None]
     if missing:
         names = ", ".join(missing)
-        raise MissingExtraError(f"this part of xpnet needs {names}: pip install 'xpnet[{extra}]'")
+        raise MissingExtraError(
+            f"this part of xpnet needs {names}: pip install {' '.join(missing)} (of the extra '{extra}')"
+        )

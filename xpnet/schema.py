@@ -151,8 +151,8 @@ def _check_fields(value: Any, schema: dict[Any, Schema], place: str) -> None:
             near = difflib.get_close_matches(name, named, 1)
             hint = f" (did you mean '{near[0]}'?)" if near else ""
             raise ValueError(
-                f"{inside}{visible(name)} is unknown to this version{hint}; if a newer xpnet wrote it: "
-                "pip install --upgrade xpnet"
+                f"{inside}{visible(name)} is unknown to this version{hint}; if a newer xpnet wrote it, "
+                "update this one"
             )
         check(item, named.get(name, schema.get(...)), f"{inside}{visible(name)}")
     for name in schema:

@@ -330,5 +330,5 @@ def test_missing_packages(xpnet, monkeypatch):
             patch.setattr(
                 importlib.util, "find_spec", lambda n, *a, p=package: None if n == p else real(n, *a)
             )
-            assert_refused(xpnet("train", "digits"), 1, package, "pip install 'xpnet[standard]'")
+            assert_refused(xpnet("train", "digits"), 1, f"pip install {package}")
     require("numpy")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +15,7 @@ import pytest
 import xpnet as package
 from xpnet import errors
 from xpnet.backends import known
-from xpnet.cli import commands, main
+from xpnet.cli import app, commands, main
 from xpnet.cli.app import build
 from xpnet.plot import figures
 from xpnet.program.lowerings import blas_libraries
@@ -77,18 +79,46 @@ def test_without_arguments_it_helps(xpnet):
     assert "train" in outcome.out
 
 
-def test_train_help_names_every_choice(xpnet, monkeypatch):
+@pytest.mark.parametrize("asked", [("--help", "all"), ("-h", "all"), ("--help-all",)])
+def test_help_in_full_names_every_choice(asked, xpnet, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
-    outcome = xpnet("train", "--help")
+    outcome = xpnet("train", *asked)
+    assert outcome.code == 0
     for word in ("--batch-size", "adamw", "softmax_cross_entropy", "leakyrelu", "orthogonal", "cosine"):
         assert word in outcome.out
 
 
-@pytest.mark.parametrize("command", ["train", "predict", "evaluate", "resume", "env"])
-def test_every_command_has_help(command, xpnet):
-    outcome = xpnet(command, "--help")
+COMMANDS = ("train", "predict", "evaluate", "resume", "prune", "lr-range", "graph", "parity", "env")
+
+
+@pytest.mark.parametrize("command", [(), *((name,) for name in COMMANDS)])
+def test_help_fits_a_screen(command, xpnet, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    outcome = xpnet(*command, "--help")
     assert outcome.code == 0
     assert "Usage: xpnet" in outcome.out
+    lines = outcome.out.splitlines()
+    assert len(lines) <= 40
+    assert all(len(line) <= 80 for line in lines)
+
+
+def test_the_examples_of_help_are_command_lines():
+    flags = re.compile(r"(?<![\w-])--[a-z-]+")
+    for name, command in app._commands(with_choices=False).items():
+        known = {f"--{p.name}" for p in command.parameters}
+        assert {f"--{flag}" for flag in app._MAIN.get(name, "").split()} <= known
+        for line in app._EXAMPLES.get(name, ()):
+            assert shlex.split(line)[:2] == ["xpnet", name]
+            assert set(flags.findall(line)) <= known
+
+
+def test_flags_take_underscores(xpnet):
+    outcome = xpnet("train", "sine", "--batch_size", "7", "--learning_rate=0.5", "--no-batch_norm",
+                    "--drop", "my_id", "--print_config")  # fmt: skip
+    assert outcome.code == 0, outcome.err
+    for line in ("batch-size = 7", "learning-rate = 0.5", "batch-norm = false", 'drop = ["my_id"]'):
+        assert line in outcome.out
+    assert "--no_such" in xpnet("train", "sine", "--no_such", "1").err
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,7 @@ CHANGED = {
     "the weights of another run": (other_run("checkpoints/best.safetensors"), ["another run's"]),
     "a newer setting": (
         replace("config.toml", "# Data", "surprise = 1"),
-        ["unknown key 'surprise'", "newer xpnet", "pip install --upgrade xpnet"],
+        ["unknown key 'surprise'", "newer xpnet", "update this one"],
     ),
     "a newer environment": (
         replace("environment.json", '"time"', '"surprise": 1, "time"'),

@@ -73,6 +73,26 @@ def test_rows_left_out_stay_in_their_place(xpnet, trained):
     assert [i for i, value in enumerate(predictions) if value is None] == list(range(3, 60, 10))
 
 
+def test_columns_of_the_table_are_kept(xpnet, trained):
+    Path("flowers.csv").write_text(flowers())
+    run = trained("flowers.csv", "--target", "kind")
+    frame = pl.read_csv("flowers.csv", infer_schema=False)
+    size = next(name for name in frame.columns if name != "kind")
+    ids = [f"{number:05d}" for number in range(frame.height)]
+    frame.with_columns(pl.Series("id", ids), pl.Series("last, first", ids)).drop("kind").write_csv("new.csv")
+    outcome = xpnet("predict", run, "new.csv", "--keep", f"id,{size}", "--keep", "last, first")
+    assert outcome.code == 0, outcome.err
+    found = pl.read_csv(io.StringIO(outcome.out), infer_schema=False)
+    assert found.columns[:4] == ["id", size, "last, first", "prediction"]
+    assert found["id"].to_list() == found["last, first"].to_list() == ids  # zeros and all
+    assert (
+        found["prediction"].to_list() == table(xpnet("predict", run, "new.csv").out)["prediction"].to_list()
+    )
+    outcome = xpnet("predict", run, "new.csv", "--keep", "idd")
+    assert (outcome.code, outcome.out) == (5, "")
+    assert "'new.csv' has no column 'idd'; did you mean 'id'?" in outcome.err
+
+
 def test_hinges_have_no_probabilities(xpnet, trained):
     run = trained("two-gaussians", "--loss", "hinge", "--epochs", "20")
     predicted = table(xpnet("predict", run, "two-gaussians").out)

@@ -23,7 +23,7 @@ from xpnet.prune import prune, sparsity_of
 from xpnet.runs import pruning
 from xpnet.train import checkpoint_file
 
-BRIEF = ("--rounds", "3", "--epochs", "2")
+BRIEF = ("--rounds", "3", "--epochs", "2", "--tolerance", "none")
 HIDDEN = 2 * 8 + 8 * 2  # weights of the network on two-gaussians
 
 # Runs the command and sends itself a signal when a file is about to be renamed into place.
@@ -153,7 +153,7 @@ def test_a_cuda_device_prunes_the_same(scope, xpnet, trained):
 def test_folders_are_never_overwritten(xpnet, trained):
     trained()
     for _ in range(2):
-        assert xpnet("prune", "run", "--sparsity", "0.5", "--rounds", 1, "--epochs", 1, "--quiet").code == 0
+        assert xpnet("prune", "run", "--sparsity", "0.5", *BRIEF, "--rounds", 1, "--quiet").code == 0
     assert Path("run-pruned").is_dir()
     assert Path("run-pruned-2").is_dir()
     before = digest(Path("run-pruned"))
@@ -212,16 +212,31 @@ def test_classes_keep_their_weights(xpnet, trained, monkeypatch):
 
 
 def test_a_round_beyond_the_tolerance_is_taken_back(xpnet, trained):
-    trained("two-gaussians", "--epochs", "10", "--learning-rate", "0.05")
-    brief = ("--rounds", 4, "--epochs", 1, "--tolerance", "2%", "--json")
-    outcome = xpnet("prune", "run", "--sparsity", "0.97", *brief)
-    assert outcome.code == 0, outcome.err
-    results = outcome.json
+    trained("spirals", "--epochs", "30", "--learning-rate", "0.02")
+    flags = ("--sparsity", "75%", "--rounds", 4, "--epochs", 1)
+    outcome = xpnet("prune", "run", *flags)
+    assert outcome.code == 1
+    results = json.loads(Path("run-pruned/results.json").read_text())
     assert results["stopped"].startswith("accuracy suffered by more than 0.02 in round")
     *kept, last = results["pruning"]["history"]
     assert not last["kept"]
     assert results["pruning"]["rounds_kept"] == len(kept) - 1
     assert sparsity_of(load("run-pruned").variables) == kept[-1]["sparsity"]
+    warnings = [line for line in outcome.err.splitlines() if line.startswith("warning: pruning")]
+    assert warnings == [f"warning: {results['pruning']['missed']}"]  # once
+    assert "before its target" in warnings[0]
+    quiet = xpnet("prune", "run", *flags, "--quiet", "--json")
+    assert (quiet.code, quiet.err) == (1, f"{warnings[0]}\n")
+    assert xpnet("prune", "run", *flags, "--tolerance", "none").code == 0
+
+
+def test_paths_to_each_output_stay(xpnet, trained):
+    trained()
+    outcome = xpnet("prune", "run", "--sparsity", "99%", *BRIEF)
+    assert outcome.code == 1
+    assert "before its target: two paths to each output stay in any case" in outcome.err
+    first, last = (load("run-pruned").variables.params[name] for name in ("0.weight", "2.weight"))
+    assert np.all(((first != 0).sum(axis=0) @ (last != 0)) >= 2)
 
 
 @pytest.fixture(scope="session")
@@ -315,7 +330,7 @@ def test_divergence_keeps_the_last_whole_round(xpnet, trained):
         (("--sparsity", "0.5", "--scope", "units"), "--scope: .*did you mean 'unit'"),
         (("--sparsity", "0.5", "--schedule", "cubc"), "--schedule: .*did you mean 'cubic'"),
         (("--sparsity", "0.5", "--tolerance", "-1%"), "--tolerance: expected a finite number of at least 0"),
-        (("--sparsity", "0.5", "--scope", "unit", "--decay"), "decay: expected scope 'global' or 'layer'"),
+        (("--sparsity", "0.5", "--scope", "unit", "--decay"), "decay: expected a scope of weights"),
         (("--sparsity", "0.5", "--checkpoint", "first"), "--checkpoint: expected best or last"),
         (("--resume", "--sparsity", "0.5"), "--sparsity: expected nothing but --learning-rate and --backend"),
         (("--resume", "--out", "other"), "--out: expected nothing but .* beside --resume"),
@@ -344,10 +359,7 @@ def test_runs_that_cannot_be_pruned(xpnet, trained):
 
 def test_without_validation_rows(xpnet, trained):
     trained("two-gaussians", "--validation", "0", "--test", "0")
-    outcome = xpnet("prune", "run", "--sparsity", "0.5", "--tolerance", "1%")
-    assert outcome.code == 2
-    assert "--tolerance: expected validation rows to go by" in outcome.err
-    outcome = xpnet("prune", "run", "--sparsity", "0.5", *BRIEF)
+    outcome = xpnet("prune", "run", "--sparsity", "0.5", *BRIEF, "--tolerance", "50%")  # of these rows
     assert outcome.code == 0, outcome.err
     assert "measured on  1,000 train rows" in outcome.out
 

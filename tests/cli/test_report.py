@@ -430,7 +430,9 @@ def test_tensorboard_that_is_not_installed(xpnet, trained, monkeypatch):
     ):
         outcome = xpnet(*command)
         assert (outcome.code, outcome.out) == (1, "")
-        assert outcome.err.endswith("needs tensorboard: pip install 'xpnet[tensorboard]'\n")
+        assert outcome.err.endswith(
+            "needs tensorboard: pip install tensorboard (of the extra 'tensorboard')\n"
+        )
     assert not Path("new").exists()
 
 

@@ -222,6 +222,27 @@ def test_a_run_with_the_names_of_before(xpnet, trained):
     assert "learning-rate = 0.01\n" in config.read_text()
 
 
+def test_why_a_device_is_taken_is_true(xpnet, trained, monkeypatch):
+    trained("two-gaussians", "--epochs", "1")
+    other = "array_api_strict:CPU_DEVICE"
+    for flags, said in (
+        ((), "device numpy (that of the run so far)"),
+        (("--backend", "numpy"), "device numpy (asked for)"),
+        (("--backend", "auto"), "device numpy (no CUDA device"),
+    ):
+        epochs = load_epochs("run") + 1
+        outcome = xpnet("resume", "run", "--epochs", epochs, *flags)
+        assert said in outcome.err
+    monkeypatch.setenv("XPNET_BACKEND", other)
+    outcome = xpnet("resume", "run", "--epochs", load_epochs("run") + 1, "--backend", "auto")
+    assert f"device {other} (XPNET_BACKEND asks for it)" in outcome.err
+    assert "(asked for)" in xpnet("train", "two-gaussians", *FAST, "--out", "asked").err
+
+
+def load_epochs(run):
+    return json.loads((Path(run) / "results.json").read_text())["epochs_trained"]
+
+
 def test_resume_on_another_device(xpnet, trained):
     run = trained()
     outcome = xpnet("resume", run, "--epochs", "3", "--backend", "array_api_strict", "--json")

@@ -171,7 +171,7 @@ assert main(["train", "--config", "run/config.toml", "--print-config"]) == 0
 for wrong in (["--warmth", "2"], ["--silent"]):
     assert main([*run, *wrong]) == 2
 assert main(["resume", "run", "--depth", "4"]) == 2
-main(["train", "--help"])
+main(["train", "--help", "all"])
 """
 
 

@@ -322,7 +322,7 @@ def test_unreadable_file(tmp_path):
 
 def test_without_polars(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "polars", None)
-    with pytest.raises(ConfigError, match=r"pip install 'xpnet\[standard\]'"):
+    with pytest.raises(ConfigError, match=r"pip install polars"):
         read_table(put(tmp_path, "t.csv", "a\n1\n"))
 
 

@@ -209,7 +209,7 @@ BAD: dict[str, tuple[Any, str]] = {
     "negative units": (lambda: nn.Dense(-3), "found -3"),
     "fractional units": (lambda: nn.Dense(2.5), "found 2.5"),
     "units as truth": (lambda: nn.Dense(True), "found True"),
-    "initializer": (lambda: nn.Dense(3, weight_init="xavier_uniform"), "initializer: .*'xavier_uniform'"),
+    "initializer": (lambda: nn.Dense(3, weight_init="saxe"), "initializer: .*'saxe'"),
     "bias initializer": (lambda: nn.Dense(3, bias_init="ones"), "initializer: .*'ones'"),
     "dropout of all": (lambda: nn.Dropout(1.0), "Dropout: rate: .* below 1, found 1.0"),
     "negative dropout": (lambda: nn.Dropout(-0.1), "found -0.1"),

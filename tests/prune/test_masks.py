@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -34,7 +36,7 @@ def test_counts_are_exact(sparsity):
         assert left_out(mask, name) == round(sparsity * size)
 
 
-@pytest.mark.parametrize("scope", ["global", "layer"])
+@pytest.mark.parametrize("scope", ["normalized", "global", "layer"])
 def test_every_backend_has_the_same_mask(backend, scope):
     want = magnitude_mask(parameters(), 0.6, scope)
     params = Parameters(backend.asarray(parameters().flat), LAYOUT)
@@ -52,6 +54,40 @@ def test_the_smallest_weights_go():
             sizes = np.concatenate([np.abs(params[name]).ravel() for name in names])
             kept = np.concatenate([mask[name].ravel() for name in names]) == 1
             assert sizes[kept].min() > sizes[~kept].max()
+
+
+def test_the_size_of_a_matrix_does_not_count():
+    flat = parameters(1).flat
+    rescaled = np.array(flat)
+    rescaled[:35] *= 1000  # what a ReLU network does not notice if the next layer is divided by it
+    rescaled[-21:] /= 1000
+    masks = {scope: [magnitude_mask(Parameters(x, LAYOUT), 0.7, scope) for x in (flat, rescaled)]
+             for scope in ("normalized", "global")}  # fmt: skip
+    np.testing.assert_array_equal(*masks["normalized"])
+    assert left_out(masks["global"][1], "2.weight") == 21
+    sizes = {name: np.abs(parameters(1)[name]).ravel() for name in SIZES}
+    scores = np.concatenate([x / np.sqrt(np.mean(x**2)) for x in sizes.values()])
+    kept = np.concatenate([Parameters(masks["normalized"][0], LAYOUT)[name].ravel() for name in SIZES]) == 1
+    assert scores[kept].min() > scores[~kept].max()
+
+
+@pytest.mark.parametrize("sparsity", [0.5, 0.9, 0.98, 0.9999])
+@pytest.mark.parametrize("scope", ["normalized", "global", "layer"])
+def test_units_stay_connected(scope, sparsity):
+    model = nn.MLP([30, 20], 4, batch_norm=True)
+    variables = model.init(0, 10, "numpy")
+    params = variables.params
+    mask = Parameters(magnitude_mask(params, sparsity, scope, model=model), params.layout)
+    kept = [mask[name] == 1 for name in mask if name.endswith("weight")]
+    assert np.all(np.linalg.multi_dot([matrix.astype(float) for matrix in kept]).sum(axis=0) >= 2)
+    count = sum(int(matrix.sum()) for matrix in kept)
+    if scope != "layer":
+        for first, second in itertools.pairwise(kept):
+            np.testing.assert_array_equal(first.any(axis=0), second.any(axis=1))
+        if sparsity < 0.98:
+            assert count == 980 - round(sparsity * 980)  # what dead ends have cost goes to others
+    if sparsity > 0.99:
+        assert count <= 4 * 2 * 3  # the paths alone
 
 
 def test_biases_and_scales_are_never_pruned():
@@ -116,7 +152,10 @@ def test_torch_has_the_same_masks(scope, amount):
         ({"sparsity": 90}, "found 90"),
         ({"sparsity": -0.1}, "found -0.1"),
         ({"sparsity": float("nan")}, "found nan"),
-        ({"sparsity": 0.5, "scope": "unit"}, "scope: expected 'global' or 'layer', found 'unit'"),
+        (
+            {"sparsity": 0.5, "scope": "unit"},
+            "scope: expected 'normalized' or 'global' or 'layer', found 'unit'",
+        ),
     ],
 )
 def test_bad_settings(options, message):

@@ -123,5 +123,5 @@ def test_bad_input():
 def test_without_scipy(monkeypatch):
     trainer = fitted()
     monkeypatch.setitem(sys.modules, "scipy.sparse", None)
-    with pytest.raises(ConfigError, match=r"expected SciPy, found none .* pip install 'xpnet\[sparse\]'"):
+    with pytest.raises(ConfigError, match=r"expected SciPy, found none .* pip install scipy"):
         sparse_predictor(trainer)

@@ -93,7 +93,7 @@ def test_a_lowering_that_is_not_there_does_not_keep_from_loading(monkeypatch, tm
 
 def test_numba_that_is_not_installed_is_named(monkeypatch) -> None:
     monkeypatch.setattr(base, "find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match=r"pip install 'xpnet\[jit\]'"):
+    with pytest.raises(ConfigError, match=r"pip install numba"):
         make(compile="numba")
 
 

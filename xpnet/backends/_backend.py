@@ -285,7 +285,8 @@ def backend(spec: str | Backend | None = "auto") -> Backend:
     if text != "auto" or not wish:
         return _make(text)
     try:
-        return _make(wish)
+        made = _make(wish)
+        return made if wish == "auto" else dataclasses.replace(made, reason="XPNET_BACKEND asks for it")
     except BackendError as error:
         raise BackendError(f"XPNET_BACKEND: {error}; or unset XPNET_BACKEND") from None
 

@@ -21,7 +21,7 @@ _MODULES = {
     "array_api_strict": "array_api_strict",
 }
 _INSTALL = {
-    "cupy": "pip install 'xpnet[cuda13]' (or 'xpnet[cuda12]', as the driver asks)",
+    "cupy": "pip install 'cupy-cuda13x[ctk]' (or 'cupy-cuda12x[ctk]', as the driver asks)",
     "torch": "pip install torch",
     "jax": "pip install jax",
     "array_api_strict": "pip install array-api-strict",
@@ -148,7 +148,7 @@ def _cupy_devices(name: str) -> list[str] | str:
     if driver // 1000 < needed // 1000:
         return (
             f"the NVIDIA driver is too old: it serves CUDA {driver // 1000}, CuPy was built for "
-            f"{needed // 1000}; update the driver or install xpnet[cuda{driver // 1000}]"
+            f"{needed // 1000}; update the driver or install 'cupy-cuda{driver // 1000}x[ctk]'"
         )
     try:
         count = runtime.getDeviceCount()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import itertools
 import keyword
+import re
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +21,7 @@ from xpnet.runs.signals import Interrupted
 from xpnet.tabular.settings import SettingField
 from xpnet.tabular.values import Texts
 
-__all__ = ["Command", "Parameter", "build"]
+__all__ = ["Command", "Parameter", "build", "spelled"]
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,54 @@ class Command:
     function: Callable[..., int | None]
     parameters: tuple[Parameter, ...]
 
+    def shortened(self, main: Collection[str]) -> Command:
+        """Return the command with the flags of these names, each in a few words; the others are hidden."""
+        return dataclasses.replace(self, parameters=tuple(_shortened(p, main) for p in self.parameters))
 
+
+def _shortened(p: Parameter, main: Collection[str]) -> Parameter:
+    if p.kind in ("argument", "optional", "many"):
+        return p
+    said, default, value = p.help.partition(" (default: ")
+    brief = re.split(r"[;:.] ", said)[0]
+    metavar = None if p.metavar is None else p.metavar.partition("|")[0]
+    hidden = p.name not in main
+    return dataclasses.replace(
+        p, help=f"{brief}{default}{value}", metavar=metavar, section=None, hidden=hidden
+    )
+
+
+# The flags that matter most: ``--help`` shows these, ``--help all`` all; of other commands both show all.
+_MAIN = {
+    "train": "target drop hidden loss optimizer learning-rate epochs backend out dry-run",
+    "resume": "from epochs learning-rate batch-size patience l2 backend loss quiet",
+    "prune": "sparsity scope tolerance rounds epochs learning-rate out resume json",
+    "lr-range": "target drop hidden optimizer batch-size low high steps output",
+    "graph": "output version wrt rows target hidden activation backend",
+}
+_EXAMPLES = {
+    "train": (
+        "xpnet train digits",
+        "xpnet train flowers.csv --target species --out runs/flowers",
+        "xpnet train houses.csv --target price --drop id --hidden 128,64 --epochs 200",
+    ),
+    "predict": ("xpnet predict runs/flowers new.csv --keep id --out predictions.csv",),
+    "resume": (
+        "xpnet resume runs/flowers --epochs 200",
+        "xpnet resume runs/flowers --from epoch-50 --learning-rate 0.0003",
+    ),
+    "prune": (
+        "xpnet prune runs/flowers --sparsity 90%",
+        "xpnet prune runs/flowers --sparsity 0.5 --scope unit --tolerance 1%",
+    ),
+    "lr-range": ("xpnet lr-range flowers.csv --target species --optimizer sgd",),
+    "graph": (
+        "xpnet graph 'tanh(w * x) ** 2' w=0.5 x=1,2 --output graph.svg",
+        "xpnet graph flowers.csv --target species --hidden 4",
+    ),
+    "parity": ("xpnet parity numpy cuda",),
+}
+_HELP_ALL = "--help-all"
 _DEBUG = Parameter("debug", "show the traceback of an error", "switch")
 _JSON = Parameter("json", "print one JSON object instead of tables", "switch")
 _QUIET = Parameter("quiet", "no progress and no messages but errors", "switch")
@@ -189,6 +238,9 @@ def _commands(with_choices: bool) -> dict[str, Command]:
                 Parameter("FILE", "table with the columns that the model was trained on", "argument"),
                 Parameter("out", "CSV or Parquet file to write; not set: CSV on stdout", metavar="FILE"),
                 Parameter(
+                    "keep", "columns of FILE to stand before the predictions", "repeated", "COLUMN,..."
+                ),
+                Parameter(
                     "formulas",
                     "text in CSV that spreadsheets take for a formula: with an apostrophe before it, or as "
                     "it is (default: escape)",
@@ -283,11 +335,36 @@ def build(arguments: Sequence[str] = ()) -> Any:
     _main.__annotations__["version"] = typing.Annotated[bool, version_flag]
 
     given = set(arguments)
-    shown = {"train", "resume", "prune", "lr-range", "graph"} & given
-    with_choices = bool(shown) and bool({"-h", "--help"} & given)
-    for name, command in _commands(with_choices).items():
-        app.command(name, help=inspect.getdoc(command.function))(_typed(command))
+    asked = {"-h", "--help", _HELP_ALL} & given
+    following = [other for one, other in itertools.pairwise(arguments) if one in ("-h", "--help")]
+    in_full = _HELP_ALL in given or "all" in following
+    for name, command in _commands(with_choices=bool(asked) and in_full).items():
+        lines, shown = list(_EXAMPLES.get(name, ())), command
+        if asked and not in_full and name in _MAIN:
+            shown = command.shortened(_MAIN[name].split())
+            lines.append(f"All flags: xpnet {name} --help all")
+        help, epilog = inspect.getdoc(command.function), "\n\n".join(lines)
+        app.command(name, help=help, epilog=epilog or None)(_typed(shown))
     return app
+
+
+def spelled(arguments: Sequence[str]) -> list[str]:
+    """Return a command line with flags as they are known: ``--learning_rate`` as ``--learning-rate``.
+
+    >>> spelled(["train", "my_table.csv", "--learning_rate=0.1", "--drop", "my_id"])
+    ['train', 'my_table.csv', '--learning-rate=0.1', '--drop', 'my_id']
+    """
+    known = [p for command in _commands(with_choices=False).values() for p in command.parameters]
+    flags = {f"--{p.name}" for of in known for p in of.spellings}
+    flags |= {f"--no-{p.name}" for p in known if p.kind == "on/off"}
+    found: list[str] = []
+    for index, argument in enumerate(arguments):
+        if argument == "--":
+            return [*found, *arguments[index:]]
+        name, given, value = argument.partition("=")
+        dashed = name.replace("_", "-")
+        found.append(f"{dashed}{given}{value}" if dashed in flags else argument)
+    return ["--help" if argument == _HELP_ALL else argument for argument in found]
 
 
 def _typed(command: Command) -> Callable[..., Any]:

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["check", "env", "evaluate", "graph", "lr_range", "parity", "predict", "prune", "resume", "train"]
 
-_KEPT = 0  # exit code of what is on the disk, whether or not its results can be printed
+# exit codes of what is on the disk, whether or not its results can be printed
+_KEPT, _MISSED = 0, 1
 _PACKAGES = ("polars", "matplotlib", "safetensors")
 _RANGE = {"low": checks.positive, "high": checks.positive, "steps": checks.whole(2)}
 _PARITY = {"steps": checks.count, "dtype": checks.one_of("float32", "float64")}
@@ -105,7 +106,10 @@ def prune(
     debug: bool,
     **flags: Any,
 ) -> int | None:
-    """Remove weights or hidden units of a trained network, and retrain it, into a new run folder."""
+    """Remove weights or hidden units of a trained network, and retrain it, into a new run folder.
+
+    Exit code 1: the sparsity is not reached within the tolerance.
+    """
     from xpnet.cli.flags import resolve_pruning
 
     _hush(quiet)
@@ -119,19 +123,21 @@ def prune(
         )
     else:
         results, report = prune_run(run, settings, out=out, checkpoint=checkpoint, backend=backend, loss=loss)
+    told = results["pruning"]
     if json:
         _print_json(results)
-        return _KEPT
-    told = results["pruning"]
-    print_text(f"{report}\n")
-    facts(
-        {
-            "measured on": told["measured_on"],
-            "pruning": f"{count(told['rounds_kept'], 'round')}; {results['stopped']}",
-            "run folder": results["run"],
-        }
-    )
-    return _KEPT
+    else:
+        print_text(f"{report}\n")
+        facts(
+            {
+                "measured on": told["measured_on"],
+                "pruning": f"{count(told['rounds_kept'], 'round')}; {results['stopped']}",
+                "run folder": results["run"],
+            }
+        )
+    if told["missed"] and quiet:  # otherwise it was among the warnings
+        message(f"warning: {told['missed']}")
+    return _MISSED if told["missed"] else _KEPT
 
 
 def predict(
@@ -139,6 +145,7 @@ def predict(
     run: str,
     file: str,
     out: str | None,
+    keep: list[str] | None,
     formulas: str | None,
     missing: str | None,
     unseen: str | None,
@@ -156,7 +163,9 @@ def predict(
         raise ConfigError(f"--out: expected a file ending in .csv, .tsv or .parquet, found '{out}'")
     kept = _checked({"formulas": checks.one_of("escape", "keep")}, formulas=formulas)
     policies = _policies(missing, unseen)
-    table = predict_table(run, file, checkpoint=checkpoint, backend=backend, loss=loss, **policies)
+    table = predict_table(
+        run, file, checkpoint=checkpoint, backend=backend, loss=loss, keep=keep or (), **policies
+    )
     if out is None:
         text = to_csv(table, **kept)
         if sys.stdout.isatty():  # which obeys what is in it

@@ -188,7 +188,7 @@ def print_environment(found: Mapping[str, Any]) -> None:
     lowerings = found["lowerings"].items()
     lines["--compile"] = ", ".join(f"not {name} ({why})" if why else name for name, why in lowerings)
     if missing:
-        lines["not installed"] = f"{', '.join(missing)} (pip install 'xpnet[standard]')"
+        lines["not installed"] = f"{', '.join(missing)} (pip install {' '.join(missing)})"
     if found["blas_advice"]:
         chosen = found["OPENBLAS_CORETYPE"]
         already = f"your environment has OPENBLAS_CORETYPE={chosen}; " if chosen else ""

@@ -23,10 +23,10 @@ _FAILED, _USAGE = 1, 2
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the ``xpnet`` command and return its exit code.
 
-    Exit codes: 0 done, 1 run failed, 2 usage, 3 device not available, 4 diverged, 5 bad data; with the state
-    saved 130 interrupted by Ctrl-C, 143 by SIGTERM, 129 by SIGHUP. An error is one line on stderr;
-    ``--debug`` adds the traceback. Output that cannot be written ends nothing; the exit code is then 1,
-    unless a training has kept its results and there is just nobody who reads them.
+    Exit codes: 0 done, 1 run failed or pruning short of its target, 2 usage, 3 device not available, 4
+    diverged, 5 bad data; with the state saved 130 interrupted by Ctrl-C, 143 by SIGTERM, 129 by SIGHUP. An
+    error is one line on stderr; ``--debug`` adds the traceback. Output that cannot be written ends nothing;
+    the exit code is then 1, unless a training has kept its results and there is just nobody who reads them.
 
     Args:
         argv: the arguments behind the program's name; None takes those of the process.
@@ -72,9 +72,9 @@ def _run(arguments: list[str]) -> int | None:
         if any("\ud800" <= letter <= "\udfff" for letter in argument):
             raise ConfigError(f"argument {argument!r}: expected text, found other bytes; rename the file")
     require("typer", "rich")
-    from xpnet.cli.app import build
+    from xpnet.cli.app import build, spelled
 
-    app = build(arguments)
+    app, arguments = build(arguments), spelled(arguments)
     if not arguments:
         app(["--help"], prog_name="xpnet", standalone_mode=False)
         return _USAGE

@@ -14,5 +14,5 @@ def import_polars() -> Any:
     try:
         import polars
     except ImportError:
-        raise ConfigError("reading and encoding tables needs polars: pip install 'xpnet[standard]'") from None
+        raise ConfigError("reading and encoding tables needs polars: pip install polars") from None
     return polars

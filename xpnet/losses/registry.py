@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from xpnet.aliases import canonical
 from xpnet.autodiff.tracer import is_floating
 from xpnet.backends import array_namespace
 from xpnet.errors import ConfigError, DataError, suggest
@@ -162,8 +163,9 @@ def get(loss: str | Mapping[str, Any] | Callable[..., Any]) -> Callable[..., Any
     """Return the loss given by its name, its table, or itself.
 
     Args:
-        loss: a name of `LOSSES`; a table with ``name`` and options, as `to_config` returns it; or a function,
-            which is returned as it is. A ``functools.partial`` fixes options of a loss and keeps the rest.
+        loss: a name of `LOSSES`, or one of `xpnet.aliases` such as ``"mse"``; a table with ``name`` and
+            options, as `to_config` returns it; or a function, which is returned as it is. A
+            ``functools.partial`` fixes options of a loss and keeps the rest.
 
     Raises:
         ConfigError: no loss of that name, an unknown option or a value not allowed, a class in place of a
@@ -171,6 +173,8 @@ def get(loss: str | Mapping[str, Any] | Callable[..., Any]) -> Callable[..., Any
 
     >>> get({"name": "huber", "delta": 0.5}).__name__
     'huber(delta=0.5)'
+    >>> get("mse").__name__
+    'squared_error'
     """
     if isinstance(loss, functools.partial) and not loss.args:
         return _with_options(_checked(loss.func), loss.keywords)
@@ -178,9 +182,10 @@ def get(loss: str | Mapping[str, Any] | Callable[..., Any]) -> Callable[..., Any
         return _checked(loss)
     table = loss if isinstance(loss, Mapping) else {"name": loss}
     name, options = table.get("name"), {option: table[option] for option in table if option != "name"}
-    if not isinstance(name, str) or name not in LOSSES:
+    known = canonical("loss", name, LOSSES)
+    if known is None:
         raise ConfigError(f"loss: expected a known name, found {loss!r}{suggest(name, LOSSES)}")
-    return _with_options(LOSSES[name], options)
+    return _with_options(LOSSES[known], options)
 
 
 def _with_options(loss: Callable[..., Any], options: Mapping[str, Any]) -> Callable[..., Any]:

@@ -11,6 +11,7 @@ import math
 from typing import Any
 
 from xpnet import rng
+from xpnet.aliases import canonical
 from xpnet.autodiff import functions
 from xpnet.backends import array_namespace
 from xpnet.errors import ConfigError, suggest
@@ -147,12 +148,15 @@ class Sign(_Activation):
 def activation(spec: str | Layer) -> Layer:
     """Return the activation layer meant by a name such as ``"relu"``; a layer is returned as it is.
 
+    >>> activation("swish")
+    SiLU()
+
     Raises:
         ConfigError: no activation of that name.
     """
     if isinstance(spec, Layer):
         return spec
-    kind = ACTIVATIONS.get(str(spec).lower().replace("_", ""))
-    if kind is None:
+    name = canonical("activation", spec, ACTIVATIONS)
+    if name is None:
         raise ConfigError(f"activation: expected a known name, found {spec!r}{suggest(spec, ACTIVATIONS)}")
-    return kind()
+    return ACTIVATIONS[name]()

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from xpnet import rng
+from xpnet.aliases import canonical
 from xpnet.backends import backend
 from xpnet.errors import ConfigError, suggest
 
@@ -138,9 +139,10 @@ def get(initializer: Any) -> Callable[..., Any]:
         return initializer
     options = dict(initializer) if isinstance(initializer, dict) else {"name": initializer}
     name = options.pop("name", None)
-    if name not in INITIALIZERS:
+    known_as = canonical("initializer", name, INITIALIZERS)
+    if known_as is None:
         raise ConfigError(f"initializer: expected a known name, found {name!r}{suggest(name, INITIALIZERS)}")
-    function = INITIALIZERS[name]
+    function = INITIALIZERS[known_as]
     unknown = set(options) - set(function.__kwdefaults__ or {})
     if unknown:
         known = function.__kwdefaults__ or {}
@@ -155,8 +157,10 @@ def to_config(initializer: Any) -> Any:
     Raises:
         ConfigError: the initializer is a function of the user's, which JSON cannot hold.
     """
-    if isinstance(initializer, (str, dict)):
-        return initializer
+    if isinstance(initializer, str):
+        return canonical("initializer", initializer, INITIALIZERS) or initializer
+    if isinstance(initializer, dict):
+        return {**initializer, "name": to_config(initializer.get("name"))}
     function = getattr(initializer, "func", initializer)
     for name, known in INITIALIZERS.items():
         if known is function:

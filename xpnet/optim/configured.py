@@ -14,7 +14,8 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
-from xpnet.checks import count, flag, fraction, not_negative, positive
+from xpnet.aliases import ALIASES
+from xpnet.checks import count, flag, fraction, meant, not_negative, positive
 from xpnet.errors import ConfigError, suggest
 
 __all__ = ["COUNT", "FLAG", "FRACTION", "NOT_NEGATIVE", "POSITIVE", "Configured", "chosen"]
@@ -122,10 +123,11 @@ class Configured:
 
     @classmethod
     def named(cls, name: Any) -> type[Self]:
-        """Return the class of this family that is known as ``name``, in any case."""
-        found = cls.known.get(name.lower()) if isinstance(name, str) else None
-        if found is None:
+        """Return the class of this family that is known as ``name``, in any spelling."""
+        known = meant(name, cls.known, ALIASES.get(cls.family))
+        if known is None:
             raise ConfigError(f"unknown {cls.family} {name!r}{suggest(name, cls.known)}")
+        found = cls.known[known]
         if not issubclass(found, cls):
             raise ConfigError(f"expected a configuration of {cls.__name__}, found one of {found.__name__}")
         return found
@@ -136,7 +138,7 @@ def chosen(families: Sequence[type[Configured]], spec: Any, options: dict[str, A
 
     Args:
         families: abstract classes; messages speak of the first one.
-        spec: an object, which is returned as it is; a name in any case; or a table with ``"name"``.
+        spec: an object, which is returned as it is; a name in any spelling; or a table with ``"name"``.
         options: fields, with a name or a table, over whose own they win.
 
     Raises:
@@ -157,8 +159,10 @@ def chosen(families: Sequence[type[Configured]], spec: Any, options: dict[str, A
             f"{suggest(getattr(spec, '__name__', spec), known)}"
         )
     config = {**options, "name": spec} if isinstance(spec, str) else {**spec, **options}
-    name = config.get("name")
-    if "name" in config and (not isinstance(name, str) or name.lower() not in known):
-        raise ConfigError(f"unknown {label} {name!r}{suggest(name, known)}")
-    fits = (members for members in families if str(name).lower() in members.known)
+    if "name" in config:
+        name = meant(config["name"], known, ALIASES.get(label))
+        if name is None:
+            raise ConfigError(f"unknown {label} {config['name']!r}{suggest(config['name'], known)}")
+        config["name"] = name
+    fits = (members for members in families if config.get("name") in members.known)
     return next(fits, families[0]).from_config(config)

@@ -22,7 +22,7 @@ def get(spec: str | dict[str, Any] | Optimizer | Method, **options: Any) -> Opti
     5
 
     Args:
-        spec: a name of `xpnet.optim.OPTIMIZERS` or `xpnet.optim.METHODS` in any case, a table as
+        spec: a name of `xpnet.optim.OPTIMIZERS` or `xpnet.optim.METHODS` in any spelling, a table as
             ``to_config`` returns it, or an object, which is returned as it is.
         **options: hyperparameters, with a name or a table, over whose own they win.
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from xpnet.nn import Layer, Sequential
+from xpnet.nn import BatchNorm, Dense, Dropout, Layer, LayerNorm, Sequential
+from xpnet.nn.activations import ACTIVATIONS
 
-__all__ = ["Placed", "in_order", "replaced"]
+__all__ = ["Placed", "in_order", "keeps_units", "replaced", "stacks_of_dense"]
 
 
 class Placed(NamedTuple):
@@ -41,3 +42,27 @@ def replaced(model: Layer, others: Mapping[tuple[str, ...], Layer], path: tuple[
     if type(model) is not Sequential:
         return others.get(path, model)
     return Sequential([replaced(layer, others, (*path, str(i))) for i, layer in enumerate(model.layers)])
+
+
+def keeps_units(layer: Layer) -> bool:
+    """Return whether each output of a layer belongs to the input of the same number.
+
+    LayerNorm is taken as such, although it divides by the spread of all units.
+    """
+    return isinstance(layer, (Dropout, BatchNorm, LayerNorm, *ACTIVATIONS.values()))
+
+
+def stacks_of_dense(model: Layer) -> list[list[str]]:
+    """Return the names of the weights of Dense layers that follow each other, for each such stack.
+
+    >>> from xpnet import nn
+    >>> stacks_of_dense(nn.MLP([8, 4], 2))
+    [['0.weight', '2.weight', '4.weight']]
+    """
+    stacks: list[list[str]] = [[]]
+    for placed in in_order(model):
+        if isinstance(placed.layer, Dense):
+            stacks[-1].append(placed.name("weight"))
+        elif not keeps_units(placed.layer):
+            stacks.append([])
+    return [stack for stack in stacks if stack]

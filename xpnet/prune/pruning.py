@@ -13,14 +13,15 @@ from xpnet.errors import ConfigError
 from xpnet.nn import Variables
 from xpnet.parameters import Parameters
 from xpnet.prune.masks import count_weights, magnitude_mask
-from xpnet.prune.plan import Plan
-from xpnet.prune.report import Profile, Report, profile
+from xpnet.prune.plan import Plan, epochs_of_round
+from xpnet.prune.report import Profile, Report, profile, timed
 from xpnet.prune.units import hidden_widths, remove_units
-from xpnet.train import History, Trainer
+from xpnet.train import History, Trainer, metrics
 from xpnet.train.rows import Rows, split
 
 __all__ = ["Pruned", "prune"]
 
+_TARGET, _ASKED = "the target is reached", "as on_round asked for"
 _log = logging.getLogger("xpnet")
 
 
@@ -37,6 +38,7 @@ class Pruned:
             rows or else on the training rows; ``kept``, False for a round that was taken back.
         before, after: what the network was worth and cost; ``after`` is None until the end.
         stopped: why it ended, or ``""`` as long as it has not.
+        reached: whether the sparsity that was asked for is reached.
     """
 
     trainer: Trainer
@@ -44,11 +46,23 @@ class Pruned:
     before: Profile
     after: Profile | None = None
     stopped: str = ""
+    reached: bool = False
 
     @property
     def sparsity(self) -> float:
         """The share of the weights (hidden units) that are gone."""
         return [row["sparsity"] for row in self.rounds if row["kept"]][-1]
+
+    @property
+    def missed(self) -> str:
+        """Why the target is not reached, in words; ``""`` if it is, or ``on_round`` ended the pruning."""
+        if self.reached or self.stopped in ("", _ASKED):
+            return ""
+        last = self.rounds[-1]
+        found = f"pruning ended at a sparsity of {self.sparsity:.1%}, before its target: {self.stopped}"
+        if last["kept"]:
+            return found
+        return f"{found}, which was taken back; a larger tolerance or a longer retraining may lead further"
 
     @property
     def report(self) -> Report:
@@ -70,6 +84,7 @@ class Pruned:
             "before": self.before.to_dict(),
             "after": None if self.after is None else self.after.to_dict(),
             "stopped": self.stopped,
+            "reached": self.reached,
         }
 
     @classmethod
@@ -82,6 +97,7 @@ class Pruned:
             Profile.from_dict(values["before"]),
             None if after is None else Profile.from_dict(after),
             values["stopped"],
+            values.get("reached", values["stopped"] == _TARGET),
         )
 
 
@@ -92,14 +108,14 @@ def prune(
     *,
     sparsity: float,
     rounds: int = 10,
-    epochs_per_round: int = 20,
-    scope: str = "global",
+    epochs_per_round: int | None = None,
+    scope: str = "normalized",
     schedule: str = "cubic",
     criterion: str | Callable[..., Any] = "norm",
     decay: bool = False,
     restart: bool | None = None,
     validation: float | Sequence[Any] | None = None,
-    tolerance: float | None = None,
+    tolerance: float | str | None = "auto",
     monitor: str | None = None,
     batch_size: int | str | None = "auto",
     sample_weight: Any = None,
@@ -110,10 +126,11 @@ def prune(
 ) -> Pruned:
     """Prune a trained network in rounds, and retrain it in each, so that it stays as good as it was.
 
-    In round k of R the sparsity rises to s(k/R), the weights of smallest magnitude become 0 and stay so
-    (:func:`magnitude_mask`, ``trainer.mask``), and the rest is trained for some epochs with the trainer's
-    own settings, on which its patience and its best weights begin anew. It ends at the target, or at the
-    first round after which the validation rows suffer by more than ``tolerance``: that round is taken back.
+    In round k of R the sparsity rises to s(k/R), the weights of smallest magnitude in their layer become 0
+    and stay so (:func:`magnitude_mask`, ``trainer.mask``), and the rest is trained for some epochs with the
+    trainer's own settings, on which its patience and its best weights begin anew. It ends at the target, or
+    at the first round after which the validation rows suffer by more than ``tolerance``: that round is taken
+    back, and a warning says that the target is not reached.
 
     Args:
         trainer: one that has been trained. It is pruned itself: save it before, to keep the dense network.
@@ -122,10 +139,12 @@ def prune(
             that are removed. At least 0 and below 1.
         rounds: number R of rounds.
         epochs_per_round: epochs of retraining in each; patience may end them early. ``max_steps`` does not
-            count here.
-        scope: ``"global"`` ranks all weights together; ``"layer"`` prunes the same share of each matrix;
-            ``"unit"`` removes whole hidden units, the same share of each layer, which leaves smaller dense
-            matrices (:func:`prune_units`).
+            count here. None: 20, or as many as are 400 steps.
+        scope: ``"normalized"`` ranks all weights together by their share of their matrix, ``"global"`` by
+            their magnitude alone, and ``"layer"`` prunes the same share of each matrix
+            (:func:`magnitude_mask`); each output keeps two paths to the inputs. ``"unit"`` removes whole
+            hidden units, the same share of each layer, which leaves smaller dense matrices
+            (:func:`prune_units`); two units of each layer stay.
         schedule: how sparsity rises: ``"cubic"`` (Zhu and Gupta), ``"geometric"`` (Han et al.) or
             ``"linear"``; see :mod:`xpnet.prune.schedules`.
         criterion: for scope ``"unit"``, what tells the units that matter least; see :func:`prune_units`.
@@ -136,10 +155,12 @@ def prune(
             of the learning rate's schedule, which should then span a round (Renda et al., 2020). By default
             so if there is a schedule, whose end may lie behind, and for methods of second order, which know
             the curvature of the network before; a constant rate goes on better as it is.
-        tolerance: by how much ``monitor`` may be worse on the validation rows, after retraining, than it was
-            before all rounds; None: by any amount.
+        tolerance: by how much ``monitor`` may be worse on the validation rows (without any: on the training
+            rows), after retraining, than it was before all rounds; of a loss, MAE or RMSE, by which share of
+            what it was. ``"auto"``: by the share of one row, but at least 0.02 and at most 0.1.
+            None: by any amount.
         monitor: ``"loss"``, or one of the trainer's metrics, of which, but for MAE and RMSE, more is better.
-            By default accuracy or R² if the trainer has it, else the loss.
+            By default accuracy or R², whichever suits the targets that the loss declares; else the loss.
         test: rows (X, y) for the report; by default those of the validation, else the training rows.
         on_round: called with the pruning so far, before the first round and after each one that is kept;
             returning True ends it.
@@ -176,7 +197,7 @@ def prune(
     plan = Plan(
         sparsity, rounds, epochs_per_round, scope, schedule, criterion, decay, restart, tolerance, monitor
     )
-    plan.check_fits(trainer, validation=validation is not None and validation != 0)
+    plan.check_fits(trainer, begun=resume is not None)
     train, held_out = split(
         trainer.setup, X, y, sample_weight, None, validation, width=trainer.state.input_shape
     )
@@ -187,24 +208,39 @@ def prune(
         "class_weight": class_weight,
     }
     rows = train if held_out is None else held_out
+    plan = plan.for_rows(rows.X.shape[0])
     shown = (rows.X, rows.y) if test is None else test
     if resume is None:
-        done = Pruned(trainer, [_first_row(trainer, plan, rows)], profile(trainer, *shown))
+        dense = _without_training(trainer)
+        done = Pruned(trainer, [_first_row(trainer, plan, rows)], profile(trainer, *shown, repeats=0))
         _tell(done, on_round)
     else:
-        done = _resumed(trainer, plan, resume)
+        dense, done = None, _resumed(trainer, plan, resume)
+    size = trainer.setup.batch_size_of(train.X.shape[0], batch_size) or train.X.shape[0]
+    epochs = plan.epochs_per_round or epochs_of_round(-(-train.X.shape[0] // size))
     with trainer.backend.activate(), _without_limit(trainer):
         while not done.stopped:
-            _next_round(done, plan, rows, lambda epochs: trainer.fit(X, y, epochs=epochs, **fitting))
+            _next_round(done, plan, rows, epochs, lambda until: trainer.fit(X, y, epochs=until, **fitting))
             if done.rounds[-1]["kept"]:
                 _tell(done, on_round)
     if done.after is None:
-        done.after = profile(trainer, *shown)
+        done.after = profile(trainer, *shown, repeats=0)
+        if dense is not None:  # not known any more in a pruning that goes on
+            done.before, done.after = timed([dense, trainer], [done.before, done.after], shown[0])
+    if done.missed:
+        _log.warning("%s", done.missed)
     return done
 
 
+def _without_training(trainer: Trainer) -> Trainer:
+    """Return a copy to predict with, without the state of the optimizer."""
+    other = trainer.copy()
+    other.opt_state = other.best = other.last = None
+    return other
+
+
 def _first_row(trainer: Trainer, plan: Plan, rows: Rows) -> dict[str, Any]:
-    measured = _measured(trainer, rows)
+    measured = _measured(trainer, plan, rows)
     return _row(trainer, plan, 0, None) | {"pruned": measured, "retrained": measured}
 
 
@@ -237,55 +273,59 @@ def _resumed(trainer: Trainer, plan: Plan, values: Mapping[str, Any]) -> Pruned:
 
 def _tell(done: Pruned, on_round: Callable[[Pruned], bool | None] | None) -> None:
     if on_round is not None and on_round(done) and not done.stopped:
-        done.stopped = "as on_round asked for"
+        done.stopped = _ASKED
 
 
-def _next_round(done: Pruned, plan: Plan, rows: Rows, fit: Callable[[int], History]) -> None:
+def _next_round(done: Pruned, plan: Plan, rows: Rows, epochs: int, fit: Callable[[int], History]) -> None:
     """Prune and retrain once more; on any exception the trainer is as it was before."""
     trainer, first, number = done.trainer, done.rounds[0], len(done.rounds)
     earlier = _Snapshot(trainer)
     try:
-        pruned = _prune_and_retrain(done, plan, rows, fit)
-        row = _row(trainer, plan, number, first.get("widths"))
-        row |= {"pruned": pruned, "retrained": _measured(trainer, rows)}
+        pruned, retrained = _prune_and_retrain(done, plan, rows, epochs, fit)
+        row = _row(trainer, plan, number, first.get("widths")) | {"pruned": pruned, "retrained": retrained}
     except BaseException:
         earlier.restore(trainer)
         raise
-    name = plan.monitored(trainer)
-    if plan.suffers(name, first["retrained"][name], row["retrained"][name]):
+    if plan.suffers(trainer, first["retrained"], retrained):
         earlier.restore(trainer)
         row["kept"] = False
-        done.stopped = f"{name} suffered by more than {plan.tolerance:g} in round {number}"
+        name = plan.monitored(trainer)
+        before, after = first["retrained"][name], retrained[name]
+        done.stopped = (
+            f"{name} suffered by more than {plan.tolerance:.3g} in round {number} ({before:.4g} before, "
+            f"{after:.4g} after)"
+        )
     elif number == plan.rounds:
-        done.stopped = "the target is reached"
+        done.reached = plan.is_reached(trainer, first.get("widths"))
+        kept = "two units of each hidden layer" if plan.scope == "unit" else "two paths to each output"
+        done.stopped = _TARGET if done.reached else f"{kept} stay in any case"
     done.rounds.append(row)
 
 
 def _prune_and_retrain(
-    done: Pruned, plan: Plan, rows: Rows, fit: Callable[[int], History]
-) -> dict[str, float]:
-    """Do the next round's work, and return what was measured between pruning and retraining."""
-    trainer, epochs = done.trainer, plan.epochs_per_round
+    done: Pruned, plan: Plan, rows: Rows, epochs: int, fit: Callable[[int], History]
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Do the next round's work, and return what was measured before and after retraining."""
+    trainer = done.trainer
     target = plan.sparsity_after(len(done.rounds), done.rounds[0]["sparsity"])
     if plan.restarts(trainer):
         trainer.opt_state = None
     if plan.scope == "unit":
-        aims = [max(1, width - round(target * width)) for width in done.rounds[0]["widths"]]
+        aims = plan.widths_after(len(done.rounds), done.rounds[0]["widths"])
         removed = [now - aim for now, aim in zip(hidden_widths(trainer.model), aims, strict=True)]
         remove_units(trainer, removed, plan.criterion)
     else:
-        mask = magnitude_mask(trainer.variables, target, plan.scope)
+        mask = magnitude_mask(trainer.variables, target, plan.scope, model=trainer.model)
         if trainer.mask is not None:
             mask = mask * trainer.mask
         if plan.decay:
             _fade_out(trainer, mask, epochs, fit)
             epochs = 1
         trainer.set_mask(mask)
-        _warn_of_empty_layers(trainer)
-    pruned = _measured(trainer, rows)
+    pruned = _measured(trainer, plan, rows)
     trainer.state.begin_patience_anew()
     fit(trainer.epoch + epochs)
-    return pruned
+    return pruned, _measured(trainer, plan, rows)
 
 
 def _fade_out(trainer: Trainer, mask: Any, epochs: int, fit: Callable[[int], History]) -> None:
@@ -299,19 +339,16 @@ def _fade_out(trainer: Trainer, mask: Any, epochs: int, fit: Callable[[int], His
         fit(trainer.epoch + 1)
 
 
-def _warn_of_empty_layers(trainer: Trainer) -> None:
-    params = trainer.variables.params
-    xp = trainer.backend.xp
-    for name, shape in params.layout.entries:
-        if len(shape) > 1 and not bool(xp.any(params[name] != 0)):
-            _log.warning(
-                "pruning: all weights of %s are 0, and nothing passes; prune less, or with scope 'layer'",
-                name,
-            )
-
-
-def _measured(trainer: Trainer, rows: Rows) -> dict[str, float]:
-    return trainer.evaluate(rows.X, rows.y, rows.weight)
+def _measured(trainer: Trainer, plan: Plan, rows: Rows) -> dict[str, float]:
+    """Return the loss, the metrics and what the tolerance limits."""
+    setup, name = trainer.setup, plan.monitored(trainer)
+    if name not in ("loss", *setup.metrics):
+        _, metric = metrics.get(name, setup.loss.targets)  # type: ignore[attr-defined]
+        trainer.setup = dataclasses.replace(setup, metrics={**setup.metrics, name: metric})
+    try:
+        return trainer.evaluate(rows.X, rows.y, rows.weight)
+    finally:
+        trainer.setup = setup
 
 
 @contextlib.contextmanager

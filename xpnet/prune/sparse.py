@@ -126,7 +126,7 @@ def _library(home: Backend) -> tuple[Backend, Any]:
         module = importlib.import_module(name)
     except ImportError as error:
         raise ConfigError(
-            f"sparse_predictor: expected SciPy, found none ({error}); pip install 'xpnet[sparse]'"
+            f"sparse_predictor: expected SciPy, found none ({error}); pip install scipy"
         ) from error
     if home.name == "cupy":
         return home, module.csr_matrix

@@ -13,10 +13,9 @@ import numpy as np
 from xpnet import checks
 from xpnet.backends import array_namespace
 from xpnet.errors import ConfigError, suggest
-from xpnet.nn import BatchNorm, Dense, Dropout, Layer, LayerNorm, Variables
-from xpnet.nn.activations import ACTIVATIONS
+from xpnet.nn import BatchNorm, Dense, Layer, LayerNorm, Variables
 from xpnet.parameters import Layout, Parameters
-from xpnet.prune.layers import Placed, in_order, replaced
+from xpnet.prune.layers import Placed, in_order, keeps_units, replaced
 from xpnet.train import Trainer
 from xpnet.train.checkpoint_file import flatten, unflatten
 
@@ -151,7 +150,7 @@ def _hidden(model: Layer) -> list[tuple[int, int]]:
             f"pruning of units: expected a model with a hidden Dense layer, found {model!r}; prune weights"
         )
     for placed in layers[dense[0] : dense[-1]]:
-        if not isinstance(placed.layer, (Dense, Dropout, BatchNorm, LayerNorm, *ACTIVATIONS.values())):
+        if not isinstance(placed.layer, Dense) and not keeps_units(placed.layer):
             raise ConfigError(
                 "pruning of units: expected only activations, Dropout, BatchNorm and LayerNorm between Dense "
                 f"layers, found {placed.layer!r}; prune the weights of this model"

@@ -61,7 +61,7 @@ RESULTS = {
 
 _PROFILE = {
     "metrics": _NUMBERS, "weights": checks.count, "nonzero": _WHOLE, "bytes": _WHOLE,
-    "sparse_bytes": (None, _WHOLE), "rows": _WHOLE, "milliseconds": NUMBER, "sparse_milliseconds": _OR_NULL,
+    "sparse_bytes": (None, _WHOLE), "rows": _WHOLE, "milliseconds": _OR_NULL, "sparse_milliseconds": _OR_NULL,
     "sparsity?": NUMBER,
 }  # fmt: skip
 
@@ -82,5 +82,6 @@ PRUNING = {
         "before": _PROFILE,
         "after": (None, _PROFILE),
         "stopped": TEXT,
+        "reached?": checks.flag,
     },
 }  # fmt: skip

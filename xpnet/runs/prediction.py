@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from xpnet.errors import ConfigError, DataError, use
+from xpnet.data import listed
+from xpnet.errors import ConfigError, DataError, suggest, use
 from xpnet.runs.folder import RunFolder
 from xpnet.runs.manifest import RunRecord, read_run
 from xpnet.tabular.dataset import Part, encode_part
@@ -63,6 +64,7 @@ def predict_table(
     loss: Loss = None,
     missing: str | None = None,
     unseen: str = "error",
+    keep: Sequence[str] = (),
 ) -> polars.DataFrame:
     """Return predictions for the rows of a table, in their order, as `xpnet.tabular.prediction.predictions`.
 
@@ -71,6 +73,8 @@ def predict_table(
         table: a file, or another table.
         checkpoint, backend, loss: as for `load_run`.
         missing, unseen: what becomes of such cells, as for `Encoder.encode`.
+        keep: columns of the table that stand before the predictions, cells as they are in a file. A name with
+            commas that is no column is several names if all of these are.
 
     Raises:
         CheckpointError: no run folder, or a damaged or newer checkpoint.
@@ -78,9 +82,21 @@ def predict_table(
         BackendError: the device cannot work.
     """
     record, trainer = load_run(path, checkpoint, backend, loss)
-    frame = to_frame(table, record.encoder)
-    name = _called(table)
-    return predictions(trainer, record.encoder, frame, name=name, missing=missing, unseen=unseen)
+    frame, name = to_frame(table, record.encoder, keep), _called(table)
+    beside = frame.select(_named(keep, frame.columns, name))
+    made = predictions(trainer, record.encoder, frame, name=name, missing=missing, unseen=unseen)
+    for column in set(beside.columns) & set(made.columns):
+        raise DataError(f"keep: the column '{column}' of {name} has the name of a prediction; rename it")
+    return beside.hstack(made) if beside.width else made
+
+
+def _named(keep: Sequence[str], columns: Sequence[str], table: str) -> list[str]:
+    """Return the columns that are named, each once, in the order of their names."""
+    names = listed(keep, columns)
+    for name in names:
+        if name not in columns:
+            raise DataError(f"keep: {table} has no column '{name}'{suggest(name, columns)}")
+    return list(names)
 
 
 def _called(table: Any) -> str:

@@ -16,12 +16,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xpnet import backends
-from xpnet.errors import CheckpointError, ConfigError, DivergedError, Word, call, reason, use
+from xpnet.errors import CheckpointError, ConfigError, DivergedError, Word, call, reason
 from xpnet.files import write_atomically
 from xpnet.prune import Pruned, Report, prune
+from xpnet.prune.plan import epochs_of_round, usual_tolerance
 from xpnet.prune.units import hidden_widths
 from xpnet.runs.checkpoints import RunLog, best_trainer
 from xpnet.runs.environment import describe_run
+from xpnet.runs.fit import logged
 from xpnet.runs.folder import RunFolder
 from xpnet.runs.formats import PRUNING
 from xpnet.runs.manifest import RunRecord, check_pruning, read_run
@@ -32,7 +34,7 @@ from xpnet.runs.settings import Settings
 from xpnet.runs.signals import Interrupted, Interruption
 from xpnet.schema import read_json
 from xpnet.tabular.dataset import Prepared
-from xpnet.tabular.trainer import build_optimizer, metric_of, open_backend
+from xpnet.tabular.trainer import build_optimizer, metric_of, open_backend, steps_of_epoch
 from xpnet.text import to_json
 from xpnet.train import Callback, CSVLog, JSONLinesLog, Trainer
 from xpnet.train.progress import describe
@@ -81,11 +83,7 @@ def prune_run(
         target = RunFolder(source.path.with_name(f"{source.path.resolve().name}-pruned"))
     known = read_run(source, file)
     prepared, home = _prepared(known, backend, loss, frame)
-    if settings.tolerance is not None and not len(prepared.parts["validation"]):
-        raise ConfigError(
-            f"{use('tolerance')}: expected validation rows to go by, found none in the run '{path}'; leave "
-            f"it out, or train with {use('validation', 0.1)}"
-        )
+    settings = _resolved(settings, prepared)
     trainer = _load(file, prepared, settings, home)
     if trainer.epoch == 0:
         raise CheckpointError(f"the run '{path}' has not been trained for a whole epoch; train it first")
@@ -158,9 +156,23 @@ def _prepared(
     if named is not None:  # whose memory is another one
         settings = dataclasses.replace(settings, backend=named, device_memory=None)
     backend = open_backend(settings)
+    if named is None:
+        backend = dataclasses.replace(backend, reason="that of the run")
     # these were of the training before
     settings = dataclasses.replace(settings, backend=backend.spec, max_steps=None, restarts=1)
     return run.prepare(settings, loss, frame), backend
+
+
+def _resolved(settings: PruningSettings, prepared: Prepared[Settings]) -> PruningSettings:
+    """Return the settings with numbers where they depend on the rows."""
+    parts, found = prepared.parts, settings
+    if found.epochs is None:
+        steps = steps_of_epoch(prepared.settings, len(parts["train"]))
+        found = dataclasses.replace(found, epochs=epochs_of_round(steps))
+    if found.tolerance == "auto":
+        rows = len(parts["validation"]) or len(parts["train"])
+        found = dataclasses.replace(found, tolerance=usual_tolerance(rows))
+    return found
 
 
 def _load(
@@ -169,7 +181,9 @@ def _load(
     """Return the trainer with an optimizer whose schedule spans a round."""
     own = prepared.settings
     own = dataclasses.replace(
-        own, epochs=settings.epochs, learning_rate=settings.learning_rate or own.learning_rate
+        own,
+        epochs=settings.epochs,  # type: ignore[arg-type]  # it is set by now
+        learning_rate=settings.learning_rate or own.learning_rate,
     )
     optimizer = build_optimizer(own, len(prepared.parts["train"]))
     has_validation = len(prepared.parts["validation"]) > 0
@@ -222,11 +236,11 @@ class _Work:
             progress: of a pruning that goes on.
             begin: makes the run folder, once everything is known to fit.
         """
-        logger, begun = logging.getLogger("xpnet"), time.monotonic()
-        logger.addHandler(self.log)
+        begun = time.monotonic()
         self._begin = begin
         try:
-            done = self._prune(progress)
+            with logged(self.log):
+                done = self._prune(progress)
             results = self._finish(done, time.monotonic() - begun)
         except KeyboardInterrupt:
             raise Interrupted(self._interrupted()) from None
@@ -239,8 +253,6 @@ class _Work:
             again = self._continue(learning_rate=Word("X"))
             error.change(f"{error.text}; {again}")
             raise
-        finally:
-            logger.removeHandler(self.log)
         self.log.write(f"finished: {results['stopped']}; {results['metrics']}")
         return results, done.report
 
@@ -332,6 +344,7 @@ class _Work:
             "source": str(self.source),
             **dataclasses.asdict(self.settings),
             "reached": done.sparsity,
+            "missed": done.missed,
             "rounds_kept": sum(row["kept"] for row in done.rounds) - 1,
             "history": done.rounds,
             "measured_on": f"{len(parts[shown]):,} {shown} rows",

@@ -31,12 +31,15 @@ class PruningSettings:
         "share of the weights, or of the hidden units, to remove: 0.9 or 90%",
     )
     scope: str = _setting(
-        "global",
-        checks.one_of("global", "layer", "unit"),
-        "rank all weights together, prune each matrix by the same share, or remove whole hidden units",
+        "normalized",
+        checks.one_of("normalized", "global", "layer", "unit"),
+        "rank all weights by their share of their matrix, or by their size alone (global); prune each matrix "
+        "alike (layer); or remove whole hidden units (unit)",
     )
     rounds: int = _setting(10, checks.count, "rounds of pruning and retraining")
-    epochs: int = _setting(20, checks.count, "epochs of retraining in a round")
+    epochs: int | None = _setting(
+        None, checks.count, "epochs of retraining in a round; not set: 20, or as many as are 400 steps"
+    )
     schedule: str = _setting(
         "cubic",
         checks.one_of("cubic", "geometric", "linear"),
@@ -45,10 +48,13 @@ class PruningSettings:
     decay: bool = _setting(
         False, checks.flag, "let weights decay to 0 over a round's epochs, rather than make them 0 at once"
     )
-    tolerance: float | None = _setting(
-        None,
-        values.number_or_percentage(checks.not_negative, "0.01 or 1%"),
-        "end when the validation accuracy, or R², has fallen by more than this; not set: never",
+    tolerance: float | str | None = _setting(
+        "auto",
+        values.or_words(
+            values.number_or_percentage(checks.not_negative, "0.01 or 1%"), auto="auto", none=None
+        ),
+        "a round is taken back, and the last, if validation accuracy or R² falls by more; auto: the "
+        "share of one row, from 0.02 to 0.1; none: any fall is tolerated",
     )
     learning_rate: float | None = _setting(
         None,

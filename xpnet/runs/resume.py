@@ -101,6 +101,8 @@ def _resume(
         return {**run.read_results(), "resumed": False}
     check_packages(dataclasses.replace(former, **changed))
     backend = open_backend(dataclasses.replace(former, **changed))
+    if "backend" not in changed and former.backend == known.trained.backend:
+        backend = dataclasses.replace(backend, reason="that of the run so far")
     changed["backend"] = backend.spec
     environment = dict(known.environment)
     prepared = known.prepare(with_rate(dataclasses.replace(former, **changed)), loss, frame)

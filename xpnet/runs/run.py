@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import html
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -162,6 +162,7 @@ class Run:
         loss: Loss = None,
         missing: str | None = None,
         unseen: str = "error",
+        keep: Sequence[str] = (),
     ) -> Any:
         """Return predictions for the rows of a table, one for each, in a table of the kind that was given.
 
@@ -175,12 +176,13 @@ class Run:
             loss: the run's loss or its place, where it is code of the user's own.
             missing: what becomes of missing cells; None: as in training.
             unseen: "error", or "ignore", which takes unknown categories for none.
+            keep: columns of the table that stand before the predictions.
 
         Raises:
             DataError: the table cannot be read, lacks columns, or has cells that cannot be used.
         """
         options: dict[str, Any] = {"checkpoint": checkpoint, "backend": backend, "loss": loss}
-        made = predict_table(str(self.path), table, missing=missing, unseen=unseen, **options)
+        made = predict_table(str(self.path), table, missing=missing, unseen=unseen, keep=keep, **options)
         return table_like(table, made)
 
     def evaluate(

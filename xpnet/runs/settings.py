@@ -102,7 +102,7 @@ def read_toml(path: Path, *, follow: bool = True) -> dict[str, Any]:
         if key not in rows:
             raise ConfigError(
                 f"'{path}': unknown key '{visible(name)}'{suggest(name, rows)}; if a newer xpnet wrote it: "
-                "pip install --upgrade xpnet"
+                "update this one"
             )
         field = rows[key]
         if field.attribute in found:

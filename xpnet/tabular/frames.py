@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,12 +30,13 @@ def is_file(table: Any) -> bool:
     return isinstance(table, (str, os.PathLike))
 
 
-def to_frame(table: Any, encoder: Encoder | None = None) -> polars.DataFrame:
+def to_frame(table: Any, encoder: Encoder | None = None, keep: Sequence[str] = ()) -> polars.DataFrame:
     """Return a table as a polars DataFrame.
 
     Args:
         table: a DataFrame of polars or pandas, a table of pyarrow, a dict of columns, a file or a name.
         encoder: of the model that it is for: a file is read as that of the training was.
+        keep: further columns of a file, or several with commas between, whose cells stay as they are in it.
 
     Raises:
         DataError: another thing, a file that cannot be read, columns of different lengths or of one name.
@@ -52,7 +53,8 @@ def to_frame(table: Any, encoder: Encoder | None = None) -> polars.DataFrame:
         if encoder is None:
             return read_table(name)
         needed = [column.name for column in (*encoder.columns, *encoder.targets)]
-        return read_table(name, text=encoder.text_columns, needed=needed)
+        kept = {name for given in keep for name in (given, *given.split(","))}.difference(needed)
+        return read_table(name, text=(*encoder.text_columns, *kept), needed=(*needed, *kept))
     if isinstance(table, pl.DataFrame):
         return table
     if isinstance(table, pl.LazyFrame):

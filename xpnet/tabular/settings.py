@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from xpnet import checks
+from xpnet.aliases import ALIASES
 from xpnet.checks import Check
 from xpnet.errors import ConfigError, suggest, use
 from xpnet.tabular import values
@@ -168,14 +169,14 @@ class Settings(TrainerSettings):
     )
     activation: str | tuple[str, ...] = setting(
         "relu",
-        values.names(_activations),
+        values.names(_activations, ALIASES["activation"]),
         "Model",
         "activation function, one for all hidden layers or one for each",
         fixed=_MODEL,
     )
     weight_init: str = setting(
         "auto",
-        checks.choice(_initializers),
+        checks.choice(_initializers, also=ALIASES["initializer"]),
         "Model",
         "how weights are drawn; auto takes he_uniform before ReLU and its kin, else glorot_uniform",
         fixed=_MODEL,
@@ -185,7 +186,7 @@ class Settings(TrainerSettings):
     batch_norm: bool = setting(False, checks.flag, "Model", "BatchNorm before each activation", fixed=_MODEL)
     loss: str = setting(
         "auto",
-        values.name_or_code(_losses),
+        values.name_or_code(_losses, ALIASES["loss"]),
         "Training",
         "loss; auto takes softmax_cross_entropy for classes, binary_cross_entropy for several targets of two "
         "classes, and squared_error for numbers. A function of your own is run where this flag names it, and "
@@ -207,7 +208,7 @@ class Settings(TrainerSettings):
     )
     optimizer: str = setting(
         "adam",
-        checks.choice(_optimizers),
+        checks.choice(_optimizers, also=ALIASES["optimizer"]),
         "Training",
         "optimizer; those of second order take full batches, one iteration an epoch",
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from xpnet import checks
@@ -17,6 +17,7 @@ __all__ = [
     "names",
     "number_or_percentage",
     "numbers_or_word",
+    "or_words",
     "text",
     "text_or_texts",
     "texts",
@@ -77,6 +78,17 @@ def number_or_percentage(number: Check, example: str) -> Check:
     )
 
 
+def or_words(check: Check, **words: Any) -> Check:
+    """What another check takes, or what a word means."""
+    return dataclasses.replace(
+        check,
+        expected=f"{check.expected}, or {' or '.join(words)}",
+        convert=lambda value: value if value in words.values() else check.convert(value),
+        read=lambda text: words[text.strip().lower()] if text.strip().lower() in words else check.read(text),
+        metavar="|".join([check.metavar, *words]),
+    )
+
+
 def numbers_or_word(one: Check, *words: str) -> Check:
     """Numbers by name, ``a=0.1,b=2`` as text and a table in TOML; or one of a few words, in any case."""
     named = checks.named_numbers(one)
@@ -95,9 +107,9 @@ def numbers_or_word(one: Check, *words: str) -> Check:
     )
 
 
-def name_or_code(choices: Callable[[], Iterable[str]]) -> Check:
+def name_or_code(choices: Callable[[], Iterable[str]], also: Mapping[str, str]) -> Check:
     """One of the names that ``choices()`` returns, or a place of code such as ``file.py:f``."""
-    named = checks.choice(choices, "one of the known names, file.py:function or module:function")
+    named = checks.choice(choices, "one of the known names, file.py:function or module:function", also)
 
     def convert(value: Any) -> str:
         if isinstance(value, str) and ":" in value:
@@ -108,9 +120,9 @@ def name_or_code(choices: Callable[[], Iterable[str]]) -> Check:
     return dataclasses.replace(named, metavar="NAME|FILE.py:FUNCTION", convert=convert)
 
 
-def names(choices: Callable[[], Iterable[str]]) -> Check:
+def names(choices: Callable[[], Iterable[str]], also: Mapping[str, str]) -> Check:
     """One of the names, or several: separated by commas in text, a list in TOML."""
-    one = checks.choice(choices)
+    one = checks.choice(choices, also=also)
 
     def read(text: str) -> str | list[str]:
         parts = [part.strip() for part in text.split(",")]

@@ -151,7 +151,7 @@ def _check_format(path: Path, header: Any) -> None:
     if found > FORMAT:
         raise CheckpointError(
             f"checkpoint {path}: expected format {FORMAT} or older, found format {found}; it was written by "
-            "a newer xpnet: pip install --upgrade xpnet"
+            "a newer xpnet: update this one"
         )
 
 

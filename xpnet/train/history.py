@@ -85,7 +85,7 @@ class History:
             from matplotlib import pyplot
         except ImportError as error:
             raise ConfigError(
-                f"history.plot: expected matplotlib, found none ({error}); pip install 'xpnet[standard]'"
+                f"history.plot: expected matplotlib, found none ({error}); pip install matplotlib"
             ) from error
         wanted = [n for n in ("loss", "validation_loss") if n in self.columns] if columns is None else columns
         axes = pyplot.subplots(layout="constrained")[1] if axes is None else axes

@@ -206,7 +206,7 @@ class TensorBoard(Callback):
 
     def __init__(self, folder: str | os.PathLike[str]):
         if importlib.util.find_spec("tensorboard") is None:
-            raise ConfigError("logs for TensorBoard need tensorboard: pip install 'xpnet[tensorboard]'")
+            raise ConfigError("logs for TensorBoard need tensorboard: pip install tensorboard")
         self.folder = Path(folder)
         self._files: dict[str, Path] = {}  # that of each part in this process
 

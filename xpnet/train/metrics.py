@@ -16,6 +16,7 @@ from typing import Any
 
 import array_api_compat
 
+from xpnet.aliases import canonical
 from xpnet.backends import array_namespace
 from xpnet.errors import ConfigError, suggest
 
@@ -290,9 +291,10 @@ def get(metric: str | Callable[..., Any], kind: str | None = None) -> tuple[str,
         ConfigError: no metric of that name, or one of classes for a loss of numbers, or the other way round.
     """
     if isinstance(metric, str):
-        if metric not in METRICS:
+        known = canonical("metric", metric, METRICS)
+        if known is None:
             raise ConfigError(f"metric: expected a known name, found {metric!r}{suggest(metric, METRICS)}")
-        name, metric = metric, METRICS[metric]
+        name, metric = known, METRICS[known]
     elif callable(metric) and not inspect.isclass(metric):
         name = getattr(metric, "__name__", type(metric).__name__)
     else:

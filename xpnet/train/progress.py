@@ -71,7 +71,7 @@ class ProgressBar(Callback):
     def __init__(self, label: str = "") -> None:
         self.label = label
         if importlib.util.find_spec("rich") is None:
-            raise ConfigError("a progress bar needs rich: pip install 'xpnet[standard]'")
+            raise ConfigError("a progress bar needs rich: pip install rich")
         self.bar: Any = None
         self.task: Any = None
         self._next = self._last = 0

@@ -59,7 +59,6 @@ class Lowering:
             inputs are the same in all steps, and the others are one row each of arrays with the steps along
             their first axis.
         package: that has to be installed beside the library, if any.
-        extra: of xpnet, which installs that package.
         automatic: it is what ``"auto"`` means for arrays of its library: ready at once.
         overwrites: donated arrays may be overwritten, and results by the next call.
     """
@@ -69,14 +68,13 @@ class Lowering:
     lower: Callable[[Program, dict[int, int]], LoweredProgram]
     lower_loop: Callable[[Program, int, int], LoweredLoop | None] = _no_loop
     package: str = ""
-    extra: str = ""
     automatic: bool = False
     overwrites: bool = True
 
     def reason(self) -> str:
         """Return why it cannot work on this machine; empty if it can."""
         if self.package and find_spec(self.package) is None:
-            return f"{self.package!r} is not installed; pip install 'xpnet[{self.extra}]'"
+            return f"{self.package!r} is not installed; pip install {self.package}"
         return probe(self.library).reason if self.library else ""
 
 
@@ -95,7 +93,7 @@ LOWERINGS: dict[str, Lowering] = {
     for row in (
         _of_package("generic", overwrites=False),
         _of_package("numpy", "numpy", automatic=True),
-        _of_package("numba", "numpy", package="numba", extra="jit"),
+        _of_package("numba", "numpy", package="numba"),
         _of_package("cupy", "cupy", automatic=True),
     )
 }

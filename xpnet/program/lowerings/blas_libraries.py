@@ -126,7 +126,7 @@ LIBRARIES: dict[str, Library] = {
         "cblas_{}gemm_64",
         "MKL_Get_Max_Threads",
         "MKL_Set_Num_Threads",
-        "MKL of 2022 or later is not installed; pip install 'xpnet[mkl]'",
+        "MKL of 2022 or later is not installed; pip install mkl",
         _keep_to_our_threads,
     ),
 }
