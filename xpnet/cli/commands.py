@@ -128,10 +128,11 @@ def prune(
         _print_json(results)
     else:
         print_text(f"{report}\n")
+        within = "" if told["tolerance"] is None else f", within a tolerance of {told['tolerance']:.3g}"
         facts(
             {
                 "measured on": told["measured_on"],
-                "pruning": f"{count(told['rounds_kept'], 'round')}; {results['stopped']}",
+                "pruning": f"{count(told['rounds_kept'], 'round')}{within}; {results['stopped']}",
                 "run folder": results["run"],
             }
         )

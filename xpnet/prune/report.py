@@ -21,6 +21,7 @@ __all__ = ["Profile", "Report", "profile", "timed"]
 
 _UNCOUNTED = 3  # predictions, in which programs are compiled and caches filled
 _SECONDS = 0.5
+_ALIKE = 0.05  # share by which two times differ without a reason
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,9 +162,12 @@ class Report:
             lines.append((title, _metric(name, old), _metric(name, new), _gain(name, old, new)))
         for title, attribute, form in _LINES:
             old, new = (getattr(p, attribute) for p in profiles)
-            if attribute.endswith("milliseconds") and (old is None or new is None):
+            is_time = attribute.endswith("milliseconds")
+            if is_time and (old is None or new is None):
                 continue
             change = f"{new / old - 1:+.1%}" if old and new is not None else "-"
+            if is_time and abs(new / old - 1) < _ALIKE:
+                change = "same"
             title = title.format(rows=f"{self.after.rows:,} row{'s' if self.after.rows > 1 else ''}")
             lines.append((title, _shown(form, old), _shown(form, new), change))
         widths = [max(len(line[i]) for line in lines) for i in range(4)]
