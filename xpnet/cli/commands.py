@@ -79,8 +79,9 @@ def resume(
 
     results = resume_run(run, changed, start=from_, loss=loss, quiet=quiet)
     if not results["resumed"]:
-        # steps that are done and patience that is lost stay so
-        further = "; --epochs N trains on" if results["epochs_trained"] >= results["epochs"] else ""
+        # steps that are done stay so, and patience that was asked for and is lost
+        open_end = results.get("epochs_open", False) or results["epochs_trained"] >= results["epochs"]
+        further = "; --epochs N trains on" if open_end else ""
         stopped = results["stopped"]
         message(f"the run '{run}' is finished: {stopped}, after epoch {results['epochs_trained']}{further}")
     _show_training(results, json=json)

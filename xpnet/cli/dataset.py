@@ -11,21 +11,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from xpnet.cli.length import batch_size_of
 from xpnet.cli.losses import chosen_loss, class_weights, is_code
 from xpnet.cli.runs import to_json
 from xpnet.cli.settings import Settings, plain
 from xpnet.data import (
     BUILTIN,
+    Decision,
     Encoder,
     infer_tasks,
-    joint_strata,
     listed,
     load,
     read_table,
-    split_rows,
-    strata,
 )
-from xpnet.data.columns import Categorical, Numeric
+from xpnet.data.columns import Numeric
+from xpnet.data.parts import Parts, divide
 from xpnet.errors import ConfigError, DataError, because
 from xpnet.files import open_regular
 from xpnet.optim import METHODS
@@ -73,8 +73,8 @@ class Part:
 class Prepared:
     """A table split and encoded, with the settings in which ``auto`` has been replaced by its result.
 
-    ``moved`` rows went to training since no other training row has one of their categories or classes.
-    ``class_weight`` is as `Trainer.fit` takes it, ``encoder_sha256`` that of the encoder's file.
+    ``class_weight`` is as `Trainer.fit` takes it, ``encoder_sha256`` that of the encoder's file;
+    ``decisions`` are what was decided about the table and its rows.
     """
 
     settings: Settings
@@ -85,8 +85,8 @@ class Prepared:
     columns: int
     table_rows: int
     fingerprint: str
-    moved: int
     encoder_sha256: str
+    decisions: tuple[Decision, ...] = ()
 
     @property
     def manifest(self) -> dict[str, Any]:
@@ -140,14 +140,19 @@ def prepare(
     task = settings.task
     if task == "auto":
         task = encoder.task if encoder else infer_tasks(frame, targets)
-    rows, encoder, moved = _split(settings, frame, targets, task, encoder)
+    divided = _divided(settings, frame, targets, task, encoder)
+    encoder = divided.encoder
     settings = dataclasses.replace(settings, loss=_loss_name(settings, task, len(targets)))
     loss = chosen_loss(settings, own_loss)
-    parts = {name: encode_part(encoder, loss, frame, part) for name, part in zip(PARTS, rows, strict=True)}
+    parts = {
+        # categories that training does not know are told of in the decisions
+        name: encode_part(encoder, loss, frame, rows, unseen="error" if name == "train" else "ignore")
+        for name, rows in zip(PARTS, divided.rows, strict=True)
+    }
     for name in PARTS[1:]:
         if len(parts[name]) == 0 and getattr(settings, name) > 0:
             raise DataError(
-                f"each of the {name} rows has a bad cell, or a category that no other row has: none is left; "
+                f"each of the {name} rows has a bad cell: none is left; "
                 f"use --missing mean, correct them, or ask for a larger share with --{name}"
             )
     data = source if source in BUILTIN else str(Path(source).resolve())
@@ -162,8 +167,8 @@ def prepare(
     if encoder_sha256 is None:
         encoder_sha256 = hashlib.sha256(to_json(encoder.to_json()).encode()).hexdigest()
     return Prepared(
-        resolved, loss, weights, encoder, parts, frame.width, frame.height, fingerprint(source), moved,
-        encoder_sha256,
+        resolved, loss, weights, encoder, parts, frame.width, frame.height, fingerprint(source),
+        encoder_sha256, divided.decisions,
     )  # fmt: skip
 
 
@@ -180,64 +185,41 @@ def _loss_name(settings: Settings, task: str, targets: int) -> str:
     return "softmax_cross_entropy" if targets == 1 else "binary_cross_entropy"
 
 
-def _split(
+def _divided(
     settings: Settings, frame: polars.DataFrame, targets: Sequence[str], task: str, encoder: Encoder | None
-) -> tuple[list[np.ndarray], Encoder, int]:
-    """Return the rows of the parts, the encoder, and how many rows were moved to the training rows.
+) -> Parts:
+    """Return the rows of the parts and the encoder: the given one, of a run, or one that is fitted."""
 
-    A category that only validation or test rows hold would be unknown to the model. As `split_rows` does
-    for the classes of one target, training therefore keeps one row of each: the first one that was drawn for
-    another part.
-    """
-    rows: list[np.ndarray] = list(
-        split_rows(
-            frame.height,
-            validation=settings.validation,
-            test=settings.test,
-            seed=settings.seed,
-            stratify=_stratified(frame, targets) if task == "classification" else None,
-        )
-    )
-    drawn = len(rows[0])
-    if task == "classification" and len(targets) > 1:
-        rows = _moved(rows, _unseen_classes(frame, targets, rows[0]))
-    if encoder is not None and not any(isinstance(column, Categorical) for column in encoder.columns):
-        return rows, encoder, len(rows[0]) - drawn
-    while True:
-        # fitted anew for a known encoder as well, so that the same rows are moved as in the training
-        fitted = Encoder.fit(
+    def fit(rows: np.ndarray) -> Encoder:
+        return Encoder.fit(
             frame,
             targets,
-            rows=rows[0],
+            rows=rows,
             task=task,
             missing=settings.missing,
             categorical=settings.categorical,
-            drop=settings.drop,
+            drop=(*settings.drop, *_group_dropped(settings)),
         )
-        new = fitted.unseen(frame, np.sort(np.concatenate(rows[1:])))
-        if len(new) == 0:
-            return rows, encoder or fitted, len(rows[0]) - drawn
-        rows = _moved(rows, new)
+
+    # fitted anew for a known encoder as well, so that the same rows are exchanged as in the training
+    made = divide(
+        frame,
+        targets,
+        task,
+        fit,
+        validation=settings.validation,
+        test=settings.test,
+        seed=settings.seed,
+        split_by=settings.split_by,
+        group=settings.group,
+    )
+    return made if encoder is None else dataclasses.replace(made, encoder=encoder)
 
 
-def _stratified(frame: polars.DataFrame, targets: Sequence[str]) -> np.ndarray:
-    columns = [frame[name] for name in targets]
-    return strata(columns[0]) if len(columns) == 1 else joint_strata(columns)
-
-
-def _unseen_classes(frame: polars.DataFrame, targets: Sequence[str], train: np.ndarray) -> np.ndarray:
-    """Return the first row of each class that no training row has; cells that are missing have no class."""
-    found: set[int] = set()
-    for name in targets:
-        classes = strata(frame[name])
-        unseen = np.setdiff1d(classes, np.append(classes[train], 0))
-        found |= {int(np.argmax(classes == number)) for number in unseen}
-    return np.asarray(sorted(found), dtype=np.int64)
-
-
-def _moved(rows: Sequence[np.ndarray], new: np.ndarray) -> list[np.ndarray]:
-    """Return the parts with the rows ``new`` among the training rows."""
-    return [np.union1d(rows[0], new), *(np.setdiff1d(part, new) for part in rows[1:])]
+def _group_dropped(settings: Settings) -> list[str]:
+    """Return the column of groups, which is no feature unless it is asked for."""
+    group = settings.group
+    return [] if group is None or group in (*settings.categorical, *settings.drop) else [group]
 
 
 def _batch_size(settings: Settings, rows: int) -> int | str:
@@ -250,7 +232,7 @@ def _batch_size(settings: Settings, rows: int) -> int | str:
             )
         return "full"
     if size is None:
-        return min(64, rows)
+        return batch_size_of(rows)
     if isinstance(size, int) and size > rows:
         raise ConfigError(
             f"--batch-size: expected at most the {rows} training rows, found {size}; lower it, or say full"

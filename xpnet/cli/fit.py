@@ -150,7 +150,7 @@ def fit(plan: Plan, keeper: Keeper) -> None:
         trainer.fit(
             parts["train"].X,
             parts["train"].y,
-            epochs=settings.epochs,
+            epochs=plan.length.epochs,
             batch_size=settings.batch_size if isinstance(settings.batch_size, int) else None,
             validation=(held_out.X, held_out.y) if len(held_out) else None,
             class_weight=plan.prepared.class_weight,

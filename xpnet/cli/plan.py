@@ -13,6 +13,7 @@ from xpnet.cli.console import count, message, products, target_in_words
 from xpnet.cli.dataset import PARTS, Prepared, prepare
 from xpnet.cli.environment import describe_run
 from xpnet.cli.extras import require
+from xpnet.cli.length import Length, length_of
 from xpnet.cli.losses import try_loss
 from xpnet.cli.runs import RunFolder
 from xpnet.cli.settings import Settings
@@ -46,6 +47,11 @@ class Plan:
         data = self.settings.data or ""
         return data if data in BUILTIN else Path(data).name
 
+    @property
+    def length(self) -> Length:
+        """How long the training goes on."""
+        return length_of(self.settings, len(self.prepared.parts["train"]))
+
     @functools.cached_property
     def parameters(self) -> int:
         """The number of the model's parameters; cached, since counting them before training draws them."""
@@ -69,13 +75,18 @@ class Plan:
             **({"loss_option": settings.loss_option} if settings.loss_option else {}),
             **({} if settings.class_weight == "none" else {"class_weight": settings.class_weight}),
             "optimizer": settings.optimizer,
-            "epochs": settings.epochs,
+            "epochs": self.length.epochs,
+            "patience": self.length.patience,
+            "min_steps": self.length.min_steps,
+            "time_limit": self.length.time_limit,
+            "epochs_open": self.length.open,
             "batch_size": settings.batch_size,
             "device": self.backend.spec,
             "device_reason": self.backend.reason,
             "dtype": settings.dtype,
             "precision": self.trainer.settings.precision,
             "seed": settings.seed,
+            "decisions": [decision.to_json() for decision in prepared.decisions],
             "run": str(self.run.path),
         }
 
@@ -90,9 +101,9 @@ class Plan:
         )
         if told["rows_left_out"]:
             message(f"{count(told['rows_left_out'], 'row')} with missing cells left out (--missing drop)")
-        if self.prepared.moved:
-            moved = count(self.prepared.moved, "row")
-            message(f"{moved} kept for training, not held out: no other training row has their categories")
+        for decision in self.prepared.decisions:
+            if decision.warning or decision.column is None or decision.column in _names(told["target"]):
+                message(f"{'warning: ' if decision.warning else ''}{decision}")
         message(
             f"model {told['layers']} ({count(told['parameters'], 'parameter')}), {told['loss']}, "
             f"{told['optimizer']}, batch size {told['batch_size']}, {told['dtype']}{products(told)}"
@@ -110,6 +121,10 @@ class Plan:
             "sha256": prepared.fingerprint,
         }
         return {"data": table, **describe_run(self.backend)}
+
+
+def _names(target: str | Sequence[str]) -> Sequence[str]:
+    return [target] if isinstance(target, str) else target
 
 
 def _classes(prepared: Prepared) -> list[Any] | dict[str, list[Any]]:
@@ -150,7 +165,11 @@ def plan_training(settings: Settings, own_loss: Callable[..., Any] | None = None
 def check_contradictions(prepared: Prepared) -> None:
     """Raise a `ConfigError` if two settings contradict each other."""
     settings = prepared.settings
-    for flag, value in (("patience", settings.patience), ("min-delta", settings.min_delta)):
+    for flag, value in (
+        ("patience", settings.patience),
+        ("min-delta", settings.min_delta),
+        ("min-steps", settings.min_steps),
+    ):
         if value and len(prepared.parts["validation"]) == 0:
             raise ConfigError(
                 f"--{flag}: expected validation rows to stop by, found none; use --validation 0.1"

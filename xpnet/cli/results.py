@@ -11,9 +11,7 @@ from xpnet.cli.evaluation import measure
 from xpnet.cli.plan import Plan
 from xpnet.cli.run_report import write_report
 from xpnet.cli.runs import to_json
-from xpnet.cli.settings import Settings
 from xpnet.files import write_atomically
-from xpnet.train import Trainer
 from xpnet.train.checkpoint_callback import best_trainer
 from xpnet.train.diagnostics import first_verdicts, read_rows
 from xpnet.train.early_stopping import Patience
@@ -35,12 +33,15 @@ def finish(plan: Plan, seconds: float, **told: Any) -> dict[str, Any]:
     if trainer.best is None:
         best.save(run.checkpoint("best"))  # without validation rows the last weights are the best known
     measured = {name: measure(best, plan.prepared.encoder, parts[name]) for name in PARTS if len(parts[name])}
+    why = why_stopped(plan)
+    timed_out = why is None and trainer.settings.time_limit is not None
     results = {
         **plan.describe(),
         "epochs_trained": trainer.epoch,
         "steps": trainer.step,
         "best_epoch": trainer.best.epoch if trainer.best is not None else None,
-        "stopped": why_stopped(trainer, plan.settings) or "ended by a callback",
+        "stopped": why or ("time limit" if timed_out else "ended by a callback"),
+        "timed_out": timed_out,
         "seconds": round(seconds, 3),
         "peak_memory": plan.backend.peak_memory(),
         "metrics": {name: part.metrics for name, part in measured.items()},
@@ -67,16 +68,15 @@ def finish(plan: Plan, seconds: float, **told: Any) -> dict[str, Any]:
     return results
 
 
-def why_stopped(trainer: Trainer, settings: Settings) -> str | None:
+def why_stopped(plan: Plan) -> str | None:
     """Return why there is nothing left to train, or None if there is something."""
-    if trainer.epoch >= settings.epochs:
+    trainer, steps = plan.trainer, plan.settings.max_steps
+    if trainer.epoch >= plan.length.epochs:
         return "all epochs done"
     if trainer.stalled:
         return trainer.stalled
-    steps, patience = settings.max_steps, settings.patience
     if steps is not None and trainer.step >= steps:
         return f"all {count(steps, 'step')} done"
-    waited = Patience(patience, trainer.settings.min_delta)
-    if waited.after(trainer.history, since=trainer.patience_since).lost:
-        return f"no better validation loss for {count(patience or 0, 'epoch')}"
+    if Patience.of(trainer.settings).after(trainer.history, since=trainer.patience_since).lost:
+        return f"no better validation loss for {count(trainer.settings.patience or 0, 'epoch')}"
     return None

@@ -21,7 +21,6 @@ from xpnet.cli.settings import FIXED, Settings, setting_fields
 from xpnet.cli.trainer import build_trainer, load_trainer, open_backend, with_rate
 from xpnet.errors import ConfigError
 from xpnet.files import write_atomically
-from xpnet.train import Trainer
 from xpnet.train.changes import Change
 
 __all__ = ["resume_run"]
@@ -81,7 +80,9 @@ def _resume(
     former = known.settings
     same = all(getattr(former, name) == value for name, value in changed.items() if name != "backend")
     if run.results.exists() and start is None and same:
-        return {**run.read_results(), "resumed": False}
+        results = run.read_results()
+        if not results.get("timed_out"):
+            return {**results, "resumed": False}
     check_packages(dataclasses.replace(former, **changed))
     backend = open_backend(dataclasses.replace(former, **changed))
     changed["backend"] = backend.spec
@@ -102,10 +103,10 @@ def _resume(
     kept = [change for change in earlier if change.epoch <= trainer.epoch + 1]
     now = _undone(known.trained, earlier[len(kept) :])
     made = _changes(now, settings, trainer.epoch + 1)
-    _check_changes(trainer, settings, made, start)
     plan = Plan(prepared, backend, trainer, run, changes=[*kept, *made])
+    _check_changes(plan, made, start)
     log = RunLog(run.log)
-    told = [f"continuing after epoch {trainer.epoch} of {settings.epochs}", *map(str, made)]
+    told = [f"continuing after epoch {trainer.epoch} of {plan.length.epochs}", *map(str, made)]
     if start is not None:
         told[0] += f", from '{start}'; what was trained after it is given up"
     if in_restarts:
@@ -197,15 +198,16 @@ def _undone(settings: Settings, changes: list[Change]) -> Settings:
     return settings
 
 
-def _check_changes(trainer: Trainer, settings: Settings, made: list[Change], start: str | None) -> None:
+def _check_changes(plan: Plan, made: list[Change], start: str | None) -> None:
     """Refuse fewer epochs than are done, and changes where nothing is left to train."""
-    if settings.epochs < trainer.epoch:
+    trainer, epochs = plan.trainer, plan.length.epochs
+    if epochs < trainer.epoch:
         raise ConfigError(
-            f"--epochs: expected at least the {trainer.epoch} epochs that are done, found {settings.epochs}; "
+            f"--epochs: expected at least the {trainer.epoch} epochs that are done, found {epochs}; "
             "raise it, or go on from an earlier checkpoint with --from"
         )
     asked = [change for change in made if change.setting != "backend"]
-    reason = why_stopped(trainer, settings)
+    reason = why_stopped(plan)
     if reason is not None and (asked or start is not None):
         what = f"--{asked[0].setting}" if asked else f"--from {start}"
         raise ConfigError(

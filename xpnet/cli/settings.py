@@ -142,6 +142,21 @@ class Settings(TrainerSettings):
     test: float = setting(
         0.2, checks.fraction, "Data", "share of rows kept for the final test; 0 for none", fixed=_ROWS
     )
+    split_by: str | None = setting(
+        None,
+        values.text("COLUMN", "the name of a column"),
+        "Data",
+        "split the rows in the order of this column, such as a date: the last ones are the test",
+        fixed=_ROWS,
+    )
+    group: str | None = setting(
+        None,
+        values.text("COLUMN", "the name of a column"),
+        "Data",
+        "keep rows of equal cells in this column, such as a patient, in one part; it is no feature unless it "
+        "is named as categorical",
+        fixed=_ROWS,
+    )
     hidden: tuple[int, ...] = setting(
         (256,), values.widths(), "Model", "widths of the hidden layers; none for a linear model", fixed=_MODEL
     )
@@ -210,12 +225,19 @@ class Settings(TrainerSettings):
     weight_decay: float | None = setting(
         None, checks.not_negative, "Training", "decoupled weight decay of adamw; not set: 0.01"
     )
-    epochs: int = setting(50, checks.count, "Training", "passes over the training rows")
+    epochs: int | None = setting(
+        None,
+        checks.count,
+        "Training",
+        "passes over the training rows; not set: until the validation loss has stopped falling, or 50 without "
+        "validation rows or with a schedule that spans the training",
+    )
     batch_size: int | str | None = setting(
         None,
         values.whole_or("full"),
         "Training",
-        "rows in a step; not set: 64, or all if fewer or if the optimizer is of second order",
+        "rows in a step; not set: 16 to 128, the more the more rows there are, or all if the optimizer is of "
+        "second order",
     )
     backend: str = setting(
         "auto",
@@ -323,8 +345,8 @@ def plain(settings: Settings) -> dict[str, Any]:
 def setting_fields() -> dict[str, SettingField]:
     """Return the rows of `Settings` by attribute name.
 
-    >>> setting_fields()["max_steps"].key, setting_fields()["epochs"].default
-    ('max-steps', 50)
+    >>> setting_fields()["max_steps"].key, setting_fields()["restarts"].default
+    ('max-steps', 1)
     """
     return fields_of(Settings)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from xpnet import backends, checks, nn, optim
 from xpnet.cli.dataset import Prepared
+from xpnet.cli.length import length_of, steps_of_epoch
 from xpnet.cli.runs import RunFolder
 from xpnet.cli.settings import FIXED, Settings
 from xpnet.errors import CheckpointError, ConfigError
@@ -96,7 +97,7 @@ def build_optimizer(settings: Settings, rows: int) -> optim.Optimizer | optim.Me
 
 def _rate(settings: Settings, rows: int) -> Any:
     rate: float = settings.learning_rate  # type: ignore[assignment]
-    steps = settings.epochs * _steps_of_epoch(settings, rows)
+    steps = length_of(settings, rows).epochs * steps_of_epoch(settings, rows)
     if settings.max_steps is not None:
         steps = min(steps, settings.max_steps)
     steps = max(1, steps - settings.warmup)
@@ -110,10 +111,6 @@ def _rate(settings: Settings, rows: int) -> Any:
     return optim.WarmUp(schedule, steps=settings.warmup) if settings.warmup else schedule
 
 
-def _steps_of_epoch(settings: Settings, rows: int) -> int:
-    return 1 if settings.batch_size == "full" else -(-rows // int(settings.batch_size))  # type: ignore[arg-type]
-
-
 def build_diagnostics(prepared: Prepared, parameters: int) -> Diagnostics | None:
     """Return the diagnostics of a training, without a file; None if none are wanted.
 
@@ -122,7 +119,7 @@ def build_diagnostics(prepared: Prepared, parameters: int) -> Diagnostics | None
         parameters: number of the model's parameters.
     """
     settings, rows = prepared.settings, len(prepared.parts["train"])
-    steps, epochs = _steps_of_epoch(settings, rows), settings.epochs
+    steps, epochs = steps_of_epoch(settings, rows), length_of(settings, rows).epochs
     if settings.max_steps is not None:
         epochs = min(epochs, -(-settings.max_steps // steps))
     points = settings.diagnostics
@@ -161,7 +158,7 @@ def build_trainer(prepared: Prepared, backend: backends.Backend, seed: int | Non
         loss,
         build_optimizer(settings, len(prepared.parts["train"])),
         backend=backend,
-        **{**trainer_settings(settings), **({} if seed is None else {"seed": seed})},
+        **{**trainer_settings(prepared), **({} if seed is None else {"seed": seed})},
     )
     trainer.state.run = prepared.manifest
     return trainer
@@ -190,7 +187,7 @@ def load_trainer(
         ConfigError: settings that contradict each other or the model.
     """
     settings = prepared.settings
-    options = {name: value for name, value in trainer_settings(settings).items() if name not in FIXED}
+    options = {name: value for name, value in trainer_settings(prepared).items() if name not in FIXED}
     if not recompile:
         del options["compile"]
     optimizer = build_optimizer(settings, len(prepared.parts["train"]))
@@ -210,11 +207,14 @@ def load_trainer(
     return trainer
 
 
-def trainer_settings(settings: Settings) -> dict[str, Any]:
+def trainer_settings(prepared: Prepared) -> dict[str, Any]:
     """Return the trainer's arguments from settings."""
+    settings = prepared.settings
+    length = length_of(settings, len(prepared.parts["train"]))
     shared = [field.name for field in dataclasses.fields(TrainerSettings) if field.metadata["flag"]]
     return {
         **{name: getattr(settings, name) for name in shared},
+        **{name: getattr(length, name) for name in ("patience", "min_steps", "time_limit")},
         "metrics": [metric_of(settings.task)],
         "restore_best": False,  # the best weights have a checkpoint of their own
         "progress": False,

@@ -1,0 +1,79 @@
+"""Length of a training: how many epochs, and what may end it earlier."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from xpnet.cli.settings import Settings
+from xpnet.optim import METHODS
+
+__all__ = ["FIXED_EPOCHS", "MOST_EPOCHS", "Length", "batch_size_of", "length_of", "steps_of_epoch"]
+
+FIXED_EPOCHS = 50
+"""Epochs of a training without validation rows, or with a schedule that spans it."""
+
+MOST_EPOCHS = 1000
+"""Ceiling of the epochs of a training that ends by its validation loss."""
+
+PATIENCE, MIN_STEPS, TIME_LIMIT = 25, 500, 600.0
+_SPANNING = ("step", "exponential", "cosine")  # schedules that need to know the number of steps
+
+
+@dataclasses.dataclass(frozen=True)
+class Length:
+    """Length of a training.
+
+    Attributes:
+        epochs: how many at most.
+        patience, min_steps, time_limit: what may end it earlier, see `xpnet.train.settings.Settings`.
+        open: whether the end is found out by the validation loss, since no length was asked for.
+    """
+
+    epochs: int
+    patience: int | None
+    min_steps: int | None
+    time_limit: float | None
+    open: bool = False
+
+
+def length_of(settings: Settings, rows: int) -> Length:
+    """Return how long a training goes on.
+
+    - ``epochs`` that are given are trained, all of them; patience, a limit of steps or of time end them
+      earlier if they are given as well. Likewise ``max_steps`` alone.
+    - Otherwise the validation loss decides: training ends when it has not fallen for some epochs, but not
+      before some number of steps; and in any case after some time or epochs.
+    - Without validation rows, and with a schedule of the learning rate that spans the training, it has
+      a fixed number of epochs.
+
+    Args:
+        settings: with the batch size resolved.
+        rows: number of training rows.
+    """
+    given = settings.patience, settings.min_steps, settings.time_limit
+    if settings.epochs is not None:
+        return Length(settings.epochs, *given)
+    if settings.max_steps is not None:
+        return Length(-(-settings.max_steps // steps_of_epoch(settings, rows)), *given)
+    if settings.validation == 0 or settings.schedule in _SPANNING:
+        return Length(FIXED_EPOCHS, *given)
+    patience, min_steps, time_limit = given
+    if min_steps is None and settings.optimizer not in METHODS:  # whose steps are whole epochs
+        min_steps = MIN_STEPS
+    return Length(
+        MOST_EPOCHS,
+        PATIENCE if patience is None else patience,
+        min_steps,
+        TIME_LIMIT if time_limit is None else time_limit,
+        open=True,
+    )
+
+
+def steps_of_epoch(settings: Settings, rows: int) -> int:
+    """Return the number of steps of an epoch."""
+    return 1 if settings.batch_size == "full" else -(-rows // int(settings.batch_size))  # type: ignore[arg-type]
+
+
+def batch_size_of(rows: int) -> int:
+    """Return the default batch size."""
+    return min(64, rows)
