@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -58,7 +59,9 @@ def train(
     if dry_run:
         _show_plan(plan.describe(), json=json)
         return None
-    _show_training(train_run(plan, quiet=quiet), json=json)
+    results = train_run(plan, quiet=quiet, show=None if json else _show_training)
+    if json:
+        _print_json(results)
     return _KEPT
 
 
@@ -77,14 +80,18 @@ def resume(
     require(*_PACKAGES)
     from xpnet.cli.resume import resume_run
 
-    results = resume_run(run, changed, start=from_, loss=loss, quiet=quiet)
+    show = None if json else _show_training
+    results = resume_run(run, changed, start=from_, loss=loss, quiet=quiet, show=show)
     if not results["resumed"]:
         # steps that are done stay so, and patience that was asked for and is lost
         open_end = results.get("epochs_open", False) or results["epochs_trained"] >= results["epochs"]
         further = "; --epochs N trains on" if open_end else ""
         stopped = results["stopped"]
         message(f"the run '{run}' is finished: {stopped}, after epoch {results['epochs_trained']}{further}")
-    _show_training(results, json=json)
+        if not json:
+            _show_training(results)
+    if json:
+        _print_json(results)
     return _KEPT
 
 
@@ -350,10 +357,7 @@ def _show_plan(plan: Mapping[str, Any], *, json: bool) -> None:
     )
 
 
-def _show_training(results: Mapping[str, Any], *, json: bool) -> None:
-    if json:
-        _print_json(results)
-        return
+def _show_training(results: Mapping[str, Any]) -> None:
     weights = f"of epoch {results['best_epoch']}, that of the lowest validation loss"
     told, peak = results.get("restarts"), results.get("peak_memory")
     restarts = {} if told is None else {"restarts": _restarts_line(told)}
@@ -365,10 +369,21 @@ def _show_training(results: Mapping[str, Any], *, json: bool) -> None:
             "training": f"{count(results['epochs_trained'], 'epoch')}, {count(results['steps'], 'step')}, "
             f"{results['seconds']:.1f} s on {results['device']}{products(results)}; {results['stopped']}",
             **({} if peak is None else {"device memory": f"{memory_in_words(peak)} taken at most"}),
+            **_advice(results),
             "run folder": results["run"],
             "report": results.get("report", "none: the run was finished before there were reports"),
         },
     )
+    sys.stdout.flush()  # what follows takes longer than a short training
+
+
+def _advice(results: Mapping[str, Any]) -> dict[str, str]:
+    """Return the commands with which a training goes on that could have been longer."""
+    told = []
+    for one in results.get("advice", ()):
+        flags = "".join(f" --{name.replace('_', '-')} {value}" for name, value in one["set"].items())
+        told.append(f"{one['why']}; train on with: xpnet resume {shlex.quote(results['run'])}{flags}")
+    return {"advice": "; ".join(told)} if told else {}
 
 
 def _restarts_line(told: Mapping[str, Any]) -> str:

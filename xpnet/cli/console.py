@@ -11,8 +11,10 @@ from xpnet.streams import say
 from xpnet.text import shown, visible
 
 __all__ = [
+    "baseline_in_words",
     "count",
     "facts",
+    "interval_in_words",
     "message",
     "number",
     "print_environment",
@@ -20,6 +22,7 @@ __all__ = [
     "print_results",
     "print_text",
     "products",
+    "score_table",
     "target_in_words",
 ]
 
@@ -122,17 +125,75 @@ def print_results(results: Mapping[str, Any], lines: Mapping[str, str]) -> None:
         results: with ``metrics``, a dict of a dict of numbers for each part, and ``rows``.
         lines: names and values to print below.
     """
-    metrics, target = results["metrics"], results["target"]
-    names = list(dict.fromkeys(name for values in metrics.values() for name in values))
-    headings = _HEADINGS | {name: f"{_HEADINGS[name]} of {target}" for name in ("rmse", "mae")}
-    rows = [
-        (part, f"{results['rows'][part]:,}", *(number(name, values.get(name)) for name in names))
-        for part, values in metrics.items()
-    ]
-    _print_table(["rows of", "rows", *(headings.get(name, name) for name in names)], rows, texts=1)
+    headings, rows = score_table(results)
+    _print_table(headings, rows, texts=1)
     if results.get("target_metrics"):
         _print_target_metrics(results["target_metrics"])
     facts(lines)
+
+
+def score_table(results: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Return headings and rows of a table of scores: of each part, and of a constant prediction.
+
+    Behind the main metric stands its 95 % interval for rows that were held out; those of training, on which
+    the weights were chosen, have none.
+
+    Args:
+        results: with ``metrics``, a dict of a dict of numbers for each part, ``rows``, ``target``, and, if
+            known, ``intervals`` and ``baseline``.
+    """
+    metrics, target = results["metrics"], results["target"]
+    names = list(dict.fromkeys(name for values in metrics.values() for name in values))
+    main = next((name for name in ("accuracy", "r2") if name in names), None)
+    spelled = _HEADINGS | {name: f"{_HEADINGS[name]} of {target}" for name in ("rmse", "mae")}
+    headings = ["rows of", "rows"]
+    for name in names:
+        headings += [spelled.get(name, name), *(["95 %"] if name == main else [])]
+
+    def cells(first: str, count: str, values: Mapping[str, Any], ends: Mapping[str, Any]) -> list[str]:
+        made = [first, count]
+        for name in names:
+            made.append(number(name, values.get(name)))
+            made += [interval_in_words(name, ends.get(name)) or "-"] if name == main else []
+        return made
+
+    known, rows = results.get("intervals", {}), []
+    for part, values in metrics.items():
+        ends = {} if part == "train" else known.get(part, {})
+        rows.append(cells(part, f"{results['rows'][part]:,}", values, ends))
+    baseline = results.get("baseline")
+    if baseline and rows:
+        last = list(metrics)[-1]
+        values = baseline["metrics"].get(last, {})
+        rows.append(cells(baseline_in_words(baseline["prediction"]), "", values, {}))
+    return headings, rows
+
+
+def baseline_in_words(prediction: Mapping[str, Any]) -> str:
+    """Return what is always predicted.
+
+    >>> baseline_in_words({"kind": "rose"}), baseline_in_words({"price": 3.14159}), baseline_in_words({"a": 1, "b": 0})
+    ("always 'rose'", 'always 3.142', 'a constant')
+    """
+    if len(prediction) > 1:
+        return "a constant"
+    (value,) = prediction.values()
+    if isinstance(value, float):
+        return f"always {value:.4g}"
+    return f"always '{shown(str(value), 24)}'"
+
+
+def interval_in_words(name: str, ends: Sequence[float] | None) -> str:
+    """Return an interval of a metric for people; empty if there is none.
+
+    >>> interval_in_words("accuracy", [0.2065, 1.0]), interval_in_words("r2", [0.8123, 0.95])
+    ('20.7 to 100 %', '0.812 to 0.950')
+    """
+    if ends is None:
+        return ""
+    if name in _SHARES:
+        return f"{100 * ends[0]:.3g} to {100 * ends[1]:.3g} %"
+    return f"{ends[0]:.3f} to {ends[1]:.3f}"
 
 
 def _print_target_metrics(parts: Mapping[str, Mapping[str, Mapping[str, float]]]) -> None:

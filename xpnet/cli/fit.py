@@ -12,7 +12,7 @@ from typing import Any
 from xpnet.cli.checkpoints import Keeper, RunLog
 from xpnet.cli.console import message
 from xpnet.cli.plan import Plan
-from xpnet.cli.results import finish
+from xpnet.cli.results import Show, finish
 from xpnet.cli.runs import RunFolder
 from xpnet.cli.signals import Interrupted, Interruption, held
 from xpnet.cli.trainer import build_diagnostics
@@ -31,8 +31,12 @@ __all__ = [
 ]
 
 
-def run_training(plan: Plan, log: RunLog, begin: Callable[[], RunFolder], *, quiet: bool) -> dict[str, Any]:
+def run_training(
+    plan: Plan, log: RunLog, begin: Callable[[], RunFolder], *, quiet: bool, show: Show | None = None
+) -> dict[str, Any]:
     """Train to the end and finish; return the results as they are written to ``results.json``.
+
+    ``show`` is called with them before the figures are drawn.
 
     Raises:
         Interrupted, DivergedError, CheckpointError: as for `guarded`.
@@ -45,7 +49,7 @@ def run_training(plan: Plan, log: RunLog, begin: Callable[[], RunFolder], *, qui
     with logged(log, quiet=quiet), guarded(plan, keeper, log):
         fit(plan, keeper)
         keeper.save(trainer)
-        results = finish(plan, earlier + time.monotonic() - begun)
+        results = finish(plan, earlier + time.monotonic() - begun, show)
         log.write(f"finished: {results['stopped']}; {results['metrics']}")
     return results
 

@@ -18,7 +18,7 @@ from xpnet.cli.checkpoints import Keeper, RunLog
 from xpnet.cli.console import message
 from xpnet.cli.fit import fit, guarded, keeper_of, logged, progress, with_diagnostics
 from xpnet.cli.plan import Plan
-from xpnet.cli.results import finish
+from xpnet.cli.results import Show, finish
 from xpnet.cli.runs import RunFolder
 from xpnet.cli.settings import Settings
 from xpnet.cli.trainer import build_trainer, load_trainer
@@ -43,8 +43,12 @@ def are_under_way(run: RunFolder, settings: Settings) -> bool:
     return settings.restarts > 1 and missing
 
 
-def run_restarts(plan: Plan, log: RunLog, begin: Callable[[], RunFolder], *, quiet: bool) -> dict[str, Any]:
+def run_restarts(
+    plan: Plan, log: RunLog, begin: Callable[[], RunFolder], *, quiet: bool, show: Show | None = None
+) -> dict[str, Any]:
     """Train the restarts that are not over, and finish with the best; return the results.
+
+    ``show`` is called with them before the figures are drawn.
 
     Raises:
         Interrupted, CheckpointError: as for `guarded`.
@@ -69,7 +73,8 @@ def run_restarts(plan: Plan, log: RunLog, begin: Callable[[], RunFolder], *, qui
             if loss_of(best_of(rows)) == math.inf:
                 raise all_diverged(rows)
             best = load_trainer(plan.run, plan.prepared, plan.backend)
-            results = finish(dataclasses.replace(plan, trainer=best), sum(row["seconds"] for row in rows))
+            seconds = sum(row["seconds"] for row in rows)
+            results = finish(dataclasses.replace(plan, trainer=best), seconds, show)
             log.write(f"finished: {results['restarts']}; {results['metrics']}")
     return results
 

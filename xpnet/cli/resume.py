@@ -15,7 +15,7 @@ from xpnet.cli.losses import is_code
 from xpnet.cli.manifest import check_restarts, read_run
 from xpnet.cli.plan import Plan, check_contradictions, check_packages
 from xpnet.cli.restarts import are_under_way, run_restarts
-from xpnet.cli.results import why_stopped
+from xpnet.cli.results import Show, why_stopped
 from xpnet.cli.runs import RunFolder, to_json
 from xpnet.cli.settings import FIXED, Settings, setting_fields
 from xpnet.cli.trainer import build_trainer, load_trainer, open_backend, with_rate
@@ -33,6 +33,7 @@ def resume_run(
     start: str | None = None,
     loss: str | None = None,
     quiet: bool = False,
+    show: Show | None = None,
 ) -> dict[str, Any]:
     """Continue a run from a checkpoint, bit-identically on the same backend if nothing is changed.
 
@@ -46,6 +47,7 @@ def resume_run(
             after it is given up, and its settings are those from which changes are counted.
         loss: the place of the loss, where it is code of the user's own.
         quiet: show no progress.
+        show: called with the results of what is trained before the figures are drawn.
 
     Returns:
         The results, with ``"resumed"``: False if there was nothing left to do.
@@ -68,11 +70,17 @@ def resume_run(
         )
     run = RunFolder.open(path)
     with run.hold():
-        return _resume(run, dict(changed or {}), start, loss, quiet=quiet)
+        return _resume(run, dict(changed or {}), start, loss, quiet=quiet, show=show)
 
 
 def _resume(
-    run: RunFolder, changed: dict[str, Any], start: str | None, loss: str | None, *, quiet: bool
+    run: RunFolder,
+    changed: dict[str, Any],
+    start: str | None,
+    loss: str | None,
+    *,
+    quiet: bool,
+    show: Show | None,
 ) -> dict[str, Any]:
     run.check_whole()
     file = _checkpoint(run, start)
@@ -130,7 +138,7 @@ def _resume(
         for line in told:
             message(line)
     run_planned = run_restarts if in_restarts else run_training
-    return {**run_planned(plan, log, begin, quiet=quiet), "resumed": True}
+    return {**run_planned(plan, log, begin, quiet=quiet, show=show), "resumed": True}
 
 
 def _checkpoint(run: RunFolder, start: str | None) -> Path | None:

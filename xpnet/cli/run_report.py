@@ -29,6 +29,7 @@ from xpnet.train.targets import kind_of
 
 __all__ = ["write_report"]
 
+_MANY = 100  # rows: a score of fewer does not stand in a title, without its interval
 _LABELS = {"accuracy": "accuracy", "r2": "R²"}
 
 
@@ -89,7 +90,7 @@ def _draw_predictions(plan: Plan, name: str, part: Measured) -> list[Prediction]
     """Draw what was predicted for each target of the rows of a part."""
     encoder, rows = plan.prepared.encoder, count(len(part.truth), f"{name} row")
     truth, predicted = (values.reshape(len(values), -1) for values in (part.truth, part.predicted))
-    several = len(encoder.targets) > 1
+    several, many = len(encoder.targets) > 1, len(part.truth) >= _MANY
     made = []
     for index, (target, classes) in enumerate(zip(encoder.target_names, encoder.target_classes, strict=True)):
         found = part.targets[target] if several else part.metrics
@@ -99,11 +100,11 @@ def _draw_predictions(plan: Plan, name: str, part: Measured) -> list[Prediction]
         ending = f"_{index + 1}_{plain}.svg" if several else ".svg"
         pair = truth[:, index], predicted[:, index]
         if classes:
-            title += f", accuracy {100 * found['accuracy']:.1f} %"
+            title += f", accuracy {100 * found['accuracy']:.1f} %" if many else ""
             figure = figures.confusion_figure(*pair, classes, title=title)
             path, description = f"confusion_matrix{ending}", describe_confusion(*pair, classes, name)
         else:
-            title += f", R² {found['r2']:.3f}"
+            title += f", R² {found['r2']:.3f}" if many else ""
             figure = figures.predicted_figure(*pair, target, title=title)
             path, description = f"predicted_vs_true{ending}", describe_predicted(*pair, target, name)
         picture = Picture(plan.run.figures / path, description)

@@ -10,14 +10,17 @@ from xpnet.cli.checkpoints import RunLog
 from xpnet.cli.fit import run_training
 from xpnet.cli.plan import Plan
 from xpnet.cli.restarts import run_restarts
+from xpnet.cli.results import Show
 from xpnet.cli.runs import RunFolder, to_json
 from xpnet.files import write_atomically
 
 __all__ = ["train_run"]
 
 
-def train_run(plan: Plan, *, quiet: bool = False) -> dict[str, Any]:
+def train_run(plan: Plan, *, quiet: bool = False, show: Show | None = None) -> dict[str, Any]:
     """Train, and return the results as they are written to ``results.json``.
+
+    ``show`` is called with them before the figures are drawn.
 
     Raises:
         Interrupted: Ctrl-C, SIGTERM or SIGHUP; the state is saved.
@@ -43,4 +46,4 @@ def train_run(plan: Plan, *, quiet: bool = False) -> dict[str, Any]:
         plan.announce()
     with contextlib.ExitStack() as held:
         run_planned = run_restarts if settings.restarts > 1 else run_training
-        return run_planned(plan, log, begin, quiet=quiet)
+        return run_planned(plan, log, begin, quiet=quiet, show=show)

@@ -112,9 +112,9 @@ def _check_enough(n: int, classes: int, wanted: dict[str, int]) -> None:
     beside = "one training row of each class" if classes > 1 else "a training row"
     remedies = " and ".join(f"{name}=0" for name, size in wanted.items() if size)
     raise DataError(
-        f"{n} row{'s' * (n != 1)}{of_classes}: too few to split, as {asked} row"
-        f"{'s' * (sum(wanted.values()) != 1)} are asked for beside {beside}; give more rows, or hold none "
-        f"out with {remedies}"
+        f"{n} row{'s' * (n != 1)}{of_classes}: too few to split, as {asked} "
+        f"{'row is' if sum(wanted.values()) == 1 else 'rows are'} asked for beside {beside}; give more rows, "
+        f"or hold none out with {remedies}"
     )
 
 
