@@ -172,7 +172,9 @@ CHANGED = {
     "max_steps": ("99", "none", "99"),
     "batch_size": ("100", "64", "100"),
     "batches": ("fixed", "reshuffle", "fixed"),
+    "time_limit": ("10m", "none", "600.0"),
     "patience": ("3", "none", "3"),
+    "min_steps": ("9", "none", "9"),
     "min_delta": ("1e-05", "0.0", "1e-05"),
     "backend": None,  # test_resume
     "dtype": ("float64", "float32", "float64"),
@@ -223,7 +225,7 @@ def test_a_change_changes_the_training(name, xpnet, six):
 
 FIXED_VALUES = {
     "target": "kind", "task": "regression", "drop": "x", "categorical": "x", "missing": "drop",
-    "validation": "0.3", "test": "0.3", "hidden": "9", "activation": "tanh", "weight_init": "zeros",
+    "validation": "0.3", "test": "0.3", "split_by": "x", "group": "x", "hidden": "9", "activation": "tanh", "weight_init": "zeros",
     "batch_norm": None, "loss": "hinge", "loss_option": "delta=2", "seed": "3", "restarts": "2",
     "out": "elsewhere",
 }  # fmt: skip

@@ -21,6 +21,7 @@ from xpnet.cli.report import (
     draw_diagnostics,
     read_diagnostics,
     render,
+    with_outcome,
 )
 from xpnet.cli.settings import Settings
 from xpnet.cli.trainer import metric_of, with_rate
@@ -37,7 +38,7 @@ def write_report(plan: Plan, results: dict[str, Any], measured: dict[str, Measur
     """Draw the figures and write ``report.html``."""
     run = plan.run
     shown = next(name for name in reversed(PARTS) if name in measured)  # training has seen least of it
-    found = read_diagnostics(run.diagnostics)
+    found = with_outcome(read_diagnostics(run.diagnostics), results["verdicts"])
     contents = Contents(
         title=plan.title,
         results=results,

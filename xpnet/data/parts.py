@@ -55,9 +55,9 @@ def divide(
     Rows are drawn at random, the classes of a target in proportion; or by the order of a column, or whole
     groups of rows: see `xpnet.data.split_rows`. The model knows only what training rows hold. So where a
     random draw has put the only rows of a category or class elsewhere, the first of these becomes a training
-    row, and another row of its class is held out in its place: the parts are as large as asked for. If that
-    would take more than a tenth of the rows, as for columns in which hardly any cell occurs twice, and
-    wherever order or groups forbid it, rows stay where they are; unknown categories then count as none.
+    row, and another row of its class is held out in its place: the parts are as large as asked for. Where no
+    row is left to be held out, and where order or groups forbid it, rows stay where they are; their unknown
+    categories then count as none.
 
     Args:
         frame: the table.
@@ -98,24 +98,25 @@ def divide(
             new = left
         if len(new):
             raise DataError(_unknown_class(frame, targets, rows[0], int(new[0]), split_by or group))
-    most = max(frame.height // 10, _MOST_NAMED)
     while True:
         encoder = fit(rows[0])
         new = _unseen(encoder, frame, rows)
         if not len(new):
             break
-        if not free or len(kept) + len(new) > most:
-            decisions.append(_ignored(new))
-            break
         kept = np.union1d(kept, new)
-        rows, left = exchange(rows, new, kept, alike, seed)
+        left = new
+        if free:
+            rows, left = exchange(rows, new, kept, alike, seed)
         if len(left) == len(new):
             decisions.append(_ignored(new))
             break
+    kept = np.intersect1d(kept, rows[0])
     if len(kept):
         are = "row is a training row" if len(kept) == 1 else "rows are training rows"
         why = "no other training row has their categories or classes; others are held out in their place"
-        decisions.append(Decision(None, f"{len(kept):,} {are}", why))
+        many = len(kept) > frame.height // 10
+        why += ", so that these have the frequent categories more often than rows to come may" if many else ""
+        decisions.append(Decision(None, f"{len(kept):,} {are}", why, warning=many))
     if task == "classification":
         held_out = "test" if test else "validation"
         decisions += _unmeasured(frame, targets, rows[2 if test else 1], held_out)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from xpnet.cli.report.contents import Contents, Prediction
-from xpnet.cli.report.diagnostics import Diagnostics, draw_diagnostics, read_diagnostics
+from xpnet.cli.report.diagnostics import Diagnostics, draw_diagnostics, read_diagnostics, with_outcome
 from xpnet.cli.report.page import render
 from xpnet.cli.report.pictures import Picture, describe_confusion, describe_curve, describe_predicted
 
@@ -18,4 +18,5 @@ __all__ = [
     "draw_diagnostics",
     "read_diagnostics",
     "render",
+    "with_outcome",
 ]

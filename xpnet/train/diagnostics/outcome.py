@@ -107,7 +107,7 @@ def no_better(outcome: Outcome) -> Verdict | None:
     if hardly_learned(outcome) is not None:
         return None
     return Verdict(
-        "no better than a constant",
+        "no better",
         "",
         f"on the {part} rows {_compared(outcome.metric, score)}, though not in training; use more rows, a "
         "smaller network, a penalty or dropout, or the columns say little about the target",
