@@ -140,7 +140,7 @@ class Bench:
 
     def show(self) -> Any:
         """Show the results of the finished run, which are what they are."""
-        commands._show_training(resume.resume_run(str(self.run), quiet=True), json=False)
+        commands._show_training(resume.resume_run(str(self.run), quiet=True))
 
     def resume_pruning(self) -> Any:
         """Read what a pruning goes on from."""

@@ -161,7 +161,7 @@ CHANGED = {
     "warmup": ("9", "0", "9"),
     "weight_decay": None,  # likewise
     "l1": ("0.002", "0.0", "0.002"),
-    "l2": ("0.001", "0.0", "0.001"),
+    "l2": ("0.001", "0.000714", "0.001"),
     "max_norm": ("3", "none", "3.0"),
     "label_smoothing": ("0.1", "0.0", "0.1"),
     "gradient_noise": ("0.2", "0.0", "0.2"),
@@ -298,7 +298,7 @@ def test_dropout_that_was_switched_off_can_be_switched_on(xpnet, six):
             ("--epochs", "9", "--save-every", "none", "--keep-last", "2"),
             ["--keep-last: expected --save-every"],
         ),
-        (("--epochs", "9", "--l2", "none"), ["--l2: expected", "'none'"]),
+        (("--epochs", "9", "--l1", "none"), ["--l1: expected", "'none'"]),
     ],
 )
 def test_changes_that_cannot_be_meant(arguments, words, xpnet, six):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xpnet.cli.length import batch_size_of
+from xpnet.cli.defaults import default_batch_size, default_l2
 from xpnet.cli.losses import chosen_loss, class_weights, is_code
 from xpnet.cli.runs import to_json
 from xpnet.cli.settings import Settings, plain
@@ -162,6 +162,7 @@ def prepare(
         target=target,
         task=task,
         batch_size=_batch_size(settings, len(parts["train"])),
+        l2=default_l2(len(parts["train"]), settings.optimizer) if settings.l2 is None else settings.l2,
     )
     weights = class_weights(settings, encoder, loss)
     if encoder_sha256 is None:
@@ -232,7 +233,7 @@ def _batch_size(settings: Settings, rows: int) -> int | str:
             )
         return "full"
     if size is None:
-        return batch_size_of(rows)
+        return default_batch_size(rows)
     if isinstance(size, int) and size > rows:
         raise ConfigError(
             f"--batch-size: expected at most the {rows} training rows, found {size}; lower it, or say full"

@@ -9,6 +9,7 @@ from typing import Any
 from xpnet.cli import figures
 from xpnet.cli.console import count
 from xpnet.cli.dataset import PARTS
+from xpnet.cli.defaults import default_batch_size, default_l2
 from xpnet.cli.evaluation import Measured
 from xpnet.cli.plan import Plan
 from xpnet.cli.report import (
@@ -62,9 +63,15 @@ def _defaults(plan: Plan) -> Settings:
     """Return the settings that this table would be trained with if no others were given."""
     settings = Settings(data=plan.settings.data, target=plan.settings.target, task=plan.settings.task)
     loss = "softmax_cross_entropy" if settings.task == "classification" else "squared_error"
-    size = min(64, len(plan.prepared.parts["train"]))
+    rows = len(plan.prepared.parts["train"])
     own = with_rate(dataclasses.replace(plan.settings, learning_rate=None)).learning_rate
-    return dataclasses.replace(settings, loss=loss, batch_size=size, learning_rate=own)
+    return dataclasses.replace(
+        settings,
+        loss=loss,
+        batch_size=default_batch_size(rows),
+        l2=default_l2(rows, plan.settings.optimizer),
+        learning_rate=own,
+    )
 
 
 def _draw(plan: Plan) -> list[Picture]:

@@ -22,6 +22,7 @@ from xpnet.errors import ConfigError, because, suggest
 from xpnet.files import read_regular
 from xpnet.text import visible
 from xpnet.train.settings import Settings as TrainerSettings
+from xpnet.train.settings import setting as trainer_setting
 
 __all__ = [
     "FIXED",
@@ -158,7 +159,7 @@ class Settings(TrainerSettings):
         fixed=_ROWS,
     )
     hidden: tuple[int, ...] = setting(
-        (256,), values.widths(), "Model", "widths of the hidden layers; none for a linear model", fixed=_MODEL
+        (128,), values.widths(), "Model", "widths of the hidden layers; none for a linear model", fixed=_MODEL
     )
     activation: str | tuple[str, ...] = setting(
         "relu",
@@ -222,6 +223,11 @@ class Settings(TrainerSettings):
         "third of the training; exponential: down to η / 100 at its end; cosine: down to 0 at its end",
     )
     warmup: int = setting(0, checks.whole(0), "Training", "steps in which the learning rate first rises")
+    l2: float | Mapping[str, float] | None = trainer_setting(
+        None,
+        TrainerSettings.__dataclass_fields__["l2"].metadata["check"],
+        "factor of the penalty Σ w², or several by name; not set: 0.5 / training rows, or 0 for adamw",
+    )
     weight_decay: float | None = setting(
         None, checks.not_negative, "Training", "decoupled weight decay of adamw; not set: 0.01"
     )

@@ -8,7 +8,7 @@ from typing import Any
 
 from xpnet import backends, checks, nn, optim
 from xpnet.cli.dataset import Prepared
-from xpnet.cli.length import length_of, steps_of_epoch
+from xpnet.cli.defaults import length_of, steps_of_epoch
 from xpnet.cli.runs import RunFolder
 from xpnet.cli.settings import FIXED, Settings
 from xpnet.errors import CheckpointError, ConfigError
@@ -30,6 +30,7 @@ __all__ = [
     "with_rate",
 ]
 
+_ENDS = ("patience", "min_delta", "min_steps", "time_limit")
 _MOST_POINTS = 50
 _SAMPLE = 128  # rows: half of what Diagnostics takes by itself, as runs of the command line are often short
 
@@ -214,7 +215,7 @@ def trainer_settings(prepared: Prepared) -> dict[str, Any]:
     shared = [field.name for field in dataclasses.fields(TrainerSettings) if field.metadata["flag"]]
     return {
         **{name: getattr(settings, name) for name in shared},
-        **{name: getattr(length, name) for name in ("patience", "min_steps", "time_limit")},
+        **{name: getattr(length, name) for name in _ENDS},
         "metrics": [metric_of(settings.task)],
         "restore_best": False,  # the best weights have a checkpoint of their own
         "progress": False,

@@ -1,4 +1,7 @@
-"""Length of a training: how many epochs, and what may end it earlier."""
+"""Defaults that follow from the table: batch size, penalty, and the length of the training.
+
+They were chosen by measurement on the tables of ``scripts/bench tables``; see docs/tables.md.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,15 @@ import dataclasses
 from xpnet.cli.settings import Settings
 from xpnet.optim import METHODS
 
-__all__ = ["FIXED_EPOCHS", "MOST_EPOCHS", "Length", "batch_size_of", "length_of", "steps_of_epoch"]
+__all__ = [
+    "FIXED_EPOCHS",
+    "MOST_EPOCHS",
+    "Length",
+    "default_batch_size",
+    "default_l2",
+    "length_of",
+    "steps_of_epoch",
+]
 
 FIXED_EPOCHS = 50
 """Epochs of a training without validation rows, or with a schedule that spans it."""
@@ -15,7 +26,7 @@ FIXED_EPOCHS = 50
 MOST_EPOCHS = 1000
 """Ceiling of the epochs of a training that ends by its validation loss."""
 
-PATIENCE, MIN_STEPS, TIME_LIMIT = 25, 500, 600.0
+PATIENCE, MIN_DELTA, MIN_STEPS, TIME_LIMIT = 25, 1e-3, 500, 600.0
 _SPANNING = ("step", "exponential", "cosine")  # schedules that need to know the number of steps
 
 
@@ -25,12 +36,14 @@ class Length:
 
     Attributes:
         epochs: how many at most.
-        patience, min_steps, time_limit: what may end it earlier, see `xpnet.train.settings.Settings`.
+        patience, min_delta, min_steps, time_limit: what may end it earlier, see
+            `xpnet.train.settings.Settings`.
         open: whether the end is found out by the validation loss, since no length was asked for.
     """
 
     epochs: int
     patience: int | None
+    min_delta: float
     min_steps: int | None
     time_limit: float | None
     open: bool = False
@@ -50,19 +63,20 @@ def length_of(settings: Settings, rows: int) -> Length:
         settings: with the batch size resolved.
         rows: number of training rows.
     """
-    given = settings.patience, settings.min_steps, settings.time_limit
+    given = settings.patience, settings.min_delta, settings.min_steps, settings.time_limit
     if settings.epochs is not None:
         return Length(settings.epochs, *given)
     if settings.max_steps is not None:
         return Length(-(-settings.max_steps // steps_of_epoch(settings, rows)), *given)
     if settings.validation == 0 or settings.schedule in _SPANNING:
         return Length(FIXED_EPOCHS, *given)
-    patience, min_steps, time_limit = given
+    patience, min_delta, min_steps, time_limit = given
     if min_steps is None and settings.optimizer not in METHODS:  # whose steps are whole epochs
         min_steps = MIN_STEPS
     return Length(
         MOST_EPOCHS,
         PATIENCE if patience is None else patience,
+        min_delta or MIN_DELTA,
         min_steps,
         TIME_LIMIT if time_limit is None else time_limit,
         open=True,
@@ -74,6 +88,25 @@ def steps_of_epoch(settings: Settings, rows: int) -> int:
     return 1 if settings.batch_size == "full" else -(-rows // int(settings.batch_size))  # type: ignore[arg-type]
 
 
-def batch_size_of(rows: int) -> int:
-    """Return the default batch size."""
-    return min(64, rows)
+def default_batch_size(rows: int) -> int:
+    """Return the batch size: 16 to 64, so that an epoch has 16 steps or more where there are rows enough.
+
+    >>> [default_batch_size(rows) for rows in (9, 105, 300, 1258, 100_000)]
+    [9, 16, 32, 64, 64]
+    """
+    size = 16
+    while size < 64 and rows > 16 * size:
+        size *= 2
+    return min(size, rows)
+
+
+def default_l2(rows: int, optimizer: str) -> float:
+    """Return the factor of the penalty Σ w²: 1/2 for all rows together, so that many rows outweigh it.
+
+    It is the prior of weights drawn from a normal distribution of variance 1: -log p(w) = Σ w²/2 + a constant,
+    over the mean of the rows' losses. For ``adamw``, which lets weights decay, 0.
+
+    >>> default_l2(100, "adam"), default_l2(100, "adamw")
+    (0.005, 0.0)
+    """
+    return 0.0 if optimizer == "adamw" else float(f"{0.5 / rows:.3g}")
