@@ -13,6 +13,7 @@ from xpnet.checks import Check
 from xpnet.cli.console import (
     count,
     facts,
+    length_in_words,
     message,
     print_environment,
     print_range,
@@ -349,8 +350,8 @@ def _show_plan(plan: Mapping[str, Any], *, json: bool) -> None:
             "target": ": ".join(target_in_words(plan)),
             "features": f"{plan['features']:,}",
             "model": f"{plan['layers']}, {count(plan['parameters'], 'parameter')}",
-            "training": f"{plan['loss']}, {plan['optimizer']}, {count(plan['epochs'], 'epoch')}, "
-            f"batch size {plan['batch_size']}",
+            "training": f"{plan['loss']}, {plan['optimizer']}, batch size {plan['batch_size']}, "
+            f"{length_in_words(plan)}",
             "device": f"{plan['device']} ({plan['device_reason']}){products(plan)}",
             "run folder": f"{plan['run']} (not made: this is a dry run)",
         }

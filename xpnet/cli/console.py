@@ -15,6 +15,7 @@ __all__ = [
     "count",
     "facts",
     "interval_in_words",
+    "length_in_words",
     "message",
     "number",
     "print_environment",
@@ -186,7 +187,7 @@ def baseline_in_words(prediction: Mapping[str, Any]) -> str:
 def interval_in_words(name: str, ends: Sequence[float] | None) -> str:
     """Return an interval of a metric for people; empty if there is none.
 
-    >>> interval_in_words("accuracy", [0.2065, 1.0]), interval_in_words("r2", [0.8123, 0.95])
+    >>> interval_in_words("accuracy", [0.2066, 1.0]), interval_in_words("r2", [0.8123, 0.95])
     ('20.7 to 100 %', '0.812 to 0.950')
     """
     if ends is None:
@@ -194,6 +195,22 @@ def interval_in_words(name: str, ends: Sequence[float] | None) -> str:
     if name in _SHARES:
         return f"{100 * ends[0]:.3g} to {100 * ends[1]:.3g} %"
     return f"{ends[0]:.3f} to {ends[1]:.3f}"
+
+
+def length_in_words(told: Mapping[str, Any]) -> str:
+    """Return how long a training goes on.
+
+    >>> told = {"epochs": 1000, "patience": 25, "time_limit": 600.0, "epochs_open": True}
+    >>> print(length_in_words(told))
+    until the validation loss has not fallen for 25 epochs, 1,000 epochs or 600 s at most
+    >>> length_in_words({**told, "patience": None, "epochs_open": False, "time_limit": None})
+    'for 1,000 epochs'
+    """
+    epochs = count(told["epochs"], "epoch")
+    most = epochs if told["time_limit"] is None else f"{epochs} or {told['time_limit']:g} s"
+    if told["patience"] is None:
+        return f"for {most}"
+    return f"until the validation loss has not fallen for {count(told['patience'], 'epoch')}, {most} at most"
 
 
 def _print_target_metrics(parts: Mapping[str, Mapping[str, Mapping[str, float]]]) -> None:

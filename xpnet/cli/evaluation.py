@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,16 @@ from xpnet.errors import ConfigError
 from xpnet.train import Trainer, intervals, metrics
 from xpnet.train.targets import kind_of
 
-__all__ = ["Measured", "constant_in_words", "constant_of", "measure", "predict_classes", "predict_probabilities", "predict_values"]
+__all__ = [
+    "Measured",
+    "constant_in_words",
+    "constant_of",
+    "constant_of_words",
+    "measure",
+    "predict_classes",
+    "predict_probabilities",
+    "predict_values",
+]
 
 SHARES = ("accuracy", "subset_accuracy")
 """Metrics that are shares of rows."""
@@ -66,6 +76,18 @@ def constant_in_words(encoder: Encoder, constant: np.ndarray) -> dict[str, Any]:
         name: classes[int(index)]
         for name, classes, index in zip(encoder.target_names, encoder.target_classes, constant, strict=True)
     }
+
+
+def constant_of_words(encoder: Encoder, told: Mapping[str, Any]) -> np.ndarray:
+    """Return the constant prediction that `constant_in_words` told of.
+
+    Raises:
+        KeyError, ValueError: the names or classes are others.
+    """
+    if encoder.task == "regression":
+        return np.asarray([float(told[name]) for name in encoder.target_names])
+    pairs = zip(encoder.target_names, encoder.target_classes, strict=True)
+    return np.asarray([classes.index(told[name]) for name, classes in pairs])
 
 
 def measure(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from xpnet import backends
-from xpnet.cli.console import count, message, products, target_in_words
+from xpnet.cli.console import count, length_in_words, message, products, target_in_words
 from xpnet.cli.dataset import PARTS, Prepared, prepare
 from xpnet.cli.environment import describe_run
 from xpnet.cli.extras import require
@@ -108,6 +108,7 @@ class Plan:
             f"model {told['layers']} ({count(told['parameters'], 'parameter')}), {told['loss']}, "
             f"{told['optimizer']}, batch size {told['batch_size']}, {told['dtype']}{products(told)}"
         )
+        message(f"training {length_in_words(told)}")
         message(f"device {told['device']} ({told['device_reason']})")
 
     def environment(self) -> dict[str, Any]:

@@ -8,7 +8,14 @@ import numpy as np
 
 from xpnet.cli.console import count, message
 from xpnet.cli.dataset import Part, encode_part, read_rows
-from xpnet.cli.evaluation import measure, predict_classes, predict_probabilities, predict_values
+from xpnet.cli.evaluation import (
+    constant_in_words,
+    constant_of_words,
+    measure,
+    predict_classes,
+    predict_probabilities,
+    predict_values,
+)
 from xpnet.cli.losses import loss_of_run
 from xpnet.cli.manifest import Run, read_run
 from xpnet.cli.runs import RunFolder
@@ -143,7 +150,9 @@ def evaluate_run(
         name, source = "file", file
         if len(part) == 0:
             raise DataError(f"each row of '{file}' has a bad cell: nothing to evaluate on")
-    measured = measure(trainer, encoder, part)
+    constant = _constant(run)
+    measured = measure(trainer, encoder, part, constant)
+    told = None if constant is None else constant_in_words(encoder, constant)
     return {
         "run": str(run.folder.path),
         "data": source,
@@ -153,5 +162,19 @@ def evaluate_run(
         "device": trainer.backend.spec,
         "rows": {name: len(part)},
         "metrics": {name: measured.metrics},
+        "intervals": {name: measured.intervals},
+        "baseline": None if told is None else {"prediction": told, "metrics": {name: measured.baseline}},
         **({"target_metrics": {name: measured.targets}} if measured.targets else {}),
+        **({"target_intervals": {name: measured.target_intervals}} if measured.targets else {}),
     }
+
+
+def _constant(run: Run) -> np.ndarray | None:
+    """Return the best constant prediction for the training rows of a run; None if its results tell of none."""
+    if not run.folder.results.is_file():
+        return None
+    told = run.folder.read_results().get("baseline")
+    try:
+        return constant_of_words(run.encoder, told["prediction"]) if told else None
+    except (KeyError, TypeError, ValueError):  # written by hand
+        return None

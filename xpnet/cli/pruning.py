@@ -166,6 +166,7 @@ def _load(file: Path, prepared: Prepared, settings: PruningSettings, backend: ba
         loss=prepared.loss,
         optimizer=optimizer,
         max_steps=None,
+        time_limit=None,
         restore_best=has_validation,
         progress=False,
     )
