@@ -38,6 +38,7 @@ __all__ = [
     "one_of",
     "positive",
     "require",
+    "seconds",
     "seed",
     "short_repr",
     "unless_none",
@@ -246,6 +247,22 @@ def interval(label: str, value: Any, remedy: str = "correct it") -> tuple[int | 
         f"{label}: expected a number of epochs, at least 1, or a time such as '30s', '5m' or '2h', found "
         f"{value!r}; {remedy}"
     )
+
+
+def _seconds(value: Any) -> float:
+    if isinstance(value, str):
+        match = re.fullmatch(r"(\d+|\d*\.\d+)([smh])", value.strip())
+        value = float(match[1]) * _SECONDS[match[2]] if match else value
+    return float(positive.convert(value))
+
+
+def _read_seconds(text: str) -> float | str:
+    return text if text.strip()[-1:] in _SECONDS else float(text)
+
+
+seconds = Check(
+    "a number of seconds above 0, or a time such as '30s', '5m' or '2h'", _seconds, _read_seconds, "TIME"
+)
 
 
 def memory_size(label: str, value: Any, remedy: str = "correct it") -> int:

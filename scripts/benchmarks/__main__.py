@@ -21,6 +21,11 @@ __all__ = ["main"]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what the command line asks for, and return the exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given[:1] == ["tables"]:
+        from scripts.benchmarks.tables import main as compare_tables
+
+        return compare_tables(given[1:])
     options = parse(arguments)
     try:
         run = Run.load(options.saved) if options.saved else _measured(options)

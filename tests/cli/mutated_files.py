@@ -141,7 +141,7 @@ class Bench:
 
     def show(self) -> Any:
         """Show the results of the finished run, which are what they are."""
-        commands._show_training(resume.resume_run(str(self.run), progress=False), json=False)
+        commands._show_training(resume.resume_run(str(self.run), progress=False))
 
     def resume_pruning(self) -> Any:
         """Read what a pruning goes on from."""

@@ -32,19 +32,17 @@ def table(folder) -> Path:
     return path
 
 
-@pytest.mark.full
 @pytest.mark.parametrize("target", ["kind", "price"])
 def test_training_keeps_a_row_of_each_category(target, table, xpnet):
     other = {"kind": "price", "price": "kind"}[target]
     arguments = ("--target", target, "--drop", other, "--out", "run", *FAST, "--json")
     outcome = xpnet("train", table, *arguments)
     assert outcome.code == 0, outcome.err
-    (line,) = [line for line in outcome.err.splitlines() if "kept for training" in line]
-    moved = int(line.split()[0])
+    (line,) = [line for line in outcome.err.splitlines() if "rows are training rows" in line]
+    assert 0 < int(line.split()[1]) <= 40
+    assert line.startswith("warning: ")  # for these are more than a tenth
     rows = outcome.json["rows"]
-    assert 0 < moved < 36  # of the 36 rows that were drawn
-    assert rows["train"] == 84 + moved
-    assert sum(rows.values()) == 120
+    assert rows == {"train": 84, "validation": 12, "test": 24}
     columns = json.loads(Path("run/encoder.json").read_text())["columns"]
     assert len(columns[0]["categories"]) == 42
     # the same rows at evaluation and at resumption
@@ -68,12 +66,41 @@ def test_rows_that_are_left_out_teach_nothing(folder, xpnet):
     )
 
 
-def test_a_part_that_training_needs_altogether(folder, xpnet):
+def test_categories_of_which_training_has_no_row(folder, xpnet):
     towns(40, rare=40).write_csv("towns.csv")
-    outcome = xpnet("train", "towns.csv", "--target", "kind", "--categorical", "town", "--out", "run", *FAST)
-    assert outcome.code == 5
-    assert "validation rows has a bad cell, or a category that no other row has" in outcome.err
-    assert not Path("run").exists()
+    outcome = xpnet("train", "towns.csv", "--target", "kind", "--out", "run", "--json", *FAST)
+    assert outcome.code == 0
+    assert outcome.json["rows"] == {"train": 28, "validation": 4, "test": 8}
+    assert "warning: 12 categories occur in validation or test rows alone" in outcome.err
+
+
+def test_a_class_of_one_row_is_for_training(folder, xpnet):
+    lines = [f"{i % 7},{'rare' if i == 3 else 'no' if i % 2 else 'yes'}" for i in range(60)]
+    Path("t.csv").write_text("\n".join(["a,target", *lines]))
+    outcome = xpnet("train", "t.csv", "--out", "run", "--json", *FAST)
+    assert outcome.json["rows"] == {"train": 42, "validation": 6, "test": 12}
+    assert "warning: column 'target' has classes of which no row is a test row: 'rare' (1)" in outcome.err
+    assert [told["warning"] for told in outcome.json["decisions"]] == [True]
+
+
+def test_by_order_and_by_group(folder, xpnet):
+    frame = towns().with_columns(pl.Series("day", [f"2024-{1 + i % 12:02}-01" for i in range(120)]))
+    frame.write_csv("towns.csv")
+    arguments = ("towns.csv", "--target", "price", "--drop", "town", "--json", *FAST, "--out")
+    by_order = xpnet("train", *arguments, "run", "--split-by", "day", "--drop", "day")
+    assert by_order.json["rows"] == {"train": 84, "validation": 12, "test": 24}
+    assert xpnet("evaluate", "run", "--json").json["metrics"]["test"] == by_order.json["metrics"]["test"]
+    by_group = xpnet("train", *arguments, "two", "--group", "day")
+    assert by_group.json["features"] == by_order.json["features"]  # the column of groups is none
+    assert {rows % 10 for rows in by_group.json["rows"].values()} == {0}
+    for flags, said in (
+        (("--group", "day", "--split-by", "size"), "split_by: expected no group with it"),
+        (("--group", "price"), "group: expected a column that is not to be predicted"),
+        (("--split-by", "dya"), "did you mean 'day'?"),
+        (("--split-by", "kind"), "column 'kind' is text without an order"),
+    ):
+        refused = xpnet("train", *arguments, "three", *flags)
+        assert (refused.code in (2, 5), said in refused.err) == (True, True), refused.err
 
 
 @pytest.mark.parametrize("command", ["predict", "evaluate"])

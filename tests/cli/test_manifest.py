@@ -13,8 +13,8 @@ from tests.cli.conftest import FAST, flowers
 from tests.cli.mutated_files import Bench, read_mutated
 from tests.cli.test_resume import strike
 from xpnet.cli import main
+from xpnet.data import parts
 from xpnet.runs import checkpoints, pruning
-from xpnet.tabular import dataset
 from xpnet.train import checkpoint_file
 
 
@@ -178,8 +178,8 @@ def test_a_run_without_a_manifest_is_read_and_said_to_be_older(xpnet, run):
 
 
 def test_another_split_of_the_same_rows(xpnet, run, monkeypatch):
-    split = dataset.split_rows
-    monkeypatch.setattr(dataset, "split_rows", lambda rows, **options: split(rows, **{**options, "seed": 9}))
+    split = parts.split_rows
+    monkeypatch.setattr(parts, "split_rows", lambda rows, **options: split(rows, **{**options, "seed": 9}))
     for command in (("evaluate", run), ("resume", run, "--epochs", "3"), ("graph", run)):
         outcome = xpnet(*command)
         assert (outcome.code, "are split otherwise" in outcome.err) == (5, True), command

@@ -153,7 +153,7 @@ def test_markup_in_the_name_of_a_target(unit, xpnet, folder):
 def test_two_rows(xpnet, folder):
     Path("t.csv").write_text("a,target\n1,x\n2,y\n")
     outcome = xpnet("train", "t.csv")
-    assert (outcome.code, "(validation 0)" in outcome.err, "{" in outcome.err) == (2, True, False)
+    assert (outcome.code, "validation=0 and test=0" in outcome.err, "{" in outcome.err) == (5, True, False)
 
 
 def test_messages_errors_progress_and_logs(capsys, folder):

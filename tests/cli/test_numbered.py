@@ -162,7 +162,7 @@ CHANGED = {
     "warmup": ("9", "0", "9"),
     "weight_decay": None,  # likewise
     "l1": ("0.002", "0.0", "0.002"),
-    "l2": ("0.001", "0.0", "0.001"),
+    "l2": ("0.001", "0.000714", "0.001"),
     "max_norm": ("3", "none", "3.0"),
     "label_smoothing": ("0.1", "0.0", "0.1"),
     "gradient_noise": ("0.2", "0.0", "0.2"),
@@ -173,7 +173,9 @@ CHANGED = {
     "max_steps": ("99", "none", "99"),
     "batch_size": ("100", "64", "100"),
     "batches": ("fixed", "reshuffle", "fixed"),
+    "time_limit": ("10m", "none", "600.0"),
     "patience": ("3", "none", "3"),
+    "min_steps": ("9", "none", "9"),
     "min_delta": ("1e-05", "0.0", "1e-05"),
     "backend": None,  # test_resume
     "dtype": ("float64", "float32", "float64"),
@@ -225,7 +227,8 @@ def test_a_change_changes_the_training(name, xpnet, six):
 FIXED_VALUES = {
     "target": "kind", "task": "regression", "decimal": ",", "thousands": ".", "drop": "x",
     "categorical": "x", "missing": "drop", "use": "x", "dayfirst": "true",
-    "validation": "0.3", "test": "0.3", "hidden": "9", "activation": "tanh", "weight_init": "zeros",
+    "validation": "0.3", "test": "0.3", "split_by": "x", "group": "x", "hidden": "9",
+    "activation": "tanh", "weight_init": "zeros",
     "batch_norm": None, "loss": "hinge", "loss_option": "delta=2", "seed": "3", "restarts": "2",
     "out": "elsewhere",
 }  # fmt: skip
@@ -298,7 +301,7 @@ def test_dropout_that_was_switched_off_can_be_switched_on(xpnet, six):
             ("--epochs", "9", "--save-every", "none", "--keep-last", "2"),
             ["--keep-last: expected --save-every"],
         ),
-        (("--epochs", "9", "--l2", "none"), ["--l2: expected", "'none'"]),
+        (("--epochs", "9", "--l1", "none"), ["--l1: expected", "'none'"]),
     ],
 )
 def test_changes_that_cannot_be_meant(arguments, words, xpnet, six):

@@ -134,14 +134,21 @@ def test_a_report_of_a_classifier(xpnet, folder):
     assert results["report"] == "run/report.html"
     page = read("run")
     assert page.text_of["h1"].strip() == "two-gaussians"
-    assert page.sections == ["results", "curves", "predictions", "usage", "configuration", "environment"]
+    assert page.sections == [
+        "results", "warnings", "curves", "predictions", "diagnostics", "usage", "configuration", "environment"
+    ]  # fmt: skip
+    assert "Under-trained" in page.text  # after two epochs
     assert len(page.all("svg")) == 4
     for part, metrics in results["metrics"].items():
         assert (
             f"{part} {results['rows'][part]} {metrics['loss']:.4f} {100 * metrics['accuracy']:.2f} %"
             in page.text
         )
-    assert f"accuracy on test rows {100 * results['metrics']['test']['accuracy']:.2f} %" in page.text
+    accuracy, (low, high) = (results[name]["test"]["accuracy"] for name in ("metrics", "intervals"))
+    within = f"{100 * low:.3g} to {100 * high:.3g} %"
+    assert f"accuracy on test rows (95 %: {within}) {100 * accuracy:.2f} %" in page.text
+    assert f"{100 * accuracy:.2f} % {within}" in page.text
+    assert f"always '{results['baseline']['prediction']['class']}'" in page.text
     assert (
         "Those that differ from the default: hidden, dropout, learning-rate, epochs, diagnostics" in page.text
     )
@@ -197,8 +204,8 @@ def test_names_are_text_wherever_they_come_from(xpnet, folder):
         assert text in page.text
     assert page.text_of["title"].strip().startswith("<script>alert(2)<b>")
     allowed = """a body caption clippath code dd defs details div dl dt figcaption figure footer g h1 h2 head
-        header html image li link main meta nav p path pre rect section span strong style summary svg table
-        tbody td th thead title tr ul use"""
+        header html image li link main meta nav ol p path pre rect section span strong style summary svg
+        table tbody td th thead time title tr ul use"""
     assert {name for name, _ in page.tags} <= set(allowed.split())
 
 
@@ -221,9 +228,9 @@ def layer(name, **values):
     return {"layer": name, **numbers, **values}
 
 
-def diagnosed(xpnet, run, lines):
+def diagnosed(xpnet, run, lines, *arguments):
     (run / "diagnostics.jsonl").write_text("\n".join(lines))
-    outcome = xpnet("resume", run, "--epochs", "3", "--diagnostics", "0")
+    outcome = xpnet("resume", run, "--epochs", "3", "--diagnostics", "0", *arguments)
     assert outcome.code == 0, outcome.err
     return read(run)
 
@@ -261,8 +268,12 @@ def test_diagnostics(xpnet, trained):
 
 
 def test_no_fault(xpnet, trained):
-    page = diagnosed(xpnet, trained(), [json.dumps({"epoch": 1, "layers": [layer("0")], "verdicts": []})])
-    assert "No fault was found. (1 epoch looked at, 1 to 1.)" in page.text
+    line, sound = json.dumps({"epoch": 1, "layers": [layer("0")], "verdicts": []}), "No fault was found."
+    page = diagnosed(xpnet, trained(), [line], "--learning-rate", "0.001")
+    assert sound not in page.text
+    assert "Under-trained" in page.text
+    page = diagnosed(xpnet, Path("run"), [line], "--epochs", "40", "--learning-rate", "0.03")
+    assert f"{sound} (1 epoch looked at, 1 to 1.)" in page.text
 
 
 @pytest.mark.full

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import datetime
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from xpnet.data import split_rows, strata
-from xpnet.errors import ConfigError
+from xpnet.data.splits import exchange, order_of
+from xpnet.errors import ConfigError, DataError
+
+
+def asked(n, fraction):
+    """Return how many rows a part is to have."""
+    return max(1, math.floor(fraction * n + 0.5)) if fraction else 0
+
 
 FRACTIONS = st.sampled_from([0.0, 0.1, 0.25, 0.4])
 
@@ -24,19 +34,16 @@ def test_every_row_once(labels, validation, test, seed, stratified):
     stratify = labels if stratified else None
     try:
         parts = split_rows(len(labels), validation=validation, test=test, seed=seed, stratify=stratify)
-    except ConfigError:
-        asked = sum(
-            max(1, round(fraction * len(labels) + 1e-9)) for fraction in (validation, test) if fraction
-        )
+    except DataError:
         kept_for_training = len(set(labels)) if stratified else 1
-        assert len(labels) - kept_for_training < asked
+        assert len(labels) - kept_for_training < asked(len(labels), validation) + asked(len(labels), test)
         return
     assert np.concatenate(parts).dtype == np.int64
     assert sorted(np.concatenate(parts).tolist()) == list(range(len(labels)))
     assert all(np.all(np.diff(part) > 0) for part in parts)
     again = split_rows(len(labels), validation=validation, test=test, seed=seed, stratify=stratify)
     assert all(np.array_equal(a, b) for a, b in zip(parts, again, strict=True))
-    assert (len(parts[1]) > 0, len(parts[2]) > 0) == (validation > 0, test > 0)
+    assert [len(part) for part in parts[1:]] == [asked(len(labels), f) for f in (validation, test)]
     if stratified:
         assert {labels[row] for row in parts[0]} == set(labels)
 
@@ -67,9 +74,9 @@ BAD = {
     "text": ({"test": "0.1"}, "test must be a fraction"),
     "sum": ({"validation": 0.5, "test": 0.5}, "leave no rows for training"),
     "n": ({"n": 0}, "number of rows"),
-    "one row": ({"n": 1, "test": 0.5}, "leaves no row"),
-    "two rows, three parts": ({"n": 2, "test": 0.3, "validation": 0.3}, "leaves no row"),
-    "every class once": ({"n": 3, "test": 0.3, "stratify": [0, 1, 2]}, "3 classes leaves no row"),
+    "order and classes": ({"order": [0] * 10, "stratify": [0] * 10}, "order: expected no stratify"),
+    "order and groups": ({"order": [0] * 10, "groups": [0] * 10}, "order: expected no groups"),
+    "order shape": ({"order": [0, 1]}, r"10 rows; found shape \(2,\)"),
     "stratify shape": ({"stratify": [0, 1]}, r"10 rows; found shape \(2,\)"),
 }
 
@@ -79,6 +86,98 @@ def test_bad_splits(case):
     settings, message = BAD[case]
     with pytest.raises(ConfigError, match=message):
         split_rows(**{"n": 10, "validation": 0.0, "test": 0.0, "seed": 0, **settings})
+
+
+TOO_FEW = {
+    "one row": ({"n": 1, "test": 0.5}, r"1 row: too few to split, as 1 test row is asked for .* with test=0$"),
+    "two rows, three parts": (
+        {"n": 2, "test": 0.3, "validation": 0.3}, "as 1 validation and 1 test rows are .* validation=0 and test=0",
+    ),
+    "every class once": ({"n": 3, "test": 0.3, "stratify": [0, 1, 2]}, "3 rows in 3 classes: too few"),
+    "in order": ({"n": 2, "test": 0.3, "validation": 0.3, "order": [1, 0]}, "2 rows: too few"),
+    "groups": ({"test": 0.2, "groups": [7] * 10}, "1 group for 2 parts"),
+    "a class in one group": (
+        {"n": 4, "test": 0.5, "groups": [0, 0, 1, 1], "stratify": [0, 0, 1, 1]}, "a class is in 1 of 2 groups only",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", TOO_FEW)
+def test_too_few_rows(case):
+    settings, message = TOO_FEW[case]
+    with pytest.raises(DataError, match=message):
+        split_rows(**{"n": 10, **settings})
+
+
+def test_in_order_the_last_rows_are_the_test():
+    order = np.random.default_rng(0).permutation(50)
+    train, validation, test = split_rows(50, validation=0.1, test=0.2, seed=3, order=order)
+    assert [len(part) for part in (train, validation, test)] == [35, 5, 10]
+    assert order[train].max() < order[validation].min()
+    assert order[validation].max() < order[test].min()
+    assert np.array_equal(test, split_rows(50, validation=0.1, test=0.2, seed=4, order=order)[2])
+
+
+@given(groups=st.lists(st.integers(0, 9), min_size=30, max_size=80), seed=st.integers(0, 3))
+def test_a_group_stays_together(groups, seed):
+    if len(set(groups)) < 3:
+        return
+    parts = split_rows(len(groups), validation=0.2, test=0.3, seed=seed, groups=groups)
+    assert sorted(np.concatenate(parts).tolist()) == list(range(len(groups)))
+    held = [{groups[row] for row in part} for part in parts]
+    assert all(held)
+    assert sum(map(len, held)) == len(set(groups))
+
+
+def test_groups_come_close_to_what_was_asked_for():
+    random = np.random.default_rng(1)
+    groups = random.integers(0, 100, 1000)
+    labels = (random.random(1000) < 0.2).astype(int)
+    parts = split_rows(1000, validation=0.1, test=0.2, seed=0, groups=groups, stratify=labels)
+    assert [len(part) for part in parts] == pytest.approx([700, 100, 200], abs=5)
+    assert [labels[part].mean() for part in parts] == pytest.approx([labels.mean()] * 3, abs=0.01)
+    one, two = (split_rows(1000, test=0.2, seed=seed, groups=groups)[2] for seed in (0, 1))
+    assert not np.array_equal(one, two)
+
+
+def test_exchanged_rows_leave_the_sizes():
+    classes = np.asarray([0] * 6 + [1] * 4)
+    drawn = [np.asarray([0, 1, 2, 6, 7]), np.asarray([3, 8]), np.asarray([4, 5, 9])]
+    parts, left = exchange(drawn, np.asarray([8, 4]), np.asarray([0, 4, 8]), classes, seed=0)
+    assert left.tolist() == []
+    assert [len(part) for part in parts] == [5, 2, 3]
+    assert {0, 4, 8} <= set(parts[0].tolist())
+    assert [classes[part].tolist() for part in parts] == [classes[part].tolist() for part in drawn]
+
+
+@pytest.mark.parametrize(
+    ("cells", "ranks"),
+    [
+        ([3.5, -1.0, 3.5], [2, 1, 2]),
+        (["10", "9", "-1"], [3, 2, 1]),
+        (["2024-01-10", "2023-12-31", "2024-01-02"], [3, 1, 2]),
+        (["2024-01-02 10:00:00", "2024-01-02 09:59:59", "2023-01-01 00:00:00"], [3, 2, 1]),
+        ([True, False, True], [2, 1, 2]),
+        ([datetime.date(2024, 1, 2), datetime.date(2024, 1, 1), datetime.date(2025, 1, 1)], [2, 1, 3]),
+    ],
+)
+def test_order_of_a_column(cells, ranks):
+    pl = pytest.importorskip("polars", reason="tables need polars")
+    assert order_of(pl.Series("day", cells)).tolist() == ranks
+
+
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        (["soon", "2024-01-02", "late"], "column 'day' is text without an order, such as 'soon'"),
+        ([1, None, 2], "column 'day' is empty in 1 of 3 rows, the first of which is row 2"),
+        ([1.0, 2.0, float("nan")], "the first of which is row 3"),
+    ],
+)
+def test_columns_without_an_order(cells, message):
+    pl = pytest.importorskip("polars", reason="tables need polars")
+    with pytest.raises(DataError, match=message):
+        order_of(pl.Series("day", cells))
 
 
 def test_strata():

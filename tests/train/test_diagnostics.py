@@ -338,3 +338,28 @@ def test_a_few_points_for_short_trainings_and_many_for_long_ones():
     points = [affordable(20_000, steps, 64, 128) for steps in (10**3, 10**4, 10**5)]
     assert points == sorted(points)
     assert points[-1] > 100
+
+
+def test_a_last_point_wherever_the_training_ends():
+    diagnostics = Diagnostics(every=50)
+    trainer = make(patience=2, callbacks=[diagnostics])
+    trainer.fit(X, Y, epochs=400, batch_size=8, validation=(X[:8], (Y[:8] + 1) % 3))
+    assert trainer.epoch < 50
+    assert [row["epoch"] for row in diagnostics.rows] == [0, trainer.epoch]
+
+
+def test_no_verdict_by_a_sample_without_the_rows_that_count():
+    """A few rows make nearly all of the variance: on the others a network is no better than a constant."""
+    random = np.random.default_rng(0)
+    flag = np.zeros(1500)
+    flag[random.choice(1500, 15, replace=False)] = 1.0
+    inputs = np.stack([random.normal(size=1500), flag], axis=1)
+    values = np.where(flag == 1, 30.0, random.normal(size=1500))
+    diagnostics = Diagnostics(every=10, rows=64)
+    trainer = Trainer(
+        nn.MLP([32], 1), "squared_error", optim.Adam(1e-2), backend="numpy", metrics=["r2"],
+        callbacks=[diagnostics], progress=False,
+    )  # fmt: skip
+    trainer.fit((inputs - inputs.mean(0)) / inputs.std(0), values / values.std(), epochs=40, batch_size=64)
+    assert trainer.history["r2"][-1] > 0.89
+    assert diagnostics.verdicts == []

@@ -10,6 +10,7 @@ import pytest
 from tests.train.support import assert_same_training, class_data, flat, make
 from xpnet import Trainer, nn, optim
 from xpnet.train import Callback
+from xpnet.train import trainer as trainer_module
 from xpnet.train.early_stopping import Patience
 from xpnet.train.evaluation import Evaluation
 
@@ -136,6 +137,57 @@ def test_callbacks_at_the_end_see_the_restored_weights():
     trainer = make(patience=2, callbacks=[AtTheEnd()])
     trainer.fit(X, Y, epochs=50, batch_size=8, validation=HELD_OUT)
     assert np.array_equal(seen[0], flat(trainer))
+
+
+@pytest.mark.parametrize(
+    ("min_steps", "stops_after"), [(None, 4), (1, 4), (12, 4), (13, 5), (17, 6), (99, 8)]
+)
+def test_patience_is_not_lost_before_some_steps(monkeypatch, min_steps, stops_after):
+    losses = [5, 4, 4, 4, 4, 4, 4, 4]
+    trainer = train(monkeypatch, losses, patience=2, min_steps=min_steps)  # three steps an epoch
+    assert trainer.epoch == stops_after
+    trainer.fit(X, Y, epochs=len(losses), batch_size=8, validation=HELD_OUT)
+    assert trainer.epoch == stops_after
+
+
+class Clock(Callback):
+    """Lets a time pass at the end of each epoch."""
+
+    def __init__(self, monkeypatch, seconds):
+        self.now, self.seconds, self.endings = 100.0, seconds, []
+        monkeypatch.setattr(trainer_module.time, "monotonic", lambda: self.now)
+
+    def on_step_end(self, trainer, step, steps):
+        self.now += self.seconds / steps
+
+    def on_epoch_end(self, trainer, row):
+        self.endings.append(trainer.ending)
+
+
+def test_a_time_limit_ends_a_fit_and_not_the_training(monkeypatch, tmp_path):
+    clock = Clock(monkeypatch, 1.0)
+    trainer, straight = (
+        make(time_limit=2.5, callbacks=[clock], model=nn.MLP([5], 3, dropout=0.2)),
+        make(model=nn.MLP([5], 3, dropout=0.2)),
+    )
+    straight.fit(X, Y, epochs=8, batch_size=8, validation=HELD_OUT)
+    ends = []
+    while trainer.epoch < 8:
+        trainer.fit(X, Y, epochs=8, batch_size=8, validation=HELD_OUT)
+        ends.append((trainer.epoch, trainer.timed_out))
+        trainer.save(tmp_path)
+        trainer = Trainer.load(tmp_path, "numpy", callbacks=[clock], progress=False)
+    assert ends == [(3, True), (6, True), (8, False)]
+    assert clock.endings == [False, False, True, False, False, True, False, True]
+    assert_same_training(trainer, straight)
+
+
+def test_the_last_epoch_is_known_at_its_end(monkeypatch):
+    clock = Clock(monkeypatch, 0.0)
+    trainer = train(monkeypatch, [3, 2, 2, 2, 2], patience=2, callbacks=[clock])
+    assert (trainer.epoch, clock.endings) == (4, [False, False, False, True])
+    make(max_steps=4, callbacks=[clock]).fit(X, Y, epochs=9, batch_size=8)
+    assert clock.endings[4:] == [False, True]
 
 
 def test_patience_without_end():

@@ -10,12 +10,21 @@ from typing import TYPE_CHECKING, Any
 
 from xpnet import checks
 from xpnet.checks import Check
-from xpnet.cli.console import facts, hush, message, print_environment, print_range, print_results, print_text
+from xpnet.cli.console import (
+    facts,
+    hush,
+    message,
+    print_environment,
+    print_range,
+    print_results,
+    print_text,
+)
 from xpnet.cli.flags import changed_settings, resolve
+from xpnet.cli.wording import command
 from xpnet.errors import ConfigError, DataError, Words, memory_in_words
 from xpnet.extras import require
 from xpnet.runs.settings import setting_fields, to_toml
-from xpnet.runs.words import products, target_in_words
+from xpnet.runs.words import length_in_words, products, target_in_words
 from xpnet.text import count, visible
 
 if TYPE_CHECKING:
@@ -62,7 +71,9 @@ def train(
         return None
     if not quiet:
         announce(plan)
-    _show_training(train_run(plan, progress=not quiet), json=json)
+    results = train_run(plan, progress=not quiet, show=None if json else _show_training)
+    if json:
+        _print_json(results)
     return _KEPT
 
 
@@ -82,14 +93,18 @@ def resume(
     require(*_PACKAGES)
     from xpnet.runs.resume import resume_run
 
-    shown = None if quiet else announce
-    results = resume_run(run, changed, start=from_, loss=loss, announce=shown, progress=not quiet)
+    shown, show = None if quiet else announce, None if json else _show_training
+    results = resume_run(run, changed, start=from_, loss=loss, announce=shown, progress=not quiet, show=show)
     if not results["resumed"]:
-        # steps that are done and patience that is lost stay so
-        further = "; --epochs N trains on" if results["epochs_trained"] >= results["epochs"] else ""
+        # steps that are done stay so, and patience that was asked for and is lost
+        open_end = results.get("epochs_open", False) or results["epochs_trained"] >= results["epochs"]
+        further = "; --epochs N trains on" if open_end else ""
         stopped = results["stopped"]
         message(f"the run '{run}' is finished: {stopped}, after epoch {results['epochs_trained']}{further}")
-    _show_training(results, json=json)
+        if not json:
+            _show_training(results)
+    if json:
+        _print_json(results)
     return _KEPT
 
 
@@ -374,13 +389,11 @@ def announce(plan: Plan) -> None:
         message(f"{left_out} left out, with a missing target or other missing cells")
     for decision in plan.prepared.decisions:
         message(Words(f"{'warning: ' if decision.warning else ''}{decision.text}"))
-    if told["rows_moved"]:
-        moved = count(told["rows_moved"], "row")
-        message(f"{moved} kept for training, not held out: no other training row has their categories")
     message(
         f"model {told['layers']} ({count(told['parameters'], 'parameter')}), {told['loss']}, "
         f"{told['optimizer']}, batch size {told['batch_size']}, {told['dtype']}{products(told)}"
     )
+    message(f"training {length_in_words(told)}")
     message(f"device {told['device']} ({told['device_reason']})")
 
 
@@ -395,18 +408,15 @@ def _show_plan(plan: Mapping[str, Any], *, json: bool) -> None:
             "target": ": ".join(target_in_words(plan)),
             "features": f"{plan['features']:,}",
             "model": f"{plan['layers']}, {count(plan['parameters'], 'parameter')}",
-            "training": f"{plan['loss']}, {plan['optimizer']}, {count(plan['epochs'], 'epoch')}, "
-            f"batch size {plan['batch_size']}",
+            "training": f"{plan['loss']}, {plan['optimizer']}, batch size {plan['batch_size']}, "
+            f"{length_in_words(plan)}",
             "device": f"{plan['device']} ({plan['device_reason']}){products(plan)}",
             "run folder": f"{plan['run']} (not made: this is a dry run)",
         }
     )
 
 
-def _show_training(results: Mapping[str, Any], *, json: bool) -> None:
-    if json:
-        _print_json(results)
-        return
+def _show_training(results: Mapping[str, Any]) -> None:
     weights = f"of epoch {results['best_epoch']}, that of the lowest validation loss"
     told, peak = results.get("restarts"), results.get("peak_memory")
     restarts = {} if told is None else {"restarts": _restarts_line(told)}
@@ -418,10 +428,21 @@ def _show_training(results: Mapping[str, Any], *, json: bool) -> None:
             "training": f"{count(results['epochs_trained'], 'epoch')}, {count(results['steps'], 'step')}, "
             f"{results['seconds']:.1f} s on {results['device']}{products(results)}; {results['stopped']}",
             **({} if peak is None else {"device memory": f"{memory_in_words(peak)} taken at most"}),
+            **_advice(results),
             "run folder": results["run"],
             "report": results.get("report", "none: the run was finished before there were reports"),
         },
     )
+    sys.stdout.flush()  # what follows takes longer than a short training
+
+
+def _advice(results: Mapping[str, Any]) -> dict[str, str]:
+    """Return the commands with which a training goes on that could have been longer."""
+    told = [
+        f"{one['why']}; train on with: {command('resume', results['run'], **one['set'])}"
+        for one in results.get("advice", ())
+    ]
+    return {"advice": "; ".join(told)} if told else {}
 
 
 def _restarts_line(told: Mapping[str, Any]) -> str:

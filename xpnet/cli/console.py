@@ -10,7 +10,7 @@ from typing import Any
 
 from xpnet.cli.wording import in_flags
 from xpnet.errors import Words, memory_in_words
-from xpnet.runs.words import number
+from xpnet.runs.words import HEADINGS, number, score_table
 from xpnet.streams import say
 from xpnet.text import count, shown, visible
 
@@ -26,15 +26,6 @@ __all__ = [
     "print_text",
 ]
 
-_HEADINGS = {
-    "r2": "R²",
-    "rmse": "RMSE",
-    "mae": "MAE",
-    "balanced_accuracy": "balanced",
-    "subset_accuracy": "all labels",
-    "f1": "F1",
-    "f1_micro": "F1 (micro)",
-}
 _MOST = 60  # characters of a name in a table
 
 
@@ -139,14 +130,8 @@ def print_results(results: Mapping[str, Any], lines: Mapping[str, str]) -> None:
         results: with ``metrics``, a dict of a dict of numbers for each part, and ``rows``.
         lines: names and values to print below.
     """
-    metrics, target = results["metrics"], results["target"]
-    names = list(dict.fromkeys(name for values in metrics.values() for name in values))
-    headings = _HEADINGS | {name: f"{_HEADINGS[name]} of {target}" for name in ("rmse", "mae")}
-    rows = [
-        (part, f"{results['rows'][part]:,}", *(number(name, values.get(name)) for name in names))
-        for part, values in metrics.items()
-    ]
-    _print_table(["rows of", "rows", *(headings.get(name, name) for name in names)], rows, texts=1)
+    headings, rows = score_table(results)
+    _print_table(headings, rows, texts=1)
     if results.get("target_metrics"):
         _print_target_metrics(results["target_metrics"])
     facts(lines)
@@ -160,7 +145,7 @@ def _print_target_metrics(parts: Mapping[str, Mapping[str, Mapping[str, float]]]
         for part, targets in parts.items()
         for target, values in targets.items()
     ]
-    _print_table(["rows of", "target", *(_HEADINGS.get(name, name) for name in names)], rows, texts=2)
+    _print_table(["rows of", "target", *(HEADINGS.get(name, name) for name in names)], rows, texts=2)
 
 
 def print_range(rows: Sequence[tuple[float, float, float]]) -> None:

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xpnet.errors import ConfigError
+from xpnet.errors import ConfigError, DataError
 
-__all__ = ["split_rows"]
+if TYPE_CHECKING:
+    import polars
+
+__all__ = ["exchange", "order_of", "split_rows"]
+
+Parts = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 def split_rows(
@@ -19,13 +25,20 @@ def split_rows(
     test: float = 0.0,
     seed: int = 0,
     stratify: Sequence[int] | np.ndarray | None = None,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Split the rows 0 .. n-1 at random into training, validation and test rows.
+    order: Sequence[float] | np.ndarray | None = None,
+    groups: Sequence[int] | np.ndarray | None = None,
+) -> Parts:
+    """Split the rows 0 .. n-1 into training, validation and test rows.
 
-    A part of fraction f takes round(f n) rows, but at least one if f > 0; training takes the rest. With
-    ``stratify`` each part holds the classes in proportion: f n_c rows of class c, rounded so that the sum is
-    kept (largest remainder), and each class keeps at least one row for training. A part may then be smaller
-    than asked for, where classes are small.
+    A part of fraction f takes round(f n) rows, but at least one if f > 0; training takes the rest.
+
+    - By default they are drawn at random. With ``stratify`` each part holds the classes in proportion: f n_c
+      rows of class c, rounded so that the sum is kept (largest remainder), but each class keeps at least one
+      row for training.
+    - With ``order`` the rows are taken in that order: the last ones are test rows, those before them
+      validation rows.
+    - With ``groups`` the rows of a group stay in one part. The groups are given away one by one, large ones
+      first, each to the part that lacks most of what it brings; a part has as many rows as whole groups allow.
 
     Args:
         n: number of rows.
@@ -33,20 +46,45 @@ def split_rows(
         test: fraction of rows in [0, 1).
         seed: seed of the shuffle, drawn from ``xpnet.rng.key(seed).fold("split")``.
         stratify: class of each row, shape (n,); None does not stratify.
+        order: number of each row by which they are ordered, shape (n,); equal ones stay as they are.
+        groups: group of each row, shape (n,).
 
     Returns:
         The rows of the three parts, int64, each in ascending order; a part of fraction 0 is empty.
 
     Raises:
-        ConfigError: a fraction is out of range, or nothing would be left for training or for another part.
+        ConfigError: a fraction is out of range, or two arguments contradict each other.
+        DataError: there are too few rows or groups.
 
     Example:
         >>> train, validation, test = split_rows(10, validation=0.2, test=0.1, seed=0)
         >>> len(train), len(validation), len(test)
         (7, 2, 1)
+        >>> [part.tolist() for part in split_rows(5, test=0.4, order=[9, 1, 8, 2, 3])]
+        [[1, 3, 4], [], [0, 2]]
     """
-    from xpnet import rng
+    wanted = _sizes(n, validation, test)
+    if order is not None and (groups is not None or stratify is not None):
+        other = "groups" if groups is not None else "stratify"
+        raise ConfigError(f"order: expected no {other} with it, which asks for another split; leave one out")
+    classes = np.zeros(n, dtype=np.int64) if stratify is None else _numbered("stratify", n, stratify)
+    if order is None and groups is None:
+        return _random(classes, wanted, (validation, test), seed)
+    if order is not None:
+        values = np.asarray(order)
+        if values.shape != (n,):
+            raise ConfigError(f"order needs one number for each of the {n} rows; found shape {values.shape}")
+        _check_enough(n, 1, wanted)
+        ranked = np.argsort(values, kind="stable").astype(np.int64)
+        held_out = wanted["validation"] + wanted["test"]
+        parts = np.split(ranked, [n - held_out, n - wanted["test"]])
+        return np.sort(parts[0]), np.sort(parts[1]), np.sort(parts[2])
+    assert groups is not None
+    return _grouped(classes, _numbered("groups", n, groups), wanted, seed)
 
+
+def _sizes(n: int, validation: float, test: float) -> dict[str, int]:
+    """Return how many rows the parts are to have."""
     for name, fraction in (("validation", validation), ("test", test)):
         if (
             isinstance(fraction, bool)
@@ -60,47 +98,202 @@ def split_rows(
         raise ConfigError(f"validation {validation} and test {test} leave no rows for training; lower them")
     if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
         raise ConfigError(f"n must be a number of rows, at least 1; found {n!r}")
-    classes = np.zeros(n, dtype=np.int64) if stratify is None else _classes(n, stratify)
-    order = rng.permutation(rng.key(seed).fold("split"), int(n))
-    # grouped by class, each class in shuffled order: taking from the front of a group is a random draw
-    groups = order[np.argsort(classes[order], kind="stable")]
-    sizes = np.bincount(classes)
+    return {
+        name: max(1, math.floor(fraction * int(n) + 0.5)) if fraction else 0
+        for name, fraction in (("validation", validation), ("test", test))
+    }
+
+
+def _check_enough(n: int, classes: int, wanted: dict[str, int]) -> None:
+    if n - classes >= sum(wanted.values()):
+        return
+    asked = " and ".join(f"{size} {name}" for name, size in wanted.items() if size)
+    of_classes = f" in {classes} classes" if classes > 1 else ""
+    beside = "one training row of each class" if classes > 1 else "a training row"
+    remedies = " and ".join(f"{name}=0" for name, size in wanted.items() if size)
+    raise DataError(
+        f"{n} row{'s' * (n != 1)}{of_classes}: too few to split, as {asked} "
+        f"{'row is' if sum(wanted.values()) == 1 else 'rows are'} asked for beside {beside}; give more rows, "
+        f"or hold none out with {remedies}"
+    )
+
+
+def _numbered(name: str, n: int, labels: Sequence[int] | np.ndarray) -> np.ndarray:
+    """Return whole numbers from 0 on in place of labels."""
+    found = np.asarray(labels)
+    if found.shape != (n,):
+        raise ConfigError(f"{name} needs one class for each of the {n} rows; found shape {found.shape}")
+    return np.unique(found, return_inverse=True)[1].astype(np.int64)
+
+
+def _random(classes: np.ndarray, wanted: dict[str, int], fractions: tuple[float, float], seed: int) -> Parts:
+    from xpnet import rng
+
+    n, sizes = len(classes), np.bincount(classes)
+    _check_enough(n, len(sizes), wanted)
+    order = rng.permutation(rng.key(seed).fold("split"), n)
+    # sorted by class, each class in shuffled order: taking from the front of a class is a random draw
+    by_class = order[np.argsort(classes[order], kind="stable")]
     starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
     taken = np.zeros_like(sizes)
     parts = []
-    for name, fraction in (("validation", validation), ("test", test)):
-        counts = _shares(sizes, fraction, sizes - 1 - taken)
-        if fraction > 0 and counts.sum() == 0:
-            raise ConfigError(
-                f"{name} {fraction} of {n} rows in {len(sizes)} classes leaves no row for it, as "
-                f"training keeps one of each class; give more rows, or ask for none ({name} 0)"
-            )
+    for total, fraction in zip(wanted.values(), fractions, strict=True):
+        counts = _shares(fraction * sizes, total, sizes - 1 - taken)
         first = starts + taken
-        chosen = [groups[begin : begin + count] for begin, count in zip(first, counts, strict=True)]
+        chosen = [by_class[begin : begin + count] for begin, count in zip(first, counts, strict=True)]
         parts.append(np.sort(np.concatenate(chosen)))
         taken = taken + counts
-    rest = [groups[begin:end] for begin, end in zip(starts + taken, starts + sizes, strict=True)]
+    rest = [by_class[begin:end] for begin, end in zip(starts + taken, starts + sizes, strict=True)]
     return np.sort(np.concatenate(rest)), parts[0], parts[1]
 
 
-def _classes(n: int, stratify: Sequence[int] | np.ndarray) -> np.ndarray:
-    labels = np.asarray(stratify)
-    if labels.shape != (n,):
-        raise ConfigError(f"stratify needs one class for each of the {n} rows; found shape {labels.shape}")
-    return np.unique(labels, return_inverse=True)[1].astype(np.int64)
-
-
-def _shares(sizes: np.ndarray, fraction: float, most: np.ndarray) -> np.ndarray:
+def _shares(quotas: np.ndarray, total: int, most: np.ndarray) -> np.ndarray:
     """Return how many rows each class gives to a part, at most ``most`` of each: largest remainder."""
-    if fraction == 0:
-        return np.zeros_like(sizes)
-    total = max(1, math.floor(fraction * int(sizes.sum()) + 0.5))
-    quotas = fraction * sizes
     counts = np.minimum(np.floor(quotas).astype(np.int64), most)
     by_remainder = np.argsort(-(quotas - np.floor(quotas)), kind="stable")
     while (short := total - int(counts.sum())) > 0:
-        open_classes = [index for index in by_remainder if counts[index] < most[index]][:short]
-        if not open_classes:
-            break
-        counts[open_classes] += 1
+        counts[[index for index in by_remainder if counts[index] < most[index]][:short]] += 1
     return counts
+
+
+def _grouped(classes: np.ndarray, groups: np.ndarray, wanted: dict[str, int], seed: int) -> Parts:
+    """Give whole groups to the parts, so that these come close to what is wanted, class by class.
+
+    As in scikit-learn's StratifiedGroupKFold: greedily, from the group with the most rows on.
+    """
+    from xpnet import rng
+
+    counts = np.zeros((groups.max() + 1, classes.max() + 1))
+    np.add.at(counts, (groups, classes), 1)
+    totals = counts.sum(axis=0)
+    shares = np.asarray([len(classes) - sum(wanted.values()), *wanted.values()]) / len(classes)
+    asked = np.flatnonzero(shares > 0)
+    if len(counts) < len(asked):
+        raise DataError(
+            f"{len(counts)} group{'s' * (len(counts) != 1)} for {len(asked)} parts (training and those that "
+            "are held out), and rows of a group stay together: too few; hold less out with validation=0 or "
+            "test=0, or split by another column"
+        )
+    lacking = shares[:, None] * totals
+    shuffled = rng.permutation(rng.key(seed).fold("split"), len(counts))
+    part_of = np.zeros(len(counts), dtype=np.int64)
+    given = np.zeros(3, dtype=np.int64)
+    by_size = shuffled[np.argsort(-counts[shuffled].sum(axis=1), kind="stable")]
+    for index, group in enumerate(by_size):
+        empty = [part for part in asked if given[part] == 0]
+        able = empty if len(by_size) - index <= len(empty) else asked
+        # the squared distance from what is wanted, which the group changes by counts² - 2 counts · lacking
+        change = ((counts[group] ** 2 - 2 * counts[group] * lacking) / totals).sum(axis=1)
+        chosen = min(able, key=lambda part: change[part])
+        part_of[group] = chosen
+        given[chosen] += 1
+        lacking[chosen] -= counts[group]
+    for unseen in np.flatnonzero(counts[part_of == 0].sum(axis=0) == 0):
+        holders = [g for g in np.flatnonzero(counts[:, unseen]) if given[part_of[g]] > 1]
+        if not holders:
+            raise DataError(
+                f"a class is in {np.count_nonzero(counts[:, unseen])} of {len(counts)} groups only, all of "
+                "which are held out: training would not know it; give more groups, or hold less out"
+            )
+        moved = min(holders, key=lambda g: counts[g].sum())
+        given[part_of[moved]] -= 1
+        part_of[moved] = 0
+    train, validation, test = (np.flatnonzero(part_of[groups] == part) for part in range(3))
+    return train, validation, test
+
+
+def exchange(
+    parts: Sequence[np.ndarray], rows: np.ndarray, kept: np.ndarray, classes: np.ndarray, seed: int
+) -> tuple[list[np.ndarray], np.ndarray]:
+    """Return the parts with held-out rows made training rows, and others held out in their place.
+
+    Args:
+        parts: training, validation and test rows.
+        rows: of the latter two, to be made training rows.
+        kept: rows that stay in training.
+        classes: of all rows, (n,); a row changes places with one of its class, if there is one.
+        seed: seed of the draw.
+
+    Returns:
+        The parts, as large as before, and the rows that could not be exchanged.
+
+    Example:
+        >>> drawn = [np.asarray([0, 1]), np.asarray([], dtype=int), np.asarray([2])]
+        >>> parts, left = exchange(drawn, np.asarray([2]), np.asarray([0, 2]), np.zeros(3, dtype=int), seed=0)
+        >>> [part.tolist() for part in parts], left.tolist()
+        ([[0, 2], [], [1]], [])
+    """
+    from xpnet import rng
+
+    shuffled = rng.permutation(rng.key(seed).fold("exchange"), len(classes))
+    free = np.isin(shuffled, np.setdiff1d(parts[0], kept))
+    candidates: dict[int, list[int]] = {}
+    for row in shuffled[free][::-1]:
+        candidates.setdefault(int(classes[row]), []).append(int(row))
+    number = dict(zip(*np.unique(classes[parts[0]], return_counts=True), strict=True))
+    made = [set(part.tolist()) for part in parts]
+    left = []
+    for row in rows.tolist():
+        of_class = candidates.get(int(classes[row]))
+        others = (c for c, found in candidates.items() if found and number[c] > 1)
+        found = of_class or candidates.get(next(others, -1))
+        if not found:
+            left.append(row)
+            continue
+        other = found.pop()
+        number[int(classes[other])] -= 1
+        number[int(classes[row])] = number.get(int(classes[row]), 0) + 1
+        place = next(part for part in made[1:] if row in part)
+        place.remove(row)
+        place.add(other)
+        made[0].remove(other)
+        made[0].add(row)
+    return [np.asarray(sorted(part), dtype=np.int64) for part in made], np.asarray(left, dtype=np.int64)
+
+
+def order_of(column: polars.Series) -> np.ndarray:
+    """Return numbers (n,) that order rows as the cells of a column do: numbers, dates and times.
+
+    Raises:
+        DataError: a cell is missing, or text that is neither a number nor a date such as 2024-05-31.
+
+    Example:
+        >>> import polars
+        >>> order_of(polars.Series("day", ["2024-05-31", "2023-01-01", "2024-06-01"])).tolist()
+        [2, 1, 3]
+    """
+    import polars as pl
+
+    if column.dtype.is_float():
+        column = column.fill_nan(None)
+    missing = column.null_count()
+    if missing:
+        first = int(column.is_null().arg_max() or 0)
+        raise DataError(
+            f"column '{column.name}' is empty in {missing} of {len(column)} rows, the first of which is row "
+            f"{first + 1}: these have no place in its order; fill them in, or leave the rows out"
+        )
+    if column.dtype in (pl.String, pl.Categorical, pl.Enum):
+        column = _as_ordered(column.cast(pl.String))
+    return column.rank("dense").to_numpy().astype(np.int64)
+
+
+def _as_ordered(texts: polars.Series) -> polars.Series:
+    """Return a column of text as numbers or times."""
+    import polars as pl
+
+    numbers = texts.cast(pl.Float64, strict=False)
+    if numbers.null_count() == 0:
+        return numbers
+    for kind in (pl.Datetime, pl.Date, pl.Time):
+        try:
+            found = texts.str.strptime(kind, strict=False)
+        except pl.exceptions.PolarsError:
+            continue
+        if found.null_count() == 0:
+            return found
+    other = texts.filter(numbers.is_null())[0]
+    raise DataError(
+        f"column '{texts.name}' is text without an order, such as '{other}'; expected numbers, or dates and "
+        "times such as 2024-05-31 or 2024-05-31 12:30"
+    )

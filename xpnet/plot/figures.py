@@ -23,6 +23,8 @@ __all__ = [
     "BLUE",
     "GREY",
     "ORANGE",
+    "beside",
+    "colour_bar",
     "confusion_figure",
     "curve_figure",
     "draw_confusion",
@@ -34,6 +36,7 @@ __all__ = [
     "prepare_axes",
     "range_figure",
     "save_figure",
+    "use_logarithm",
 ]
 
 # Of the palette of Okabe and Ito, "Color universal design", 2008.
@@ -84,7 +87,7 @@ def draw_curves(
     if column == "loss" and largest > 0:
         smallest = min(row[key] for row in rows for _, key, _, _ in curves if row.get(key) is not None)
         if smallest > 0 and largest / smallest > 20:
-            axes.set_yscale("log")
+            use_logarithm(axes, "y", smallest, largest)
     elif column == "learning_rate":
         axes.set_ylim(bottom=0)
     elif column == "accuracy":
@@ -104,27 +107,38 @@ def confusion_figure(
         classes: names of the classes.
         title: which rows these are.
     """
-    side = min(max(4.2, 1.9 + 0.42 * len(classes)), 9.0)
-    figure, axes = new_axes(title, (side + 0.9, side), grid=False)
-    draw_confusion(axes, true, predicted, classes)
+    size = len(classes)
+    longest = max((len(literal(name, 14)) for name in classes), default=3) if size <= _MOST_CELLS else 3
+    inside = min(max(3.2, 0.9 + 0.42 * size), 8.0)
+    left, below = 0.6 + 0.09 * longest, 0.55 + (0.07 * longest if longest > 3 else 0.0)
+    figure, axes = new_axes(
+        title,
+        (left + inside + 1.1, below + inside + 0.4),
+        grid=False,
+        margins=(left, 1.1, below, 0.4),
+        ticks=below - 0.27,
+    )
+    draw_confusion(axes, true, predicted, classes, bar=beside(figure, axes))
     return figure
 
 
-def draw_confusion(axes: Any, true: np.ndarray, predicted: np.ndarray, classes: Sequence[Any]) -> None:
-    """Draw what `confusion_figure` shows."""
+def draw_confusion(
+    axes: Any, true: np.ndarray, predicted: np.ndarray, classes: Sequence[Any], *, bar: Any = None
+) -> None:
+    """Draw what `confusion_figure` shows, with the bar of colours in axes of its own or beside the others."""
     from matplotlib.colors import LinearSegmentedColormap
 
     size = len(classes)
     counts = np.zeros((size, size), dtype=np.int64)
     np.add.at(counts, (true, predicted), 1)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    names = [literal(name, 14) for name in classes] if size <= _MOST_CELLS else []
+    wide = max(map(len, names), default=3) > 3
     # blue that covers more and more of the ground, whatever that is
     image = axes.imshow(
         shares, cmap=LinearSegmentedColormap.from_list("", [f"{BLUE}00", BLUE]), vmin=0, vmax=1
     )
-    if size <= _MOST_CELLS:
-        names = [literal(name, 14) for name in classes]
-        wide = max(map(len, names)) > 3
+    if names:
         axes.set_xticks(range(size), names, rotation=45 if wide else 0, ha="right" if wide else "center")
         axes.set_yticks(range(size), names)
         for row, column in np.argwhere(counts):
@@ -139,7 +153,7 @@ def draw_confusion(axes: Any, true: np.ndarray, predicted: np.ndarray, classes: 
             )
     axes.set_xlabel("predicted class")
     axes.set_ylabel("true class")
-    bar = axes.figure.colorbar(image, ax=axes, fraction=0.046, pad=0.03)
+    bar = colour_bar(axes, image, bar)
     bar.set_label("share of the true class")
     bar.ax.yaxis.set_major_formatter(lambda value, _: f"{100 * value:g} %")
     bar.outline.set_visible(False)
@@ -200,7 +214,7 @@ def range_figure(
         axes.axvline(
             suggestion, color=ORANGE, linestyle="--", linewidth=1.5, label=f"suggestion: {suggestion:.2g}"
         )
-    axes.set_xscale("log")
+    use_logarithm(axes, "x", float(rates.min()), float(rates.max()))
     low, high = smoothed.min(), smoothed.max()
     margin = 0.1 * (high - low) or 1.0
     axes.set(ylim=(low - margin, high + margin), xlabel="learning rate", ylabel="loss")
@@ -218,18 +232,54 @@ def save_figure(figure: Figure, path: Path) -> None:
         matplotlib.rc_context({"svg.hashsalt": "xpnet", "svg.fonttype": "path"}),
         warnings.catch_warnings(action="ignore", category=UserWarning),  # letters that the font lacks
     ):
-        metadata = {"Date": None} if kind == "svg" else None
-        write_atomically(path, lambda file: figure.savefig(file, format=kind, dpi=150, metadata=metadata))
+        if kind == "svg":
+            write_atomically(path, lambda file: _write_svg(figure, file))
+        else:
+            write_atomically(path, lambda file: figure.savefig(file, format=kind, dpi=150))
 
 
-def new_axes(title: str, size: tuple[float, float] = (5.6, 3.5), *, grid: bool = True) -> tuple[Figure, Any]:
-    """Return a figure with a title, and the axes in it."""
+def _write_svg(figure: Figure, file: Any) -> None:
+    """Write a figure as SVG, drawn once: ``savefig`` draws it a first time to find out its extent."""
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
+    dpi = figure.dpi
+    figure.dpi = 72.0  # SVG counts in points
+    try:
+        FigureCanvasSVG(figure).print_svg(file, metadata={"Date": None})
+    finally:
+        figure.dpi = dpi
+
+
+def new_axes(
+    title: str,
+    size: tuple[float, float] = (5.6, 3.5),
+    *,
+    grid: bool = True,
+    margins: tuple[float, float, float, float] = (0.9, 0.15, 0.55, 0.4),
+    ticks: float = 0.28,
+) -> tuple[Figure, Any]:
+    """Return a figure with a title, and the axes in it.
+
+    Args:
+        title: heads the figure.
+        size: width and height in inches.
+        grid: whether lines are drawn behind the axes.
+        margins: around the axes, in inches: left, right, below, above. They and the places of the labels are
+            given: finding them from the widths of the tick labels takes longer than all else.
+        ticks: height of the tick labels below the axes, in inches; the label of the axis is below them.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.transforms import blended_transform_factory
 
-    figure = Figure(figsize=size, layout="constrained", facecolor="white")
+    figure = Figure(figsize=size, facecolor="white")
     FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
+    (width, height), (left, right, below, above) = size, margins
+    sides = (left / width, below / height, 1 - (left + right) / width, 1 - (below + above) / height)
+    axes = figure.add_axes(sides)
+    inches, of_axes = figure.dpi_scale_trans, axes.transAxes
+    axes.xaxis.set_label_coords(0.5, below - ticks, transform=blended_transform_factory(of_axes, inches))
+    axes.yaxis.set_label_coords(0.17, 0.5, transform=blended_transform_factory(inches, of_axes))
     prepare_axes(axes, title, grid=grid)
     return figure, axes
 
@@ -237,11 +287,44 @@ def new_axes(title: str, size: tuple[float, float] = (5.6, 3.5), *, grid: bool =
 def prepare_axes(axes: Any, title: str, *, grid: bool = True) -> None:
     """Give axes their title and the look of all figures here."""
     if title:
-        axes.set_title(literal(title), fontsize=11, loc="left")
+        axes.set_title(literal(title), fontsize=11, loc="left", y=1.0)
     if grid:
         axes.grid(color="#E3E3E3", linewidth=0.8)
         axes.spines[["top", "right"]].set_visible(False)
     axes.set_axisbelow(True)
+
+
+def use_logarithm(axes: Any, name: str, low: float, high: float, *, from_zero: bool = False) -> None:
+    """Give an axis a logarithmic scale, whose labels are plain numbers: powers take long to typeset.
+
+    Args:
+        axes: the axes.
+        name: "x" or "y".
+        low, high: the values, above zero, between which the lines are.
+        from_zero: whether there is a place for zero below ``low``.
+    """
+    from matplotlib.ticker import LogLocator, NullLocator
+
+    options: dict[str, Any] = {"linthresh": low} if from_zero else {}
+    getattr(axes, f"set_{name}scale")("symlog" if from_zero else "log", **options)
+    axis = getattr(axes, f"{name}axis")
+    if not from_zero:
+        axis.set_major_locator(LogLocator(subs=(1.0,) if high > 100 * low else (1.0, 2.0, 5.0), numticks=8))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(lambda value, _: f"{value:g}")
+
+
+def colour_bar(axes: Any, image: Any, place: Any = None) -> Any:
+    """Return the bar of an image's colours, in the axes ``place``, or in room taken from ``axes``."""
+    if place is None:
+        return axes.figure.colorbar(image, ax=axes, fraction=0.046, pad=0.03)
+    return axes.figure.colorbar(image, cax=place)
+
+
+def beside(figure: Figure, axes: Any, gap: float = 0.1, width: float = 0.16) -> Any:
+    """Return narrow axes to the right of others, for a bar of colours; lengths in inches."""
+    place, across = axes.get_position(), figure.get_size_inches()[0]
+    return figure.add_axes((place.x1 + gap / across, place.y0, width / across, place.height))
 
 
 def literal(text: object, most: int = _MOST_LETTERS) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xpnet.plot.figures import BLUE, GREY, ORANGE, literal, new_axes
+from xpnet.plot.figures import BLUE, GREY, ORANGE, beside, colour_bar, literal, new_axes, use_logarithm
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -48,15 +48,12 @@ def layers_figure(
     values = np.array([[math.nan if v is None else v for v in row] for row in layers.values()], dtype=float)
     if len(layers) > MOST_LINES:
         return _picture(epochs, list(layers), values, label=label, title=title, share=share)
-    figure, axes = new_axes(title, (5.6, 3.9))
+    columns = 4 if max(map(len, layers)) < 12 else 2
+    entries = -(-(len(layers) + (guide is not None)) // columns)
+    below = 0.65 + 0.21 * entries
+    figure, axes = new_axes(title, (5.6, 3.3 + 0.21 * entries), margins=(0.9, 0.15, below, 0.4))
     draw_layers(axes, epochs, layers, values, label=label, share=share, guide=guide)
-    figure.legend(
-        loc="outside lower center",
-        ncols=4 if max(map(len, layers)) < 12 else 2,
-        frameon=False,
-        fontsize=9,
-        handlelength=3,
-    )
+    figure.legend(loc="lower center", ncols=columns, frameon=False, fontsize=9, handlelength=3)
     return figure
 
 
@@ -94,18 +91,19 @@ def _scale_by_powers(axes: Any, values: np.ndarray) -> None:
     positive = values[values > 0]
     if positive.size == 0:
         return
-    if (values == 0).any():
-        axes.set_yscale("symlog", linthresh=positive.min())
+    zeros = bool((values == 0).any())
+    use_logarithm(axes, "y", float(positive.min()), float(positive.max()), from_zero=zeros)
+    if zeros:
         axes.set_ylim(bottom=0)
-    else:
-        axes.set_yscale("log")
 
 
 def _picture(
     epochs: Sequence[int], names: list[str], values: np.ndarray, *, label: str, title: str, share: bool
 ) -> Figure:
-    figure, axes = new_axes(title, (5.6, min(2.2 + 0.16 * len(names), 7.0)), grid=False)
-    draw_picture(axes, epochs, names, values, label=label, share=share)
+    left = 0.4 + 0.065 * min(30, max(map(len, names)))
+    height = min(2.2 + 0.16 * len(names), 7.0)
+    figure, axes = new_axes(title, (5.6, height), grid=False, margins=(left, 1.0, 0.55, 0.4))
+    draw_picture(axes, epochs, names, values, label=label, share=share, bar=beside(figure, axes))
     return figure
 
 
@@ -117,6 +115,7 @@ def draw_picture(
     *,
     label: str,
     share: bool = False,
+    bar: Any = None,
 ) -> None:
     """Draw a row of colours for each layer; ``values`` are (layers, epochs)."""
     from matplotlib.colors import LogNorm, Normalize
@@ -136,7 +135,7 @@ def draw_picture(
     axes.invert_yaxis()
     axes.set_xlabel("epoch")
     axes.xaxis.get_major_locator().set_params(integer=True)
-    bar = axes.figure.colorbar(image, ax=axes, fraction=0.06, pad=0.03)
+    bar = colour_bar(axes, image, bar)
     bar.set_label(literal(label))
     bar.outline.set_visible(False)
     if share:

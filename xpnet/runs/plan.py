@@ -16,6 +16,7 @@ from xpnet.runs.environment import describe_run
 from xpnet.runs.folder import RunFolder
 from xpnet.runs.settings import Settings
 from xpnet.tabular.dataset import PARTS, Prepared, prepare
+from xpnet.tabular.defaults import Length, length_of
 from xpnet.tabular.losses import try_loss
 from xpnet.tabular.trainer import build_trainer, layer_widths, open_backend, with_rate
 from xpnet.train import Trainer
@@ -48,6 +49,11 @@ class Plan:
         data = self.settings.data or ""
         return data if data in BUILTIN else Path(data).name
 
+    @property
+    def length(self) -> Length:
+        """How long the training goes on."""
+        return length_of(self.settings, len(self.prepared.parts["train"]))
+
     @functools.cached_property
     def parameters(self) -> int:
         """The number of the model's parameters; cached, since counting them before training draws them."""
@@ -63,7 +69,6 @@ class Plan:
             "task": settings.task,
             "rows": {name: len(prepared.parts[name]) for name in PARTS},
             "rows_left_out": prepared.table_rows - sum(map(len, prepared.parts.values())),
-            "rows_moved": prepared.moved,
             "features": prepared.encoder.n_features,
             "classes": _classes(prepared),
             "layers": layer_widths(prepared),
@@ -72,14 +77,18 @@ class Plan:
             **({"loss_option": settings.loss_option} if settings.loss_option else {}),
             **({} if settings.class_weight == "none" else {"class_weight": settings.class_weight}),
             "optimizer": settings.optimizer,
-            "epochs": settings.epochs,
+            "epochs": self.length.epochs,
+            "patience": self.length.patience,
+            "min_steps": self.length.min_steps,
+            "time_limit": self.length.time_limit,
+            "epochs_open": self.length.open,
             "batch_size": settings.batch_size,
             "device": self.backend.spec,
             "device_reason": self.backend.reason,
             "dtype": settings.dtype,
             "precision": self.trainer.settings.precision,
             "seed": settings.seed,
-            "decisions": [decision.to_json() for decision in self.prepared.decisions],
+            "decisions": [decision.to_json() for decision in prepared.decisions],
             "run": str(self.run.path),
         }
 
@@ -139,8 +148,8 @@ def plan_training(
 def check_contradictions(prepared: Prepared[Settings]) -> None:
     """Raise a `ConfigError` if two settings contradict each other."""
     settings = prepared.settings
-    for name, value in (("patience", settings.patience), ("min_delta", settings.min_delta)):
-        if value and len(prepared.parts["validation"]) == 0:
+    for name in ("patience", "min_delta", "min_steps"):
+        if getattr(settings, name) and len(prepared.parts["validation"]) == 0:
             raise ConfigError(
                 f"{use(name)}: expected validation rows to stop by, found none; use {use('validation', 0.1)}"
             )

@@ -7,6 +7,8 @@ import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from xpnet.data import listed
 from xpnet.errors import ConfigError, DataError, suggest, use
 from xpnet.runs.folder import RunFolder
@@ -15,7 +17,7 @@ from xpnet.tabular.dataset import Part, encode_part
 from xpnet.tabular.frames import is_file, to_frame
 from xpnet.tabular.losses import loss_of_run
 from xpnet.tabular.prediction import predictions, tell
-from xpnet.tabular.scoring import measure
+from xpnet.tabular.scoring import constant_in_words, constant_of_words, measure
 from xpnet.train import Trainer
 
 if TYPE_CHECKING:
@@ -140,7 +142,9 @@ def evaluate_run(
         name, source = "file", os.fspath(table) if is_file(table) else "the table"
         if len(part) == 0:
             raise DataError(f"each row of {_called(table)} has a bad cell: nothing to evaluate on")
-    measured = measure(trainer, encoder, part)
+    constant = _constant(record)
+    measured = measure(trainer, encoder, part, constant)
+    told = None if constant is None else constant_in_words(encoder, constant)
     return {
         "run": str(record.folder.path),
         "data": source,
@@ -150,5 +154,19 @@ def evaluate_run(
         "device": trainer.backend.spec,
         "rows": {name: len(part)},
         "metrics": {name: measured.metrics},
+        "intervals": {name: measured.intervals},
+        "baseline": None if told is None else {"prediction": told, "metrics": {name: measured.baseline}},
         **({"target_metrics": {name: measured.targets}} if measured.targets else {}),
+        **({"target_intervals": {name: measured.target_intervals}} if measured.targets else {}),
     }
+
+
+def _constant(record: RunRecord) -> np.ndarray | None:
+    """Return the best constant prediction for the training rows; None if the run's results tell of none."""
+    if not record.folder.results.is_file():
+        return None
+    told = record.folder.read_results().get("baseline")
+    try:
+        return constant_of_words(record.encoder, told["prediction"]) if told else None
+    except (KeyError, TypeError, ValueError):  # written by hand
+        return None

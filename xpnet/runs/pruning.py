@@ -34,7 +34,8 @@ from xpnet.runs.settings import Settings
 from xpnet.runs.signals import Interrupted, Interruption
 from xpnet.schema import read_json
 from xpnet.tabular.dataset import Prepared
-from xpnet.tabular.trainer import build_optimizer, metric_of, open_backend, steps_of_epoch
+from xpnet.tabular.defaults import steps_of_epoch
+from xpnet.tabular.trainer import build_optimizer, metric_of, open_backend
 from xpnet.text import to_json
 from xpnet.train import Callback, CSVLog, JSONLinesLog, Trainer
 from xpnet.train.progress import describe
@@ -193,6 +194,7 @@ def _load(
         loss=prepared.loss,
         optimizer=optimizer,
         max_steps=None,
+        time_limit=None,
         restore_best=has_validation,
         progress=False,
     )

@@ -20,7 +20,7 @@ from xpnet.runs.checkpoints import Keeper, RunLog
 from xpnet.runs.fit import fit, guarded, keeper_of, logged, progress, with_diagnostics
 from xpnet.runs.folder import RunFolder
 from xpnet.runs.plan import Plan
-from xpnet.runs.results import finish
+from xpnet.runs.results import Show, finish
 from xpnet.runs.settings import Settings
 from xpnet.runs.trainer import load_trainer
 from xpnet.tabular.trainer import build_trainer
@@ -47,9 +47,16 @@ def are_under_way(run: RunFolder, settings: Settings) -> bool:
 
 
 def run_restarts(
-    plan: Plan, log: RunLog, begin: Callable[[], RunFolder], *, shown: bool | None
+    plan: Plan,
+    log: RunLog,
+    begin: Callable[[], RunFolder],
+    *,
+    shown: bool | None,
+    show: Show | None = None,
 ) -> dict[str, Any]:
     """Train the restarts that are not over, and finish with the best; return the results.
+
+    ``show`` is called with them before the figures are drawn.
 
     Raises:
         Interrupted, CheckpointError: as for `guarded`.
@@ -74,7 +81,8 @@ def run_restarts(
             if loss_of(best_of(rows)) == math.inf:
                 raise all_diverged(rows)
             best = load_trainer(plan.run, plan.prepared, plan.backend)
-            results = finish(dataclasses.replace(plan, trainer=best), sum(row["seconds"] for row in rows))
+            seconds = sum(row["seconds"] for row in rows)
+            results = finish(dataclasses.replace(plan, trainer=best), seconds, show)
             log.write(f"finished: {results['restarts']}; {results['metrics']}")
     return results
 

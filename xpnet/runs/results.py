@@ -3,47 +3,66 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from xpnet.files import write_atomically
 from xpnet.runs.plan import Plan
 from xpnet.runs.run_report import write_report
-from xpnet.runs.settings import Settings
 from xpnet.tabular.dataset import PARTS
-from xpnet.tabular.scoring import measure
+from xpnet.tabular.scoring import Measured, constant_in_words, constant_of, measure
+from xpnet.tabular.trainer import metric_of
 from xpnet.text import count, to_json
 from xpnet.train import Trainer
 from xpnet.train.checkpoint_callback import best_trainer
 from xpnet.train.diagnostics import first_verdicts, read_rows
+from xpnet.train.diagnostics.outcome import Outcome, Score, judge_outcome
 from xpnet.train.early_stopping import Patience
 from xpnet.train.random_restarts import best_of, spread_of
 
 __all__ = ["finish", "why_stopped"]
 
+Show = Callable[[dict[str, Any]], None]
+_log = logging.getLogger("xpnet.runs")
 
-def finish(plan: Plan, seconds: float, **told: Any) -> dict[str, Any]:
+
+def finish(plan: Plan, seconds: float, show: Show | None = None, **told: Any) -> dict[str, Any]:
     """Measure the best weights on each part, write the report with its figures, and return the results.
 
     Args:
         plan: the training, over.
         seconds: how long it took.
+        show: called with the results before the figures are drawn, which takes longer than a short training.
         told: further results, which win.
     """
     trainer, run, parts = plan.trainer, plan.run, plan.prepared.parts
     best = best_trainer(trainer)
     if trainer.best is None:
         best.save(run.checkpoint("best"))  # without validation rows the last weights are the best known
-    measured = {name: measure(best, plan.prepared.encoder, parts[name]) for name in PARTS if len(parts[name])}
+    encoder = plan.prepared.encoder
+    constant = constant_of(encoder, parts["train"].truth)
+    measured = {name: measure(best, encoder, parts[name], constant) for name in PARTS if len(parts[name])}
+    why = why_stopped(plan)
+    found = [] if "pruning" in told else _outcome(plan, measured)
+    timed_out = why is None and trainer.settings.time_limit is not None
     results = {
         **plan.describe(),
         "epochs_trained": trainer.epoch,
         "steps": trainer.step,
         "best_epoch": trainer.best.epoch if trainer.best is not None else None,
-        "stopped": why_stopped(trainer, plan.settings) or "ended by a callback",
+        "stopped": why or ("time limit" if timed_out else "ended by a callback"),
+        "timed_out": timed_out,
         "seconds": round(seconds, 3),
         "peak_memory": plan.backend.peak_memory(),
         "metrics": {name: part.metrics for name, part in measured.items()},
-        "verdicts": first_verdicts(read_rows(run.diagnostics)),
+        "intervals": {name: part.intervals for name, part in measured.items()},
+        "baseline": {
+            "prediction": constant_in_words(encoder, constant),
+            "metrics": {name: part.baseline for name, part in measured.items()},
+        },
+        "verdicts": [*first_verdicts(read_rows(run.diagnostics)), *found],
+        "advice": [] if "pruning" in told else _advice(plan, {verdict["kind"] for verdict in found}),
         "changes": [dataclasses.asdict(change) for change in plan.changes],
         **told,
     }
@@ -58,24 +77,61 @@ def finish(plan: Plan, seconds: float, **told: Any) -> dict[str, Any]:
             "measured_by": "loss" if chosen["validation_loss"] is None else "validation_loss",
             **dataclasses.asdict(spread_of(rows)),
         }
-    if len(plan.prepared.encoder.targets) > 1:
+    if len(encoder.targets) > 1:
         results["target_metrics"] = {name: part.targets for name, part in measured.items()}
+        results["target_intervals"] = {name: part.target_intervals for name, part in measured.items()}
     results["report"] = str(run.report)
+    if show is not None:
+        show(results)
     write_report(plan, results, measured)
     write_atomically(run.results, to_json(results))
     return results
 
 
-def why_stopped(trainer: Trainer, settings: Settings) -> str | None:
+def _outcome(plan: Plan, measured: Mapping[str, Measured]) -> list[dict[str, Any]]:
+    """Return verdicts on the losses and scores, and tell them as warnings."""
+    trainer, metric = plan.trainer, metric_of(plan.settings.task)
+    scores = {
+        name: Score(part.metrics[metric], part.baseline[metric], len(part.truth))
+        for name, part in measured.items()
+    }
+    verdicts = judge_outcome(Outcome(trainer.history.rows, has_waited(trainer), metric, scores))
+    for verdict in verdicts:
+        _log.warning("%s: %s", verdict.kind, verdict.message)
+    return [{"epoch": trainer.epoch, **dataclasses.asdict(verdict)} for verdict in verdicts]
+
+
+def _advice(plan: Plan, verdicts: Collection[str]) -> list[dict[str, Any]]:
+    """Return how to go on with a training that could have been longer: why, and settings to change."""
+    trainer, most = plan.trainer, plan.settings.max_steps
+    is_last = trainer.best is not None and trainer.best.epoch == trainer.epoch
+    if has_waited(trainer) or trainer.stalled or not (is_last or "under-trained" in verdicts):
+        return []
+    why = "the best epoch is the last one" if is_last else "the loss was still falling at the end"
+    changed: dict[str, Any] = {"epochs": 2 * trainer.epoch}
+    if most is not None and trainer.step >= most:
+        changed = (
+            {"max_steps": 2 * most} if plan.settings.epochs is None else {"max_steps": 2 * most, **changed}
+        )
+    elif trainer.epoch < plan.length.epochs:
+        changed = {}
+    return [{"why": why, "set": changed}]
+
+
+def has_waited(trainer: Trainer) -> bool:
+    """Whether patience was lost: the validation loss has not fallen for long enough."""
+    return Patience.of(trainer.settings).after(trainer.history, since=trainer.patience_since).lost
+
+
+def why_stopped(plan: Plan) -> str | None:
     """Return why there is nothing left to train, or None if there is something."""
-    if trainer.epoch >= settings.epochs:
+    trainer, steps = plan.trainer, plan.settings.max_steps
+    if trainer.epoch >= plan.length.epochs:
         return "all epochs done"
     if trainer.stalled:
         return trainer.stalled
-    steps, patience = settings.max_steps, settings.patience
     if steps is not None and trainer.step >= steps:
         return f"all {count(steps, 'step')} done"
-    waited = Patience(patience, trainer.settings.min_delta)
-    if waited.after(trainer.history, since=trainer.patience_since).lost:
-        return f"no better validation loss for {count(patience or 0, 'epoch')}"
+    if has_waited(trainer):
+        return f"no better validation loss for {count(trainer.settings.patience or 0, 'epoch')}"
     return None

@@ -17,13 +17,12 @@ from xpnet.runs.folder import RunFolder
 from xpnet.runs.manifest import check_restarts, read_run
 from xpnet.runs.plan import Plan, check_contradictions, check_packages
 from xpnet.runs.restarts import are_under_way, run_restarts
-from xpnet.runs.results import why_stopped
+from xpnet.runs.results import Show, why_stopped
 from xpnet.runs.settings import FIXED, Settings, setting_fields
 from xpnet.runs.trainer import load_trainer
 from xpnet.tabular.losses import is_code
 from xpnet.tabular.trainer import build_trainer, open_backend, with_rate
 from xpnet.text import to_json
-from xpnet.train import Trainer
 from xpnet.train.changes import Change
 
 if TYPE_CHECKING:
@@ -43,6 +42,7 @@ def resume_run(
     frame: polars.DataFrame | None = None,
     announce: Callable[[Plan], None] | None = None,
     progress: bool | None = None,
+    show: Show | None = None,
 ) -> dict[str, Any]:
     """Continue a run from a checkpoint, bit-identically on the same backend if nothing is changed.
 
@@ -58,6 +58,7 @@ def resume_run(
         frame: the table, where it was no file.
         announce: called with the plan before the training.
         progress: whether it is shown, as for `Trainer`.
+        show: called with the results of what is trained before the figures are drawn.
 
     Returns:
         The results, with ``"resumed"``: False if there was nothing left to do.
@@ -80,7 +81,7 @@ def resume_run(
         )
     run = RunFolder.open(path)
     with run.hold():
-        return _resume(run, dict(changed or {}), start, loss, frame, announce, progress)
+        return _resume(run, dict(changed or {}), start, loss, frame, announce, progress, show)
 
 
 def _resume(
@@ -91,6 +92,7 @@ def _resume(
     frame: polars.DataFrame | None,
     announce: Callable[[Plan], None] | None,
     progress: bool | None,
+    show: Show | None,
 ) -> dict[str, Any]:
     run.check_whole()
     file = _checkpoint(run, start)
@@ -98,7 +100,9 @@ def _resume(
     former = known.settings
     same = all(getattr(former, name) == value for name, value in changed.items() if name != "backend")
     if run.results.exists() and start is None and same:
-        return {**run.read_results(), "resumed": False}
+        results = run.read_results()
+        if not results.get("timed_out"):
+            return {**results, "resumed": False}
     check_packages(dataclasses.replace(former, **changed))
     backend = open_backend(dataclasses.replace(former, **changed))
     if "backend" not in changed and former.backend == known.trained.backend:
@@ -121,10 +125,10 @@ def _resume(
     kept = [change for change in earlier if change.epoch <= trainer.epoch + 1]
     now = _undone(known.trained, earlier[len(kept) :])
     made = _changes(now, settings, trainer.epoch + 1)
-    _check_changes(trainer, settings, made, start)
     plan = Plan(prepared, backend, trainer, run, changes=[*kept, *made])
+    _check_changes(plan, made, start)
     log = RunLog(run.log)
-    told = [f"continuing after epoch {trainer.epoch} of {settings.epochs}", *map(str, made)]
+    told = [f"continuing after epoch {trainer.epoch} of {plan.length.epochs}", *map(str, made)]
     if start is not None:
         told[0] += f", from '{start}'; what was trained after it is given up"
     if in_restarts:
@@ -148,7 +152,7 @@ def _resume(
     for line in told:
         _log.info("%s", line)
     run_planned = run_restarts if in_restarts else run_training
-    return {**run_planned(plan, log, begin, shown=progress), "resumed": True}
+    return {**run_planned(plan, log, begin, shown=progress, show=show), "resumed": True}
 
 
 def _checkpoint(run: RunFolder, start: str | None) -> Path | None:
@@ -216,15 +220,16 @@ def _undone(settings: Settings, changes: list[Change]) -> Settings:
     return settings
 
 
-def _check_changes(trainer: Trainer, settings: Settings, made: list[Change], start: str | None) -> None:
+def _check_changes(plan: Plan, made: list[Change], start: str | None) -> None:
     """Refuse fewer epochs than are done, and changes where nothing is left to train."""
-    if settings.epochs < trainer.epoch:
+    trainer, epochs = plan.trainer, plan.length.epochs
+    if epochs < trainer.epoch:
         raise ConfigError(
-            f"{use('epochs')}: expected at least the {trainer.epoch} epochs that are done, found "
-            f"{settings.epochs}; raise it, or go on from an earlier checkpoint with {use('start')}"
+            f"{use('epochs')}: expected at least the {trainer.epoch} epochs that are done, found {epochs}; "
+            f"raise it, or go on from an earlier checkpoint with {use('start')}"
         )
     asked = [change for change in made if change.setting != "backend"]
-    reason = why_stopped(trainer, settings)
+    reason = why_stopped(plan)
     if reason is not None and (asked or start is not None):
         what = use(asked[0].setting.replace("-", "_")) if asked else use("start", start)
         raise ConfigError(

@@ -19,9 +19,11 @@ from xpnet.runs.report import (
     draw_diagnostics,
     read_diagnostics,
     render,
+    with_outcome,
 )
 from xpnet.runs.settings import Settings
 from xpnet.tabular.dataset import PARTS
+from xpnet.tabular.defaults import default_batch_size, default_l2
 from xpnet.tabular.scoring import Measured
 from xpnet.tabular.trainer import metric_of, with_rate
 from xpnet.text import count
@@ -29,6 +31,7 @@ from xpnet.train.targets import kind_of
 
 __all__ = ["write_report"]
 
+_MANY = 100  # rows: a score of fewer does not stand in a title, without its interval
 _LABELS = {"accuracy": "accuracy", "r2": "R²"}
 
 
@@ -36,7 +39,7 @@ def write_report(plan: Plan, results: dict[str, Any], measured: dict[str, Measur
     """Draw the figures and write ``report.html``."""
     run = plan.run
     shown = next(name for name in reversed(PARTS) if name in measured)  # training has seen least of it
-    found = read_diagnostics(run.diagnostics)
+    found = with_outcome(read_diagnostics(run.diagnostics), results["verdicts"])
     contents = Contents(
         title=plan.title,
         results=results,
@@ -60,9 +63,15 @@ def _defaults(plan: Plan) -> Settings:
     """Return the settings that this table would be trained with if no others were given."""
     settings = Settings(data=plan.settings.data, target=plan.settings.target, task=plan.settings.task)
     loss = "softmax_cross_entropy" if settings.task == "classification" else "squared_error"
-    size = min(64, len(plan.prepared.parts["train"]))
+    rows = len(plan.prepared.parts["train"])
     own = with_rate(dataclasses.replace(plan.settings, learning_rate=None)).learning_rate
-    return dataclasses.replace(settings, loss=loss, batch_size=size, learning_rate=own)
+    return dataclasses.replace(
+        settings,
+        loss=loss,
+        batch_size=default_batch_size(rows),
+        l2=default_l2(rows, plan.settings.optimizer),
+        learning_rate=own,
+    )
 
 
 def _draw(plan: Plan) -> list[Picture]:
@@ -89,7 +98,7 @@ def _draw_predictions(plan: Plan, name: str, part: Measured) -> list[Prediction]
     """Draw what was predicted for each target of the rows of a part."""
     encoder, rows = plan.prepared.encoder, count(len(part.truth), f"{name} row")
     truth, predicted = (values.reshape(len(values), -1) for values in (part.truth, part.predicted))
-    several = len(encoder.targets) > 1
+    several, many = len(encoder.targets) > 1, len(part.truth) >= _MANY
     made = []
     for index, (target, classes) in enumerate(zip(encoder.target_names, encoder.target_classes, strict=True)):
         found = part.targets[target] if several else part.metrics
@@ -99,11 +108,11 @@ def _draw_predictions(plan: Plan, name: str, part: Measured) -> list[Prediction]
         ending = f"_{index + 1}_{plain}.svg" if several else ".svg"
         pair = truth[:, index], predicted[:, index]
         if classes:
-            title += f", accuracy {100 * found['accuracy']:.1f} %"
+            title += f", accuracy {100 * found['accuracy']:.1f} %" if many else ""
             figure = figures.confusion_figure(*pair, classes, title=title)
             path, description = f"confusion_matrix{ending}", describe_confusion(*pair, classes, name)
         else:
-            title += f", R² {found['r2']:.3f}"
+            title += f", R² {found['r2']:.3f}" if many else ""
             figure = figures.predicted_figure(*pair, target, title=title)
             path, description = f"predicted_vs_true{ending}", describe_predicted(*pair, target, name)
         picture = Picture(plan.run.figures / path, description)

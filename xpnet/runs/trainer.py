@@ -7,7 +7,8 @@ from xpnet.errors import CheckpointError, ConfigError, Word, call, use
 from xpnet.runs.folder import RunFolder
 from xpnet.runs.settings import FIXED, Settings
 from xpnet.tabular.dataset import Prepared
-from xpnet.tabular.trainer import build_optimizer, steps_of_epoch, trainer_settings
+from xpnet.tabular.defaults import length_of, steps_of_epoch
+from xpnet.tabular.trainer import build_optimizer, trainer_settings
 from xpnet.train import Diagnostics, Trainer
 from xpnet.train.diagnostics.callback import affordable
 
@@ -25,7 +26,7 @@ def build_diagnostics(prepared: Prepared[Settings], parameters: int) -> Diagnost
         parameters: number of the model's parameters.
     """
     settings, rows = prepared.settings, len(prepared.parts["train"])
-    steps, epochs = steps_of_epoch(settings, rows), settings.epochs
+    steps, epochs = steps_of_epoch(settings, rows), length_of(settings, rows).epochs
     if settings.max_steps is not None:
         epochs = min(epochs, -(-settings.max_steps // steps))
     points = settings.diagnostics
@@ -61,7 +62,7 @@ def load_trainer(
         ConfigError: settings that contradict each other or the model.
     """
     settings = prepared.settings
-    options = {name: value for name, value in trainer_settings(settings).items() if name not in FIXED}
+    options = {name: value for name, value in trainer_settings(prepared).items() if name not in FIXED}
     if not recompile:
         del options["compile"]
     optimizer = build_optimizer(settings, len(prepared.parts["train"]))

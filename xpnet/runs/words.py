@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from xpnet.text import count
+from xpnet.text import count, shown
 
-__all__ = ["number", "products", "target_in_words"]
+__all__ = [
+    "HEADINGS",
+    "baseline_in_words",
+    "interval_in_words",
+    "length_in_words",
+    "number",
+    "products",
+    "score_table",
+    "target_in_words",
+]
+
+HEADINGS = {
+    "r2": "R²",
+    "rmse": "RMSE",
+    "mae": "MAE",
+    "balanced_accuracy": "balanced",
+    "subset_accuracy": "all labels",
+    "f1": "F1",
+    "f1_micro": "F1 (micro)",
+}
+"""Headings of metrics that are not their names."""
 
 _SHARES = ("accuracy", "balanced_accuracy", "subset_accuracy")
 
@@ -50,3 +70,83 @@ def number(name: str, value: float | None) -> str:
     if name in _SHARES:
         return f"{100 * value:.2f} %"
     return f"{value:.4f}" if value == 0 or 1e-3 <= abs(value) < 1e5 else f"{value:.4g}"
+
+
+def score_table(results: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Return headings and rows of a table of scores: of each part, and of a constant prediction.
+
+    Behind the main metric stands its 95 % interval for rows that were held out; those of training, on which
+    the weights were chosen, have none.
+
+    Args:
+        results: with ``metrics``, a dict of a dict of numbers for each part, ``rows``, ``target``, and, if
+            known, ``intervals`` and ``baseline``.
+    """
+    metrics, target = results["metrics"], results["target"]
+    names = list(dict.fromkeys(name for values in metrics.values() for name in values))
+    main = next((name for name in ("accuracy", "r2") if name in names), None)
+    spelled = HEADINGS | {name: f"{HEADINGS[name]} of {target}" for name in ("rmse", "mae")}
+    headings = ["rows of", "rows"]
+    for name in names:
+        headings += [spelled.get(name, name), *(["95 %"] if name == main else [])]
+
+    def cells(first: str, count: str, values: Mapping[str, Any], ends: Mapping[str, Any]) -> list[str]:
+        made = [first, count]
+        for name in names:
+            made.append(number(name, values.get(name)))
+            made += [interval_in_words(name, ends.get(name)) or "-"] if name == main else []
+        return made
+
+    known, rows = results.get("intervals", {}), []
+    for part, values in metrics.items():
+        ends = {} if part == "train" else known.get(part, {})
+        rows.append(cells(part, f"{results['rows'][part]:,}", values, ends))
+    baseline = results.get("baseline")
+    if baseline and rows:
+        last = list(metrics)[-1]
+        values = baseline["metrics"].get(last, {})
+        rows.append(cells(baseline_in_words(baseline["prediction"]), "", values, {}))
+    return headings, rows
+
+
+def baseline_in_words(prediction: Mapping[str, Any]) -> str:
+    """Return what is always predicted.
+
+    >>> baseline_in_words({"kind": "rose"}), baseline_in_words({"price": 3.14159}), baseline_in_words({"a": 1, "b": 0})
+    ("always 'rose'", 'always 3.142', 'a constant')
+    """
+    if len(prediction) > 1:
+        return "a constant"
+    (value,) = prediction.values()
+    if isinstance(value, float):
+        return f"always {value:.4g}"
+    return f"always '{shown(str(value), 24)}'"
+
+
+def interval_in_words(name: str, ends: Sequence[float] | None) -> str:
+    """Return an interval of a metric for people; empty if there is none.
+
+    >>> interval_in_words("accuracy", [0.2066, 1.0]), interval_in_words("r2", [0.8123, 0.95])
+    ('20.7 to 100 %', '0.812 to 0.950')
+    """
+    if ends is None:
+        return ""
+    if name in _SHARES:
+        return f"{100 * ends[0]:.3g} to {100 * ends[1]:.3g} %"
+    return f"{ends[0]:.3f} to {ends[1]:.3f}"
+
+
+def length_in_words(told: Mapping[str, Any]) -> str:
+    """Return how long a training goes on.
+
+    >>> told = {"epochs": 1000, "patience": 25, "time_limit": 600.0, "epochs_open": True}
+    >>> print(length_in_words(told))
+    until the validation loss has not fallen for 25 epochs, 1,000 epochs or 600 s at most
+    >>> length_in_words({**told, "patience": None, "epochs_open": False, "time_limit": None})
+    'for 1,000 epochs'
+    """
+    epochs = count(told["epochs"], "epoch")
+    most = epochs if told["time_limit"] is None else f"{epochs} or {told['time_limit']:g} s"
+    if told["patience"] is None:
+        return f"for {most}"
+    return f"until the validation loss has not fallen for {count(told['patience'], 'epoch')}, {most} at most"

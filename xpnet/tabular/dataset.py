@@ -19,21 +19,20 @@ from xpnet.data import (
     Table,
     explain_task,
     infer_tasks,
-    joint_strata,
     listed,
     load,
     open_table,
-    split_rows,
-    strata,
     summarize,
 )
 from xpnet.data.columns import Categorical, Reading
 from xpnet.data.columns.choice import reading_of
 from xpnet.data.loading import with_target
+from xpnet.data.parts import Parts, divide
 from xpnet.data.sources import STDIN, standard_input
 from xpnet.errors import ConfigError, DataError, call, use
 from xpnet.files import open_regular
 from xpnet.optim import METHODS
+from xpnet.tabular.defaults import default_batch_size, default_l2
 from xpnet.tabular.frames import fingerprint_of_frame
 from xpnet.tabular.losses import chosen_loss, class_weights, is_code
 from xpnet.tabular.settings import Settings, plain
@@ -85,9 +84,8 @@ class Part:
 class Prepared(Generic[S]):
     """A table split and encoded, with the settings in which ``auto`` has been replaced by its result.
 
-    ``moved`` rows went to training since no other training row has one of their categories or classes.
     ``class_weight`` is as `Trainer.fit` takes it, ``encoder_sha256`` that of the encoder's file,
-    ``decisions`` what was decided about columns and cells.
+    ``decisions`` what was decided about the table, its rows, columns and cells.
     """
 
     settings: S
@@ -98,7 +96,6 @@ class Prepared(Generic[S]):
     columns: int
     table_rows: int
     fingerprint: str
-    moved: int
     encoder_sha256: str
     decisions: tuple[Decision, ...] = ()
 
@@ -165,15 +162,20 @@ def prepare(
     if task == "auto":
         task = encoder.task if encoder else infer_tasks(frame, targets, reading)
         told = [explain_task(frame[name], reading=reading) for name in targets] if encoder is None else []
-    rows, encoder, moved = _split(settings, frame, targets, task, reading, encoder)
+    divided = _divided(settings, frame, targets, task, reading, encoder)
+    encoder = divided.encoder
     settings = dataclasses.replace(settings, loss=_loss_name(settings, task, len(targets)))
     loss = chosen_loss(settings, own_loss)
-    parts = {name: encode_part(encoder, loss, frame, part) for name, part in zip(PARTS, rows, strict=True)}
+    parts = {
+        # categories that training does not know are told of in the decisions
+        name: encode_part(encoder, loss, frame, rows, unseen="error" if name == "train" else "ignore")
+        for name, rows in zip(PARTS, divided.rows, strict=True)
+    }
     for name in PARTS[1:]:
         if len(parts[name]) == 0 and getattr(settings, name) > 0:
             raise DataError(
-                f"each of the {name} rows has a bad cell, or a category that no other row has: none is left; "
-                f"correct them, or ask for a larger share with {use(name)}"
+                f"each of the {name} rows has a bad cell: none is left; correct them, or ask for a larger "
+                f"share with {use(name)}"
             )
     data = source
     if digest is None and source not in (*BUILTIN, STDIN):
@@ -184,13 +186,14 @@ def prepare(
         target=target,
         task=task,
         batch_size=_batch_size(settings, len(parts["train"])),
+        l2=default_l2(len(parts["train"]), settings.optimizer) if settings.l2 is None else settings.l2,
     )
     weights = class_weights(settings, encoder, loss)
     if encoder_sha256 is None:
         encoder_sha256 = hashlib.sha256(to_json(encoder.to_json()).encode()).hexdigest()
     return Prepared(
         resolved, loss, weights, encoder, parts, frame.width, frame.height, digest or fingerprint(source),
-        moved, encoder_sha256, _decisions(table, encoder, parts, told),
+        encoder_sha256, _decisions(table, divided, parts, told),
     )  # fmt: skip
 
 
@@ -225,11 +228,11 @@ def table_summary(settings: Settings) -> Summary:
 
 
 def _decisions(
-    table: Table, encoder: Encoder, parts: Mapping[str, Part], told: Sequence[Decision | None]
+    table: Table, divided: Parts, parts: Mapping[str, Part], told: Sequence[Decision | None]
 ) -> tuple[Decision, ...]:
     """Return what was decided about the table, each once; of the training rows the encoder tells."""
     others = [decision for name in PARTS[1:] for decision in parts[name].decisions]
-    found = (*table.decisions, *told, *encoder.decisions, *others)
+    found = (*table.decisions, *told, *divided.decisions, *divided.encoder.decisions, *others)
     return tuple({str(decision): decision for decision in found if decision is not None}.values())
 
 
@@ -246,45 +249,27 @@ def _loss_name(settings: Settings, task: str, targets: int) -> str:
     return "softmax_cross_entropy" if targets == 1 else "binary_cross_entropy"
 
 
-def _split(
+def _divided(
     settings: Settings,
     frame: polars.DataFrame,
     targets: Sequence[str],
     task: str,
     reading: Reading,
     encoder: Encoder | None,
-) -> tuple[list[np.ndarray], Encoder, int]:
-    """Return the rows of the parts, the encoder, and how many rows were moved to the training rows.
-
-    A category that only validation or test rows hold would be unknown to the model. As `split_rows` does
-    for the classes of one target, training therefore keeps one row of each: the first one that was drawn for
-    another part.
-    """
-    rows: list[np.ndarray] = list(
-        split_rows(
-            frame.height,
-            validation=settings.validation,
-            test=settings.test,
-            seed=settings.seed,
-            stratify=_stratified(frame, targets) if task == "classification" else None,
-        )
-    )
-    drawn = len(rows[0])
-    if task == "classification" and len(targets) > 1:
-        rows = _moved(rows, _unseen_classes(frame, targets, rows[0]))
-    if encoder is not None and not any(isinstance(column, Categorical) for column in encoder.columns):
-        return rows, encoder, len(rows[0]) - drawn
-    categorical, drop, use = settings.categorical, settings.drop, settings.use
+) -> Parts:
+    """Return the rows of the parts and the encoder: the given one, of a run, or one that is fitted."""
+    categorical, use = settings.categorical, settings.use
+    drop = (*settings.drop, *_group_dropped(settings))
     if encoder is not None:  # of its own columns, whatever this version would choose
         use = tuple(column.name for column in encoder.columns)
         drop = tuple(name for name in frame.columns if name not in (*use, *targets))
         categorical = tuple(c.name for c in encoder.columns if isinstance(c, Categorical))
-    while True:
-        # fitted anew for a known encoder as well, so that the same rows are moved as in the training
-        fitted = Encoder.fit(
+
+    def fit(rows: np.ndarray) -> Encoder:
+        return Encoder.fit(
             frame,
             targets,
-            rows=rows[0],
+            rows=rows,
             task=task,
             missing=settings.missing,
             categorical=categorical,
@@ -294,30 +279,26 @@ def _split(
             thousands=reading.thousands,
             dayfirst=reading.dayfirst,
         )
-        new = fitted.unseen(frame, np.sort(np.concatenate(rows[1:])))
-        if len(new) == 0:
-            return rows, encoder or fitted, len(rows[0]) - drawn
-        rows = _moved(rows, new)
+
+    # fitted anew for a known encoder as well, so that the same rows are exchanged as in the training
+    made = divide(
+        frame,
+        targets,
+        task,
+        fit,
+        validation=settings.validation,
+        test=settings.test,
+        seed=settings.seed,
+        split_by=settings.split_by,
+        group=settings.group,
+    )
+    return made if encoder is None else dataclasses.replace(made, encoder=encoder)
 
 
-def _stratified(frame: polars.DataFrame, targets: Sequence[str]) -> np.ndarray:
-    columns = [frame[name] for name in targets]
-    return strata(columns[0]) if len(columns) == 1 else joint_strata(columns)
-
-
-def _unseen_classes(frame: polars.DataFrame, targets: Sequence[str], train: np.ndarray) -> np.ndarray:
-    """Return the first row of each class that no training row has; cells that are missing have no class."""
-    found: set[int] = set()
-    for name in targets:
-        classes = strata(frame[name])
-        unseen = np.setdiff1d(classes, np.append(classes[train], 0))
-        found |= {int(np.argmax(classes == number)) for number in unseen}
-    return np.asarray(sorted(found), dtype=np.int64)
-
-
-def _moved(rows: Sequence[np.ndarray], new: np.ndarray) -> list[np.ndarray]:
-    """Return the parts with the rows ``new`` among the training rows."""
-    return [np.union1d(rows[0], new), *(np.setdiff1d(part, new) for part in rows[1:])]
+def _group_dropped(settings: Settings) -> list[str]:
+    """Return the column of groups, which is no feature unless it is asked for."""
+    group = settings.group
+    return [] if group is None or group in (*settings.categorical, *settings.drop) else [group]
 
 
 def _batch_size(settings: Settings, rows: int) -> int | str:
@@ -330,7 +311,7 @@ def _batch_size(settings: Settings, rows: int) -> int | str:
             )
         return "full"
     if size is None:
-        return min(64, rows)
+        return default_batch_size(rows)
     if isinstance(size, int) and size > rows:
         raise ConfigError(
             f"{use('batch_size')}: expected at most the {rows} training rows, found {size}; lower it, or say "

@@ -18,6 +18,7 @@ from xpnet.checks import Check
 from xpnet.errors import ConfigError, suggest, use
 from xpnet.tabular import values
 from xpnet.train.settings import Settings as TrainerSettings
+from xpnet.train.settings import setting as trainer_setting
 
 K = TypeVar("K")
 
@@ -164,8 +165,23 @@ class Settings(TrainerSettings):
     test: float = setting(
         0.2, checks.fraction, "Data", "share of rows kept for the final test; 0 for none", fixed=_ROWS
     )
+    split_by: str | None = setting(
+        None,
+        values.text("COLUMN", "the name of a column"),
+        "Data",
+        "split the rows in the order of this column, such as a date: the last ones are the test",
+        fixed=_ROWS,
+    )
+    group: str | None = setting(
+        None,
+        values.text("COLUMN", "the name of a column"),
+        "Data",
+        "keep rows of equal cells in this column, such as a patient, in one part; it is no feature unless it "
+        "is named as categorical",
+        fixed=_ROWS,
+    )
     hidden: tuple[int, ...] = setting(
-        (256,), values.widths(), "Model", "widths of the hidden layers; none for a linear model", fixed=_MODEL
+        (128,), values.widths(), "Model", "widths of the hidden layers; none for a linear model", fixed=_MODEL
     )
     activation: str | tuple[str, ...] = setting(
         "relu",
@@ -229,15 +245,27 @@ class Settings(TrainerSettings):
         "third of the training; exponential: down to η / 100 at its end; cosine: down to 0 at its end",
     )
     warmup: int = setting(0, checks.whole(0), "Training", "steps in which the learning rate first rises")
+    l2: float | Mapping[str, float] | None = trainer_setting(
+        None,
+        TrainerSettings.__dataclass_fields__["l2"].metadata["check"],
+        "factor of the penalty Σ w², or several by name; not set: 0.5 / training rows, or 0 for adamw",
+    )
     weight_decay: float | None = setting(
         None, checks.not_negative, "Training", "decoupled weight decay of adamw; not set: 0.01"
     )
-    epochs: int = setting(50, checks.count, "Training", "passes over the training rows")
+    epochs: int | None = setting(
+        None,
+        checks.count,
+        "Training",
+        "passes over the training rows; not set: until the validation loss has stopped falling, or 50 without "
+        "validation rows or with a schedule that spans the training",
+    )
     batch_size: int | str | None = setting(
         None,
         values.whole_or("full"),
         "Training",
-        "rows in a step; not set: 64, or all if fewer or if the optimizer is of second order",
+        "rows in a step; not set: 16 to 128, the more the more rows there are, or all if the optimizer is of "
+        "second order",
     )
     backend: str = setting(
         "auto",

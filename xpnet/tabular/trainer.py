@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from xpnet import backends, checks, nn, optim
 from xpnet.errors import ConfigError, use
 from xpnet.tabular.dataset import Prepared
+from xpnet.tabular.defaults import length_of, steps_of_epoch
 from xpnet.tabular.settings import Settings
 from xpnet.train import Trainer
 from xpnet.train.settings import Settings as TrainerSettings
@@ -21,12 +22,12 @@ __all__ = [
     "layer_widths",
     "metric_of",
     "open_backend",
-    "steps_of_epoch",
     "trainer_settings",
     "with_rate",
 ]
 
 S = TypeVar("S", bound=Settings)
+_ENDS = ("patience", "min_delta", "min_steps", "time_limit")
 
 
 def metric_of(task: str) -> str:
@@ -92,7 +93,7 @@ def build_optimizer(settings: Settings, rows: int) -> optim.Optimizer | optim.Me
 
 def _rate(settings: Settings, rows: int) -> Any:
     rate: float = settings.learning_rate  # type: ignore[assignment]
-    steps = settings.epochs * steps_of_epoch(settings, rows)
+    steps = length_of(settings, rows).epochs * steps_of_epoch(settings, rows)
     if settings.max_steps is not None:
         steps = min(steps, settings.max_steps)
     steps = max(1, steps - settings.warmup)
@@ -104,11 +105,6 @@ def _rate(settings: Settings, rows: int) -> Any:
         "cosine": lambda: optim.Cosine(rate, steps=steps),
     }[settings.schedule]()
     return optim.WarmUp(schedule, steps=settings.warmup) if settings.warmup else schedule
-
-
-def steps_of_epoch(settings: Settings, rows: int) -> int:
-    """Return how many steps pass over all training rows once."""
-    return 1 if settings.batch_size == "full" else -(-rows // int(settings.batch_size))  # type: ignore[arg-type]
 
 
 def build_trainer(prepared: Prepared[Any], backend: backends.Backend, seed: int | None = None) -> Trainer:
@@ -137,7 +133,7 @@ def build_trainer(prepared: Prepared[Any], backend: backends.Backend, seed: int 
         loss,
         build_optimizer(settings, len(prepared.parts["train"])),
         backend=backend,
-        **{**trainer_settings(settings), **({} if seed is None else {"seed": seed})},
+        **{**trainer_settings(prepared), **({} if seed is None else {"seed": seed})},
     )
     trainer.state.run = prepared.manifest
     return trainer
@@ -150,18 +146,21 @@ def fit_trainer(trainer: Trainer, prepared: Prepared[Any]) -> None:
     trainer.fit(
         train.X,
         train.y,
-        epochs=settings.epochs,
+        epochs=length_of(settings, len(train)).epochs,
         batch_size=settings.batch_size if isinstance(settings.batch_size, int) else None,
         validation=(held_out.X, held_out.y) if len(held_out) else None,
         class_weight=prepared.class_weight,
     )
 
 
-def trainer_settings(settings: Settings) -> dict[str, Any]:
+def trainer_settings(prepared: Prepared[Any]) -> dict[str, Any]:
     """Return the trainer's arguments from settings."""
+    settings = prepared.settings
+    length = length_of(settings, len(prepared.parts["train"]))
     shared = [field.name for field in dataclasses.fields(TrainerSettings) if field.metadata["flag"]]
     return {
         **{name: getattr(settings, name) for name in shared},
+        **{name: getattr(length, name) for name in _ENDS},
         "metrics": [metric_of(settings.task)],
         "restore_best": False,  # the best weights have a checkpoint of their own
         "progress": False,

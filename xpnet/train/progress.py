@@ -44,19 +44,27 @@ def _brief(value: float) -> str:
 
 
 class ProgressLines(Callback):
-    """Writes a line for an epoch, about ``lines`` of them over the whole training, each after ``label``."""
+    """Writes a line for an epoch, about ``lines`` of them over the whole training, each after ``label``.
+
+    Where patience may end a training long before its last epoch, lines follow at growing distances.
+    """
 
     def __init__(self, stream: IO[str] | None = None, lines: int = 20, label: str = ""):
         self.stream, self.lines, self.label = stream, lines, label
-        self.every, self.epochs = 1, 0
+        self.every, self.epochs, self.open, self._next = 1, 0, False, 1
 
     def on_fit_begin(self, trainer: Any, epochs: int) -> None:
         self.epochs, self.every = epochs, max(1, round(epochs / self.lines))
+        self.open, self._next = is_open(trainer, epochs), trainer.epoch + 1
 
     def on_epoch_end(self, trainer: Any, row: dict[str, Any]) -> None:
-        if row["epoch"] in (1, self.epochs) or row["epoch"] % self.every == 0:
+        epoch = row["epoch"]
+        due = epoch >= self._next if self.open else epoch in (1, self.epochs) or epoch % self.every == 0
+        if due or (self.open and trainer.ending):
+            self._next = epoch + max(1, epoch // 3)
             width = len(str(self.epochs))
-            say(f"{self.label}epoch {row['epoch']:{width}d}/{self.epochs}  {describe(row)}", self.stream)
+            of = "" if self.open else f"/{self.epochs}"
+            say(f"{self.label}epoch {epoch:{width}d}{of}  {describe(row)}", self.stream)
 
 
 class ProgressBar(Callback):
@@ -74,6 +82,7 @@ class ProgressBar(Callback):
             raise ConfigError("a progress bar needs rich: pip install rich")
         self.bar: Any = None
         self.task: Any = None
+        self.epochs, self.open = 0, False
         self._next = self._last = 0
 
     def on_fit_begin(self, trainer: Any, epochs: int) -> None:
@@ -82,18 +91,20 @@ class ProgressBar(Callback):
         from rich.table import Column
 
         # what stands at its end is cut off where a terminal is narrow, rather than that all columns shrink
+        self.open = is_open(trainer, epochs)
         whole = Column(no_wrap=True)
         rest = Column(no_wrap=True, overflow="ellipsis", ratio=1)
         self.bar = Progress(
-            TextColumn("{task.description}/{task.total}", markup=False, table_column=whole),
+            TextColumn("{task.description}", markup=False, table_column=whole),
             BarColumn(bar_width=10, table_column=Column(no_wrap=True)),
-            TimeRemainingColumn(compact=True, table_column=Column(no_wrap=True)),
+            *([] if self.open else [TimeRemainingColumn(compact=True, table_column=Column(no_wrap=True))]),
             TextColumn("{task.fields[numbers]}", markup=False, table_column=rest),
             console=Console(file=Patient(sys.stderr)),  # type: ignore[arg-type]
             expand=True,
         )
+        self.epochs, total = epochs, None if self.open else epochs
         self.task = self.bar.add_task(
-            self._at(trainer.epoch), total=epochs, completed=trainer.epoch, numbers=""
+            self._at(trainer.epoch), total=total, completed=trainer.epoch, numbers=""
         )
         self.bar.start()
 
@@ -111,7 +122,13 @@ class ProgressBar(Callback):
         self.bar.stop()
 
     def _at(self, epoch: int) -> str:
-        return f"{shown(self.label)}epoch {epoch}"
+        return f"{shown(self.label)}epoch {epoch}" + ("" if self.open else f"/{self.epochs}")
+
+
+def is_open(trainer: Any, epochs: int) -> bool:
+    """Whether a training is likely to end long before its last epoch, since patience is lost."""
+    patience = getattr(trainer, "patience", None)
+    return patience is not None and epochs - trainer.epoch > 10 * patience
 
 
 def for_terminal(wanted: bool | None = None) -> Callback | None:

@@ -142,11 +142,21 @@ class Settings:
         "stop after this many steps in all. None for no limit. An epoch that this cuts short counts as one: "
         "its history row tells of the steps it had, and a later ``fit`` begins the next epoch.",
     )
+    time_limit: float | None = setting(
+        None,
+        checks.seconds,
+        "stop at the end of the epoch in which so many seconds have passed since the training began or was "
+        "continued. None for no limit. The epochs are the same with and without it: a later ``fit`` continues "
+        "with the next.",
+    )
     patience: int | None = setting(
         None,
         checks.count,
         "stop when the validation loss has not fallen for this many epochs. None: never. Once lost, it stays "
         "so: to train further, set the attribute to None or more.",
+    )
+    min_steps: int | None = setting(
+        None, checks.count, "steps before which ``patience`` does not end the training. None for none."
     )
     min_delta: float = setting(
         0.0, checks.not_negative, "by how much the validation loss must fall to count for ``patience``."

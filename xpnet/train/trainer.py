@@ -26,7 +26,7 @@ from xpnet.train.batches import Batches
 from xpnet.train.callbacks import Callback
 from xpnet.train.columns import column_names, matched
 from xpnet.train.divergence import checked_losses
-from xpnet.train.early_stopping import Patience, check_validation
+from xpnet.train.early_stopping import Patience, check_validation, nothing_left
 from xpnet.train.evaluation import Evaluation
 from xpnet.train.full_batch import FullBatchSteps, state_of
 from xpnet.train.history import Best, History
@@ -88,6 +88,8 @@ class Trainer(Predictor):
             :class:`~xpnet.train.state.TrainState`. Parts of both are attributes of the trainer as well, and a
             setting that is given another value is checked as here.
         stalled: why a method of second order found no lower point in the last fit; empty if it did.
+        timed_out: whether ``time_limit`` ended the last fit before its end; another one continues.
+        ending: for callbacks, at an epoch's end: whether it is the last of this fit.
         fitting: rows, batches and steps of the last ``fit``, for callbacks; None before the first.
 
     Raises:
@@ -128,7 +130,7 @@ class Trainer(Predictor):
         self.setup = Setup(model, loss, optim.get(optimizer), backends.backend(backend), named, checked)
         self.state = TrainState()
         self.callbacks = check_callbacks(callbacks)
-        self.stalled, self._use = "", Use()
+        self.stalled, self.timed_out, self.ending, self._use = "", False, False, Use()
         self._forget_rows()
 
     def __repr__(self) -> str:
@@ -192,10 +194,15 @@ class Trainer(Predictor):
         batches = batches.or_same(known)
         bar = for_terminal(settings.progress)
         callbacks = [*self.callbacks, *([bar] if bar else [])]
-        patience = Patience(settings.patience, settings.min_delta)
+        began, limit = time.monotonic(), settings.time_limit
+        patience = Patience.of(settings)
         if settings.patience is not None:  # the history may be long
             patience.after(state.history, since=state.patience_since)
-        self.stalled = ""
+
+        def is_over() -> bool:
+            return state.epoch >= epochs or self._exhausted() or patience.lost
+
+        self.stalled, self.timed_out, self.ending = "", False, False
         with setup.backend.activate(), contextlib.ExitStack() as ending:
             if known is None:  # the first fit of this object
                 targets.warn_of_pairs(setup.loss, train.y)
@@ -206,12 +213,12 @@ class Trainer(Predictor):
             else:
                 self._steps = first_order_steps(setup, state, train, self._steps)
             self.fitting = FitContext(train, batches, self._steps)
-            if state.epoch >= epochs or self._exhausted() or patience.lost:
-                _log.warning("%s", self._nothing_left(epochs))
+            if is_over():
+                _log.warning("%s", nothing_left(settings, state.epoch, state.step, epochs))
             for callback in callbacks:
                 callback.on_fit_begin(self, epochs)
                 ending.callback(callback.on_fit_end, self, state.history)
-            while state.epoch < epochs and not self._exhausted() and not patience.lost:
+            while not (is_over() or self.timed_out):
                 try:
                     with profiled(setup.backend, f"epoch {state.epoch + 1}"):
                         row = self._train_epoch(self.fitting, held_out, callbacks)
@@ -220,6 +227,8 @@ class Trainer(Predictor):
                     _log.info("training ended after epoch %d: %s", state.epoch, stuck)
                     break
                 patience.see(row)
+                self.timed_out = limit is not None and time.monotonic() - began >= limit and not is_over()
+                self.ending = self.timed_out or is_over()
                 answers = [callback.on_epoch_end(self, row) for callback in callbacks]
                 if any(answers):
                     break
@@ -327,7 +336,7 @@ class Trainer(Predictor):
     def reset(self) -> None:
         """Forget all training: the next ``fit`` begins with fresh variables, as a new trainer would."""
         self._use.check()
-        self.state, self.stalled = TrainState(), ""
+        self.state, self.stalled, self.timed_out, self.ending = TrainState(), "", False, False
         self._forget_rows()
 
     def clone(self) -> Trainer:
@@ -410,17 +419,6 @@ class Trainer(Predictor):
     def _exhausted(self) -> bool:
         most = self.setup.settings.max_steps
         return most is not None and self.state.step >= most
-
-    def _nothing_left(self, epochs: int) -> str:
-        """Return why a fit has nothing to train, and what to do."""
-        state, settings = self.state, self.setup.settings
-        why, remedy = f"{state.epoch} of {epochs} epochs are done", "pass more epochs"
-        if self._exhausted():
-            why, remedy = f"all of max_steps={settings.max_steps} are done", "raise max_steps"
-        elif state.epoch < epochs:
-            why = f"patience={settings.patience} was lost after epoch {state.epoch}"
-            remedy = "set trainer.patience to None or more"
-        return f"fit: nothing is left to train, as {why}; {remedy}, or call trainer.reset() to begin anew"
 
     def _restores_best(self) -> bool:
         return self.setup.settings.restore_best is not False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from xpnet.runs.report.contents import Contents, Prediction
-from xpnet.runs.report.diagnostics import Diagnostics, draw_diagnostics, read_diagnostics
+from xpnet.runs.report.diagnostics import Diagnostics, draw_diagnostics, read_diagnostics, with_outcome
 from xpnet.runs.report.page import render
 from xpnet.runs.report.pictures import Picture, describe_confusion, describe_curve, describe_predicted
 
@@ -18,4 +18,5 @@ __all__ = [
     "draw_diagnostics",
     "read_diagnostics",
     "render",
+    "with_outcome",
 ]

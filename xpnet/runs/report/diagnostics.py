@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from xpnet.plot import figures
 from xpnet.plot.layers import layers_figure
 from xpnet.runs.report.pictures import Picture
+from xpnet.train.diagnostics.outcome import OUTCOME_RULES
 
-__all__ = ["Diagnostics", "Verdict", "draw_diagnostics", "read_diagnostics"]
+__all__ = ["Diagnostics", "Verdict", "draw_diagnostics", "read_diagnostics", "with_outcome"]
 
 # key: name of the figure, axis, title, whether a share, guide, what is to be seen
 _FIGURES: dict[str, tuple[str, str, str, bool, tuple[float, str] | None, str]] = {
@@ -124,6 +125,24 @@ def read_diagnostics(path: Path) -> Diagnostics | None:
         if not any(any(course(key, name)) for key in ("weight_norm", "gradient_norm", "update_ratio")):
             layers["gradient_norm"][name] = [None] * len(rows)
     return Diagnostics(sorted(found), layers, _verdicts(rows))
+
+
+def with_outcome(found: Diagnostics | None, verdicts: Iterable[Mapping[str, Any]]) -> Diagnostics | None:
+    """Return the diagnostics with the verdicts on losses and scores, which no layer has.
+
+    Args:
+        found: of the layers; None without.
+        verdicts: as in ``results.json``, those on layers among them.
+    """
+    kinds = {rule.__name__.replace("_", " ") for rule in OUTCOME_RULES}
+    made = [
+        Verdict(one["kind"], one["layer"], one["message"], one["epoch"], one["epoch"])
+        for one in verdicts
+        if one["kind"].replace("-", " ") in kinds
+    ]
+    if found is None:
+        return Diagnostics([], {key: {} for key in _FIGURES}, made) if made else None
+    return replace(found, verdicts=[*made, *found.verdicts])
 
 
 def _number(value: Any) -> float | None:

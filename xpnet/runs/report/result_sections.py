@@ -13,7 +13,7 @@ from xpnet.runs.report.diagnostics import Diagnostics, Verdict
 from xpnet.runs.report.elements import Html, section, table, tag
 from xpnet.runs.report.pictures import Picture
 from xpnet.runs.report.svg import inline_svg
-from xpnet.runs.words import number
+from xpnet.runs.words import interval_in_words, number, score_table
 from xpnet.text import count
 from xpnet.train import Spread
 
@@ -22,6 +22,10 @@ __all__ = ["curves", "diagnostics", "headline", "metrics", "notes", "predictions
 _NAMES = {"r2": "R²", "rmse": "RMSE", "learning_rate": "learning rate"}
 _MOST_CLASSES, _MOST_EPOCHS = 40, 100
 _NOTED = ("warning: ", "failed: ", "interrupted")
+_INTERVALS = (
+    "95 %: the interval in which the score of very many such rows would be expected from these few; for accuracy "
+    "Wilson's, for R² the jackknife's. “Always …” is what the best constant prediction scores on the same rows."
+)
 
 
 def _name(column: str) -> str:
@@ -35,7 +39,9 @@ def headline(contents: Contents) -> Html:
     results, shown = contents.results, contents.shown
     values = results["metrics"][shown]
     first = next((name for name in ("accuracy", "r2") if name in values), "loss")
-    tiles = [(f"{_name(first)} on {shown} rows", number(first, values[first]))]
+    ends = interval_in_words(first, results.get("intervals", {}).get(shown, {}).get(first))
+    within = f" (95 %: {ends})" if ends and shown != "train" else ""
+    tiles = [(f"{_name(first)} on {shown} rows{within}", number(first, values[first]))]
     if first != "loss":
         other = "rmse" if "rmse" in values else "loss"
         tiles.append((f"{_name(other)} on {shown} rows", number(other, values.get(other))))
@@ -71,11 +77,7 @@ def _duration(seconds: float) -> str:
 def metrics(contents: Contents) -> Html:
     """Return the section with the loss and the metrics of each part."""
     results = contents.results
-    names = list(dict.fromkeys(name for values in results["metrics"].values() for name in values))
-    rows = [
-        [part, f"{results['rows'][part]:,}", *(number(name, values.get(name)) for name in names)]
-        for part, values in results["metrics"].items()
-    ]
+    headings, rows = score_table(results)
     if results["best_epoch"] is not None:
         weights = f"the weights of epoch {results['best_epoch']}, that of the lowest validation loss"
     else:
@@ -83,7 +85,7 @@ def metrics(contents: Contents) -> Html:
     if results["task"] == "regression" and contents.target_kind != "counts":
         weights += "; the loss is that of the standardized target"
     caption = f"Loss and metrics of each part of the table, with {weights}"
-    made = table(caption, ["rows of", "rows", *map(_name, names)], rows, numbers=True)
+    made = table(caption, headings, rows, numbers=True)
     left_out = results["rows_left_out"]
     note = f"{count(left_out, 'row')} with missing cells {'was' if left_out == 1 else 'were'} left out."
     return section(
@@ -92,6 +94,7 @@ def metrics(contents: Contents) -> Html:
         made,
         _target_metrics(results),
         tag("p", note, class_="note") if left_out else "",
+        tag("p", _INTERVALS, class_="note") if any(results.get("intervals", {}).values()) else "",
         _restarts(results),
         _changes(results),
     )

@@ -17,7 +17,7 @@ from xpnet.errors import ConfigError
 from xpnet.files import append, open_regular, write_atomically
 from xpnet.schema import NUMBER, TEXT, check, parse
 from xpnet.train.callbacks import Callback
-from xpnet.train.diagnostics.layer_measures import measure
+from xpnet.train.diagnostics.layer_measures import losses_of, measure
 from xpnet.train.diagnostics.verdicts import judge
 from xpnet.train.history import History
 from xpnet.train.rows import Rows
@@ -123,7 +123,7 @@ class Diagnostics(Callback):
 
     def on_epoch_end(self, trainer: Trainer, row: dict[str, Any]) -> None:
         """Measure if this is a log point."""
-        if self._is_due(trainer.epoch):
+        if self._is_due(trainer.epoch) or trainer.ending:
             self._take(trainer)
 
     def on_fit_end(self, trainer: Trainer, history: History) -> None:
@@ -144,6 +144,13 @@ class Diagnostics(Callback):
             measured = measure(trainer.setup, trainer.state, rows, batch)
         known = {verdict["kind"] for verdict in self.verdicts}
         verdicts = judge(measured, trainer.history.rows)
+        train = trainer.fitting.rows
+        if verdicts and train.X.shape[0] > rows.X.shape[0]:
+            # a sample may lack the few rows that the network was there to learn, such as very large targets
+            outputs = trainer.outputs(train.X)
+            loss, constant = losses_of(trainer.setup, outputs, train)
+            measured = dataclasses.replace(measured, loss=loss, constant_loss=constant)
+            verdicts = judge(measured, trainer.history.rows)
         for verdict in verdicts:
             if verdict.kind not in known:
                 when = f"after epoch {trainer.epoch}" if trainer.epoch else "before the first epoch"

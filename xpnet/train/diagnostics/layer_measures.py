@@ -20,7 +20,7 @@ from xpnet.train.state import TrainState
 from xpnet.train.step import Step, step_once
 from xpnet.train.targets import mean_loss
 
-__all__ = ["SATURATED", "LayerMeasures", "Measures", "measure"]
+__all__ = ["SATURATED", "LayerMeasures", "Measures", "losses_of", "measure"]
 
 SATURATED = 0.99
 """How far out on its way from the middle to an end a sigmoid's or tanh's value counts as saturated."""
@@ -145,6 +145,23 @@ def measure(setup: Setup, state: TrainState, rows: Rows, batch: Rows) -> Measure
         math.sqrt(values["inputs"]),
         layers,
     )
+
+
+def losses_of(setup: Setup, outputs: Any, rows: Rows) -> tuple[float, float]:
+    """Return the mean loss of rows, and that of the mean of their outputs in place of each.
+
+    Args:
+        setup: of the training.
+        outputs: of the model for the rows.
+        rows: on the device.
+    """
+    xp = setup.backend.xp
+    found = [
+        mean_loss(setup.loss, predicted, rows.y, sample_weight=rows.weight)
+        for predicted in (outputs, _mean_of_rows(outputs))
+    ]
+    loss, constant = setup.backend.to_host(xp.stack(found)).tolist()
+    return loss, constant
 
 
 class _Numbers:

@@ -1,0 +1,112 @@
+"""Defaults that follow from the table: batch size, penalty, and the length of the training.
+
+They were chosen by measurement on the tables of ``scripts/bench tables``; see docs/tables.md.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from xpnet.optim import METHODS
+from xpnet.tabular.settings import Settings
+
+__all__ = [
+    "FIXED_EPOCHS",
+    "MOST_EPOCHS",
+    "Length",
+    "default_batch_size",
+    "default_l2",
+    "length_of",
+    "steps_of_epoch",
+]
+
+FIXED_EPOCHS = 50
+"""Epochs of a training without validation rows, or with a schedule that spans it."""
+
+MOST_EPOCHS = 1000
+"""Ceiling of the epochs of a training that ends by its validation loss."""
+
+PATIENCE, MIN_DELTA, MIN_STEPS, TIME_LIMIT = 25, 1e-3, 500, 600.0
+_SPANNING = ("step", "exponential", "cosine")  # schedules that need to know the number of steps
+
+
+@dataclasses.dataclass(frozen=True)
+class Length:
+    """Length of a training.
+
+    Attributes:
+        epochs: how many at most.
+        patience, min_delta, min_steps, time_limit: what may end it earlier, see
+            `xpnet.train.settings.Settings`.
+        open: whether the end is found out by the validation loss, since no length was asked for.
+    """
+
+    epochs: int
+    patience: int | None
+    min_delta: float
+    min_steps: int | None
+    time_limit: float | None
+    open: bool = False
+
+
+def length_of(settings: Settings, rows: int) -> Length:
+    """Return how long a training goes on.
+
+    - ``epochs`` that are given are trained, all of them; patience, a limit of steps or of time end them
+      earlier if they are given as well. Likewise ``max_steps`` alone.
+    - Otherwise the validation loss decides: training ends when it has not fallen for some epochs, but not
+      before some number of steps; and in any case after some time or epochs.
+    - Without validation rows, and with a schedule of the learning rate that spans the training, it has
+      a fixed number of epochs.
+
+    Args:
+        settings: with the batch size resolved.
+        rows: number of training rows.
+    """
+    given = settings.patience, settings.min_delta, settings.min_steps, settings.time_limit
+    if settings.epochs is not None:
+        return Length(settings.epochs, *given)
+    if settings.max_steps is not None:
+        return Length(-(-settings.max_steps // steps_of_epoch(settings, rows)), *given)
+    if settings.validation == 0 or settings.schedule in _SPANNING:
+        return Length(FIXED_EPOCHS, *given)
+    patience, min_delta, min_steps, time_limit = given
+    if min_steps is None and settings.optimizer not in METHODS:  # whose steps are whole epochs
+        min_steps = MIN_STEPS
+    return Length(
+        MOST_EPOCHS,
+        PATIENCE if patience is None else patience,
+        min_delta or MIN_DELTA,
+        min_steps,
+        TIME_LIMIT if time_limit is None else time_limit,
+        open=True,
+    )
+
+
+def steps_of_epoch(settings: Settings, rows: int) -> int:
+    """Return the number of steps of an epoch."""
+    return 1 if settings.batch_size == "full" else -(-rows // int(settings.batch_size))  # type: ignore[arg-type]
+
+
+def default_batch_size(rows: int) -> int:
+    """Return the batch size: 16 to 64, so that an epoch has 16 steps or more where there are rows enough.
+
+    >>> [default_batch_size(rows) for rows in (9, 105, 300, 1258, 100_000)]
+    [9, 16, 32, 64, 64]
+    """
+    size = 16
+    while size < 64 and rows > 16 * size:
+        size *= 2
+    return min(size, rows)
+
+
+def default_l2(rows: int, optimizer: str) -> float:
+    """Return the factor of the penalty Σ w²: 1/2 for all rows together, so that many rows outweigh it.
+
+    It is the prior of weights drawn from a normal distribution of variance 1: -log p(w) = Σ w²/2 + a constant,
+    over the mean of the rows' losses. For ``adamw``, which lets weights decay, 0.
+
+    >>> default_l2(100, "adam"), default_l2(100, "adamw")
+    (0.005, 0.0)
+    """
+    return 0.0 if optimizer == "adamw" else float(f"{0.5 / rows:.3g}")
