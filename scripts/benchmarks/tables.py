@@ -1,8 +1,8 @@
 """``scripts/bench tables``: xpnet with no setting but the target beside scikit-learn, on real tables.
 
-Each table is trained as ``xpnet train TABLE --target COLUMN --seed S`` trains it. scikit-learn's estimators get
-the arrays of the same encoder, and the rows that xpnet trains on and validates with; all are measured on the
-same test rows. Numeric targets are standardized for all of them.
+Each table is trained as ``xpnet train TABLE --target COLUMN --seed S`` trains it. scikit-learn's estimators
+get the arrays of the same encoder, and the rows that xpnet trains on and validates with; all are measured on
+the same test rows. Numeric targets are standardized for all of them.
 """
 
 from __future__ import annotations
@@ -159,9 +159,7 @@ def measure(name: str, seeds: int) -> Result:
         file = Path(folder) / f"{place}.csv"
         frame.write_csv(file)
         for seed in range(seeds):
-            plan = plan_training(
-                Settings(data=str(file), target=target, seed=seed, out=f"{folder}/{seed}")
-            )
+            plan = plan_training(Settings(data=str(file), target=target, seed=seed, out=f"{folder}/{seed}"))
             results = train_run(plan, quiet=True)
             metric = "accuracy" if plan.settings.task == "classification" else "r2"
             scores["xpnet"].append(results["metrics"]["test"][metric])
@@ -182,7 +180,11 @@ def _peers(prepared: Any, seed: int) -> Iterator[tuple[str, float]]:
         kinds, y, true = (MLPClassifier, HistGradientBoostingClassifier), [p.truth for p in parts], test.truth
     else:
         kinds, y, true = (MLPRegressor, HistGradientBoostingRegressor), [p.y for p in parts], test.y
-    made = (kinds[0](random_state=seed), kinds[0](max_iter=1000, random_state=seed), kinds[1](random_state=seed))
+    made = (
+        kinds[0](random_state=seed),
+        kinds[0](max_iter=1000, random_state=seed),
+        kinds[1](random_state=seed),
+    )
     with warnings.catch_warnings(action="ignore"):  # that 200 or 1,000 iterations are too few
         for contestant, estimator in zip(CONTESTANTS[1:], made, strict=True):
             yield contestant, float(estimator.fit(X, np.concatenate(y)).score(test.X, true))
@@ -203,17 +205,19 @@ def markdown(results: Sequence[Result]) -> str:
             for c in CONTESTANTS
         ]
         score = "accuracy, %" if percent else "R²"
-        lines.append(
-            f"| {one.table} | {one.package} | {one.rows:,} | {one.features} | {score} | {' | '.join(cells)} | "
-            f"{one.gap:+.1f} | {statistics.fmean(one.seconds):.1f} |"
-        )
+        seconds = f"{statistics.fmean(one.seconds):.1f}"
+        sizes = [f"{one.rows:,}", str(one.features)]
+        row = [one.table, one.package, *sizes, score, *cells, f"{one.gap:+.1f}", seconds]
+        lines.append(f"| {' | '.join(row)} |")
     return "\n".join(lines) + "\n"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, and print or write the table."""
     parser = argparse.ArgumentParser(prog="scripts/bench tables", description=__doc__.partition("\n")[0])
-    parser.add_argument("--only", action="append", choices=list(TABLES), help="measure this table; repeatable")
+    parser.add_argument(
+        "--only", action="append", choices=list(TABLES), help="measure this table; repeatable"
+    )
     parser.add_argument("--seeds", type=int, default=5, help="seeds of split and training (default: 5)")
     parser.add_argument("--json", type=Path, help="keep the scores here, and skip tables that it has already")
     parser.add_argument("--write", type=Path, help="page whose table is replaced, such as docs/tables.md")

@@ -225,8 +225,9 @@ def test_a_change_changes_the_training(name, xpnet, six):
 
 FIXED_VALUES = {
     "target": "kind", "task": "regression", "drop": "x", "categorical": "x", "missing": "drop",
-    "validation": "0.3", "test": "0.3", "split_by": "x", "group": "x", "hidden": "9", "activation": "tanh", "weight_init": "zeros",
-    "batch_norm": None, "loss": "hinge", "loss_option": "delta=2", "seed": "3", "restarts": "2",
+    "validation": "0.3", "test": "0.3", "split_by": "x", "group": "x", "hidden": "9", "activation": "tanh",
+    "weight_init": "zeros", "batch_norm": None, "loss": "hinge", "loss_option": "delta=2", "seed": "3",
+    "restarts": "2",
     "out": "elsewhere",
 }  # fmt: skip
 

@@ -12,7 +12,8 @@ from xpnet.train.diagnostics.outcome import OUTCOME_RULES, Outcome, Score, judge
 def falling(epochs, constants, name="validation_loss"):
     """Return a history whose loss falls exponentially, over so many time constants."""
     return [
-        {"epoch": epoch, "loss": 1.0, name: math.exp(-constants * epoch / epochs)} for epoch in range(1, epochs + 1)
+        {"epoch": epoch, "loss": 1.0, name: math.exp(-constants * epoch / epochs)}
+        for epoch in range(1, epochs + 1)
     ]
 
 

@@ -139,7 +139,9 @@ def test_callbacks_at_the_end_see_the_restored_weights():
     assert np.array_equal(seen[0], flat(trainer))
 
 
-@pytest.mark.parametrize(("min_steps", "stops_after"), [(None, 4), (1, 4), (12, 4), (13, 5), (17, 6), (99, 8)])
+@pytest.mark.parametrize(
+    ("min_steps", "stops_after"), [(None, 4), (1, 4), (12, 4), (13, 5), (17, 6), (99, 8)]
+)
 def test_patience_is_not_lost_before_some_steps(monkeypatch, min_steps, stops_after):
     losses = [5, 4, 4, 4, 4, 4, 4, 4]
     trainer = train(monkeypatch, losses, patience=2, min_steps=min_steps)  # three steps an epoch
@@ -164,8 +166,9 @@ class Clock(Callback):
 
 def test_a_time_limit_ends_a_fit_and_not_the_training(monkeypatch, tmp_path):
     clock = Clock(monkeypatch, 1.0)
-    trainer, straight = make(time_limit=2.5, callbacks=[clock], model=nn.MLP([5], 3, dropout=0.2)), make(
-        model=nn.MLP([5], 3, dropout=0.2)
+    trainer, straight = (
+        make(time_limit=2.5, callbacks=[clock], model=nn.MLP([5], 3, dropout=0.2)),
+        make(model=nn.MLP([5], 3, dropout=0.2)),
     )
     straight.fit(X, Y, epochs=8, batch_size=8, validation=HELD_OUT)
     ends = []

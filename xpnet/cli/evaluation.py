@@ -90,9 +90,7 @@ def constant_of_words(encoder: Encoder, told: Mapping[str, Any]) -> np.ndarray:
     return np.asarray([classes.index(told[name]) for name, classes in pairs])
 
 
-def measure(
-    trainer: Trainer, encoder: Encoder, part: Part, constant: np.ndarray | None = None
-) -> Measured:
+def measure(trainer: Trainer, encoder: Encoder, part: Part, constant: np.ndarray | None = None) -> Measured:
     """Return how well ``trainer`` predicts the rows of ``part``, and how well ``constant`` does."""
     found: dict[str, Any] = {name: float(v) for name, v in trainer.evaluate(part.X, part.y).items()}
     classes = encoder.task == "classification"
@@ -132,7 +130,8 @@ def _intervals(found: dict[str, float], truth: np.ndarray, predicted: np.ndarray
     """Return the intervals of the metrics that have one."""
     rows = len(truth)
     # of several labels the entries of a row are not drawn independently: rows count
-    ends = {name: intervals.wilson(found[name], rows) for name in SHARES if name in found}
+    ends: dict[str, tuple[float, float] | None] = {}
+    ends |= {name: intervals.wilson(found[name], rows) for name in SHARES if name in found}
     if "rmse" in found:
         error = predicted - truth
         ends |= {

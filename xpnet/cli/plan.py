@@ -11,9 +11,9 @@ from typing import Any
 from xpnet import backends
 from xpnet.cli.console import count, length_in_words, message, products, target_in_words
 from xpnet.cli.dataset import PARTS, Prepared, prepare
+from xpnet.cli.defaults import Length, length_of
 from xpnet.cli.environment import describe_run
 from xpnet.cli.extras import require
-from xpnet.cli.defaults import Length, length_of
 from xpnet.cli.losses import try_loss
 from xpnet.cli.runs import RunFolder
 from xpnet.cli.settings import Settings

@@ -170,7 +170,7 @@ def evaluate_run(
 
 
 def _constant(run: Run) -> np.ndarray | None:
-    """Return the best constant prediction for the training rows of a run; None if its results tell of none."""
+    """Return the best constant prediction for a run's training rows; None if its results tell of none."""
     if not run.folder.results.is_file():
         return None
     told = run.folder.read_results().get("baseline")

@@ -111,7 +111,9 @@ def _advice(plan: Plan, verdicts: Collection[str]) -> list[dict[str, Any]]:
     why = "the best epoch is the last one" if is_last else "the loss was still falling at the end"
     changed: dict[str, Any] = {"epochs": 2 * trainer.epoch}
     if most is not None and trainer.step >= most:
-        changed = {"max_steps": 2 * most} if plan.settings.epochs is None else {"max_steps": 2 * most, **changed}
+        changed = (
+            {"max_steps": 2 * most} if plan.settings.epochs is None else {"max_steps": 2 * most, **changed}
+        )
     elif trainer.epoch < plan.length.epochs:
         changed = {}
     return [{"why": why, "set": changed}]
@@ -132,5 +134,6 @@ def why_stopped(plan: Plan) -> str | None:
     if steps is not None and trainer.step >= steps:
         return f"all {count(steps, 'step')} done"
     if has_waited(trainer):
-        return f"no better validation loss for {count(trainer.settings.patience or 0, 'epoch')}"
+        by, epochs = trainer.settings.min_delta, count(trainer.settings.patience or 0, "epoch")
+        return f"no validation loss lower by {by:g} for {epochs}" if by else f"no better validation loss for {epochs}"
     return None

@@ -9,7 +9,15 @@ from typing import Any
 
 from xpnet.train.diagnostics.verdicts import Verdict
 
-__all__ = ["OUTCOME_RULES", "Outcome", "Score", "hardly_learned", "judge_outcome", "no_better", "under_trained"]
+__all__ = [
+    "OUTCOME_RULES",
+    "Outcome",
+    "Score",
+    "hardly_learned",
+    "judge_outcome",
+    "no_better",
+    "under_trained",
+]
 
 STILL_FALLING = 0.02
 HARDLY = 0.1
@@ -81,8 +89,8 @@ def under_trained(outcome: Outcome) -> Verdict | None:
     return Verdict(
         "under-trained",
         "loss",
-        f"the {name.replace('_', ' ')} was still falling at the end, from {before:.4g} to {now:.4g} in {epochs}; "
-        "train it for more epochs",
+        f"the {name.replace('_', ' ')} was still falling at the end, from {before:.4g} to {now:.4g} in "
+        f"{epochs}; train it for more epochs",
     )
 
 
@@ -94,8 +102,8 @@ def hardly_learned(outcome: Outcome) -> Verdict | None:
     return Verdict(
         "hardly learned",
         "",
-        f"on its own training rows {_compared(outcome.metric, score)}; train longer, with a larger network or "
-        "another learning rate, or the columns say little about the target",
+        f"on its own training rows {_compared(outcome.metric, score)}; train longer, with a larger network "
+        "or another learning rate, or the columns say little about the target",
     )
 
 
