@@ -1,8 +1,8 @@
 """``scripts/bench tables``: xpnet with no setting but the target beside scikit-learn, on real tables.
 
-Each table is trained as ``xpnet train TABLE --target COLUMN --seed S`` trains it. scikit-learn's estimators get
-the arrays of the same encoder, and the rows that xpnet trains on and validates with; all are measured on the
-same test rows. Numeric targets are standardized for all of them.
+Each table is trained as ``xpnet train TABLE --target COLUMN --seed S`` trains it. scikit-learn's estimators
+get the arrays of the same encoder, and the rows that xpnet trains on and validates with; all are measured on
+the same test rows. Numeric targets are standardized for all of them.
 """
 
 from __future__ import annotations
@@ -205,10 +205,10 @@ def markdown(results: Sequence[Result]) -> str:
             for c in CONTESTANTS
         ]
         score = "accuracy, %" if percent else "R²"
-        lines.append(
-            f"| {one.table} | {one.package} | {one.rows:,} | {one.features} | {score} | {' | '.join(cells)} | "
-            f"{one.gap:+.1f} | {statistics.fmean(one.seconds):.1f} |"
-        )
+        seconds = f"{statistics.fmean(one.seconds):.1f}"
+        sizes = [f"{one.rows:,}", str(one.features)]
+        row = [one.table, one.package, *sizes, score, *cells, f"{one.gap:+.1f}", seconds]
+        lines.append(f"| {' | '.join(row)} |")
     return "\n".join(lines) + "\n"
 
 
@@ -220,7 +220,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--seeds", type=int, default=5, help="seeds of split and training (default: 5)")
     parser.add_argument("--json", type=Path, help="keep the scores here, and skip tables that it has already")
-    parser.add_argument("--write", type=Path, help="page whose table is replaced, such as docs/tables.md")
+    parser.add_argument(
+        "--write", type=Path, help="page whose table is replaced, such as docs/real-tables.md"
+    )
     options = parser.parse_args(arguments)
     results: dict[str, Result] = {}
     if options.json and options.json.exists():

@@ -27,7 +27,7 @@ OPEN = ("--target", "price", "--drop", "kind", "--backend", "numpy", "--quiet", 
 
 def test_training_goes_on_until_the_loss_has_stopped_falling(xpnet, table):
     told = xpnet("train", table, *OPEN, "--out", "run").json
-    assert told["stopped"] == "no better validation loss for 25 epochs"
+    assert told["stopped"] == "no validation loss lower by 0.001 for 25 epochs"
     assert told["steps"] >= 500
     assert told["metrics"]["test"]["r2"] > 0.9
     assert (told["advice"], told["verdicts"], told["timed_out"]) == ([], [], False)

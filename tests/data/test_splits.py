@@ -89,15 +89,15 @@ def test_bad_splits(case):
 
 
 TOO_FEW = {
-    "one row": ({"n": 1, "test": 0.5}, r"1 row: too few to split, as 1 test row is asked for .* with test=0$"),
+    "one row": ({"n": 1, "test": 0.5}, r"1 row: too few to split, as 1 test row is .* with test=0$"),
     "two rows, three parts": (
-        {"n": 2, "test": 0.3, "validation": 0.3}, "as 1 validation and 1 test rows are .* validation=0 and test=0",
+        {"n": 2, "test": 0.3, "validation": 0.3}, "1 validation and 1 test rows .* validation=0 and test=0",
     ),
     "every class once": ({"n": 3, "test": 0.3, "stratify": [0, 1, 2]}, "3 rows in 3 classes: too few"),
     "in order": ({"n": 2, "test": 0.3, "validation": 0.3, "order": [1, 0]}, "2 rows: too few"),
     "groups": ({"test": 0.2, "groups": [7] * 10}, "1 group for 2 parts"),
     "a class in one group": (
-        {"n": 4, "test": 0.5, "groups": [0, 0, 1, 1], "stratify": [0, 0, 1, 1]}, "a class is in 1 of 2 groups only",
+        {"n": 4, "test": 0.5, "groups": [0, 0, 1, 1], "stratify": [0, 0, 1, 1]}, "in 1 of 2 groups only",
     ),
 }  # fmt: skip
 

@@ -129,8 +129,8 @@ def _check_columns(
 ) -> None:
     if split_by is not None and group is not None:
         raise ConfigError(
-            f"split_by: expected no group with it, found split_by='{split_by}' and group='{group}'; rows of a "
-            "group may lie anywhere in the order: leave one of them out"
+            f"split_by: expected no group with it, found split_by='{split_by}' and group='{group}'; rows of "
+            "a group may lie anywhere in the order: leave one of them out"
         )
     for setting, name in (("split_by", split_by), ("group", group)):
         if name is None:
@@ -148,9 +148,9 @@ def _groups(column: polars.Series) -> np.ndarray:
     found = strata(column)
     if not found.all():
         raise DataError(
-            f"column '{column.name}' is empty in {np.count_nonzero(found == 0)} of {len(found)} rows, the first "
-            f"of which is row {int(np.argmin(found)) + 1}: these belong to no group; fill them in, or leave the "
-            "rows out"
+            f"column '{column.name}' is empty in {np.count_nonzero(found == 0)} of {len(found)} rows, the "
+            f"first of which is row {int(np.argmin(found)) + 1}: these belong to no group; fill them in, or "
+            "leave the rows out"
         )
     return found
 
@@ -197,11 +197,15 @@ def _ignored(rows: np.ndarray) -> Decision:
 def _unmeasured(
     frame: polars.DataFrame, targets: Sequence[str], rows: np.ndarray, part: str
 ) -> list[Decision]:
-    """Return a decision for each target with classes that no held-out row has."""
+    """Return a decision for each target with classes that no held-out row has.
+
+    Classes of one row are left to the encoder, which tells of them anyhow.
+    """
     made = []
     for name in targets if len(rows) else ():
         classes = strata(frame[name])
-        lacking = np.setdiff1d(classes, np.append(classes[rows], 0))
+        several = np.flatnonzero(np.bincount(classes) > 1)
+        lacking = np.setdiff1d(several, np.append(classes[rows], 0))
         if not len(lacking):
             continue
         first = [int(np.argmax(classes == number)) for number in lacking[:_MOST_NAMED]]

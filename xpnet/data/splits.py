@@ -38,7 +38,7 @@ def split_rows(
     - With ``order`` the rows are taken in that order: the last ones are test rows, those before them
       validation rows.
     - With ``groups`` the rows of a group stay in one part. The groups are given away one by one, large ones
-      first, each to the part that lacks most of what it brings; a part has as many rows as whole groups allow.
+      first, each to the part that lacks most of what it brings; a part is as large as whole groups allow.
 
     Args:
         n: number of rows.

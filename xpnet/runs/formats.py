@@ -13,6 +13,7 @@ __all__ = ["ENVIRONMENT", "PRUNING", "RESULTS"]
 _WHOLE = checks.whole(0)
 _OR_NULL = (None, NUMBER)
 _NUMBERS = {...: _OR_NULL}
+_INTERVAL = (NUMBER, NUMBER)
 
 _RUN = {
     "time": TEXT,
@@ -43,8 +44,16 @@ RESULTS = {
     "rows": _PARTS,
     "metrics": {f"{part}?": _NUMBERS for part in _PARTS},
     "target_metrics?": {f"{part}?": {...: _NUMBERS} for part in _PARTS},
+    "intervals?": {f"{part}?": {...: _INTERVAL} for part in _PARTS},
+    "target_intervals?": {f"{part}?": {...: {...: _INTERVAL}} for part in _PARTS},
+    "baseline?": (None, {"prediction": {...: ANY}, "metrics": {f"{part}?": _NUMBERS for part in _PARTS}}),
+    "advice?": [{"why": TEXT, "set": {...: ANY}}],
     "device": TEXT,
     "epochs": _WHOLE,
+    "patience?": (None, _WHOLE),
+    "time_limit?": _OR_NULL,
+    "epochs_open?": checks.flag,
+    "timed_out?": checks.flag,
     "epochs_trained": _WHOLE,
     "steps": _WHOLE,
     "best_epoch": (None, _WHOLE),

@@ -183,7 +183,7 @@ def _load(
     own = prepared.settings
     own = dataclasses.replace(
         own,
-        epochs=settings.epochs,  # type: ignore[arg-type]  # it is set by now
+        epochs=settings.epochs,
         learning_rate=settings.learning_rate or own.learning_rate,
     )
     optimizer = build_optimizer(own, len(prepared.parts["train"]))

@@ -133,5 +133,10 @@ def why_stopped(plan: Plan) -> str | None:
     if steps is not None and trainer.step >= steps:
         return f"all {count(steps, 'step')} done"
     if has_waited(trainer):
-        return f"no better validation loss for {count(trainer.settings.patience or 0, 'epoch')}"
+        by, epochs = trainer.settings.min_delta, count(trainer.settings.patience or 0, "epoch")
+        return (
+            f"no validation loss lower by {by:g} for {epochs}"
+            if by
+            else f"no better validation loss for {epochs}"
+        )
     return None

@@ -112,8 +112,10 @@ def score_table(results: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]
 def baseline_in_words(prediction: Mapping[str, Any]) -> str:
     """Return what is always predicted.
 
-    >>> baseline_in_words({"kind": "rose"}), baseline_in_words({"price": 3.14159}), baseline_in_words({"a": 1, "b": 0})
-    ("always 'rose'", 'always 3.142', 'a constant')
+    >>> baseline_in_words({"kind": "rose"}), baseline_in_words({"price": 3.14159})
+    ("always 'rose'", 'always 3.142')
+    >>> baseline_in_words({"warm": 1, "wet": 0})
+    'a constant'
     """
     if len(prediction) > 1:
         return "a constant"

@@ -1,6 +1,6 @@
 """Defaults that follow from the table: batch size, penalty, and the length of the training.
 
-They were chosen by measurement on the tables of ``scripts/bench tables``; see docs/tables.md.
+They were chosen by measurement on the tables of ``scripts/bench tables``; see docs/real-tables.md.
 """
 
 from __future__ import annotations
@@ -103,8 +103,8 @@ def default_batch_size(rows: int) -> int:
 def default_l2(rows: int, optimizer: str) -> float:
     """Return the factor of the penalty Σ w²: 1/2 for all rows together, so that many rows outweigh it.
 
-    It is the prior of weights drawn from a normal distribution of variance 1: -log p(w) = Σ w²/2 + a constant,
-    over the mean of the rows' losses. For ``adamw``, which lets weights decay, 0.
+    It is the prior of weights drawn from a normal distribution of variance 1: -log p(w) = Σ w²/2 + a
+    constant, beside the mean of the rows' losses. For ``adamw``, which lets weights decay, 0.
 
     >>> default_l2(100, "adam"), default_l2(100, "adamw")
     (0.005, 0.0)

@@ -34,8 +34,8 @@ __all__ = ["PRESETS", "TableModel"]
 
 PRESETS: dict[str, dict[str, Any]] = {
     "auto": {},
-    "fast": {"epochs": 10},
-    "best": {"epochs": 300, "patience": 30},
+    "fast": {"epochs": 20},
+    "best": {"patience": 100, "min_steps": 2000, "time_limit": 3600.0},
 }
 """Settings of the presets; those that are given win."""
 

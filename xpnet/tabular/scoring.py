@@ -130,7 +130,8 @@ def _intervals(found: dict[str, float], truth: np.ndarray, predicted: np.ndarray
     """Return the intervals of the metrics that have one."""
     rows = len(truth)
     # of several labels the entries of a row are not drawn independently: rows count
-    ends = {name: intervals.wilson(found[name], rows) for name in SHARES if name in found}
+    ends: dict[str, tuple[float, float] | None] = {}
+    ends |= {name: intervals.wilson(found[name], rows) for name in SHARES if name in found}
     if "rmse" in found:
         error = predicted - truth
         ends |= {

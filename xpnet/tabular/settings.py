@@ -245,7 +245,7 @@ class Settings(TrainerSettings):
         "third of the training; exponential: down to η / 100 at its end; cosine: down to 0 at its end",
     )
     warmup: int = setting(0, checks.whole(0), "Training", "steps in which the learning rate first rises")
-    l2: float | Mapping[str, float] | None = trainer_setting(
+    l2: float | Mapping[str, float] | None = trainer_setting(  # type: ignore[assignment]  # follows from the table
         None,
         TrainerSettings.__dataclass_fields__["l2"].metadata["check"],
         "factor of the penalty Σ w², or several by name; not set: 0.5 / training rows, or 0 for adamw",
@@ -257,8 +257,8 @@ class Settings(TrainerSettings):
         None,
         checks.count,
         "Training",
-        "passes over the training rows; not set: until the validation loss has stopped falling, or 50 without "
-        "validation rows or with a schedule that spans the training",
+        "passes over the training rows; not set: until the validation loss has stopped falling, or 50 "
+        "without validation rows or with a schedule that spans the training",
     )
     batch_size: int | str | None = setting(
         None,

@@ -80,7 +80,7 @@ def check_validation(settings: Settings, held_out: Any) -> None:
 
 
 def nothing_left(settings: Settings, epoch: int, step: int, epochs: int) -> str:
-    """Return why a fit of ``epochs`` epochs has nothing to train after ``epoch`` and ``step``, and a remedy."""
+    """Return why a fit of ``epochs`` epochs has nothing to train after this epoch and step, and a remedy."""
     why, remedy = f"{epoch} of {epochs} epochs are done", "pass more epochs"
     if settings.max_steps is not None and step >= settings.max_steps:
         why, remedy = f"all of max_steps={settings.max_steps} are done", "raise max_steps"

@@ -66,9 +66,9 @@ def _of_logarithm(sizes: np.ndarray, truth: np.ndarray | None, level: float) -> 
 
     s is the mean of ``sizes``, or their sum over the sum of squares of ``truth``, and t the quantile of
     Student's distribution of n - 1 degrees of freedom. Errors are above 0 and their means are skewed to the
-    right, hence the logarithm. Nothing is drawn at random. Of normal errors 93 to 95 % of the intervals hold the
-    score of very many rows, from five rows on; of exponential ones 66 % (RMSE) and 91 % (R²) with ten rows, 88 and
-    91 % with a hundred: more often than the percentiles of a bootstrap do.
+    right, hence the logarithm. Nothing is drawn at random. Of normal errors 93 to 95 % of the intervals hold
+    the score of very many rows, from five rows on; of exponential ones 66 % (RMSE) and 91 % (R²) with ten
+    rows, 88 and 91 % with a hundred: more often than the percentiles of a bootstrap do.
 
     Source: Efron and Tibshirani, "An introduction to the bootstrap" (1993), chapters 11 and 12.
     """

@@ -146,8 +146,8 @@ class Settings:
         None,
         checks.seconds,
         "stop at the end of the epoch in which so many seconds have passed since the training began or was "
-        "continued. None for no limit. The epochs are the same with and without it: a later ``fit`` continues "
-        "with the next.",
+        "continued. None for no limit. The epochs are the same with and without it: a later ``fit`` "
+        "continues with the next.",
     )
     patience: int | None = setting(
         None,

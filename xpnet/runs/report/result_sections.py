@@ -23,8 +23,9 @@ _NAMES = {"r2": "R²", "rmse": "RMSE", "learning_rate": "learning rate"}
 _MOST_CLASSES, _MOST_EPOCHS = 40, 100
 _NOTED = ("warning: ", "failed: ", "interrupted")
 _INTERVALS = (
-    "95 %: the interval in which the score of very many such rows would be expected from these few; for accuracy "
-    "Wilson's, for R² the jackknife's. “Always …” is what the best constant prediction scores on the same rows."
+    "95 %: the interval in which the score of very many such rows would be expected from these few; for "
+    "accuracy Wilson's, for R² the jackknife's. “Always …” is what the best constant prediction scores on "
+    "the same rows."
 )
 
 

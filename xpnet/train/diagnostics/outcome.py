@@ -89,8 +89,8 @@ def under_trained(outcome: Outcome) -> Verdict | None:
     return Verdict(
         "under-trained",
         "loss",
-        f"the {name.replace('_', ' ')} was still falling at the end, from {before:.4g} to {now:.4g} in {epochs}; "
-        "train it for more epochs",
+        f"the {name.replace('_', ' ')} was still falling at the end, from {before:.4g} to {now:.4g} in "
+        f"{epochs}; train it for more epochs",
     )
 
 
@@ -102,8 +102,8 @@ def hardly_learned(outcome: Outcome) -> Verdict | None:
     return Verdict(
         "hardly learned",
         "",
-        f"on its own training rows {_compared(outcome.metric, score)}; train longer, with a larger network or "
-        "another learning rate, or the columns say little about the target",
+        f"on its own training rows {_compared(outcome.metric, score)}; train longer, with a larger network "
+        "or another learning rate, or the columns say little about the target",
     )
 
 
