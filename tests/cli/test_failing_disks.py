@@ -14,7 +14,10 @@ from tests.cli.test_prune import assert_same_pruning
 from tests.cli.test_resume import assert_same_run
 
 TRAIN = ("train", "two-gaussians", "--out", "run", "--quiet", *FAST)
-PRUNE = ("prune", "source", "--out", "run", "--sparsity", "0.5", "--rounds", "2", "--epochs", "1", "--quiet")
+PRUNE = (
+    "prune", "source", "--out", "run", "--sparsity", "0.5", "--rounds", "2", "--epochs", "1", "--tolerance",
+    "none", "--quiet",
+)  # fmt: skip
 SOURCE = ("train", "two-gaussians", "--out", "source", "--quiet", *FAST)
 BACK = ("resume", "run", "--from", "epoch-1", "--l2", "0.1", "--epochs", "3")
 

@@ -273,7 +273,8 @@ def test_a_folder_that_is_exchanged_while_it_trains(how, command, xpnet, trained
         step_end = pruning._Watch.on_step_end
         monkeypatch.setattr(pruning._Watch, "on_step_end", exchange)
         trained()
-        arguments = ("prune", "run", "--out", "out", "--sparsity", "0.5", "--rounds", "2", "--epochs", "1")
+        brief = ("--rounds", "2", "--epochs", "1", "--tolerance", "none")
+        arguments = ("prune", "run", "--out", "out", "--sparsity", "0.5", *brief)
     outcome = xpnet(*arguments)
     assert outcome.code == 1
     assert ("gone" if how == "moved" else "another one") in outcome.err
@@ -312,7 +313,8 @@ def test_a_resumption_that_computes_otherwise_says_so(xpnet, trained):
 
 def test_a_pruning_that_is_killed_before_its_first_file_is_no_run(xpnet, trained):
     trained()
-    arguments = ("prune", "run", "--sparsity", "0.7", "--rounds", "1", "--epochs", "1", "--out", "part")
+    brief = ("--rounds", "1", "--epochs", "1", "--tolerance", "none")
+    arguments = ("prune", "run", "--sparsity", "0.7", *brief, "--out", "part")
     for where in ("encoder.json", "round-0.safetensors", "pruning.json", "config.toml"):
         shutil.rmtree("part", ignore_errors=True)
         assert strike(where, 1, "SIGKILL", *arguments).returncode == -9

@@ -31,6 +31,7 @@ PARTS = (
     "\u2066", "\u200b", "\ufeff", "\u2028", "\n", "\r", "\t", "<b>", "&amp;", "'", '"', "`", "=1+2", "@",
     "%s", "{0}", "^", ".*$", "/", "..", ",", ";", "é", "日本", "\U000e0041", "long" * 200,
 )  # fmt: skip
+BRIEF = ("--rounds", "1", "--epochs", "1", "--tolerance", "none")
 HIDDEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
 
 
@@ -115,7 +116,7 @@ def through_every_command(task, pieces, xpnet, tmp_path_factory):
         ("evaluate", out, table, "--json"),
         ("predict", out, table, "--out", home / "p.csv"),
         ("resume", out, "--epochs", "3"),
-        ("prune", out, "--sparsity", "0.5", "--rounds", "1", "--epochs", "1", "--out", pruned),
+        ("prune", out, "--sparsity", "0.5", *BRIEF, "--out", pruned),
         ("train", table, *targets, "--print-config"),
     ):
         outcome = xpnet(*arguments)

@@ -291,7 +291,7 @@ def test_kill_while_a_pruned_run_is_trained_further(xpnet, trained):
 @pytest.mark.full
 def test_ctrl_c_keeps_the_last_whole_round(xpnet, trained, whole):
     trained()
-    arguments = ("prune", "run", "--sparsity", "0.7", *BRIEF)
+    arguments = ("prune", "run", "--sparsity", "0.7", "--scope", "global", *BRIEF)
     stopped = strike("pruning.json", 3, "SIGINT", *arguments, "--out", "part")  # in the round that follows
     assert stopped.returncode == 130, stopped.stderr
     assert "the state after the last whole round is saved" in stopped.stderr
