@@ -13,7 +13,7 @@ __all__ = ["ENVIRONMENT", "PRUNING", "RESULTS"]
 _WHOLE = checks.whole(0)
 _OR_NULL = (None, NUMBER)
 _NUMBERS = {...: _OR_NULL}
-_INTERVAL = (NUMBER, NUMBER)
+_INTERVAL = [NUMBER, NUMBER]
 
 _RUN = {
     "time": TEXT,

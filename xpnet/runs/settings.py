@@ -63,8 +63,8 @@ class Settings(tabular.Settings):
 def setting_fields() -> dict[str, SettingField]:
     """Return the rows of `Settings` by attribute name.
 
-    >>> setting_fields()["max_steps"].key, setting_fields()["epochs"].default
-    ('max-steps', 50)
+    >>> setting_fields()["max_steps"].key, setting_fields()["restarts"].default
+    ('max-steps', 1)
     """
     return fields_of(Settings)
 
