@@ -242,7 +242,7 @@ def test_float32() -> None:
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
-        ({"method": "lbfgs"}, "unknown method 'lbfgs'; did you mean 'l-bfgs'?"),
+        ({"method": "lbfg"}, "unknown method 'lbfg'; did you mean 'l-bfgs'?"),
         ({"method": "bfgs", "history": 3}, "BFGS has no option 'history'"),
         ({"method": optim.BFGS(), "c1": 0.1}, r"options \['c1'\] go with a name"),
         ({"method": 3}, "expected a name, a table or a Method object"),
