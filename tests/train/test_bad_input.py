@@ -219,7 +219,7 @@ def bad_fits() -> list[Bad]:
         row("validation flag", ConfigError, "validation: expected a fraction or a pair .* found True", validation=True),
         row("validation array", ConfigError, "validation: expected a fraction or a pair .* found ndarray", validation=X),
         row("validation single", ConfigError, "validation: .* found tuple", validation=(X,)),
-        row("validation too much", ConfigError, "3 validation rows are asked for", validation=0.99, X=X[:3], y=Y[:3]),
+        row("validation too much", DataError, "3 validation rows are asked for", validation=0.99, X=X[:3], y=Y[:3]),
         row("validation narrower", DataError, r"validation: X has shape \(12, 2\); expected \(batch, 3\)", validation=(X[:, :2], Y)),
         row("validation lengths", DataError, r"validation: X has 12 rows", validation=(X, Y[:3])),
         row("validation labels", DataError, r"validation: y\[0\] is 3", validation=(X, Y + 3)),
