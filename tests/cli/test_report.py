@@ -135,7 +135,7 @@ def test_a_report_of_a_classifier(xpnet, folder):
     page = read("run")
     assert page.text_of["h1"].strip() == "two-gaussians"
     assert page.sections == [
-        "results", "warnings", "curves", "predictions", "diagnostics", "usage", "configuration", "environment"
+        "results", "warnings", "curves", "predictions", "diagnostics", "columns", "usage", "configuration", "environment"
     ]  # fmt: skip
     assert "Under-trained" in page.text  # after two epochs
     assert len(page.all("svg")) == 4
@@ -502,7 +502,7 @@ def test_in_a_browser(chromium, xpnet, folder):
                 assert browser.evaluate("document.readyState") == "complete"
                 assert browser.evaluate("document.title") == "table.csv: training report"
                 assert browser.evaluate("[...document.querySelectorAll('h2')].map(h => h.textContent)") == [
-                    "Results", "Curves", "Predictions", "Diagnostics", "Use", "Configuration", "Environment"
+                    "Results", "Curves", "Predictions", "Diagnostics", "Columns and decisions", "Use", "Configuration", "Environment"
                 ]  # fmt: skip
                 figures = browser.evaluate(FIGURES)
                 assert len(figures) == 8
