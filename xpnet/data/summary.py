@@ -393,16 +393,9 @@ def _plain(value: Any) -> Any:
 
 def _lines(columns: Sequence[ColumnSummary]) -> list[str]:
     rows = [("column", "kind", "values", "missing", "taken as")]
-    for column in columns:
-        rows.append(
-            (
-                shown(column.name, _WIDEST),
-                column.kind,
-                shown(column.values, _WIDEST),
-                f"{column.missing:,}",
-                column.taken,
-            )
-        )
+    rows += [
+        (shown(c.name, _WIDEST), c.kind, shown(c.values, _WIDEST), f"{c.missing:,}", c.taken) for c in columns
+    ]
     widths = [max(len(row[place]) for row in rows) for place in range(5)]
     return [
         f" {row[0]:<{widths[0]}}  {row[1]:<{widths[1]}}  {row[2]:<{widths[2]}}  {row[3]:>{widths[3]}}  "

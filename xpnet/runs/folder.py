@@ -366,7 +366,7 @@ class RunFolder:
         write_atomically(self.columns, to_json(summary.to_json()))
 
     def read_summary(self) -> Summary | None:
-        """Return what ``columns.json`` holds, None without one; raise a `CheckpointError` if it is damaged."""
+        """Return what ``columns.json`` holds, None without one, or raise a `CheckpointError`."""
         if not self.columns.is_file():
             return None
         return Summary.from_json(read_json(self.columns, COLUMNS))

@@ -198,6 +198,7 @@ def _load(
         max_steps=None,
         time_limit=None,
         restore_best=has_validation,
+        encoded=True,
         progress=False,
     )
 

@@ -139,8 +139,8 @@ class Run:
         found = self.folder.read_summary()
         if found is None:
             raise CheckpointError(
-                f"the run '{self.path}' has no summary of its columns: {self.folder.columns.name} is not there; "
-                "xpnet.data.summarize makes one of the table"
+                f"the run '{self.path}' has no summary of its columns, as {self.folder.columns.name} is not "
+                "there; xpnet.data.summarize makes one of the table"
             )
         return found
 

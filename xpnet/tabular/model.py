@@ -49,8 +49,8 @@ class TableModel:
     by name, in any order, with others among them.
 
     Args:
-        preset: "auto", the settings' defaults; "fast", a few epochs; "best", longer, in case the validation loss falls
-            again.
+        preset: "auto", the settings' defaults; "fast", a few epochs; "best", longer, in case the
+            validation loss falls again.
         time_limit: seconds after which the training ends, at the end of an epoch; None: no limit.
         settings: those of `xpnet.tabular.settings.Settings`, such as ``hidden=(64, 64)``, ``epochs=100``,
             ``learning_rate=0.01``, ``missing="mean"``, ``seed=1``, ``backend="cuda"``; ``loss`` may also be a
@@ -281,7 +281,7 @@ class TableModel:
             raise CheckpointError(f"'{path / _ENCODER}' is damaged or too new: {error}") from error
         settings = settings_from(Settings, stored)
         own = loss_of_run(settings, loss)
-        trainer = Trainer.load(file, backend, loss=own, progress=False)
+        trainer = Trainer.load(file, backend, loss=own, encoded=True, progress=False)
         return cls.of(settings, encoder, trainer, manifest)
 
     def __repr__(self) -> str:
