@@ -36,10 +36,27 @@ def test_problems_give_an_exit_code(folder, xpnet):
     Path("t.csv").write_text("when,y\n" + "3/4/2021,1.5\n5/4/2021,2.5\n" * 20)
     outcome = xpnet("check", "t.csv", "--target", "y")
     assert outcome.code == 5
-    assert "3 April 2021 (dayfirst=True)" in outcome.out
+    assert " 1. column 'when' holds dates" in outcome.out
+    assert "3 April 2021 (--dayfirst true)" in outcome.out
     assert xpnet("check", "t.csv", "--target", "y", "--dayfirst", "true").code == 0
     assert xpnet("check", "t.csv", "--target", "z").code == 5
     assert xpnet("check", "none.csv").code == 5
+
+
+def test_several_problems_are_a_line_each(folder, xpnet):
+    name = "when [/b] \x1b[2J"
+    Path("t.csv").write_text(f"{name},sent,y\n" + "3/4/2021,3/4/2021,1.5\n5/4/2021,7/8/2021,2.5\n" * 20)
+    given = ("t.csv", "--target", "y")
+    outcome = xpnet("train", *given)
+    first, *problems = outcome.err.splitlines()
+    assert (outcome.code, first) == (5, f"error: the table has {len(problems)} problems")
+    assert len(problems) > 1
+    assert all(line.startswith(f" {number}. ") for number, line in enumerate(problems, 1))
+    assert "column 'when [/b] \\x1b[2J' holds dates" in outcome.err
+    checked = xpnet("check", *given)
+    assert checked.code == 5
+    assert all(line.partition(" as ")[0][:30] in checked.out for line in problems)
+    assert "\x1b" not in outcome.err + checked.out
 
 
 def test_a_dry_run_shows_the_columns_and_a_training_the_decisions(table, xpnet):

@@ -135,7 +135,8 @@ def test_a_report_of_a_classifier(xpnet, folder):
     page = read("run")
     assert page.text_of["h1"].strip() == "two-gaussians"
     assert page.sections == [
-        "results", "warnings", "curves", "predictions", "diagnostics", "usage", "configuration", "environment"
+        "results", "warnings", "curves", "predictions", "diagnostics", "columns", "usage",
+        "configuration", "environment",
     ]  # fmt: skip
     assert "Under-trained" in page.text  # after two epochs
     assert len(page.all("svg")) == 4
@@ -169,6 +170,18 @@ def test_a_report_of_a_regression(xpnet, folder):
     assert f"RMSE on test rows {outcome.json['metrics']['test']['rmse']:.4f}" in page.text
     assert "the loss is that of the standardized target" in page.text
     assert "length, width, colour, kind" in page.text.replace(" ,", ",")
+
+
+def test_columns_decisions_and_advice(xpnet, folder):
+    lines = flowers(missing=True).splitlines()
+    Path("flowers.csv").write_text("\n".join(f"{number or 'id'},{line}" for number, line in enumerate(lines)))
+    assert xpnet("train", "flowers.csv", "--target", "kind", "--out", "run", *FAST).code == 0
+    page = read("run")
+    text = " ".join(page.text_of["columns"].split())
+    assert "id left out as a count of the rows: it counts them from 1; use='id' keeps it" in text
+    assert "take the training median" in text
+    assert "The columns of the table" in text
+    assert "train on with xpnet.runs.open('run').resume(epochs=4)" in page.text
 
 
 @pytest.mark.full
@@ -502,7 +515,8 @@ def test_in_a_browser(chromium, xpnet, folder):
                 assert browser.evaluate("document.readyState") == "complete"
                 assert browser.evaluate("document.title") == "table.csv: training report"
                 assert browser.evaluate("[...document.querySelectorAll('h2')].map(h => h.textContent)") == [
-                    "Results", "Curves", "Predictions", "Diagnostics", "Use", "Configuration", "Environment"
+                    "Results", "Curves", "Predictions", "Diagnostics", "Columns and decisions", "Use",
+                    "Configuration", "Environment",
                 ]  # fmt: skip
                 figures = browser.evaluate(FIGURES)
                 assert len(figures) == 8

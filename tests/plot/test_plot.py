@@ -100,3 +100,30 @@ def test_calibration_of_one_class() -> None:
 def test_what_cannot_be_drawn(call: Callable[[], Any], error: type[Exception], words: str) -> None:
     with pytest.raises(error, match=words):
         call()
+
+
+def _inside(ax: Any) -> bool:
+    """Whether labels, ticks and legend are within the figure."""
+    figure = ax.figure
+    figure.canvas.draw()
+    found, whole = ax.get_tightbbox(figure.canvas.get_renderer()), figure.bbox
+    return bool(min(found.x0, found.y0) >= -1 and found.x1 <= whole.x1 + 1 and found.y1 <= whole.y1 + 1)
+
+
+def test_no_label_is_cut_off() -> None:
+    i = np.arange(260)
+    names = ["Iris-setosa of the north", "versicolor", "virginica"]
+    letters = [chr(97 + k % 26) * 8 for k in i]
+    prices = 1e7 * (1 + i)
+    row = {"layer": "0 (Dense with a name)", "gradient_norm": 0.001}
+    layers = [{"epoch": e, "layers": [{**row, "layer": f"{k} {row['layer']}"} for k in range(8)]} for e in i]
+    for ax in (
+        plot.confusion_matrix([names[k % 3] for k in i], [names[k % 3] for k in i], title="a title"),
+        plot.confusion_matrix(letters, letters),
+        plot.predicted_against_true(prices, prices, "price of the house in US dollars, as sold", title="t"),
+        plot.importance({"a column with a very long name that goes on": (0.3, 0.05), "b": (0.1, 0.02)}),
+        plot.calibration(i % 2, (i % 10) / 10),
+        plot.diagnostics(layers, title="gradients"),
+    ):
+        assert _inside(ax), ax.get_ylabel()
+        ax.figure.clear()

@@ -62,6 +62,28 @@ def test_a_run_in_python() -> None:
     assert set(run.predict({"length": [1.0], "colour": ["red"]})) == set(found.columns)
 
 
+def test_a_run_keeps_what_its_columns_are() -> None:
+    frame = table().with_columns(number=pl.int_range(1, 61), same=pl.lit("x"))
+    run = runs.train(frame, target="kind", out="run", **FAST)
+    described = {column.name: column for column in run.summary.columns}
+    assert {name: column.role for name, column in described.items()} == {
+        "length": "feature", "colour": "feature", "kind": "target", "number": "left out", "same": "left out"
+    }  # fmt: skip
+    assert described["colour"].values == "3: blue, red, white"
+    assert "left out as a count of the rows" in described["number"].decided
+    assert str(run.summary).startswith("<table in memory>: 60 rows, 5 columns; target kind")
+    assert "left out as a count of the rows" in run.report.read_text()
+    pruned = run.prune(0.5, "pruned", rounds=1, epochs=1, tolerance=None)
+    assert pruned.summary == run.summary
+    assert run.resume(epochs=3).summary == run.summary
+    run.folder.columns.write_text("{}")
+    with pytest.raises(CheckpointError, match=r"columns\.json"):
+        _ = run.summary
+    run.folder.columns.unlink()
+    with pytest.raises(CheckpointError, match="no summary of its columns"):
+        _ = run.summary
+
+
 def test_the_command_line_gives_the_same_bits() -> None:
     """Nothing differs but the folders, the times, and the command."""
     table().write_csv("flowers.csv")

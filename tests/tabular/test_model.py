@@ -53,6 +53,19 @@ def test_classes_are_labels(classifier: TableModel) -> None:
     assert classifier.evaluate(flowers())["accuracy"] > 0.4
 
 
+def test_a_trainer_of_a_table_says_that_it_is_one(
+    classifier: TableModel, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    classifier.save(tmp_path / "model")
+    TableModel.load(tmp_path / "model", "numpy")
+    assert not caplog.records
+    for _ in range(2):
+        xpnet.Trainer.load(tmp_path / "model" / "model.safetensors", "numpy")
+    (record,) = caplog.records
+    assert "predicts standardized values or class indices" in record.getMessage()
+    assert f"xpnet.tabular.TableModel.load('{tmp_path / 'model'}')" in record.getMessage()
+
+
 def test_values_are_on_the_scale_of_the_target(regressor: TableModel) -> None:
     found = regressor.predict(flowers())
     assert 9 < found.mean() < 13

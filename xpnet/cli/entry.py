@@ -25,11 +25,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Exit codes: 0 done, 1 run failed or pruning short of its target, 2 usage, 3 device not available, 4
     diverged, 5 bad data; with the state saved 130 interrupted by Ctrl-C, 143 by SIGTERM, 129 by SIGHUP. An
-    error is one line on stderr; ``--debug`` adds the traceback. Output that cannot be written ends nothing;
-    the exit code is then 1, unless a training has kept its results and there is just nobody who reads them.
-
-    Args:
-        argv: the arguments behind the program's name; None takes those of the process.
+    error is one line on stderr, and one more for each of several problems of a table; ``--debug`` adds the
+    traceback. Output that cannot be written ends nothing; the exit code is then 1, unless a training has kept
+    its results and there is just nobody who reads them.
     """
     # OpenBLAS reads its choice of kernel once, when NumPy loads: this has to come before everything else.
     blas.prefer_faster_kernel()
@@ -86,6 +84,13 @@ def _report(error: Exception) -> int:
     """Say on stderr what went wrong, and return the exit code for it."""
     name = type(error).__name__
     code = _FAILED
+    lines = getattr(error, "lines", None)  # of a `TableError`, whose module is not loaded for this
+    if isinstance(error, XpnetError) and lines:
+        heading, *problems = lines
+        message(f"error: {heading}")
+        for problem in problems:
+            message(f" {problem}")
+        return error.exit_code
     if isinstance(error, XpnetError):
         said, code = said_by(error), error.exit_code
     elif hasattr(error, "format_message"):  # of the command line's parser

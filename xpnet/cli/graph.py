@@ -116,7 +116,7 @@ def _run_graph(
     run = read_run(folder, file)
     prepared = run.prepare(loss=loss)
     own = prepared.loss if is_code(run.settings.loss) else None
-    trainer = Trainer.load(file, device, loss=own, progress=False)
+    trainer = Trainer.load(file, device, loss=own, encoded=True, progress=False)
     return _model_graph(trainer, prepared.parts["train"], rows, wrt, version)
 
 

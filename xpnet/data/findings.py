@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from xpnet.data.decisions import Decision
-from xpnet.errors import DataError
+from xpnet.errors import DataError, Words
 
 __all__ = ["Findings", "TableError", "listed_names"]
 
@@ -31,6 +31,15 @@ class TableError(DataError):
         if more:
             told.append(f"and {more:,} more")
         super().__init__(f"the table has {len(problems):,} problems: {'; '.join(told)}")
+
+    @property
+    def lines(self) -> list[Words]:
+        """A heading, and each problem with its number."""
+        told = [Words(f"{number}. {error.text}") for number, error in enumerate(self.problems, 1)]
+        left = len(told) - _MOST_PROBLEMS
+        if left > 0:
+            told[_MOST_PROBLEMS:] = [Words(f"and {left:,} more")]
+        return [Words(f"the table has {len(self.problems):,} problems"), *told]
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.problems,)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,12 +18,13 @@ from xpnet.data.findings import Findings
 from xpnet.data.fitting import Choices, Fitted, fit_columns
 from xpnet.data.leakage import Baseline, advise_of_balance, baseline_of, leakage
 from xpnet.data.tables import read_table
-from xpnet.text import shown
+from xpnet.errors import Words
+from xpnet.text import count, shown
 
 if TYPE_CHECKING:
     import polars
 
-__all__ = ["ColumnSummary", "Summary", "summarize"]
+__all__ = ["ColumnSummary", "Summary", "summarize", "summarize_fitted"]
 
 _EXAMPLES = 5
 _MOST_LINES = 200  # columns of which a printed summary tells
@@ -61,6 +62,13 @@ class ColumnSummary:
     why: str = ""
 
     @property
+    def taken(self) -> str:
+        """What a training takes it as, in words."""
+        if self.role == "feature":
+            return count(self.features, "feature")
+        return self.role or "cannot be used"
+
+    @property
     def values(self) -> str:
         """Its range or its categories, in words."""
         if self.categories is not None:
@@ -76,6 +84,11 @@ class ColumnSummary:
     def to_json(self) -> dict[str, Any]:
         """Return the summary as JSON values."""
         return dataclasses.asdict(self) | {"examples": list(self.examples)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> ColumnSummary:
+        """Return the summary that `to_json` gave."""
+        return cls(**{**data, "examples": tuple(data["examples"])})
 
 
 @dataclass(frozen=True)
@@ -104,6 +117,14 @@ class Summary:
 
     def __str__(self) -> str:
         """Return a table of the columns, the advice, the problems and the baseline."""
+        return self.page()
+
+    def page(self, worded: Callable[[Words], object] = str) -> str:
+        """Return the same in the words of a face of xpnet.
+
+        Args:
+            worded: gives a message its words, by default those of Python.
+        """
         told = f"{self.name}: {self.rows:,} rows, {len(self.columns):,} columns"
         if self.target:
             told += f"; target {', '.join(self.target)}" + (f" ({self.task})" if self.task else "")
@@ -113,18 +134,34 @@ class Summary:
         warnings = [decision for decision in self.advice if decision.warning]
         others = [decision for decision in self.advice if not decision.warning]
         for heading, listed in (
-            ("problems, which stop a training", self.problems),
-            ("worth a look", warnings),
-            ("decided", others),
+            ("problems, which stop a training", [Words(getattr(one, "text", one)) for one in self.problems]),
+            ("worth a look", [Words(one.text) for one in warnings]),
+            ("decided", [Words(one.text) for one in others]),
         ):
             if listed:
                 lines += ["", heading]
-                lines += [f" - {shown(one, 1000)}" for one in listed[:_MOST_DECISIONS]]
+                numbered = heading.startswith("problems")
+                for number, one in enumerate(listed[:_MOST_DECISIONS], 1):
+                    lines.append(f" {f'{number}.' if numbered else '-'} {shown(worded(one), 1000)}")
                 if len(listed) > _MOST_DECISIONS:
                     lines.append(f" ... and {len(listed) - _MOST_DECISIONS:,} more")
         if self.baseline:
             lines += ["", "without features", *(f" - {one}" for one in self.baseline)]
         return "\n".join(lines)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Summary:
+        """Return the summary that `to_json` gave."""
+        return cls(
+            name=data["name"],
+            rows=data["rows"],
+            target=tuple(data["target"]),
+            task=data["task"],
+            columns=tuple(ColumnSummary.from_json(column) for column in data["columns"]),
+            advice=tuple(Decision(**decision) for decision in data["advice"]),
+            problems=tuple(data["problems"]),
+            baseline=tuple(Baseline(**one) for one in data["baseline"]),
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return the summary as JSON values."""
@@ -135,7 +172,7 @@ class Summary:
             "task": self.task,
             "columns": [column.to_json() for column in self.columns],
             "advice": [decision.to_json() for decision in self.advice],
-            "problems": list(self.problems),
+            "problems": [str(problem) for problem in self.problems],
             "baseline": [one.to_json() for one in self.baseline],
         }
 
@@ -203,11 +240,69 @@ def summarize(
         for column in frame.columns
     )
     advice = sorted((*decisions, *findings.decisions), key=lambda decision: not decision.warning)
-    problems = tuple(str(problem) for problem in fitted.findings.problems)
+    problems = tuple(problem.words for problem in fitted.findings.problems)
     baseline = tuple(baseline_of(fitted.targets[name], fitted.cells[name]) for name in fitted.targets)
     return Summary(
         name, frame.height, targets, fitted.task, columns, tuple(advice), problems, baseline
     )  # fmt: skip
+
+
+def summarize_fitted(
+    frame: polars.DataFrame,
+    columns: Sequence[Column],
+    targets: Sequence[Column],
+    decisions: Sequence[Decision],
+    *,
+    name: str,
+    task: str,
+    drop: Sequence[str] = (),
+) -> Summary:
+    """Return the summary of a table as a training has taken it.
+
+    Args:
+        frame: the table, with all rows.
+        columns: the fitted columns that are features.
+        targets: the fitted target columns.
+        decisions: what was decided.
+        name: of the table.
+        task: "classification" or "regression".
+        drop: columns that were left out as asked.
+    """
+    names, fitted = [target.name for target in targets], {column.name: column for column in columns}
+    known = {**fitted, **{target.name: target for target in targets}}
+    by_column: dict[str | None, list[Decision]] = {}
+    for decision in decisions:
+        by_column.setdefault(decision.column, []).append(decision)
+    every, described, cells = np.arange(frame.height), [], {}
+    for series in frame.get_columns():
+        column, own = known.get(series.name), by_column.get(series.name, ())
+        if column is not None:
+            cells[series.name] = column.read(series, every)
+        described.append(
+            ColumnSummary(
+                series.name,
+                "target" if series.name in names else "feature" if series.name in fitted else "left out",
+                features=len(column.feature_names) if series.name in fitted and column is not None else 0,
+                decided="left out as asked"
+                if series.name in drop
+                else "; ".join(str(Words(d.what)) for d in own),
+                why="; ".join(str(Words(d.why)) for d in own if d.why),
+                **_content(series, column, cells.get(series.name)),
+            )
+        )
+        if series.name not in names:
+            cells.pop(series.name, None)
+    advice = sorted(decisions, key=lambda decision: not decision.warning)
+    baseline = tuple(baseline_of(target, _usable(target, cells[target.name])) for target in targets)
+    return Summary(name, frame.height, tuple(names), task, tuple(described), tuple(advice), (), baseline)
+
+
+def _usable(column: Column, cells: Any) -> Any:
+    """Return the cells of a column that hold something, of categories known ones."""
+    if not isinstance(column, Categorical):
+        return cells[~column.gone(cells)]
+    present = cells.drop_nulls()
+    return present.filter(column.codes(present) >= 0)
 
 
 def _opened(table: Any, target: Any) -> tuple[polars.DataFrame, str, Any]:
@@ -256,8 +351,8 @@ def _content(series: polars.Series, column: Column | None, cells: Any) -> dict[s
     if isinstance(column, Categorical):
         counts = cells.drop_nulls().value_counts().sort("count", cells.name, descending=[True, False])
         frequent = counts.get_column(cells.name).head(_EXAMPLES).to_list()
-        count = len(column.categories)
-        return told | {"kind": "categories", "categories": count, "examples": tuple(map(_plain, frequent))}
+        classes = len(column.categories)
+        return told | {"kind": "categories", "categories": classes, "examples": tuple(map(_plain, frequent))}
     present = cells[~column.gone(cells)]
     first = tuple(_plain(value) for value in series.drop_nulls().head(_EXAMPLES).to_list())
     told["examples"] = first
@@ -272,6 +367,8 @@ def _content(series: polars.Series, column: Column | None, cells: Any) -> dict[s
         }
     assert isinstance(column, Numeric)
     finite = present[np.isfinite(present)]
+    if not len(finite):
+        return told | {"kind": "numbers"}
     return told | {"kind": "numbers", "low": float(finite.min()), "high": float(finite.max())}
 
 
@@ -296,18 +393,9 @@ def _plain(value: Any) -> Any:
 
 def _lines(columns: Sequence[ColumnSummary]) -> list[str]:
     rows = [("column", "kind", "values", "missing", "taken as")]
-    for column in columns:
-        features = f"{column.features:,} feature{'' if column.features == 1 else 's'}"
-        taken = features if column.role == "feature" else column.role or "cannot be used"
-        rows.append(
-            (
-                shown(column.name, _WIDEST),
-                column.kind,
-                shown(column.values, _WIDEST),
-                f"{column.missing:,}",
-                taken,
-            )
-        )
+    rows += [
+        (shown(c.name, _WIDEST), c.kind, shown(c.values, _WIDEST), f"{c.missing:,}", c.taken) for c in columns
+    ]
     widths = [max(len(row[place]) for row in rows) for place in range(5)]
     return [
         f" {row[0]:<{widths[0]}}  {row[1]:<{widths[1]}}  {row[2]:<{widths[2]}}  {row[3]:>{widths[3]}}  "

@@ -36,7 +36,7 @@ _MEASURES: dict[str, tuple[str, bool, tuple[float, str] | None]] = {
 }
 
 
-def _axes(ax: Any, title: str, size: tuple[float, float], *, grid: bool = True) -> Any:
+def _axes(ax: Any, title: str, size: tuple[float, float], *, grid: bool = True, square: bool = False) -> Any:
     """Return axes that are ready, new ones if there are none."""
     if ax is None:
         try:
@@ -45,7 +45,7 @@ def _axes(ax: Any, title: str, size: tuple[float, float], *, grid: bool = True) 
             raise ConfigError(
                 f"plot: expected matplotlib, found none ({error}); pip install 'xpnet[standard]'"
             ) from None
-        ax = pyplot.subplots(figsize=size, layout="constrained")[1]
+        ax = pyplot.subplots(figsize=size, layout="compressed" if square else "constrained")[1]
     prepare_axes(ax, title, grid=grid)
     return ax
 
@@ -108,7 +108,7 @@ def confusion_matrix(
                 f"confusion_matrix: expected one of the classes, found {one!r}{suggest(one, classes)}"
             )
     side = min(max(4.2, 1.9 + 0.42 * len(classes)), 9.0)
-    ax = _axes(ax, title, (side + 0.9, side), grid=False)
+    ax = _axes(ax, title, (side + 1.3, side), grid=False, square=True)
     one, other = (
         np.asarray([numbers[name] for name in values], dtype=np.int64) for values in (truth, answers)
     )
@@ -129,7 +129,7 @@ def predicted_against_true(
     """
     truth, answers = (np.asarray(values, dtype=np.float64) for values in (true, predicted))
     _check_rows(truth, answers)
-    ax = _axes(ax, title, (5.2, 5.0))
+    ax = _axes(ax, title, (5.2, 5.0), square=True)
     figures.draw_predicted(ax, truth, answers, target)
     return ax
 
@@ -148,10 +148,10 @@ def importance(found: Any, *, title: str = "", ax: Any = None) -> Any:
     means, spreads = ([pair[i] for _, pair in shown] for i in (0, 1))
     ax.barh(range(len(names)), means, xerr=spreads, color=BLUE, height=0.7, ecolor=GREY, capsize=2)
     ax.set_yticks(range(len(names)), names)
-    ax.invert_yaxis()
+    ax.set_ylim(len(names) - 0.4, -0.6)  # the first one above
     ax.axvline(0.0, color=GREY, linewidth=0.8)
     metric = getattr(found, "metric", "")
-    ax.set_xlabel(f"fall of {metric or 'the metric'} if the column's cells change places")
+    ax.set_xlabel(f"fall of {metric or 'the metric'}\nif the column's cells change places")
     return ax
 
 
@@ -172,7 +172,7 @@ def calibration(true: Any, probabilities: Any, *, bins: int = 10, title: str = "
     sure = sure.max(axis=1) if of_all else sure
     places = np.clip((sure * bins).astype(int), 0, bins - 1)
     filled = [place for place in range(bins) if (places == place).any()]
-    ax = _axes(ax, title, (4.8, 4.6))
+    ax = _axes(ax, title, (4.8, 4.6), square=True)
     ax.plot((0, 1), (0, 1), "--", color=GREY, linewidth=1.2, label="as sure as right", zorder=1)
     x = [float(sure[places == place].mean()) for place in filled]
     y = [float(right[places == place].mean()) for place in filled]
@@ -180,7 +180,7 @@ def calibration(true: Any, probabilities: Any, *, bins: int = 10, title: str = "
     # half of the interval in which a share of so many rows lies two times of three
     errors = [math.sqrt(max(share * (1 - share), 1e-12) / n) for share, n in zip(y, counts, strict=True)]
     ax.errorbar(x, y, yerr=errors, color=ORANGE, linewidth=1.4, marker="o", capsize=2, label="predictions")
-    ax.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
+    ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
     ax.set_xlabel("probability of the predicted class" if of_all else "predicted probability")
     ax.set_ylabel("share that is right" if of_all else "share of the second class")
     ax.legend(frameon=False)
@@ -221,12 +221,15 @@ def diagnostics(
     names, values = [names[i] for i in kept], values[kept]
     epochs = [row["epoch"] for row in rows]
     many = len(names) > layers.MOST_LINES
-    ax = _axes(ax, title, (5.6, min(2.2 + 0.16 * len(names), 7.0) if many else 3.9), grid=not many)
+    ax = _axes(
+        ax, title, (5.6 if many else 7.2, min(2.2 + 0.16 * len(names), 7.0) if many else 3.6), grid=not many
+    )
     if many:
         layers.draw_picture(ax, epochs, names, values, label=label, share=share)
     else:
         layers.draw_layers(ax, epochs, names, values, label=label, share=share, guide=guide)
-        ax.legend(frameon=False, fontsize=9)
+        # beside the lines, which may be anywhere
+        ax.legend(frameon=False, fontsize=9, handlelength=3, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return ax
 
 

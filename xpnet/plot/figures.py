@@ -43,6 +43,7 @@ __all__ = [
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#6F6F6F"
 _MOST_LETTERS = 56  # of a title
 _MOST_CELLS = 16  # classes up to which each cell of a confusion matrix is labelled
+_MOST_NAMES = 40  # classes up to which each of them is named
 
 
 def curve_figure(
@@ -83,13 +84,16 @@ def draw_curves(
             axes.plot([best], [value], "o", color=colour, markersize=6, label=f"best: epoch {best}")
     axes.set_xlabel("epoch")
     axes.set_ylabel(literal(label))
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     if column == "loss" and largest > 0:
         smallest = min(row[key] for row in rows for _, key, _, _ in curves if row.get(key) is not None)
         if smallest > 0 and largest / smallest > 20:
             use_logarithm(axes, "y", smallest, largest)
+        else:
+            _write_out(axes.yaxis, smallest, largest)
     elif column == "learning_rate":
         axes.set_ylim(bottom=0)
+        _write_out(axes.yaxis, 0.0, largest)
     elif column == "accuracy":
         axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:g} %")
     if len(axes.lines) > 1:
@@ -108,7 +112,7 @@ def confusion_figure(
         title: which rows these are.
     """
     size = len(classes)
-    longest = max((len(literal(name, 14)) for name in classes), default=3) if size <= _MOST_CELLS else 3
+    longest = max((len(literal(name, 14)) for name in classes), default=3) if size <= _MOST_NAMES else 3
     inside = min(max(3.2, 0.9 + 0.42 * size), 8.0)
     left, below = 0.6 + 0.09 * longest, 0.55 + (0.07 * longest if longest > 3 else 0.0)
     figure, axes = new_axes(
@@ -132,15 +136,18 @@ def draw_confusion(
     counts = np.zeros((size, size), dtype=np.int64)
     np.add.at(counts, (true, predicted), 1)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    names = [literal(name, 14) for name in classes] if size <= _MOST_CELLS else []
+    names = [literal(name, 14) for name in classes] if size <= _MOST_NAMES else []
     wide = max(map(len, names), default=3) > 3
     # blue that covers more and more of the ground, whatever that is
     image = axes.imshow(
         shares, cmap=LinearSegmentedColormap.from_list("", [f"{BLUE}00", BLUE]), vmin=0, vmax=1
     )
     if names:
-        axes.set_xticks(range(size), names, rotation=45 if wide else 0, ha="right" if wide else "center")
-        axes.set_yticks(range(size), names)
+        turned: dict[str, Any] = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if wide else {}
+        letters = {} if size <= _MOST_CELLS else {"fontsize": 7}
+        axes.set_xticks(range(size), names, **turned, **letters)
+        axes.set_yticks(range(size), names, **letters)
+    if size <= _MOST_CELLS:
         for row, column in np.argwhere(counts):
             axes.text(
                 column,
@@ -192,6 +199,9 @@ def draw_predicted(axes: Any, true: np.ndarray, predicted: np.ndarray, target: s
     )
     name = literal(target, 40)
     axes.set(xlim=ends, ylim=ends, aspect="equal", xlabel=f"true {name}", ylabel=f"predicted {name}")
+    axes.locator_params(nbins=6)  # long numbers of one axis meet each other
+    for axis in (axes.xaxis, axes.yaxis):
+        _write_out(axis, *ends)
     axes.legend(frameon=False)
 
 
@@ -294,6 +304,13 @@ def prepare_axes(axes: Any, title: str, *, grid: bool = True) -> None:
     axes.set_axisbelow(True)
 
 
+def _write_out(axis: Any, low: float, high: float) -> None:
+    """Label an axis with numbers such as 1.5e+07: a power above the axis would lie in the title."""
+    size = max(abs(low), abs(high))
+    if (size >= 1e6 or 0 < size < 1e-3) and high - low > 1e-4 * size:  # others need more digits
+        axis.set_major_formatter(lambda value, _: f"{value:g}")
+
+
 def use_logarithm(axes: Any, name: str, low: float, high: float, *, from_zero: bool = False) -> None:
     """Give an axis a logarithmic scale, whose labels are plain numbers: powers take long to typeset.
 
@@ -306,6 +323,8 @@ def use_logarithm(axes: Any, name: str, low: float, high: float, *, from_zero: b
     from matplotlib.ticker import LogLocator, NullLocator
 
     options: dict[str, Any] = {"linthresh": low} if from_zero else {}
+    if low == high:
+        getattr(axes, f"set_{name}lim")(0.0 if from_zero else low / 10, 10 * high)
     getattr(axes, f"set_{name}scale")("symlog" if from_zero else "log", **options)
     axis = getattr(axes, f"{name}axis")
     if not from_zero:

@@ -83,7 +83,7 @@ def draw_layers(
         _scale_by_powers(axes, values)
     axes.set_xlabel("epoch")
     axes.set_ylabel(literal(label))
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
 
 
 def _scale_by_powers(axes: Any, values: np.ndarray) -> None:

@@ -16,12 +16,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from xpnet.data import Encoder
+from xpnet.data import Encoder, Summary
 from xpnet.errors import CheckpointError, ConfigError, call, use
 from xpnet.files import flush_folder, linked_parts, open_regular, read_regular, write_atomically
-from xpnet.runs.formats import ENVIRONMENT, RESULTS
+from xpnet.runs.formats import COLUMNS, ENVIRONMENT, RESULTS
 from xpnet.runs.settings import Settings, read_toml, to_toml
 from xpnet.schema import DAMAGE, parse, read_json
+from xpnet.text import to_json
 from xpnet.train.checkpoint_callback import checkpoint_name, numbered
 
 __all__ = ["CHECKPOINTS", "RunFolder", "identity"]
@@ -39,7 +40,8 @@ class RunFolder:
     """A run folder and the files in it.
 
     ``config.toml`` holds the settings with everything resolved; ``environment.json`` versions, machine,
-    device and the table's fingerprint; ``encoder.json`` how the table becomes arrays; ``history.csv`` and
+    device and the table's fingerprint; ``encoder.json`` how the table becomes arrays; ``columns.json`` what
+    its columns are and what was decided about them; ``history.csv`` and
     ``history.jsonl`` a row for each epoch, ``tensorboard/`` the same for TensorBoard, if wished;
     ``diagnostics.jsonl`` what was measured in the layers; ``checkpoints/`` the last and the best weights, and
     numbered ones; ``train.log`` what was said; ``results.json`` the results, once the training has finished;
@@ -53,6 +55,7 @@ class RunFolder:
         self.config = path / "config.toml"
         self.environment = path / "environment.json"
         self.encoder = path / "encoder.json"
+        self.columns = path / "columns.json"
         self.history = path / "history.csv"
         self.history_lines = path / "history.jsonl"
         self.tensorboard = path / "tensorboard"
@@ -218,8 +221,8 @@ class RunFolder:
         if not self.made:
             return
         files = (
-            self.log, self.diagnostics, self.config, self.environment, self.encoder, self.pruning,
-            *self.rounds(),
+            self.log, self.diagnostics, self.config, self.environment, self.encoder, self.columns,
+            self.pruning, *self.rounds(),
         )  # fmt: skip
         with contextlib.suppress(OSError):
             for path in files:
@@ -357,6 +360,16 @@ class RunFolder:
     def read_environment(self) -> dict[str, Any]:
         """Return what ``environment.json`` holds, or raise a `CheckpointError`."""
         return dict(read_json(self.environment, ENVIRONMENT))
+
+    def write_summary(self, summary: Summary) -> None:
+        """Write ``columns.json``."""
+        write_atomically(self.columns, to_json(summary.to_json()))
+
+    def read_summary(self) -> Summary | None:
+        """Return what ``columns.json`` holds, None without one, or raise a `CheckpointError`."""
+        if not self.columns.is_file():
+            return None
+        return Summary.from_json(read_json(self.columns, COLUMNS))
 
     def read_results(self) -> dict[str, Any]:
         """Return what ``results.json`` holds, or raise a `CheckpointError`."""

@@ -8,11 +8,12 @@ from xpnet import checks
 from xpnet.checks import Check, require
 from xpnet.schema import ANY, NUMBER, SHA256, TEXT
 
-__all__ = ["ENVIRONMENT", "PRUNING", "RESULTS"]
+__all__ = ["COLUMNS", "ENVIRONMENT", "PRUNING", "RESULTS"]
 
 _WHOLE = checks.whole(0)
 _OR_NULL = (None, NUMBER)
 _NUMBERS = {...: _OR_NULL}
+_CELL = (None, NUMBER, TEXT, checks.flag)
 _INTERVAL = [NUMBER, NUMBER]
 
 _RUN = {
@@ -36,6 +37,24 @@ ENVIRONMENT = {
     "pruned_from?": {"run": TEXT, "epoch": _WHOLE},
 }
 
+_DECISION = {"column": (None, TEXT), "what": TEXT, "why": TEXT, "warning": checks.flag}
+COLUMNS = {
+    "name": TEXT,
+    "rows": _WHOLE,
+    "target": [TEXT],
+    "task": TEXT,
+    "columns": [
+        {
+            "name": TEXT, "role": TEXT, "kind": TEXT, "missing": _WHOLE, "categories": (None, _WHOLE),
+            "examples": [_CELL], "low": _CELL, "high": _CELL, "features": _WHOLE, "decided": TEXT,
+            "why": TEXT,
+        }
+    ],
+    "advice": [_DECISION],
+    "problems": [TEXT],
+    "baseline": [{"target": TEXT, "value": _CELL, "metric": TEXT, "score": NUMBER}],
+}  # fmt: skip
+
 _PARTS = {"train": _WHOLE, "validation": _WHOLE, "test": _WHOLE}
 RESULTS = {
     "data": TEXT,
@@ -47,6 +66,7 @@ RESULTS = {
     "intervals?": {f"{part}?": {...: _INTERVAL} for part in _PARTS},
     "target_intervals?": {f"{part}?": {...: {...: _INTERVAL}} for part in _PARTS},
     "baseline?": (None, {"prediction": {...: ANY}, "metrics": {f"{part}?": _NUMBERS for part in _PARTS}}),
+    "decisions?": [_DECISION],
     "advice?": [{"why": TEXT, "set": {...: ANY}}],
     "device": TEXT,
     "epochs": _WHOLE,

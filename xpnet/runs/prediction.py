@@ -49,7 +49,7 @@ def load_run(
     file = folder.find_checkpoint(checkpoint)
     record = read_run(folder, file)
     own = loss_of_run(record.settings, loss)
-    trainer = Trainer.load(file, backend or "auto", loss=own, progress=False)
+    trainer = Trainer.load(file, backend or "auto", loss=own, encoded=True, progress=False)
     if trainer.epoch == 0:
         _log.warning(
             "the run '%s' has not been trained for a whole epoch: its weights are still random", path

@@ -102,6 +102,8 @@ def prune_run(
             }
             write_atomically(target.environment, to_json(environment))
             write_atomically(target.encoder, source.read(source.encoder))  # whose digest is bound
+            if (summary := source.read_summary()) is not None:
+                target.write_summary(summary)
 
         return work.do(None, begin)
 
@@ -196,6 +198,7 @@ def _load(
         max_steps=None,
         time_limit=None,
         restore_best=has_validation,
+        encoded=True,
         progress=False,
     )
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from xpnet.data import Summary
 from xpnet.errors import CheckpointError, ConfigError, call
 from xpnet.extras import require
 from xpnet.runs.folder import RunFolder
@@ -127,6 +128,21 @@ class Run:
                 f"the run '{self.path}' is not finished; go on with: {call('resume', self.path)}"
             )
         return self.folder.read_results()
+
+    @property
+    def summary(self) -> Summary:
+        """What the columns of the table are, how they were taken, and what was decided; ``str()`` is a page.
+
+        Raises:
+            CheckpointError: the run was made before there were summaries, or its file is damaged.
+        """
+        found = self.folder.read_summary()
+        if found is None:
+            raise CheckpointError(
+                f"the run '{self.path}' has no summary of its columns, as {self.folder.columns.name} is not "
+                "there; xpnet.data.summarize makes one of the table"
+            )
+        return found
 
     @property
     def history(self) -> History:

@@ -48,6 +48,7 @@ def write_report(plan: Plan, results: dict[str, Any], measured: dict[str, Measur
         defaults=_defaults(plan),
         environment=run.read_environment(),
         columns=[column.name for column in plan.prepared.encoder.columns],
+        summary=run.read_summary(),
         rows=plan.trainer.history.rows,
         shown=shown,
         predictions=_draw_predictions(plan, shown, measured[shown]),

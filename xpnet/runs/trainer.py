@@ -68,7 +68,12 @@ def load_trainer(
     optimizer = build_optimizer(settings, len(prepared.parts["train"]))
     try:
         trainer = Trainer.load(
-            run.find_checkpoint(start or "last"), backend, loss=prepared.loss, optimizer=optimizer, **options
+            run.find_checkpoint(start or "last"),
+            backend,
+            loss=prepared.loss,
+            optimizer=optimizer,
+            encoded=True,
+            **options,
         )
     except CheckpointError as error:
         if start is None and run.checkpoint("best").is_file():

@@ -40,6 +40,8 @@ def train_run(plan: Plan, *, progress: bool | None = None, show: Show | None = N
         log.path = run.log
         write_atomically(run.environment, to_json(plan.environment()))
         write_atomically(run.encoder, to_json(plan.prepared.encoder.to_json()))
+        if plan.prepared.summary is not None:
+            run.write_summary(plan.prepared.summary)
         # last, for a folder with a configuration is a run, and one without is none
         run.write_settings(dataclasses.replace(settings, out=None))
         told = plan.describe()

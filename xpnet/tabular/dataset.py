@@ -29,6 +29,7 @@ from xpnet.data.columns.choice import reading_of
 from xpnet.data.loading import with_target
 from xpnet.data.parts import Parts, divide
 from xpnet.data.sources import STDIN, standard_input
+from xpnet.data.summary import summarize_fitted
 from xpnet.errors import ConfigError, DataError, call, use
 from xpnet.files import open_regular
 from xpnet.optim import METHODS
@@ -85,7 +86,8 @@ class Prepared(Generic[S]):
     """A table split and encoded, with the settings in which ``auto`` has been replaced by its result.
 
     ``class_weight`` is as `Trainer.fit` takes it, ``encoder_sha256`` that of the encoder's file,
-    ``decisions`` what was decided about the table, its rows, columns and cells.
+    ``decisions`` what was decided about the table, its rows, columns and cells, ``summary`` what its columns
+    are; None where the encoder was known.
     """
 
     settings: S
@@ -98,6 +100,7 @@ class Prepared(Generic[S]):
     fingerprint: str
     encoder_sha256: str
     decisions: tuple[Decision, ...] = ()
+    summary: Summary | None = None
 
     @property
     def manifest(self) -> dict[str, Any]:
@@ -157,7 +160,7 @@ def prepare(
     reading = reading_of(
         frame, Reading(settings.decimal or table.decimal, settings.thousands, settings.dayfirst)
     )
-    task = settings.task
+    task, is_known = settings.task, encoder is not None
     told: list[Decision | None] = []
     if task == "auto":
         task = encoder.task if encoder else infer_tasks(frame, targets, reading)
@@ -191,9 +194,15 @@ def prepare(
     weights = class_weights(settings, encoder, loss)
     if encoder_sha256 is None:
         encoder_sha256 = hashlib.sha256(to_json(encoder.to_json()).encode()).hexdigest()
+    decisions = _decisions(table, divided, parts, told)
+    summary = None
+    if not is_known:
+        summary = summarize_fitted(
+            frame, encoder.columns, encoder.targets, decisions, name=source, task=task, drop=settings.drop
+        )
     return Prepared(
         resolved, loss, weights, encoder, parts, frame.width, frame.height, digest or fingerprint(source),
-        encoder_sha256, _decisions(table, divided, parts, told),
+        encoder_sha256, decisions, summary,
     )  # fmt: skip
 
 

@@ -281,7 +281,7 @@ class TableModel:
             raise CheckpointError(f"'{path / _ENCODER}' is damaged or too new: {error}") from error
         settings = settings_from(Settings, stored)
         own = loss_of_run(settings, loss)
-        trainer = Trainer.load(file, backend, loss=own, progress=False)
+        trainer = Trainer.load(file, backend, loss=own, encoded=True, progress=False)
         return cls.of(settings, encoder, trainer, manifest)
 
     def __repr__(self) -> str:

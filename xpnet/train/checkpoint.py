@@ -24,8 +24,9 @@ from xpnet.train.settings import Settings, stored
 from xpnet.train.setup import Setup
 from xpnet.train.state import TrainState
 
-__all__ = ["load", "save"]
+__all__ = ["load", "save", "warn_of_table"]
 
+_warned: set[Path] = set()  # checkpoints of which was told
 _log = logging.getLogger("xpnet")
 _DESCRIPTION = {
     "format": checks.count,
@@ -177,6 +178,23 @@ def load(
         return state
 
     return {**parts, **arguments, "backend": home, **changes}, read
+
+
+def warn_of_table(path: str | os.PathLike[str], state: TrainState) -> None:
+    """Log that the network of a table predicts standardized values or class indices, once for each file."""
+    file = _file(path).resolve()
+    if not state.run or "encoder" not in state.run or file in _warned:
+        return
+    _warned.add(file)
+    is_run = (file.parent.parent / "config.toml").is_file()
+    home = file.parent.parent if is_run else file.parent
+    whole = f"xpnet.runs.open({str(home)!r})" if is_run else f"xpnet.tabular.TableModel.load({str(home)!r})"
+    _log.warning(
+        "checkpoint %s: is the network of a table without its encoder: it takes encoded rows, and predicts "
+        "standardized values or class indices; for tables, units and labels: %s",
+        visible(file),
+        visible(whole),
+    )
 
 
 def _read_state(

@@ -456,6 +456,7 @@ class Trainer(Predictor):
         model: Layer | None = None,
         loss: str | Mapping[str, Any] | Callable[..., Any] | None = None,
         optimizer: optim.Optimizer | optim.Method | None = None,
+        encoded: bool = False,
         **settings: Any,
     ) -> Trainer:
         """Return the trainer that :meth:`save` wrote, on any backend.
@@ -465,6 +466,8 @@ class Trainer(Predictor):
             backend: where to go on.
             model, loss, optimizer: those of the user's own making, which a file cannot hold, or others to go
                 on with; an optimizer whose state is of another form begins with a fresh one.
+            encoded: of a model of a table, whose encoder is another file: the caller encodes the rows and
+                decodes the predictions, and needs no warning.
             settings: arguments of :class:`Trainer` that are not stored (callbacks, progress, metrics of the
                 user's own making) or shall change. Logger "xpnet" tells what changes, at level info.
 
@@ -477,6 +480,8 @@ class Trainer(Predictor):
         )
         trainer = cls(**arguments)
         trainer.state = read_state(trainer.setup)
+        if not encoded:
+            checkpoint.warn_of_table(folder, trainer.state)
         return trainer
 
 

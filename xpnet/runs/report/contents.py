@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from xpnet.data import Summary
 from xpnet.runs.report.diagnostics import Diagnostics
 from xpnet.runs.report.pictures import Picture
 from xpnet.runs.settings import Settings
@@ -46,6 +47,7 @@ class Contents:
         defaults: what they would be if only the table and the target were given.
         environment: as in ``environment.json``.
         columns: what a table for prediction needs.
+        summary: of the table's columns; None of runs that have none.
         rows: of the history.
         shown: the part whose predictions are shown: the rows that training has seen least of.
         predictions: what was predicted for them.
@@ -68,3 +70,4 @@ class Contents:
     diagnostics: Diagnostics | None = None
     diagnostic_pictures: Sequence[Picture] = ()
     log: Sequence[str] = ()
+    summary: Summary | None = None

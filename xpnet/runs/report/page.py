@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib import resources
 
-from xpnet.runs.report import result_sections, run_sections
+from xpnet.runs.report import column_sections, result_sections, run_sections
 from xpnet.runs.report.contents import Contents
 from xpnet.runs.report.elements import Html, join, tag
 from xpnet.runs.words import target_in_words
@@ -24,6 +24,7 @@ def render(contents: Contents) -> str:
         "Curves": result_sections.curves(contents),
         "Predictions": result_sections.predictions(contents),
         "Diagnostics": result_sections.diagnostics(contents),
+        "Columns and decisions": column_sections.columns(contents),
         "Use": run_sections.usage(contents),
         "Configuration": run_sections.configuration(contents),
         "Environment": run_sections.environment(contents),
@@ -45,7 +46,7 @@ def render(contents: Contents) -> str:
 
 
 def _identifier(name: str) -> str:
-    return {"Use": "usage"}.get(name, name.lower())
+    return {"Use": "usage", "Columns and decisions": "columns"}.get(name, name.lower())
 
 
 def _head(contents: Contents) -> Html:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from xpnet.errors import Words, call
 from xpnet.runs.report.contents import Contents, Prediction
 from xpnet.runs.report.diagnostics import Diagnostics, Verdict
 from xpnet.runs.report.elements import Html, section, table, tag
@@ -93,12 +94,23 @@ def metrics(contents: Contents) -> Html:
         "results",
         "Results",
         made,
+        _advice(results),
         _target_metrics(results),
         tag("p", note, class_="note") if left_out else "",
         tag("p", _INTERVALS, class_="note") if any(results.get("intervals", {}).values()) else "",
         _restarts(results),
         _changes(results),
     )
+
+
+def _advice(results: Mapping[str, Any]) -> Html | str:
+    """Say how to go on with a training that could have been longer, in Python and from a shell."""
+    told = []
+    for one in results.get("advice", ()):
+        why = str(one["why"])
+        going_on = Words(call("resume", results["run"], **one["set"]))
+        told += [why[:1].upper() + why[1:], "; train on with ", tag("code", going_on), ". "]
+    return tag("p", *told, class_="note advice") if told else ""
 
 
 def _target_metrics(results: Mapping[str, Any]) -> Html | str:
