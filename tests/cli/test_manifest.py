@@ -133,7 +133,7 @@ def test_settings_edited_by_hand_are_told_and_recorded(xpnet, run):
     before = xpnet("predict", run, "flowers.csv")
     assert before.err == ""
     replace("config.toml", "\nepochs = 2", "\nepochs = 4")(run)
-    replace("config.toml", "learning-rate = 0.001", "learning-rate = 0.01")(run)
+    replace("config.toml", "learning-rate = 0.002", "learning-rate = 0.01")(run)
     told = "epochs is 4, and was 2 when '{}.safetensors' was written; the new value counts"
     after = xpnet("predict", run, "flowers.csv")
     assert (after.code, after.out) == (0, before.out)
@@ -144,7 +144,7 @@ def test_settings_edited_by_hand_are_told_and_recorded(xpnet, run):
     assert told.format("last") in outcome.err
     assert outcome.json["epochs_trained"] == 4
     changes = {c["setting"]: (c["epoch"], c["before"], c["after"]) for c in outcome.json["changes"]}
-    assert changes == {"epochs": (3, 2, 4), "learning-rate": (3, 0.001, 0.01)}
+    assert changes == {"epochs": (3, 2, 4), "learning-rate": (3, 0.002, 0.01)}
     for checkpoint in ("last", "best", "epoch-1"):  # of which the older ones have the older settings
         assert xpnet("predict", run, "flowers.csv", "--checkpoint", checkpoint).err == ""
 

@@ -155,7 +155,7 @@ def test_from_what_cannot_be_gone_on_from(xpnet, six):
 CHANGED = {
     "dropout": ("0.4", "0.2", "0.4"),
     "optimizer": ("rmsprop", "adam", "rmsprop"),
-    "learning_rate": ("0.01", "0.001", "0.01"),
+    "learning_rate": ("0.01", "0.002", "0.01"),
     "momentum": None,  # with an optimizer that has it, below
     "nesterov": None,  # likewise
     "schedule": ("cosine", "constant", "cosine"),
@@ -274,7 +274,7 @@ def test_what_is_none_again(xpnet, six):
 @pytest.mark.full
 def test_going_back_behind_a_change_counts_from_what_was_then(xpnet, six):
     assert xpnet("resume", six, "--epochs", "8", "--l2", "0.1").code == 0
-    outcome = xpnet("resume", six, "--from", "epoch-4", "--l2", "0.0")
+    outcome = xpnet("resume", six, "--from", "epoch-4", "--l2", "none")
     assert outcome.code == 0, outcome.err
     assert [line for line in outcome.err.splitlines() if " -> " in line] == [
         "epochs: 6 -> 8 (from epoch 5 on)"

@@ -154,7 +154,7 @@ def test_a_report_of_a_classifier(xpnet, folder):
         "Those that differ from the default: hidden, dropout, learning-rate, epochs, diagnostics" in page.text
     )
     assert "0.25 changed 0.0" in page.text
-    assert "0.01 changed 0.001" in page.text
+    assert "0.01 changed 0.002" in page.text
     environment = json.loads(Path("run/environment.json").read_text())
     for told in (environment["platform"], environment["data"]["sha256"], f"numpy {np.__version__}"):
         assert told in page.text

@@ -218,7 +218,7 @@ def test_a_run_with_the_names_of_before(xpnet, trained):
     environment.write_text(environment.read_text().replace('"learning-rate"', '"lr"'))
     outcome = xpnet("resume", run, "--from", "epoch-1", "--epochs", "4")
     assert outcome.code == 0, outcome.err
-    assert "learning-rate: 0.001 -> 0.01 (from epoch 2 on)" in outcome.err
+    assert "learning-rate: 0.002 -> 0.01 (from epoch 2 on)" in outcome.err
     assert "learning-rate = 0.01\n" in config.read_text()
 
 

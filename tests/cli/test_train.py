@@ -60,7 +60,7 @@ def test_run_folder(trained, pictures):
     assert (config["task"], config["loss"], config["learning-rate"]) == (
         "classification",
         "softmax_cross_entropy",
-        0.001,
+        0.002,
     )
     assert (config["target"], config["backend"], config["batch-size"], config["seed"]) == (
         "class",

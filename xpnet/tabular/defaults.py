@@ -13,12 +13,16 @@ from xpnet.tabular.settings import Settings
 __all__ = [
     "FIXED_EPOCHS",
     "MOST_EPOCHS",
+    "RATES",
     "Length",
     "default_batch_size",
     "default_l2",
     "length_of",
     "steps_of_epoch",
 ]
+
+RATES = {"adam": 0.002, "adamw": 0.002}
+"""Learning rates; other optimizers have their own."""
 
 FIXED_EPOCHS = 50
 """Epochs of a training without validation rows, or with a schedule that spans it."""

@@ -232,7 +232,7 @@ class Settings(TrainerSettings):
         None,
         checks.positive,
         "Training",
-        "learning rate; not set: the optimizer's own (adam: 0.001), if it has one",
+        "learning rate; not set: 0.002 for adam and adamw, else the optimizer's own, if it has one",
         also="lr",
     )
     momentum: float = setting(0.0, checks.fraction, "Training", "momentum of sgd")

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from xpnet import backends, checks, nn, optim
 from xpnet.errors import ConfigError, use
 from xpnet.tabular.dataset import Prepared
-from xpnet.tabular.defaults import length_of, steps_of_epoch
+from xpnet.tabular.defaults import RATES, length_of, steps_of_epoch
 from xpnet.tabular.settings import Settings
 from xpnet.train import Trainer
 from xpnet.train.settings import Settings as TrainerSettings
@@ -49,11 +49,11 @@ def open_backend(settings: Settings) -> backends.Backend:
 
 
 def with_rate(settings: S) -> S:
-    """Return the settings with the optimizer's own learning rate where none is set."""
+    """Return the settings with the default learning rate of the optimizer where none is set."""
     if settings.learning_rate is not None or settings.optimizer in optim.METHODS:
         return settings
-    kind = optim.OPTIMIZERS[settings.optimizer]
-    return dataclasses.replace(settings, learning_rate=float(kind().learning_rate))
+    own = float(optim.OPTIMIZERS[settings.optimizer]().learning_rate)
+    return dataclasses.replace(settings, learning_rate=RATES.get(settings.optimizer, own))
 
 
 def build_optimizer(settings: Settings, rows: int) -> optim.Optimizer | optim.Method:
