@@ -25,7 +25,7 @@ import os
 from typing import Any
 
 from xpnet.checks import Check, require, short_repr
-from xpnet.errors import CheckpointError
+from xpnet.errors import CheckpointError, because
 from xpnet.files import MOST_TEXT, read_regular
 from xpnet.text import visible
 
@@ -65,7 +65,7 @@ def read_json(path: str | os.PathLike[str], schema: Schema, most: int = MOST_TEX
         value = parse(read_regular(path, most))
         check(value, schema)
     except OSError as error:
-        raise CheckpointError(f"'{path}' cannot be read: {error.strerror or error}") from error
+        raise CheckpointError(f"'{path}' cannot be read: {because(error)}") from error
     except ValueError as error:
         raise CheckpointError(f"'{path}' is damaged: {error}; restore it, or train anew") from error
     return value

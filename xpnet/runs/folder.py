@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from xpnet.data import Encoder, Summary
-from xpnet.errors import CheckpointError, ConfigError, call, use
+from xpnet.errors import CheckpointError, ConfigError, because, call, use
 from xpnet.files import flush_folder, linked_parts, open_regular, read_regular, write_atomically
 from xpnet.runs.formats import COLUMNS, ENVIRONMENT, RESULTS
 from xpnet.runs.settings import Settings, read_toml, to_toml
@@ -203,7 +203,7 @@ class RunFolder:
                     "the file system of '%s' has no locks (%s): nothing keeps another process from training "
                     "in this folder; see to it that none does",
                     self.path,
-                    error.strerror or error,
+                    because(error),
                 )
             yield
         finally:
@@ -344,7 +344,7 @@ class RunFolder:
         try:
             return read_regular(path)
         except OSError as error:
-            raise CheckpointError(f"'{path}' cannot be read: {error.strerror or error}") from error
+            raise CheckpointError(f"'{path}' cannot be read: {because(error)}") from error
 
     def read_encoder(self, content: bytes) -> Encoder:
         """Return the encoder that ``encoder.json`` holds.

@@ -13,7 +13,7 @@ from typing import Any
 
 from xpnet import checks
 from xpnet.data import Encoder
-from xpnet.errors import CheckpointError, ConfigError, DataError, suggest
+from xpnet.errors import CheckpointError, ConfigError, DataError, because, suggest
 from xpnet.files import read_regular, write_atomically
 from xpnet.schema import parse
 from xpnet.tabular.dataset import encode_part, prepare
@@ -230,7 +230,7 @@ class TableModel:
             text = to_json(self.encoder.to_json())
             write_atomically(path / _ENCODER, text)
         except OSError as error:
-            raise CheckpointError(f"'{path}' cannot be written: {error.strerror or error}") from error
+            raise CheckpointError(f"'{path}' cannot be written: {because(error)}") from error
         digest = hashlib.sha256(text.encode()).hexdigest()
         self.trainer.state.run = {**(self._manifest or {}), "encoder": digest}
         self.trainer.save(path / _WEIGHTS)
@@ -270,7 +270,7 @@ class TableModel:
         try:
             content = read_regular(path / _ENCODER)
         except OSError as error:
-            raise CheckpointError(f"'{path / _ENCODER}' cannot be read: {error.strerror or error}") from error
+            raise CheckpointError(f"'{path / _ENCODER}' cannot be read: {because(error)}") from error
         check_same(path / _ENCODER, file, "SHA-256", manifest["encoder"], hashlib.sha256(content).hexdigest())
         fields = fields_of(Settings)
         stored = {name: value for name, value in manifest["settings"].items() if name in fields}

@@ -112,7 +112,7 @@ def _opened(path: Path, *, follow: bool = True) -> Iterator[IO[bytes]]:
         with open_regular(path, follow=follow) as file:
             yield file
     except OSError as error:
-        raise CheckpointError(f"checkpoint {path}: cannot be read ({error.strerror or error})") from error
+        raise CheckpointError(f"checkpoint {path}: cannot be read: {because(error)}") from error
 
 
 def _described(path: Path, file: IO[bytes]) -> dict[str, Any]:

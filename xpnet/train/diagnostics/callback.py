@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from xpnet import checks, rng
-from xpnet.errors import ConfigError
+from xpnet.errors import ConfigError, because
 from xpnet.files import append, open_regular, write_atomically
 from xpnet.schema import NUMBER, TEXT, check, parse
 from xpnet.train.callbacks import Callback
@@ -191,7 +191,7 @@ class Diagnostics(Callback):
                 self._synced = time.monotonic()
         except OSError as error:
             self._writes = False
-            _log.warning("diagnostics are not written any more: '%s': %s", self.path, error.strerror or error)
+            _log.warning("diagnostics are not written any more: '%s': %s", self.path, because(error))
 
 
 def first_verdicts(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
