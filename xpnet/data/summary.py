@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ColumnSummary", "Summary", "summarize", "summarize_fitted"]
 
-_EXAMPLES = 5
+_EXAMPLES, _LOOKED_AT = 5, 1000
 _MOST_LINES = 200  # columns of which a printed summary tells
 _WIDEST = 46  # characters of a name, a range or examples that are printed
 _MOST_DECISIONS = 50
@@ -354,7 +354,7 @@ def _content(series: polars.Series, column: Column | None, cells: Any) -> dict[s
         classes = len(column.categories)
         return told | {"kind": "categories", "categories": classes, "examples": tuple(map(_plain, frequent))}
     present = cells[~column.gone(cells)]
-    first = tuple(_plain(value) for value in series.drop_nulls().head(_EXAMPLES).to_list())
+    first = tuple(_plain(value) for value in _first(series))
     told["examples"] = first
     if isinstance(column, Dates):
         low, high = (
@@ -376,7 +376,7 @@ def _unread(series: polars.Series) -> dict[str, Any]:
     """Return the same of a column that is left out or cannot be read."""
     present = series.drop_nulls()
     told: dict[str, Any] = {"missing": series.null_count(), "categories": None, "low": None, "high": None}
-    told["examples"] = tuple(_plain(value) for value in present.head(_EXAMPLES).to_list())
+    told["examples"] = tuple(_plain(value) for value in _first(present))
     if series.dtype.is_numeric():
         low, high = present.min(), present.max()
         if low is not None:
@@ -384,6 +384,11 @@ def _unread(series: polars.Series) -> dict[str, Any]:
         return told | {"kind": "numbers"}
     kind = "dates" if is_temporal(series) else "text" if str(series.dtype) == "String" else str(series.dtype)
     return told | {"kind": kind}
+
+
+def _first(series: polars.Series) -> list[Any]:
+    """Return some of the cells, each once."""
+    return series.drop_nulls().head(_LOOKED_AT).unique(maintain_order=True).head(_EXAMPLES).to_list()
 
 
 def _plain(value: Any) -> Any:
