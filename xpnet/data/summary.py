@@ -287,7 +287,7 @@ def summarize_fitted(
                 if series.name in drop
                 else "; ".join(str(Words(d.what)) for d in own),
                 why="; ".join(str(Words(d.why)) for d in own if d.why),
-                **_content(series, column, cells.get(series.name)),
+                **_content(series, column, cells.get(series.name), cells.get(series.name)),
             )
         )
         if series.name not in names:
@@ -341,11 +341,19 @@ def _column_summary(
     )
 
 
-def _content(series: polars.Series, column: Column | None, cells: Any) -> dict[str, Any]:
-    """Return kind, missing, categories, examples, low and high of a column."""
+def _content(series: polars.Series, column: Column | None, cells: Any, whole: Any = None) -> dict[str, Any]:
+    """Return kind, missing, categories, examples, low and high of a column.
+
+    Args:
+        series: the column.
+        column: as it was fitted; None if it was not.
+        cells: those of the rows that it was fitted on.
+        whole: those of all rows, where they have been read.
+    """
     if column is None or cells is None:
         return _unread(series)
-    whole: Any = column.read(series, np.arange(len(series)))
+    if whole is None:
+        whole = column.read(series, np.arange(len(series)))
     missing = int(np.count_nonzero(column.gone(whole)))
     told: dict[str, Any] = {"missing": missing, "categories": None, "low": None, "high": None, "examples": ()}
     if isinstance(column, Categorical):
