@@ -19,6 +19,7 @@ from xpnet.train import checkpoint_file
 FILES = {
     "config.toml",
     "environment.json",
+    "columns.json",
     "encoder.json",
     "history.csv",
     "history.jsonl",

@@ -79,6 +79,8 @@ def test_a_run_keeps_what_its_columns_are() -> None:
     run.folder.columns.write_text("{}")
     with pytest.raises(CheckpointError, match=r"columns\.json"):
         _ = run.summary
+    resumed = run.resume(epochs=4)  # which needs no summary
+    assert "The columns of the table" not in resumed.report.read_text()
     run.folder.columns.unlink()
     with pytest.raises(CheckpointError, match="no summary of its columns"):
         _ = run.summary

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ColumnSummary", "Summary", "summarize", "summarize_fitted"]
 
-_EXAMPLES = 5
+_EXAMPLES, _LOOKED_AT = 5, 1000
 _MOST_LINES = 200  # columns of which a printed summary tells
 _WIDEST = 46  # characters of a name, a range or examples that are printed
 _MOST_DECISIONS = 50
@@ -287,7 +287,7 @@ def summarize_fitted(
                 if series.name in drop
                 else "; ".join(str(Words(d.what)) for d in own),
                 why="; ".join(str(Words(d.why)) for d in own if d.why),
-                **_content(series, column, cells.get(series.name)),
+                **_content(series, column, cells.get(series.name), cells.get(series.name)),
             )
         )
         if series.name not in names:
@@ -341,11 +341,19 @@ def _column_summary(
     )
 
 
-def _content(series: polars.Series, column: Column | None, cells: Any) -> dict[str, Any]:
-    """Return kind, missing, categories, examples, low and high of a column."""
+def _content(series: polars.Series, column: Column | None, cells: Any, whole: Any = None) -> dict[str, Any]:
+    """Return kind, missing, categories, examples, low and high of a column.
+
+    Args:
+        series: the column.
+        column: as it was fitted; None if it was not.
+        cells: those of the rows that it was fitted on.
+        whole: those of all rows, where they have been read.
+    """
     if column is None or cells is None:
         return _unread(series)
-    whole: Any = column.read(series, np.arange(len(series)))
+    if whole is None:
+        whole = column.read(series, np.arange(len(series)))
     missing = int(np.count_nonzero(column.gone(whole)))
     told: dict[str, Any] = {"missing": missing, "categories": None, "low": None, "high": None, "examples": ()}
     if isinstance(column, Categorical):
@@ -354,7 +362,7 @@ def _content(series: polars.Series, column: Column | None, cells: Any) -> dict[s
         classes = len(column.categories)
         return told | {"kind": "categories", "categories": classes, "examples": tuple(map(_plain, frequent))}
     present = cells[~column.gone(cells)]
-    first = tuple(_plain(value) for value in series.drop_nulls().head(_EXAMPLES).to_list())
+    first = tuple(_plain(value) for value in _first(series))
     told["examples"] = first
     if isinstance(column, Dates):
         low, high = (
@@ -376,7 +384,7 @@ def _unread(series: polars.Series) -> dict[str, Any]:
     """Return the same of a column that is left out or cannot be read."""
     present = series.drop_nulls()
     told: dict[str, Any] = {"missing": series.null_count(), "categories": None, "low": None, "high": None}
-    told["examples"] = tuple(_plain(value) for value in present.head(_EXAMPLES).to_list())
+    told["examples"] = tuple(_plain(value) for value in _first(present))
     if series.dtype.is_numeric():
         low, high = present.min(), present.max()
         if low is not None:
@@ -384,6 +392,11 @@ def _unread(series: polars.Series) -> dict[str, Any]:
         return told | {"kind": "numbers"}
     kind = "dates" if is_temporal(series) else "text" if str(series.dtype) == "String" else str(series.dtype)
     return told | {"kind": kind}
+
+
+def _first(series: polars.Series) -> list[Any]:
+    """Return some of the cells, each once."""
+    return series.drop_nulls().head(_LOOKED_AT).unique(maintain_order=True).head(_EXAMPLES).to_list()
 
 
 def _plain(value: Any) -> Any:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import re
 from typing import Any
 
+from xpnet.data import Summary
+from xpnet.errors import CheckpointError
 from xpnet.files import write_atomically
 from xpnet.plot import figures
+from xpnet.runs.folder import RunFolder
 from xpnet.runs.plan import Plan
 from xpnet.runs.report import (
     Contents,
@@ -32,6 +36,7 @@ from xpnet.train.targets import kind_of
 __all__ = ["write_report"]
 
 _MANY = 100  # rows: a score of fewer does not stand in a title, without its interval
+_log = logging.getLogger("xpnet.runs")
 _LABELS = {"accuracy": "accuracy", "r2": "R²"}
 
 
@@ -48,7 +53,7 @@ def write_report(plan: Plan, results: dict[str, Any], measured: dict[str, Measur
         defaults=_defaults(plan),
         environment=run.read_environment(),
         columns=[column.name for column in plan.prepared.encoder.columns],
-        summary=run.read_summary(),
+        summary=_summary(run),
         rows=plan.trainer.history.rows,
         shown=shown,
         predictions=_draw_predictions(plan, shown, measured[shown]),
@@ -58,6 +63,15 @@ def write_report(plan: Plan, results: dict[str, Any], measured: dict[str, Measur
         log=run.read(run.log).decode(errors="replace").splitlines() if run.log.exists() else (),
     )
     write_atomically(run.report, render(contents))
+
+
+def _summary(run: RunFolder) -> Summary | None:
+    """Return the summary of the columns; a damaged one costs no more than its table in the report."""
+    try:
+        return run.read_summary()
+    except CheckpointError as error:
+        _log.warning("the report shows no columns: %s", error)
+        return None
 
 
 def _defaults(plan: Plan) -> Settings:
