@@ -20,7 +20,7 @@ from xpnet.cli.console import (
     print_text,
 )
 from xpnet.cli.flags import changed_settings, resolve
-from xpnet.cli.wording import command
+from xpnet.cli.wording import command, in_flags
 from xpnet.errors import ConfigError, DataError, Words, memory_in_words
 from xpnet.extras import require
 from xpnet.runs.settings import setting_fields, to_toml
@@ -67,7 +67,7 @@ def train(
         if not json:
             from xpnet.tabular.dataset import table_summary
 
-            print_text(f"\n{table_summary(plan.settings)}")
+            print_text(f"\n{table_summary(plan.settings).page(in_flags)}")
         return None
     if not quiet:
         announce(plan)
@@ -351,7 +351,7 @@ def check(*, file: str, json: bool, debug: bool, **flags: Any) -> int | None:
     if json:
         _print_json(summary.to_json())
     else:
-        print_text(str(summary))
+        print_text(summary.page(in_flags))
     return DataError.exit_code if summary.problems else None
 
 

@@ -15,6 +15,7 @@ _MOST = 4000  # characters of a message
 # Calls that are a command of another name, or one with a switch.
 _COMMANDS = {"resume_pruning": ("prune", ["--resume"])}
 _NAMES = {"start": "from"}  # of flags that are no names in Python
+_VALUED = {"dayfirst"}  # booleans that may be unset, whose flags take a value
 _ARGUMENTS = {"data"}  # of `xpnet train`, which are no flags
 
 
@@ -62,6 +63,8 @@ def _flag(setting: str) -> str:
 def _flags(setting: str, value: Any) -> list[str]:
     """Return the words that give a setting a value."""
     flag = _flag(setting)
+    if setting in _VALUED and isinstance(value, bool):
+        return [flag, str(value).lower()]
     if value is True:
         return [flag]
     if value is False:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xpnet.errors import ConfigError, DataError
+from xpnet.errors import ConfigError, DataError, use, use
 
 if TYPE_CHECKING:
     import polars
@@ -110,7 +110,7 @@ def _check_enough(n: int, classes: int, wanted: dict[str, int]) -> None:
     asked = " and ".join(f"{size} {name}" for name, size in wanted.items() if size)
     of_classes = f" in {classes} classes" if classes > 1 else ""
     beside = "one training row of each class" if classes > 1 else "a training row"
-    remedies = " and ".join(f"{name}=0" for name, size in wanted.items() if size)
+    remedies = " and ".join(use(name, 0) for name, size in wanted.items() if size)
     raise DataError(
         f"{n} row{'s' * (n != 1)}{of_classes}: too few to split, as {asked} "
         f"{'row is' if sum(wanted.values()) == 1 else 'rows are'} asked for beside {beside}; give more rows, "
@@ -171,8 +171,8 @@ def _grouped(classes: np.ndarray, groups: np.ndarray, wanted: dict[str, int], se
     if len(counts) < len(asked):
         raise DataError(
             f"{len(counts)} group{'s' * (len(counts) != 1)} for {len(asked)} parts (training and those that "
-            "are held out), and rows of a group stay together: too few; hold less out with validation=0 or "
-            "test=0, or split by another column"
+            "are held out), and rows of a group stay together: too few; hold less out with "
+            f"{use('validation', 0)} or {use('test', 0)}, or split by another column"
         )
     lacking = shares[:, None] * totals
     shuffled = rng.permutation(rng.key(seed).fold("split"), len(counts))

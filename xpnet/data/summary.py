@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from xpnet.data.findings import Findings
 from xpnet.data.fitting import Choices, Fitted, fit_columns
 from xpnet.data.leakage import Baseline, advise_of_balance, baseline_of, leakage
 from xpnet.data.tables import read_table
+from xpnet.errors import Words
 from xpnet.text import shown
 
 if TYPE_CHECKING:
@@ -99,11 +100,19 @@ class Summary:
     task: str
     columns: tuple[ColumnSummary, ...]
     advice: tuple[Decision, ...]
-    problems: tuple[str, ...]
+    problems: tuple[Words, ...]
     baseline: tuple[Baseline, ...]
 
     def __str__(self) -> str:
         """Return a table of the columns, the advice, the problems and the baseline."""
+        return self.page()
+
+    def page(self, wording: Callable[[Words], str] = str) -> str:
+        """Return the same, with messages in other words than Python's.
+
+        Args:
+            wording: words a message.
+        """
         told = f"{self.name}: {self.rows:,} rows, {len(self.columns):,} columns"
         if self.target:
             told += f"; target {', '.join(self.target)}" + (f" ({self.task})" if self.task else "")
@@ -114,12 +123,12 @@ class Summary:
         others = [decision for decision in self.advice if not decision.warning]
         for heading, listed in (
             ("problems, which stop a training", self.problems),
-            ("worth a look", warnings),
-            ("decided", others),
+            ("worth a look", [Words(one.text) for one in warnings]),
+            ("decided", [Words(one.text) for one in others]),
         ):
             if listed:
                 lines += ["", heading]
-                lines += [f" - {shown(one, 1000)}" for one in listed[:_MOST_DECISIONS]]
+                lines += [f" - {shown(wording(one), 1000)}" for one in listed[:_MOST_DECISIONS]]
                 if len(listed) > _MOST_DECISIONS:
                     lines.append(f" ... and {len(listed) - _MOST_DECISIONS:,} more")
         if self.baseline:
@@ -135,7 +144,7 @@ class Summary:
             "task": self.task,
             "columns": [column.to_json() for column in self.columns],
             "advice": [decision.to_json() for decision in self.advice],
-            "problems": list(self.problems),
+            "problems": list(map(str, self.problems)),
             "baseline": [one.to_json() for one in self.baseline],
         }
 
@@ -203,7 +212,7 @@ def summarize(
         for column in frame.columns
     )
     advice = sorted((*decisions, *findings.decisions), key=lambda decision: not decision.warning)
-    problems = tuple(str(problem) for problem in fitted.findings.problems)
+    problems = tuple(problem.words for problem in fitted.findings.problems)
     baseline = tuple(baseline_of(fitted.targets[name], fitted.cells[name]) for name in fitted.targets)
     return Summary(
         name, frame.height, targets, fitted.task, columns, tuple(advice), problems, baseline

@@ -121,6 +121,7 @@ def prepare(
     *,
     encoder_sha256: str | None = None,
     frame: polars.DataFrame | None = None,
+    declared: Sequence[str] = (),
 ) -> Prepared[S]:
     """Read the table of ``settings``, split it and encode it.
 
@@ -130,6 +131,7 @@ def prepare(
         own_loss: the loss, where it is code of the user's own.
         encoder_sha256: of the encoder's file; None: of that which will be written.
         frame: the table, where it is no file; ``data`` of the settings is its name then.
+        declared: its columns of numbers that are declared as categories.
 
     Raises:
         DataError: the table cannot be read or used.
@@ -154,6 +156,7 @@ def prepare(
         categorical=listed(settings.categorical, frame.columns),
         use=listed(settings.use, frame.columns),
     )
+    settings = _with_declared(settings, declared, targets)
     reading = reading_of(
         frame, Reading(settings.decimal or table.decimal, settings.thousands, settings.dayfirst)
     )
@@ -195,6 +198,15 @@ def prepare(
         resolved, loss, weights, encoder, parts, frame.width, frame.height, digest or fingerprint(source),
         encoder_sha256, _decisions(table, divided, parts, told),
     )  # fmt: skip
+
+
+def _with_declared(settings: S, declared: Sequence[str], targets: Sequence[str]) -> S:
+    """Return settings with the columns that a table itself declares as categories."""
+    if settings.task == "auto" and declared and set(targets) <= set(declared):
+        settings = dataclasses.replace(settings, task="classification")
+    left_out = {*targets, *settings.drop, *settings.categorical}
+    more = tuple(name for name in declared if name not in left_out)
+    return dataclasses.replace(settings, categorical=(*settings.categorical, *more))
 
 
 def table_summary(settings: Settings) -> Summary:

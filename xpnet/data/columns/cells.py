@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "PLAIN",
     "check_type",
+    "is_temporal",
     "is_text",
     "named_cells",
     "numbers",
@@ -37,6 +38,12 @@ def is_text(series: polars.Series) -> bool:
     """Return whether the cells are text."""
     pl = import_polars()
     return series.dtype in (pl.String, pl.Categorical, pl.Enum)
+
+
+def is_temporal(series: polars.Series) -> bool:
+    """Return whether the cells are dates, moments or times of a day."""
+    pl = import_polars()
+    return series.dtype in (pl.Date, pl.Time) or isinstance(series.dtype, pl.Datetime)
 
 
 def text_of(series: polars.Series) -> polars.Series:
