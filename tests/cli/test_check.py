@@ -36,8 +36,10 @@ def test_problems_give_an_exit_code(folder, xpnet):
     Path("t.csv").write_text("when,y\n" + "3/4/2021,1.5\n5/4/2021,2.5\n" * 20)
     outcome = xpnet("check", "t.csv", "--target", "y")
     assert outcome.code == 5
-    assert "3 April 2021 (dayfirst=True)" in outcome.out
+    assert "3 April 2021 (--dayfirst true)" in outcome.out
     assert xpnet("check", "t.csv", "--target", "y", "--dayfirst", "true").code == 0
+    Path("u.csv").write_text("id,x,y\n" + "".join(f"{i},{i % 7}.5,{i % 5}.5\n" for i in range(40)))
+    assert "--use id keeps it" in xpnet("check", "u.csv", "--target", "y").out
     assert xpnet("check", "t.csv", "--target", "z").code == 5
     assert xpnet("check", "none.csv").code == 5
 

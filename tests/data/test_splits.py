@@ -95,7 +95,7 @@ TOO_FEW = {
     ),
     "every class once": ({"n": 3, "test": 0.3, "stratify": [0, 1, 2]}, "3 rows in 3 classes: too few"),
     "in order": ({"n": 2, "test": 0.3, "validation": 0.3, "order": [1, 0]}, "2 rows: too few"),
-    "groups": ({"test": 0.2, "groups": [7] * 10}, "1 group for 2 parts"),
+    "groups": ({"test": 0.2, "groups": [7] * 10}, "1 group for 2 parts .* validation=0 or test=0"),
     "a class in one group": (
         {"n": 4, "test": 0.5, "groups": [0, 0, 1, 1], "stratify": [0, 0, 1, 1]}, "in 1 of 2 groups only",
     ),

@@ -196,6 +196,8 @@ class _Ragged:
             rows = f"{self.found} of {self.rows} rows have too many cells or too few: {rows}"
         if self.ended and self.found == self.rows:
             advice = "each row ends with a separator: end the header with one too, or remove those"
+        elif self.width == 1 and self.found == self.rows > 1:
+            advice = "remove the lines above the one that names the columns"
         else:
             advice = "add or remove cells, and quote cells that contain the separator"
         return f"{rows}, the header has {self.width}; {advice}"

@@ -1,4 +1,4 @@
-"""Encodings of text files: UTF-8, UTF-16 and UTF-32 with a byte order mark, else that of Windows in Western Europe."""
+"""Encodings of text files: UTF-8, UTF-16 or UTF-32 with a mark, else that of Windows in Western Europe."""
 
 from __future__ import annotations
 

@@ -149,8 +149,8 @@ class _Fit:
             if empty:
                 findings.problems.append(
                     DataError(
-                        f"target '{empty[0]}' is missing in all {self.part.height:,} training rows: nothing to "
-                        "learn from; fill it in, or choose another target"
+                        f"target '{empty[0]}' is missing in all {self.part.height:,} training rows: nothing "
+                        "to learn from; fill it in, or choose another target"
                     )
                 )
                 return
@@ -194,6 +194,8 @@ class _Fit:
                     notation = number_notation(series, reading)
                     if notation is not None and notation != PLAIN:
                         fitted.findings.decide(name, f"read as {notation}", example_of(series, notation))
+                    if str(series.dtype).startswith("Duration"):
+                        fitted.findings.decide(name, "holds durations, which are predicted as seconds")
                     chosen[name] = Numeric(name, notation=notation or PLAIN)
                 decision = explain_task(series, task, reading)
                 if decision is not None and task == "auto":
@@ -314,7 +316,8 @@ class _Fit:
             self.fitted.findings.decide(
                 name,
                 f"has {what} that may stand for missing cells",
-                f"{', '.join(map(repr, found))}; they count like any other: leave such cells empty if they are",
+                f"{', '.join(map(repr, found))}; they count like any other: leave such cells empty if "
+                "they do",
                 warning=what == "classes",
             )
 

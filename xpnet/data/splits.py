@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xpnet.errors import ConfigError, DataError, use, use
+from xpnet.errors import ConfigError, DataError, use
 
 if TYPE_CHECKING:
     import polars

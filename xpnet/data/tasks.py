@@ -89,6 +89,8 @@ def _task_and_doubt(target: polars.Series, reading: Reading) -> tuple[str, tuple
         return "classification", None
     if is_temporal(target):  # refused later, with advice
         return "regression", None
+    if target.dtype == pl.Duration:
+        return "regression", None
     notation = number_notation(target, reading)
     if notation is None:
         return "classification", None
@@ -152,8 +154,8 @@ def refuse_dates(target: polars.Series, task: str, reading: Reading = UNDECLARED
     if text and (form_of(target, dayfirst=True) or form_of(target, dayfirst=False)) is None:
         return
     raise DataError(
-        f"target '{target.name}' holds dates or times, which are not predicted as such: make numbers of them, "
-        "such as the days from a fixed date, or classes, such as the month; or choose another target"
+        f"target '{target.name}' holds dates or times, which are not predicted as such: make numbers of "
+        "them, such as the days from a fixed date, or classes, such as the month; or choose another target"
     )
 
 

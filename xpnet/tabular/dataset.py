@@ -156,7 +156,7 @@ def prepare(
         categorical=listed(settings.categorical, frame.columns),
         use=listed(settings.use, frame.columns),
     )
-    settings = _with_declared(settings, declared, targets)
+    settings, of_table = _with_declared(settings, declared, targets)
     reading = reading_of(
         frame, Reading(settings.decimal or table.decimal, settings.thousands, settings.dayfirst)
     )
@@ -196,17 +196,27 @@ def prepare(
         encoder_sha256 = hashlib.sha256(to_json(encoder.to_json()).encode()).hexdigest()
     return Prepared(
         resolved, loss, weights, encoder, parts, frame.width, frame.height, digest or fingerprint(source),
-        encoder_sha256, _decisions(table, divided, parts, told),
+        encoder_sha256, _decisions(table, divided, parts, [*of_table, *told]),
     )  # fmt: skip
 
 
-def _with_declared(settings: S, declared: Sequence[str], targets: Sequence[str]) -> S:
-    """Return settings with the columns that a table itself declares as categories."""
+def _with_declared(
+    settings: S, declared: Sequence[str], targets: Sequence[str]
+) -> tuple[S, list[Decision | None]]:
+    """Return settings with the columns that a table itself declares as categories, and what is said of it."""
     if settings.task == "auto" and declared and set(targets) <= set(declared):
         settings = dataclasses.replace(settings, task="classification")
     left_out = {*targets, *settings.drop, *settings.categorical}
     more = tuple(name for name in declared if name not in left_out)
-    return dataclasses.replace(settings, categorical=(*settings.categorical, *more))
+    told: list[Decision | None] = [
+        Decision(
+            name,
+            "is taken as categories",
+            f"its type in the table says so; a file does not: use {use('categorical', name)} there",
+        )
+        for name in more
+    ]
+    return dataclasses.replace(settings, categorical=(*settings.categorical, *more)), told
 
 
 def table_summary(settings: Settings) -> Summary:
