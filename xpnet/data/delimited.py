@@ -128,9 +128,11 @@ class _Records:
                 else:
                     blank.append(line)
         except csv.Error as error:
+            header = self.content.lstrip().partition("\n")[0]
+            blanks = self.separator not in header and len(header.split()) > 1
             raise DataError(
                 f"'{self.name}' cannot be split into cells from line {line + 1} on: {error}; "
-                "are its quotes balanced?"
+                + ("part its columns with commas, not blanks" if blanks else "are its quotes balanced?")
             ) from None
 
 

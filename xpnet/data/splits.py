@@ -13,6 +13,8 @@ from xpnet.errors import ConfigError, DataError, use
 if TYPE_CHECKING:
     import polars
 
+    from xpnet.data.columns import Reading
+
 __all__ = ["exchange", "order_of", "split_rows"]
 
 Parts = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -251,11 +253,16 @@ def exchange(
     return [np.asarray(sorted(part), dtype=np.int64) for part in made], np.asarray(left, dtype=np.int64)
 
 
-def order_of(column: polars.Series) -> np.ndarray:
+def order_of(column: polars.Series, reading: Reading | None = None) -> np.ndarray:
     """Return numbers (n,) that order rows as the cells of a column do: numbers, dates and times.
 
+    Args:
+        column: the cells.
+        reading: what is declared about text.
+
     Raises:
-        DataError: a cell is missing, or text that is neither a number nor a date such as 2024-05-31.
+        DataError: a cell is missing, or text that is neither a number nor a date such as 2024-05-31, or can
+            be read in two ways; or all cells are the same.
 
     Example:
         >>> import polars
@@ -274,26 +281,39 @@ def order_of(column: polars.Series) -> np.ndarray:
             f"{first + 1}: these have no place in its order; fill them in, or leave the rows out"
         )
     if column.dtype in (pl.String, pl.Categorical, pl.Enum):
-        column = _as_ordered(column.cast(pl.String))
-    return column.rank("dense").to_numpy().astype(np.int64)
+        column = _as_ordered(column.cast(pl.String), reading)
+    ranks = column.rank("dense").to_numpy().astype(np.int64)
+    if len(ranks) > 1 and ranks.max() == 1:
+        raise DataError(
+            f"column '{column.name}' holds {column[0]} in all {len(column):,} rows, which is no order: "
+            "split by another column"
+        )
+    return ranks
 
 
-def _as_ordered(texts: polars.Series) -> polars.Series:
+def _as_ordered(texts: polars.Series, reading: Reading | None) -> polars.Series:
     """Return a column of text as numbers or times."""
     import polars as pl
 
-    numbers = texts.cast(pl.Float64, strict=False)
-    if numbers.null_count() == 0:
-        return numbers
-    for kind in (pl.Datetime, pl.Date, pl.Time):
-        try:
-            found = texts.str.strptime(kind, strict=False)
-        except pl.exceptions.PolarsError:
-            continue
-        if found.null_count() == 0:
-            return found
-    other = texts.filter(numbers.is_null())[0]
+    from xpnet.data.columns.choice import UNDECLARED, number_notation
+    from xpnet.data.columns.date_text import form_of, read_dates
+
+    reading = reading or UNDECLARED
+    if texts.str.contains(r"^[+-]?[0-9]{1,15}$").all():  # leading zeros change no order
+        return texts.cast(pl.Int64)
+    notation = number_notation(texts, reading)
+    numbers = np.full(len(texts), np.nan) if notation is None else notation.read(texts)
+    lacking = np.isnan(numbers)
+    if lacking.any():
+        found = form_of(texts, dayfirst=reading.dayfirst)
+        if found is not None:
+            moments = read_dates(texts, found.form)
+            lacking = np.isnat(moments)
+            numbers = moments.view(np.int64)
+    if not lacking.any():
+        return pl.Series(texts.name, numbers)
     raise DataError(
-        f"column '{texts.name}' is text without an order, such as '{other}'; expected numbers, or dates and "
-        "times such as 2024-05-31 or 2024-05-31 12:30"
+        f"column '{texts.name}' is text without an order, such as '{texts[int(np.argmax(lacking))]}'; "
+        "expected numbers, or dates and times such as 2024-05-31 or 2024-05-31 12:30: correct it, or split by another "
+        "column"
     )

@@ -313,6 +313,7 @@ def _divided(
         seed=settings.seed,
         split_by=settings.split_by,
         group=settings.group,
+        reading=reading,
     )
     return made if encoder is None else dataclasses.replace(made, encoder=encoder)
 
