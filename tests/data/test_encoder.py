@@ -338,7 +338,7 @@ BAD_FITS = {
     "text for regression": (
         table(),
         {"task": "regression"},
-        "column 'kind': 6 of its 6 cells are no numbers, as in row 1 'a'.*task='classification'",
+        "^column 'kind': 6 of its 6 cells are no numbers, as in row 1 'a'.*task='classification'",
     ),
     "text in a numeric target": (
         pl.DataFrame({"x": WIDE["x"], "y": [str(i) for i in range(MANY - 1)] + ["oops"]}),

@@ -94,6 +94,9 @@ TOO_FEW = {
         {"n": 2, "test": 0.3, "validation": 0.3}, "1 validation and 1 test rows .* validation=0 and test=0",
     ),
     "every class once": ({"n": 3, "test": 0.3, "stratify": [0, 1, 2]}, "3 rows in 3 classes: too few"),
+    "every row a class": (
+        {"n": 9, "test": 0.3, "stratify": list(range(9))}, "9 rows has a class of its own.*'regression'",
+    ),
     "in order": ({"n": 2, "test": 0.3, "validation": 0.3, "order": [1, 0]}, "2 rows: too few"),
     "groups": ({"test": 0.2, "groups": [7] * 10}, "1 group for 2 parts .* validation=0 or test=0"),
     "a class in one group": (

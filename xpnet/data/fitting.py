@@ -146,6 +146,8 @@ class _Fit:
                 for name in chosen_targets
                 if name in read and chosen_targets[name].gone(read[name]).all()
             ]
+            if empty and findings.problems:  # which say why no cell is there
+                return
             if empty:
                 findings.problems.append(
                     DataError(

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["exchange", "order_of", "split_rows"]
 
+_FEW_ROWS = 5  # up to so many it is a matter of their number that each has a class of its own
 Parts = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
@@ -109,6 +110,11 @@ def _sizes(n: int, validation: float, test: float) -> dict[str, int]:
 def _check_enough(n: int, classes: int, wanted: dict[str, int]) -> None:
     if n - classes >= sum(wanted.values()):
         return
+    if classes == n > _FEW_ROWS:
+        raise DataError(
+            f"each of {n:,} rows has a class of its own, nothing to learn from: choose another target; for "
+            f"numbers use {use('task', 'regression')}"
+        )
     asked = " and ".join(f"{size} {name}" for name, size in wanted.items() if size)
     of_classes = f" in {classes} classes" if classes > 1 else ""
     beside = "one training row of each class" if classes > 1 else "a training row"
@@ -314,6 +320,6 @@ def _as_ordered(texts: polars.Series, reading: Reading | None) -> polars.Series:
         return pl.Series(texts.name, numbers)
     raise DataError(
         f"column '{texts.name}' is text without an order, such as '{texts[int(np.argmax(lacking))]}'; "
-        "expected numbers, or dates and times such as 2024-05-31 or 2024-05-31 12:30: correct it, or split by another "
-        "column"
+        "expected numbers, or dates and times such as 2024-05-31 or 2024-05-31 12:30: correct it, or split "
+        "by another column"
     )
