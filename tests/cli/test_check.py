@@ -39,6 +39,8 @@ def test_problems_give_an_exit_code(folder, xpnet):
     assert " 1. column 'when' holds dates" in outcome.out
     assert "3 April 2021 (--dayfirst true)" in outcome.out
     assert xpnet("check", "t.csv", "--target", "y", "--dayfirst", "true").code == 0
+    Path("u.csv").write_text("id,x,y\n" + "".join(f"{i},{i % 7}.5,{i % 5}.5\n" for i in range(40)))
+    assert "--use id keeps it" in xpnet("check", "u.csv", "--target", "y").out
     assert xpnet("check", "t.csv", "--target", "z").code == 5
     assert xpnet("check", "none.csv").code == 5
 

@@ -23,6 +23,7 @@ CASES = {
     "a number": (use("validation", 0.1), "validation=0.1", "--validation 0.1"),
     "a switch": (use("decay", True), "decay=True", "--decay"),
     "a switch off": (use("tensorboard", False), "tensorboard=False", "--no-tensorboard"),
+    "a boolean that may be unset": (use("dayfirst", False), "dayfirst=False", "--dayfirst false"),
     "none": (use("clip_norm", None), "clip_norm=None", "--clip-norm none"),
     "weights": (use("class_weight", {"a": 2}), "class_weight={'a': 2}", "--class-weight a=2"),
     "a word": (use("epochs", Word("N")), "epochs=N", "--epochs N"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import math
 import re
@@ -65,6 +66,24 @@ CASES = {
         {},
         (*PLAIN_FEATURES, "zip=00501", "zip=10001", "zip=94103"),
         [],
+    ),
+    "durations": (
+        PLAIN | {"a": [datetime.timedelta(hours=float(value)) for value in A]},
+        {},
+        PLAIN_FEATURES,
+        [("column 'a' holds durations, which are taken as seconds", False)],
+    ),
+    "classes that may be missing cells": (
+        PLAIN | {"y": ["None", "mild"] * (N // 2)},
+        {},
+        PLAIN_FEATURES,
+        [("column 'y' has classes that may stand for missing cells: 'None'", True)],
+    ),
+    "numbers with other characters": (
+        PLAIN | {"w": [f"{i}.5k" for i in range(N)]},
+        {},
+        PLAIN_FEATURES,
+        [("column 'w' left out as an identifier: .* such as '0.5k': if they are numbers, remove all", True)],
     ),
     "text among numbers": (
         PLAIN | {"a": with_cells(map(str, A), row5="abc", row9="n.a.")},
@@ -370,6 +389,24 @@ def test_text_in_numbers_at_prediction():
     assert "row 2 'soon'" in str(encoded.decisions[0])
     with pytest.raises(DataError, match="column 'a': 3 of its 3 cells are no numbers, as in row 1 '1,5'"):
         encoder.encode(pl.DataFrame({"a": ["1,5", "2,5", "3,5"], "g": ["x"] * 3}))
+
+
+@pytest.mark.parametrize(
+    ("train", "new", "same"),
+    [
+        ([True, False], ["TRUE", "false"], [True, False]),
+        ([True, False], [1, 0], [True, False]),
+        (["1", "0"], ["True", "0"], ["1", "0"]),
+        (["a", "b", None], ["NA", "b"], [None, "b"]),
+        (["a", "NA"], ["NA", "a"], ["NA", "a"]),
+    ],
+)
+def test_the_same_cells_in_other_words(train, new, same):
+    n = 6
+    frame = pl.DataFrame({"c": train * n, "y": [0.5 + i for i in range(len(train) * n)]})
+    encoder = Encoder.fit(frame, "y")
+    encoded = [encoder.encode(pl.DataFrame({"c": cells}), target=False) for cells in (new, same)]
+    np.testing.assert_array_equal(encoded[0].X, encoded[1].X)
 
 
 def test_problems_of_an_encoding_are_told_at_once():

@@ -338,13 +338,44 @@ BAD_FITS = {
     "text for regression": (
         table(),
         {"task": "regression"},
-        "column 'kind': 6 of its 6 cells are no numbers, as in row 1 'a'.*task='classification'",
+        "^column 'kind': 6 of its 6 cells are no numbers, as in row 1 'a'.*task='classification'",
     ),
     "text in a numeric target": (
         pl.DataFrame({"x": WIDE["x"], "y": [str(i) for i in range(MANY - 1)] + ["oops"]}),
         {"target": "y", "missing": "error"},
         "row 60, column 'y' holds text 'oops' in a numeric target.*task='classification'",
     ),
+    "a target of dates in text": (
+        pl.DataFrame({"x": WIDE["x"], "y": [f"2020-01-{1 + i % 30:02}" for i in range(MANY)]}),
+        {"target": "y"},
+        "target 'y' holds dates or times, which are not predicted as such",
+    ),
+    "a target without cells": (
+        pl.DataFrame({"x": WIDE["x"], "y": [None] * MANY}, schema={"x": pl.Float64, "y": pl.String}),
+        {"target": "y"},
+        "target 'y' is missing in all 60 training rows: nothing to learn from; fill it in",
+    ),
+    "one row": (
+        pl.DataFrame({"x": [1.5], "y": [2.5]}),
+        {"target": "y"},
+        "1 training row: too few to learn 'y' from; give more rows",
+    ),
+    "dates in several forms": (
+        pl.DataFrame(
+            {
+                "d": [f"2020-01-{i:02}" for i in range(1, 21)] + [f"{i}.1.2020" for i in range(1, 21)],
+                "y": WIDE["x"][:40],
+            }
+        ),
+        {"target": "y"},
+        "'d' holds dates in several forms, such as '2020-01-01' and '1.1.2020': write all .*categorical='d'",
+    ),
+    "too many categories alone": (
+        pl.DataFrame({"k": [f"k{i % 1001}" for i in range(3000)], "y": [i / 7 for i in range(3000)]}),
+        {"target": "y"},
+        "1,001 categories in 3,000 rows, and at most 1,000 are taken; add columns$",
+    ),
+    "a target to drop": (table(), {"drop": ["kind"]}, "'kind' is a target .* to drop; name another target"),
     "infinite target": (
         table(kind=[1.5, 2.5, math.inf, 0.0, 1.0, 2.0]),
         {},
@@ -377,7 +408,7 @@ BAD_ENCODES = {
     "unseen label": (replaced("kind", 5, "c"), "row 6, column 'kind' holds 'c'.*known: 'a', 'b'"),
     "dates for numbers": (
         {"size": [datetime.date(2020, 1, 1)] * 6},
-        "column 'size' holds Date values; expected numbers, text, booleans, dates",
+        "column 'size' holds Date values; expected numbers, as in training: convert it",
     ),
     "beyond 2**53": ({"count": [1, 2, 3, 4, 5, 2**60]}, "row 6, column 'count'"),
 }

@@ -148,6 +148,7 @@ def test_an_unnamed_column_that_is_needed(tmp_path):
 ENCODED = {
     "UTF-8 with a mark": ("utf-8-sig", ""),
     "UTF-16": ("utf-16", ""),
+    "UTF-32": ("utf-32", ""),
     "Latin-1": ("latin-1", "read as Latin-1 (cp1252), such as 'Köln' in line 2"),
 }
 

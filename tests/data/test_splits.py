@@ -94,8 +94,11 @@ TOO_FEW = {
         {"n": 2, "test": 0.3, "validation": 0.3}, "1 validation and 1 test rows .* validation=0 and test=0",
     ),
     "every class once": ({"n": 3, "test": 0.3, "stratify": [0, 1, 2]}, "3 rows in 3 classes: too few"),
+    "every row a class": (
+        {"n": 9, "test": 0.3, "stratify": list(range(9))}, "9 rows has a class of its own.*'regression'",
+    ),
     "in order": ({"n": 2, "test": 0.3, "validation": 0.3, "order": [1, 0]}, "2 rows: too few"),
-    "groups": ({"test": 0.2, "groups": [7] * 10}, "1 group for 2 parts"),
+    "groups": ({"test": 0.2, "groups": [7] * 10}, "1 group for 2 parts .* validation=0 or test=0"),
     "a class in one group": (
         {"n": 4, "test": 0.5, "groups": [0, 0, 1, 1], "stratify": [0, 0, 1, 1]}, "in 1 of 2 groups only",
     ),
@@ -157,6 +160,10 @@ def test_exchanged_rows_leave_the_sizes():
         (["10", "9", "-1"], [3, 2, 1]),
         (["2024-01-10", "2023-12-31", "2024-01-02"], [3, 1, 2]),
         (["2024-01-02 10:00:00", "2024-01-02 09:59:59", "2023-01-01 00:00:00"], [3, 2, 1]),
+        (["$1,000", "$200.5", "$3"], [3, 2, 1]),
+        (["01/23/2024", "02/01/2023", "01/24/2024"], [2, 1, 3]),
+        (["2.1.2024", "1.2.2024", "3.1.2024"], [1, 3, 2]),
+        (["007", "10", "009"], [1, 3, 2]),
         ([True, False, True], [2, 1, 2]),
         ([datetime.date(2024, 1, 2), datetime.date(2024, 1, 1), datetime.date(2025, 1, 1)], [2, 1, 3]),
     ],
@@ -170,6 +177,9 @@ def test_order_of_a_column(cells, ranks):
     ("cells", "message"),
     [
         (["soon", "2024-01-02", "late"], "column 'day' is text without an order, such as 'soon'"),
+        (["3/4/2021", "5/4/2021"], "column 'day' holds dates that can be read in two ways"),
+        (["9.569", "987", "1.234"], "column 'day' can be read in two ways"),
+        ([7, 7, 7], "column 'day' holds 7 in all 3 rows, which is no order: split by another column"),
         ([1, None, 2], "column 'day' is empty in 1 of 3 rows, the first of which is row 2"),
         ([1.0, 2.0, float("nan")], "the first of which is row 3"),
     ],

@@ -248,7 +248,7 @@ BAD_FILES = {
     "no extension": (
         "table",
         "a\n1\n",
-        "unknown extension ''; its content is text: .* call it .csv .*read are .csv,",
+        "unknown extension ''; its content is text: .* call it .csv; read are .csv,",
     ),
     "binary of no known format": ("t.bin", bytes(range(256)), "binary and of no known format"),
     "Stata": (
@@ -342,6 +342,14 @@ BAD_LOADS = {
     "no likely target": ("flowers.csv", None, "target=NAME; columns: 'a', 'b'"),
     "two likely targets": ("two.csv", None, "several columns"),
     "no such target": ("flowers.csv", "bb", r"no column 'bb'; did you mean 'b'|no column 'bb'; known: a, b"),
+    "no header": ("numbers.csv", "y", "no column 'y'; known: .*; its first line holds numbers: put one with"),
+    "parted by blanks": ("blanks.csv", "y", "no column 'y'; .*; part the columns with commas, semicolons"),
+    "quotes and blanks": ("r.csv", "y", "from line 2 on: .*; part its columns with commas, not blanks"),
+    "lines above the header": (
+        "title.csv",
+        "y",
+        "the header has 1; remove the lines above the one that names",
+    ),
     "no such target in a built-in": ("digits", "digid", r"did you mean 'digit'\?"),
 }
 
@@ -352,6 +360,10 @@ def test_bad_loads(tmp_path, monkeypatch, case):
     monkeypatch.chdir(tmp_path)
     put(tmp_path, "flowers.csv", "a,b\n1,2\n")
     put(tmp_path, "two.csv", "a,y,class\n1,2,3\n")
+    put(tmp_path, "numbers.csv", "1.5,2\n2.5,3\n")
+    put(tmp_path, "blanks.csv", "a y\n1 2\n")
+    put(tmp_path, "r.csv", 'a y\n"1" 2 "b"\n')
+    put(tmp_path, "title.csv", "My report\na,y\n1,2\n")
     with pytest.raises(DataError, match=message):
         load(name, target=target)
 

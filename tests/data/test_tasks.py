@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import decimal
 import math
 
@@ -25,6 +26,7 @@ TASKS = {
     "fractions": ([0.5, 1.0] * 50, "regression"),
     "decimals": ([decimal.Decimal("0.5"), decimal.Decimal("1")] * 5, "regression"),
     "whole decimals": ([decimal.Decimal("0"), decimal.Decimal("1")] * 5, "classification"),
+    "durations": ([datetime.timedelta(hours=1), datetime.timedelta(hours=2)] * 9, "regression"),
     "beyond 2**53": ([2**63 + 1, 2**63 + 2] * 5, "classification"),
 }
 

@@ -11,7 +11,14 @@ import polars as pl
 import pytest
 
 from xpnet.errors import DataError
-from xpnet.tabular.frames import column_like, fingerprint_of_frame, table_like, to_frame
+from xpnet.tabular.frames import (
+    column_like,
+    declared_categories,
+    fingerprint_of_frame,
+    table_like,
+    target_names,
+    to_frame,
+)
 
 COLUMNS = {
     "size": [1.5, None, 3.0],
@@ -82,6 +89,47 @@ def test_columns_of_pandas() -> None:
 def test_what_is_no_table(table: Any, words: str) -> None:
     with pytest.raises(DataError, match=words):
         to_frame(table)
+
+
+def test_cells_of_pandas_that_are_no_plain_types() -> None:
+    pandas = _pandas()
+    table = pandas.DataFrame(
+        {"month": pandas.period_range("2024-01", periods=3, freq="M"), "bin": pandas.cut([1, 2, 3], 3)}
+    )
+    made = to_frame(table)
+    assert made["month"].to_list()[1] == datetime.datetime(2024, 2, 1)
+    assert made["bin"].dtype == pl.String
+
+
+@pytest.mark.parametrize(
+    ("cells", "dtype"),
+    [
+        ([[1], [2]], None),
+        ([{"a": 1}, {"a": 2}], None),
+        ([10**20, 2], pl.Int128),
+        ([datetime.timedelta(1), None], None),
+        ([b"a", b"b"], None),
+        ([datetime.time(1), datetime.time(2)], None),
+        ([1j, 2j], pl.Object),
+    ],
+    ids=str,
+)
+def test_fingerprints_of_any_type(cells: list[Any], dtype: Any) -> None:
+    one, other = (pl.DataFrame({"a": pl.Series(c, dtype=dtype)}) for c in (cells, cells[::-1]))
+    assert fingerprint_of_frame(one) == fingerprint_of_frame(one)
+    assert dtype == pl.Object or fingerprint_of_frame(one) != fingerprint_of_frame(other)
+
+
+def test_targets_and_declared_categories() -> None:
+    pandas = _pandas()
+    table = pandas.DataFrame({0: [1, 2], ("a", "b"): [1.0, 2.0], "c": pandas.Categorical([3, 4])})
+    assert target_names(table, 0) == "0"
+    assert target_names(table, ("a", "b")) == "('a', 'b')"
+    assert target_names(table, (0, "c")) == ["0", "c"]
+    assert target_names({1: [1]}, 1) == "1"
+    assert target_names(FRAME, ["size"]) == ["size"]
+    assert declared_categories(table) == ["c"]
+    assert declared_categories(FRAME) == []
 
 
 def test_two_columns_of_one_name() -> None:

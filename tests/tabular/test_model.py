@@ -98,6 +98,18 @@ def test_pandas_keeps_its_index(classifier: TableModel) -> None:
     assert again.predict(table).tolist() == found.tolist()
 
 
+def test_categories_that_pandas_declares() -> None:
+    pandas = pytest.importorskip("pandas")
+    table = pandas.DataFrame({"c": pandas.Categorical([0, 1, 2] * 20), 1: [0.5 + i % 3 for i in range(60)]})
+    model = TableModel(**FAST).fit(table, 1)
+    assert model.encoder.columns[0].kind == "categorical"
+    assert len(model.predict(table.head(4))) == 4
+    classes = TableModel(**FAST).fit(table, "c")
+    assert classes.encoder.target_classes[0] == (0, 1, 2)
+    with pytest.raises(DataError, match="no rows: nothing to predict"):
+        model.predict(table.head(0))
+
+
 def test_a_file(classifier: TableModel, tmp_path: Path) -> None:
     flowers().write_csv(tmp_path / "flowers.csv")
     model = TableModel(**FAST, drop=["price"]).fit(str(tmp_path / "flowers.csv"), "kind")

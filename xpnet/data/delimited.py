@@ -128,9 +128,11 @@ class _Records:
                 else:
                     blank.append(line)
         except csv.Error as error:
+            header = self.content.lstrip().partition("\n")[0]
+            blanks = self.separator not in header and len(header.split()) > 1
             raise DataError(
                 f"'{self.name}' cannot be split into cells from line {line + 1} on: {error}; "
-                "are its quotes balanced?"
+                + ("part its columns with commas, not blanks" if blanks else "are its quotes balanced?")
             ) from None
 
 
@@ -196,6 +198,8 @@ class _Ragged:
             rows = f"{self.found} of {self.rows} rows have too many cells or too few: {rows}"
         if self.ended and self.found == self.rows:
             advice = "each row ends with a separator: end the header with one too, or remove those"
+        elif self.width == 1 and self.found == self.rows > 1:
+            advice = "remove the lines above the one that names the columns"
         else:
             advice = "add or remove cells, and quote cells that contain the separator"
         return f"{rows}, the header has {self.width}; {advice}"

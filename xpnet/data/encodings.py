@@ -1,4 +1,4 @@
-"""Encodings of text files: UTF-8, UTF-16 with a byte order mark, else that of Windows in Western Europe."""
+"""Encodings of text files: UTF-8, UTF-16 or UTF-32 with a mark, else that of Windows in Western Europe."""
 
 from __future__ import annotations
 
@@ -10,7 +10,13 @@ from xpnet.errors import DataError
 
 __all__ = ["decoded"]
 
-_MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+_MARKS = {
+    codecs.BOM_UTF32_LE: "utf-32",  # before that of UTF-16, with which it begins
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
 
 
 def decoded(name: str, data: bytes) -> tuple[str, list[Decision]]:
@@ -33,8 +39,10 @@ def decoded(name: str, data: bytes) -> tuple[str, list[Decision]]:
         try:
             return data.decode(encoding), []
         except UnicodeDecodeError:
-            if encoding == "utf-16":
-                raise DataError(f"'{name}' is no readable UTF-16 text (damaged or cut off?)") from None
+            if encoding != "utf-8-sig":
+                raise DataError(
+                    f"'{name}' is no readable {encoding.upper()} text (damaged or cut off?)"
+                ) from None
     if b"\0" in data:
         wide = max(data[:1000:2].count(0), data[1:1000:2].count(0)) > 0.4 * len(data[:1000:2])
         what = "seems to be UTF-16 text without a byte order mark; save it with UTF-8 encoding"

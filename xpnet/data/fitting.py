@@ -13,12 +13,10 @@ from xpnet.data.columns import Categorical, Column, Numeric, Reading, choose
 from xpnet.data.columns.categorical import cells_of
 from xpnet.data.columns.cells import PLAIN, is_text
 from xpnet.data.columns.choice import UNDECLARED, example_of, number_notation, reading_of
-from xpnet.data.columns.date_text import form_of
-from xpnet.data.columns.dates import is_temporal
 from xpnet.data.findings import Findings, listed_names
 from xpnet.data.identifiers import identifier
 from xpnet.data.rows import choose_rows, part_of, read_columns
-from xpnet.data.tasks import explain_task, infer_tasks
+from xpnet.data.tasks import explain_task, infer_tasks, refuse_dates
 from xpnet.errors import DataError, suggest, use
 
 if TYPE_CHECKING:
@@ -27,6 +25,22 @@ if TYPE_CHECKING:
 __all__ = ["Choices", "Fitted", "fit_columns"]
 
 MOST_CATEGORIES = 1000
+_HOLLOW = {
+    "none",
+    "na",
+    "n.a.",
+    "nil",
+    "-",
+    "--",
+    ".",
+    "*",
+    "(null)",
+    "missing",
+    "#div/0!",
+    "#value!",
+    "#ref!",
+}
+_USELESS = ("empty", _MANY := "a column of too many categories")  # no setting keeps such a column
 _SMALL_TABLE = 50  # rows up to which it is not suspicious that each has a class of its own
 
 
@@ -127,6 +141,21 @@ class _Fit:
         )
         fitted.cells, fitted.rows = cells, numbers
         if not len(numbers):
+            empty = [
+                name
+                for name in chosen_targets
+                if name in read and chosen_targets[name].gone(read[name]).all()
+            ]
+            if empty and findings.problems:  # which say why no cell is there
+                return
+            if empty:
+                findings.problems.append(
+                    DataError(
+                        f"target '{empty[0]}' is missing in all {self.part.height:,} training rows: nothing "
+                        "to learn from; fill it in, or choose another target"
+                    )
+                )
+                return
             findings.problems.append(
                 DataError(
                     f"each of the {self.part.height} training rows has a bad cell: none is left to train on; "
@@ -145,9 +174,9 @@ class _Fit:
         self._duplicates(targets)
         if not fitted.columns and not findings.problems and names:
             why = "; ".join(f"'{name}' {reason}" for name, reason in list(fitted.left_out.items())[:10])
-            findings.problems.append(
-                DataError(f"no column is left to predict from: {why}; keep one with {use('use', names[0])}")
-            )
+            kept = [name for name in names if not fitted.left_out.get(name, "").startswith(_USELESS)]
+            helps = f"keep one with {use('use', kept[0])}" if kept else "add columns"
+            findings.problems.append(DataError(f"no column is left to predict from: {why}; {helps}"))
 
     # ---- which columns
 
@@ -155,7 +184,7 @@ class _Fit:
         fitted, reading = self.fitted, self.reading
         task = self.choices.task
         for name in targets:
-            self._refuse_dates(self.part[name], task)
+            refuse_dates(self.part[name], task, reading)
         fitted.task = infer_tasks(self.part, targets, reading) if task == "auto" else task
         chosen: dict[str, Column] = {}
         for name in targets:
@@ -167,26 +196,13 @@ class _Fit:
                     notation = number_notation(series, reading)
                     if notation is not None and notation != PLAIN:
                         fitted.findings.decide(name, f"read as {notation}", example_of(series, notation))
+                    if str(series.dtype).startswith("Duration"):
+                        fitted.findings.decide(name, "holds durations, which are predicted as seconds")
                     chosen[name] = Numeric(name, notation=notation or PLAIN)
                 decision = explain_task(series, task, reading)
                 if decision is not None and task == "auto":
                     fitted.findings.decide(decision.column, decision.what, decision.why)
         return chosen
-
-    def _refuse_dates(self, series: polars.Series, task: str) -> None:
-        if task == "classification" and is_text(series):
-            return
-        text = not is_temporal(series)
-        if text and (not is_text(series) or number_notation(series, self.reading) is not None):
-            return
-        # the order of days and months does not matter here
-        if text and (form_of(series, dayfirst=True) or form_of(series, dayfirst=False)) is None:
-            return
-        raise DataError(
-            f"target '{series.name}' holds dates or times, which are not predicted as such: make numbers of "
-            "them, "
-            "such as the days from a fixed date, or classes, such as the month; or choose another target"
-        )
 
     def _leave_out(self, name: str, what: str, why: str, *, warning: bool = False) -> None:
         self.fitted.left_out[name] = f"{what}: {why}" if why else what
@@ -251,7 +267,7 @@ class _Fit:
             told = f"{there}, and at most {MOST_CATEGORIES:,} are taken"
             if self._named(name):
                 raise DataError(f"column '{name}' has {told}: leave it out with {use('drop', name)}")
-            self._leave_out(name, "a column of too many categories", told, warning=True)
+            self._leave_out(name, _MANY, told, warning=True)
             return True
         if self._named(name) or lacking == rows or (lacking and self.choices.missing in ("impute", "error")):
             return False
@@ -271,6 +287,7 @@ class _Fit:
         fitted = column.fit(cells, rows, findings, missing=missing)
         if isinstance(fitted, Categorical):
             self._alike(name, fitted.categories, "categories")
+            self._hollow(name, fitted.categories, "categories")
         if lacking and missing in ("impute", "mean"):
             self._tell_missing(fitted, lacking, len(rows))
         self.fitted.columns[name] = fitted
@@ -292,6 +309,20 @@ class _Fit:
             what = "has missing cells, which take the median date, with a feature that says so"
         self.fitted.findings.decide(column.name, what, told, cells=lacking)
 
+    def _hollow(self, name: str, categories: Sequence[Any], what: str) -> None:
+        """Warn of categories that may stand for missing cells."""
+        found = [
+            category for category in categories if isinstance(category, str) and category.lower() in _HOLLOW
+        ]
+        if found:
+            self.fitted.findings.decide(
+                name,
+                f"has {what} that may stand for missing cells",
+                f"{', '.join(map(repr, found))}; they count like any other: leave such cells empty if "
+                "they do",
+                warning=what == "classes",
+            )
+
     def _alike(self, name: str, categories: Sequence[Any], what: str) -> None:
         """Warn of categories that differ in case or blanks alone."""
         alike: dict[str, list[str]] = {}
@@ -312,6 +343,8 @@ class _Fit:
     def _fit_target(self, target: Column, cells: Any, rows: np.ndarray) -> None:
         name, findings = target.name, self.fitted.findings
         if isinstance(target, Numeric):
+            if len(cells) == 1:
+                raise DataError(f"1 training row: too few to learn '{name}' from; give more rows")
             if np.isfinite(cells).all() and np.all(cells == cells[0]):
                 raise DataError(
                     f"target '{name}' is {cells[0]} in all {len(cells)} training rows: nothing to learn"
@@ -328,7 +361,7 @@ class _Fit:
         if len(found) == 1:
             raise DataError(
                 f"target '{name}' has one class only, {found[0]!r}, in {len(cells)} training rows; two are "
-                "needed"
+                "needed: add rows of another one, or choose another target"
             )
         if len(found) == len(cells) > _SMALL_TABLE:
             raise DataError(
@@ -336,6 +369,7 @@ class _Fit:
                 f"from; for numbers use {use('task', 'regression')}"
             )
         self._alike(name, found, "classes")
+        self._hollow(name, found, "classes")
         counts = cells.value_counts()
         single = counts.filter(counts["count"] == 1).get_column(cells.name).to_list()
         if single:
@@ -399,10 +433,10 @@ def _feature_names(columns: Sequence[str], targets: Sequence[str], choices: Choi
     for name in targets:
         for setting, names in named.items():
             if name in names:
-                raise DataError(
-                    f"'{name}' is a target and cannot be given to {setting}; for classes, use "
-                    f"{use('task', 'classification')}"
-                )
+                helps = f"for classes, use {use('task', 'classification')}"
+                if setting != "categorical":
+                    helps = "name another target, or leave that out"
+                raise DataError(f"'{name}' is a target and cannot be given to {setting}; {helps}")
     for name in choices.drop:
         for setting in ("categorical", "use"):
             if name in named[setting]:

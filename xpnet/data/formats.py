@@ -170,10 +170,7 @@ def format_of(
     if path == "-" and text:
         return "csv", ""
     if text:
-        advice = (
-            "its content is text: if that is a table whose first line names the columns, call it .csv "
-            "(format='csv')"
-        )
+        advice = "its content is text: if that is a table whose first line names the columns, call it .csv"
     else:
         advice = "its content is binary and of no known format: save the table as CSV or Parquet"
     raise DataError(f"'{path}' has the unknown extension '{extension}'; {advice}; read are {known}")

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xpnet.data.columns.cells import is_text, text_of
+from xpnet.data.notations import MOSTLY
+from xpnet.text import shown
 
 if TYPE_CHECKING:
     import polars
@@ -30,6 +32,10 @@ _END = re.compile(r"([ _.-](id|uu?id|guid|key|no|nr)|[a-z](ID|Id|UUID|Uuid))$")
 _MEASURED = re.compile(
     r"time|date|day|week|month|quarter|year|hour|minute|second|epoch|step|^t$|^x0?$|age$", re.IGNORECASE
 )
+
+
+# Decimal numbers with something before or after them that is no part of a known notation.
+_WITH_NUMBER = r"^\D{0,5}[0-9]+[.,][0-9]+\D{0,8}$"
 
 
 def is_named_identifier(name: str) -> bool:
@@ -89,7 +95,11 @@ def _of_text(cells: polars.Series) -> tuple[str, str, bool] | None:
     there = cells.drop_nulls()
     distinct, n = there.n_unique(), len(there)
     if n >= _FEWEST and distinct == n:
-        return "an identifier", f"each of {n:,} cells has a text of its own", False
+        why = f"each of {n:,} cells has a text of its own"
+        if there.str.contains(_WITH_NUMBER).mean() >= MOSTLY:  # type: ignore[operator]
+            why += f", such as '{shown(there[0], 40)}': if they are numbers, remove all other characters"
+            return "an identifier", why, True
+        return "an identifier", why, False
     if n > _SMALL_TABLE and distinct >= _NEARLY * n:
         return "free text", f"{distinct:,} texts in {n:,} cells", True
     return None

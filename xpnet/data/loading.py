@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from xpnet.errors import DataError, Word, suggest, use
 
 __all__ = ["listed", "load", "with_target"]
 
+_NUMBER = re.compile(r"[-+]?[0-9]*[.,]?[0-9]+(e[-+]?[0-9]+)?")
 _TARGET_NAMES = ("target", "label", "class", "y")
 
 
@@ -110,8 +112,19 @@ def _chosen(table: Table, target: str | Sequence[str]) -> str | tuple[str, ...]:
     targets = listed([target] if isinstance(target, str) else target, columns)
     for name in targets:
         if name not in columns:
-            raise DataError(f"'{table.name}' has no column '{name}'{suggest(name, columns)}")
+            raise DataError(
+                f"'{table.name}' has no column '{name}'{suggest(name, columns)}{_header(columns)}"
+            )
     return targets[0] if len(targets) == 1 else targets
+
+
+def _header(columns: Sequence[str]) -> str:
+    """Return what is odd about the names of columns, to end a message."""
+    if len(columns) == 1 and len(columns[0].split()) > 1:
+        return "; part the columns with commas, semicolons, tabs or bars: it has one only"
+    if columns and all(_NUMBER.fullmatch(name) for name in columns):
+        return "; its first line holds numbers: put one with the names of the columns before it"
+    return ""
 
 
 def _guessed(table: Table) -> str:
@@ -123,5 +136,5 @@ def _guessed(table: Table) -> str:
     shown = ", ".join(f"'{column}'" for column in columns[:50]) + (", ..." if len(columns) > 50 else "")
     raise DataError(
         f"'{table.name}': which column is to be predicted? {found}; name it with "
-        f"{use('target', Word('NAME'))}; columns: {shown}"
+        f"{use('target', Word('NAME'))}; columns: {shown}{_header(columns)}"
     )

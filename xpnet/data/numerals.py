@@ -34,7 +34,7 @@ __all__ = [
     "spellings",
 ]
 
-MISSING = ("", "NA", "N/A", "NaN", "NAN", "nan", "null", "Null", "NULL", "?")
+MISSING = ("", "NA", "N/A", "NaN", "NAN", "nan", "null", "Null", "NULL", "?", "n/a", "#N/A", "<NA>", "NaT")
 """Cells that count as missing, once the blanks around them are gone."""
 
 MOSTLY = 0.8

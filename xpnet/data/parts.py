@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xpnet.data.columns import Categorical
+from xpnet.data.columns import Categorical, Reading
+from xpnet.data.columns.choice import UNDECLARED
 from xpnet.data.decisions import Decision
 from xpnet.data.encoder import Encoder
 from xpnet.data.splits import exchange, order_of, split_rows
@@ -49,6 +50,7 @@ def divide(
     seed: int,
     split_by: str | None = None,
     group: str | None = None,
+    reading: Reading = UNDECLARED,
 ) -> Parts:
     """Split the rows of a table and fit its encoder on the training rows.
 
@@ -67,6 +69,7 @@ def divide(
         validation, test: fractions of the rows, see `xpnet.data.split_rows`.
         seed: seed of the draw.
         split_by: the column that orders the rows: the last ones are test rows, before them validation rows.
+        reading: what is declared about its text.
         group: the column whose equal cells stay in one part.
 
     Raises:
@@ -84,7 +87,7 @@ def divide(
         test=test,
         seed=seed,
         stratify=None if split_by is not None else classes,
-        order=None if split_by is None else order_of(frame[split_by]),
+        order=None if split_by is None else order_of(frame[split_by], reading),
         groups=None if group is None else _groups(frame[group]),
     )
     free = split_by is None and group is None  # to exchange rows

@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xpnet.errors import ConfigError, DataError
+from xpnet.errors import ConfigError, DataError, use
 
 if TYPE_CHECKING:
     import polars
 
+    from xpnet.data.columns import Reading
+
 __all__ = ["exchange", "order_of", "split_rows"]
 
+_FEW_ROWS = 5  # up to so many it is a matter of their number that each has a class of its own
 Parts = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
@@ -107,10 +110,15 @@ def _sizes(n: int, validation: float, test: float) -> dict[str, int]:
 def _check_enough(n: int, classes: int, wanted: dict[str, int]) -> None:
     if n - classes >= sum(wanted.values()):
         return
+    if classes == n > _FEW_ROWS:
+        raise DataError(
+            f"each of {n:,} rows has a class of its own, nothing to learn from: choose another target; for "
+            f"numbers use {use('task', 'regression')}"
+        )
     asked = " and ".join(f"{size} {name}" for name, size in wanted.items() if size)
     of_classes = f" in {classes} classes" if classes > 1 else ""
     beside = "one training row of each class" if classes > 1 else "a training row"
-    remedies = " and ".join(f"{name}=0" for name, size in wanted.items() if size)
+    remedies = " and ".join(use(name, 0) for name, size in wanted.items() if size)
     raise DataError(
         f"{n} row{'s' * (n != 1)}{of_classes}: too few to split, as {asked} "
         f"{'row is' if sum(wanted.values()) == 1 else 'rows are'} asked for beside {beside}; give more rows, "
@@ -171,8 +179,8 @@ def _grouped(classes: np.ndarray, groups: np.ndarray, wanted: dict[str, int], se
     if len(counts) < len(asked):
         raise DataError(
             f"{len(counts)} group{'s' * (len(counts) != 1)} for {len(asked)} parts (training and those that "
-            "are held out), and rows of a group stay together: too few; hold less out with validation=0 or "
-            "test=0, or split by another column"
+            "are held out), and rows of a group stay together: too few; hold less out with "
+            f"{use('validation', 0)} or {use('test', 0)}, or split by another column"
         )
     lacking = shares[:, None] * totals
     shuffled = rng.permutation(rng.key(seed).fold("split"), len(counts))
@@ -251,11 +259,16 @@ def exchange(
     return [np.asarray(sorted(part), dtype=np.int64) for part in made], np.asarray(left, dtype=np.int64)
 
 
-def order_of(column: polars.Series) -> np.ndarray:
+def order_of(column: polars.Series, reading: Reading | None = None) -> np.ndarray:
     """Return numbers (n,) that order rows as the cells of a column do: numbers, dates and times.
 
+    Args:
+        column: the cells.
+        reading: what is declared about text.
+
     Raises:
-        DataError: a cell is missing, or text that is neither a number nor a date such as 2024-05-31.
+        DataError: a cell is missing, or text that is neither a number nor a date such as 2024-05-31, or can
+            be read in two ways; or all cells are the same.
 
     Example:
         >>> import polars
@@ -274,26 +287,39 @@ def order_of(column: polars.Series) -> np.ndarray:
             f"{first + 1}: these have no place in its order; fill them in, or leave the rows out"
         )
     if column.dtype in (pl.String, pl.Categorical, pl.Enum):
-        column = _as_ordered(column.cast(pl.String))
-    return column.rank("dense").to_numpy().astype(np.int64)
+        column = _as_ordered(column.cast(pl.String), reading)
+    ranks = column.rank("dense").to_numpy().astype(np.int64)
+    if len(ranks) > 1 and ranks.max() == 1:
+        raise DataError(
+            f"column '{column.name}' holds {column[0]} in all {len(column):,} rows, which is no order: "
+            "split by another column"
+        )
+    return ranks
 
 
-def _as_ordered(texts: polars.Series) -> polars.Series:
+def _as_ordered(texts: polars.Series, reading: Reading | None) -> polars.Series:
     """Return a column of text as numbers or times."""
     import polars as pl
 
-    numbers = texts.cast(pl.Float64, strict=False)
-    if numbers.null_count() == 0:
-        return numbers
-    for kind in (pl.Datetime, pl.Date, pl.Time):
-        try:
-            found = texts.str.strptime(kind, strict=False)
-        except pl.exceptions.PolarsError:
-            continue
-        if found.null_count() == 0:
-            return found
-    other = texts.filter(numbers.is_null())[0]
+    from xpnet.data.columns.choice import UNDECLARED, number_notation
+    from xpnet.data.columns.date_text import form_of, read_dates
+
+    reading = reading or UNDECLARED
+    if texts.str.contains(r"^[+-]?[0-9]{1,15}$").all():  # leading zeros change no order
+        return texts.cast(pl.Int64)
+    notation = number_notation(texts, reading)
+    numbers = np.full(len(texts), np.nan) if notation is None else notation.read(texts)
+    lacking = np.isnan(numbers)
+    if lacking.any():
+        found = form_of(texts, dayfirst=reading.dayfirst)
+        if found is not None:
+            moments = read_dates(texts, found.form)
+            lacking = np.isnat(moments)
+            numbers = moments.view(np.int64)
+    if not lacking.any():
+        return pl.Series(texts.name, numbers)
     raise DataError(
-        f"column '{texts.name}' is text without an order, such as '{other}'; expected numbers, or dates and "
-        "times such as 2024-05-31 or 2024-05-31 12:30"
+        f"column '{texts.name}' is text without an order, such as '{texts[int(np.argmax(lacking))]}'; "
+        "expected numbers, or dates and times such as 2024-05-31 or 2024-05-31 12:30: correct it, or split "
+        "by another column"
     )

@@ -112,7 +112,7 @@ class Summary:
     task: str
     columns: tuple[ColumnSummary, ...]
     advice: tuple[Decision, ...]
-    problems: tuple[str, ...]
+    problems: tuple[Words, ...]
     baseline: tuple[Baseline, ...]
 
     def __str__(self) -> str:

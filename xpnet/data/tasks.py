@@ -9,6 +9,7 @@ import numpy as np
 
 from xpnet.data.columns.cells import PLAIN, is_text
 from xpnet.data.columns.choice import UNDECLARED, Reading, number_notation, reading_of
+from xpnet.data.columns.date_text import form_of
 from xpnet.data.columns.dates import is_temporal
 from xpnet.data.decisions import Decision
 from xpnet.errors import DataError, use
@@ -16,7 +17,7 @@ from xpnet.errors import DataError, use
 if TYPE_CHECKING:
     import polars
 
-__all__ = ["explain_task", "infer_task", "infer_tasks", "joint_strata", "strata"]
+__all__ = ["explain_task", "infer_task", "infer_tasks", "joint_strata", "refuse_dates", "strata"]
 
 _MOST_CLASSES = 20
 _ROWS_PER_CLASS = 5
@@ -88,6 +89,8 @@ def _task_and_doubt(target: polars.Series, reading: Reading) -> tuple[str, tuple
         return "classification", None
     if is_temporal(target):  # refused later, with advice
         return "regression", None
+    if target.dtype == pl.Duration:
+        return "regression", None
     notation = number_notation(target, reading)
     if notation is None:
         return "classification", None
@@ -118,7 +121,7 @@ def infer_tasks(frame: polars.DataFrame, targets: Sequence[str], reading: Readin
     """Return what `infer_task` says of every target column.
 
     Raises:
-        DataError: some ask for classes, others for numbers.
+        DataError: some ask for classes, others for numbers; or one holds dates.
 
     Example:
         >>> import polars
@@ -127,6 +130,8 @@ def infer_tasks(frame: polars.DataFrame, targets: Sequence[str], reading: Readin
     """
     if any(is_text(frame[name]) for name in targets):
         reading = reading_of(frame, reading)
+    for name in targets:
+        refuse_dates(frame[name], "auto", reading)
     tasks = {name: infer_task(frame[name], reading) for name in targets}
     if len(set(tasks.values())) == 1:
         return tasks[targets[0]]
@@ -135,6 +140,22 @@ def infer_tasks(frame: polars.DataFrame, targets: Sequence[str], reading: Readin
         f"the targets are of both kinds: classes in {told[0]}, numbers in {told[1]}; train a model for each "
         f"kind, or say which one all of them are with {use('task', 'classification')} or "
         f"{use('task', 'regression')}"
+    )
+
+
+def refuse_dates(target: polars.Series, task: str, reading: Reading = UNDECLARED) -> None:
+    """Raise a `DataError` if a target holds dates or times, unless their text is declared to be classes."""
+    if task == "classification" and is_text(target):
+        return
+    text = not is_temporal(target)
+    if text and (not is_text(target) or number_notation(target, reading) is not None):
+        return
+    # the order of days and months does not matter here
+    if text and (form_of(target, dayfirst=True) or form_of(target, dayfirst=False)) is None:
+        return
+    raise DataError(
+        f"target '{target.name}' holds dates or times, which are not predicted as such: make numbers of "
+        "them, such as the days from a fixed date, or classes, such as the month; or choose another target"
     )
 
 

@@ -118,6 +118,7 @@ def plan_training(
     settings: Settings,
     own_loss: Callable[..., Any] | None = None,
     frame: polars.DataFrame | None = None,
+    declared: Sequence[str] = (),
 ) -> Plan:
     """Check the settings against the data, the device and the disk, and build the model.
 
@@ -125,6 +126,7 @@ def plan_training(
         settings: what to train on what.
         own_loss: the loss, where it is code of the user's own.
         frame: the table, where it is no file.
+        declared: its columns of numbers that are declared as categories.
 
     Raises:
         ConfigError: settings that cannot be meant, or a run folder that is there already.
@@ -134,7 +136,7 @@ def plan_training(
     check_packages(settings)
     run = RunFolder.plan(settings.out, settings.data or "run")
     backend = open_backend(settings)
-    prepared = prepare(with_rate(settings), own_loss=own_loss, frame=frame)
+    prepared = prepare(with_rate(settings), own_loss=own_loss, frame=frame, declared=declared)
     check_contradictions(prepared)
     resolved = dataclasses.replace(prepared.settings, backend=backend.spec)
     prepared = dataclasses.replace(prepared, settings=resolved)

@@ -21,7 +21,14 @@ from xpnet.runs.resume import resume_run
 from xpnet.runs.settings import Settings, setting_fields
 from xpnet.runs.training import train_run
 from xpnet.runs.words import number
-from xpnet.tabular.frames import MEMORY, is_file, table_like, to_frame
+from xpnet.tabular.frames import (
+    MEMORY,
+    declared_categories,
+    is_file,
+    table_like,
+    target_names,
+    to_frame,
+)
 from xpnet.tabular.losses import named_loss
 from xpnet.tabular.model import TableModel
 from xpnet.tabular.settings import checked_settings, settings_from
@@ -44,12 +51,12 @@ def _planned(
     given, own_loss = named_loss(settings)
     given["data"] = os.fspath(table) if is_file(table) else MEMORY
     if target is not None:
-        given["target"] = target
+        given["target"] = target_names(table, target)
     if out is not None:
         given["out"] = os.fspath(out)
     require("polars", "matplotlib")
     frame = None if is_file(table) else to_frame(table)
-    return plan_training(settings_from(Settings, given), own_loss, frame)
+    return plan_training(settings_from(Settings, given), own_loss, frame, declared_categories(table))
 
 
 def train(

@@ -124,6 +124,7 @@ def prepare(
     *,
     encoder_sha256: str | None = None,
     frame: polars.DataFrame | None = None,
+    declared: Sequence[str] = (),
 ) -> Prepared[S]:
     """Read the table of ``settings``, split it and encode it.
 
@@ -133,6 +134,7 @@ def prepare(
         own_loss: the loss, where it is code of the user's own.
         encoder_sha256: of the encoder's file; None: of that which will be written.
         frame: the table, where it is no file; ``data`` of the settings is its name then.
+        declared: its columns of numbers that are declared as categories.
 
     Raises:
         DataError: the table cannot be read or used.
@@ -157,6 +159,7 @@ def prepare(
         categorical=listed(settings.categorical, frame.columns),
         use=listed(settings.use, frame.columns),
     )
+    settings, of_table = _with_declared(settings, declared, targets)
     reading = reading_of(
         frame, Reading(settings.decimal or table.decimal, settings.thousands, settings.dayfirst)
     )
@@ -194,7 +197,7 @@ def prepare(
     weights = class_weights(settings, encoder, loss)
     if encoder_sha256 is None:
         encoder_sha256 = hashlib.sha256(to_json(encoder.to_json()).encode()).hexdigest()
-    decisions = _decisions(table, divided, parts, told)
+    decisions = _decisions(table, divided, parts, [*of_table, *told])
     summary = None
     if not is_known:
         summary = summarize_fitted(
@@ -204,6 +207,25 @@ def prepare(
         resolved, loss, weights, encoder, parts, frame.width, frame.height, digest or fingerprint(source),
         encoder_sha256, decisions, summary,
     )  # fmt: skip
+
+
+def _with_declared(
+    settings: S, declared: Sequence[str], targets: Sequence[str]
+) -> tuple[S, list[Decision | None]]:
+    """Return settings with the columns that a table itself declares as categories, and what is said of it."""
+    if settings.task == "auto" and declared and set(targets) <= set(declared):
+        settings = dataclasses.replace(settings, task="classification")
+    left_out = {*targets, *settings.drop, *settings.categorical}
+    more = tuple(name for name in declared if name not in left_out)
+    told: list[Decision | None] = [
+        Decision(
+            name,
+            "is taken as categories",
+            f"its type in the table says so; a file does not: use {use('categorical', name)} there",
+        )
+        for name in more
+    ]
+    return dataclasses.replace(settings, categorical=(*settings.categorical, *more)), told
 
 
 def table_summary(settings: Settings) -> Summary:
@@ -300,6 +322,7 @@ def _divided(
         seed=settings.seed,
         split_by=settings.split_by,
         group=settings.group,
+        reading=reading,
     )
     return made if encoder is None else dataclasses.replace(made, encoder=encoder)
 

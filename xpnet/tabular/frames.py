@@ -19,7 +19,16 @@ from xpnet.errors import DataError
 if TYPE_CHECKING:
     import polars
 
-__all__ = ["MEMORY", "column_like", "fingerprint_of_frame", "is_file", "table_like", "to_frame"]
+__all__ = [
+    "MEMORY",
+    "column_like",
+    "declared_categories",
+    "fingerprint_of_frame",
+    "is_file",
+    "table_like",
+    "target_names",
+    "to_frame",
+]
 
 MEMORY = "<table in memory>"
 """Stands for the table of a run that was no file."""
@@ -78,6 +87,32 @@ def to_frame(table: Any, encoder: Encoder | None = None, keep: Sequence[str] = (
     )
 
 
+def target_names(table: Any, target: Any) -> Any:
+    """Return the name of a target, or names of several, as `to_frame` has them: columns are named by text.
+
+    >>> target_names({0: [1.0], ("a", "b"): [2.0]}, ("a", "b"))
+    "('a', 'b')"
+    """
+    if target is None or isinstance(target, str) or is_file(table):
+        return target
+    columns = list(table) if isinstance(table, Mapping) else list(getattr(table, "columns", ()))
+    if target in columns or not isinstance(target, (list, tuple)):
+        return str(target)
+    return [str(name) for name in target]
+
+
+def declared_categories(table: Any) -> list[str]:
+    """Return the columns of a pandas DataFrame of numbers or booleans that are declared as categories."""
+    if not _is_pandas(table):
+        return []
+    dtypes = dict(zip(map(str, table.columns), table.dtypes, strict=True))
+    return [
+        name
+        for name, dtype in dtypes.items()
+        if str(dtype) == "category" and getattr(dtype.categories.dtype, "kind", "O") in "biuf"
+    ]
+
+
 def _of_columns(columns: Mapping[str, Any]) -> polars.DataFrame:
     pl = import_polars()
     series = []
@@ -85,7 +120,9 @@ def _of_columns(columns: Mapping[str, Any]) -> polars.DataFrame:
         if not isinstance(values, pl.Series):
             array = values if isinstance(values, (list, tuple)) else np.asarray(values)
             if isinstance(array, np.ndarray) and array.ndim != 1:
-                raise DataError(f"column '{name}' has shape {array.shape}; expected one dimension")
+                raise DataError(
+                    f"column '{name}' has shape {array.shape}; expected one dimension: a list or an array"
+                )
             if isinstance(array, np.ndarray) and array.dtype.kind in "OU":
                 array = array.tolist()
             values = pl.Series(str(name), array, strict=not isinstance(array, (list, tuple)))
@@ -109,8 +146,12 @@ def _of_pandas(column: Any) -> Any:
 
 
 def _plain(cell: Any) -> Any:
+    if type(cell).__name__ == "Period":
+        cell = cell.to_timestamp()
     if hasattr(cell, "to_pydatetime"):
         return cell.to_pydatetime()
+    if type(cell).__name__ == "Interval":
+        return str(cell)
     return cell.item() if isinstance(cell, np.generic) else cell
 
 
@@ -161,6 +202,10 @@ def fingerprint_of_frame(frame: polars.DataFrame) -> str:
     for column in frame.get_columns():
         digest.update(f"{column.name!r} {column.dtype}\n".encode(errors="backslashreplace"))
         digest.update(np.packbits(column.is_null().to_numpy()).tobytes())
+        if column.dtype == pl.Object:  # refused later, unless the column is left out
+            continue
+        if column.dtype.is_nested() or column.dtype == pl.Duration or column.dtype == pl.Int128:
+            column = pl.Series(column.name, map(str, column.to_list()), dtype=pl.String)
         if column.dtype.is_numeric() and not column.dtype.is_decimal():
             values = column.fill_null(0).to_numpy()
             digest.update(values.astype(values.dtype.newbyteorder("<")).tobytes())

@@ -17,7 +17,15 @@ from xpnet.errors import CheckpointError, ConfigError, DataError, because, sugge
 from xpnet.files import read_regular, write_atomically
 from xpnet.schema import parse
 from xpnet.tabular.dataset import encode_part, prepare
-from xpnet.tabular.frames import MEMORY, column_like, is_file, table_like, to_frame
+from xpnet.tabular.frames import (
+    MEMORY,
+    column_like,
+    declared_categories,
+    is_file,
+    table_like,
+    target_names,
+    to_frame,
+)
 from xpnet.tabular.importance import Importance, permutation_importance
 from xpnet.tabular.losses import loss_of_run, named_loss, try_loss
 from xpnet.tabular.manifest import check_manifest, check_same
@@ -117,14 +125,15 @@ class TableModel:
         """
         given = {"data": os.fspath(table) if is_file(table) else MEMORY}
         if target is not None:
-            given["target"] = target
+            given["target"] = target_names(table, target)
         named = settings_from(Settings, given)
         settings = dataclasses.replace(
             self._given, data=named.data, target=named.target if target is not None else self._given.target
         )
         frame = None if is_file(table) else to_frame(table)
         backend = open_backend(settings)
-        prepared = prepare(with_rate(settings), own_loss=self._own_loss, frame=frame)
+        declared = declared_categories(table)
+        prepared = prepare(with_rate(settings), own_loss=self._own_loss, frame=frame, declared=declared)
         prepared = dataclasses.replace(
             prepared, settings=dataclasses.replace(prepared.settings, backend=backend.spec)
         )

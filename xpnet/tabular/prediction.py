@@ -50,6 +50,8 @@ def predictions(
     """
     import polars as pl
 
+    if frame.height == 0:
+        raise DataError(f"{name} has no rows: nothing to predict")
     X, _, kept = encoded = encoder.encode(frame, target=False, missing=missing, unseen=unseen)
     tell(encoded.decisions)
     if len(kept) == 0:

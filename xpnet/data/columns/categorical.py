@@ -12,6 +12,7 @@ import numpy as np
 from xpnet.data._packages import import_polars
 from xpnet.data.columns.cells import check_type, is_text, other_cells, shortened, text_of
 from xpnet.data.findings import Findings
+from xpnet.data.notations import MISSING
 from xpnet.errors import DataError, use
 
 if TYPE_CHECKING:
@@ -86,9 +87,14 @@ class Categorical:
         return self.cells == "str"
 
     def read(self, series: polars.Series, rows: np.ndarray) -> polars.Series:
-        """Return the cells with null where there is none."""
+        """Return the cells with null where there is none.
+
+        Text in `MISSING` is no cell of a fitted column, unless it is one of the categories.
+        """
         if is_text(series) or series.dtype.is_temporal():
-            return text_of(series)
+            text = text_of(series)
+            hollow = text.is_in([word for word in MISSING if word not in self.categories])
+            return text.set(hollow, None) if self.categories and hollow.any() else text
         check_type(series)
         return series.fill_nan(None) if series.dtype.is_float() else series
 

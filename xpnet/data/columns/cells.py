@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "PLAIN",
     "check_type",
+    "is_temporal",
     "is_text",
     "named_cells",
     "numbers",
@@ -39,6 +40,12 @@ def is_text(series: polars.Series) -> bool:
     return series.dtype in (pl.String, pl.Categorical, pl.Enum)
 
 
+def is_temporal(series: polars.Series) -> bool:
+    """Return whether the cells are dates, moments or times of a day."""
+    pl = import_polars()
+    return series.dtype in (pl.Date, pl.Time) or isinstance(series.dtype, pl.Datetime)
+
+
 def text_of(series: polars.Series) -> polars.Series:
     """Return cells of text, or of categories, as text."""
     pl = import_polars()
@@ -46,9 +53,11 @@ def text_of(series: polars.Series) -> polars.Series:
 
 
 def check_type(series: polars.Series) -> None:
-    """Raise a `DataError` unless the cells are numbers, text or booleans."""
+    """Raise a `DataError` unless the cells are numbers, text, booleans or durations."""
     pl = import_polars()
-    if not (series.dtype.is_numeric() or is_text(series) or series.dtype in (pl.Boolean, pl.Null)):
+    if not (
+        series.dtype.is_numeric() or is_text(series) or series.dtype in (pl.Boolean, pl.Null, pl.Duration)
+    ):
         raise DataError(
             f"column '{series.name}' holds {series.dtype} values; expected numbers, text, booleans, dates or "
             f"times: convert it, or leave it out with {use('drop', series.name)}"
@@ -56,10 +65,11 @@ def check_type(series: polars.Series) -> None:
 
 
 def numbers(series: polars.Series, rows: np.ndarray, notation: Notation = PLAIN) -> np.ndarray:
-    """Return cells as float64, with NaN where there is no number; booleans are 0 and 1.
+    """Return cells as float64, with NaN where there is no number; booleans are 0 and 1, durations
+    seconds.
 
     Args:
-        series: numbers, booleans or text.
+        series: numbers, booleans, durations or text.
         rows: their numbers in the table, counted from 0, for messages.
         notation: that of text.
 
@@ -71,6 +81,9 @@ def numbers(series: polars.Series, rows: np.ndarray, notation: Notation = PLAIN)
     if dtype == pl.Float64 and not notation.percent:
         return series.to_numpy() if series.null_count() == 0 else series.fill_null(np.nan).to_numpy()
     check_type(series)
+    if dtype == pl.Duration:
+        seconds = series.dt.total_microseconds().cast(pl.Float64) / 1e6
+        return seconds.fill_null(np.nan).to_numpy()
     inexact = None
     if dtype.is_integer() and dtype not in (pl.Int8, pl.Int16, pl.Int32, pl.UInt8, pl.UInt16, pl.UInt32):
         low, high = series.min(), series.max()

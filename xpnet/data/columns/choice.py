@@ -11,11 +11,12 @@ import numpy as np
 from xpnet.data._packages import import_polars
 from xpnet.data.columns.categorical import Categorical, cells_of
 from xpnet.data.columns.cells import PLAIN, check_type, is_text
-from xpnet.data.columns.date_text import form_of
+from xpnet.data.columns.date_text import form_of, several_forms
 from xpnet.data.columns.dates import Dates, is_temporal
 from xpnet.data.columns.numeric import Numeric
 from xpnet.data.findings import Findings
 from xpnet.data.notations import CODES, Notation, decimal_of, notation_of
+from xpnet.errors import DataError, use
 
 if TYPE_CHECKING:
     import polars
@@ -118,15 +119,25 @@ def choose(
     Raises:
         DataError: the cells are of a type that cannot be encoded, such as lists, or can be read in two ways.
     """
+    pl = import_polars()
     if categorical:
         return Categorical(series.name, cells_of(series))
     if not is_temporal(series):
         notation = number_notation(series, reading)
         if notation is not None:
+            if isinstance(series.dtype, pl.Duration):
+                findings.decide(series.name, "holds durations, which are taken as seconds")
             if notation != PLAIN:
                 findings.decide(series.name, f"read as {notation}", example_of(series, notation))
             return Numeric(series.name, notation=notation)
     dates = dates_of(series, reading, findings)
+    forms = several_forms(series) if dates is None else None
+    if forms:
+        raise DataError(
+            f"column '{series.name}' holds dates in several forms, such as '{forms[0]}' and '{forms[1]}': "
+            f"write all of them in one, take them as categories with {use('categorical', series.name)}, or "
+            f"leave the column out with {use('drop', series.name)}"
+        )
     return dates or Categorical(series.name, cells_of(series))
 
 

@@ -28,7 +28,7 @@ from xpnet.errors import DataError, use
 if TYPE_CHECKING:
     import polars
 
-__all__ = ["FORMS", "FormOfDates", "form_of", "read_dates"]
+__all__ = ["FORMS", "FormOfDates", "form_of", "read_dates", "several_forms"]
 
 _NAMES = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _LONG = (
@@ -63,6 +63,7 @@ FORMS = tuple(_PATTERNS)
 """The forms that dates and times may have."""
 
 _LOOKED_AT = 30  # distinct cells that say whether a closer look is worth it
+_FEWEST = 4  # distinct cells of which dates of several forms are no chance
 _MICROSECONDS = 1_000_000
 
 
@@ -129,6 +130,30 @@ def form_of(series: polars.Series, *, dayfirst: bool | None = None) -> FormOfDat
         return None
     zones = bool(cells.str.extract_groups(_PATTERNS[form]).struct.field("zone").is_not_null().any())
     return FormOfDates(form, why, zones)
+
+
+def several_forms(series: polars.Series) -> tuple[str, str] | None:
+    """Return two cells of a column of text whose cells are dates of different forms; None for other columns.
+
+    >>> import polars
+    >>> several_forms(polars.Series(["2021-04-03", "5.4.2021", "2021-04-08", "9.4.2021"]))
+    ('2021-04-03', '5.4.2021')
+    """
+    if series.dtype != import_polars().String:
+        return None
+    cells = series.drop_nulls().head(10 * _LOOKED_AT).str.strip_chars().unique(maintain_order=True)
+    looked_at = [cell for cell in cells.head(_LOOKED_AT) if cell not in MISSING]
+    examples: dict[str, str] = {}
+    found = 0
+    for cell in looked_at:
+        form = next((form for form, pattern in _PYTHON.items() if pattern.match(cell)), None)
+        if form is not None:
+            found += 1
+            examples.setdefault(form, cell)
+    if len(examples) < 2 or len(looked_at) < _FEWEST or found < MOSTLY * len(looked_at):
+        return None
+    one, other, *_ = examples.values()
+    return one, other
 
 
 def _are_seasons(cells: polars.Series) -> bool:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from xpnet.data._packages import import_polars
-from xpnet.data.columns.cells import is_text, named_cells, other_cells, text_of
+from xpnet.data.columns.cells import is_temporal, is_text, named_cells, other_cells, text_of
 from xpnet.data.columns.date_text import read_dates
 from xpnet.data.columns.numeric import Numeric
 from xpnet.data.findings import Findings
@@ -26,12 +26,6 @@ CYCLES = ("month", "weekday", "hour")
 
 _DAY = 86_400_000_000  # microseconds
 _FEW_TEXTS = 4
-
-
-def is_temporal(series: polars.Series) -> bool:
-    """Return whether the cells are dates, moments or times of a day."""
-    pl = import_polars()
-    return series.dtype in (pl.Date, pl.Time) or isinstance(series.dtype, pl.Datetime)
 
 
 @dataclass(frozen=True)

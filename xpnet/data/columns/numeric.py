@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from xpnet.data.columns.cells import PLAIN, is_text, named_cells, numbers, other_cells, text_of
+from xpnet.data.columns.cells import PLAIN, is_temporal, is_text, named_cells, numbers, other_cells, text_of
 from xpnet.data.findings import Findings
 from xpnet.data.notations import MISSING, MOSTLY, Notation
 from xpnet.errors import DataError, use
@@ -131,8 +131,25 @@ class Numeric:
         return self.notation != PLAIN
 
     def read(self, series: polars.Series, rows: np.ndarray) -> np.ndarray:
-        """Return the cells as float64, with NaN where there is no number."""
-        return numbers(series, rows, self.notation)
+        """Return the cells as float64, with NaN where there is no number.
+
+        Text of booleans is 0 and 1 where the other numbers of the column, or of the training, are.
+        """
+        if is_temporal(series):
+            raise DataError(
+                f"column '{series.name}' holds {series.dtype} values; expected numbers, as in training: "
+                "convert it"
+            )
+        cells = numbers(series, rows, self.notation)
+        if not is_text(series) or self.notation != PLAIN:
+            return cells
+        found = cells[~np.isnan(cells)]
+        few = found.size > 0 if self.span is None else self.span == (0.0, 1.0)
+        if few and np.all((found == 0) | (found == 1)):
+            words = text_of(series).str.strip_chars().str.to_lowercase()
+            for word, number in (("true", 1.0), ("false", 0.0)):
+                cells = np.where((words == word).fill_null(False).to_numpy(), number, cells)
+        return cells
 
     @staticmethod
     def gone(cells: np.ndarray) -> np.ndarray:
@@ -162,7 +179,7 @@ class Numeric:
         if finite.all():
             return
         if is_text(series):
-            self._complain_of_text(series, cells, missing, rows, findings)
+            self._complain_of_text(series, cells, missing, rows, findings, target)
         faults = {
             "error": ~finite,
             "drop": np.zeros_like(finite),
@@ -194,7 +211,13 @@ class Numeric:
         raise DataError(remedy)
 
     def _complain_of_text(
-        self, series: polars.Series, cells: np.ndarray, missing: str, rows: np.ndarray, findings: Findings
+        self,
+        series: polars.Series,
+        cells: np.ndarray,
+        missing: str,
+        rows: np.ndarray,
+        findings: Findings,
+        target: bool,
     ) -> None:
         """Note which cells are text that is no number; raise a `DataError` if they are too many."""
         words = text_of(series).str.strip_chars()
@@ -205,9 +228,12 @@ class Numeric:
         named, name = named_cells(series, text, rows), series.name
         there = len(series) - series.null_count()
         if found > max(_FEW_TEXTS, there - MOSTLY * there) or (found == there and found > 1):
+            correct = "write them as in the training"
+            if target:
+                correct = f"correct them (a target of text: {use('task', 'classification')})"
             raise DataError(
                 f"column '{name}': {found:,} of its {there:,} cells are no {self._numbers}, as in {named}; "
-                f"correct them (a target of text: {use('task', 'classification')})"
+                f"{correct}"
             )
         findings.decide(
             name,
