@@ -29,6 +29,7 @@ from tests.cli.conftest import flowers
 from xpnet.cli import commands, main
 from xpnet.data import read_table
 from xpnet.errors import XpnetError
+from xpnet.runs import open as open_run
 from xpnet.runs import prediction, pruning, resume
 
 SECONDS = 2.0
@@ -114,6 +115,7 @@ class Bench:
             (self.unfinished / "environment.json", self.resume),
             (self.run / "encoder.json", self.evaluate),
             (self.run / "results.json", self.show),
+            (self.run / "columns.json", self.describe),
             (self.run / "checkpoints" / "best.safetensors", self.predict),
             *((self.part / name, self.resume_pruning) for name in ("pruning.json", "config.toml")),
             *(
@@ -138,6 +140,10 @@ class Bench:
             return resume.resume_run(str(self.unfinished), progress=False)
         except Accepted:
             return None
+
+    def describe(self) -> None:
+        """Write the summary of the columns, which is text and no more."""
+        str(open_run(self.run).summary)
 
     def show(self) -> Any:
         """Show the results of the finished run, which are what they are."""

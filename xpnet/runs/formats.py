@@ -37,6 +37,7 @@ ENVIRONMENT = {
     "pruned_from?": {"run": TEXT, "epoch": _WHOLE},
 }
 
+_ACCURACY = Check("accuracy", lambda value: require(value == "accuracy", value))
 _DECISION = {"column": (None, TEXT), "what": TEXT, "why": TEXT, "warning": checks.flag}
 COLUMNS = {
     "name": TEXT,
@@ -52,7 +53,12 @@ COLUMNS = {
     ],
     "advice": [_DECISION],
     "problems": [TEXT],
-    "baseline": [{"target": TEXT, "value": _CELL, "metric": TEXT, "score": NUMBER}],
+    "baseline": [
+        (
+            {"target": TEXT, "value": NUMBER, "metric": TEXT, "score": NUMBER},
+            {"target": TEXT, "value": _CELL, "metric": _ACCURACY, "score": NUMBER},
+        )
+    ],
 }  # fmt: skip
 
 _PARTS = {"train": _WHOLE, "validation": _WHOLE, "test": _WHOLE}

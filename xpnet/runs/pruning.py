@@ -102,8 +102,8 @@ def prune_run(
             }
             write_atomically(target.environment, to_json(environment))
             write_atomically(target.encoder, source.read(source.encoder))  # whose digest is bound
-            if (summary := source.read_summary()) is not None:
-                target.write_summary(summary)
+            if source.columns.is_file():
+                write_atomically(target.columns, source.read(source.columns))
 
         return work.do(None, begin)
 
