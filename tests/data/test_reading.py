@@ -218,6 +218,8 @@ def test_content_that_the_name_does_not_tell(tmp_path, name):
         table = open_table(put(tmp_path, name, content))
         assert table.frame.equals(FRAME)
         assert f"read as {words}" in said(table)
+    table = open_table(put(tmp_path, "t.xlsx", FORMATS["t.txt"]))
+    assert "read as CSV: by its content, which is text, though its name ends in '.xlsx'" in said(table)
     table = open_table(put(tmp_path, "t.data", FORMATS["t.json"]))
     assert "read as JSON: by its content" in said(table)
     assert read_table(put(tmp_path, "t.data", FORMATS["t.txt"]), format="csv").equals(FRAME)

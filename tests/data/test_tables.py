@@ -344,6 +344,7 @@ BAD_LOADS = {
     "no such target": ("flowers.csv", "bb", r"no column 'bb'; did you mean 'b'|no column 'bb'; known: a, b"),
     "no header": ("numbers.csv", "y", "no column 'y'; known: .*; its first line holds numbers: put one with"),
     "parted by blanks": ("blanks.csv", "y", "no column 'y'; .*; part the columns with commas, semicolons"),
+    "a title above": ("above.csv", "y", "; is its first line a title. remove the lines above"),
     "quotes and blanks": ("r.csv", "y", "from line 2 on: .*; part its columns with commas, not blanks"),
     "lines above the header": (
         "title.csv",
@@ -362,6 +363,7 @@ def test_bad_loads(tmp_path, monkeypatch, case):
     put(tmp_path, "two.csv", "a,y,class\n1,2,3\n")
     put(tmp_path, "numbers.csv", "1.5,2\n2.5,3\n")
     put(tmp_path, "blanks.csv", "a y\n1 2\n")
+    put(tmp_path, "above.csv", "My report,\na,y\n1,2\n")
     put(tmp_path, "r.csv", 'a y\n"1" 2 "b"\n')
     put(tmp_path, "title.csv", "My report\na,y\n1,2\n")
     with pytest.raises(DataError, match=message):

@@ -158,6 +158,8 @@ def format_of(
             else f"as its extension '{extension}' says nothing"
         )
         return shown, said
+    if told == "xlsx" and _is_text(head) and b"\n" in head.strip():
+        return "csv", f"which is text, though its name ends in '{extension}'"
     if told:
         return told, ""
     known = ", ".join(EXTENSIONS)

@@ -18,6 +18,7 @@ from xpnet.errors import DataError, Word, suggest, use
 __all__ = ["listed", "load", "with_target"]
 
 _NUMBER = re.compile(r"[-+]?[0-9]*[.,]?[0-9]+(e[-+]?[0-9]+)?")
+_PLACED = re.compile(r"column_[0-9]+")  # names of columns that have none
 _TARGET_NAMES = ("target", "label", "class", "y")
 
 
@@ -122,6 +123,8 @@ def _header(columns: Sequence[str]) -> str:
     """Return what is odd about the names of columns, to end a message."""
     if len(columns) == 1 and len(columns[0].split()) > 1:
         return "; part the columns with commas, semicolons, tabs or bars: it has one only"
+    if len(columns) > 1 and all(_PLACED.fullmatch(name) for name in columns[1:]):
+        return "; is its first line a title? remove the lines above the one that names the columns"
     if columns and all(_NUMBER.fullmatch(name) for name in columns):
         return "; its first line holds numbers: put one with the names of the columns before it"
     return ""
