@@ -190,7 +190,7 @@ def test_an_empty_folder_is_filled(xpnet, folder):
 
 
 @pytest.mark.parametrize("call", ["replace", "fsync"])
-@pytest.mark.parametrize("first", [0, 9])
+@pytest.mark.parametrize("first", [0, 12])
 def test_a_full_disk(call, first, xpnet, folder, monkeypatch):
     real, calls = getattr(os, call), []
 

@@ -219,7 +219,7 @@ def test_a_file_that_may_not_be_read(written, tmp_path, monkeypatch):
     path = tmp_path / "c.safetensors"
     path.write_bytes(written)
     monkeypatch.setattr("xpnet.train.checkpoint_file.open_regular", refuse)
-    with pytest.raises(CheckpointError, match=r"cannot be read \(Permission denied\)"):
+    with pytest.raises(CheckpointError, match=r"cannot be read: Permission denied"):
         Trainer.load(path)
 
 

@@ -298,7 +298,7 @@ def test_a_file_that_cannot_be_written(tmp_path, caplog):
     make(callbacks=[diagnostics, Removing()]).fit(X, Y, epochs=3)
     assert [row["epoch"] for row in diagnostics.rows] == [0, 1, 2, 3]
     assert [record.getMessage() for record in caplog.records] == [
-        f"diagnostics are not written any more: '{path}': Is a directory"
+        f"diagnostics are not written any more: '{path}': Is a directory; expected a file: correct the path"
     ]
 
 
