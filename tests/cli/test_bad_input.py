@@ -189,8 +189,7 @@ def test_an_empty_folder_is_filled(xpnet, folder):
     assert Path("run/results.json").exists()
 
 
-@pytest.mark.parametrize("call", ["replace", "fsync"])
-@pytest.mark.parametrize("first", [0, 12])
+@pytest.mark.parametrize(("call", "first"), [("replace", 0), ("fsync", 0), ("replace", 9), ("fsync", 12)])
 def test_a_full_disk(call, first, xpnet, folder, monkeypatch):
     real, calls = getattr(os, call), []
 
