@@ -147,15 +147,13 @@ class Result:
 
 def measure(name: str, seeds: int) -> Result:
     """Train all contestants on a table with several seeds."""
-    from xpnet.cli.plan import plan_training
-    from xpnet.cli.settings import Settings
-    from xpnet.cli.train import train_run
+    from xpnet.runs.plan import plan_training
+    from xpnet.runs.settings import Settings
+    from xpnet.runs.training import train_run
 
     package, place, target, left_out = TABLES[name]
     frame = _SOURCES[package](place)
     frame = frame.drop(*left_out)
-    if Settings().missing == "error":
-        frame = frame.drop_nulls()
     scores: dict[str, list[float]] = {contestant: [] for contestant in CONTESTANTS}
     seconds = []
     with tempfile.TemporaryDirectory() as folder:
@@ -163,14 +161,30 @@ def measure(name: str, seeds: int) -> Result:
         frame.write_csv(file)
         for seed in range(seeds):
             plan = plan_training(Settings(data=str(file), target=target, seed=seed, out=f"{folder}/{seed}"))
-            results = train_run(plan, quiet=True)
+            results = train_run(plan, progress=False)
             metric = "accuracy" if plan.settings.task == "classification" else "r2"
             scores["xpnet"].append(results["metrics"]["test"][metric])
             seconds.append(results["seconds"])
             for contestant, score in _peers(plan.prepared, seed):
                 scores[contestant].append(score)
+            if seed == 0:
+                _use(results, file, frame.height)
         features = plan.prepared.encoder.n_features
     return Result(name, package, metric, frame.height, features, scores, seconds)
+
+
+def _use(results: dict[str, Any], file: Path, rows: int) -> None:
+    """Evaluate the run and predict the rows of its table, as the commands do; raise an error if that fails."""
+    from xpnet.runs.prediction import evaluate_run, predict_table
+
+    again = evaluate_run(results["run"])["metrics"]["test"]
+    if again != results["metrics"]["test"]:
+        raise AssertionError(f"{file.name}: evaluated as {again}, trained to {results['metrics']['test']}")
+    predicted = predict_table(results["run"], str(file)).height
+    if predicted != rows:
+        raise AssertionError(f"{file.name}: {predicted} predictions for {rows} rows")
+    if not Path(results["report"]).is_file():
+        raise AssertionError(f"{file.name}: no report")
 
 
 def _peers(prepared: Any, seed: int) -> Iterator[tuple[str, float]]:

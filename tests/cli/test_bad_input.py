@@ -102,7 +102,7 @@ def test_tables(name, content, words, xpnet, folder):
         (("--target", "kind", "--loss", "squared_error"), 2, ["squared_error", "classes"]),
         (("--target", "price", "--loss", "hinge"), 2, ["--loss hinge", "squared_error"]),
         (("--target", "kind", "--activation", "relu,tanh"), 2, ["one activation for each"]),
-        (("--target", "kind", "--momentum", "0.9"), 2, ["--momentum", "(sgd)", "found adam"]),
+        (("--target", "kind", "--momentum", "0.9"), 2, ["--momentum", "(sgd)", "found adamw"]),
         (("--target", "kind", "--optimizer", "sgd", "--nesterov"), 2, ["momentum"]),
         (("--target", "kind", "--validation", "0.6", "--test", "0.5"), 2, ["no rows for training"]),
         (("--target", "kind", "--validation", "0", "--patience", "3"), 2, ["--patience"]),

@@ -27,7 +27,7 @@ from xpnet.runs.report import (
 )
 from xpnet.runs.settings import Settings
 from xpnet.tabular.dataset import PARTS
-from xpnet.tabular.defaults import default_batch_size, default_l2
+from xpnet.tabular.defaults import default_batch_size
 from xpnet.tabular.scoring import Measured
 from xpnet.tabular.trainer import metric_of, with_rate
 from xpnet.text import count
@@ -80,13 +80,7 @@ def _defaults(plan: Plan) -> Settings:
     loss = "softmax_cross_entropy" if settings.task == "classification" else "squared_error"
     rows = len(plan.prepared.parts["train"])
     own = with_rate(dataclasses.replace(plan.settings, learning_rate=None)).learning_rate
-    return dataclasses.replace(
-        settings,
-        loss=loss,
-        batch_size=default_batch_size(rows),
-        l2=default_l2(rows, plan.settings.optimizer),
-        learning_rate=own,
-    )
+    return dataclasses.replace(settings, loss=loss, batch_size=default_batch_size(rows), learning_rate=own)
 
 
 def _draw(plan: Plan) -> list[Picture]:

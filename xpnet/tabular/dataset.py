@@ -33,7 +33,7 @@ from xpnet.data.summary import summarize_fitted
 from xpnet.errors import ConfigError, DataError, call, use
 from xpnet.files import open_regular
 from xpnet.optim import METHODS
-from xpnet.tabular.defaults import default_batch_size, default_l2
+from xpnet.tabular.defaults import default_batch_size
 from xpnet.tabular.frames import fingerprint_of_frame
 from xpnet.tabular.losses import chosen_loss, class_weights, is_code
 from xpnet.tabular.settings import Settings, plain
@@ -192,7 +192,6 @@ def prepare(
         target=target,
         task=task,
         batch_size=_batch_size(settings, len(parts["train"])),
-        l2=default_l2(len(parts["train"]), settings.optimizer) if settings.l2 is None else settings.l2,
     )
     weights = class_weights(settings, encoder, loss)
     if encoder_sha256 is None:

@@ -1,4 +1,4 @@
-"""Defaults that follow from the table: batch size, penalty, and the length of the training.
+"""Defaults that follow from the table: batch size, learning rate, weight decay, and the length of the training.
 
 They were chosen by measurement on the tables of ``scripts/bench tables``; see docs/real-tables.md.
 """
@@ -16,7 +16,7 @@ __all__ = [
     "RATES",
     "Length",
     "default_batch_size",
-    "default_l2",
+    "default_weight_decay",
     "length_of",
     "steps_of_epoch",
 ]
@@ -31,6 +31,7 @@ MOST_EPOCHS = 1000
 """Ceiling of the epochs of a training that ends by its validation loss."""
 
 PATIENCE, MIN_DELTA, MIN_STEPS, TIME_LIMIT = 25, 1e-3, 500, 600.0
+_DECAY_EPOCHS, _DECAY_STEPS = 100, 300
 _SPANNING = ("step", "exponential", "cosine")  # schedules that need to know the number of steps
 
 
@@ -104,13 +105,20 @@ def default_batch_size(rows: int) -> int:
     return min(size, rows)
 
 
-def default_l2(rows: int, optimizer: str) -> float:
-    """Return the factor of the penalty Σ w²: 1/2 for all rows together, so that many rows outweigh it.
+def default_weight_decay(steps: int, rate: float) -> float:
+    """Return the decay λ of AdamW's weights, with which they are forgotten within 100 epochs.
 
-    It is the prior of weights drawn from a normal distribution of variance 1: -log p(w) = Σ w²/2 + a
-    constant, beside the mean of the rows' losses. For ``adamw``, which lets weights decay, 0.
+    Each step takes the share η λ of them, so after 1 / (η λ) steps 1/e is left of what was learned before: that
+    is 100 epochs, but at least 300 steps. The time in epochs, and not λ, is what tables of different sizes
+    have in common.
 
-    >>> default_l2(100, "adam"), default_l2(100, "adamw")
-    (0.005, 0.0)
+    Args:
+        steps: of an epoch.
+        rate: the learning rate η.
+
+    Source: Wang and Aitchison, "How to set AdamW's weight decay as you scale model and dataset size", 2024.
+
+    >>> default_weight_decay(20, 0.002), default_weight_decay(1, 0.002)
+    (0.25, 1.67)
     """
-    return 0.0 if optimizer == "adamw" else float(f"{0.5 / rows:.3g}")
+    return float(f"{1 / (rate * max(_DECAY_EPOCHS * steps, _DECAY_STEPS)):.3g}")

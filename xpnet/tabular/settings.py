@@ -18,7 +18,6 @@ from xpnet.checks import Check
 from xpnet.errors import ConfigError, suggest, use
 from xpnet.tabular import values
 from xpnet.train.settings import Settings as TrainerSettings
-from xpnet.train.settings import setting as trainer_setting
 
 K = TypeVar("K")
 
@@ -223,7 +222,7 @@ class Settings(TrainerSettings):
         "weights of classes in the loss; those not named weigh 1; balanced: all classes count alike",
     )
     optimizer: str = setting(
-        "adam",
+        "adamw",
         checks.choice(_optimizers, also=ALIASES["optimizer"]),
         "Training",
         "optimizer; those of second order take full batches, one iteration an epoch",
@@ -245,13 +244,11 @@ class Settings(TrainerSettings):
         "third of the training; exponential: down to η / 100 at its end; cosine: down to 0 at its end",
     )
     warmup: int = setting(0, checks.whole(0), "Training", "steps in which the learning rate first rises")
-    l2: float | Mapping[str, float] | None = trainer_setting(  # type: ignore[assignment]  # follows from the table
-        None,
-        TrainerSettings.__dataclass_fields__["l2"].metadata["check"],
-        "factor of the penalty Σ w², or several by name; not set: 0.5 / training rows, or 0 for adamw",
-    )
     weight_decay: float | None = setting(
-        None, checks.not_negative, "Training", "decoupled weight decay of adamw; not set: 0.01"
+        None,
+        checks.not_negative,
+        "Training",
+        "decoupled weight decay of adamw; not set: such that weights are forgotten within 100 epochs",
     )
     epochs: int | None = setting(
         None,
@@ -264,7 +261,7 @@ class Settings(TrainerSettings):
         None,
         values.whole_or("full"),
         "Training",
-        "rows in a step; not set: 16 to 128, the more the more rows there are, or all if the optimizer is of "
+        "rows in a step; not set: 16 to 64, the more the more rows there are, or all if the optimizer is of "
         "second order",
     )
     backend: str = setting(

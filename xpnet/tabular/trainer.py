@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from xpnet import backends, checks, nn, optim
 from xpnet.errors import ConfigError, use
 from xpnet.tabular.dataset import Prepared
-from xpnet.tabular.defaults import RATES, length_of, steps_of_epoch
+from xpnet.tabular.defaults import RATES, default_weight_decay, length_of, steps_of_epoch
 from xpnet.tabular.settings import Settings
 from xpnet.train import Trainer
 from xpnet.train.settings import Settings as TrainerSettings
@@ -81,6 +81,9 @@ def build_optimizer(settings: Settings, rows: int) -> optim.Optimizer | optim.Me
         options["nesterov"] = True
     if settings.weight_decay is not None:
         options["weight_decay"] = settings.weight_decay
+    elif settings.optimizer == "adamw" and settings.learning_rate is not None:
+        steps = steps_of_epoch(settings, rows)
+        options["weight_decay"] = default_weight_decay(steps, settings.learning_rate)
     for option in options:
         able = [n for n, kind in optim.OPTIMIZERS.items() if option in inspect.signature(kind).parameters]
         if settings.optimizer not in able:
