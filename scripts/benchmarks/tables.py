@@ -174,7 +174,7 @@ def measure(name: str, seeds: int) -> Result:
 
 
 def _use(results: dict[str, Any], file: Path, rows: int) -> None:
-    """Evaluate the run and predict the rows of its table, as the commands do; raise an error if that fails."""
+    """Evaluate the run and predict the rows of its table, as the commands do; an error if that fails."""
     from xpnet.runs.prediction import evaluate_run, predict_table
 
     again = evaluate_run(results["run"])["metrics"]["test"]

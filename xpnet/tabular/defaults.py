@@ -1,4 +1,4 @@
-"""Defaults that follow from the table: batch size, learning rate, weight decay, and the length of the training.
+"""Defaults that follow from the table: batch size, learning rate, weight decay, length of the training.
 
 They were chosen by measurement on the tables of ``scripts/bench tables``; see docs/real-tables.md.
 """
@@ -108,8 +108,8 @@ def default_batch_size(rows: int) -> int:
 def default_weight_decay(steps: int, rate: float) -> float:
     """Return the decay λ of AdamW's weights, with which they are forgotten within 100 epochs.
 
-    Each step takes the share η λ of them, so after 1 / (η λ) steps 1/e is left of what was learned before: that
-    is 100 epochs, but at least 300 steps. The time in epochs, and not λ, is what tables of different sizes
+    Each step takes the share η λ of them, so after 1 / (η λ) steps 1/e is left of what was learned before:
+    that is 100 epochs, but at least 300 steps. The time in epochs, and not λ, is what tables of different sizes
     have in common.
 
     Args:
