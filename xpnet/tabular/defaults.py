@@ -109,8 +109,8 @@ def default_weight_decay(steps: int, rate: float) -> float:
     """Return the decay λ of AdamW's weights, with which they are forgotten within 100 epochs.
 
     Each step takes the share η λ of them, so after 1 / (η λ) steps 1/e is left of what was learned before:
-    that is 100 epochs, but at least 300 steps. The time in epochs, and not λ, is what tables of different sizes
-    have in common.
+    that is 100 epochs, but at least 300 steps. The time in epochs, and not λ, is what tables of different
+    sizes have in common.
 
     Args:
         steps: of an epoch.
