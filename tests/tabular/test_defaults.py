@@ -37,8 +37,14 @@ def test_weights_are_forgotten_within_a_hundred_epochs():
 
     made = build_optimizer(with_rate(Settings(batch_size=16)), 160)
     assert isinstance(made, optim.AdamW)
-    trainer = Trainer(nn.Dense(1, bias=False), lambda predictions, targets, **_: 0.0 * predictions[0, 0], made,
-                      backend="numpy", dtype="float64", progress=False)  # fmt: skip
+    trainer = Trainer(
+        nn.Dense(1, bias=False),
+        lambda predictions, targets, **_: 0.0 * predictions[0, 0],
+        made,
+        backend="numpy",
+        dtype="float64",
+        progress=False,
+    )
     X, y = np.ones((160, 3)), np.ones(160)
     trainer.fit(X, y, epochs=1, batch_size=16)
     before = np.array(trainer.variables.params.flat)
