@@ -93,6 +93,8 @@ def test_by_order_and_by_group(folder, xpnet):
     assert xpnet("evaluate", "run", "--json").json["metrics"]["test"] == by_order.json["metrics"]["test"]
     by_group = xpnet("train", *arguments, "two", "--group", "day")
     assert by_group.json["features"] == by_order.json["features"]  # the column of groups is none
+    asked = xpnet("train", *arguments, "four", "--group", "day", "--use", "day", "--dry-run")
+    assert asked.json["features"] > by_group.json["features"]
     assert {rows % 10 for rows in by_group.json["rows"].values()} == {0}
     for flags, said in (
         (("--group", "day", "--split-by", "size"), "split_by: expected no group with it"),

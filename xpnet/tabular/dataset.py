@@ -328,8 +328,8 @@ def _divided(
 
 def _group_dropped(settings: Settings) -> list[str]:
     """Return the column of groups, which is no feature unless it is asked for."""
-    group = settings.group
-    return [] if group is None or group in (*settings.categorical, *settings.drop) else [group]
+    group, named = settings.group, (*settings.categorical, *settings.use, *settings.drop)
+    return [] if group is None or group in named else [group]
 
 
 def _batch_size(settings: Settings, rows: int) -> int | str:

@@ -175,8 +175,8 @@ class Settings(TrainerSettings):
         None,
         values.text("COLUMN", "the name of a column"),
         "Data",
-        "keep rows of equal cells in this column, such as a patient, in one part; it is no feature unless it "
-        "is named as categorical",
+        "keep rows of equal cells in this column, such as a patient, in one part; it is no feature unless "
+        "it is named by use or categorical",
         fixed=_ROWS,
     )
     hidden: tuple[int, ...] = setting(
