@@ -23,7 +23,7 @@ def files(folder="."):
 
 @pytest.mark.full
 @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
-@pytest.mark.parametrize("call", range(5))
+@pytest.mark.parametrize("call", range(6))
 @pytest.mark.parametrize("there", [False, True], ids=["new", "empty folder"])
 def test_nothing_stays_of_a_run_that_could_not_be_saved(error, call, there, xpnet, folder, monkeypatch):
     if there:
@@ -43,7 +43,7 @@ def test_nothing_stays_of_a_run_that_could_not_be_saved(error, call, there, xpne
     assert len(outcome.err.splitlines()) == 1
     interrupted = isinstance(error, KeyboardInterrupt)
     assert outcome.code == (130 if interrupted else 1)
-    if call < 4:  # environment, encoder, configuration, first checkpoint
+    if call < 5:  # environment, encoder, columns, configuration, first checkpoint
         assert files() == []
         assert ("nothing was saved" if interrupted else "No space left on device") in outcome.err
         assert "resume" not in outcome.err

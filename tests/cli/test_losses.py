@@ -155,8 +155,9 @@ def test_class_weights_are_those_of_the_trainer(loss, table, xpnet):
         assert outcome.code == 0, outcome.err
         loaded = Trainer.load(f"{run}/checkpoints/last.safetensors", "numpy")
         X, y, _ = Encoder.from_json(json.loads(Path(run, "encoder.json").read_text())).encode(frame)
+        size = json.loads(Path(run, "results.json").read_text())["batch_size"]
         trainer = Trainer(loaded.model, loss, loaded.optimizer, backend="numpy")
-        trainer.fit(X, 2 * y - 1 if loss == "hinge" else y, epochs=2, batch_size=64, class_weight=weights)
+        trainer.fit(X, 2 * y - 1 if loss == "hinge" else y, epochs=2, batch_size=size, class_weight=weights)
         np.testing.assert_array_equal(loaded.variables.params.flat, trainer.variables.params.flat)
         seen.append(np.array(loaded.variables.params.flat))
     assert all(np.any(one != other) for i, one in enumerate(seen) for other in seen[:i])

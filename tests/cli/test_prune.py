@@ -279,7 +279,7 @@ def test_kill_and_go_on(where, number, scope, xpnet, trained, whole):
 
 @pytest.mark.full
 def test_kill_while_a_pruned_run_is_trained_further(xpnet, trained):
-    trained()
+    trained(*ALL_CONNECTED)
     assert xpnet("prune", "run", "--sparsity", "0.75", *BRIEF, "--quiet").code == 0
     epochs = load("run-pruned", "last").epoch + 3
     killed = strike("results.json", 1, "SIGKILL", "resume", "run-pruned", "--epochs", epochs)

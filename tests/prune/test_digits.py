@@ -34,7 +34,8 @@ def test_a_tenth_of_the_weights_loses_at_most_a_point_of_accuracy(seed):
     report = digits(seed, sparsity=0.9, tolerance=None).report
     assert report.before.metrics["accuracy"] > 0.96
     assert report.after.metrics["accuracy"] >= report.before.metrics["accuracy"] - 0.01
-    assert (report.before.nonzero, report.after.nonzero) == (9472, 947)
+    assert report.before.nonzero == 9472
+    assert 937 < report.after.nonzero <= 947  # a few more may lose their last connection in the last round
     assert report.after.sparse_bytes < report.before.bytes / 4
 
 

@@ -24,7 +24,7 @@ from xpnet.train.random_restarts import best_of, spread_of
 __all__ = ["finish", "why_stopped"]
 
 Show = Callable[[dict[str, Any]], None]
-_log = logging.getLogger("xpnet.runs")
+_log = logging.getLogger("xpnet.train")
 
 
 def finish(plan: Plan, seconds: float, show: Show | None = None, **told: Any) -> dict[str, Any]:
