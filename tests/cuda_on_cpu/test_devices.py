@@ -111,9 +111,11 @@ def test_pruning_on_the_second_device(trainers: list[Trainer]) -> None:
     X, y = class_data()
     first = memory(0)
     smaller = prune_units(trainers[1], 0.5)
-    pruned = prune(smaller, X, y, sparsity=0.8, rounds=2, epochs_per_round=2, batch_size=8, decay=True)
+    pruned = prune(
+        smaller, X, y, sparsity=0.5, rounds=2, epochs_per_round=2, batch_size=8, decay=True, tolerance=None
+    )
     nonzero, weights = count_weights(pruned.trainer.variables)
-    assert nonzero <= weights * 0.21
+    assert nonzero <= weights * 0.51
     predictor = sparse_predictor(smaller)
     np.testing.assert_array_equal(predictor.predict(X), smaller.predict(X))
     assert memory(0) == first
