@@ -68,3 +68,17 @@ def test_a_dry_run_shows_the_columns_and_a_training_the_decisions(table, xpnet):
     trained = xpnet("train", table, "--target", "kind", "--out", "run", "--json", *FAST)
     assert "left out as a count of the rows" in "\n".join(d["what"] for d in trained.json["decisions"])
     assert "column 'id' left out" in trained.err
+
+
+def test_what_was_decided_in_reading_is_told(folder, xpnet):
+    rows = "".join(f"{i % 7}.5,{'Köln' if i % 2 else 'Bonn'},{i % 5}.5\n" for i in range(40))
+    Path("towns.csv").write_bytes(f"x,town,y\n{rows}".encode("latin-1"))
+    assert "read as Latin-1" in xpnet("check", "towns.csv", "--target", "y").out
+    assert xpnet("train", "towns.csv", "--target", "y", *FAST, "--out", "run").code == 0
+    assert "warning: read as Latin-1" in xpnet("predict", "run", "towns.csv").err
+
+
+def test_reasons_of_a_column_are_in_plain_words(folder, xpnet):
+    Path("ids.csv").write_text("id,x,y\n" + "".join(f"{i},{i % 7}.5,{i % 5}.5\n" for i in range(40)))
+    column = xpnet("check", "ids.csv", "--target", "y", "--json").json["columns"][0]
+    assert column["why"] == "it counts them from 0; use='id' keeps it"

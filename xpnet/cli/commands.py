@@ -71,7 +71,7 @@ def train(
         return None
     if not quiet:
         announce(plan)
-    results = train_run(plan, progress=not quiet, show=None if json else _show_training)
+    results = train_run(plan, progress=not quiet, on_results=None if json else _show_training)
     if json:
         _print_json(results)
     return _KEPT
@@ -93,8 +93,10 @@ def resume(
     require(*_PACKAGES)
     from xpnet.runs.resume import resume_run
 
-    shown, show = None if quiet else announce, None if json else _show_training
-    results = resume_run(run, changed, start=from_, loss=loss, announce=shown, progress=not quiet, show=show)
+    shown, on_results = None if quiet else announce, None if json else _show_training
+    results = resume_run(
+        run, changed, start=from_, loss=loss, announce=shown, progress=not quiet, on_results=on_results
+    )
     if not results["resumed"]:
         # steps that are done stay so, and patience that was asked for and is lost
         open_end = results.get("epochs_open", False) or results["epochs_trained"] >= results["epochs"]

@@ -1,7 +1,7 @@
 """CSV and TSV files, read strictly.
 
 Python's csv module decides what the cells are (quotes, widths, line ends), so that nothing is padded, cut
-or renamed in silence; polars holds the columns, and `xpnet.data.cells` decides what the cells mean.
+or renamed in silence; polars holds the columns, and `xpnet.data.column_types` decides what the cells mean.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from xpnet.data._packages import import_polars
-from xpnet.data.cells import typed
+from xpnet.data.column_types import typed
 from xpnet.data.decisions import Decision
 from xpnet.data.encodings import decoded
 from xpnet.data.headers import named, twice, without_hollow
@@ -37,8 +37,9 @@ def read_delimited(
     """Read a file of separated cells whose first line names the columns.
 
     Blanks around cells are dropped, and so are blank lines; but ``""`` is a missing cell. The columns have
-    the types that `xpnet.data.cells.typed` gives them. A header of one cell less than all rows leaves the
-    name of the first column out, if that counts the rows. A first line such as ``sep=;`` names the separator.
+    the types that `xpnet.data.column_types.typed` gives them. A header of one cell less than all rows leaves
+    the name of the first column out, if that counts the rows. A first line such as ``sep=;`` names the
+    separator.
 
     Args:
         name: of the file, for messages.

@@ -15,7 +15,7 @@ from xpnet.data.sources import STDIN
 from xpnet.data.tables import Table, open_table, suggest_file
 from xpnet.errors import DataError, Word, suggest, use
 
-__all__ = ["listed", "load", "with_target"]
+__all__ = ["listed", "load", "open_named", "with_target"]
 
 _NUMBER = re.compile(r"[-+]?[0-9]*[.,]?[0-9]+(e[-+]?[0-9]+)?")
 _PLACED = re.compile(r"column_[0-9]+")  # names of columns that have none
@@ -67,6 +67,14 @@ def load(
     needed = tuple(name or UNNAMED for name in targets)
     table = open_table(path, text=text, decimal=decimal, thousands=thousands, format=format, needed=needed)
     return with_target(table, targets)
+
+
+def open_named(
+    name_or_path: str | os.PathLike[str], *, decimal: str | None = None, thousands: str | None = None
+) -> Table:
+    """Return a built-in table with its target, or that of a file without one, as `open_table` does."""
+    name = os.fspath(name_or_path)
+    return BUILTIN[name]() if name in BUILTIN else open_table(name, decimal=decimal, thousands=thousands)
 
 
 def with_target(table: Table, target: str | Sequence[str] | None = None) -> Table:

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xpnet.data.builtin import BUILTIN
 from xpnet.data.columns import Categorical, Column, Dates, Numeric, Reading
 from xpnet.data.columns.dates import is_temporal
 from xpnet.data.decisions import Decision
 from xpnet.data.findings import Findings
-from xpnet.data.fitting import Choices, Fitted, fit_columns
+from xpnet.data.fitting import Choices, fit_columns
 from xpnet.data.leakage import Baseline, advise_of_balance, baseline_of, leakage
-from xpnet.data.tables import read_table
+from xpnet.data.loading import open_named
+from xpnet.data.tables import Table
 from xpnet.errors import Words
 from xpnet.text import count, shown
 
@@ -178,7 +178,7 @@ class Summary:
 
 
 def summarize(
-    table: polars.DataFrame | str | os.PathLike[str],
+    table: Table | polars.DataFrame | str | os.PathLike[str],
     target: str | Sequence[str] | None = None,
     *,
     task: str = "auto",
@@ -195,7 +195,8 @@ def summarize(
     Problems that would stop a training are listed, not raised.
 
     Args:
-        table: a polars DataFrame, the path of a file that `read_table` reads, or a built-in table's name.
+        table: a polars DataFrame, the path of a file that `open_table` reads, a built-in table's name, or
+            what `open_table` returned.
         target: the column to be predicted, or several; None: none (of a built-in table, its own).
         task, missing, categorical, drop, use, decimal, thousands, dayfirst: as for `Encoder.fit`.
 
@@ -222,28 +223,32 @@ def summarize(
         without features
          - always predicting the class 0 of 'y' gives an accuracy of 50.00 %
     """
-    frame, name, target = _opened(table, target)
+    opened = _opened(table, decimal, thousands)
+    frame, target = opened.frame, target or opened.target
     targets = (target,) if isinstance(target, str) else tuple(dict.fromkeys(target or ()))
-    reading = Reading(decimal, thousands, dayfirst)
+    reading = Reading(decimal or opened.decimal, thousands, dayfirst)
     choices = Choices(task, missing, tuple(categorical), tuple(drop), tuple(use), reading)
     fitted = fit_columns(frame, targets, choices)
-    decisions = fitted.findings.decisions  # of the fit alone: what follows is about the table as a whole
+    # of reading and of the fit: what follows is about the table as a whole
+    decisions = (*opened.decisions, *fitted.findings.decisions)
     findings = Findings()
     advise_of_balance(fitted, findings)
     leakage(fitted, findings)
-    by_column: dict[str | None, list[Decision]] = {}
-    for decision in decisions:
-        by_column.setdefault(decision.column, []).append(decision)
-    series = dict(zip(frame.columns, frame.get_columns(), strict=True))
-    columns = tuple(
-        _column_summary(series[column], fitted, by_column.get(column, ()), targets, choices)
-        for column in frame.columns
-    )
-    advice = sorted((*decisions, *findings.decisions), key=lambda decision: not decision.warning)
+    by_column = _by_column(decisions)
+    columns = []
+    for series in frame.get_columns():
+        name, feature = series.name, fitted.columns.get(series.name)
+        role = "target" if name in targets else "" if feature is None else "feature"
+        if name in fitted.left_out or name in choices.drop:
+            role = "left out"
+        content = _content(series, fitted.targets.get(name) or feature, fitted.cells.get(name))
+        features = 0 if feature is None else len(feature.feature_names)
+        columns.append(_described(name, role, features, by_column, choices.drop, content))
+    advice = _warnings_first((*decisions, *findings.decisions))
     problems = tuple(problem.words for problem in fitted.findings.problems)
     baseline = tuple(baseline_of(fitted.targets[name], fitted.cells[name]) for name in fitted.targets)
     return Summary(
-        name, frame.height, targets, fitted.task, columns, tuple(advice), problems, baseline
+        opened.name, frame.height, targets, fitted.task, tuple(columns), advice, problems, baseline
     )  # fmt: skip
 
 
@@ -270,31 +275,48 @@ def summarize_fitted(
     """
     names, fitted = [target.name for target in targets], {column.name: column for column in columns}
     known = {**fitted, **{target.name: target for target in targets}}
-    by_column: dict[str | None, list[Decision]] = {}
-    for decision in decisions:
-        by_column.setdefault(decision.column, []).append(decision)
+    by_column = _by_column(decisions)
     every, described, cells = np.arange(frame.height), [], {}
     for series in frame.get_columns():
-        column, own = known.get(series.name), by_column.get(series.name, ())
+        column = known.get(series.name)
         if column is not None:
             cells[series.name] = column.read(series, every)
-        described.append(
-            ColumnSummary(
-                series.name,
-                "target" if series.name in names else "feature" if series.name in fitted else "left out",
-                features=len(column.feature_names) if series.name in fitted and column is not None else 0,
-                decided="left out as asked"
-                if series.name in drop
-                else "; ".join(str(Words(d.what)) for d in own),
-                why="; ".join(str(Words(d.why)) for d in own if d.why),
-                **_content(series, column, cells.get(series.name), cells.get(series.name)),
-            )
-        )
+        feature = fitted.get(series.name)
+        role = "target" if series.name in names else "left out" if feature is None else "feature"
+        content = _content(series, column, cells.get(series.name), cells.get(series.name))
+        features = 0 if feature is None else len(feature.feature_names)
+        described.append(_described(series.name, role, features, by_column, drop, content))
         if series.name not in names:
             cells.pop(series.name, None)
-    advice = sorted(decisions, key=lambda decision: not decision.warning)
     baseline = tuple(baseline_of(target, _usable(target, cells[target.name])) for target in targets)
-    return Summary(name, frame.height, tuple(names), task, tuple(described), tuple(advice), (), baseline)
+    advice = _warnings_first(decisions)
+    return Summary(name, frame.height, tuple(names), task, tuple(described), advice, (), baseline)
+
+
+def _by_column(decisions: Sequence[Decision]) -> dict[str | None, list[Decision]]:
+    found: dict[str | None, list[Decision]] = {}
+    for decision in decisions:
+        found.setdefault(decision.column, []).append(decision)
+    return found
+
+
+def _warnings_first(decisions: Sequence[Decision]) -> tuple[Decision, ...]:
+    return tuple(sorted(decisions, key=lambda decision: not decision.warning))
+
+
+def _described(
+    name: str,
+    role: str,
+    features: int,
+    decisions: Mapping[str | None, Sequence[Decision]],
+    drop: Sequence[str],
+    content: Mapping[str, Any],
+) -> ColumnSummary:
+    """Return the summary of a column with what was decided about it, in the words of Python."""
+    own = [decision.to_json() for decision in decisions.get(name, ())]
+    decided = "left out as asked" if name in drop else "; ".join(one["what"] for one in own)
+    why = "; ".join(one["why"] for one in own if one["why"])
+    return ColumnSummary(name, role, features=features, decided=decided, why=why, **content)
 
 
 def _usable(column: Column, cells: Any) -> Any:
@@ -305,40 +327,12 @@ def _usable(column: Column, cells: Any) -> Any:
     return present.filter(column.codes(present) >= 0)
 
 
-def _opened(table: Any, target: Any) -> tuple[polars.DataFrame, str, Any]:
-    if not isinstance(table, (str, os.PathLike)):
-        return table, "table", target
-    name = os.fspath(table)
-    if name in BUILTIN:
-        found = BUILTIN[name]()
-        return found.frame, name, target or found.target
-    return read_table(name), name, target
-
-
-def _column_summary(
-    series: polars.Series,
-    fitted: Fitted,
-    decisions: Sequence[Decision],
-    targets: Sequence[str],
-    choices: Choices,
-) -> ColumnSummary:
-    name = series.name
-    target, feature = fitted.targets.get(name), fitted.columns.get(name)
-    column = target or feature
-    role = "target" if name in targets else "feature" if feature is not None else ""
-    decided, why = "; ".join(d.what for d in decisions), "; ".join(d.why for d in decisions if d.why)
-    if name in choices.drop:
-        role, decided = "left out", "left out as asked"
-    elif name in fitted.left_out:
-        role = "left out"
-    return ColumnSummary(
-        name,
-        role,
-        features=len(feature.feature_names) if feature is not None else 0,
-        decided=decided,
-        why=why,
-        **_content(series, column, fitted.cells.get(name)),
-    )
+def _opened(table: Any, decimal: str | None, thousands: str | None) -> Table:
+    if isinstance(table, Table):
+        return table
+    if isinstance(table, (str, os.PathLike)):
+        return open_named(table, decimal=decimal, thousands=thousands)
+    return Table(table, None, "table")
 
 
 def _content(series: polars.Series, column: Column | None, cells: Any, whole: Any = None) -> dict[str, Any]:

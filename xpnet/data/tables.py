@@ -95,7 +95,7 @@ def open_table(
 
     Columns of CSV and TSV files stay text where their cells are not plain numbers (``1,234``, ``12 %``), or
     may be meant in two ways: `notation_of` finds out what they are, as `Encoder` does. See
-    `xpnet.data.cells.typed`.
+    `xpnet.data.column_types.typed`.
 
     A first column without a name is left out if it counts the rows, else called ``unnamed``.
 

@@ -136,7 +136,9 @@ def plan_training(
     check_packages(settings)
     run = RunFolder.plan(settings.out, settings.data or "run")
     backend = open_backend(settings)
-    prepared = prepare(with_rate(settings), own_loss=own_loss, frame=frame, declared=declared)
+    prepared = prepare(
+        with_rate(settings), own_loss=own_loss, frame=frame, declared=declared, summarized=True
+    )
     check_contradictions(prepared)
     resolved = dataclasses.replace(prepared.settings, backend=backend.spec)
     prepared = dataclasses.replace(prepared, settings=resolved)

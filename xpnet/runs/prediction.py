@@ -14,9 +14,9 @@ from xpnet.errors import ConfigError, DataError, suggest, use
 from xpnet.runs.folder import RunFolder
 from xpnet.runs.manifest import RunRecord, read_run
 from xpnet.tabular.dataset import Part, encode_part
-from xpnet.tabular.frames import is_file, to_frame
+from xpnet.tabular.frames import is_file, tell, to_frame
 from xpnet.tabular.losses import loss_of_run
-from xpnet.tabular.prediction import predictions, tell
+from xpnet.tabular.prediction import predictions
 from xpnet.tabular.scoring import constant_in_words, constant_of_words, measure
 from xpnet.train import Trainer
 

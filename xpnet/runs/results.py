@@ -23,17 +23,18 @@ from xpnet.train.random_restarts import best_of, spread_of
 
 __all__ = ["finish", "why_stopped"]
 
-Show = Callable[[dict[str, Any]], None]
+OnResults = Callable[[dict[str, Any]], None]
 _log = logging.getLogger("xpnet.train")
 
 
-def finish(plan: Plan, seconds: float, show: Show | None = None, **told: Any) -> dict[str, Any]:
+def finish(plan: Plan, seconds: float, on_results: OnResults | None = None, **told: Any) -> dict[str, Any]:
     """Measure the best weights on each part, write the report with its figures, and return the results.
 
     Args:
         plan: the training, over.
         seconds: how long it took.
-        show: called with the results before the figures are drawn, which takes longer than a short training.
+        on_results: called with the results before the figures are drawn, which takes longer than a short
+            training.
         told: further results, which win.
     """
     trainer, run, parts = plan.trainer, plan.run, plan.prepared.parts
@@ -81,8 +82,8 @@ def finish(plan: Plan, seconds: float, show: Show | None = None, **told: Any) ->
         results["target_metrics"] = {name: part.targets for name, part in measured.items()}
         results["target_intervals"] = {name: part.target_intervals for name, part in measured.items()}
     results["report"] = str(run.report)
-    if show is not None:
-        show(results)
+    if on_results is not None:
+        on_results(results)
     write_report(plan, results, measured)
     write_atomically(run.results, to_json(results))
     return results
@@ -108,13 +109,10 @@ def _advice(plan: Plan, verdicts: Collection[str]) -> list[dict[str, Any]]:
     if has_waited(trainer) or trainer.stalled or not (is_last or "under-trained" in verdicts):
         return []
     why = "the best epoch is the last one" if is_last else "the loss was still falling at the end"
-    changed: dict[str, Any] = {"epochs": 2 * trainer.epoch}
-    if most is not None and trainer.step >= most:
-        changed = (
-            {"max_steps": 2 * most} if plan.settings.epochs is None else {"max_steps": 2 * most, **changed}
-        )
-    elif trainer.epoch < plan.length.epochs:
-        changed = {}
+    steps_done = most is not None and trainer.step >= most
+    changed = {"max_steps": 2 * most} if most is not None and steps_done else {}
+    if plan.settings.epochs is not None if steps_done else trainer.epoch >= plan.length.epochs:
+        changed["epochs"] = 2 * trainer.epoch
     return [{"why": why, "set": changed}]
 
 
@@ -134,9 +132,6 @@ def why_stopped(plan: Plan) -> str | None:
         return f"all {count(steps, 'step')} done"
     if has_waited(trainer):
         by, epochs = trainer.settings.min_delta, count(trainer.settings.patience or 0, "epoch")
-        return (
-            f"no validation loss lower by {by:g} for {epochs}"
-            if by
-            else f"no better validation loss for {epochs}"
-        )
+        wanted = f"validation loss lower by {by:g}" if by else "better validation loss"
+        return f"no {wanted} for {epochs}"
     return None

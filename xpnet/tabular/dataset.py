@@ -21,12 +21,11 @@ from xpnet.data import (
     infer_tasks,
     listed,
     load,
-    open_table,
     summarize,
 )
 from xpnet.data.columns import Categorical, Reading
 from xpnet.data.columns.choice import reading_of
-from xpnet.data.loading import with_target
+from xpnet.data.loading import open_named, with_target
 from xpnet.data.parts import Parts, divide
 from xpnet.data.sources import STDIN, standard_input
 from xpnet.data.summary import summarize_fitted
@@ -87,7 +86,7 @@ class Prepared(Generic[S]):
 
     ``class_weight`` is as `Trainer.fit` takes it, ``encoder_sha256`` that of the encoder's file,
     ``decisions`` what was decided about the table, its rows, columns and cells, ``summary`` what its columns
-    are; None where the encoder was known.
+    are, if it was asked for.
     """
 
     settings: S
@@ -125,6 +124,7 @@ def prepare(
     encoder_sha256: str | None = None,
     frame: polars.DataFrame | None = None,
     declared: Sequence[str] = (),
+    summarized: bool = False,
 ) -> Prepared[S]:
     """Read the table of ``settings``, split it and encode it.
 
@@ -135,6 +135,7 @@ def prepare(
         encoder_sha256: of the encoder's file; None: of that which will be written.
         frame: the table, where it is no file; ``data`` of the settings is its name then.
         declared: its columns of numbers that are declared as categories.
+        summarized: whether there is to be a summary, for which all cells are read once more.
 
     Raises:
         DataError: the table cannot be read or used.
@@ -163,7 +164,7 @@ def prepare(
     reading = reading_of(
         frame, Reading(settings.decimal or table.decimal, settings.thousands, settings.dayfirst)
     )
-    task, is_known = settings.task, encoder is not None
+    task = settings.task
     told: list[Decision | None] = []
     if task == "auto":
         task = encoder.task if encoder else infer_tasks(frame, targets, reading)
@@ -198,7 +199,7 @@ def prepare(
         encoder_sha256 = hashlib.sha256(to_json(encoder.to_json()).encode()).hexdigest()
     decisions = _decisions(table, divided, parts, [*of_table, *told])
     summary = None
-    if not is_known:
+    if summarized:
         summary = summarize_fitted(
             frame, encoder.columns, encoder.targets, decisions, name=source, task=task, drop=settings.drop
         )
@@ -235,26 +236,21 @@ def table_summary(settings: Settings) -> Summary:
     """
     data = settings.data
     assert data is not None
-    table = (
-        BUILTIN[data]()
-        if data in BUILTIN
-        else open_table(data, decimal=settings.decimal, thousands=settings.thousands)
-    )
+    table = open_named(data, decimal=settings.decimal, thousands=settings.thousands)
     frame, target = table.frame, settings.target or table.target
     names = [target] if isinstance(target, str) else target or ()
-    found = summarize(
-        frame,
+    return summarize(
+        table,
         listed(names, frame.columns),
         task=settings.task,
         missing=settings.missing,
         categorical=listed(settings.categorical, frame.columns),
         drop=listed(settings.drop, frame.columns),
         use=listed(settings.use, frame.columns),
-        decimal=settings.decimal or table.decimal,
+        decimal=settings.decimal,
         thousands=settings.thousands,
         dayfirst=settings.dayfirst,
     )
-    return dataclasses.replace(found, name=data)
 
 
 def _decisions(

@@ -6,15 +6,17 @@ Tables are polars or pandas DataFrames, tables of pyarrow, dicts of columns, fil
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xpnet.data import BUILTIN, Encoder, read_table
+from xpnet.data import BUILTIN, Decision, Encoder, open_table
 from xpnet.data._packages import import_polars
-from xpnet.errors import DataError
+from xpnet.data.frames import frame_of
+from xpnet.errors import DataError, Words
 
 if TYPE_CHECKING:
     import polars
@@ -27,8 +29,11 @@ __all__ = [
     "is_file",
     "table_like",
     "target_names",
+    "tell",
     "to_frame",
 ]
+
+_log = logging.getLogger("xpnet.tabular")
 
 MEMORY = "<table in memory>"
 """Stands for the table of a run that was no file."""
@@ -60,10 +65,10 @@ def to_frame(table: Any, encoder: Encoder | None = None, keep: Sequence[str] = (
         if name in BUILTIN:
             return BUILTIN[name]().frame
         if encoder is None:
-            return read_table(name)
+            return _read(name)
         needed = [column.name for column in (*encoder.columns, *encoder.targets)]
         kept = {name for given in keep for name in (given, *given.split(","))}.difference(needed)
-        return read_table(name, text=(*encoder.text_columns, *kept), needed=(*needed, *kept))
+        return _read(name, text=(*encoder.text_columns, *kept), needed=(*needed, *kept))
     if isinstance(table, pl.DataFrame):
         return table
     if isinstance(table, pl.LazyFrame):
@@ -85,6 +90,18 @@ def to_frame(table: Any, encoder: Encoder | None = None, keep: Sequence[str] = (
         f"({', '.join(BUILTIN)}); found {type(table).__name__}; name its columns, as in "
         "polars.DataFrame(array, schema=names)"
     )
+
+
+def _read(name: str, **options: Any) -> polars.DataFrame:
+    table = open_table(name, **options)
+    tell(table.decisions)
+    return table.frame
+
+
+def tell(decisions: Iterable[Decision]) -> None:
+    """Log decisions about a table."""
+    for decision in decisions:
+        _log.log(logging.WARNING if decision.warning else logging.INFO, Words(decision.text))
 
 
 def target_names(table: Any, target: Any) -> Any:
@@ -115,7 +132,7 @@ def declared_categories(table: Any) -> list[str]:
 
 def _of_columns(columns: Mapping[str, Any]) -> polars.DataFrame:
     pl = import_polars()
-    series = []
+    series = {}
     for name, values in columns.items():
         if not isinstance(values, pl.Series):
             array = values if isinstance(values, (list, tuple)) else np.asarray(values)
@@ -126,11 +143,8 @@ def _of_columns(columns: Mapping[str, Any]) -> polars.DataFrame:
             if isinstance(array, np.ndarray) and array.dtype.kind in "OU":
                 array = array.tolist()
             values = pl.Series(str(name), array, strict=not isinstance(array, (list, tuple)))
-        series.append(values.alias(str(name)))
-    lengths = {s.name: len(s) for s in series}
-    if len(set(lengths.values())) > 1:
-        raise DataError(f"columns of one table need equally many rows; found {lengths}")
-    return pl.DataFrame(series)
+        series[str(name)] = values
+    return frame_of(None, series)
 
 
 def _of_pandas(column: Any) -> Any:

@@ -6,7 +6,6 @@ import dataclasses
 import hashlib
 import html
 import os
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -34,7 +33,7 @@ from xpnet.tabular.scoring import measure
 from xpnet.tabular.settings import Settings, fields_of, settings_from
 from xpnet.tabular.trainer import build_trainer, fit_trainer, metric_of, open_backend, with_rate
 from xpnet.text import count, to_json, visible
-from xpnet.train import Callback, Trainer
+from xpnet.train import Trainer
 from xpnet.train.checkpoint_callback import best_trainer
 from xpnet.train.checkpoint_file import read_description
 
@@ -90,8 +89,7 @@ class TableModel:
         self.preset = preset
         self.time_limit = checks.unless_none(checks.positive, "time_limit", time_limit)
         given, self._own_loss = named_loss({**PRESETS[preset], **settings})
-        self._is_setting = time_limit is not None and "time_limit" in fields_of(Settings)
-        if self._is_setting:
+        if time_limit is not None:
             given["time_limit"] = time_limit
         self._given = settings_from(Settings, given)
         self.settings = self._given
@@ -143,10 +141,7 @@ class TableModel:
             train = prepared.parts["train"]
             try_loss(resolved.loss, trainer, train.X, train.y)
         trainer.setup = trainer.setup.changed(progress=progress)
-        if self.time_limit is not None and not self._is_setting:
-            trainer.callbacks = [_Deadline(self.time_limit)]
         fit_trainer(trainer, prepared)
-        trainer.callbacks = []
         self.settings, self.encoder, self.trainer = resolved, prepared.encoder, best_trainer(trainer)
         self._manifest = prepared.manifest
         return self
@@ -315,13 +310,3 @@ class TableModel:
             f"<p>columns: {html.escape(visible(columns))}</p>"
             f"{self.trainer.history._repr_html_()}"
         )
-
-
-class _Deadline(Callback):
-    """Ends a training at the end of the epoch in which its time is over."""
-
-    def __init__(self, seconds: float):
-        self._end = time.monotonic() + seconds
-
-    def on_epoch_end(self, trainer: Trainer, row: dict[str, Any]) -> bool:
-        return time.monotonic() >= self._end

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xpnet.data import Decision, Encoder
+from xpnet.data import Encoder
 from xpnet.errors import DataError, Words, use
+from xpnet.tabular.frames import tell
 from xpnet.tabular.scoring import predict_classes, predict_probabilities, predict_values
 from xpnet.text import count
 from xpnet.train import Trainer
@@ -17,7 +17,7 @@ from xpnet.train import Trainer
 if TYPE_CHECKING:
     import polars
 
-__all__ = ["predictions", "tell"]
+__all__ = ["predictions"]
 
 _log = logging.getLogger("xpnet.tabular")
 
@@ -70,12 +70,6 @@ def predictions(
             .drop("row")
         )
     return table
-
-
-def tell(decisions: Iterable[Decision]) -> None:
-    """Log decisions about a table."""
-    for decision in decisions:
-        _log.log(logging.WARNING if decision.warning else logging.INFO, Words(decision.text))
 
 
 def _columns(trainer: Trainer, encoder: Encoder, X: np.ndarray) -> dict[str, np.ndarray]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xpnet.data._packages import import_polars
-from xpnet.data.notations import Notation
+from xpnet.data.notations import MISSING, MOSTLY, Notation
 from xpnet.errors import DataError, use
 from xpnet.text import shown
 
@@ -24,6 +24,7 @@ __all__ = [
     "numbers",
     "other_cells",
     "shortened",
+    "text_among",
     "text_of",
 ]
 
@@ -32,6 +33,7 @@ PLAIN = Notation()
 
 _EXACT = 2**53  # beyond it float64 does not tell neighbouring whole numbers apart
 _MOST_CELLS = 5
+_FEW_TEXTS = 4  # cells of text among others that are never too many to be taken for missing
 
 
 def is_text(series: polars.Series) -> bool:
@@ -130,6 +132,29 @@ def named_cells(series: Any, faults: np.ndarray, rows: np.ndarray) -> str:
     told = [f"row {rows[place] + 1} {_shown(series[int(place)])}" for place in places[:_MOST_CELLS]]
     more = len(places) - len(told)
     return ", ".join(told) + (f" and {more:,} more" if more else "")
+
+
+def text_among(
+    series: polars.Series, gone: np.ndarray, rows: np.ndarray
+) -> tuple[int, int, str, bool] | None:
+    """Return what text is among cells of another kind; None if there is none.
+
+    Args:
+        series: the column, of text.
+        gone: which cells hold nothing of the kind, (rows,) bool; those in `MISSING` are no text.
+        rows: the numbers of the cells in their table.
+
+    Returns:
+        How many there are, among how many cells, their places and contents in words, and whether they are too
+        many to be taken for missing.
+    """
+    words = text_of(series).str.strip_chars()
+    text = gone & (words.is_not_null() & ~words.is_in(MISSING)).to_numpy()
+    found, there = int(np.count_nonzero(text)), len(series) - series.null_count()
+    if not found:
+        return None
+    too_many = found > max(_FEW_TEXTS, there - MOSTLY * there) or (found == there and found > 1)
+    return found, there, named_cells(series, text, rows), too_many
 
 
 def _shown(value: Any) -> str:

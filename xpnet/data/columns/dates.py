@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from xpnet.data._packages import import_polars
-from xpnet.data.columns.cells import is_temporal, is_text, named_cells, other_cells, text_of
+from xpnet.data.columns.cells import is_temporal, is_text, named_cells, other_cells, text_among
 from xpnet.data.columns.date_text import read_dates
 from xpnet.data.columns.numeric import Numeric
 from xpnet.data.findings import Findings
-from xpnet.data.notations import MISSING, MOSTLY
 from xpnet.errors import DataError, use
 
 if TYPE_CHECKING:
@@ -25,7 +24,6 @@ CYCLES = ("month", "weekday", "hour")
 """What comes round again; each is a point on a circle: the sine and the cosine of its angle."""
 
 _DAY = 86_400_000_000  # microseconds
-_FEW_TEXTS = 4
 
 
 @dataclass(frozen=True)
@@ -147,13 +145,11 @@ class Dates:
             )
         if not is_text(series):
             return
-        words = text_of(series).str.strip_chars()
-        text = gone & (words.is_not_null() & ~words.is_in(MISSING)).to_numpy()
-        found, there = int(np.count_nonzero(text)), len(series) - series.null_count()
-        if not found:
+        text = text_among(series, gone, rows)
+        if text is None:
             return
-        named = named_cells(series, text, rows)
-        if found > max(_FEW_TEXTS, there - MOSTLY * there) or (found == there and found > 1):
+        found, there, named, too_many = text
+        if too_many:
             raise DataError(
                 f"column '{name}': {found:,} of its {there:,} cells are no dates of the form {self.form}, as "
                 f"in {named}; correct them"

@@ -10,9 +10,18 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from xpnet.data.columns.cells import PLAIN, is_temporal, is_text, named_cells, numbers, other_cells, text_of
+from xpnet.data.columns.cells import (
+    PLAIN,
+    is_temporal,
+    is_text,
+    named_cells,
+    numbers,
+    other_cells,
+    text_among,
+    text_of,
+)
 from xpnet.data.findings import Findings
-from xpnet.data.notations import MISSING, MOSTLY, Notation
+from xpnet.data.notations import Notation
 from xpnet.errors import DataError, use
 
 if TYPE_CHECKING:
@@ -27,7 +36,6 @@ _FEWEST = 8  # cells from which quartiles say anything
 _ABSURD_SHARE = 0.05  # of the cells: more of them are a part of the distribution
 _QUANTILES = ((0.25, 0.75), (0.05, 0.95), (0.01, 0.99))  # the outer ones where the inner ones coincide
 _LARGEST = sys.float_info.max
-_FEW_TEXTS = 4  # cells of text among numbers that are never too many to be taken for missing
 
 
 @dataclass(frozen=True)
@@ -220,14 +228,11 @@ class Numeric:
         target: bool,
     ) -> None:
         """Note which cells are text that is no number; raise a `DataError` if they are too many."""
-        words = text_of(series).str.strip_chars()
-        text = np.isnan(cells) & (words.is_not_null() & ~words.is_in(MISSING)).to_numpy()
-        found = int(np.count_nonzero(text))
-        if not found or missing == "error":
+        text = None if missing == "error" else text_among(series, np.isnan(cells), rows)
+        if text is None:
             return
-        named, name = named_cells(series, text, rows), series.name
-        there = len(series) - series.null_count()
-        if found > max(_FEW_TEXTS, there - MOSTLY * there) or (found == there and found > 1):
+        name, (found, there, named, too_many) = series.name, text
+        if too_many:
             correct = "write them as in the training"
             if target:
                 correct = f"correct them (a target of text: {use('task', 'classification')})"
