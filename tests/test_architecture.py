@@ -288,7 +288,7 @@ def test_only_the_command_line_spells_flags() -> None:
 def _flags() -> set[str]:
     from xpnet.cli import app
 
-    commands = app._commands(with_choices=False).values()
+    commands = app.known_commands().values()
     parameters = [spelling for command in commands for p in command.parameters for spelling in p.spellings]
     return {p.name for p in parameters if p.kind not in ("argument", "optional", "many")}
 

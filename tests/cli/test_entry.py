@@ -104,7 +104,7 @@ def test_help_fits_a_screen(command, xpnet, monkeypatch):
 
 def test_the_examples_of_help_are_command_lines():
     flags = re.compile(r"(?<![\w-])--[a-z-]+")
-    for name, command in app._commands(with_choices=False).items():
+    for name, command in app.known_commands().items():
         known = {f"--{p.name}" for p in command.parameters}
         assert {f"--{flag}" for flag in app._MAIN.get(name, "").split()} <= known
         for line in app._EXAMPLES.get(name, ()):

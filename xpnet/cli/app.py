@@ -21,7 +21,7 @@ from xpnet.runs.signals import Interrupted
 from xpnet.tabular.settings import SettingField
 from xpnet.tabular.values import Texts
 
-__all__ = ["Command", "Parameter", "build", "spelled"]
+__all__ = ["Command", "Parameter", "build", "known_commands", "spelled"]
 
 
 @dataclass(frozen=True)
@@ -228,77 +228,82 @@ def _parameter(field: SettingField, with_choices: bool) -> Parameter:
     return Parameter(field.key, help, kind, field.check.metavar, field.section, also=field.also)
 
 
-def _commands(with_choices: bool) -> dict[str, Command]:
+def _predict_parameters() -> tuple[Parameter, ...]:
+    return (
+        _RUN,
+        Parameter("FILE", "table with the columns that the model was trained on", "argument"),
+        Parameter("out", "CSV or Parquet file to write; not set: CSV on stdout", metavar="FILE"),
+        Parameter("keep", "columns of FILE to stand before the predictions", "repeated", "COLUMN,..."),
+        Parameter(
+            "formulas",
+            "text in CSV that spreadsheets take for a formula: with an apostrophe before it, or as it is "
+            "(default: escape)",
+            metavar="escape|keep",
+        ),
+        *_POLICIES,
+        _CHECKPOINT,
+        _BACKEND,
+        _LOSS,
+        _DEBUG,
+    )
+
+
+def _evaluate_parameters() -> tuple[Parameter, ...]:
+    table = Parameter("FILE", "table with the target column; not set: the run's test rows", "optional")
+    return (_RUN, table, *_POLICIES, _CHECKPOINT, _BACKEND, _LOSS, _JSON, _DEBUG)
+
+
+def _prune_parameters(with_choices: bool) -> tuple[Parameter, ...]:
+    return (
+        Parameter("RUN", "the run folder of a trained network, which stays as it is", "argument"),
+        *(_parameter(field, with_choices) for field in pruning_fields().values()),
+        Parameter("out", "run folder to make; not set: RUN-pruned beside it", metavar="DIR"),
+        _CHECKPOINT,
+        dataclasses.replace(_BACKEND, help="where to compute; not set: where the run was trained"),
+        _LOSS,
+        Parameter("resume", "RUN is a pruning that was interrupted: go on with it", "switch"),
+        _JSON,
+        _QUIET,
+        _DEBUG,
+    )
+
+
+def _parity_parameters() -> tuple[Parameter, ...]:
+    return (
+        Parameter("DEVICES", "two or more, such as numpy cuda; the first is the reference", "many"),
+        Parameter("run", "a run of your own; not set: built-in networks", metavar="RUN"),
+        Parameter("steps", "how many steps are taken (default: 32)", metavar="N"),
+        Parameter("dtype", "floating type; not set: both", metavar="float32|float64"),
+        dataclasses.replace(_CHECKPOINT, help="where the run's steps begin; not set: last"),
+        _LOSS,
+        _JSON,
+        _DEBUG,
+    )
+
+
+# What makes the parameters of each command, whose function in `commands` has its name.
+_COMMANDS: dict[str, Callable[[bool], tuple[Parameter, ...]]] = {
+    "train": _train_parameters,
+    "predict": lambda _: _predict_parameters(),
+    "evaluate": lambda _: _evaluate_parameters(),
+    "resume": _resume_parameters,
+    "prune": _prune_parameters,
+    "lr-range": _range_parameters,
+    "graph": _graph_parameters,
+    "parity": lambda _: _parity_parameters(),
+    "check": _check_parameters,
+    "env": lambda _: (_JSON, _DEBUG),
+}
+
+
+def known_commands(names: Collection[str] | None = None, with_choices: bool = False) -> dict[str, Command]:
+    """Return the commands; if ``names`` are given, the others are without parameters, which takes a while."""
     return {
-        "train": Command(commands.train, _train_parameters(with_choices)),
-        "predict": Command(
-            commands.predict,
-            (
-                _RUN,
-                Parameter("FILE", "table with the columns that the model was trained on", "argument"),
-                Parameter("out", "CSV or Parquet file to write; not set: CSV on stdout", metavar="FILE"),
-                Parameter(
-                    "keep", "columns of FILE to stand before the predictions", "repeated", "COLUMN,..."
-                ),
-                Parameter(
-                    "formulas",
-                    "text in CSV that spreadsheets take for a formula: with an apostrophe before it, or as "
-                    "it is (default: escape)",
-                    metavar="escape|keep",
-                ),
-                *_POLICIES,
-                _CHECKPOINT,
-                _BACKEND,
-                _LOSS,
-                _DEBUG,
-            ),
-        ),
-        "evaluate": Command(
-            commands.evaluate,
-            (
-                _RUN,
-                Parameter("FILE", "table with the target column; not set: the run's test rows", "optional"),
-                *_POLICIES,
-                _CHECKPOINT,
-                _BACKEND,
-                _LOSS,
-                _JSON,
-                _DEBUG,
-            ),
-        ),
-        "resume": Command(commands.resume, _resume_parameters(with_choices)),
-        "prune": Command(
-            commands.prune,
-            (
-                Parameter("RUN", "the run folder of a trained network, which stays as it is", "argument"),
-                *(_parameter(field, with_choices) for field in pruning_fields().values()),
-                Parameter("out", "run folder to make; not set: RUN-pruned beside it", metavar="DIR"),
-                _CHECKPOINT,
-                dataclasses.replace(_BACKEND, help="where to compute; not set: where the run was trained"),
-                _LOSS,
-                Parameter("resume", "RUN is a pruning that was interrupted: go on with it", "switch"),
-                _JSON,
-                _QUIET,
-                _DEBUG,
-            ),
-        ),
-        "lr-range": Command(commands.lr_range, _range_parameters(with_choices)),
-        "graph": Command(commands.graph, _graph_parameters(with_choices)),
-        "parity": Command(
-            commands.parity,
-            (
-                Parameter("DEVICES", "two or more, such as numpy cuda; the first is the reference", "many"),
-                Parameter("run", "a run of your own; not set: built-in networks", metavar="RUN"),
-                Parameter("steps", "how many steps are taken (default: 32)", metavar="N"),
-                Parameter("dtype", "floating type; not set: both", metavar="float32|float64"),
-                dataclasses.replace(_CHECKPOINT, help="where the run's steps begin; not set: last"),
-                _LOSS,
-                _JSON,
-                _DEBUG,
-            ),
-        ),
-        "check": Command(commands.check, _check_parameters(with_choices)),
-        "env": Command(commands.env, (_JSON, _DEBUG)),
+        name: Command(
+            getattr(commands, name.replace("-", "_")),
+            parameters(with_choices) if names is None or name in names else (),
+        )
+        for name, parameters in _COMMANDS.items()
     }
 
 
@@ -338,7 +343,7 @@ def build(arguments: Sequence[str] = ()) -> Any:
     asked = {"-h", "--help", _HELP_ALL} & given
     following = [other for one, other in itertools.pairwise(arguments) if one in ("-h", "--help")]
     in_full = _HELP_ALL in given or "all" in following
-    for name, command in _commands(with_choices=bool(asked) and in_full).items():
+    for name, command in known_commands(given, with_choices=bool(asked) and in_full).items():
         lines, shown = list(_EXAMPLES.get(name, ())), command
         if asked and not in_full and name in _MAIN:
             shown = command.shortened(_MAIN[name].split())
@@ -354,7 +359,7 @@ def spelled(arguments: Sequence[str]) -> list[str]:
     >>> spelled(["train", "my_table.csv", "--learning_rate=0.1", "--drop", "my_id"])
     ['train', 'my_table.csv', '--learning-rate=0.1', '--drop', 'my_id']
     """
-    known = [p for command in _commands(with_choices=False).values() for p in command.parameters]
+    known = [p for command in known_commands(arguments).values() for p in command.parameters]
     flags = {f"--{p.name}" for of in known for p in of.spellings}
     flags |= {f"--no-{p.name}" for p in known if p.kind == "on/off"}
     found: list[str] = []

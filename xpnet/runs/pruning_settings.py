@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,7 +65,8 @@ class PruningSettings:
     )
 
 
-def pruning_fields() -> dict[str, SettingField]:
+@functools.cache
+def pruning_fields() -> Mapping[str, SettingField]:
     """Return the rows of the table by attribute name."""
     return fields_of(PruningSettings)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,7 +62,8 @@ class Settings(tabular.Settings):
     )
 
 
-def setting_fields() -> dict[str, SettingField]:
+@functools.cache
+def setting_fields() -> Mapping[str, SettingField]:
     """Return the rows of `Settings` by attribute name.
 
     >>> setting_fields()["max_steps"].key, setting_fields()["restarts"].default

@@ -117,7 +117,7 @@ def baseline_in_words(prediction: Mapping[str, Any]) -> str:
     >>> baseline_in_words({"warm": 1, "wet": 0})
     'a constant'
     """
-    if len(prediction) > 1:
+    if len(prediction) != 1:
         return "a constant"
     (value,) = prediction.values()
     if isinstance(value, float):

@@ -10,6 +10,7 @@ import dataclasses
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from xpnet import checks
@@ -303,14 +304,14 @@ class SettingField:
         return (self.key, self.also) if self.also else (self.key,)
 
 
-def fields_of(table: type) -> dict[str, SettingField]:
+def fields_of(table: type) -> Mapping[str, SettingField]:
     """Return the rows of a table of settings by attribute name, in the order of the help."""
     fields = [field for field in dataclasses.fields(table) if field.metadata["flag"]]
     own = [_row(field) for field in fields if "section" in field.metadata]
     of_trainer = [_row(field) for field in fields if "section" not in field.metadata]
     sections = list(dict.fromkeys(row.section for row in own))
     rows = sorted(own + of_trainer, key=lambda row: sections.index(row.section))
-    return {row.attribute: row for row in rows}
+    return MappingProxyType({row.attribute: row for row in rows})
 
 
 def _row(field: dataclasses.Field[Any]) -> SettingField:
