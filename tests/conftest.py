@@ -7,6 +7,7 @@ keeps only tests of some backends, and ``--full`` adds those that take long.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections import Counter
@@ -148,6 +149,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=left)
         gone = set(left)
         items[:] = [item for item in items if item not in gone]
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Leave the tests themselves out of garbage collections, of which each would take a second."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -46,7 +46,9 @@ assert code == 0 and not heavy, heavy
         assert command in done.stdout
 
 
-@pytest.mark.parametrize(("mine", "expected"), [(None, "SkylakeX"), ("Haswell", "Haswell")])
+@pytest.mark.parametrize(
+    ("mine", "expected"), [(None, "SkylakeX"), pytest.param("Haswell", "Haswell", marks=pytest.mark.full)]
+)
 def test_the_kernel_is_chosen_before_numpy_loads(mine, expected):
     code = """
 import builtins, os, sys

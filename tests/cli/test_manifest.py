@@ -311,6 +311,7 @@ def test_a_resumption_that_computes_otherwise_says_so(xpnet, trained):
     assert "bits may differ" in (run / "train.log").read_text()
 
 
+@pytest.mark.full
 def test_a_pruning_that_is_killed_before_its_first_file_is_no_run(xpnet, trained):
     trained()
     brief = ("--rounds", "1", "--epochs", "1", "--tolerance", "none")

@@ -175,8 +175,8 @@ TRAIN = [sys.executable, "-c", DRIVER, "train", *ARGUMENTS, "--out", "run"]
 @pytest.mark.parametrize(
     ("redirected", "code"),
     [
-        ("2>/dev/full", 0),
         ("<&- >&- 2>&-", 0),
+        pytest.param("2>/dev/full", 0, marks=pytest.mark.full),
         pytest.param("2>&1 | head -n 1", 0, marks=pytest.mark.full),
         pytest.param(">/dev/full", 1, marks=pytest.mark.full),
         pytest.param("2>&-", 0, marks=pytest.mark.full),
@@ -192,7 +192,10 @@ def test_streams_that_fail_end_no_training(redirected, code, folder):
     assert parameters("run").size  # nothing was printed into a checkpoint
 
 
-@pytest.mark.parametrize("ignored", [True, False], ids=["nohup", "in the foreground"])
+@pytest.mark.parametrize(
+    "ignored",
+    [pytest.param(True, id="nohup", marks=pytest.mark.full), pytest.param(False, id="in the foreground")],
+)
 def test_a_terminal_that_is_closed(ignored, folder):
     """Without SIGHUP the training goes on to its end; with it the state is saved."""
     master, slave = pty.openpty()

@@ -79,7 +79,7 @@ def test_layers_losses_optimizers_transforms_and_rules(
     """Where compiling takes long, some of the cases; with --full each in one of the dtypes."""
     turn, every = (dtype == "float64") + 2 * isinstance(lower, InThreads), TABLE[lower].every
     if every > 1 and not request.config.getoption("--full"):
-        every *= 2
+        every *= 4
     if kind == "rules" and TABLE[lower].compiles:  # there are hundreds
         every *= 15
     found = enumerate(KINDS[kind](dtype).items())

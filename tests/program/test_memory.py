@@ -143,7 +143,7 @@ def test_loops_leak_nothing(lower: str) -> None:
 
 
 @planning_lowerings
-@pytest.mark.parametrize("loop", [False, True])
+@pytest.mark.parametrize("loop", [pytest.param(False, marks=pytest.mark.full), True])
 def test_what_is_not_used_any_more_is_given_back_at_once(lower: str, loop: bool) -> None:
     step, args = training_step(optim.Adam(), sizes=(300, 400, 10), dtype="float32")  # large enough for blocks
     program = record(step)(*args)

@@ -159,6 +159,7 @@ def test_numbers_do_not_depend_on_who_does_which_part(everything_cut: pytest.Mon
             np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.full
 def test_threads_at_work_leave_other_calls_alone(everything_cut: pytest.MonkeyPatch) -> None:
     want = _trained(3, everything_cut)
     everything_cut.setattr(blas_libraries, "threads", lambda: 3)

@@ -70,14 +70,14 @@ def test_loops_on_any_values(seed: int) -> None:
 
 
 @slow_lowerings
-@_seeds(5)
+@_seeds(2)
 def test_whole_numbers(lower: str, seed: int) -> None:
     """In twice the length, since compiling a program costs more than what is in it."""
     _check(seed, lower, whole=True, length=50)
 
 
 @slow_lowerings
-@_seeds(4)
+@_seeds(2)
 def test_loops_on_whole_numbers(lower: str, seed: int) -> None:
     _check_loop(seed, lower, whole=True)
 
@@ -109,7 +109,7 @@ def test_any_values_of_many(seed: int) -> None:
 
 @pytest.mark.full
 @slow_lowerings
-@_seeds(4)
+@_seeds(8)
 def test_whole_numbers_of_many(lower: str, seed: int) -> None:
     _check(seed, lower, whole=True, length=50)
     _check_loop(seed, lower, whole=True)

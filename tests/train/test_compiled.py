@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
+from typing import Any
 
 import numpy as np
 import pytest
@@ -71,11 +72,15 @@ def test_a_named_lowering_is_used_from_the_start(name, lowered) -> None:
     assert {lower for lower, _ in lowered} == {name}
 
 
+# What takes long to compile, and is compiled once for two tests.
+COMPILED: dict[str, Any] = {"model": nn.MLP([5], 3, dropout=0.2), "dtype": "float64"}
+
+
 @needs_numba
 def test_numba_trains_as_the_functions_do() -> None:
     def trained(compile: str) -> Trainer:
-        trainer = make(model=nn.MLP([5], 3, dropout=0.2), compile=compile, dtype="float64")
-        trainer.fit(X, Y, epochs=6, batch_size=10, validation=0.2)
+        trainer = make(compile=compile, **COMPILED)
+        trainer.fit(X, Y, epochs=6, batch_size=10, validation=(X, Y))
         return trainer
 
     one, other = trained("off"), trained("numba")
@@ -227,7 +232,7 @@ def test_the_blas_is_kept_quiet_between_epochs(name, awake, expected, monkeypatc
     before, watcher = library.get_threads(), BlasThreads()
     library.set_threads(2)
     try:
-        trainer = make(compile=name, metrics=[watcher.metric], callbacks=[watcher])
+        trainer = make(compile=name, metrics=[watcher.metric], callbacks=[watcher], **COMPILED)
         trainer.fit(X, Y, epochs=3, batch_size=10, validation=(X, Y))
     finally:
         library.set_threads(before)
