@@ -175,14 +175,14 @@ def predict(
     """Write a table of predictions for the rows of a file."""
     require(*_PACKAGES)
     from xpnet.data import to_csv, write_table
-    from xpnet.runs.prediction import predict_table
+    from xpnet.runs import open as open_run
 
     if out is not None and not out.lower().endswith((".csv", ".tsv", ".parquet")):
         raise ConfigError(f"--out: expected a file ending in .csv, .tsv or .parquet, found '{out}'")
     kept = _checked({"formulas": checks.one_of("escape", "keep")}, formulas=formulas)
     policies = _policies(missing, unseen)
-    table = predict_table(
-        run, file, checkpoint=checkpoint, backend=backend, loss=loss, keep=keep or (), **policies
+    table = open_run(run).predict(
+        file, checkpoint=checkpoint, backend=backend, loss=loss, keep=keep or (), **policies
     )
     if out is None:
         text = to_csv(table, **kept)
