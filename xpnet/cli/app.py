@@ -338,7 +338,10 @@ def build(arguments: Sequence[str] = ()) -> Any:
     asked = {"-h", "--help", _HELP_ALL} & given
     following = [other for one, other in itertools.pairwise(arguments) if one in ("-h", "--help")]
     in_full = _HELP_ALL in given or "all" in following
-    for name, command in _commands(with_choices=bool(asked) and in_full).items():
+    known = _commands(with_choices=bool(asked) and in_full)
+    if arguments and arguments[0] in known:  # the parser takes its time for each
+        known = {arguments[0]: known[arguments[0]]}
+    for name, command in known.items():
         lines, shown = list(_EXAMPLES.get(name, ())), command
         if asked and not in_full and name in _MAIN:
             shown = command.shortened(_MAIN[name].split())

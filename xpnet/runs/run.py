@@ -55,7 +55,7 @@ def _planned(
         given["target"] = target_names(table, target)
     if out is not None:
         given["out"] = os.fspath(out)
-    require("polars", "matplotlib")
+    require("polars")
     frame = None if is_file(table) else to_frame(table)
     return plan_training(settings_from(Settings, given), own_loss, frame, declared_categories(table))
 
