@@ -175,12 +175,13 @@ def measure(name: str, seeds: int) -> Result:
 
 def _use(results: dict[str, Any], file: Path, rows: int) -> None:
     """Evaluate the run and predict the rows of its table, as the commands do; an error if that fails."""
-    from xpnet.runs.prediction import evaluate_run, predict_table
+    from xpnet.runs import open as open_run
 
-    again = evaluate_run(results["run"])["metrics"]["test"]
+    run = open_run(results["run"])
+    again = run.evaluate()
     if again != results["metrics"]["test"]:
         raise AssertionError(f"{file.name}: evaluated as {again}, trained to {results['metrics']['test']}")
-    predicted = predict_table(results["run"], str(file)).height
+    predicted = run.predict(file).height
     if predicted != rows:
         raise AssertionError(f"{file.name}: {predicted} predictions for {rows} rows")
     if not Path(results["report"]).is_file():

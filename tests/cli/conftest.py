@@ -11,8 +11,6 @@ from typing import Any, NamedTuple
 import pytest
 
 from xpnet.cli import main
-from xpnet.files import write_atomically
-from xpnet.plot import figures
 from xpnet.runs import checkpoints
 
 FAST = ("--epochs", "2", "--hidden", "8", "--backend", "numpy")
@@ -41,30 +39,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(checkpoints, "_SAVE_SECONDS", 0.0)
     monkeypatch.setattr(checkpoints, "_SAVE_SHARE", 1e9)
     return tmp_path
-
-
-_EMPTY = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1 1"></svg>'
-
-
-@pytest.fixture
-def pictures() -> None:
-    """For tests that look at pictures: they are drawn in full."""
-
-
-@pytest.fixture(autouse=True)
-def _quick_pictures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Writes empty SVG files in place of pictures, unless a test is about them: they take most of a run."""
-    if "pictures" in request.fixturenames:
-        return
-    draw = figures.save_figure
-
-    def save(figure: Any, path: Path) -> None:
-        if path.suffix == ".svg":
-            write_atomically(path, _EMPTY)
-        else:
-            draw(figure, path)
-
-    monkeypatch.setattr(figures, "save_figure", save)
 
 
 @pytest.fixture

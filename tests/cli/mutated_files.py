@@ -126,9 +126,7 @@ class Bench:
 
     def predict(self) -> Any:
         """Return predictions for the table."""
-        return prediction.predict_table(str(self.run), str(self.table), backend="numpy").to_dict(
-            as_series=False
-        )
+        return open_run(self.run).predict(self.table, backend="numpy").to_dict(as_series=False)
 
     def evaluate(self) -> Any:
         """Return metrics of the test rows."""

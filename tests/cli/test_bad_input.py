@@ -324,10 +324,14 @@ def test_missing_packages(xpnet, monkeypatch):
     import importlib.util
 
     real = importlib.util.find_spec
-    for package in ("typer", "polars", "matplotlib"):
+    for package, command in (
+        ("typer", ("train", "digits")),
+        ("polars", ("train", "digits")),
+        ("matplotlib", ("lr-range", "digits", "--output", "r.svg")),
+    ):
         with monkeypatch.context() as patch:
             patch.setattr(
                 importlib.util, "find_spec", lambda n, *a, p=package: None if n == p else real(n, *a)
             )
-            assert_refused(xpnet("train", "digits"), 1, f"pip install {package}")
+            assert_refused(xpnet(*command), 1, f"pip install {package}")
     require("numpy")

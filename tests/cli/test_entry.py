@@ -1,4 +1,4 @@
-"""The way in and out of the command: help, versions, the BLAS kernel, exit codes, ``xpnet env``, figures."""
+"""The way in and out of the command: help, versions, the BLAS kernel, exit codes, ``xpnet env``."""
 
 from __future__ import annotations
 
@@ -17,11 +17,8 @@ from xpnet import errors
 from xpnet.backends import known
 from xpnet.cli import app, commands, main
 from xpnet.cli.app import build
-from xpnet.plot import figures
 from xpnet.program.lowerings import blas_libraries
 from xpnet.program.lowerings.base import LOWERINGS
-
-pytestmark = pytest.mark.usefixtures("pictures")
 
 ROOT = str(Path(package.__file__).parents[1])
 
@@ -224,55 +221,3 @@ def test_a_blas_that_is_unknown(xpnet, monkeypatch):
 def test_application_can_be_built_for_completion():
     assert build() is not None
     assert callable(main)
-
-
-# ------------------------------------------------------------------------------------------- figures
-HISTORY = [
-    {
-        "epoch": epoch,
-        "loss": 10.0**-epoch,
-        "accuracy": 0.9,
-        "validation_loss": 0.5,
-        "validation_accuracy": 0.8,
-    }
-    for epoch in range(1, 6)
-]
-
-
-@pytest.mark.parametrize("extension", ["svg", "png"])
-@pytest.mark.parametrize("rows", [HISTORY, HISTORY[:1], [{"epoch": 1, "loss": 0.0}]])
-def test_curves(rows, extension, tmp_path):
-    figure = figures.curve_figure(rows, "loss", label="loss", best=1, title="a title")
-    axes = figure.axes[0]
-    assert (axes.get_xlabel(), axes.get_ylabel(), axes.get_title(loc="left")) == ("epoch", "loss", "a title")
-    assert axes.get_yscale() == ("log" if rows is HISTORY else "linear")
-    path = tmp_path / f"loss.{extension}"
-    figures.save_figure(figure, path)
-    assert path.read_bytes()[:5] == (b"<?xml" if extension == "svg" else b"\x89PNG\r")
-
-
-@pytest.mark.parametrize(
-    "classes", [["no", "yes"], list(range(10)), [f"a long class name {i}" for i in range(40)]]
-)
-def test_confusion_matrix(classes, tmp_path):
-    true = np.arange(200) % len(classes)
-    predicted = np.where(np.arange(200) % 9 == 0, 0, true)
-    figure = figures.confusion_figure(true, predicted, classes, title="rows")
-    cells = [text for text in figure.axes[0].texts if text.get_text().isdigit()]
-    assert sum(int(text.get_text()) for text in cells) == (200 if len(classes) <= 16 else 0)
-    figures.save_figure(figure, tmp_path / "matrix.svg")
-
-
-@pytest.mark.parametrize("rows", [1, 400, 6000])
-def test_predictions_against_true_values(rows, tmp_path):
-    true = np.linspace(-1, 1, rows)
-    figure = figures.predicted_figure(true, true**3, "y", title="rows")
-    assert figure.axes[0].get_xlabel() == "true y"
-    figures.save_figure(figure, tmp_path / "scatter.svg")
-    assert (tmp_path / "scatter.svg").stat().st_size < 1_500_000
-
-
-def test_equal_figures_give_equal_files(tmp_path):
-    for name in ("one.svg", "two.svg"):
-        figures.save_figure(figures.curve_figure(HISTORY, "loss", label="loss"), tmp_path / name)
-    assert (tmp_path / "one.svg").read_bytes() == (tmp_path / "two.svg").read_bytes()

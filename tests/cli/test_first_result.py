@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import flowers
-from xpnet.cli import commands, run_report
 
 
 def results_of(run):
@@ -98,15 +97,3 @@ def test_one_test_row_has_the_interval_of_one_row(xpnet, folder):
     again = xpnet("evaluate", "run", "--json").json
     assert again["intervals"]["test"] == told["intervals"]["test"]
     assert again["baseline"]["metrics"]["test"] == told["baseline"]["metrics"]["test"]
-
-
-def test_results_are_shown_before_the_figures_are_drawn(xpnet, table, monkeypatch):
-    order = []
-    show, write = commands._show_training, run_report.write_report
-    monkeypatch.setattr(commands, "_show_training", lambda told: (order.append("shown"), show(told)))
-    monkeypatch.setattr(
-        "xpnet.cli.results.write_report", lambda *arguments: (order.append("drawn"), write(*arguments))
-    )
-    assert xpnet("train", table, *OPEN[:-1], "--epochs", "2", "--out", "run").code == 0
-    assert order == ["shown", "drawn"]
-    assert results_of("run")["report"] == "run/report.html"

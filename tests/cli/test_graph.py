@@ -20,8 +20,6 @@ from xpnet.backends import array_namespace
 from xpnet.cli import graph as command
 from xpnet.plot import graphs as graph_figure
 
-pytestmark = pytest.mark.usefixtures("pictures")
-
 LEAST_SQUARES = ("(y - (w @ x + b))**2", "w=1,2", "x=3,4", "b=0.5", "y=1")
 
 

@@ -9,8 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytestmark = pytest.mark.usefixtures("pictures")
-
 ARGUMENTS = ("lr-range", "two-gaussians", "--hidden", "8", "--backend", "numpy")
 
 

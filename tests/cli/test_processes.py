@@ -159,17 +159,8 @@ def test_systems_without_sighup_and_other_threads(xpnet, monkeypatch):
 
 
 # --------------------------------------------------------------------------------------- streams
-DRIVER = """
-import sys
-from xpnet.cli import main
-from xpnet.files import write_atomically
-from xpnet.plot import figures
-EMPTY = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1 1"></svg>'
-figures.save_figure = lambda figure, path: write_atomically(path, EMPTY)
-sys.exit(main(sys.argv[1:]))
-"""
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(package.__file__).parents[1])}
-TRAIN = [sys.executable, "-c", DRIVER, "train", *ARGUMENTS, "--out", "run"]
+TRAIN = ["train", *ARGUMENTS, "--out", "run"]
 
 
 @pytest.mark.parametrize(
@@ -185,7 +176,11 @@ TRAIN = [sys.executable, "-c", DRIVER, "train", *ARGUMENTS, "--out", "run"]
 def test_streams_that_fail_end_no_training(redirected, code, folder):
     script = f'set -o pipefail; "$@" {redirected}; echo $? > code'
     subprocess.run(
-        ["bash", "-c", script, "bash", *TRAIN], env=ENVIRONMENT, capture_output=True, timeout=120, check=True
+        ["bash", "-c", script, "bash", sys.executable, "-m", "xpnet", *TRAIN],
+        env=ENVIRONMENT,
+        capture_output=True,
+        timeout=120,
+        check=True,
     )
     assert int(Path("code").read_text()) == code
     assert json.loads(Path("run/results.json").read_text())["epochs_trained"] == 4
@@ -201,7 +196,8 @@ def test_a_terminal_that_is_closed(ignored, folder):
     master, slave = pty.openpty()
     code = f"import os, signal\nos.open({os.ttyname(slave)!r}, os.O_RDWR)  # the terminal of this session\n"
     code += "signal.signal(signal.SIGHUP, signal.SIG_IGN)\n" if ignored else ""
-    command = [sys.executable, "-c", code + DRIVER, *TRAIN[3:], "--epochs", "400" if ignored else "1000000"]
+    code += "import sys\nfrom xpnet.cli import main\nsys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-c", code, *TRAIN, "--epochs", "400" if ignored else "1000000"]
     child = subprocess.Popen(
         command, stdin=slave, stdout=slave, stderr=slave, env=ENVIRONMENT, start_new_session=True
     )

@@ -54,7 +54,7 @@ def test_digits_reach_97_percent_with_the_defaults(xpnet, folder):
     assert files_of("run") == FILES
 
 
-def test_run_folder(trained, pictures):
+def test_run_folder(trained):
     run = trained("two-gaussians", "--seed", "3")
     assert files_of(run) == FILES
     config = tomllib.loads((run / "config.toml").read_text())

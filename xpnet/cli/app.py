@@ -281,7 +281,8 @@ def _parity_parameters() -> tuple[Parameter, ...]:
     )
 
 
-# What makes the parameters of each command, whose function in `commands` has its name.
+# What makes the parameters of each command, whose function in `commands` has its name. The parser learns
+# those of the one that is named, since each takes its time.
 _COMMANDS: dict[str, Callable[[bool], tuple[Parameter, ...]]] = {
     "train": _train_parameters,
     "predict": lambda _: _predict_parameters(),
@@ -296,14 +297,12 @@ _COMMANDS: dict[str, Callable[[bool], tuple[Parameter, ...]]] = {
 }
 
 
-def known_commands(names: Collection[str] | None = None, with_choices: bool = False) -> dict[str, Command]:
-    """Return the commands; if ``names`` are given, the others are without parameters, which takes a while."""
+def known_commands(arguments: Sequence[str] = (), with_choices: bool = False) -> dict[str, Command]:
+    """Return the command that a command line names, or all where it names none."""
+    named = [name for name in arguments[:1] if name in _COMMANDS]
     return {
-        name: Command(
-            getattr(commands, name.replace("-", "_")),
-            parameters(with_choices) if names is None or name in names else (),
-        )
-        for name, parameters in _COMMANDS.items()
+        name: Command(getattr(commands, name.replace("-", "_")), _COMMANDS[name](with_choices))
+        for name in named or _COMMANDS
     }
 
 
@@ -343,7 +342,7 @@ def build(arguments: Sequence[str] = ()) -> Any:
     asked = {"-h", "--help", _HELP_ALL} & given
     following = [other for one, other in itertools.pairwise(arguments) if one in ("-h", "--help")]
     in_full = _HELP_ALL in given or "all" in following
-    for name, command in known_commands(given, with_choices=bool(asked) and in_full).items():
+    for name, command in known_commands(arguments, with_choices=bool(asked) and in_full).items():
         lines, shown = list(_EXAMPLES.get(name, ())), command
         if asked and not in_full and name in _MAIN:
             shown = command.shortened(_MAIN[name].split())

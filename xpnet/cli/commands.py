@@ -34,7 +34,7 @@ __all__ = ["check", "env", "evaluate", "graph", "lr_range", "parity", "predict",
 
 # exit codes of what is on the disk, whether or not its results can be printed
 _KEPT, _MISSED = 0, 1
-_PACKAGES = ("polars", "matplotlib", "safetensors")
+_PACKAGES = ("polars", "safetensors")
 _RANGE = {"low": checks.positive, "high": checks.positive, "steps": checks.whole(2)}
 _PARITY = {"steps": checks.count, "dtype": checks.one_of("float32", "float64")}
 
@@ -71,9 +71,8 @@ def train(
         return None
     if not quiet:
         announce(plan)
-    results = train_run(plan, progress=not quiet, on_results=None if json else _show_training)
-    if json:
-        _print_json(results)
+    results = train_run(plan, progress=not quiet)
+    _print_json(results) if json else _show_training(results)
     return _KEPT
 
 
@@ -93,20 +92,15 @@ def resume(
     require(*_PACKAGES)
     from xpnet.runs.resume import resume_run
 
-    shown, on_results = None if quiet else announce, None if json else _show_training
-    results = resume_run(
-        run, changed, start=from_, loss=loss, announce=shown, progress=not quiet, on_results=on_results
-    )
+    shown = None if quiet else announce
+    results = resume_run(run, changed, start=from_, loss=loss, announce=shown, progress=not quiet)
     if not results["resumed"]:
         # steps that are done stay so, and patience that was asked for and is lost
         open_end = results.get("epochs_open", False) or results["epochs_trained"] >= results["epochs"]
         further = "; --epochs N trains on" if open_end else ""
         stopped = results["stopped"]
         message(f"the run '{run}' is finished: {stopped}, after epoch {results['epochs_trained']}{further}")
-        if not json:
-            _show_training(results)
-    if json:
-        _print_json(results)
+    _print_json(results) if json else _show_training(results)
     return _KEPT
 
 
@@ -175,14 +169,14 @@ def predict(
     """Write a table of predictions for the rows of a file."""
     require(*_PACKAGES)
     from xpnet.data import to_csv, write_table
-    from xpnet.runs.prediction import predict_table
+    from xpnet.runs import open as open_run
 
     if out is not None and not out.lower().endswith((".csv", ".tsv", ".parquet")):
         raise ConfigError(f"--out: expected a file ending in .csv, .tsv or .parquet, found '{out}'")
     kept = _checked({"formulas": checks.one_of("escape", "keep")}, formulas=formulas)
     policies = _policies(missing, unseen)
-    table = predict_table(
-        run, file, checkpoint=checkpoint, backend=backend, loss=loss, keep=keep or (), **policies
+    table = open_run(run).predict(
+        file, checkpoint=checkpoint, backend=backend, loss=loss, keep=keep or (), **policies
     )
     if out is None:
         text = to_csv(table, **kept)
@@ -291,6 +285,8 @@ def _checked_output(output: str | None, *kinds: str) -> str:
         raise ConfigError(f"--output: expected a file ending in {wanted}, found '{output}'")
     if not Path(output).parent.is_dir():
         raise ConfigError(f"--output: there is no folder '{Path(output).parent}'; make it, or choose another")
+    if kind in (".svg", ".png"):
+        require("matplotlib")
     return kind
 
 

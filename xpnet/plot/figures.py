@@ -1,11 +1,12 @@
 """Figures of a training: curves over epochs, a confusion matrix, predictions against true values.
 
-Drawn with matplotlib's figure object alone: no window, no global state. The two colours, blue and orange,
-are told apart by people who see no red or no green, and lines also differ in their dashes.
+What is drawn is written once, for matplotlib's axes and for those of `xpnet.plot.svg`. The two colours, blue
+and orange, are told apart by people who see no red or no green, and lines also differ in their dashes.
 """
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xpnet.files import write_atomically
+from xpnet.plot import svg
+from xpnet.plot.scale import round_numbers
 from xpnet.text import shown
 
 if TYPE_CHECKING:
@@ -23,15 +26,14 @@ __all__ = [
     "BLUE",
     "GREY",
     "ORANGE",
-    "beside",
-    "colour_bar",
     "confusion_figure",
     "curve_figure",
     "draw_confusion",
     "draw_curves",
     "draw_predicted",
+    "fill_cells",
     "literal",
-    "new_axes",
+    "powers",
     "predicted_figure",
     "prepare_axes",
     "range_figure",
@@ -48,7 +50,7 @@ _MOST_NAMES = 40  # classes up to which each of them is named
 
 def curve_figure(
     rows: Sequence[dict[str, Any]], column: str, *, label: str, best: int | None = None, title: str = ""
-) -> Figure:
+) -> svg.Axes:
     """Return the curve of a history column over epochs, with that of the validation rows beside it.
 
     Args:
@@ -58,9 +60,9 @@ def curve_figure(
         best: epoch whose weights were kept, marked by a dot.
         title: what was trained.
     """
-    figure, axes = new_axes(title)
+    axes = svg.Axes(literal(title))
     draw_curves(axes, rows, column, label=label, best=best)
-    return figure
+    return axes
 
 
 def draw_curves(
@@ -70,7 +72,7 @@ def draw_curves(
     curves = [("training", column, BLUE, "--"), ("validation", f"validation_{column}", ORANGE, "-")]
     if column == "learning_rate":
         curves = [("", column, BLUE, "-")]
-    largest = 0.0
+    largest, drawn = 0.0, 0
     for name, key, colour, style in curves:
         points = [(row["epoch"], row[key]) for row in rows if row.get(key) is not None]
         if not points:
@@ -78,13 +80,14 @@ def draw_curves(
         epochs, values = zip(*points, strict=True)
         marker = "o" if len(points) == 1 else None
         axes.plot(epochs, values, style, color=colour, linewidth=1.8, label=name, marker=marker)
+        drawn += 1
         largest = max(largest, *values)
         if best in epochs and name == "validation":
             value = values[epochs.index(best)]
             axes.plot([best], [value], "o", color=colour, markersize=6, label=f"best: epoch {best}")
     axes.set_xlabel("epoch")
     axes.set_ylabel(literal(label))
-    axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+    axes.locator_params("x", integer=True, min_n_ticks=1)
     if column == "loss" and largest > 0:
         smallest = min(row[key] for row in rows for _, key, _, _ in curves if row.get(key) is not None)
         if smallest > 0 and largest / smallest > 20:
@@ -92,17 +95,17 @@ def draw_curves(
         else:
             _write_out(axes.yaxis, smallest, largest)
     elif column == "learning_rate":
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0.0, 1.08 * largest or 1.0)
         _write_out(axes.yaxis, 0.0, largest)
     elif column == "accuracy":
         axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:g} %")
-    if len(axes.lines) > 1:
+    if drawn > 1:
         axes.legend(frameon=False)
 
 
 def confusion_figure(
     true: np.ndarray, predicted: np.ndarray, classes: Sequence[Any], *, title: str = ""
-) -> Figure:
+) -> svg.Axes:
     """Return the confusion matrix as a picture: shares of each true class, with the counts in the cells.
 
     Args:
@@ -111,42 +114,32 @@ def confusion_figure(
         classes: names of the classes.
         title: which rows these are.
     """
-    size = len(classes)
-    longest = max((len(literal(name, 14)) for name in classes), default=3) if size <= _MOST_NAMES else 3
-    inside = min(max(3.2, 0.9 + 0.42 * size), 8.0)
-    left, below = 0.6 + 0.09 * longest, 0.55 + (0.07 * longest if longest > 3 else 0.0)
-    figure, axes = new_axes(
-        title,
-        (left + inside + 1.1, below + inside + 0.4),
-        grid=False,
-        margins=(left, 1.1, below, 0.4),
-        ticks=below - 0.27,
-    )
-    draw_confusion(axes, true, predicted, classes, bar=beside(figure, axes))
-    return figure
+    side = min(max(300.0, 90 + 40.0 * len(classes)), 760.0)
+    axes = svg.Axes(literal(title), (side, side), grid=False)
+    draw_confusion(axes, true, predicted, classes)
+    return axes
 
 
-def draw_confusion(
-    axes: Any, true: np.ndarray, predicted: np.ndarray, classes: Sequence[Any], *, bar: Any = None
-) -> None:
-    """Draw what `confusion_figure` shows, with the bar of colours in axes of its own or beside the others."""
-    from matplotlib.colors import LinearSegmentedColormap
-
+def draw_confusion(axes: Any, true: np.ndarray, predicted: np.ndarray, classes: Sequence[Any]) -> None:
+    """Draw what `confusion_figure` shows."""
     size = len(classes)
     counts = np.zeros((size, size), dtype=np.int64)
     np.add.at(counts, (true, predicted), 1)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    names = [literal(name, 14) for name in classes] if size <= _MOST_NAMES else []
-    wide = max(map(len, names), default=3) > 3
-    # blue that covers more and more of the ground, whatever that is
-    image = axes.imshow(
-        shares, cmap=LinearSegmentedColormap.from_list("", [f"{BLUE}00", BLUE]), vmin=0, vmax=1
-    )
-    if names:
+    borders = np.arange(size + 1) - 0.5
+    percents = [(share, f"{100 * share:g} %") for share in (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)]
+    fill_cells(axes, borders, borders, shares, "share of the true class", percents)
+    axes.invert_yaxis()
+    axes.set_aspect("equal")
+    if size <= _MOST_NAMES:
+        names = [literal(name, 14) for name in classes]
+        wide = max(map(len, names)) > 3
         turned: dict[str, Any] = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if wide else {}
         letters = {} if size <= _MOST_CELLS else {"fontsize": 7}
         axes.set_xticks(range(size), names, **turned, **letters)
         axes.set_yticks(range(size), names, **letters)
+    else:
+        axes.locator_params("both", integer=True, min_n_ticks=1)
     if size <= _MOST_CELLS:
         for row, column in np.argwhere(counts):
             axes.text(
@@ -160,13 +153,39 @@ def draw_confusion(
             )
     axes.set_xlabel("predicted class")
     axes.set_ylabel("true class")
-    bar = colour_bar(axes, image, bar)
-    bar.set_label("share of the true class")
-    bar.ax.yaxis.set_major_formatter(lambda value, _: f"{100 * value:g} %")
+
+
+def fill_cells(
+    axes: Any,
+    x: np.ndarray,
+    y: np.ndarray,
+    shares: np.ndarray,
+    label: str,
+    ticks: Sequence[tuple[float, str]],
+) -> None:
+    """Fill rectangles with blue that covers more and more of the ground, whatever that is.
+
+    Args:
+        axes: the axes.
+        x, y: borders (columns + 1,) and (rows + 1,).
+        shares: how much of it, from 0 to 1 (rows, columns); cells that are not finite stay empty.
+        label, ticks: of the bar that tells it.
+    """
+    if isinstance(axes, svg.Axes):
+        axes.cells(x, y, shares, label, ticks)
+        return
+    from matplotlib.colors import LinearSegmentedColormap
+
+    blue = LinearSegmentedColormap.from_list("", [f"{BLUE}00", BLUE])
+    image = axes.pcolormesh(x, y, np.ma.masked_invalid(shares), cmap=blue, vmin=0, vmax=1, rasterized=True)
+    bar = axes.figure.colorbar(image, ax=axes, fraction=0.046, pad=0.03)
+    bar.set_label(label)
+    places, names = zip(*ticks, strict=True)
+    bar.set_ticks(places, labels=names)
     bar.outline.set_visible(False)
 
 
-def predicted_figure(true: np.ndarray, predicted: np.ndarray, target: str, *, title: str = "") -> Figure:
+def predicted_figure(true: np.ndarray, predicted: np.ndarray, target: str, *, title: str = "") -> svg.Axes:
     """Return predictions against true values, with the line on which both are equal.
 
     Args:
@@ -175,9 +194,9 @@ def predicted_figure(true: np.ndarray, predicted: np.ndarray, target: str, *, ti
         target: name of the target column.
         title: which rows these are.
     """
-    figure, axes = new_axes(title, (5.2, 5.0))
+    axes = svg.Axes(literal(title), (390.0, 390.0))
     draw_predicted(axes, true, predicted, target)
-    return figure
+    return axes
 
 
 def draw_predicted(axes: Any, true: np.ndarray, predicted: np.ndarray, target: str) -> None:
@@ -198,7 +217,8 @@ def draw_predicted(axes: Any, true: np.ndarray, predicted: np.ndarray, target: s
         rasterized=len(true) > 5000,  # keeps an SVG of many rows small
     )
     name = literal(target, 40)
-    axes.set(xlim=ends, ylim=ends, aspect="equal", xlabel=f"true {name}", ylabel=f"predicted {name}")
+    axes.set_aspect("equal")
+    axes.set(xlim=ends, ylim=ends, xlabel=f"true {name}", ylabel=f"predicted {name}")
     axes.locator_params(nbins=6)  # long numbers of one axis meet each other
     for axis in (axes.xaxis, axes.yaxis):
         _write_out(axis, *ends)
@@ -217,7 +237,11 @@ def range_figure(
         suggestion: a rate, or None.
         title: what was tried.
     """
-    figure, axes = new_axes(title)
+    from matplotlib.figure import Figure
+
+    figure = Figure((5.6, 3.5), facecolor="white", layout="constrained")
+    axes = figure.add_subplot()
+    prepare_axes(axes, title)
     axes.plot(rates, losses, color=GREY, linewidth=0.8, alpha=0.6, label="each step")
     axes.plot(rates, smoothed, color=BLUE, linewidth=1.8, label="smoothed")
     if suggestion is not None:
@@ -233,7 +257,7 @@ def range_figure(
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure atomically, as SVG or PNG by the extension; equal figures give equal files."""
+    """Write a figure of matplotlib atomically, as SVG or PNG; equal figures give equal files."""
     import matplotlib
 
     kind = path.suffix.lstrip(".").lower()
@@ -243,55 +267,9 @@ def save_figure(figure: Figure, path: Path) -> None:
         warnings.catch_warnings(action="ignore", category=UserWarning),  # letters that the font lacks
     ):
         if kind == "svg":
-            write_atomically(path, lambda file: _write_svg(figure, file))
+            write_atomically(path, lambda file: figure.savefig(file, format=kind, metadata={"Date": None}))
         else:
             write_atomically(path, lambda file: figure.savefig(file, format=kind, dpi=150))
-
-
-def _write_svg(figure: Figure, file: Any) -> None:
-    """Write a figure as SVG, drawn once: ``savefig`` draws it a first time to find out its extent."""
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-
-    dpi = figure.dpi
-    figure.dpi = 72.0  # SVG counts in points
-    try:
-        FigureCanvasSVG(figure).print_svg(file, metadata={"Date": None})
-    finally:
-        figure.dpi = dpi
-
-
-def new_axes(
-    title: str,
-    size: tuple[float, float] = (5.6, 3.5),
-    *,
-    grid: bool = True,
-    margins: tuple[float, float, float, float] = (0.9, 0.15, 0.55, 0.4),
-    ticks: float = 0.28,
-) -> tuple[Figure, Any]:
-    """Return a figure with a title, and the axes in it.
-
-    Args:
-        title: heads the figure.
-        size: width and height in inches.
-        grid: whether lines are drawn behind the axes.
-        margins: around the axes, in inches: left, right, below, above. They and the places of the labels are
-            given: finding them from the widths of the tick labels takes longer than all else.
-        ticks: height of the tick labels below the axes, in inches; the label of the axis is below them.
-    """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-    from matplotlib.transforms import blended_transform_factory
-
-    figure = Figure(figsize=size, facecolor="white")
-    FigureCanvasAgg(figure)
-    (width, height), (left, right, below, above) = size, margins
-    sides = (left / width, below / height, 1 - (left + right) / width, 1 - (below + above) / height)
-    axes = figure.add_axes(sides)
-    inches, of_axes = figure.dpi_scale_trans, axes.transAxes
-    axes.xaxis.set_label_coords(0.5, below - ticks, transform=blended_transform_factory(of_axes, inches))
-    axes.yaxis.set_label_coords(0.17, 0.5, transform=blended_transform_factory(inches, of_axes))
-    prepare_axes(axes, title, grid=grid)
-    return figure, axes
 
 
 def prepare_axes(axes: Any, title: str, *, grid: bool = True) -> None:
@@ -320,30 +298,29 @@ def use_logarithm(axes: Any, name: str, low: float, high: float, *, from_zero: b
         low, high: the values, above zero, between which the lines are.
         from_zero: whether there is a place for zero below ``low``.
     """
-    from matplotlib.ticker import LogLocator, NullLocator
-
     options: dict[str, Any] = {"linthresh": low} if from_zero else {}
-    if low == high:
-        getattr(axes, f"set_{name}lim")(0.0 if from_zero else low / 10, 10 * high)
     getattr(axes, f"set_{name}scale")("symlog" if from_zero else "log", **options)
-    axis = getattr(axes, f"{name}axis")
-    if not from_zero:
-        axis.set_major_locator(LogLocator(subs=(1.0,) if high > 100 * low else (1.0, 2.0, 5.0), numticks=8))
-    axis.set_minor_locator(NullLocator())
-    axis.set_major_formatter(lambda value, _: f"{value:g}")
+    if low == high:
+        low, high = low / 10, 10 * high
+        getattr(axes, f"set_{name}lim")(0.0 if from_zero else low, high)
+    ticks = [0.0] * from_zero + powers(low, high)
+    getattr(axes, f"set_{name}ticks")(ticks, [f"{tick:g}" for tick in ticks])
+    axes.minorticks_off()
 
 
-def colour_bar(axes: Any, image: Any, place: Any = None) -> Any:
-    """Return the bar of an image's colours, in the axes ``place``, or in room taken from ``axes``."""
-    if place is None:
-        return axes.figure.colorbar(image, ax=axes, fraction=0.046, pad=0.03)
-    return axes.figure.colorbar(image, cax=place)
+def powers(low: float, high: float) -> list[float]:
+    """Return ticks between two numbers on a logarithmic scale.
 
-
-def beside(figure: Figure, axes: Any, gap: float = 0.1, width: float = 0.16) -> Any:
-    """Return narrow axes to the right of others, for a bar of colours; lengths in inches."""
-    place, across = axes.get_position(), figure.get_size_inches()[0]
-    return figure.add_axes((place.x1 + gap / across, place.y0, width / across, place.height))
+    >>> powers(0.03, 0.4), powers(0.0002, 3.0)
+    ([0.05, 0.1, 0.2], [0.001, 0.01, 0.1, 1.0])
+    """
+    if high <= 10 * low:
+        return round_numbers(low, high, 5)
+    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    factors = (1, 2, 5) if high <= 100 * low else (1,)
+    every = -(-(last - first) // 8)
+    found = [float(f"{factor}e{power}") for power in range(first, last + 1, every) for factor in factors]
+    return [number for number in found if low <= number <= high]
 
 
 def literal(text: object, most: int = _MOST_LETTERS) -> str:

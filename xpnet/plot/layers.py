@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from xpnet.plot.figures import BLUE, GREY, ORANGE, beside, colour_bar, literal, new_axes, use_logarithm
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from xpnet.plot import svg
+from xpnet.plot.figures import BLUE, GREY, ORANGE, fill_cells, literal, powers, use_logarithm
 
 __all__ = ["MOST_LINES", "draw_layers", "draw_picture", "layers_figure"]
 
@@ -34,7 +32,7 @@ def layers_figure(
     title: str,
     share: bool = False,
     guide: tuple[float, str] | None = None,
-) -> Figure:
+) -> svg.Axes:
     """Return one number of each layer over the epochs.
 
     Args:
@@ -47,14 +45,12 @@ def layers_figure(
     """
     values = np.array([[math.nan if v is None else v for v in row] for row in layers.values()], dtype=float)
     if len(layers) > MOST_LINES:
-        return _picture(epochs, list(layers), values, label=label, title=title, share=share)
-    columns = 4 if max(map(len, layers)) < 12 else 2
-    entries = -(-(len(layers) + (guide is not None)) // columns)
-    below = 0.65 + 0.21 * entries
-    figure, axes = new_axes(title, (5.6, 3.3 + 0.21 * entries), margins=(0.9, 0.15, below, 0.4))
-    draw_layers(axes, epochs, layers, values, label=label, share=share, guide=guide)
-    figure.legend(loc="lower center", ncols=columns, frameon=False, fontsize=9, handlelength=3)
-    return figure
+        axes = svg.Axes(literal(title), (None, min(115 + 15.0 * len(layers), 580)), grid=False)
+        draw_picture(axes, epochs, list(layers), values, label=label, share=share)
+    else:
+        axes = svg.Axes(literal(title))
+        draw_layers(axes, epochs, layers, values, label=label, share=share, guide=guide)
+    return axes
 
 
 def draw_layers(
@@ -83,7 +79,7 @@ def draw_layers(
         _scale_by_powers(axes, values)
     axes.set_xlabel("epoch")
     axes.set_ylabel(literal(label))
-    axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+    axes.locator_params("x", integer=True, min_n_ticks=1)
 
 
 def _scale_by_powers(axes: Any, values: np.ndarray) -> None:
@@ -92,19 +88,10 @@ def _scale_by_powers(axes: Any, values: np.ndarray) -> None:
     if positive.size == 0:
         return
     zeros = bool((values == 0).any())
-    use_logarithm(axes, "y", float(positive.min()), float(positive.max()), from_zero=zeros)
+    low, high = float(positive.min()), float(positive.max())
+    use_logarithm(axes, "y", low, high, from_zero=zeros)
     if zeros:
-        axes.set_ylim(bottom=0)
-
-
-def _picture(
-    epochs: Sequence[int], names: list[str], values: np.ndarray, *, label: str, title: str, share: bool
-) -> Figure:
-    left = 0.4 + 0.065 * min(30, max(map(len, names)))
-    height = min(2.2 + 0.16 * len(names), 7.0)
-    figure, axes = new_axes(title, (5.6, height), grid=False, margins=(left, 1.0, 0.55, 0.4))
-    draw_picture(axes, epochs, names, values, label=label, share=share, bar=beside(figure, axes))
-    return figure
+        axes.set_ylim(0.0, 2 * high)
 
 
 def draw_picture(
@@ -115,31 +102,22 @@ def draw_picture(
     *,
     label: str,
     share: bool = False,
-    bar: Any = None,
 ) -> None:
     """Draw a row of colours for each layer; ``values`` are (layers, epochs)."""
-    from matplotlib.colors import LogNorm, Normalize
-
     positive = values[values > 0]
-    norm: Any = Normalize(0, 1)
+    ticks = [(part / 5, _percent(part / 5, None)) for part in range(6)]
     if not share and positive.size:
+        low = float(positive.min())
+        high = max(float(positive.max()), 1.001 * low)
+        ticks = [(math.log(tick / low, high / low), f"{tick:g}") for tick in powers(low, high)]
         # zeros, which no power of ten reaches, have the colour of the smallest
-        norm = LogNorm(positive.min(), max(positive.max(), 1.001 * positive.min()), clip=True)
-    shown = np.ma.masked_invalid(values if share or not positive.size else np.maximum(values, positive.min()))
-    edges = _edges(epochs)
-    image = axes.pcolormesh(
-        edges, np.arange(len(names) + 1) - 0.5, shown, norm=norm, cmap="viridis", rasterized=True
-    )
+        values = 0.06 + 0.94 * np.log(np.maximum(values, low) / low) / math.log(high / low)
+    fill_cells(axes, _edges(epochs), np.arange(len(names) + 1) - 0.5, values, literal(label), ticks)
     step = -(-len(names) // _MOST_NAMES)
     axes.set_yticks(range(0, len(names), step), [literal(name, 30) for name in names[::step]], fontsize=8)
     axes.invert_yaxis()
     axes.set_xlabel("epoch")
-    axes.xaxis.get_major_locator().set_params(integer=True)
-    bar = colour_bar(axes, image, bar)
-    bar.set_label(literal(label))
-    bar.outline.set_visible(False)
-    if share:
-        bar.ax.yaxis.set_major_formatter(_percent)
+    axes.locator_params("x", integer=True, min_n_ticks=1)
 
 
 def _edges(epochs: Sequence[int]) -> np.ndarray:

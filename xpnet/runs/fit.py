@@ -14,7 +14,7 @@ from xpnet.optim import METHODS
 from xpnet.runs.checkpoints import Keeper, RunLog
 from xpnet.runs.folder import RunFolder
 from xpnet.runs.plan import Plan
-from xpnet.runs.results import OnResults, finish
+from xpnet.runs.results import finish
 from xpnet.runs.signals import Interrupted, Interruption, held
 from xpnet.runs.trainer import build_diagnostics
 from xpnet.tabular.trainer import fit_trainer
@@ -37,11 +37,8 @@ def run_training(
     begin: Callable[[], RunFolder],
     *,
     shown: bool | None,
-    on_results: OnResults | None = None,
 ) -> dict[str, Any]:
     """Train to the end and finish; return the results as they are written to ``results.json``.
-
-    ``on_results`` is called with them before the figures are drawn.
 
     Raises:
         Interrupted, DivergedError, CheckpointError: as for `guarded`.
@@ -54,7 +51,7 @@ def run_training(
     with logged(log), guarded(plan, keeper, log):
         fit(plan, keeper)
         keeper.save(trainer)
-        results = finish(plan, earlier + time.monotonic() - begun, on_results)
+        results = finish(plan, earlier + time.monotonic() - begun)
         log.write(f"finished: {results['stopped']}; {results['metrics']}")
     return results
 

@@ -1,29 +1,27 @@
-"""Predictions and metrics of a trained run."""
+"""A trained run opened, and its metrics."""
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xpnet.data import listed
-from xpnet.errors import ConfigError, DataError, suggest, use
+from xpnet.errors import ConfigError, DataError, use
 from xpnet.runs.folder import RunFolder
 from xpnet.runs.manifest import RunRecord, read_run
 from xpnet.tabular.dataset import Part, encode_part
-from xpnet.tabular.frames import is_file, tell, to_frame
+from xpnet.tabular.frames import called, is_file, tell, to_frame
 from xpnet.tabular.losses import loss_of_run
-from xpnet.tabular.prediction import predictions
 from xpnet.tabular.scoring import constant_in_words, constant_of_words, measure
 from xpnet.train import Trainer
 
 if TYPE_CHECKING:
     import polars
 
-__all__ = ["evaluate_run", "load_run", "predict_table"]
+__all__ = ["evaluate_run", "load_run"]
 
 _log = logging.getLogger("xpnet.runs")
 
@@ -57,54 +55,6 @@ def load_run(
     return record, trainer
 
 
-def predict_table(
-    path: str,
-    table: Any,
-    *,
-    checkpoint: str | None = None,
-    backend: str | None = None,
-    loss: Loss = None,
-    missing: str | None = None,
-    unseen: str = "error",
-    keep: Sequence[str] = (),
-) -> polars.DataFrame:
-    """Return predictions for the rows of a table, in their order, as `xpnet.tabular.prediction.predictions`.
-
-    Args:
-        path: the run folder.
-        table: a file, or another table.
-        checkpoint, backend, loss: as for `load_run`.
-        missing, unseen: what becomes of such cells, as for `Encoder.encode`.
-        keep: columns of the table that stand before the predictions, cells as they are in a file. A name with
-            commas that is no column is several names if all of these are.
-
-    Raises:
-        CheckpointError: no run folder, or a damaged or newer checkpoint.
-        DataError: the table cannot be read, or lacks columns.
-        BackendError: the device cannot work.
-    """
-    record, trainer = load_run(path, checkpoint, backend, loss)
-    frame, name = to_frame(table, record.encoder, keep), _called(table)
-    beside = frame.select(_named(keep, frame.columns, name))
-    made = predictions(trainer, record.encoder, frame, name=name, missing=missing, unseen=unseen)
-    for column in set(beside.columns) & set(made.columns):
-        raise DataError(f"keep: the column '{column}' of {name} has the name of a prediction; rename it")
-    return beside.hstack(made) if beside.width else made
-
-
-def _named(keep: Sequence[str], columns: Sequence[str], table: str) -> list[str]:
-    """Return the columns that are named, each once, in the order of their names."""
-    names = listed(keep, columns)
-    for name in names:
-        if name not in columns:
-            raise DataError(f"keep: {table} has no column '{name}'{suggest(name, columns)}")
-    return list(names)
-
-
-def _called(table: Any) -> str:
-    return f"'{os.fspath(table)}'" if is_file(table) else "the table"
-
-
 def evaluate_run(
     path: str,
     table: Any = None,
@@ -118,7 +68,10 @@ def evaluate_run(
 ) -> dict[str, Any]:
     """Return the loss and the metrics of a run on its test rows, or on a table with the target column.
 
-    Args: as for `predict_table`; ``missing`` and ``unseen`` concern the table.
+    Args:
+        path, checkpoint, backend, loss: as for `load_run`.
+        table: a file, or another table; None for the test rows.
+        missing, unseen: what becomes of such cells of the table, as for `Encoder.encode`.
         frame: the table of the training, where that was no file.
 
     Raises:
@@ -141,7 +94,7 @@ def evaluate_run(
         tell(part.decisions)
         name, source = "file", os.fspath(table) if is_file(table) else "the table"
         if len(part) == 0:
-            raise DataError(f"each row of {_called(table)} has a bad cell: nothing to evaluate on")
+            raise DataError(f"each row of {called(table)} has a bad cell: nothing to evaluate on")
     constant = _constant(record)
     measured = measure(trainer, encoder, part, constant)
     told = None if constant is None else constant_in_words(encoder, constant)

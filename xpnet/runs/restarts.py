@@ -20,7 +20,7 @@ from xpnet.runs.checkpoints import Keeper, RunLog
 from xpnet.runs.fit import fit, guarded, keeper_of, logged, progress, with_diagnostics
 from xpnet.runs.folder import RunFolder
 from xpnet.runs.plan import Plan
-from xpnet.runs.results import OnResults, finish
+from xpnet.runs.results import finish
 from xpnet.runs.settings import Settings
 from xpnet.runs.trainer import load_trainer
 from xpnet.tabular.trainer import build_trainer
@@ -52,11 +52,8 @@ def run_restarts(
     begin: Callable[[], RunFolder],
     *,
     shown: bool | None,
-    on_results: OnResults | None = None,
 ) -> dict[str, Any]:
     """Train the restarts that are not over, and finish with the best; return the results.
-
-    ``on_results`` is called with them before the figures are drawn.
 
     Raises:
         Interrupted, CheckpointError: as for `guarded`.
@@ -82,7 +79,7 @@ def run_restarts(
                 raise all_diverged(rows)
             best = load_trainer(plan.run, plan.prepared, plan.backend)
             seconds = sum(row["seconds"] for row in rows)
-            results = finish(dataclasses.replace(plan, trainer=best), seconds, on_results)
+            results = finish(dataclasses.replace(plan, trainer=best), seconds)
             log.write(f"finished: {results['restarts']}; {results['metrics']}")
     return results
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from xpnet.files import write_atomically
@@ -23,18 +23,15 @@ from xpnet.train.random_restarts import best_of, spread_of
 
 __all__ = ["finish", "why_stopped"]
 
-OnResults = Callable[[dict[str, Any]], None]
 _log = logging.getLogger("xpnet.train")
 
 
-def finish(plan: Plan, seconds: float, on_results: OnResults | None = None, **told: Any) -> dict[str, Any]:
+def finish(plan: Plan, seconds: float, **told: Any) -> dict[str, Any]:
     """Measure the best weights on each part, write the report with its figures, and return the results.
 
     Args:
         plan: the training, over.
         seconds: how long it took.
-        on_results: called with the results before the figures are drawn, which takes longer than a short
-            training.
         told: further results, which win.
     """
     trainer, run, parts = plan.trainer, plan.run, plan.prepared.parts
@@ -82,8 +79,6 @@ def finish(plan: Plan, seconds: float, on_results: OnResults | None = None, **to
         results["target_metrics"] = {name: part.targets for name, part in measured.items()}
         results["target_intervals"] = {name: part.target_intervals for name, part in measured.items()}
     results["report"] = str(run.report)
-    if on_results is not None:
-        on_results(results)
     write_report(plan, results, measured)
     write_atomically(run.results, to_json(results))
     return results

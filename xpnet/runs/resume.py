@@ -17,7 +17,7 @@ from xpnet.runs.folder import RunFolder
 from xpnet.runs.manifest import check_restarts, read_run
 from xpnet.runs.plan import Plan, check_contradictions, check_packages
 from xpnet.runs.restarts import are_under_way, run_restarts
-from xpnet.runs.results import OnResults, why_stopped
+from xpnet.runs.results import why_stopped
 from xpnet.runs.settings import FIXED, Settings, setting_fields
 from xpnet.runs.trainer import load_trainer
 from xpnet.tabular.losses import is_code
@@ -42,7 +42,6 @@ def resume_run(
     frame: polars.DataFrame | None = None,
     announce: Callable[[Plan], None] | None = None,
     progress: bool | None = None,
-    on_results: OnResults | None = None,
 ) -> dict[str, Any]:
     """Continue a run from a checkpoint, bit-identically on the same backend if nothing is changed.
 
@@ -58,7 +57,6 @@ def resume_run(
         frame: the table, where it was no file.
         announce: called with the plan before the training.
         progress: whether it is shown, as for `Trainer`.
-        on_results: called with the results of what is trained before the figures are drawn.
 
     Returns:
         The results, with ``"resumed"``: False if there was nothing left to do.
@@ -81,7 +79,7 @@ def resume_run(
         )
     run = RunFolder.open(path)
     with run.hold():
-        return _resume(run, dict(changed or {}), start, loss, frame, announce, progress, on_results)
+        return _resume(run, dict(changed or {}), start, loss, frame, announce, progress)
 
 
 def _resume(
@@ -92,7 +90,6 @@ def _resume(
     frame: polars.DataFrame | None,
     announce: Callable[[Plan], None] | None,
     progress: bool | None,
-    on_results: OnResults | None,
 ) -> dict[str, Any]:
     run.check_whole()
     file = _checkpoint(run, start)
@@ -152,7 +149,7 @@ def _resume(
     for line in told:
         _log.info("%s", line)
     run_planned = run_restarts if in_restarts else run_training
-    return {**run_planned(plan, log, begin, shown=progress, on_results=on_results), "resumed": True}
+    return {**run_planned(plan, log, begin, shown=progress), "resumed": True}
 
 
 def _checkpoint(run: RunFolder, start: str | None) -> Path | None:

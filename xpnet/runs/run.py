@@ -14,7 +14,7 @@ from xpnet.errors import CheckpointError, ConfigError, call
 from xpnet.extras import require
 from xpnet.runs.folder import RunFolder
 from xpnet.runs.plan import Plan, plan_training
-from xpnet.runs.prediction import evaluate_run, load_run, predict_table
+from xpnet.runs.prediction import evaluate_run, load_run
 from xpnet.runs.pruning import prune_run, resume_pruning
 from xpnet.runs.pruning_settings import PruningSettings, pruning_fields
 from xpnet.runs.resume import resume_run
@@ -31,6 +31,7 @@ from xpnet.tabular.frames import (
 )
 from xpnet.tabular.losses import named_loss
 from xpnet.tabular.model import TableModel
+from xpnet.tabular.prediction import predictions
 from xpnet.tabular.settings import checked_settings, settings_from
 from xpnet.text import visible
 from xpnet.train import History
@@ -54,7 +55,7 @@ def _planned(
         given["target"] = target_names(table, target)
     if out is not None:
         given["out"] = os.fspath(out)
-    require("polars", "matplotlib")
+    require("polars")
     frame = None if is_file(table) else to_frame(table)
     return plan_training(settings_from(Settings, given), own_loss, frame, declared_categories(table))
 
@@ -204,8 +205,8 @@ class Run:
         Raises:
             DataError: the table cannot be read, lacks columns, or has cells that cannot be used.
         """
-        options: dict[str, Any] = {"checkpoint": checkpoint, "backend": backend, "loss": loss}
-        made = predict_table(str(self.path), table, missing=missing, unseen=unseen, keep=keep, **options)
+        record, trainer = load_run(str(self.path), checkpoint, backend, loss)
+        made = predictions(trainer, record.encoder, table, missing=missing, unseen=unseen, keep=keep)
         return table_like(table, made)
 
     def evaluate(
@@ -219,9 +220,15 @@ class Run:
         unseen: str = "error",
     ) -> dict[str, float]:
         """Return loss and metrics on a table with the target column; None: on the run's test rows."""
-        options: dict[str, Any] = {"checkpoint": checkpoint, "backend": backend, "loss": loss}
         found = evaluate_run(
-            str(self.path), table, missing=missing, unseen=unseen, frame=self._frame, **options
+            str(self.path),
+            table,
+            checkpoint=checkpoint,
+            backend=backend,
+            loss=loss,
+            missing=missing,
+            unseen=unseen,
+            frame=self._frame,
         )
         (metrics,) = found["metrics"].values()
         return dict(metrics)

@@ -98,8 +98,8 @@ def _draw(plan: Plan) -> list[Picture]:
     pictures = []
     for column, title, axis in columns:
         figure = figures.curve_figure(rows, column, label=axis, best=epoch, title=f"{plan.title}: {title}")
-        pictures.append(Picture(run.figures / f"{column}.svg", describe_curve(rows, column, title, epoch)))
-        figures.save_figure(figure, pictures[-1].path)
+        described = describe_curve(rows, column, title, epoch)
+        pictures.append(Picture.saved(run.figures / f"{column}.svg", figure, described))
     return pictures
 
 
@@ -124,7 +124,6 @@ def _draw_predictions(plan: Plan, name: str, part: Measured) -> list[Prediction]
             title += f", R² {found['r2']:.3f}" if many else ""
             figure = figures.predicted_figure(*pair, target, title=title)
             path, description = f"predicted_vs_true{ending}", describe_predicted(*pair, target, name)
-        picture = Picture(plan.run.figures / path, description)
-        figures.save_figure(figure, picture.path)
+        picture = Picture.saved(plan.run.figures / path, figure, description)
         made.append(Prediction(target, classes, *pair, picture))
     return made

@@ -12,21 +12,17 @@ from xpnet.runs.fit import run_training
 from xpnet.runs.folder import RunFolder
 from xpnet.runs.plan import Plan
 from xpnet.runs.restarts import run_restarts
-from xpnet.runs.results import OnResults
 from xpnet.text import to_json
 
 __all__ = ["train_run"]
 
 
-def train_run(
-    plan: Plan, *, progress: bool | None = None, on_results: OnResults | None = None
-) -> dict[str, Any]:
+def train_run(plan: Plan, *, progress: bool | None = None) -> dict[str, Any]:
     """Train, and return the results as they are written to ``results.json``.
 
     Args:
         plan: what to train.
         progress: whether it is shown, as for `Trainer`.
-        on_results: called with the results before the figures are drawn.
 
     Raises:
         Interrupted: Ctrl-C, SIGTERM or SIGHUP; the state is saved.
@@ -52,4 +48,4 @@ def train_run(
 
     with contextlib.ExitStack() as held:
         run_planned = run_restarts if settings.restarts > 1 else run_training
-        return run_planned(plan, log, begin, shown=progress, on_results=on_results)
+        return run_planned(plan, log, begin, shown=progress)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MEMORY",
+    "called",
     "column_like",
     "declared_categories",
     "fingerprint_of_frame",
@@ -42,6 +43,11 @@ MEMORY = "<table in memory>"
 def is_file(table: Any) -> bool:
     """Whether a table is given by its name or its file."""
     return isinstance(table, (str, os.PathLike))
+
+
+def called(table: Any) -> str:
+    """Return what a table is called in messages."""
+    return f"'{os.fspath(table)}'" if is_file(table) else "the table"
 
 
 def to_frame(table: Any, encoder: Encoder | None = None, keep: Sequence[str] = ()) -> polars.DataFrame:

@@ -163,8 +163,7 @@ class TableModel:
             several: a table with a column for each, of the kind that was given; of a file, polars'.
         """
         self._check()
-        frame = to_frame(table, self.encoder)
-        made = predictions(self.trainer, self.encoder, frame, missing=missing, unseen=unseen)
+        made = predictions(self.trainer, self.encoder, table, missing=missing, unseen=unseen)
         names = self.encoder.target_names
         if len(names) == 1:
             return column_like(table, made["prediction"].alias(names[0]))
@@ -179,8 +178,7 @@ class TableModel:
             ConfigError: the target has numbers, or the loss gives no probabilities.
         """
         self._check()
-        frame = to_frame(table, self.encoder)
-        made = predictions(self.trainer, self.encoder, frame, missing=missing, unseen=unseen)
+        made = predictions(self.trainer, self.encoder, table, missing=missing, unseen=unseen)
         head = "probability_"
         found = [made[name].alias(name.removeprefix(head)) for name in made.columns if name.startswith(head)]
         if not found or self.encoder.task == "regression":

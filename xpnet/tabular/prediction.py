@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xpnet.data import Encoder
-from xpnet.errors import DataError, Words, use
-from xpnet.tabular.frames import tell
+from xpnet.data import Encoder, listed
+from xpnet.errors import DataError, Words, suggest, use
+from xpnet.tabular.frames import called, tell, to_frame
 from xpnet.tabular.scoring import predict_classes, predict_probabilities, predict_values
 from xpnet.text import count
 from xpnet.train import Trainer
@@ -25,11 +26,11 @@ _log = logging.getLogger("xpnet.tabular")
 def predictions(
     trainer: Trainer,
     encoder: Encoder,
-    frame: polars.DataFrame,
+    table: Any,
     *,
-    name: str = "the table",
     missing: str | None = None,
     unseen: str = "error",
+    keep: Sequence[str] = (),
 ) -> polars.DataFrame:
     """Return predictions for the rows of a table, in their order, one row for each.
 
@@ -41,18 +42,40 @@ def predictions(
     Args:
         trainer: the network.
         encoder: the encoder that it was trained with.
-        frame: the table.
-        name: what it is called in messages.
+        table: of any kind that `xpnet.tabular.frames.to_frame` knows.
         missing, unseen: what becomes of such cells, as for `Encoder.encode`.
+        keep: columns of the table that stand before the predictions, cells as they are in a file. A name with
+            commas that is no column is several names if all of these are.
 
     Raises:
-        DataError: the table lacks columns, or cells cannot be used.
+        DataError: the table cannot be read or lacks columns, or cells cannot be used.
     """
+    frame, name = to_frame(table, encoder, keep), called(table)
+    beside = frame.select(_named(keep, frame.columns, name))
+    made = _predictions(trainer, encoder, frame, name, missing=missing, unseen=unseen)
+    for column in set(beside.columns) & set(made.columns):
+        raise DataError(f"keep: the column '{column}' of {name} has the name of a prediction; rename it")
+    return beside.hstack(made) if beside.width else made
+
+
+def _named(keep: Sequence[str], columns: Sequence[str], table: str) -> list[str]:
+    """Return the columns that are named, each once, in the order of their names."""
+    names = listed(keep, columns)
+    for name in names:
+        if name not in columns:
+            raise DataError(f"keep: {table} has no column '{name}'{suggest(name, columns)}")
+    return list(names)
+
+
+def _predictions(
+    trainer: Trainer, encoder: Encoder, frame: polars.DataFrame, name: str, **policies: Any
+) -> polars.DataFrame:
+    """Return the columns of predictions; ``name`` is what the table is called in messages."""
     import polars as pl
 
     if frame.height == 0:
         raise DataError(f"{name} has no rows: nothing to predict")
-    X, _, kept = encoded = encoder.encode(frame, target=False, missing=missing, unseen=unseen)
+    X, _, kept = encoded = encoder.encode(frame, target=False, **policies)
     tell(encoded.decisions)
     if len(kept) == 0:
         raise DataError(f"each of the {frame.height} rows of {name} has a bad cell: nothing to predict")

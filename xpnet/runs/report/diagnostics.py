@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from xpnet.plot import figures
 from xpnet.plot.layers import layers_figure
 from xpnet.runs.report.pictures import Picture
 from xpnet.train.diagnostics.outcome import OUTCOME_RULES
@@ -178,7 +177,5 @@ def draw_diagnostics(found: Diagnostics, folder: Path, title: str) -> list[Pictu
             figure = layers_figure(
                 found.epochs, layers, label=label, title=f"{title}: {heading}", share=share, guide=guide
             )
-            path = folder / f"{name}.svg"
-            figures.save_figure(figure, path)
-            pictures.append(Picture(path, description))
+            pictures.append(Picture.saved(folder / f"{name}.svg", figure, description))
     return pictures

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from xpnet.plot.svg import Axes
 from xpnet.runs.words import number
 from xpnet.text import count
 
@@ -22,11 +23,19 @@ class Picture:
 
     Attributes:
         path: its SVG file.
+        drawing: what is in it.
         description: the picture in words.
     """
 
     path: Path
+    drawing: Axes
     description: str
+
+    @classmethod
+    def saved(cls, path: Path, drawing: Axes, description: str) -> Picture:
+        """Return a figure whose file has been written."""
+        drawing.save(path)
+        return cls(path, drawing, description)
 
 
 def describe_curve(rows: Sequence[Mapping[str, Any]], column: str, label: str, best: int | None) -> str:

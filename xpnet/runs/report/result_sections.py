@@ -13,7 +13,6 @@ from xpnet.runs.report.contents import Contents, Prediction
 from xpnet.runs.report.diagnostics import Diagnostics, Verdict
 from xpnet.runs.report.elements import Html, section, table, tag
 from xpnet.runs.report.pictures import Picture
-from xpnet.runs.report.svg import inline_svg
 from xpnet.runs.words import interval_in_words, number, score_table
 from xpnet.text import count
 from xpnet.train import Spread
@@ -151,9 +150,10 @@ def _changes(results: Mapping[str, Any]) -> Html | str:
 
 def _figure(picture: Picture, prefix: str) -> Html:
     caption = f"{prefix}-caption"
+    drawn = picture.drawing.svg(**{"role": "img", "aria-labelledby": caption})
     return tag(
         "figure",
-        tag("div", inline_svg(picture.path.read_text(encoding="utf-8"), prefix, caption), class_="drawing"),
+        tag("div", Html(drawn), class_="drawing"),
         tag("figcaption", picture.description, id=caption),
         id=prefix,
     )
