@@ -41,7 +41,7 @@ def headline(contents: Contents) -> Html:
     values = results["metrics"][shown]
     first = next((name for name in ("accuracy", "r2") if name in values), "loss")
     ends = interval_in_words(first, results.get("intervals", {}).get(shown, {}).get(first))
-    within = f" (95 %: {ends})" if ends and shown != "train" else ""
+    within = f" (95\u00a0%: {ends})" if ends and shown != "train" else ""
     tiles = [(f"{_name(first)} on {shown} rows{within}", number(first, values[first]))]
     if first != "loss":
         other = "rmse" if "rmse" in values else "loss"
