@@ -123,7 +123,7 @@ def read_regular(path: str | os.PathLike[str], most: int = MOST_TEXT, *, follow:
 
 @contextlib.contextmanager
 def open_regular(path: str | os.PathLike[str], *, follow: bool = False) -> Iterator[IO[bytes]]:
-    """Open a regular file for reading.
+    """Open a regular file for reading, whatever other names (hard links) it has.
 
     Args:
         path: the file.
@@ -137,7 +137,7 @@ def open_regular(path: str | os.PathLike[str], *, follow: bool = False) -> Itera
 
 
 def append(path: str | os.PathLike[str], text: str, *, make: bool = True, flush: bool = False) -> None:
-    """Append text to a regular file, never through a link.
+    """Append text to a regular file, never through a link, be it a hard one.
 
     Args:
         path: the file.
@@ -171,7 +171,7 @@ def _opened(path: str | os.PathLike[str], flags: int, *, follow: bool = False) -
     except ValueError as error:  # a NUL in its name
         raise OSError(errno.EINVAL, str(error), visible(os.fspath(path))) from None
     try:
-        what = _what_else(os.fstat(handle), links=follow)
+        what = _what_else(os.fstat(handle), links=not flags & os.O_WRONLY)
         if what:
             raise OSError(errno.EINVAL, f"expected a regular file, found {what}", os.fspath(path))
         yield handle
@@ -192,10 +192,14 @@ def _what_else(found: os.stat_result, *, links: bool = False) -> str:
     return next((name for is_one, name in kinds.items() if is_one(found.st_mode)), "a device")
 
 
-def linked_parts(paths: Iterable[Path]) -> Iterator[tuple[Path, str]]:
+def linked_parts(paths: Iterable[Path], *, hard: bool = True) -> Iterator[tuple[Path, str]]:
     """Yield those of some files and folders, and of all in these, that are neither, with what they are.
 
     Those are links, FIFOs and devices: through them, writing or reading would reach what lies elsewhere.
+
+    Args:
+        paths: of the files and folders.
+        hard: whether hard links are among them, through which only writing would.
     """
     for path in paths:
         try:
@@ -203,6 +207,6 @@ def linked_parts(paths: Iterable[Path]) -> Iterator[tuple[Path, str]]:
         except OSError:
             continue  # there is none
         if stat.S_ISDIR(found.st_mode):
-            yield from linked_parts(list(path.iterdir()))
-        elif what := _what_else(found):
+            yield from linked_parts(list(path.iterdir()), hard=hard)
+        elif what := _what_else(found, links=not hard):
             yield path, what

@@ -127,7 +127,7 @@ def test_a_run_folder_that_is_removed(epoch, xpnet, folder, monkeypatch):
     outcome = xpnet("train", *ARGUMENTS, "--out", "run", "--quiet")
     assert (outcome.code, outcome.out) == (1, "")
     assert outcome.err.startswith("error: the run folder 'run' is gone")
-    assert "resume" not in outcome.err
+    assert "xpnet resume" not in outcome.err
     assert files() == []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import stat
@@ -18,6 +19,9 @@ from xpnet.program.lowerings import generic
 from xpnet.program.program import Program, Ref
 
 pytest.importorskip("numba", reason="numba (extra jit) is not installed")
+
+from llvmlite import binding
+from numba import types
 
 from xpnet.program.lowerings import numba
 from xpnet.program.lowerings.numba import cache, compiling, object_code
@@ -82,19 +86,29 @@ def test_the_same_source_is_compiled_once(folder: Path, compilations: list[str])
 def test_code_that_was_used_long_ago_is_let_go(
     folder: Path, compilations: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """And nothing of its compiling stays: no context of LLVM, no type of numba's for its sizes."""
     monkeypatch.setattr(compiling, "_MOST", 2)
-    for size in (3, 4, 5):
+    contexts, create = [], binding.create_context
+    monkeypatch.setattr(binding, "create_context", lambda: contexts.append(create()) or contexts[-1])
+    runs = []
+    for size in (32003, 32004, 32005):
         builder = Builder(np.ones(size))
-        run = numba.lower(builder.program(builder.apply("exp", Ref(0))))
-        assert len(run([np.zeros(size)])[0]) == size
+        runs.append(numba.lower(builder.program(builder.apply("exp", Ref(0)))))
     assert len(compiling._made) == 2
-    assert len(compilations) == 3
+    assert len(compilations) == len(contexts) == 3
+    assert all(context.closed for context in contexts)
+    gc.collect()
+    known = [x for x in gc.get_objects() if isinstance(x, types.IntegerLiteral)]
+    assert not [x for x in known if x.literal_value in (32003, 32004, 32005)]
+    for run, size in zip(runs, (32003, 32004, 32005), strict=True):  # what is in use is not let go
+        assert len(run([np.zeros(size)])[0]) == size
 
 
 @pytest.mark.full
 @pytest.mark.skipif(sys.platform != "linux", reason="what a process has is known on Linux only")
-def test_memory_of_the_same_shapes_is_bounded() -> None:
-    command = [sys.executable, "-m", "tests.program.hand_run", "fits", "150"]
+@pytest.mark.parametrize(("what", "count"), [("fits", 150), ("shapes", 30)])  # shapes: 4 MB before
+def test_memory_of_many_fits_is_bounded(what: str, count: int) -> None:
+    command = [sys.executable, "-m", "tests.program.hand_run", what, str(count)]
     out = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, check=True)
     assert float(out.stdout.split()[-2]) < 3.0
 

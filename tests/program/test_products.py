@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from tests.program.random_programs import Builder
+from xpnet import Trainer, nn
 from xpnet.autodiff import namespace
 from xpnet.program import record
 from xpnet.program.lowerings import blas_libraries, numpy
@@ -79,6 +80,39 @@ def test_the_blas_has_one_thread_meanwhile(monkeypatch: pytest.MonkeyPatch) -> N
         assert library.get_threads() == 2
     finally:
         library.set_threads(before)
+
+
+@pytest.mark.parametrize("shapes", [((40, 30), (30, 50)), ((3, 40, 30), (30, 50)), ((30,), (30, 5))])
+@pytest.mark.parametrize("dtype", ["float32", "complex128", "int64"])
+def test_a_product_like_that_of_numpy(shapes, dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(products, "_LARGE", 2**8)
+    a, b = ((np.arange(np.prod(shape)) % 7).reshape(shape).astype(dtype) for shape in shapes)
+    found = products.multiply(a, b)
+    assert found.dtype == a.dtype
+    np.testing.assert_array_equal(found, np.matmul(a, b))
+    with pytest.raises(ValueError, match="matmul"):
+        products.multiply(a, b[1:])
+
+
+@pytest.mark.parametrize("lower", ["off", "generic"])
+def test_uncompiled_steps_of_large_networks_have_the_products_of_compiled_ones(
+    lower: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(products, "_LARGE", 2**12)
+    monkeypatch.setattr(blas_libraries, "threads", lambda: 3)
+    X = np.random.default_rng(0).normal(size=(32, 48)).astype("float32")
+
+    def trained(how: str) -> np.ndarray:
+        model = nn.MLP([48], 1)
+        trainer = Trainer(model, "squared_error", backend="numpy", compile=how, progress=False)
+        trainer.fit(X, X[:, 0], epochs=2, batch_size=32)
+        return trainer.variables.params.flat
+
+    cuts, cut = [], products.Cut.__call__
+    want = trained("numpy")
+    monkeypatch.setattr(products.Cut, "__call__", lambda self, *given: cuts.append(0) or cut(self, *given))
+    np.testing.assert_array_equal(trained(lower), want)
+    assert cuts
 
 
 def test_threads_stay_with_functions_that_are_not_cut() -> None:

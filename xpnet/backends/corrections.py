@@ -5,10 +5,12 @@ Rules, transforms and recorded programs have them through the namespaces of `lac
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from typing import Any
 
-__all__ = ["clip", "corrected"]
+__all__ = ["clip", "corrected", "multiplied_by"]
 
 
 def clip(xp: Any, x: Any, /, min: Any = None, max: Any = None) -> Any:
@@ -31,6 +33,29 @@ def _bound(xp: Any, bound: Any, dtype: Any) -> Any:
         return bound
     info = xp.iinfo(dtype)
     return int(sorted((bound, info.min, info.max))[1])  # beyond the dtype's own ends it bounds nothing
+
+
+# --- NumPy --------------------------------------------------------------------------------------------
+
+_product: ContextVar[Callable[[Any, Any], Any] | None] = ContextVar("product", default=None)
+
+
+def _matmul(xp: Any, x: Any, y: Any, /) -> Any:
+    product = _product.get()
+    return xp.matmul(x, y) if product is None else product(x, y)
+
+
+@contextlib.contextmanager
+def multiplied_by(product: Callable[[Any, Any], Any]) -> Iterator[None]:
+    """Have NumPy's arrays multiplied by another function than ``matmul``, which takes other threads."""
+    known = _product.set(product)
+    try:
+        yield
+    finally:
+        _product.reset(known)
+
+
+_NUMPY: dict[str, Callable[..., Any]] = {"linalg.matmul": _matmul, "matmul": _matmul}
 
 
 # --- CuPy ---------------------------------------------------------------------------------------------
@@ -66,7 +91,7 @@ _CUPY: dict[str, Callable[..., Any]] = {
     "linalg.tensordot": _tensordot,
     "tensordot": _tensordot,
 }
-_CORRECTIONS = {"array_api_compat.cupy": _CUPY}
+_CORRECTIONS = {"array_api_compat.cupy": _CUPY, "array_api_compat.numpy": _NUMPY}
 
 
 def corrected(xp: Any, name: str) -> Callable[..., Any] | None:

@@ -11,6 +11,7 @@ import io
 import logging
 import os
 import re
+import shlex
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -84,8 +85,19 @@ class RunFolder:
             how = "gone: it was removed or renamed" if found is None else "another one: it was replaced"
             raise CheckpointError(
                 f"the run folder '{self.path}' is {how} during the training, and nothing can be saved in it; "
-                "put it back, or train anew"
+                f"{self._continued_elsewhere()}"
             )
+
+    def _continued_elsewhere(self) -> str:
+        """Return how a training goes on whose folder is not where it was."""
+        elsewhere = None
+        with contextlib.suppress(OSError):
+            beside = [path for path in self.path.parent.iterdir() if path.is_dir()]
+            elsewhere = next((RunFolder(path) for path in beside if identity(path) == self._identity), None)
+        if elsewhere is None:
+            return "if it was moved, resume the training where the folder is now, or else train anew"
+        how = "resume_pruning" if elsewhere.pruning.is_file() else "resume"
+        return f"it is '{elsewhere.path}' now: continue with {call(how, elsewhere.path)}"
 
     def checkpoint(self, name: str | int) -> Path:
         """Return the path of the checkpoint ``best`` or ``last``, or of a numbered one."""
@@ -152,8 +164,9 @@ class RunFolder:
     def open(cls, path: str) -> RunFolder:
         """Return an existing run folder.
 
-        A folder may come from a stranger: nothing in it may be a link, through which something else would be
-        read or written.
+        A folder may come from a stranger: nothing in it may be a symbolic link, through which something else
+        would be read or written. Hard links are read as any file, and refused where something is written
+        (`hold`).
 
         Raises:
             CheckpointError: there is none at ``path``, or a part of it is a link, a FIFO or a device.
@@ -161,7 +174,7 @@ class RunFolder:
         run = cls(Path(path))
         if os.path.lexists(run.config):
             run._identity = identity(run.path)
-            for part, what in linked_parts(run._all_parts()):
+            for part, what in linked_parts(run._all_parts(), hard=False):
                 raise CheckpointError(
                     f"'{part}' is {what}; a run folder consists of files and folders of its own: copy "
                     "what it links to, or get the folder from whoever trained it"
@@ -171,8 +184,9 @@ class RunFolder:
             parent = run.path.parent
             others = [p.name for p in parent.iterdir() if p.is_dir()] if parent.is_dir() else []
             near = difflib.get_close_matches(run.path.name, others, n=1)
-            hint = f"; did you mean '{parent / near[0]}'?" if near else "; training makes one"
-            raise CheckpointError(f"there is no run folder '{path}'{hint}")
+            hint = f"did you mean '{parent / near[0]}'?" if near else "name it as it is called now, if it"
+            hint += "" if near else " was renamed or moved; training makes one"
+            raise CheckpointError(f"there is no run folder '{path}'; {hint}")
         raise CheckpointError(f"'{path}' is no run folder: it has no config.toml")
 
     def _all_parts(self) -> list[Path]:
@@ -183,8 +197,14 @@ class RunFolder:
         """Inside this context no other process can train in this folder; its end, by a kill too, frees it.
 
         Raises:
-            CheckpointError: another process does.
+            CheckpointError: another process does, or files in the folder are hard links, whose other names
+                would be written to as well.
         """
+        for part, what in linked_parts(self._all_parts()):
+            raise CheckpointError(
+                f"'{part}' is {what}, which training further would change as well; train a copy of the "
+                f"folder in which no file is a link: cp -r {shlex.quote(str(self.path))} COPY"
+            )
         try:
             import fcntl
         except ImportError:  # a system without such locks

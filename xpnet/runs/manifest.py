@@ -144,7 +144,8 @@ def check_unchanged(
             found = fingerprint(data)
         except OSError as error:
             raise DataError(
-                f"the run's table '{data}' cannot be read: {because(error)}; put it back where it was"
+                f"the run's table '{data}' cannot be read: {because(error)}; put it back where it was, or "
+                "write where it is now as 'data' into the run's config.toml"
             ) from error
     if found != environment["data"]["sha256"]:
         raise DataError(

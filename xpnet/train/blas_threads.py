@@ -1,7 +1,7 @@
 """Threads of the BLAS for functions that run as they are written: uncompiled, or recorded and no more.
 
-Compiled code sees to them itself (`program/lowerings/numpy/products.py`, `numba/threads.py`). What is decided
-follows from sizes alone, as OpenBLAS's bits depend on its threads.
+Compiled code sees to them itself (`program/lowerings/numpy/products.py`, `numba/threads.py`); here, products
+are computed as there. What is decided follows from sizes alone, as OpenBLAS's bits depend on its threads.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ import contextlib
 
 import numpy as np
 
+from xpnet.backends.corrections import multiplied_by
 from xpnet.program.lowerings import blas_libraries
 from xpnet.program.lowerings.numpy import products
 from xpnet.train.setup import Setup
 
-__all__ = ["is_large", "one_thread_if_small"]
+__all__ = ["blas_threads", "is_large"]
 
 
 def is_large(setup: Setup, rows: int, parameters: int) -> bool:
@@ -23,8 +24,9 @@ def is_large(setup: Setup, rows: int, parameters: int) -> bool:
     return setup.backend.name == "numpy" and not products.small(work)
 
 
-def one_thread_if_small(setup: Setup, rows: int, parameters: int) -> contextlib.AbstractContextManager[None]:
+def blas_threads(setup: Setup, rows: int, parameters: int) -> contextlib.AbstractContextManager[None]:
     """Return the context for functions of a network on so many rows."""
-    if setup.backend.name != "numpy" or is_large(setup, rows, parameters):
+    if setup.backend.name != "numpy":
         return contextlib.nullcontext()
-    return blas_libraries.one_thread()
+    large = is_large(setup, rows, parameters)
+    return multiplied_by(products.multiply) if large else blas_libraries.one_thread()

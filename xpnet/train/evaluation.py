@@ -14,7 +14,7 @@ from xpnet.errors import ConfigError
 from xpnet.nn import Variables
 from xpnet.program import Compiled, compile
 from xpnet.train import targets
-from xpnet.train.blas_threads import is_large, one_thread_if_small
+from xpnet.train.blas_threads import blas_threads, is_large
 from xpnet.train.rows import Rows
 from xpnet.train.setup import Setup
 
@@ -47,8 +47,9 @@ class Evaluation:
             size = rows.shape[0], variables.params.layout.size
             # Large products have other bits in the BLAS's threads than in those of compiled code.
             apply = self._function("outputs", setup, rows.shape[0], again or is_large(setup, *size))
-            compiled = isinstance(apply, Compiled) and setup.settings.compile != "generic"
-            blas = contextlib.nullcontext() if compiled else one_thread_if_small(setup, *size)
+            compiled = isinstance(apply, Compiled) and not apply.reason
+            as_written = not compiled or setup.settings.compile == "generic"
+            blas = blas_threads(setup, *size) if as_written else contextlib.nullcontext()
             with profiled(setup.backend, f"outputs of {rows.shape[0]} rows"), blas:
                 parts.append(apply(variables, rows))
         return parts[0] if len(parts) == 1 else setup.backend.xp.concat(parts)

@@ -19,7 +19,7 @@ from xpnet.program.looping import Loop
 from xpnet.program.lowerings import blas_libraries
 from xpnet.program.lowerings.base import LOWERINGS
 from xpnet.train.batches import Batches
-from xpnet.train.blas_threads import one_thread_if_small
+from xpnet.train.blas_threads import blas_threads
 from xpnet.train.regularization import noise
 from xpnet.train.rows import Rows
 from xpnet.train.setup import Setup
@@ -85,7 +85,7 @@ class UncompiledSteps:
         """Take a step; see `Steps`."""
         assert state.variables is not None
         batch = self._train.take(None if orders is None else orders[0, ...])
-        with one_thread_if_small(self._setup, batch.X.shape[0], state.variables.params.layout.size):
+        with blas_threads(self._setup, batch.X.shape[0], state.variables.params.layout.size):
             loss = step_once(self._step, state, batch, self._setup.step_key(state.step + 1))
         return self._setup.backend.xp.reshape(loss, (1,))
 
@@ -170,8 +170,8 @@ class CompiledSteps:
         batch = self._plan.rows if orders is None else orders.shape[1]
         self.loop = self._loop(batch)
         as_written = self.lowering == "generic" or self.loop.reason
-        small = one_thread_if_small(self._setup, batch, self._step.layout.size)
-        blas = small if as_written else contextlib.nullcontext()
+        threads = blas_threads(self._setup, batch, self._step.layout.size)
+        blas = threads if as_written else contextlib.nullcontext()
         with profiled(self._setup.backend, f"{count} steps"), blas:
             carry, (losses,) = self.loop(carry, self._constants, sequences, donate=donate)
         after = self._step.opened(carry)

@@ -124,9 +124,10 @@ def _kept(digest: str) -> dict[str, Any]:
 def _compiled(source: str, wanted: list[Function], called: Iterable[str], digest: str) -> dict[str, Any]:
     names = _names()
     exec(compile(source, "<xpnet compiled program>", "exec"), names)
-    for name in called:
-        names[name] = object_code.without_wrapper(names[name])
-    made = [object_code.compiled(x.name, names[x.name], x.signature()) for x in wanted]
+    with object_code.target() as target:
+        for name in called:
+            names[name] = object_code.without_wrapper(names[name], target)
+        made = [object_code.compiled(x.name, names[x.name], x.signature(), target) for x in wanted]
     names.clear()  # or functions and their globals would keep each other
     cache.save(digest, object_code.packed(made))
     return object_code.functions_of(made)

@@ -1,16 +1,20 @@
 """Object code of functions compiled by numba, and functions made of it.
 
-numba puts all code that it compiles into one engine of LLVM, from which nothing is ever removed. Here it only
-writes object code, bytes without a pickle among them, and each function gets an engine of its own, whose
-memory goes with the function.
+numba puts all code that it compiles into one engine of LLVM, from which nothing is ever removed, and both
+keep all types and constants that they have seen. Here numba only writes object code, bytes without a pickle
+among them, in a context of LLVM that is freed when it is written; and each function gets an engine of its
+own, whose memory goes with the function. So programs of ever new shapes take no more memory than those in
+use.
 """
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import ctypes
 import functools
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -24,7 +28,16 @@ from numba.core.runtime import rtsys
 
 from xpnet.program.lowerings.numba import functions
 
-__all__ = ["ObjectCode", "compiled", "functions_of", "made_for", "packed", "unpacked", "without_wrapper"]
+__all__ = [
+    "ObjectCode",
+    "compiled",
+    "functions_of",
+    "made_for",
+    "packed",
+    "target",
+    "unpacked",
+    "without_wrapper",
+]
 
 _OPTIONS: dict[str, Any] = {"error_model": "numpy", "nogil": True, "no_cfunc_wrapper": True}
 # Settings of numba that change its code, beside the processor's name and features.
@@ -70,8 +83,29 @@ def unpacked(content: bytes) -> list[ObjectCode]:
 # --- numba as a writer of object code -------------------------------------------------------------------
 
 
+class _Module(binding.ModuleRef):
+    """A module of LLVM in a context of its own, into which modules of other contexts may be linked."""
+
+    def link_in(self, other: Any, preserve: bool = False) -> None:
+        if other._context is not self._context:
+            other, preserve = binding.parse_bitcode(other.as_bitcode(), self._context), False
+        super().link_in(other, preserve)
+
+    def clone(self) -> Any:
+        return _codegen().owned(super().clone())
+
+
 class _Library(JITCodeLibrary):
-    """Code of a function that goes into no engine."""
+    """Code of a function that goes into no engine, in the context of its target."""
+
+    def __init__(self, codegen: _Codegen, name: str):
+        super().__init__(codegen, name)
+        self._final_module = codegen.module(str(self._final_module), self._final_module.name)
+
+    def add_ir_module(self, ir_module: Any) -> None:
+        module = _codegen().module(str(ir_module), ir_module.name)
+        module.verify()
+        self.add_llvm_module(module)
 
     def get_pointer_to_function(self, name: str) -> int:
         self._ensure_finalized()
@@ -102,6 +136,30 @@ class _Codegen(JITCPUCodegen):
 
     _library_class = _Library
 
+    @contextlib.contextmanager
+    def context(self) -> Iterator[None]:
+        """Make modules in a context of LLVM that is freed at the end, with all that it has interned."""
+        self._context = binding.create_context()
+        self._modules: list[Any] = []
+        try:
+            yield
+        finally:
+            for module in self._modules:  # before their context, whatever still refers to them
+                module.close()
+            self._modules.clear()
+            self._context.close()
+
+    def module(self, text: str, name: str) -> Any:
+        """Return a module of such text."""
+        made = self.owned(binding.parse_assembly(text, self._context))
+        made.__class__, made.name = _Module, name
+        return made
+
+    def owned(self, module: Any) -> Any:
+        """Have the module freed before its context."""
+        self._modules.append(module)
+        return module
+
     def _module_pass_manager(self, **options: Any) -> Any:
         passes, builder = super()._module_pass_manager(**options)
         passes.__class__ = _ModulePasses
@@ -129,15 +187,29 @@ class _Codegen(JITCPUCodegen):
         return binding.Target.from_triple(binding.get_process_triple()).create_target_machine(**options)
 
 
-@functools.cache
-def _target() -> Any:
-    """Return what numba's dispatchers ask for: its target for processors, with another code generator."""
-    cpu_target.target_context.refresh()
-    return SimpleNamespace(
-        options=cpu_target.options,
-        typing_context=cpu_target.typing_context,
-        target_context=cpu_target.target_context.subtarget(_internal_codegen=_codegen()),
-    )
+@contextlib.contextmanager
+def target() -> Iterator[Any]:
+    """Return what numba's dispatchers ask for: its target for processors, with another code generator.
+
+    LLVM and numba keep types, constants and names of all code that they compile. Here they are kept in a
+    context and in caches of this target, which are freed at the end. One thread at a time.
+    """
+    known = cpu_target.target_context
+    known.refresh()
+    own = {"_internal_codegen": _codegen(), "data_model_manager": known.data_model_manager.copy()}
+    own |= {name: _with_own_cache(getattr(known, name)) for name in ("_casts", "_get_constants")}
+    with _codegen().context():
+        yield SimpleNamespace(
+            options=cpu_target.options,
+            typing_context=cpu_target.typing_context,
+            target_context=known.subtarget(**own),
+        )
+
+
+def _with_own_cache(selector: Any) -> Any:
+    selector = copy.copy(selector)
+    selector._cache = dict(selector._cache)
+    return selector
 
 
 @functools.cache
@@ -152,22 +224,21 @@ def made_for() -> str:
     return repr((_codegen().magic_tuple(), settings))
 
 
-def _dispatcher(function: Callable[..., Any], **options: Any) -> Any:
+def _dispatcher(function: Callable[..., Any], target: Any, **options: Any) -> Any:
     dispatcher = njit(**_OPTIONS, **options)(function)
-    target = _target()
     dispatcher.targetdescr = dispatcher._compiler.targetdescr = target
     dispatcher.typingctx, dispatcher.targetctx = target.typing_context, target.target_context
     return dispatcher
 
 
-def without_wrapper(function: Callable[..., Any]) -> Any:
+def without_wrapper(function: Callable[..., Any], target: Any) -> Any:
     """Return a function that compiled code can call, and Python cannot."""
-    return _dispatcher(function, no_cpython_wrapper=True)
+    return _dispatcher(function, target, no_cpython_wrapper=True)
 
 
-def compiled(name: str, function: Callable[..., Any], signature: Any) -> ObjectCode:
+def compiled(name: str, function: Callable[..., Any], signature: Any, target: Any) -> ObjectCode:
     """Compile a function for a signature of numba's."""
-    dispatcher = _dispatcher(function)
+    dispatcher = _dispatcher(function, target)
     dispatcher.compile(signature)
     (result,) = dispatcher.overloads.values()
     assert not result.environment.consts  # objects of Python that the code would need

@@ -24,7 +24,7 @@ from xpnet.program.lowerings import blas_libraries
 from xpnet.program.lowerings.helpers import Helpers
 from xpnet.program.program import Operation, Ref, Value
 
-__all__ = ["Cut", "calls_the_blas", "small", "work_of"]
+__all__ = ["Cut", "calls_the_blas", "multiply", "small", "work_of"]
 
 _LARGE = 2**24  # products of two numbers in float32, from which on cutting is worth waking a thread
 _WAKES = 2**18  # and those from which on the BLAS would cut a product itself
@@ -82,6 +82,19 @@ class Cut:
         else:
             for call in calls:
                 np.matmul(*call)
+
+
+def multiply(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return the product of two arrays, as ``np.matmul`` does, in the threads that compiled code takes."""
+    if a.ndim != 2 or b.ndim != 2:
+        return np.matmul(a, b)
+    shape = (a.shape[0], b.shape[1])
+    with blas_libraries.one_thread():
+        if small(math.prod(shape) * a.shape[1] * a.dtype.itemsize / 4):
+            return np.matmul(a, b)
+        out = np.empty(shape, dtype=np.result_type(a, b))
+        Cut(*shape)(a, b, out)
+        return out
 
 
 def _side_by_side(calls: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> None:
