@@ -154,6 +154,22 @@ def test_old_programs_are_forgotten(folder: Path, monkeypatch: pytest.MonkeyPatc
     assert sorted(p.name for p in folder.iterdir()) == ["4.code", "5.code", "key"]
 
 
+@posix
+def test_files_of_earlier_versions_are_removed(folder: Path) -> None:
+    former = folder / "__pycache__"
+    former.mkdir(parents=True, mode=0o700)
+    name = f"program_{'0a' * 16}"
+    for path in (folder / f"{name}.py", former / f"{name}.f-4.py311.nbi", former / f"{name}.f-4.py311.1.nbc"):
+        path.touch()
+    for mine in (folder / "program_of_mine.py", former / "mine.nbi"):
+        mine.touch()
+    cache.save("new", b"")
+    assert {path.name for path in folder.rglob("*.*")} == {"program_of_mine.py", "mine.nbi", "new.code"}
+    (former / "mine.nbi").unlink()
+    cache.save("new", b"")
+    assert not former.exists()
+
+
 def test_no_folder(folder: Path, monkeypatch: pytest.MonkeyPatch, compilations: list[str]) -> None:
     monkeypatch.setenv("XPNET_CACHE_DIR", "")
     assert cache.cache_folder() is None

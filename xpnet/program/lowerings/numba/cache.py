@@ -18,6 +18,7 @@ import hashlib
 import hmac
 import logging
 import os
+import re
 import secrets
 import stat
 import sys
@@ -32,6 +33,7 @@ _KEPT = 200  # programs
 _LARGEST = 2**26  # bytes of a file that is read
 _FORMAT = b"xpnet compiled code 1\n"
 _ENDING, _KEY = ".code", "key"
+_FORMER, _FORMER_FILE = "__pycache__", re.compile(r"program_[0-9a-f]{32}\.")
 _LINKS = 40  # in a path, as systems allow
 _STALE = 3600  # seconds after which an unfinished file is one of a process that was killed
 _OPEN = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
@@ -169,6 +171,20 @@ class _Folder:
         for name in (*kept[: max(0, len(kept) + 1 - _KEPT)], *stale):
             with contextlib.suppress(OSError):
                 self._remove(name)
+        if _FORMER in names and self._handle is not None:
+            with contextlib.suppress(OSError):
+                self._forget_former(names)
+
+    def _forget_former(self, names: list[str]) -> None:
+        """Remove what xpnet kept here before: sources, and the files that numba made of them."""
+        beside = os.open(_FORMER, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=self._handle)
+        try:
+            for folder, found in ((beside, os.listdir(beside)), (self._handle, names)):
+                for name in filter(_FORMER_FILE.match, found):
+                    os.unlink(name, dir_fd=folder)
+        finally:
+            os.close(beside)
+        os.rmdir(_FORMER, dir_fd=self._handle)  # if nothing else is in it
 
     def _date(self, name: str) -> float:
         with contextlib.suppress(OSError):
