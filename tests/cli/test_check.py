@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import FAST, flowers
+from xpnet.data import tables
 
 
 @pytest.fixture
@@ -61,13 +62,34 @@ def test_several_problems_are_a_line_each(folder, xpnet):
     assert "\x1b" not in outcome.err + checked.out
 
 
-def test_a_dry_run_shows_the_columns_and_a_training_the_decisions(table, xpnet):
+def test_a_dry_run_shows_the_columns_and_a_training_the_decisions(table, xpnet, monkeypatch):
+    read, opened = tables.read_delimited, []
+    monkeypatch.setattr(tables, "read_delimited", lambda *given: opened.append(given) or read(*given))
     outcome = xpnet("train", table, "--target", "kind", "--dry-run")
+    assert len(opened) == 1
     assert "taken as" in outcome.out
     assert "column 'id' left out as a count of the rows" in outcome.out
     trained = xpnet("train", table, "--target", "kind", "--out", "run", "--json", *FAST)
     assert "left out as a count of the rows" in "\n".join(d["what"] for d in trained.json["decisions"])
     assert "column 'id' left out" in trained.err
+
+
+def test_columns_of_the_split_are_not_suspected(folder, xpnet):
+    rows = "".join(f"p{i // 6},{i * i % 113},{i * 7 % 11}.5,{'ab'[i // 6 % 2]}\n" for i in range(120))
+    Path("t.csv").write_text(f"patient,day,x,y\n{rows}")
+    suspected, given = "alone predicts the target 'y' nearly perfectly", ("t.csv", "--target", "y")
+    assert f"column 'patient' {suspected}" in xpnet("check", *given).out
+    for command in (("check",), ("train", "--dry-run")):
+        told = xpnet(*command, *given, "--group", "patient").out
+        assert suspected not in told
+        assert "column 'patient' left out as the column of groups: rows of each of its 20 groups" in told
+    kept = xpnet("check", *given, "--group", "patient", "--use", "patient").out
+    assert suspected not in kept
+    assert "20 features" in kept
+    assert xpnet("check", *given, "--split-by", "day").code == 0
+    outcome = xpnet("check", *given, "--split-by", "patient")
+    assert (outcome.code, "column 'patient' is text without an order" in outcome.out) == (5, True)
+    assert xpnet("check", *given, "--group", "x", "--split-by", "x").code == 2
 
 
 def test_what_was_decided_in_reading_is_told(folder, xpnet):

@@ -135,7 +135,10 @@ _UNTRAINED = (
     "hidden", "activation", "weight_init", "batch_norm", "loss", "loss_option", "seed",
 )  # fmt: skip
 # Settings that say how a table is taken.
-_CHECKED = ("target", "task", "drop", "categorical", "use", "missing", "decimal", "thousands", "dayfirst")
+_CHECKED = (
+    "target", "task", "drop", "categorical", "use", "missing", "decimal", "thousands", "dayfirst", "split_by",
+    "group",
+)  # fmt: skip
 _CHECKPOINT = Parameter(
     "checkpoint", "which weights to use, such as epoch-50; not set: best", metavar="best|last|epoch-N"
 )

@@ -64,10 +64,8 @@ def train(
     plan = plan_training(settings, import_loss(code))
     if dry_run:
         _show_plan(plan.describe(), json=json)
-        if not json:
-            from xpnet.tabular.dataset import table_summary
-
-            print_text(f"\n{table_summary(plan.settings).page(in_flags)}")
+        if not json and plan.prepared.summary is not None:
+            print_text(f"\n{plan.prepared.summary.page(in_flags)}")
         return None
     if not quiet:
         announce(plan)

@@ -2,55 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING
 
 from xpnet.data._packages import import_polars
 from xpnet.data.decisions import Decision
-from xpnet.data.notations import CODES, marks_of, unit_of
+from xpnet.data.notations import CODES, has_fractions, marks_of, unit_of
+from xpnet.data.shapes import Shapes, shapes_of
+from xpnet.data.stacks import counted, stacks
 
 if TYPE_CHECKING:
     import polars
 
 __all__ = ["typed"]
 
-_GROUPED = r"^[+-]?[1-9][0-9]{0,2}(\.[0-9]{3})+$"  # a decimal point, or one between thousands
+_GROUPED = r"^[+-]?[1-9][0-9]{0,2}(\.[0-9]{3})+$|^[^.]*$"  # a decimal point, or one between thousands
+_MOST_TOLD = 20  # columns of which a decision tells
+
+_Step = Callable[["polars.Series"], "polars.Series"]  # of one cell at a time
 
 
 class _Columns:
-    """Columns of text that are read step by step; each step is one expression over all that are left.
-
-    A call for each of 100,000 columns would be slow.
-    """
+    """Columns of text that are read step by step, each step over all that are left."""
 
     def __init__(self, frame: polars.DataFrame, text: Collection[str]):
         self.found = dict(zip(frame.columns, frame.get_columns(), strict=True))
         self.missing = {name: column.null_count() for name, column in self.found.items()}
         self.left = [n for n in self.found if n not in text and self.missing[n] < frame.height]
 
-    def made(self, names: Collection[str], expression: polars.Expr) -> list[polars.Series]:
-        """Return what the expression makes of columns."""
-        if not names:
-            return []
-        # of columns, not of names, some of which an expression would take for patterns
-        pl = import_polars()
-        return pl.DataFrame([self.found[name] for name in names]).select(expression).get_columns()
+    def holding(self, names: list[str], test: _Step, *, some: bool = False) -> list[str]:
+        """Return the columns for all of whose cells a test is true, or for some of them."""
+        holding: list[str] = []
+        for columns, cells in stacks([self.found[name] for name in names]):
+            true = counted(test(cells), len(columns))
+            enough = 1 if some else [len(c) - self.missing[c.name] for c in columns]
+            holding += [column.name for column, is_so in zip(columns, true >= enough, strict=True) if is_so]
+        return holding
 
-    def holding(self, names: list[str], expression: polars.Expr) -> list[str]:
-        """Return the columns for which an expression, which gives one value for each, is true."""
-        made = self.made(names, expression)
-        return [name for name, value in zip(names, made, strict=True) if value[0]]
-
-    def read(self, names: list[str], expression: polars.Expr) -> None:
-        """Take what the expression makes of columns where it reads each cell."""
-        made = dict(zip(names, self.made(names, expression), strict=True))
-        whole = {name: column for name, column in made.items() if column.null_count() == self.missing[name]}
-        self.found.update(whole)
-        self.left = [name for name in self.left if name not in whole]
+    def read(self, names: list[str], step: _Step) -> None:
+        """Take what a step makes of columns where it reads each cell."""
+        done, start = set[str](), 0
+        for columns, cells in stacks([self.found[name] for name in names]):
+            made, rows = step(cells), len(columns[0])
+            read = counted(made.is_not_null(), len(columns)).tolist()
+            some, start = names[start : start + len(columns)], start + len(columns)
+            for place, (name, count) in enumerate(zip(some, read, strict=True)):
+                if count == rows - self.missing[name]:
+                    self.found[name] = made.slice(place * rows, rows).rename(name)
+                    done.add(name)
+        self.left = [name for name in self.left if name not in done]
 
 
 def typed(
-    frame: polars.DataFrame, text: Collection[str], *, separator: str, decimal: str | None, zeros: bool = True
+    frame: polars.DataFrame, text: Collection[str], *, separator: str, decimal: str | None
 ) -> tuple[polars.DataFrame, str | None, list[Decision]]:
     """Return a table of text with its columns in the types that all of their cells have.
 
@@ -66,89 +70,71 @@ def typed(
         text: names of columns that stay text.
         separator: of the cells.
         decimal: the decimal mark of the file, where it is declared.
-        zeros: whether some cell may begin with a zero before another digit.
 
     Returns:
         The table; the decimal mark that it shows, or None; what was decided.
     """
     pl = import_polars()
-    columns, cells = _Columns(frame, text), pl.all()
-    decisions = _set_codes_aside(columns) if zeros else []
-    columns.read(columns.left, cells.cast(pl.Int64, strict=False))
+    columns = _Columns(frame, text)
+    decisions = _set_codes_aside(columns)
+    columns.read(columns.left, lambda cells: cells.cast(pl.Int64, strict=False))
     # 128 bits keep whole numbers exact that 64 bits cannot hold; longer ones stay text: float64 changes them
-    digits = set(columns.holding(columns.left, cells.str.contains(r"^[+-]?[0-9]+$").all()))
-    columns.read([name for name in columns.left if name in digits], cells.cast(pl.Int128, strict=False))
+    digits = set(columns.holding(columns.left, lambda cells: cells.str.contains(r"^[+-]?[0-9]+$")))
+    columns.read([n for n in columns.left if n in digits], lambda cells: cells.cast(pl.Int128, strict=False))
     others = [name for name in columns.left if name not in digits]
     points: list[str] = []
     unclear: list[str] = []
     if separator == "," and decimal is None:
-        columns.read(others, cells.cast(pl.Float64, strict=False))
+        columns.read(others, _decimals)
     else:
-        numbers = cells.cast(pl.Float64, strict=False)
-        pointed = columns.holding(others, (numbers.is_not_null() | cells.is_null()).all())
-        points = columns.holding(pointed, cells.str.contains(".", literal=True).any())
-        grouped = cells.str.contains(_GROUPED) | ~cells.str.contains(".", literal=True)
-        unclear = columns.holding(points, grouped.all())
-        aside = {",": points, ".": []}.get(decimal or "", unclear)
-        left = set(pointed) - set(aside)
-        columns.read([name for name in pointed if name in left], numbers)
-    booleans = columns.holding(columns.left, cells.str.to_lowercase().is_in(["true", "false"]).all())
-    columns.read(booleans, cells.str.to_lowercase() == "true")
+        pointed = columns.holding(others, lambda cells: _decimals(cells).is_not_null())
+        points = columns.holding(pointed, lambda cells: cells.str.contains(".", literal=True), some=True)
+        unclear = columns.holding(points, lambda cells: cells.str.contains(_GROUPED))
+        aside = set({",": points, ".": []}.get(decimal or "", unclear))
+        columns.read([name for name in pointed if name not in aside], _decimals)
+    booleans = columns.holding(columns.left, lambda cells: cells.str.to_lowercase().is_in(["true", "false"]))
+    columns.read(booleans, lambda cells: cells.str.to_lowercase() == "true")
     known = digits | set(points)
-    rest = _with_digits(pl.DataFrame([columns.found[name] for name in columns.left if name not in known]))
-    marks = marks_of(rest)
-    if len(points) > len(unclear) or (marks and separator == "," and _has_fractions(columns.found)):
+    rest = shapes_of([columns.found[name] for name in columns.left if name not in known])
+    floats = [column for column in columns.found.values() if column.dtype == pl.Float64]
+    marks = marks_of([], rest)
+    if len(points) > len(unclear) or (marks and separator == "," and has_fractions(floats)):
         marks.add(".")
     if decimal is None and unclear and (marks == {"."} or not (marks or separator == ";")):
-        columns.read(unclear, cells.cast(pl.Float64, strict=False))
+        columns.read(unclear, _decimals)
         if separator == ";":
             why = "so are those of other columns"
             decisions += [Decision(name, "read with decimal points", why) for name in unclear[:_MOST_TOLD]]
     shown = next(iter(marks)) if len(marks) == 1 else "." if separator == "," and not marks else None
-    return pl.DataFrame(columns.found), decimal or shown, [*decisions, *_units(rest)]
+    first, *further = columns.found.values()
+    return first.to_frame().hstack(further), decimal or shown, [*decisions, *_units(rest)]
+
+
+def _decimals(cells: polars.Series) -> polars.Series:
+    return cells.cast(import_polars().Float64, strict=False)
 
 
 def _set_codes_aside(columns: _Columns) -> list[Decision]:
     """Leave columns with leading zeros as text, and return what was decided."""
-    pl = import_polars()
-    codes = columns.holding(columns.left, pl.all().str.contains(CODES).any())
-    codes = columns.holding(codes, pl.all().str.contains(r"^[+-]?[0-9.,]+$").all())
+    codes = columns.holding(columns.left, lambda cells: cells.str.contains(CODES), some=True)
+    codes = columns.holding(codes, lambda cells: cells.str.contains(r"^[+-]?[0-9.,]+$"))
     decisions: list[Decision] = []
     for name in codes[:_MOST_TOLD]:
-        series = columns.found[name]
-        example = series.filter(series.str.contains(CODES))[0]
+        cells = columns.found[name].rename("")
+        example = cells.filter(cells.str.contains(CODES))[0]
         decisions.append(Decision(name, "kept as text", f"leading zeros, such as '{example}', make it codes"))
     coded = set(codes)
     columns.left = [name for name in columns.left if name not in coded]
     return decisions
 
 
-def _has_fractions(columns: Mapping[str, polars.Series]) -> bool:
-    """Whether a column of decimal numbers is not of whole ones alone."""
-    pl = import_polars()
-    floats = pl.DataFrame([column for column in columns.values() if column.dtype.is_float()])
-    return bool(floats.width) and any(floats.select((pl.all() % 1 != 0).any()).row(0))
-
-
-def _with_digits(frame: polars.DataFrame) -> polars.DataFrame:
-    """Return the columns of text of which most cells have a digit."""
-    pl = import_polars()
-    if not frame.width:
-        return frame
-    shares = frame.select(pl.all().str.contains("[0-9]").mean()).row(0)
-    return frame[:, [place for place, share in enumerate(shares) if share and share > 0.5]]
-
-
-_MOST_TOLD = 20  # columns of which a decision tells
-_MOST_TRIED = 2000  # columns of text that are looked at for units
-
-
-def _units(rest: polars.DataFrame) -> list[Decision]:
+def _units(rest: Sequence[Shapes]) -> list[Decision]:
     """Return hints about columns of text whose cells are numbers with a unit."""
     decisions: list[Decision] = []
-    for series in rest[:, :_MOST_TRIED].get_columns():
-        unit = unit_of(series)
+    for shapes in rest:
+        unit = unit_of(shapes.series, shapes)
         if unit and len(decisions) < _MOST_TOLD:
             why = f"its cells are numbers with the unit '{unit[0]}', such as '{unit[1]}'"
-            decisions.append(Decision(series.name, "kept as text", f"{why}; remove it for numbers", True))
+            told = Decision(shapes.series.name, "kept as text", f"{why}; remove it for numbers", True)
+            decisions.append(told)
     return decisions

@@ -13,6 +13,8 @@ import re
 from collections.abc import Collection, Iterable, Iterator
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from xpnet.data._packages import import_polars
 from xpnet.data.column_types import typed
 from xpnet.data.decisions import Decision
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["read_delimited"]
 
 _MOST_LISTED = 5  # rows in a message
-_ZEROS = re.compile(rb"(?:^|[\n,\"\xef\xbb\xbf])[+-]?0[0-9]")  # in rows as they are written for polars
+_MOST_CELLS = 2**21  # that are held as Python's text
 _TRIED = 20  # records by which a separator is chosen
 
 
@@ -57,7 +59,6 @@ def read_delimited(
         DataError: the file is binary, without rows or header, has ragged rows, unbalanced quotes, or column
             names that are used twice; all of this that can be known at once.
     """
-    pl = import_polars()
     content, decisions = decoded(name, data)
     declared = re.match(r"(?i)\s*\"?sep=([,;|\t])\"?[^\S\n\r]*(?:\r\n|\r|\n)", content)
     skipped = 0
@@ -68,12 +69,8 @@ def read_delimited(
     records = _Records(name, content, separator, skipped)
     found = iter(records)
     names = _names(name, next(found, None), separator)
-    out = io.BytesIO()
-    # with a mark of its own, as polars takes one away, which may be a part of the first cell
-    lines = io.TextIOWrapper(out, encoding="utf-8-sig", newline="")
     ragged = _Ragged(len(names))
-    csv.writer(lines, lineterminator="\n").writerows(ragged.looked(found))
-    lines.flush()
+    columns = _columns(ragged.looked(found))
     problems = [problem] if (problem := twice(names)) else []
     if ragged.found and ragged.names_rows:
         names = ["", *names]  # as R writes the names of rows
@@ -86,18 +83,42 @@ def read_delimited(
     if records.blank and len(names) == 1:
         decisions.append(_blank_lines(records.blank))
     names, told = named(names)
-    rows = out.getvalue()
-    try:
-        frame = pl.read_csv(
-            rows, has_header=False, new_columns=names, infer_schema=False, null_values=list(MISSING)
-        )
-    except pl.exceptions.PolarsError as error:
-        raise DataError(f"'{name}' cannot be read as a table: {str(error).splitlines()[0]}") from None
+    first, *others = (column.rename(name) for name, column in zip(names, columns, strict=True))
+    frame = first.to_frame().hstack(others)
     frame, told = without_hollow(frame, told)
-    frame, shown, more = typed(
-        frame, text, separator=separator, decimal=decimal, zeros=_ZEROS.search(rows) is not None
-    )
+    frame, shown, more = typed(frame, text, separator=separator, decimal=decimal)
     return frame, shown, [*decisions, *told, *more]
+
+
+def _columns(records: Iterable[list[str]]) -> list[polars.Series]:
+    """Return the columns of records, without blanks around cells, null where they are missing.
+
+    Records of different widths make columns without meaning.
+    """
+    parts: list[polars.Series] = []
+    cells: list[str] = []
+    width = 0
+    for record in records:
+        width = width or len(record)
+        cells += record
+        if len(cells) >= _MOST_CELLS:
+            parts.append(_transposed(cells, width))
+            cells = []
+    if cells:
+        parts.append(_transposed(cells, width))
+    columns = []
+    for place in range(width):
+        pieces = [part.slice(place * (len(part) // width), len(part) // width) for part in parts]
+        columns.append(pieces[0] if len(pieces) == 1 else import_polars().concat(pieces, rechunk=True))
+    return columns
+
+
+def _transposed(cells: list[str], width: int) -> polars.Series:
+    """Return cells that stand row after row, column after column."""
+    pl = import_polars()
+    texts = pl.Series(cells, dtype=pl.String).str.strip_chars()
+    texts = texts.set(texts.is_in(MISSING), None)
+    return texts.gather(np.arange(len(cells) // width * width).reshape(-1, width).T.ravel())
 
 
 class _Records:
@@ -170,17 +191,14 @@ class _Ragged:
         self.first = ""
 
     def looked(self, records: Iterable[tuple[int, list[str]]]) -> Iterator[list[str]]:
-        """Yield the cells of the records behind the header, without blanks around them."""
-        one = self.width == 1
+        """Yield the cells of the records behind the header."""
         for line, cells in records:
             self.rows += 1
-            cells = [cell.strip() for cell in cells]
             if len(cells) != self.width:
-                self._look(line, cells)
+                self._look(line, [cell.strip() for cell in cells])
             elif self.names_rows:
                 self.names_rows = False
-            # a lone empty cell would be a blank line
-            yield cells if not one or len(cells) > 1 or cells[0] else ["NA"]
+            yield cells
 
     def _look(self, line: int, cells: list[str]) -> None:
         self.found += 1

@@ -16,7 +16,7 @@ from xpnet.data.columns import UNSEEN, Categorical, Column, Numeric, Reading, co
 from xpnet.data.decisions import Decision
 from xpnet.data.findings import Findings
 from xpnet.data.fitting import Choices, fit_columns
-from xpnet.data.rows import choose_rows, part_of, read_columns
+from xpnet.data.rows import choose_rows, encode_ordinary, part_of, read_columns, whole_columns
 from xpnet.errors import CheckpointError, ConfigError, DataError, because, suggest
 from xpnet.files import write_atomically
 from xpnet.schema import ANY, DAMAGE, check, read_json
@@ -186,17 +186,17 @@ class Encoder:
         if target is None:
             target = all(name in frame.columns for name in self.target_names)
         findings = Findings()
-        cells, numbers = self._cells(frame, rows, findings, missing, target=target)
+        cells, numbers = self._cells(frame, rows, findings, missing, self.columns, target=target)
         X = np.empty((len(numbers), self.n_features))
-        start = 0
+        done = encode_ordinary(self.columns, cells, X)
+        stop = 0
         for column in self.columns:
-            stop = start + len(column.feature_names)
-            if column.name in cells:
+            start, stop = stop, stop + len(column.feature_names)
+            if column.name in cells and column.name not in done:
                 with findings.collecting():
                     found = cells[column.name]
                     block = column.encode(found, numbers, findings, missing=missing, unseen=unseen)
                     X[:, start:stop] = block.reshape(len(numbers), stop - start)
-            start = stop
         y = self._encode_targets(cells, numbers, findings) if target else None
         findings.raise_problems()
         encoded = Encoded(X, y, numbers)
@@ -209,15 +209,16 @@ class Encoder:
         rows: Sequence[int] | np.ndarray | None,
         findings: Findings,
         missing: str,
+        features: Sequence[Column],
         *,
         target: bool,
     ) -> tuple[dict[str, Any], np.ndarray]:
-        columns = {c.name: c for c in ((*self.columns, *self.targets) if target else self.columns)}
+        columns = {c.name: c for c in ((*features, *self.targets) if target else features)}
         _check_columns(list(columns), frame.columns)
         part, numbers = part_of(frame, rows)
         cells = read_columns(part, numbers, columns, findings)
-        targets = self.target_names if target else ()
-        return choose_rows(part, numbers, columns, cells, missing, targets, findings)
+        targets, whole = self.target_names if target else (), whole_columns(columns, cells)
+        return choose_rows(part, numbers, columns, cells, missing, targets, findings, whole)
 
     def _encode_targets(
         self, cells: Mapping[str, Any], numbers: np.ndarray, findings: Findings
@@ -267,14 +268,15 @@ class Encoder:
             [2]
         """
         findings = Findings()
-        cells, numbers = self._cells(frame, rows, findings, self.missing, target=True)
+        categorical = [column for column in self.columns if isinstance(column, Categorical)]
+        looked_at = self.columns if self.missing == "drop" else categorical
+        cells, numbers = self._cells(frame, rows, findings, self.missing, looked_at, target=True)
         findings.raise_problems()
         first: set[int] = set()
-        for column in self.columns:
-            if isinstance(column, Categorical):
-                new = np.flatnonzero(column.codes(cells[column.name]) == UNSEEN)
-                firsts = cells[column.name].gather(new).is_first_distinct().to_numpy()
-                first.update(numbers[new[firsts]].tolist())
+        for column in categorical:
+            new = np.flatnonzero(column.codes(cells[column.name]) == UNSEEN)
+            firsts = cells[column.name].gather(new).is_first_distinct().to_numpy()
+            first.update(numbers[new[firsts]].tolist())
         return np.asarray(sorted(first), dtype=np.int64)
 
     @property

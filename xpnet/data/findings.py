@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,6 +50,23 @@ class _Noted:
     cells: int
 
 
+class _Collecting:
+    """A context that adds the `DataError` raised inside to problems."""
+
+    def __init__(self, problems: list[DataError]):
+        self.problems = problems
+
+    def __enter__(self) -> None:
+        """Do nothing."""
+
+    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> bool:
+        """Take the error, if it is one of data."""
+        if not isinstance(error, DataError):
+            return False
+        self.problems += error.problems if isinstance(error, TableError) else [error]
+        return True
+
+
 class Findings:
     """Decisions and problems, collected while the columns of a table are looked at one after another.
 
@@ -87,15 +103,9 @@ class Findings:
         self.problems += other.problems
         self._noted += other._noted
 
-    @contextmanager
-    def collecting(self) -> Iterator[None]:
-        """Take a `DataError` raised inside for a problem, and go on."""
-        try:
-            yield
-        except TableError as error:
-            self.problems += error.problems
-        except DataError as error:
-            self.problems.append(error)
+    def collecting(self) -> _Collecting:
+        """Return a context that takes a `DataError` raised inside for a problem, and goes on."""
+        return _Collecting(self.problems)
 
     def raise_problems(self) -> None:
         """Raise the problems, if there are any: the one, or a `TableError` of all."""

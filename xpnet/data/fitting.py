@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from xpnet.data._packages import import_polars
 from xpnet.data.columns import Categorical, Column, Numeric, Reading, choose
 from xpnet.data.columns.categorical import cells_of
 from xpnet.data.columns.cells import PLAIN, is_text
 from xpnet.data.columns.choice import UNDECLARED, example_of, number_notation, reading_of
+from xpnet.data.columns.statistics import Statistics, statistics_of
 from xpnet.data.findings import Findings, listed_names
 from xpnet.data.identifiers import identifier
-from xpnet.data.rows import choose_rows, part_of, read_columns
+from xpnet.data.rows import choose_rows, part_of, read_columns, whole_columns
+from xpnet.data.shapes import Shapes, shapes_of
+from xpnet.data.stacks import counts_of, stacks
 from xpnet.data.tasks import explain_task, infer_tasks, refuse_dates
 from xpnet.errors import DataError, suggest, use
 
@@ -64,7 +69,8 @@ class Fitted:
         columns: fitted columns of features, by name.
         targets: fitted target columns, by name.
         left_out: columns that are no features, and why.
-        cells: the cells of fitted columns, of the rows that are left.
+        read: the cells of fitted columns, of all rows.
+        cells: the same, of the rows that are left.
         rows: the rows that are left, counted from 0.
         task: "classification" or "regression"; "" without target.
         findings: the decisions and problems.
@@ -74,6 +80,7 @@ class Fitted:
     columns: dict[str, Column] = field(default_factory=dict)
     targets: dict[str, Column] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
+    read: dict[str, Any] = field(default_factory=dict)
     cells: dict[str, Any] = field(default_factory=dict)
     rows: np.ndarray = field(default_factory=lambda: np.arange(0))
     task: str = ""
@@ -100,8 +107,12 @@ def fit_columns(
     part, numbers = part_of(frame, rows)
     if part.height == 0:
         raise DataError("there are no training rows")
+    texts = [column for column in part.get_columns() if isinstance(column.dtype, import_polars().String)]
+    found = shapes_of(texts, choices.reading.thousands)
+    shapes = dict(zip([column.name for column in texts], found, strict=True))
     fitted = Fitted(Findings())
-    _Fit(fitted, part, numbers, choices, reading_of(part, choices.reading)).run(names, tuple(targets))
+    reading = reading_of(part, choices.reading, found)
+    _Fit(fitted, part, numbers, choices, reading, shapes).run(names, tuple(targets))
     return fitted
 
 
@@ -114,6 +125,7 @@ class _Fit:
     numbers: np.ndarray
     choices: Choices
     reading: Reading
+    shapes: Mapping[str, Shapes]
 
     def run(self, names: Sequence[str], targets: Sequence[str]) -> None:
         fitted, findings = self.fitted, self.fitted.findings
@@ -129,15 +141,17 @@ class _Fit:
             if column is not None:
                 chosen[name] = column
         self._keep_one(names, series, chosen)
-        read = read_columns(self.part, self.numbers, {**chosen, **chosen_targets}, findings)
+        readers = {**chosen, **chosen_targets}
+        read = read_columns(self.part, self.numbers, readers, findings)
+        whole = whole_columns(readers, read)
         # before rows are left out: a missing cell of a column that is left out does not matter
         for name in [name for name in chosen if name in read]:
             with findings.collecting():
-                if self._leave_out_read(chosen[name], read[name]):
+                if self._leave_out_read(chosen[name], read[name], whole):
                     del chosen[name], read[name]
-        readers = {**chosen, **chosen_targets}
+        fitted.read = dict(read)
         cells, numbers = choose_rows(
-            self.part, self.numbers, readers, read, self.choices.missing, chosen_targets, findings
+            self.part, self.numbers, readers, read, self.choices.missing, chosen_targets, findings, whole
         )
         fitted.cells, fitted.rows = cells, numbers
         if not len(numbers):
@@ -163,10 +177,11 @@ class _Fit:
                 )
             )
             return
+        known = _statistics({name: cells[name] for name in chosen if name in whole})
         for name, column in chosen.items():
             if name in cells:
                 with findings.collecting():
-                    self._fit_feature(column, cells[name], numbers)
+                    self._fit_feature(column, cells[name], numbers, known.get(name), whole=name in whole)
         for name, target in chosen_targets.items():
             if name in cells:
                 with findings.collecting():
@@ -193,7 +208,7 @@ class _Fit:
                 if fitted.task == "classification":
                     chosen[name] = Categorical(name, cells_of(series))
                 else:
-                    notation = number_notation(series, reading)
+                    notation = number_notation(series, reading, self.shapes.get(name))
                     if notation is not None and notation != PLAIN:
                         fitted.findings.decide(name, f"read as {notation}", example_of(series, notation))
                     if str(series.dtype).startswith("Duration"):
@@ -221,7 +236,13 @@ class _Fit:
             return None
         column = None
         with findings.collecting():
-            column = choose(series, findings, self.reading, categorical=name in self.choices.categorical)
+            column = choose(
+                series,
+                findings,
+                self.reading,
+                self.shapes.get(name),
+                categorical=name in self.choices.categorical,
+            )
         # text of numbers or dates may well be different in each row
         if not self._named(name) and (isinstance(column, Categorical) or not is_text(series)):
             found = identifier(series, self.numbers, first=first)
@@ -257,10 +278,10 @@ class _Fit:
 
     # ---- fits
 
-    def _leave_out_read(self, column: Column, cells: Any) -> bool:
+    def _leave_out_read(self, column: Column, cells: Any, whole: Collection[str]) -> bool:
         """Leave a column out that is constant, or has too many categories."""
         name, rows = column.name, len(cells)
-        lacking = int(np.count_nonzero(column.gone(cells)))
+        lacking = 0 if name in whole else int(np.count_nonzero(column.gone(cells)))
         if isinstance(column, Categorical) and cells.n_unique() > MOST_CATEGORIES + (lacking > 0):
             count = cells.drop_nulls().n_unique()
             there = f"{count:,} categories in {rows - lacking:,} rows"
@@ -278,13 +299,18 @@ class _Fit:
         self._leave_out(name, "constant", f"it is {constant} {where}")
         return True
 
-    def _fit_feature(self, column: Column, cells: Any, rows: np.ndarray) -> None:
+    def _fit_feature(
+        self, column: Column, cells: Any, rows: np.ndarray, known: Statistics | None, *, whole: bool
+    ) -> None:
         name, findings, missing = column.name, self.fitted.findings, self.choices.missing
-        lacking = int(np.count_nonzero(column.gone(cells)))
+        lacking = 0 if whole else int(np.count_nonzero(column.gone(cells)))
         if lacking == len(rows):
             self._leave_out(name, "empty", f"no training row has a value ({len(rows):,} rows)", warning=True)
             return
-        fitted = column.fit(cells, rows, findings, missing=missing)
+        if isinstance(column, Numeric):
+            fitted: Column = column.fit(cells, rows, findings, missing=missing, known=known)
+        else:
+            fitted = column.fit(cells, rows, findings, missing=missing)
         if isinstance(fitted, Categorical):
             self._alike(name, fitted.categories, "categories")
             self._hollow(name, fitted.categories, "categories")
@@ -370,8 +396,7 @@ class _Fit:
             )
         self._alike(name, found, "classes")
         self._hollow(name, found, "classes")
-        counts = cells.value_counts()
-        single = counts.filter(counts["count"] == 1).get_column(cells.name).to_list()
+        single = [label for label, count in counts_of(cells).items() if count == 1]
         if single:
             listed = ", ".join(repr(one) for one in sorted(single, key=str)[:5])
             self.fitted.findings.decide(
@@ -386,9 +411,10 @@ class _Fit:
         """Warn of columns that hold the same as another one."""
         seen: dict[tuple[str, bytes], list[str]] = {}
         fitted = self.fitted
-        for name in (*fitted.targets, *fitted.columns):
-            column = fitted.targets.get(name) or fitted.columns[name]
-            seen.setdefault((column.kind, _digest(fitted.cells[name])), []).append(name)
+        columns = {**fitted.targets, **fitted.columns}
+        digests = _digests({name: fitted.cells[name] for name in columns})
+        for name, column in columns.items():
+            seen.setdefault((column.kind, digests[name]), []).append(name)
         for group in seen.values():
             if len(group) == 1:
                 continue
@@ -403,6 +429,15 @@ class _Fit:
             )
 
 
+def _statistics(cells: Mapping[str, Any]) -> dict[str, Statistics]:
+    """Return the statistics of the columns of numbers; of all of them at once, as there may be very many."""
+    arrays = {
+        n: found for n, found in cells.items() if isinstance(found, np.ndarray) and found.dtype.kind == "f"
+    }
+    found = (one for _, block in stacks(list(arrays.values())) for one in statistics_of(block))
+    return dict(zip(arrays, found, strict=True))
+
+
 def _constant(cells: Any, lacking: int) -> str | None:
     """Return the one value of cells that are there; None if there are several."""
     if isinstance(cells, np.ndarray):
@@ -412,15 +447,27 @@ def _constant(cells: Any, lacking: int) -> str | None:
         if present[0] != present[-1] or present.min() != present.max():
             return None
         return f"{present[0]:.15g}" if cells.dtype.kind == "f" else str(present[0])
-    present = cells.drop_nulls()
-    return repr(present[0]) if present.n_unique() == 1 else None
+    if cells.n_unique() > 1 + (lacking > 0):
+        return None
+    return repr(cells.drop_nulls()[0])
 
 
-def _digest(cells: Any) -> bytes:
-    data = cells if isinstance(cells, np.ndarray) else cells.hash(seed=0).to_numpy()
-    if data.dtype.kind == "M":
-        data = data.view(np.int64)
-    return hashlib.blake2b(np.ascontiguousarray(data).data.cast("B"), digest_size=16).digest()
+def _digests(cells: Mapping[str, Any]) -> dict[str, bytes]:
+    """Return a digest of the cells of each column."""
+    kinds: dict[Any, list[str]] = {}
+    for name, found in cells.items():
+        kinds.setdefault(found.dtype, []).append(name)
+    rows: dict[str, np.ndarray] = {}
+    for names in kinds.values():
+        blocks = (block for _, block in stacks([cells[name] for name in names]))
+        found = (
+            block
+            if isinstance(block, np.ndarray)
+            else block.hash(seed=0).to_numpy().reshape(-1, len(cells[names[0]]))
+            for block in blocks
+        )
+        rows.update(zip(names, itertools.chain.from_iterable(found), strict=True))
+    return {n: hashlib.blake2b(row.view(np.uint8).data, digest_size=16).digest() for n, row in rows.items()}
 
 
 def _feature_names(columns: Sequence[str], targets: Sequence[str], choices: Choices) -> list[str]:

@@ -68,9 +68,9 @@ def identifier(series: polars.Series, rows: np.ndarray, *, first: bool) -> tuple
     n = len(series)
     if n < _FEWEST or series.null_count() == n:
         return None
-    if is_text(series):
-        return _of_text(text_of(series))
-    if not series.dtype.is_numeric() or series.null_count():
+    if not series.dtype.is_numeric():
+        return _of_text(text_of(series)) if is_text(series) else None
+    if series.null_count():
         return None
     named = is_named_identifier(series.name)
     large = series.dtype.is_integer() and _size(series) > _EXACT and _mostly_large(series)
@@ -92,9 +92,10 @@ def identifier(series: polars.Series, rows: np.ndarray, *, first: bool) -> tuple
 
 
 def _of_text(cells: polars.Series) -> tuple[str, str, bool] | None:
-    there = cells.drop_nulls()
-    distinct, n = there.n_unique(), len(there)
+    n = len(cells) - cells.null_count()
+    distinct = cells.n_unique() - (n < len(cells))
     if n >= _FEWEST and distinct == n:
+        there = cells.rename("").drop_nulls()
         why = f"each of {n:,} cells has a text of its own"
         if there.str.contains(_WITH_NUMBER).mean() >= MOSTLY:  # type: ignore[operator]
             why += f", such as '{shown(there[0], 40)}': if they are numbers, remove all other characters"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,10 +10,9 @@ import numpy as np
 
 from xpnet.data.columns import Categorical, Column, Dates, Numeric
 from xpnet.data.findings import Findings
-from xpnet.data.fitting import Fitted
 from xpnet.errors import use
 
-__all__ = ["Baseline", "advise_of_balance", "baseline_of", "leakage"]
+__all__ = ["Baseline", "Leakage", "advise_of_balance", "baseline_of"]
 
 _NEARLY_ALL = 0.99  # accuracy, or share of the variance, that one feature explains
 _BINS = 20
@@ -20,6 +20,7 @@ _FEWEST_ROWS = 50
 _ROWS_PER_GROUP = 5  # fewer rows of a category would be told apart by chance
 _UNBALANCED = 0.1  # share of the rows that the rarest of two classes has, times their number over two
 _MOST_NUMBERS = 1000  # features beyond which no time is spent
+_MOST_ROWS = 10_000  # that are looked at
 
 
 @dataclass(frozen=True)
@@ -66,64 +67,72 @@ def baseline_of(target: Column, cells: Any) -> Baseline:
     return Baseline(target.name, float(values.mean()), "rmse", float(values.std()))
 
 
-def advise_of_balance(fitted: Fitted, findings: Findings) -> None:
-    """Note targets of which one class has far fewer rows than the others."""
-    for name, target in fitted.targets.items():
-        if not isinstance(target, Categorical):
-            continue
-        counts = np.bincount(target.codes(fitted.cells[name]), minlength=len(target.categories))
-        share = counts / counts.sum()
-        rarest, most = int(np.argmin(share)), int(np.argmax(share))
-        if share[rarest] >= _UNBALANCED * 2 / len(share):
-            continue
-        findings.decide(
-            name,
-            "has classes of very different sizes",
-            f"{target.categories[rarest]!r} in {counts[rarest]:,} rows, {target.categories[most]!r} in "
-            f"{counts[most]:,}; judge by the balanced accuracy or F1, and see "
-            f"{use('class_weight', 'balanced')}",
-        )
-
-
-def leakage(fitted: Fitted, findings: Findings) -> None:
-    """Note features that alone predict a target nearly perfectly: they may be known only after it."""
-    if len(fitted.columns) < 2 or len(fitted.columns) > _MOST_NUMBERS or len(fitted.rows) < _FEWEST_ROWS:
+def advise_of_balance(target: Column, cells: Any, findings: Findings) -> None:
+    """Note a target of which one class has far fewer rows than the others."""
+    if not isinstance(target, Categorical):
         return
-    for name, target in fitted.targets.items():
-        classes = isinstance(target, Categorical)
-        y = target.codes(fitted.cells[name]) if isinstance(target, Categorical) else fitted.cells[name]
-        if not classes and not np.isfinite(y).all():
-            continue
-        for column in fitted.columns.values():
-            score = (
-                _accuracy(_groups(column, fitted.cells), y)
-                if classes
-                else _explained(column, fitted.cells, y)
-            )
-            if score is None or score < _NEARLY_ALL:
-                continue
-            measure = f"an accuracy of {score:.1%}" if classes else f"{score:.1%} of the variance"
-            findings.decide(
-                column.name,
-                f"alone predicts the target '{name}' nearly perfectly",
-                f"{measure.replace('%', ' %')}; if it is known only together with the target, leave it out "
-                f"with {use('drop', column.name)}",
-                warning=True,
-            )
+    counts = np.bincount(target.codes(cells), minlength=len(target.categories))
+    share = counts / counts.sum()
+    rarest, most = int(np.argmin(share)), int(np.argmax(share))
+    if share[rarest] >= _UNBALANCED * 2 / len(share):
+        return
+    findings.decide(
+        target.name,
+        "has classes of very different sizes",
+        f"{target.categories[rarest]!r} in {counts[rarest]:,} rows, {target.categories[most]!r} in "
+        f"{counts[most]:,}; judge by the balanced accuracy or F1, and see {use('class_weight', 'balanced')}",
+    )
 
 
-def _groups(column: Column, cells: dict[str, Any]) -> np.ndarray | None:
+class Leakage:
+    """A search for features that alone predict a target nearly perfectly: they may be known only after it.
+
+    Args:
+        targets: the fitted targets, and the cells of each, all there.
+        features: how many columns there are to predict from.
+    """
+
+    def __init__(self, targets: Sequence[tuple[Column, Any]], features: int):
+        self.targets: list[tuple[Column, np.ndarray]] = []
+        rows = len(targets[0][1]) if targets else 0
+        self.step = -(-rows // _MOST_ROWS) or 1
+        if not (2 <= features <= _MOST_NUMBERS and rows >= _FEWEST_ROWS):
+            return
+        for target, cells in targets:
+            y = target.codes(cells) if isinstance(target, Categorical) else cells
+            if isinstance(target, Categorical) or np.isfinite(cells).all():
+                self.targets.append((target, y[:: self.step]))
+
+    def look(self, column: Column, cells: Any, findings: Findings) -> None:
+        """Note a feature, of whose cells in the rows of the targets a target follows."""
+        for target, y in self.targets:
+            found = cells[:: self.step]
+            if isinstance(target, Categorical):
+                score = _accuracy(_groups(column, found), y)
+                measure = "an accuracy of {:.1%}"
+            else:
+                score, measure = _explained(column, found, y), "{:.1%} of the variance"
+            if score is not None and score >= _NEARLY_ALL:
+                findings.decide(
+                    column.name,
+                    f"alone predicts the target '{target.name}' nearly perfectly",
+                    f"{measure.format(score).replace('%', ' %')}; if it is known only together with the "
+                    f"target, leave it out with {use('drop', column.name)}",
+                    warning=True,
+                )
+
+
+def _groups(column: Column, found: Any) -> np.ndarray | None:
     """Return for each row the number of its group: its category, or its bin among equally large ones."""
-    found = cells[column.name]
     if isinstance(column, Categorical):
-        codes = column.codes(found)
+        codes = np.maximum(column.codes(found), -1)
         return codes + 1 if len(codes) >= _ROWS_PER_GROUP * len(column.categories) else None
     values = found.astype(np.int64) if isinstance(column, Dates) else found
-    values = (
-        np.where(np.isfinite(values), values, np.nanmin(values) - 1)
-        if isinstance(column, Numeric)
-        else values
-    )
+    if isinstance(column, Numeric):
+        finite = np.isfinite(values)
+        if not finite.any():
+            return None
+        values = np.where(finite, values, values[finite].min() - 1)
     distinct, codes = np.unique(values, return_inverse=True)
     if len(distinct) <= _BINS:
         return codes.reshape(-1)
@@ -141,7 +150,7 @@ def _accuracy(groups: np.ndarray | None, y: np.ndarray) -> float | None:
     return float(table.max(axis=1).sum() / len(y))
 
 
-def _explained(column: Column, cells: dict[str, Any], y: np.ndarray) -> float | None:
+def _explained(column: Column, cells: Any, y: np.ndarray) -> float | None:
     """Return what share of the variance a line in a feature, or the means of its categories, explain."""
     total = float(np.sum((y - y.mean()) ** 2))
     if not 0 < total < np.inf:
@@ -155,8 +164,7 @@ def _explained(column: Column, cells: dict[str, Any], y: np.ndarray) -> float | 
         return 1.0 - float(np.sum((y - means[groups]) ** 2)) / total
     if isinstance(column, Dates):
         return None
-    x = cells[column.name]
-    x = np.where(np.isfinite(x), x, column.mean)
+    x = np.where(np.isfinite(cells), cells, column.mean)
     spread = float(np.sum((x - x.mean()) ** 2))
     if not 0 < spread < np.inf:
         return None

@@ -17,9 +17,9 @@ A column is in the one notation that reads all of its cells that are numbers in 
 
 from __future__ import annotations
 
+import functools
 import re
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -32,11 +32,8 @@ from xpnet.data.numerals import (
     MARKS,
     MISSING,
     MOSTLY,
-    PARTS,
-    ROUGH,
     SIGNS,
     candidates,
-    cells_of,
     group_mark,
     is_code,
     normal,
@@ -45,9 +42,10 @@ from xpnet.data.numerals import (
     parts_of,
     pattern_of,
     same_currency,
-    shapes_of,
     spellings,
 )
+from xpnet.data.shapes import Shapes, shapes_of
+from xpnet.data.stacks import stacks
 from xpnet.errors import ConfigError, DataError, use
 
 if TYPE_CHECKING:
@@ -60,6 +58,7 @@ __all__ = [
     "Notation",
     "check_marks",
     "decimal_of",
+    "has_fractions",
     "marks_of",
     "notation_of",
     "unit_of",
@@ -159,24 +158,17 @@ class Notation:
 
     def _read_dressed(self, texts: polars.Series) -> polars.Series:
         """Return the numbers of cells that may have marks and signs; null for others."""
-        pl = import_polars()
-        parts = normalized(texts, self.thousands).str.extract_groups(PARTS).struct.unnest()
-        sign = pl.col("sign").fill_null("") + pl.col("inner").fill_null("")
-        dress = pl.concat_str("outer", "before", "after", "last", ignore_nulls=True)
-        bracketed = pl.col("open").is_not_null()
-        fits = (sign.str.len_chars() <= 1) & (bracketed == pl.col("close").is_not_null())
-        fits &= ~(bracketed & (sign != "")) & (bracketed.not_() | pl.lit(self.parentheses))
-        if self.percent:
-            fits &= dress == "%"
-        else:
-            fits &= dress.is_in(["", *spellings(self.currency)])
-        found = parts.select(
-            pl.when(fits).then("number").alias("number"), (bracketed | (sign == "-")).alias("negative")
-        )
-        number = found["number"]
-        whole = number.str.contains(f"^(?:{pattern_of(self.decimal, self.thousands)})$")
-        value = self._cast(number.set(~whole, None))
-        return value.zip_with(~found["negative"].fill_null(False), -value)
+        odd = texts.str.len_bytes() > texts.str.len_chars()
+        if odd.any():
+            texts = texts.zip_with(~odd, normalized(texts))
+        if self.thousands not in ("", *GROUPS):
+            texts = texts.str.replace_all(self.thousands, "'", literal=True)
+        texts = texts.set(~texts.str.contains(_dressed(self)), None)
+        negative = texts.str.contains(r"^[^0-9]*[-(]").fill_null(False)
+        if dress := _dress(self):
+            texts = texts.str.replace(dress, "")
+        value = self._cast(texts.str.strip_chars(" \t\n\r\f\v+-()%"))
+        return value.zip_with(~negative, -value)
 
     def to_json(self) -> dict[str, Any]:
         """Return the notation as JSON values."""
@@ -199,6 +191,26 @@ class Notation:
         if check_marks(notation.decimal, notation.thousands) != (notation.decimal, notation.thousands):
             raise ValueError(f"a notation of numbers has the marks {texts[:2]!r}")
         return notation
+
+
+def _dress(notation: Notation) -> str:
+    """Return the pattern of what stands at numbers of a notation; empty if nothing does."""
+    names = ["%"] if notation.percent else spellings(notation.currency) if notation.currency else []
+    return "|".join(map(re.escape, sorted(names, key=len, reverse=True)))
+
+
+@functools.lru_cache(64)
+def _dressed(notation: Notation) -> str:
+    """Return the pattern of numbers of a notation with its signs, in normalized text."""
+    forms, dress = [] if notation.percent else [r"[+-]?\s*N"], _dress(notation)
+    if notation.parentheses and not notation.percent:
+        forms += [r"\(\s*N\s*\)"]
+    if dress:
+        forms += [r"(?:[+-]?\s*D|D\s*[+-]?)\s*N", r"[+-]?\s*N\s*D"]
+    if dress and notation.parentheses:
+        forms += [r"D\s*\(\s*N\s*\)", r"\(\s*D\s*N\s*\)", r"\(\s*N\s*D\s*\)", r"\(\s*N\s*\)\s*D"]
+    number = pattern_of(notation.decimal, notation.thousands)
+    return f"^(?:{'|'.join(forms)})$".replace("N", number).replace("D", f"(?:{dress})")
 
 
 def check_marks(decimal: str | None, thousands: str | None) -> tuple[str | None, str | None]:
@@ -225,7 +237,11 @@ def check_marks(decimal: str | None, thousands: str | None) -> tuple[str | None,
 
 
 def notation_of(
-    series: polars.Series, *, decimal: str | None = None, thousands: str | None = None
+    series: polars.Series,
+    *,
+    decimal: str | None = None,
+    thousands: str | None = None,
+    shapes: Shapes | None = None,
 ) -> Notation | None:
     """Return the one notation in which (nearly) all cells of a column of text are numbers.
 
@@ -235,6 +251,7 @@ def notation_of(
             `decimal_of`);
             None: found out from the column alone.
         thousands: what parts groups of three digits, declared; "": nothing does. None: found out.
+        shapes: those of the column, where they are known.
 
     Returns:
         The notation; None if it is a column of text: less than 80 % (`MOSTLY`) of its cells are numbers in
@@ -258,25 +275,24 @@ def notation_of(
     decimal, thousands = check_marks(decimal, thousands)
     if series.dtype.is_numeric():
         return Notation()
-    cells = cells_of(series)
-    shapes = shapes_of(cells, thousands)
+    shapes = shapes or shapes_of([series], thousands)[0]
     known = dict.fromkeys([*candidates(thousands), *candidates(None)])
-    reads = {marks: {shape for shape in shapes if number_of(shape, *marks)} for marks in known}
+    reads = {marks: {shape for shape in shapes.numbers if number_of(shape, *marks)} for marks in known}
     numbers = {shape for read in reads.values() for shape in read}
-    if not numbers or sum(shapes[shape][1] for shape in numbers) < MOSTLY * len(cells):
+    if not numbers or sum(shapes.numbers[shape] for shape in numbers) < MOSTLY * shapes.cells:
         return None
     if any(map(is_code, numbers)):
         return None
-    currencies = _check_dress(series.name, {s: cell for s, (cell, _) in shapes.items() if s in numbers})
+    currencies = _check_dress(shapes, numbers)
     allowed = {m: reads[m] for m in candidates(thousands) if decimal in (None, m[0])}
     complete = [marks for marks, read in allowed.items() if read == numbers]
     if not complete:
-        raise DataError(_mixed(series.name, shapes, reads, allowed, numbers))
+        raise DataError(_mixed(shapes, reads, allowed, numbers))
     first = complete[0]
     for other in complete[1:]:
-        for shape in [shape for shape in shapes if shape in numbers]:
-            if number_of(shape, *first) != number_of(shape, *other):
-                raise DataError(_two_ways(series.name, shapes[shape][0], first, other))
+        differing = [shape for shape in numbers if number_of(shape, *first) != number_of(shape, *other)]
+        if differing:
+            raise DataError(_two_ways(shapes, differing, first, other))
     return Notation(
         *first,
         percent=any("%" in shape for shape in numbers),
@@ -285,57 +301,66 @@ def notation_of(
     )
 
 
-def decimal_of(frame: polars.DataFrame) -> str | None:
+def decimal_of(frame: polars.DataFrame, shapes: Collection[Shapes] | None = None) -> str | None:
     """Return the decimal mark that the columns of a table show; None if they show none, or both.
 
     A column of decimal numbers was read from text with points. (Files that hold numbers as such say nothing
     about text, but whoever wrote them did.)
 
+    Args:
+        frame: the table.
+        shapes: those of its columns of text, where they are known.
+
     >>> import polars
     >>> decimal_of(polars.DataFrame({"a": ["12,5 %", "3,25 %"], "b": ["1.234", "2.345"]}))
     ','
     """
-    shown = marks_of(frame)
+    columns = frame.get_columns()
+    if shapes is None:
+        shapes = shapes_of([column for column in columns if column.dtype == import_polars().String])
+    shown = marks_of([column for column in columns if column.dtype.is_float()], shapes)
     return shown.pop() if len(shown) == 1 else None
 
 
-def marks_of(frame: polars.DataFrame) -> set[str]:
-    """Return the decimal marks that the columns of a table show: none, one or both; see `decimal_of`."""
-    pl = import_polars()
-    floats = pl.DataFrame([c for c in frame.get_columns() if c.dtype.is_float()])
-    shown = {"."} if floats.width and any(floats.select((pl.all() % 1 != 0).any()).row(0)) else set()
-    # of one expression over all columns: a call for each of 100,000 would be slow
-    texts = pl.DataFrame([c for c in frame.get_columns() if c.dtype == pl.String])
-    if texts.width:
-        rough = texts.select((pl.all().str.contains(ROUGH) | pl.all().is_null()).mean()).row(0)
-        texts = texts[:, [index for index, share in enumerate(rough) if (share or 0) >= MOSTLY]]
-    for series in texts.get_columns():
-        shapes = [shape for shape in shapes_of(cells_of(series)) if not is_code(shape)]
-        reads = {m: [shape for shape in shapes if number_of(shape, *m)] for m in candidates(None)}
+def marks_of(floats: Sequence[polars.Series], texts: Collection[Shapes]) -> set[str]:
+    """Return the decimal marks that columns of a table show: none, one or both; see `decimal_of`."""
+    shown = {"."} if has_fractions(floats) else set()
+    for text in texts:
+        shapes = {shape for shape in text.numbers if not is_code(shape)}
+        reads = {m: {shape for shape in shapes if number_of(shape, *m)} for m in candidates(None)}
         complete = {marks[0] for marks, read in reads.items() if read == shapes}
-        if len({shape for read in reads.values() for shape in read}) == len(shapes) and len(complete) < 2:
+        if shapes and set().union(*reads.values()) == shapes and len(complete) < 2:
             shown |= complete or set(MARKS)  # or the column mixes both
     return shown
 
 
-def unit_of(series: polars.Series) -> tuple[str, str] | None:
+def has_fractions(floats: Sequence[polars.Series]) -> bool:
+    """Whether columns of decimal numbers are not of whole ones alone."""
+    return any(bool((cells % 1 != 0).any()) for _, cells in stacks([c.cast(float) for c in floats]))
+
+
+def unit_of(series: polars.Series, shapes: Shapes | None = None) -> tuple[str, str] | None:
     """Return the unit that nearly all cells of a column of text end with, and the first such cell.
 
     >>> import polars
     >>> unit_of(polars.Series(["5 kg", "7.5 kg", None]))
     ('kg', '5 kg')
     """
-    cells = cells_of(series)
-    found = [(match[1].strip(), cell) for cell in cells if (match := _UNIT.match(cell))]
-    if not found or len(found) < MOSTLY * len(cells) or shapes_of(cells):
+    shapes = shapes or shapes_of([series])[0]
+    found: dict[str, list[str]] = {}
+    for shape in shapes.counts:
+        if match := _UNIT.match(shape):
+            found.setdefault(match[1].strip(), []).append(shape)
+    counts = {unit: sum(shapes.counts[shape] for shape in found[unit]) for unit in found}
+    if not counts or sum(counts.values()) < MOSTLY * shapes.cells or shapes.numbers:
         return None
-    unit = Counter(unit for unit, _ in found).most_common(1)[0][0]
-    return unit, next(cell for one, cell in found if one == unit)
+    unit = max(sorted(counts), key=lambda name: counts[name])
+    return unit, next(iter(shapes.examples(found[unit]).values()))
 
 
-def _check_dress(name: str, numbers: Mapping[str, str]) -> set[str]:
-    """Return the currency of a column whose shapes of numbers, with an example of each, have one notation."""
-    parts = {cell: parts_of(shape) or {} for shape, cell in numbers.items()}
+def _check_dress(shapes: Shapes, numbers: Collection[str]) -> set[str]:
+    """Return the currency of a column whose shapes of numbers have one notation."""
+    parts = {shape: parts_of(shape) or {} for shape in numbers}
     kinds = [
         (
             "per cent and without '%'",
@@ -345,50 +370,53 @@ def _check_dress(name: str, numbers: Mapping[str, str]) -> set[str]:
         ("parentheses and with a minus sign", lambda p: p["sign"] == "(", lambda p: p["sign"] == "-"),
         ("'%' and with a currency", lambda p: p["dress"] == "%", lambda p: p["dress"] not in ("", "%")),
     ]
-    for what, one, another in kinds:
-        first, second = ([cell for cell, part in parts.items() if is_one(part)] for is_one in (one, another))
+    for what, *tests in kinds:
+        first, second = ([s for s, part in parts.items() if test(part)] for test in tests)
         if first and second:
+            one, other = (next(iter(shapes.examples(some).values())) for some in (first, second))
             raise DataError(
-                f"column '{name}' has numbers with {what}: '{first[0]}' and '{second[0]}'; "
+                f"column '{shapes.series.name}' has numbers with {what}: '{one}' and '{other}'; "
                 "write all its cells in one way"
             )
-    found: dict[str, str] = {}
-    for cell, part in parts.items():
-        if part["dress"] not in ("", "%"):
-            found.setdefault(same_currency(part["dress"]), cell)
-    if len(found) > 1:
-        cells = " and ".join(f"'{cell}'" for cell in list(found.values())[:2])
+    dressed = {shape: part["dress"] for shape, part in parts.items() if part["dress"] not in ("", "%")}
+    if len(set(map(same_currency, dressed.values()))) > 1:
+        examples = shapes.examples(dressed)
+        firsts = {same_currency(dressed[shape]): examples[shape] for shape in reversed(examples)}
+        one, another, *_ = reversed(firsts.values())
         raise DataError(
-            f"column '{name}' has amounts in several currencies: {cells}; convert them to one, "
-            "or give the currency a column of its own"
+            f"column '{shapes.series.name}' has amounts in several currencies: '{one}' and '{another}'; "
+            "convert them to one, or give the currency a column of its own"
         )
-    return {part["dress"] for part in parts.values() if part["dress"] not in ("", "%")}
+    return set(dressed.values())
 
 
-def _two_ways(name: str, cell: str, one: tuple[str, str], other: tuple[str, str]) -> str:
+def _two_ways(
+    shapes: Shapes, differing: Collection[str], one: tuple[str, str], other: tuple[str, str]
+) -> str:
     """Return the message about a column that has two readings."""
+    cell = next(iter(shapes.examples(differing).values()))
     ways = [f"as {_value(cell, marks)} ({_declared(cell, marks)})" for marks in (one, other)]
     return (
-        f"column '{name}' can be read in two ways: '{cell}' {' or '.join(ways)}; "
+        f"column '{shapes.series.name}' can be read in two ways: '{cell}' {' or '.join(ways)}; "
         f"say which: {use('decimal', one[0])} or {use('decimal', other[0])}"
     )
 
 
 def _mixed(
-    name: str,
-    shapes: Mapping[str, tuple[str, int]],
+    shapes: Shapes,
     reads: Mapping[tuple[str, str], set[str]],
     allowed: Mapping[tuple[str, str], set[str]],
     numbers: set[str],
 ) -> str:
     """Return the message about a column whose numbers have no notation in common."""
+    name, counts, examples = shapes.series.name, shapes.numbers, shapes.examples(numbers)
 
     def cells(marks: tuple[str, str]) -> int:
-        return sum(shapes[shape][1] for shape in reads[marks])
+        return sum(counts[shape] for shape in reads[marks])
 
     best = max(allowed, key=cells)
-    odd = max(numbers - reads[best], key=lambda shape: shapes[shape][1])
-    cell = shapes[odd][0]
+    odd = max((shape for shape in examples if shape not in reads[best]), key=lambda shape: counts[shape])
+    cell = examples[odd]
     others = [marks for marks in reads if odd in reads[marks]]
     other = max(others, key=cells)
     said = f"{_value(cell, other)} ({_declared(cell, other)})"
@@ -399,7 +427,7 @@ def _mixed(
             "correct it, or what was declared"
         )
     usual = next(s for s in [*sorted(reads[best] - reads[other]), *sorted(reads[best])] if s in numbers)
-    example = shapes[usual][0]
+    example = examples[usual]
     return (
         f"column '{name}' mixes two notations of numbers: '{example}' can be read as "
         f"{_value(example, best)} ({_declared(example, best)}), '{cell}' as {said}; "

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
-
-from xpnet.data._packages import import_polars
 
 if TYPE_CHECKING:
     import polars
 
 __all__ = [
     "CODES",
+    "GROUPS",
+    "INFINITE",
+    "LONGEST",
     "MARKS",
     "MISSING",
     "MOSTLY",
-    "PARTS",
     "ROUGH",
     "SIGNS",
     "candidates",
-    "cells_of",
     "group_mark",
     "is_code",
     "normal",
@@ -30,7 +28,7 @@ __all__ = [
     "parts_of",
     "pattern_of",
     "same_currency",
-    "shapes_of",
+    "shape_of",
     "spellings",
 ]
 
@@ -47,12 +45,13 @@ _MINUSES = "\u2212\u2013\uff0d"  # as typesetters write them, and the dash taken
 SIGNS = rf"+\-{_MINUSES}"
 MARKS = (".", ",")
 GROUPS = (",", ".", " ", "'")
-_LONGEST = 64  # characters of a number
+LONGEST = 64  # characters of a number
 _CURRENCY = (
     r"(?:US|CA|AU|NZ|HK|[ACRS])?\$|[€£¥₹₽₩₪₫₺₴₦฿₨]|kr\.?|Kč|zł|Ft|Fr\.?|Rs\.?|SFr\.?|"
     "AED|ARS|AUD|BRL|CAD|CHF|CLP|CNY|COP|CZK|DKK|EGP|EUR|GBP|HKD|HUF|IDR|ILS|INR|JPY|KES|KRW|MXN|MYR|NGN|"
     "NOK|NZD|PEN|PHP|PKR|PLN|RON|RSD|RUB|SAR|SEK|SGD|THB|TRY|TWD|UAH|USD|VND|ZAR"
 )
+_ABBREVIATED = ("kr", "Fr", "Rs", "SFr")
 _SAME_CURRENCY = {"€": "EUR", "£": "GBP", "US$": "USD", "Kč": "CZK", "zł": "PLN", "Fr": "CHF", "SFr": "CHF"}
 
 # What any notation may look like; which one it is, and whether it is one, `PARTS` and `number_of` say.
@@ -68,18 +67,9 @@ PARTS = (
 )
 
 
-_ROUGH, _INFINITE = re.compile(ROUGH), re.compile(r"^[+-]?(?i:inf|infinity)$")
+INFINITE = re.compile(rf"^[{SIGNS}]?(?i:inf|infinity)$")
 _SPACE, _MINUS, _FIRST = re.compile(r"\s"), re.compile(f"[{_MINUSES}]"), re.compile("^([^0-9.,]*)0")
 _DIGITS = {**dict.fromkeys(map(ord, "0123456789"), "9"), 0: "0"}
-
-
-def cells_of(series: polars.Series) -> list[str]:
-    """Return the cells of a column of text that are there, without blanks around them."""
-    pl = import_polars()
-    if series.dtype not in (pl.String, pl.Categorical, pl.Enum):
-        return []
-    cells = (cell.strip() for cell in series.to_list() if cell is not None)
-    return [cell for cell in cells if cell not in MISSING]
 
 
 def group_mark(thousands: str) -> str:
@@ -92,38 +82,22 @@ def normal(text: str) -> str:
     return _SPACE.sub(" ", _MINUS.sub("-", text)).replace("’", "'")
 
 
-def normalized(texts: polars.Series, thousands: str) -> polars.Series:
-    """Return what `normal` makes of cells, with an apostrophe for an unusual mark between thousands."""
-    if thousands not in ("", *GROUPS):
-        texts = texts.str.replace_all(thousands, "'", literal=True)
+def normalized(texts: polars.Series) -> polars.Series:
+    """Return what `normal` makes of cells."""
     texts = texts.str.replace_all(r"\s", " ").str.replace_all(f"[{_MINUSES}]", "-")
     return texts.str.replace_all("’", "'", literal=True)
 
 
-def shapes_of(cells: Sequence[str], thousands: str | None = None) -> dict[str, tuple[str, int]]:
-    """Return the shapes of the cells that may be numbers, each with the first such cell and their count.
+def shape_of(cell: str, thousands: str | None = None) -> str:
+    """Return a cell with 9 for each digit but a first one that is 0; with an apostrophe for an unusual mark.
 
-    A shape is a cell with 9 for each digit but a first one that is 0: there are few, of however many cells.
-    If most cells are no numbers, there are none.
+    >>> shape_of("$0,152.30"), shape_of("1_234", "_")
+    ('$0,999.99', "9'999")
     """
-    shapes: dict[str, tuple[str, int]] = {}
-    found, most = 0, len(cells) - MOSTLY * len(cells)
-    for number, cell in enumerate(cells, start=1):
-        text = cell if cell.isascii() or len(cell) > _LONGEST else normal(cell)
-        if thousands and thousands not in GROUPS:
-            text = text.replace(thousands, "'")
-        if len(text) <= _LONGEST and _ROUGH.match(text):
-            shape = _FIRST.sub("\\1\0", text).translate(_DIGITS)
-        elif _INFINITE.match(text):
-            shape = "9"
-        elif number - found > most:
-            return {}
-        else:
-            continue
-        found += 1
-        first, count = shapes.get(shape, (cell, 0))
-        shapes[shape] = first, count + 1
-    return shapes
+    text = cell if cell.isascii() else normal(cell)
+    if thousands and thousands not in GROUPS:
+        text = text.replace(thousands, "'")
+    return _FIRST.sub("\\1\0", text).translate(_DIGITS)
 
 
 def candidates(thousands: str | None) -> list[tuple[str, str]]:
@@ -183,9 +157,13 @@ def same_currency(text: str) -> str:
 
 
 def spellings(currency: str) -> list[str]:
-    """Return how a currency is written, with and without a point."""
-    names = [
-        currency.rstrip("."),
-        *(n for n in _SAME_CURRENCY if same_currency(n) == same_currency(currency)),
+    """Return how a currency is written, abbreviations with and without a point."""
+    plain = currency.rstrip(".")
+    names = {
+        plain,
+        same_currency(plain),
+        *(n for n in _SAME_CURRENCY if same_currency(n) == same_currency(plain)),
+    }
+    return [
+        spelled for name in names for spelled in ((name, f"{name}.") if name in _ABBREVIATED else (name,))
     ]
-    return [spelled for name in (*names, same_currency(currency)) if name for spelled in (name, f"{name}.")]

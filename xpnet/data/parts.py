@@ -14,12 +14,12 @@ from xpnet.data.decisions import Decision
 from xpnet.data.encoder import Encoder
 from xpnet.data.splits import exchange, order_of, split_rows
 from xpnet.data.tasks import joint_strata, strata
-from xpnet.errors import ConfigError, DataError, suggest
+from xpnet.errors import ConfigError, DataError, suggest, use
 
 if TYPE_CHECKING:
     import polars
 
-__all__ = ["Parts", "divide"]
+__all__ = ["Parts", "arrangement", "divide", "told_of_groups"]
 
 _MOST_NAMED = 5  # classes in a message
 
@@ -76,7 +76,7 @@ def divide(
         ConfigError: columns that contradict each other.
         DataError: too few rows, classes or groups, or a column that is missing or has no order.
     """
-    _check_columns(frame, targets, split_by=split_by, group=group)
+    order, groups = arrangement(frame, targets, split_by=split_by, group=group, reading=reading)
     classes = None
     if task == "classification":
         columns = [frame[name] for name in targets]
@@ -87,8 +87,8 @@ def divide(
         test=test,
         seed=seed,
         stratify=None if split_by is not None else classes,
-        order=None if split_by is None else order_of(frame[split_by], reading),
-        groups=None if group is None else _groups(frame[group]),
+        order=order,
+        groups=groups,
     )
     free = split_by is None and group is None  # to exchange rows
     rows, decisions, kept = list(drawn), list[Decision](), np.empty(0, dtype=np.int64)
@@ -127,9 +127,20 @@ def divide(
     return Parts((train, validated, tested), encoder, tuple(decisions))
 
 
-def _check_columns(
-    frame: polars.DataFrame, targets: Sequence[str], *, split_by: str | None, group: str | None
-) -> None:
+def arrangement(
+    frame: polars.DataFrame,
+    targets: Sequence[str],
+    *,
+    split_by: str | None = None,
+    group: str | None = None,
+    reading: Reading = UNDECLARED,
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Return the place of each row in the order of a column, or its group: (rows,) int64, or None.
+
+    Raises:
+        ConfigError: both are named, or one is a target.
+        DataError: there is no such column, or it is missing in some rows or has no order.
+    """
     if split_by is not None and group is not None:
         raise ConfigError(
             f"split_by: expected no group with it, found split_by='{split_by}' and group='{group}'; rows of "
@@ -145,6 +156,18 @@ def _check_columns(
                 f"{setting}: expected a column that is not to be predicted, found the target '{name}'; name "
                 "another column"
             )
+    order = None if split_by is None else order_of(frame[split_by], reading)
+    return order, None if group is None else _groups(frame[group])
+
+
+def told_of_groups(frame: polars.DataFrame, group: str | None, named: Sequence[str]) -> list[Decision]:
+    """Return that a column of groups is no feature; nothing if there is none, or it is ``named`` as one."""
+    if group is None or group in named or group not in frame.columns:
+        return []
+    column = frame[group]
+    groups = column.n_unique() - (column.null_count() > 0)
+    why = f"rows of each of its {groups:,} groups stay in one part; {use('use', group)} makes it a feature"
+    return [Decision(group, "left out as the column of groups", why)]
 
 
 def _groups(column: polars.Series) -> np.ndarray:

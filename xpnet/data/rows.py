@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xpnet.data.columns import Column
+from xpnet.data.columns import Column, Numeric
 from xpnet.data.findings import Findings
+from xpnet.data.stacks import stacks
 
 if TYPE_CHECKING:
     import polars
 
-__all__ = ["choose_rows", "part_of", "read_columns"]
+__all__ = ["choose_rows", "encode_ordinary", "filtered", "part_of", "read_columns", "whole_columns"]
 
 
 def part_of(
@@ -38,6 +40,21 @@ def read_columns(
     return cells
 
 
+def whole_columns(columns: Mapping[str, Column], cells: Mapping[str, Any]) -> set[str]:
+    """Return the columns of which each cell holds something that can be encoded."""
+    numbers = [
+        name for name in cells if isinstance(cells[name], np.ndarray) and cells[name].dtype.kind == "f"
+    ]
+    others = cells.keys() - set(numbers)
+    whole = {name for name in others if not columns[name].bad(cells[name]).any()}
+    start = 0
+    for some, block in stacks([cells[name] for name in numbers]):
+        finite = np.isfinite(block).all(axis=1)
+        whole.update(itertools.compress(numbers[start : start + len(some)], finite))
+        start += len(some)
+    return whole
+
+
 def choose_rows(
     part: polars.DataFrame,
     numbers: np.ndarray,
@@ -46,34 +63,37 @@ def choose_rows(
     missing: str,
     targets: Collection[str],
     findings: Findings,
+    whole: Collection[str] = (),
 ) -> tuple[dict[str, Any], np.ndarray]:
     """Return the cells of the rows that the policy ``missing`` keeps, and the numbers of these rows.
 
-    Cells that it does not cover are problems of ``findings``.
+    Cells that it does not cover are problems of ``findings``; columns that are known to be `whole_columns`
+    have none.
     """
-    series = dict(zip(part.columns, part.get_columns(), strict=True))
     keep = np.ones(part.height, dtype=bool)
+    doubtful = {name: found for name, found in cells.items() if name not in whole}
     if missing == "drop":
-        for name, found in cells.items():
+        for name, found in doubtful.items():
             keep &= ~columns[name].bad(found)
     elif missing != "error":
-        keep = _with_targets(cells, columns, targets, keep, findings)
+        keep = _with_targets(doubtful, columns, targets, keep, findings)
     # of rows that are left out under "impute" and "mean" nothing is told but text in a target
     kept = keep if missing != "drop" else np.ones_like(keep)
-    for name, found in cells.items():
+    series = dict(zip(part.columns, part.get_columns(), strict=True)) if doubtful else {}
+    for name, found in doubtful.items():
         with findings.collecting():
-            whole = kept.all() or name in targets
+            every = kept.all() or name in targets
             columns[name].complain(
-                series[name] if whole else series[name].filter(kept),
-                found if whole else _filtered(found, kept),
+                series[name] if every else series[name].filter(kept),
+                found if every else filtered(found, kept),
                 missing,
-                numbers if whole else numbers[kept],
+                numbers if every else numbers[kept],
                 findings,
                 target=name in targets,
             )
     if keep.all():
         return dict(cells), numbers
-    return {name: _filtered(found, keep) for name, found in cells.items()}, numbers[keep]
+    return {name: filtered(found, keep) for name, found in cells.items()}, numbers[keep]
 
 
 def _with_targets(
@@ -98,5 +118,40 @@ def _with_targets(
     return keep
 
 
-def _filtered(cells: Any, keep: np.ndarray) -> Any:
+def filtered(cells: Any, keep: np.ndarray) -> Any:
+    """Return the cells of the rows that are kept."""
+    if keep.all():
+        return cells
     return cells[keep] if isinstance(cells, np.ndarray) else cells.filter(keep)
+
+
+def encode_ordinary(columns: Sequence[Column], cells: Mapping[str, Any], X: np.ndarray) -> set[str]:
+    """Standardize columns of numbers whose cells are all there and within limits into X, many at a time.
+
+    Args:
+        columns: the columns of which X (rows, features) has the features, in their order.
+        cells: those of the columns, by name.
+
+    Returns:
+        The columns that are done; the others are to be encoded one by one.
+    """
+    places, numeric, place = [], [], 0
+    for column in columns:
+        if isinstance(column, Numeric) and not column.indicator and column.limits and column.name in cells:
+            numeric.append(column)
+            places.append(place)
+        place += len(column.feature_names)
+    done: set[str] = set()
+    start = 0
+    for some, block in stacks([cells[column.name] for column in numeric]):
+        chunk, at = numeric[start : start + len(some)], np.asarray(places[start : start + len(some)])
+        start += len(some)
+        told = [(*column.limits, column.mean, column.std) for column in chunk if column.limits]
+        low, high, mean, std = np.asarray(told).T[..., None]
+        ordinary = ((block >= low) & (block <= high)).all(axis=1)
+        with np.errstate(over="ignore", invalid="ignore"):
+            z = (block - mean) / std
+        ordinary &= np.isfinite(z).all(axis=1)
+        X[:, at[ordinary]] = z[ordinary].T
+        done.update(column.name for column in itertools.compress(chunk, ordinary))
+    return done

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,13 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xpnet.data.columns import Categorical, Column, Dates, Numeric, Reading
+from xpnet.data.columns import Categorical, Column, Dates, Reading
 from xpnet.data.columns.dates import is_temporal
 from xpnet.data.decisions import Decision
 from xpnet.data.findings import Findings
-from xpnet.data.fitting import Choices, fit_columns
-from xpnet.data.leakage import Baseline, advise_of_balance, baseline_of, leakage
+from xpnet.data.fitting import Choices, Fitted, fit_columns
+from xpnet.data.leakage import Baseline, Leakage, advise_of_balance, baseline_of
 from xpnet.data.loading import open_named
+from xpnet.data.parts import arrangement, told_of_groups
+from xpnet.data.rows import filtered
+from xpnet.data.stacks import counts_of
 from xpnet.data.tables import Table
 from xpnet.errors import Words
 from xpnet.text import count, shown
@@ -83,7 +85,7 @@ class ColumnSummary:
 
     def to_json(self) -> dict[str, Any]:
         """Return the summary as JSON values."""
-        return dataclasses.asdict(self) | {"examples": list(self.examples)}
+        return {**vars(self), "examples": list(self.examples)}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> ColumnSummary:
@@ -189,6 +191,8 @@ def summarize(
     decimal: str | None = None,
     thousands: str | None = None,
     dayfirst: bool | None = None,
+    split_by: str | None = None,
+    group: str | None = None,
 ) -> Summary:
     """Return what the columns of a table are, how a training would take them, and what is worth a look.
 
@@ -199,6 +203,8 @@ def summarize(
             what `open_table` returned.
         target: the column to be predicted, or several; None: none (of a built-in table, its own).
         task, missing, categorical, drop, use, decimal, thousands, dayfirst: as for `Encoder.fit`.
+        split_by, group: the column in whose order a training splits the rows, or whose groups it keeps
+            together; no feature is suspected of telling the target because it is one of these.
 
     Raises:
         DataError: the file cannot be read, or has no column of one of the names.
@@ -227,29 +233,16 @@ def summarize(
     frame, target = opened.frame, target or opened.target
     targets = (target,) if isinstance(target, str) else tuple(dict.fromkeys(target or ()))
     reading = Reading(decimal or opened.decimal, thousands, dayfirst)
-    choices = Choices(task, missing, tuple(categorical), tuple(drop), tuple(use), reading)
+    named = (*categorical, *use, *drop)
+    groups = told_of_groups(frame, group, named)
+    dropped = (*drop, *(told.column for told in groups if told.column))
+    choices = Choices(task, missing, tuple(categorical), dropped, tuple(use), reading)
     fitted = fit_columns(frame, targets, choices)
-    # of reading and of the fit: what follows is about the table as a whole
-    decisions = (*opened.decisions, *fitted.findings.decisions)
-    findings = Findings()
-    advise_of_balance(fitted, findings)
-    leakage(fitted, findings)
-    by_column = _by_column(decisions)
-    columns = []
-    for series in frame.get_columns():
-        name, feature = series.name, fitted.columns.get(series.name)
-        role = "target" if name in targets else "" if feature is None else "feature"
-        if name in fitted.left_out or name in choices.drop:
-            role = "left out"
-        content = _content(series, fitted.targets.get(name) or feature, fitted.cells.get(name))
-        features = 0 if feature is None else len(feature.feature_names)
-        columns.append(_described(name, role, features, by_column, choices.drop, content))
-    advice = _warnings_first((*decisions, *findings.decisions))
-    problems = tuple(problem.words for problem in fitted.findings.problems)
-    baseline = tuple(baseline_of(fitted.targets[name], fitted.cells[name]) for name in fitted.targets)
-    return Summary(
-        opened.name, frame.height, targets, fitted.task, tuple(columns), advice, problems, baseline
-    )  # fmt: skip
+    with fitted.findings.collecting():
+        arrangement(frame, targets, split_by=split_by, group=group, reading=reading)
+    fitted.left_out.update(dict.fromkeys(dropped, ""))
+    decisions = (*opened.decisions, *groups, *fitted.findings.decisions)
+    return _summary(opened.name, frame, fitted, targets, decisions, drop, (split_by, group))
 
 
 def summarize_fitted(
@@ -261,6 +254,7 @@ def summarize_fitted(
     name: str,
     task: str,
     drop: Sequence[str] = (),
+    unsuspected: Sequence[str | None] = (),
 ) -> Summary:
     """Return the summary of a table as a training has taken it.
 
@@ -272,25 +266,60 @@ def summarize_fitted(
         name: of the table.
         task: "classification" or "regression".
         drop: columns that were left out as asked.
+        unsuspected: columns by which the rows were split.
     """
-    names, fitted = [target.name for target in targets], {column.name: column for column in columns}
-    known = {**fitted, **{target.name: target for target in targets}}
-    by_column = _by_column(decisions)
-    every, described, cells = np.arange(frame.height), [], {}
+    fitted = Fitted(
+        Findings(), {column.name: column for column in columns}, {one.name: one for one in targets}, task=task
+    )
+    taken = {*fitted.columns, *fitted.targets}
+    fitted.left_out = {column: "" for column in frame.columns if column not in taken}
+    return _summary(name, frame, fitted, tuple(fitted.targets), decisions, drop, unsuspected)
+
+
+def _summary(
+    name: str,
+    frame: polars.DataFrame,
+    fitted: Fitted,
+    targets: tuple[str, ...],
+    decisions: Sequence[Decision],
+    drop: Sequence[str],
+    unsuspected: Sequence[str | None],
+) -> Summary:
+    """Return the summary of a table with columns that were fitted; cells that were not read then are now."""
+    every, findings, by_column = np.arange(frame.height), Findings(), _by_column(decisions)
+
+    def cells_of(column: Column, series: polars.Series) -> Any:
+        found = fitted.read.get(column.name)
+        return column.read(series, every) if found is None else found
+
+    known = {target.name: cells_of(target, frame[target.name]) for target in fitted.targets.values()}
+    there = np.ones(frame.height, dtype=bool)
+    for target in fitted.targets.values():
+        cells = known[target.name]
+        there &= target.codes(cells) >= 0 if isinstance(target, Categorical) else ~target.gone(cells)
+    present = [(target, filtered(known[target.name], there)) for target in fitted.targets.values()]
+    search = Leakage(present, len(fitted.columns))
+    described = []
     for series in frame.get_columns():
-        column = known.get(series.name)
-        if column is not None:
-            cells[series.name] = column.read(series, every)
-        feature = fitted.get(series.name)
-        role = "target" if series.name in names else "left out" if feature is None else "feature"
-        content = _content(series, column, cells.get(series.name), cells.get(series.name))
+        feature = fitted.columns.get(series.name)
+        column = fitted.targets.get(series.name, feature)
+        cells = known.get(series.name)
+        if cells is None and column is not None:
+            cells = cells_of(column, series)
+        if feature is not None and search.targets and series.name not in unsuspected:
+            search.look(feature, filtered(cells, there), findings)
+        role = "target" if series.name in targets else "" if feature is None else "feature"
+        if series.name in fitted.left_out:
+            role = "left out"
         features = 0 if feature is None else len(feature.feature_names)
+        content = _content(series, column, cells)
         described.append(_described(series.name, role, features, by_column, drop, content))
-        if series.name not in names:
-            cells.pop(series.name, None)
-    baseline = tuple(baseline_of(target, _usable(target, cells[target.name])) for target in targets)
-    advice = _warnings_first(decisions)
-    return Summary(name, frame.height, tuple(names), task, tuple(described), advice, (), baseline)
+    for target, cells in present:
+        advise_of_balance(target, cells, findings)
+    advice = _warnings_first((*decisions, *findings.decisions))
+    problems = tuple(problem.words for problem in fitted.findings.problems)
+    baseline = tuple(baseline_of(target, cells) for target, cells in present)
+    return Summary(name, frame.height, targets, fitted.task, tuple(described), advice, problems, baseline)
 
 
 def _by_column(decisions: Sequence[Decision]) -> dict[str | None, list[Decision]]:
@@ -319,14 +348,6 @@ def _described(
     return ColumnSummary(name, role, features=features, decided=decided, why=why, **content)
 
 
-def _usable(column: Column, cells: Any) -> Any:
-    """Return the cells of a column that hold something, of categories known ones."""
-    if not isinstance(column, Categorical):
-        return cells[~column.gone(cells)]
-    present = cells.drop_nulls()
-    return present.filter(column.codes(present) >= 0)
-
-
 def _opened(table: Any, decimal: str | None, thousands: str | None) -> Table:
     if isinstance(table, Table):
         return table
@@ -335,29 +356,25 @@ def _opened(table: Any, decimal: str | None, thousands: str | None) -> Table:
     return Table(table, None, "table")
 
 
-def _content(series: polars.Series, column: Column | None, cells: Any, whole: Any = None) -> dict[str, Any]:
+def _content(series: polars.Series, column: Column | None, cells: Any) -> dict[str, Any]:
     """Return kind, missing, categories, examples, low and high of a column.
 
     Args:
         series: the column.
         column: as it was fitted; None if it was not.
-        cells: those of the rows that it was fitted on.
-        whole: those of all rows, where they have been read.
+        cells: those that it has read.
     """
     if column is None or cells is None:
         return _unread(series)
-    if whole is None:
-        whole = column.read(series, np.arange(len(series)))
-    missing = int(np.count_nonzero(column.gone(whole)))
+    missing = int(np.count_nonzero(column.gone(cells)))
     told: dict[str, Any] = {"missing": missing, "categories": None, "low": None, "high": None, "examples": ()}
     if isinstance(column, Categorical):
-        counts = cells.drop_nulls().value_counts().sort("count", cells.name, descending=[True, False])
-        frequent = counts.get_column(cells.name).head(_EXAMPLES).to_list()
+        counts = {value: count for value, count in counts_of(cells).items() if value is not None}
+        frequent = sorted(counts, key=lambda value: (-counts[value], value))[:_EXAMPLES]
         classes = len(column.categories)
         return told | {"kind": "categories", "categories": classes, "examples": tuple(map(_plain, frequent))}
-    present = cells[~column.gone(cells)]
-    first = tuple(_plain(value) for value in _first(series))
-    told["examples"] = first
+    present = cells[~column.gone(cells)] if missing else cells
+    told["examples"] = tuple(_first(series))
     if isinstance(column, Dates):
         low, high = (
             str(np.datetime64(bound, "s")).replace("T", " ") for bound in (present.min(), present.max())
@@ -367,7 +384,6 @@ def _content(series: polars.Series, column: Column | None, cells: Any, whole: An
             "low": low.removesuffix(" 00:00:00"),
             "high": high.removesuffix(" 00:00:00"),
         }
-    assert isinstance(column, Numeric)
     finite = present[np.isfinite(present)]
     if not len(finite):
         return told | {"kind": "numbers"}
@@ -376,11 +392,10 @@ def _content(series: polars.Series, column: Column | None, cells: Any, whole: An
 
 def _unread(series: polars.Series) -> dict[str, Any]:
     """Return the same of a column that is left out or cannot be read."""
-    present = series.drop_nulls()
     told: dict[str, Any] = {"missing": series.null_count(), "categories": None, "low": None, "high": None}
-    told["examples"] = tuple(_plain(value) for value in _first(present))
+    told["examples"] = tuple(_first(series))
     if series.dtype.is_numeric():
-        low, high = present.min(), present.max()
+        low, high = series.min(), series.max()
         if low is not None:
             told |= {"low": float(low), "high": float(high)}  # type: ignore[arg-type]
         return told | {"kind": "numbers"}
@@ -390,7 +405,14 @@ def _unread(series: polars.Series) -> dict[str, Any]:
 
 def _first(series: polars.Series) -> list[Any]:
     """Return some of the cells, each once."""
-    return series.drop_nulls().head(_LOOKED_AT).unique(maintain_order=True).head(_EXAMPLES).to_list()
+    there = series.rename("").drop_nulls() if series.null_count() else series
+    found: list[Any] = []
+    for cell in there.head(_LOOKED_AT).to_list():
+        if cell not in found:
+            found.append(cell)
+            if len(found) == _EXAMPLES:
+                break
+    return list(map(_plain, found))
 
 
 def _plain(value: Any) -> Any:

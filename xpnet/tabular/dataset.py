@@ -26,7 +26,7 @@ from xpnet.data import (
 from xpnet.data.columns import Categorical, Reading
 from xpnet.data.columns.choice import reading_of
 from xpnet.data.loading import open_named, with_target
-from xpnet.data.parts import Parts, divide
+from xpnet.data.parts import Parts, divide, told_of_groups
 from xpnet.data.sources import STDIN, standard_input
 from xpnet.data.summary import summarize_fitted
 from xpnet.errors import ConfigError, DataError, call, use
@@ -135,7 +135,7 @@ def prepare(
         encoder_sha256: of the encoder's file; None: of that which will be written.
         frame: the table, where it is no file; ``data`` of the settings is its name then.
         declared: its columns of numbers that are declared as categories.
-        summarized: whether there is to be a summary, for which all cells are read once more.
+        summarized: whether there is to be a summary with advice, for which all cells are read once more.
 
     Raises:
         DataError: the table cannot be read or used.
@@ -197,11 +197,19 @@ def prepare(
     weights = class_weights(settings, encoder, loss)
     if encoder_sha256 is None:
         encoder_sha256 = hashlib.sha256(to_json(encoder.to_json()).encode()).hexdigest()
+    of_table += _told_of_groups(settings, frame)
     decisions = _decisions(table, divided, parts, [*of_table, *told])
     summary = None
     if summarized:
         summary = summarize_fitted(
-            frame, encoder.columns, encoder.targets, decisions, name=source, task=task, drop=settings.drop
+            frame,
+            encoder.columns,
+            encoder.targets,
+            decisions,
+            name=source,
+            task=task,
+            drop=settings.drop,
+            unsuspected=(settings.group, settings.split_by),
         )
     return Prepared(
         resolved, loss, weights, encoder, parts, frame.width, frame.height, digest or fingerprint(source),
@@ -250,6 +258,8 @@ def table_summary(settings: Settings) -> Summary:
         decimal=settings.decimal,
         thousands=settings.thousands,
         dayfirst=settings.dayfirst,
+        split_by=settings.split_by,
+        group=settings.group,
     )
 
 
@@ -285,7 +295,7 @@ def _divided(
 ) -> Parts:
     """Return the rows of the parts and the encoder: the given one, of a run, or one that is fitted."""
     categorical, use = settings.categorical, settings.use
-    drop = (*settings.drop, *_group_dropped(settings))
+    drop = (*settings.drop, *(told.column for told in _told_of_groups(settings, frame) if told.column))
     if encoder is not None:  # of its own columns, whatever this version would choose
         use = tuple(column.name for column in encoder.columns)
         drop = tuple(name for name in frame.columns if name not in (*use, *targets))
@@ -322,10 +332,9 @@ def _divided(
     return made if encoder is None else dataclasses.replace(made, encoder=encoder)
 
 
-def _group_dropped(settings: Settings) -> list[str]:
-    """Return the column of groups, which is no feature unless it is asked for."""
-    group, named = settings.group, (*settings.categorical, *settings.use, *settings.drop)
-    return [] if group is None or group in named else [group]
+def _told_of_groups(settings: Settings, frame: polars.DataFrame) -> list[Decision]:
+    named = (*settings.categorical, *settings.use, *settings.drop)
+    return told_of_groups(frame, settings.group, named)
 
 
 def _batch_size(settings: Settings, rows: int) -> int | str:
@@ -372,7 +381,7 @@ def encode_part(
             f"{use('loss', name_of(loss))}: expected a loss for numbers, for the target is one; choose "
             f"squared_error, absolute_error or huber, or {use('task', 'classification')}"
         )
-    truth = encoder.values(frame)[kept]
+    truth = encoder.values(frame[kept])
     if kind_of(loss) != "counts":
         return Part(X, y, truth, kept, decisions)
     _check_counts(name_of(loss), encoder, truth, kept)

@@ -13,12 +13,15 @@ from xpnet.data._packages import import_polars
 from xpnet.data.columns.cells import check_type, is_text, other_cells, shortened, text_of
 from xpnet.data.findings import Findings
 from xpnet.data.notations import MISSING
+from xpnet.data.stacks import counts_of
 from xpnet.errors import DataError, use
 
 if TYPE_CHECKING:
     import polars
 
 __all__ = ["UNSEEN", "Categorical", "cells_of"]
+
+_HOLLOW = frozenset(MISSING)
 
 UNSEEN = -2
 """Code of a category that no training row has."""
@@ -70,9 +73,9 @@ class Categorical:
             findings: of no use here.
             missing: the policy; under "impute" missing cells are a category of their own.
         """
-        present = cells.drop_nulls()
-        categories = sorted({_as_kind(value, self.cells) for value in present.unique().to_list()})
-        own = missing == "impute" and len(present) < len(cells)
+        there = [value for value in counts_of(cells) if value is not None]
+        categories = sorted({_as_kind(value, self.cells) for value in there})
+        own = missing == "impute" and cells.null_count() > 0
         return dataclasses.replace(self, categories=tuple(categories), own_missing=own)
 
     @property
@@ -93,23 +96,23 @@ class Categorical:
         """
         if is_text(series) or series.dtype.is_temporal():
             text = text_of(series)
-            hollow = text.is_in([word for word in MISSING if word not in self.categories])
-            return text.set(hollow, None) if self.categories and hollow.any() else text
+            hollow = (
+                _HOLLOW.intersection(counts_of(text)).difference(self.categories) if self.categories else ()
+            )
+            return text.set(text.is_in(list(hollow)), None) if hollow else text
         check_type(series)
         return series.fill_nan(None) if series.dtype.is_float() else series
 
     @staticmethod
     def gone(cells: polars.Series) -> np.ndarray:
         """Return which cells are missing, (rows,) bool."""
-        return cells.is_null().to_numpy()
+        return cells.is_null().to_numpy() if cells.null_count() else np.zeros(len(cells), dtype=bool)
 
     @staticmethod
     def bad(cells: polars.Series) -> np.ndarray:
         """Return which cells hold no category, (rows,) bool."""
-        mask = cells.is_null()
-        if cells.dtype.is_float():
-            mask = mask | cells.is_infinite().fill_null(False)
-        return mask.to_numpy()
+        gone = Categorical.gone(cells)
+        return gone | cells.is_infinite().fill_null(False).to_numpy() if cells.dtype.is_float() else gone
 
     def complain(
         self,
@@ -126,7 +129,7 @@ class Categorical:
             return
         faults = Categorical.bad(cells)
         if missing in ("mean", "impute"):  # of a target, its rows have been left out
-            faults = faults & cells.is_not_null().to_numpy()
+            faults = faults & ~Categorical.gone(cells)
         if not faults.any():
             return
         first = int(np.argmax(faults))
@@ -142,14 +145,10 @@ class Categorical:
 
     def codes(self, cells: polars.Series) -> np.ndarray:
         """Return each cell's category, int64; -1 where there is no cell, -2 (`UNSEEN`) for a new one."""
-        pl = import_polars()
         place = {category: index for index, category in enumerate(self.categories)}
-        values = cells.drop_nulls().unique()
-        indices = [place.get(_as_kind(value, self.cells), UNSEEN) for value in values.to_list()]
-        if not indices:
-            return np.full(len(cells), -1)
-        new = pl.Series(indices, dtype=pl.Int64)
-        return cells.replace_strict(values, new, default=-1, return_dtype=pl.Int64).fill_null(-1).to_numpy()
+        codes = {value: place.get(_as_kind(value, self.cells), UNSEEN) for value in counts_of(cells)}
+        codes[None] = -1
+        return np.fromiter(map(codes.__getitem__, cells.to_list()), np.int64, len(cells))
 
     def known_codes(
         self, cells: polars.Series, rows: np.ndarray, *, remedy: str = "correct it, or train on it"

@@ -39,13 +39,13 @@ _FEW_TEXTS = 4  # cells of text among others that are never too many to be taken
 def is_text(series: polars.Series) -> bool:
     """Return whether the cells are text."""
     pl = import_polars()
-    return series.dtype in (pl.String, pl.Categorical, pl.Enum)
+    return isinstance(series.dtype, (pl.String, pl.Categorical, pl.Enum))
 
 
 def is_temporal(series: polars.Series) -> bool:
     """Return whether the cells are dates, moments or times of a day."""
     pl = import_polars()
-    return series.dtype in (pl.Date, pl.Time) or isinstance(series.dtype, pl.Datetime)
+    return isinstance(series.dtype, (pl.Date, pl.Time, pl.Datetime))
 
 
 def text_of(series: polars.Series) -> polars.Series:
@@ -57,9 +57,8 @@ def text_of(series: polars.Series) -> polars.Series:
 def check_type(series: polars.Series) -> None:
     """Raise a `DataError` unless the cells are numbers, text, booleans or durations."""
     pl = import_polars()
-    if not (
-        series.dtype.is_numeric() or is_text(series) or series.dtype in (pl.Boolean, pl.Null, pl.Duration)
-    ):
+    dtype = series.dtype
+    if not (dtype.is_numeric() or is_text(series) or isinstance(dtype, (pl.Boolean, pl.Null, pl.Duration))):
         raise DataError(
             f"column '{series.name}' holds {series.dtype} values; expected numbers, text, booleans, dates or "
             f"times: convert it, or leave it out with {use('drop', series.name)}"
@@ -80,14 +79,14 @@ def numbers(series: polars.Series, rows: np.ndarray, notation: Notation = PLAIN)
     """
     pl = import_polars()
     dtype = series.dtype
-    if dtype == pl.Float64 and not notation.percent:
+    if isinstance(dtype, pl.Float64) and not notation.percent:
         return series.to_numpy() if series.null_count() == 0 else series.fill_null(np.nan).to_numpy()
     check_type(series)
     if dtype == pl.Duration:
         seconds = series.dt.total_microseconds().cast(pl.Float64) / 1e6
         return seconds.fill_null(np.nan).to_numpy()
     inexact = None
-    if dtype.is_integer() and dtype not in (pl.Int8, pl.Int16, pl.Int32, pl.UInt8, pl.UInt16, pl.UInt32):
+    if isinstance(dtype, (pl.Int64, pl.UInt64, pl.Int128)):
         low, high = series.min(), series.max()
         if low is not None and (low < -_EXACT or high > _EXACT):  # type: ignore[operator]
             wide = series.cast(pl.Int128, strict=False)

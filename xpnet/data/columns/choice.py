@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,6 +18,7 @@ from xpnet.data.columns.dates import Dates, is_temporal
 from xpnet.data.columns.numeric import Numeric
 from xpnet.data.findings import Findings
 from xpnet.data.notations import CODES, Notation, decimal_of, notation_of
+from xpnet.data.shapes import Shapes, shapes_of
 from xpnet.errors import DataError, use
 
 if TYPE_CHECKING:
@@ -33,6 +36,8 @@ __all__ = [
 ]
 
 Column = Numeric | Categorical | Dates
+
+_CODE = re.compile(CODES)
 
 
 @dataclass(frozen=True)
@@ -54,35 +59,48 @@ UNDECLARED = Reading()
 """Nothing is declared."""
 
 
-def reading_of(frame: polars.DataFrame, reading: Reading = UNDECLARED) -> Reading:
-    """Return a reading with the decimal mark that the columns of a table show, if none is declared."""
+def reading_of(
+    frame: polars.DataFrame, reading: Reading = UNDECLARED, shapes: Collection[Shapes] | None = None
+) -> Reading:
+    """Return a reading with the decimal mark that the columns of a table show, if none is declared.
+
+    Args:
+        frame: the table.
+        reading: what is declared.
+        shapes: those of its columns of text, where they are known.
+    """
     if reading.decimal is not None or reading.thousands is not None:
         return reading
-    if not any(is_text(series) for series in frame.get_columns()):
+    if not (any(map(is_text, frame.get_columns())) if shapes is None else shapes):
         return reading
-    return dataclasses.replace(reading, decimal=decimal_of(frame))
+    return dataclasses.replace(reading, decimal=decimal_of(frame, shapes))
 
 
-def number_notation(series: polars.Series, reading: Reading) -> Notation | None:
+def number_notation(series: polars.Series, reading: Reading, shapes: Shapes | None = None) -> Notation | None:
     """Return the notation of a column of numbers; None if it holds something else.
 
     Text is numbers where at least 80 % (`MOSTLY`) of the cells that are there can be read as numbers of one
     notation, and none has a leading zero as codes have.
 
+    Args:
+        series: the column.
+        reading: what is declared about text.
+        shapes: those of the column, where they are known.
+
     Raises:
         DataError: the cells can be read in two ways, or are of a type that cannot be encoded.
     """
-    pl = import_polars()
-    if series.dtype == pl.Null or series.null_count() == len(series):
-        return PLAIN
     if not is_text(series):
         check_type(series)
         return PLAIN
-    if series.dtype != pl.String:  # declared to be categories
+    if series.null_count() == len(series):
+        return PLAIN
+    if series.dtype != import_polars().String:  # declared to be categories
         return None
-    if series.str.contains(CODES).any():
+    shapes = shapes or shapes_of([series], reading.thousands)[0]
+    if any(map(_CODE.match, shapes.counts)):
         return None
-    return notation_of(series, decimal=reading.decimal, thousands=reading.thousands)
+    return notation_of(series, decimal=reading.decimal, thousands=reading.thousands, shapes=shapes)
 
 
 def dates_of(series: polars.Series, reading: Reading, findings: Findings) -> Dates | None:
@@ -109,7 +127,12 @@ def dates_of(series: polars.Series, reading: Reading, findings: Findings) -> Dat
 
 
 def choose(
-    series: polars.Series, findings: Findings, reading: Reading, *, categorical: bool = False
+    series: polars.Series,
+    findings: Findings,
+    reading: Reading,
+    shapes: Shapes | None = None,
+    *,
+    categorical: bool = False,
 ) -> Column:
     """Return the column that the training cells are, not yet fitted.
 
@@ -119,17 +142,22 @@ def choose(
     Raises:
         DataError: the cells are of a type that cannot be encoded, such as lists, or can be read in two ways.
     """
-    pl = import_polars()
     if categorical:
         return Categorical(series.name, cells_of(series))
+    if series.dtype.is_numeric():
+        return Numeric(series.name)
     if not is_temporal(series):
-        notation = number_notation(series, reading)
+        if is_text(series):
+            shapes = shapes or shapes_of([series], reading.thousands)[0]
+        notation = number_notation(series, reading, shapes)
         if notation is not None:
-            if isinstance(series.dtype, pl.Duration):
+            if isinstance(series.dtype, import_polars().Duration):
                 findings.decide(series.name, "holds durations, which are taken as seconds")
             if notation != PLAIN:
                 findings.decide(series.name, f"read as {notation}", example_of(series, notation))
             return Numeric(series.name, notation=notation)
+    if shapes is not None and not shapes.digits:  # as dates have
+        return Categorical(series.name, cells_of(series))
     dates = dates_of(series, reading, findings)
     forms = several_forms(series) if dates is None else None
     if forms:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
-import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -20,6 +18,7 @@ from xpnet.data.columns.cells import (
     text_among,
     text_of,
 )
+from xpnet.data.columns.statistics import FAR, Statistics, moments_of, statistics_of
 from xpnet.data.findings import Findings
 from xpnet.data.notations import Notation
 from xpnet.errors import DataError, use
@@ -27,15 +26,7 @@ from xpnet.errors import DataError, use
 if TYPE_CHECKING:
     import polars
 
-__all__ = ["FAR", "Numeric"]
-
-FAR = 1000.0
-"""A cell is absurd if it is farther from the median than so many times the distance of the quartiles."""
-
-_FEWEST = 8  # cells from which quartiles say anything
-_ABSURD_SHARE = 0.05  # of the cells: more of them are a part of the distribution
-_QUANTILES = ((0.25, 0.75), (0.05, 0.95), (0.01, 0.99))  # the outer ones where the inner ones coincide
-_LARGEST = sys.float_info.max
+__all__ = ["Numeric"]
 
 
 @dataclass(frozen=True)
@@ -73,7 +64,13 @@ class Numeric:
     notation: Notation = PLAIN
 
     def fit(
-        self, cells: np.ndarray, rows: np.ndarray, findings: Findings, *, missing: str = "impute"
+        self,
+        cells: np.ndarray,
+        rows: np.ndarray,
+        findings: Findings,
+        *,
+        missing: str = "impute",
+        known: Statistics | None = None,
     ) -> Numeric:
         """Return the column with what the training cells say.
 
@@ -82,20 +79,23 @@ class Numeric:
             rows: their numbers in the table, for messages.
             findings: take note of absurd cells.
             missing: the policy; under "impute" a column with missing cells gets an indicator.
+            known: the statistics of the cells, where they are known; all of these are finite then.
         """
-        gone, finite = np.isnan(cells), np.isfinite(cells)
-        present = cells if finite.all() else cells[finite]
-        if present.size == 0:
-            raise DataError(
-                f"column '{self.name}' holds no finite number in {len(cells)} training rows: leave it out "
-                f"with {use('drop', self.name)}"
-            )
-        median, limits = _limits(present)
-        absurd = (cells < limits[0]) | (cells > limits[1])
-        ordinary = cells[~absurd & ~gone] if absurd.any() else present
-        low, high = float(ordinary.min()), float(ordinary.max())
-        if absurd.any():
-            far = f"{FAR:,.0f} times the distance of the quartiles from the median, {median:.6g}"
+        gone = False
+        if known is None:
+            gone, present = bool(np.isnan(cells).any()), cells[np.isfinite(cells)]
+            if present.size == 0:
+                raise DataError(
+                    f"column '{self.name}' holds no finite number in {len(cells)} training rows: leave it "
+                    f"out with {use('drop', self.name)}"
+                )
+            known = statistics_of(present[None])[0]
+        mean, std, span = known.mean, known.std, known.span
+        if known.absurd or np.isinf(cells).any():
+            absurd = (cells < known.limits[0]) | (cells > known.limits[1])
+            ordinary = cells[~absurd & ~np.isnan(cells)]
+            span = low, high = float(ordinary.min()), float(ordinary.max())
+            far = f"{FAR:,.0f} times the distance of the quartiles from the median, {known.median:.6g}"
             findings.decide(
                 self.name,
                 f"has absurd cells, which are taken for the nearest of the others ({low:.6g} to {high:.6g})",
@@ -103,30 +103,15 @@ class Numeric:
                 warning=True,
                 cells=int(absurd.sum()),
             )
-        mean, std = self._moments(ordinary, low, high)
-        return dataclasses.replace(
-            self,
-            mean=mean,
-            std=std,
-            fill=median,
-            limits=limits,
-            span=(low, high),
-            indicator=missing == "impute" and bool(gone.any()),
-        )
-
-    def _moments(self, present: np.ndarray, low: float, high: float) -> tuple[float, float]:
-        if low == high:
-            return low, 1.0
-        # scaled by a power of two, which is exact: huge squares do not overflow, tiny ones do not vanish
-        exponent = math.frexp(max(abs(low), abs(high)))[1]
-        scaled = np.ldexp(present, -exponent)
-        mean, std = math.ldexp(float(scaled.mean()), exponent), math.ldexp(float(scaled.std()), exponent)
+            moments = moments_of(ordinary[None], np.asarray([low]), np.asarray([high]))
+            mean, std = (float(moment[0]) for moment in moments)
         if not 0.0 < std < math.inf or not math.isfinite(mean):
             raise DataError(
-                f"column '{self.name}' cannot be standardized: its values run from {low!r} to {high!r}; "
-                "rescale it"
+                f"column '{self.name}' cannot be standardized: its values run from {span[0]!r} to "
+                f"{span[1]!r}; rescale it"
             )
-        return mean, std
+        indicator = missing == "impute" and gone
+        return Numeric(self.name, mean, std, known.median, known.limits, span, indicator, self.notation)
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -143,6 +128,8 @@ class Numeric:
 
         Text of booleans is 0 and 1 where the other numbers of the column, or of the training, are.
         """
+        if series.dtype.is_numeric():
+            return numbers(series, rows, self.notation)
         if is_temporal(series):
             raise DataError(
                 f"column '{series.name}' holds {series.dtype} values; expected numbers, as in training: "
@@ -329,36 +316,3 @@ class Numeric:
             "indicator": self.indicator,
             **({} if self.notation == PLAIN else {"notation": self.notation.to_json()}),
         }
-
-
-def _limits(present: np.ndarray) -> tuple[float, tuple[float, float]]:
-    """Return the median of cells, and the limits beyond which a cell is absurd."""
-    n = present.size
-    middle = ((n - 1) // 2, n // 2)
-    places = {place for pair in _QUANTILES for q in pair for place in [_place(q, n)]}
-    ordered = np.partition(present, sorted({0, n - 1, *middle, *places}))
-    # halved first: the sum of two huge ones would overflow
-    one, other = float(ordered[middle[0]]), float(ordered[middle[1]])
-    median = one if one == other else 0.5 * one + 0.5 * other
-    low, high = float(ordered[0]), float(ordered[-1])
-    if n >= _FEWEST:
-        for one, other in _QUANTILES:
-            spread = float(ordered[_place(other, n)] / 2 - ordered[_place(one, n)] / 2)
-            if not spread > 1e-9 * abs(median):  # equal but for rounding
-                continue
-            limits = _around(median, median, spread)
-            outside = int(np.count_nonzero((present < limits[0]) | (present > limits[1])))
-            if outside <= max(1.0, _ABSURD_SHARE * n):
-                return median, limits
-            break
-    return median, _around(low, high, (high / 2 - low / 2) or abs(low) / 2 or 0.5)
-
-
-def _place(quantile: float, n: int) -> int:
-    return math.floor((n - 1) * quantile) if quantile < 0.5 else math.ceil((n - 1) * quantile) - (n > 1)
-
-
-def _around(low: float, high: float, half: float) -> tuple[float, float]:
-    """Return ``low`` and ``high`` moved apart by `FAR` times twice ``half``; at most the largest floats."""
-    reach = 2.0 * FAR * half if half < _LARGEST / (2.0 * FAR) else _LARGEST
-    return max(low - reach, -_LARGEST), min(high + reach, _LARGEST)
