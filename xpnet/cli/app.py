@@ -141,7 +141,7 @@ _CHECKED = (
 )  # fmt: skip
 _CHECKPOINT = Parameter(
     "checkpoint",
-    "which weights to use, such as epoch-50; not set: the final ones",
+    "which weights to use, such as epoch-50; not set: final",
     metavar="best|last|epoch-N",
 )
 
