@@ -26,6 +26,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from scripts.benchmarks.tables import main as compare_tables
 
         return compare_tables(given[1:])
+    if given[:1] == ["pruning"]:
+        from scripts.benchmarks.pruning import main as prune_tables
+
+        return prune_tables(given[1:])
     options = parse(arguments)
     try:
         run = Run.load(options.saved) if options.saved else _measured(options)

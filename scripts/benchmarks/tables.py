@@ -21,10 +21,9 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["TABLES", "Result", "main", "markdown", "measure"]
+__all__ = ["TABLES", "Result", "main", "markdown", "measure", "read", "score_in_words", "write_into"]
 
 CONTESTANTS = ("xpnet", "MLP", "MLP, 1,000 iterations", "gradient boosting")
-_BEGIN, _END = "<!-- measured -->", "<!-- end -->"
 
 
 def _of_sklearn(name: str) -> Any:
@@ -145,15 +144,31 @@ class Result:
         return difference / self.error(better) if self.error(better) else float(np.sign(difference)) * 9.9
 
 
+def read(name: str) -> tuple[Any, str]:
+    """Return a table without the columns that are left out, and the name of its target."""
+    package, place, target, left_out = TABLES[name]
+    return _SOURCES[package](place).drop(*left_out), target
+
+
+def score_in_words(metric: str, scores: Sequence[float]) -> str:
+    """Return the mean of scores and its standard error.
+
+    >>> score_in_words("accuracy", [0.9, 0.92]), score_in_words("r2", [0.5, 0.6])
+    ('91.0 ± 1.0', '0.550 ± 0.050')
+    """
+    mean = statistics.fmean(scores)
+    error = statistics.stdev(scores) / len(scores) ** 0.5 if len(scores) > 1 else 0.0
+    return f"{100 * mean:.1f} ± {100 * error:.1f}" if metric == "accuracy" else f"{mean:.3f} ± {error:.3f}"
+
+
 def measure(name: str, seeds: int) -> Result:
     """Train all contestants on a table with several seeds."""
     from xpnet.runs.plan import plan_training
     from xpnet.runs.settings import Settings
     from xpnet.runs.training import train_run
 
-    package, place, target, left_out = TABLES[name]
-    frame = _SOURCES[package](place)
-    frame = frame.drop(*left_out)
+    frame, target = read(name)
+    package, place, _, _ = TABLES[name]
     scores: dict[str, list[float]] = {contestant: [] for contestant in CONTESTANTS}
     seconds = []
     with tempfile.TemporaryDirectory() as folder:
@@ -215,14 +230,8 @@ def markdown(results: Sequence[Result]) -> str:
         f"|---|---|---:|---:|---|{'---:|' * (len(CONTESTANTS) + 2)}",
     ]
     for one in results:
-        percent = one.metric == "accuracy"
-        cells = [
-            f"{100 * one.mean(c):.1f} ± {100 * one.error(c):.1f}"
-            if percent
-            else f"{one.mean(c):.3f} ± {one.error(c):.3f}"
-            for c in CONTESTANTS
-        ]
-        score = "accuracy, %" if percent else "R²"
+        cells = [score_in_words(one.metric, one.scores[c]) for c in CONTESTANTS]
+        score = "accuracy, %" if one.metric == "accuracy" else "R²"
         seconds = f"{statistics.fmean(one.seconds):.1f}"
         sizes = [f"{one.rows:,}", str(one.features)]
         row = [one.table, one.package, *sizes, score, *cells, f"{one.gap:+.1f}", seconds]
@@ -266,11 +275,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.write is None:
         print(made)
         return 0
-    text = options.write.read_text()
-    head, _, rest = text.partition(_BEGIN)
-    _, _, tail = rest.partition(_END)
-    options.write.write_text(f"{head}{_BEGIN}\n{made}{_END}{tail}")
+    write_into(options.write, "measured", made)
     return 0
+
+
+def write_into(page: Path, name: str, made: str) -> None:
+    """Replace what is between the marks ``<!-- name -->`` and ``<!-- end -->`` of a page."""
+    begin, end = f"<!-- {name} -->", "<!-- end -->"
+    head, found, rest = page.read_text().partition(begin)
+    if not found:
+        raise SystemExit(f"{page}: expected a line {begin}, found none")
+    page.write_text(f"{head}{begin}\n{made}{end}{rest.partition(end)[2]}")
 
 
 if __name__ == "__main__":

@@ -172,6 +172,7 @@ CHANGED = {
     "epochs": ("7", "6", "7"),
     "max_steps": ("99", "none", "99"),
     "batch_size": ("100", "64", "100"),
+    "refit": None,  # a switch; tests/runs/test_refit.py
     "batches": ("fixed", "reshuffle", "fixed"),
     "time_limit": ("10m", "none", "600.0"),
     "patience": ("3", "none", "3"),

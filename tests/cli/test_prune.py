@@ -333,7 +333,7 @@ def test_divergence_keeps_the_last_whole_round(xpnet, trained):
         (("--sparsity", "0.5", "--schedule", "cubc"), "--schedule: .*did you mean 'cubic'"),
         (("--sparsity", "0.5", "--tolerance", "-1%"), "--tolerance: expected a finite number of at least 0"),
         (("--sparsity", "0.5", "--scope", "unit", "--decay"), "decay: expected a scope of weights"),
-        (("--sparsity", "0.5", "--checkpoint", "first"), "--checkpoint: expected best or last"),
+        (("--sparsity", "0.5", "--checkpoint", "first"), "--checkpoint: expected final, best or last"),
         (("--resume", "--sparsity", "0.5"), "--sparsity: expected nothing but --learning-rate and --backend"),
         (("--resume", "--out", "other"), "--out: expected nothing but .* beside --resume"),
     ],

@@ -60,6 +60,7 @@ CASES = {
     "epochs": ("7", 7, 7.0, "0"),
     "max_steps": ("7", 7, "7", "0"),
     "batch_size": ("full", "full", 3.5, "0"),
+    "refit": (False, False, 1, None),
     "batches": ("fixed", "fixed", 1, "shuffled"),
     "time_limit": ("1.5m", 90.0, True, "soon"),
     "patience": ("3", 3, "3", "0"),

@@ -140,7 +140,9 @@ _CHECKED = (
     "group",
 )  # fmt: skip
 _CHECKPOINT = Parameter(
-    "checkpoint", "which weights to use, such as epoch-50; not set: best", metavar="best|last|epoch-N"
+    "checkpoint",
+    "which weights to use, such as epoch-50; not set: final",
+    metavar="best|last|epoch-N",
 )
 
 

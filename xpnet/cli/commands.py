@@ -24,7 +24,7 @@ from xpnet.cli.wording import command, in_flags
 from xpnet.errors import ConfigError, DataError, Words, memory_in_words
 from xpnet.extras import require
 from xpnet.runs.settings import setting_fields, to_toml
-from xpnet.runs.words import length_in_words, products, target_in_words
+from xpnet.runs.words import length_in_words, products, target_in_words, weights_in_words
 from xpnet.text import count, visible
 
 if TYPE_CHECKING:
@@ -413,14 +413,13 @@ def _show_plan(plan: Mapping[str, Any], *, json: bool) -> None:
 
 
 def _show_training(results: Mapping[str, Any]) -> None:
-    weights = f"of epoch {results['best_epoch']}, that of the lowest validation loss"
     told, peak = results.get("restarts"), results.get("peak_memory")
     restarts = {} if told is None else {"restarts": _restarts_line(told)}
     print_results(
         results,
         {
             **restarts,
-            "weights": weights if results["best_epoch"] is not None else "of the last epoch",
+            "weights": weights_in_words(results),
             "training": f"{count(results['epochs_trained'], 'epoch')}, {count(results['steps'], 'step')}, "
             f"{results['seconds']:.1f} s on {results['device']}{products(results)}; {results['stopped']}",
             **({} if peak is None else {"device memory": f"{memory_in_words(peak)} taken at most"}),
@@ -429,7 +428,6 @@ def _show_training(results: Mapping[str, Any]) -> None:
             "report": results.get("report", "none: the run was finished before there were reports"),
         },
     )
-    sys.stdout.flush()  # what follows takes longer than a short training
 
 
 def _advice(results: Mapping[str, Any]) -> dict[str, str]:

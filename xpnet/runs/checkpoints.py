@@ -100,8 +100,8 @@ class Keeper(Callback):
             )
         self.save(trainer)
         self.run.give_up_after(trainer.epoch)
-        if trainer.best is None:
-            self.run.checkpoint("best").unlink(missing_ok=True)
+        for name in ("final", *(["best"] if trainer.best is None else [])):  # of the training so far
+            self.run.checkpoint(name).unlink(missing_ok=True)
         # made here, for a folder whose name is taken gets another one when it is made
         self.logs = [CSVLog(self.run.history), JSONLinesLog(self.run.history_lines)]
         if self.tensorboard:

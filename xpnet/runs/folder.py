@@ -13,7 +13,7 @@ import os
 import re
 import shlex
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,9 @@ from xpnet.train.checkpoint_callback import checkpoint_name, numbered
 
 __all__ = ["CHECKPOINTS", "RunFolder", "identity"]
 
-CHECKPOINTS = ("best", "last")
+CHECKPOINTS = ("final", "best", "last")
+"""Names of checkpoints; to predict with, the first that there is."""
+
 _log = logging.getLogger("xpnet.runs")
 _RESTART_COLUMNS: dict[str, Callable[[str], Any]] = {
     "restart": int, "seed": int, "outcome": str, "epochs": int, "steps": int,
@@ -42,13 +44,13 @@ class RunFolder:
 
     ``config.toml`` holds the settings with everything resolved; ``environment.json`` versions, machine,
     device and the table's fingerprint; ``encoder.json`` how the table becomes arrays; ``columns.json`` what
-    its columns are and what was decided about them; ``history.csv`` and
-    ``history.jsonl`` a row for each epoch, ``tensorboard/`` the same for TensorBoard, if wished;
-    ``diagnostics.jsonl`` what was measured in the layers; ``checkpoints/`` the last and the best weights, and
-    numbered ones; ``train.log`` what was said; ``results.json`` the results, once the training has finished;
-    ``restarts.csv`` a row for each restart that is over, and ``restarts/`` the one that is under way;
-    ``figures/`` the pictures; ``report.html`` all of it on a page; ``pruning.json``, of a
-    pruned network, what it was made of, and how far the pruning is.
+    its columns are and what was decided about them; ``history.csv`` and ``history.jsonl`` a row for each
+    epoch, ``tensorboard/`` the same for TensorBoard, if wished; ``diagnostics.jsonl`` what was measured in
+    the layers; ``checkpoints/`` the last and the best weights, the final ones, which were trained with the
+    validation rows as well, and numbered ones; ``train.log`` what was said; ``results.json`` the results,
+    once the training has finished; ``restarts.csv`` a row for each restart that is over, and ``restarts/``
+    the one that is under way; ``figures/`` the pictures; ``report.html`` all of it on a page;
+    ``pruning.json``, of a pruned network, what it was made of, and how far the pruning is.
     """
 
     def __init__(self, path: Path):
@@ -395,23 +397,23 @@ class RunFolder:
         """Return what ``results.json`` holds, or raise a `CheckpointError`."""
         return dict(read_json(self.results, RESULTS))
 
-    def find_checkpoint(self, name: str | None) -> Path:
+    def find_checkpoint(self, name: str | None, usual: Sequence[str] = CHECKPOINTS) -> Path:
         """Return the path of a checkpoint.
 
         Args:
-            name: best, last, or an epoch such as ``epoch-50`` or ``50``; None takes the best one, or else
-                the last.
+            name: final, best, last, or an epoch such as ``epoch-50`` or ``50``.
+            usual: names of which None takes the first that there is.
 
         Raises:
             ConfigError: no such name.
             CheckpointError: the run has no such checkpoint.
         """
-        wanted: list[str | int] = list(CHECKPOINTS)
+        wanted: list[str | int] = list(usual)
         if name is not None:
             match = re.fullmatch(r"(?:epoch-)?(\d{1,18})", name, re.ASCII)
             if match is None and name not in CHECKPOINTS:
                 raise ConfigError(
-                    f"{use('checkpoint')}: expected best or last, or an epoch such as epoch-50, found "
+                    f"{use('checkpoint')}: expected final, best or last, or an epoch such as epoch-50, found "
                     f"{name!r}"
                 )
             wanted = [int(match[1]) if match else name]
@@ -422,7 +424,7 @@ class RunFolder:
         if isinstance(wanted[-1], int) and self.checkpoint("last").is_file():
             raise CheckpointError(
                 f"the run '{self.path}' has no checkpoint of epoch {wanted[-1]}; there are: "
-                f"{', '.join([*CHECKPOINTS, *kept])} (train with {use('save_every')} to keep more)"
+                f"{', '.join([*CHECKPOINTS[1:], *kept])} (train with {use('save_every')} to keep more)"
             )
         raise CheckpointError(
             f"the run '{self.path}' has no checkpoint '{wanted[-1]}': it ended before one was saved, "

@@ -83,6 +83,7 @@ RESULTS = {
     "epochs_trained": _WHOLE,
     "steps": _WHOLE,
     "best_epoch": (None, _WHOLE),
+    "refit_epochs?": _WHOLE,
     "stopped": TEXT,
     "seconds": NUMBER,
     "peak_memory?": _OR_NULL,

@@ -35,7 +35,7 @@ def load_run(
 
     Args:
         path: the run folder.
-        checkpoint: "best", "last" or an epoch such as "epoch-50"; None takes the best one there is.
+        checkpoint: "final", "best", "last" or an epoch such as "epoch-50"; None takes the first there is.
         backend: where to compute; None chooses.
         loss: the run's loss or its place, where it is code of the user's own.
 

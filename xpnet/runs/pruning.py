@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xpnet import backends
-from xpnet.errors import CheckpointError, ConfigError, DivergedError, Word, call, reason
+from xpnet.errors import CheckpointError, ConfigError, DivergedError, Word, call, reason, use
 from xpnet.files import write_atomically
 from xpnet.prune import Pruned, Report, prune
 from xpnet.prune.plan import epochs_of_round, usual_tolerance
@@ -24,7 +24,7 @@ from xpnet.prune.units import hidden_widths
 from xpnet.runs.checkpoints import RunLog, best_trainer
 from xpnet.runs.environment import describe_run
 from xpnet.runs.fit import logged
-from xpnet.runs.folder import RunFolder
+from xpnet.runs.folder import CHECKPOINTS, RunFolder
 from xpnet.runs.formats import PRUNING
 from xpnet.runs.manifest import RunRecord, check_pruning, read_run
 from xpnet.runs.plan import Plan
@@ -64,7 +64,8 @@ def prune_run(
         path: the run folder, which is only read.
         settings: what to remove and how.
         out: the run folder to make; None takes the run's name with ``-pruned`` behind it.
-        checkpoint: "best" or "last"; None takes the best one there is.
+        checkpoint: "best" or "last"; None takes the best one there is. Those of the end, "final", have seen
+            the validation rows by which a pruning goes.
         backend: where to compute; None: where the run did.
         loss: the run's loss or its place, where it is code of the user's own.
         frame: the run's table, where that was no file.
@@ -78,7 +79,12 @@ def prune_run(
     """
     source = RunFolder.open(path)
     source.check_whole()
-    file = source.find_checkpoint(checkpoint)
+    if checkpoint == "final":
+        raise ConfigError(
+            f"{use('checkpoint')}: expected best or last, found final, whose weights were trained with the "
+            "validation rows, by which a pruning goes; leave it out"
+        )
+    file = source.find_checkpoint(checkpoint, CHECKPOINTS[1:])
     target = RunFolder.plan(out, path)
     if out is None:
         target = RunFolder(source.path.with_name(f"{source.path.resolve().name}-pruned"))

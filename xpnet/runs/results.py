@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import time
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -11,14 +12,15 @@ from xpnet.files import write_atomically
 from xpnet.runs.plan import Plan
 from xpnet.runs.run_report import write_report
 from xpnet.tabular.dataset import PARTS
+from xpnet.tabular.defaults import REFIT_EPOCHS
+from xpnet.tabular.refit import refitted
 from xpnet.tabular.scoring import Measured, constant_in_words, constant_of, measure
 from xpnet.tabular.trainer import metric_of
 from xpnet.text import count, to_json
-from xpnet.train import Trainer
 from xpnet.train.checkpoint_callback import best_trainer
 from xpnet.train.diagnostics import first_verdicts, read_rows
 from xpnet.train.diagnostics.outcome import Outcome, Score, judge_outcome
-from xpnet.train.early_stopping import Patience
+from xpnet.train.early_stopping import has_waited
 from xpnet.train.random_restarts import best_of, spread_of
 
 __all__ = ["finish", "why_stopped"]
@@ -27,7 +29,7 @@ _log = logging.getLogger("xpnet.train")
 
 
 def finish(plan: Plan, seconds: float, **told: Any) -> dict[str, Any]:
-    """Measure the best weights on each part, write the report with its figures, and return the results.
+    """Refit, measure the weights on each part, write the report with its figures, and return the results.
 
     Args:
         plan: the training, over.
@@ -38,9 +40,18 @@ def finish(plan: Plan, seconds: float, **told: Any) -> dict[str, Any]:
     best = best_trainer(trainer)
     if trainer.best is None:
         best.save(run.checkpoint("best"))  # without validation rows the last weights are the best known
+    begun = time.monotonic()
+    final = None if "pruning" in told else refitted(trainer, plan.prepared)
+    if final is not None:
+        final.save(run.checkpoint("final"))
+        seconds += time.monotonic() - begun
     encoder = plan.prepared.encoder
     constant = constant_of(encoder, parts["train"].truth)
-    measured = {name: measure(best, encoder, parts[name], constant) for name in PARTS if len(parts[name])}
+    measured = {  # validation rows by weights that have not seen them
+        name: measure(best if name == "validation" else final or best, encoder, parts[name], constant)
+        for name in PARTS
+        if len(parts[name])
+    }
     why = why_stopped(plan)
     found = [] if "pruning" in told else _outcome(plan, measured)
     timed_out = why is None and trainer.settings.time_limit is not None
@@ -49,6 +60,7 @@ def finish(plan: Plan, seconds: float, **told: Any) -> dict[str, Any]:
         "epochs_trained": trainer.epoch,
         "steps": trainer.step,
         "best_epoch": trainer.best.epoch if trainer.best is not None else None,
+        "refit_epochs": REFIT_EPOCHS if final is not None else 0,
         "stopped": why or ("time limit" if timed_out else "ended by a callback"),
         "timed_out": timed_out,
         "seconds": round(seconds, 3),
@@ -91,7 +103,9 @@ def _outcome(plan: Plan, measured: Mapping[str, Measured]) -> list[dict[str, Any
         name: Score(part.metrics[metric], part.baseline[metric], len(part.truth))
         for name, part in measured.items()
     }
-    verdicts = judge_outcome(Outcome(trainer.history.rows, has_waited(trainer), metric, scores))
+    verdicts = judge_outcome(
+        Outcome(trainer.history.rows, has_waited(trainer.settings, trainer.state), metric, scores)
+    )
     for verdict in verdicts:
         _log.warning("%s: %s", verdict.kind, verdict.message)
     return [{"epoch": trainer.epoch, **dataclasses.asdict(verdict)} for verdict in verdicts]
@@ -101,7 +115,11 @@ def _advice(plan: Plan, verdicts: Collection[str]) -> list[dict[str, Any]]:
     """Return how to go on with a training that could have been longer: why, and settings to change."""
     trainer, most = plan.trainer, plan.settings.max_steps
     is_last = trainer.best is not None and trainer.best.epoch == trainer.epoch
-    if has_waited(trainer) or trainer.stalled or not (is_last or "under-trained" in verdicts):
+    if (
+        has_waited(trainer.settings, trainer.state)
+        or trainer.stalled
+        or not (is_last or "under-trained" in verdicts)
+    ):
         return []
     why = "the best epoch is the last one" if is_last else "the loss was still falling at the end"
     steps_done = most is not None and trainer.step >= most
@@ -109,11 +127,6 @@ def _advice(plan: Plan, verdicts: Collection[str]) -> list[dict[str, Any]]:
     if plan.settings.epochs is not None if steps_done else trainer.epoch >= plan.length.epochs:
         changed["epochs"] = 2 * trainer.epoch
     return [{"why": why, "set": changed}]
-
-
-def has_waited(trainer: Trainer) -> bool:
-    """Whether patience was lost: the validation loss has not fallen for long enough."""
-    return Patience.of(trainer.settings).after(trainer.history, since=trainer.patience_since).lost
 
 
 def why_stopped(plan: Plan) -> str | None:
@@ -125,7 +138,7 @@ def why_stopped(plan: Plan) -> str | None:
         return trainer.stalled
     if steps is not None and trainer.step >= steps:
         return f"all {count(steps, 'step')} done"
-    if has_waited(trainer):
+    if has_waited(trainer.settings, trainer.state):
         by, epochs = trainer.settings.min_delta, count(trainer.settings.patience or 0, "epoch")
         wanted = f"validation loss lower by {by:g}" if by else "better validation loss"
         return f"no {wanted} for {epochs}"

@@ -72,10 +72,10 @@ def resume_run(
             raise ConfigError(f"{use(name)}: {FIXED[name]}, and stays as it is; train anew")
     if isinstance(loss, str) and not is_code(loss):
         raise ConfigError(f"{use('loss')}: {FIXED['loss']}, and stays as it is; train anew")
-    if start == "best":
+    if start in ("final", "best"):
         raise ConfigError(
-            f"{use('start')}: expected last or an epoch such as epoch-50, found best, which holds weights to "
-            f"predict with and no state to train on from; see {use('save_every')}"
+            f"{use('start')}: expected last or an epoch such as epoch-50, found {start}, which holds weights "
+            f"to predict with and no state to train on from; see {use('save_every')}"
         )
     run = RunFolder.open(path)
     with run.hold():

@@ -195,7 +195,7 @@ class Run:
 
         Args:
             table: has the columns of the training, the target excepted.
-            checkpoint: "best", "last" or an epoch such as "epoch-50"; None takes the best one there is.
+            checkpoint: "final", "best", "last" or an epoch such as "epoch-50"; None takes the first there is.
             backend: where to compute; None chooses.
             loss: the run's loss or its place, where it is code of the user's own.
             missing: what becomes of missing cells; None: as in training.

@@ -16,6 +16,7 @@ __all__ = [
     "products",
     "score_table",
     "target_in_words",
+    "weights_in_words",
 ]
 
 HEADINGS = {
@@ -136,6 +137,23 @@ def interval_in_words(name: str, ends: Sequence[float] | None) -> str:
     if name in _SHARES:
         return f"{100 * ends[0]:.3g} to {100 * ends[1]:.3g} %"
     return f"{ends[0]:.3f} to {ends[1]:.3f}"
+
+
+def weights_in_words(told: Mapping[str, Any]) -> str:
+    """Return which weights predict.
+
+    >>> weights_in_words({"best_epoch": 215, "refit_epochs": 0})
+    'of epoch 215, that of the lowest validation loss'
+    >>> weights_in_words({"best_epoch": None})
+    'of the last epoch'
+    """
+    if told["best_epoch"] is None:
+        return "of the last epoch"
+    words = f"of epoch {told['best_epoch']}, that of the lowest validation loss"
+    more = told.get("refit_epochs")
+    if not more:
+        return words
+    return f"{words}; then {more} epochs with the validation rows, whose scores are from before"
 
 
 def length_in_words(told: Mapping[str, Any]) -> str:

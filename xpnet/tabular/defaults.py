@@ -14,6 +14,7 @@ __all__ = [
     "FIXED_EPOCHS",
     "MOST_EPOCHS",
     "RATES",
+    "REFIT_EPOCHS",
     "Length",
     "default_batch_size",
     "default_weight_decay",
@@ -29,6 +30,9 @@ FIXED_EPOCHS = 50
 
 MOST_EPOCHS = 1000
 """Ceiling of the epochs of a training that ends by its validation loss."""
+
+REFIT_EPOCHS = 25
+"""Epochs on training and validation rows, at the end of such a training."""
 
 PATIENCE, MIN_DELTA, MIN_STEPS, TIME_LIMIT = 25, 1e-3, 500, 600.0
 _DECAY_EPOCHS, _DECAY_STEPS = 100, 300

@@ -29,6 +29,7 @@ from xpnet.tabular.importance import Importance, permutation_importance
 from xpnet.tabular.losses import loss_of_run, named_loss, try_loss
 from xpnet.tabular.manifest import check_manifest, check_same
 from xpnet.tabular.prediction import predictions
+from xpnet.tabular.refit import refitted
 from xpnet.tabular.scoring import measure
 from xpnet.tabular.settings import Settings, fields_of, settings_from
 from xpnet.tabular.trainer import build_trainer, fit_trainer, metric_of, open_backend, with_rate
@@ -66,7 +67,8 @@ class TableModel:
     Attributes:
         settings: after `fit`, with all that was chosen; before, as given.
         encoder: how tables become arrays, fitted on the training rows.
-        trainer: the network with the weights of the lowest validation loss, and its history.
+        trainer: the network, and its history. Its weights are those of the lowest validation loss, trained on
+            with the validation rows unless a length of the training was given (``refit``).
 
     Raises:
         ConfigError: an unknown preset or setting, or a value that cannot be meant.
@@ -142,7 +144,8 @@ class TableModel:
             try_loss(resolved.loss, trainer, train.X, train.y)
         trainer.setup = trainer.setup.changed(progress=progress)
         fit_trainer(trainer, prepared)
-        self.settings, self.encoder, self.trainer = resolved, prepared.encoder, best_trainer(trainer)
+        self.settings, self.encoder = resolved, prepared.encoder
+        self.trainer = refitted(trainer, prepared) or best_trainer(trainer)
         self._manifest = prepared.manifest
         return self
 
@@ -243,7 +246,7 @@ class TableModel:
         folder: str | os.PathLike[str],
         backend: str = "auto",
         *,
-        checkpoint: str = "best",
+        checkpoint: str | None = None,
         loss: str | Callable[..., Any] | None = None,
     ) -> TableModel:
         """Return the model that `save` wrote, or that of a run folder.
@@ -251,7 +254,7 @@ class TableModel:
         Args:
             folder: what was given to `save`, or a run folder.
             backend: where to compute.
-            checkpoint: of a run folder: the name of the file in its ``checkpoints``.
+            checkpoint: of a run folder: the name of the file in its ``checkpoints``; None: the best there is.
             loss: the model's loss or its place, where it is code of the user's own.
 
         Raises:
@@ -262,7 +265,8 @@ class TableModel:
         path = Path(folder)
         file = path / _WEIGHTS
         if not file.is_file() and (path / "checkpoints").is_dir():
-            file = path / "checkpoints" / f"{checkpoint}.safetensors"
+            named = [path / "checkpoints" / f"{name}.safetensors" for name in (checkpoint or "final", "best")]
+            file = named[0] if checkpoint or named[0].is_file() else named[1]
         manifest = read_description(file).get("run")
         if not manifest:
             raise CheckpointError(

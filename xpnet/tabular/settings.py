@@ -265,6 +265,13 @@ class Settings(TrainerSettings):
         "rows in a step; not set: 16 to 64, the more the more rows there are, or all if the optimizer is of "
         "second order",
     )
+    refit: bool = setting(
+        True,
+        checks.flag,
+        "Training",
+        "train the best weights on for 25 epochs with the validation rows, where these have ended the "
+        "training, and keep the mean",
+    )
     backend: str = setting(
         "auto",
         values.text("DEVICE", "a device"),

@@ -16,6 +16,7 @@ from xpnet.train.settings import Settings as TrainerSettings
 from xpnet.train.targets import outputs_for
 
 __all__ = [
+    "batch_size_of",
     "build_optimizer",
     "build_trainer",
     "fit_trainer",
@@ -150,10 +151,15 @@ def fit_trainer(trainer: Trainer, prepared: Prepared[Any]) -> None:
         train.X,
         train.y,
         epochs=length_of(settings, len(train)).epochs,
-        batch_size=settings.batch_size if isinstance(settings.batch_size, int) else None,
+        batch_size=batch_size_of(settings),
         validation=(held_out.X, held_out.y) if len(held_out) else None,
         class_weight=prepared.class_weight,
     )
+
+
+def batch_size_of(settings: Settings) -> int | None:
+    """Return the batch size as `Trainer.fit` takes it."""
+    return settings.batch_size if isinstance(settings.batch_size, int) else None
 
 
 def trainer_settings(prepared: Prepared[Any]) -> dict[str, Any]:

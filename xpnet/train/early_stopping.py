@@ -9,8 +9,9 @@ from typing import Any
 
 from xpnet.errors import ConfigError
 from xpnet.train.settings import Settings
+from xpnet.train.state import TrainState
 
-__all__ = ["Patience", "check_validation", "nothing_left"]
+__all__ = ["Patience", "check_validation", "has_waited", "nothing_left"]
 
 
 @dataclasses.dataclass
@@ -66,6 +67,11 @@ class Patience:
     def of(cls, settings: Settings) -> Patience:
         """Return the patience that settings ask for."""
         return cls(settings.patience, settings.min_delta, settings.min_steps)
+
+
+def has_waited(settings: Settings, state: TrainState) -> bool:
+    """Whether patience was lost: the validation loss has not fallen for long enough."""
+    return Patience.of(settings).after(state.history, since=state.patience_since).lost
 
 
 def check_validation(settings: Settings, held_out: Any) -> None:

@@ -13,7 +13,7 @@ from xpnet.runs.report.contents import Contents, Prediction
 from xpnet.runs.report.diagnostics import Diagnostics, Verdict
 from xpnet.runs.report.elements import Html, section, table, tag
 from xpnet.runs.report.pictures import Picture
-from xpnet.runs.words import interval_in_words, number, score_table
+from xpnet.runs.words import interval_in_words, number, score_table, weights_in_words
 from xpnet.text import count
 from xpnet.train import Spread
 
@@ -79,10 +79,7 @@ def metrics(contents: Contents) -> Html:
     """Return the section with the loss and the metrics of each part."""
     results = contents.results
     headings, rows = score_table(results)
-    if results["best_epoch"] is not None:
-        weights = f"the weights of epoch {results['best_epoch']}, that of the lowest validation loss"
-    else:
-        weights = "the weights of the last epoch"
+    weights = f"the weights {weights_in_words(results)}"
     if results["task"] == "regression" and contents.target_kind != "counts":
         weights += "; the loss is that of the standardized target"
     caption = f"Loss and metrics of each part of the table, with {weights}"

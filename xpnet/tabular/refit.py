@@ -1,0 +1,82 @@
+"""Last epochs of a training, on the validation rows as well."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import numpy as np
+
+from xpnet.containers import leaves, rebuild
+from xpnet.errors import DivergedError
+from xpnet.nn import Variables
+from xpnet.optim import METHODS
+from xpnet.tabular.dataset import Prepared
+from xpnet.tabular.defaults import REFIT_EPOCHS, length_of
+from xpnet.tabular.trainer import batch_size_of
+from xpnet.train import Callback, Trainer
+from xpnet.train.checkpoint_callback import best_trainer
+from xpnet.train.early_stopping import has_waited
+
+__all__ = ["refitted"]
+
+_log = logging.getLogger("xpnet.train")
+
+
+class _Mean(Callback):
+    """Keeps the mean of the variables after each epoch."""
+
+    def __init__(self) -> None:
+        self.variables: Variables | None = None
+        self.count = 0
+
+    def on_epoch_end(self, trainer: Trainer, row: dict[str, Any]) -> None:
+        new = trainer.variables
+        self.count += 1
+        if self.variables is not None:
+            pairs = zip(leaves(self.variables), leaves(new), strict=True)
+            new = rebuild(new, [mean + (one - mean) / float(self.count) for mean, one in pairs])
+        self.variables = new
+
+
+def refitted(trainer: Trainer, prepared: Prepared[Any]) -> Trainer | None:
+    """Return a trainer whose weights have seen the validation rows too; None where that is not to be.
+
+    A few validation rows choose an epoch that is mostly too early, and are missed in training. So where they
+    have ended a training, the best weights are trained for some more epochs on all rows but those of the
+    test, and the mean of the weights after each of these epochs is kept. It follows from the state at the
+    end of the training alone: one that was killed here is refitted alike when it is resumed.
+
+    Args:
+        trainer: the training, over; it stays as it is.
+        prepared: the table and the settings.
+
+    Source: Izmailov et al., "Averaging weights leads to wider optima and better generalization", 2018.
+    """
+    settings, parts = prepared.settings, [prepared.parts[name] for name in ("train", "validation")]
+    length = length_of(settings, len(parts[0]))
+    is_over = trainer.epoch >= length.epochs or has_waited(trainer.settings, trainer.state)
+    if not (settings.refit and length.open and is_over) or settings.optimizer in METHODS:
+        return None
+    mean, other = _Mean(), best_trainer(trainer)
+    other.callbacks = [mean]
+    other.setup = other.setup.changed(
+        patience=None, min_delta=0.0, min_steps=None, time_limit=None, progress=False
+    )
+    other.state.opt_state, other.state.rows = trainer.state.opt_state, None
+    X, y = (np.concatenate([getattr(part, name) for part in parts]) for name in ("X", "y"))
+    try:
+        other.fit(
+            X,
+            y,
+            epochs=other.epoch + REFIT_EPOCHS,
+            batch_size=batch_size_of(settings),
+            class_weight=prepared.class_weight,
+        )
+    except DivergedError as error:
+        _log.warning(
+            "the epochs with the validation rows are given up, the weights before are kept: %s", error
+        )
+        return None
+    other.state.variables, other.state.opt_state = mean.variables, None
+    return other
