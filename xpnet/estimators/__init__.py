@@ -1,4 +1,4 @@
-"""Estimators for scikit-learn: `MLPClassifier` and `MLPRegressor`, with parameters and results of its own.
+"""Estimators for scikit-learn: of arrays, with its own parameters and results, and of tables as they are.
 
 They need scikit-learn (extra ``sklearn``). A line changes::
 
@@ -12,5 +12,6 @@ from xpnet.extras import require
 require("sklearn", extra="sklearn")
 
 from xpnet.estimators.mlp import MLPClassifier, MLPRegressor  # noqa: E402  # after the check
+from xpnet.estimators.tabular import TabularClassifier, TabularRegressor  # noqa: E402
 
-__all__ = ["MLPClassifier", "MLPRegressor"]
+__all__ = ["MLPClassifier", "MLPRegressor", "TabularClassifier", "TabularRegressor"]

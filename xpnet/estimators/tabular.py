@@ -184,7 +184,7 @@ class TabularRegressor(RegressorMixin, _TabularEstimator):
         >>> import numpy as np
         >>> X = np.linspace(0, 1, 60)[:, None]
         >>> model = TabularRegressor(random_state=0, device="numpy").fit(X, 100 + 20 * X[:, 0])
-        >>> abs(model.predict([[0.5]])[0] - 110) < 2
+        >>> bool(abs(model.predict([[0.5]])[0] - 110) < 2)
         True
     """
 
