@@ -1,6 +1,4 @@
-"""Packages that tables, runs and the command line need: those of the extras ``standard``, ``graph`` and
-``tensorboard``.
-"""
+"""Packages of extras, which parts of xpnet need."""
 
 from __future__ import annotations
 
@@ -9,6 +7,8 @@ import importlib.util
 from xpnet.errors import ConfigError
 
 __all__ = ["MissingExtraError", "require"]
+
+_PROJECTS = {"sklearn": "scikit-learn"}  # whose names are others than those of their packages
 
 
 class MissingExtraError(ConfigError):
@@ -19,7 +19,9 @@ class MissingExtraError(ConfigError):
 
 def require(*packages: str, extra: str = "standard") -> None:
     """Raise a `MissingExtraError` that says what to install, if one of ``packages`` is missing."""
-    missing = [package for package in packages if importlib.util.find_spec(package) is None]
+    missing = [
+        _PROJECTS.get(package, package) for package in packages if importlib.util.find_spec(package) is None
+    ]
     if missing:
         names = ", ".join(missing)
         raise MissingExtraError(

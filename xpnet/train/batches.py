@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -27,12 +27,14 @@ class Batches:
         rows: number of training rows.
         size: rows of a batch; None for all of them, in their order.
         order: ``"reshuffle"`` draws batches anew for each epoch; ``"fixed"`` draws them once and keeps them
-            (lecture note 004 describes both).
+            (lecture note 004 describes both). A function of the epoch's number returns the row numbers.
         key: root of the draws.
         home: where the row numbers live.
     """
 
-    def __init__(self, rows: int, size: int | None, order: str, key: rng.Key, home: Backend):
+    def __init__(
+        self, rows: int, size: int | None, order: str | Callable[[int], Any], key: rng.Key, home: Backend
+    ):
         if size is not None:
             size = checks.count("batch_size", size, "pass None for full batches")
         if size is not None and size > rows:
@@ -87,11 +89,17 @@ class Batches:
         """Return the rows in the order of an epoch, on the device; drawn for several epochs of few rows."""
         first, orders = self._drawn
         if not first <= draw < first + len(orders):
-            ahead = 1
-            if self.order == "reshuffle":
-                ahead = max(1, min(2 * len(orders), _EPOCHS_AHEAD, _NUMBERS_AHEAD // self.rows))
-            self._drawn = first, orders = draw, rng.permutations(self.key, draw, ahead, self.rows)
+            self._drawn = first, orders = draw, self._draw(draw, len(orders))
             self._sent = -1, None
         if self._sent[0] != draw:
             self._sent = draw, self.home.asarray(orders[draw - first])  # one transfer an epoch
         return self._sent[1]
+
+    def _draw(self, first: int, before: int) -> np.ndarray:
+        """Return the rows in the order of some epochs from ``first`` on, after ``before`` last time."""
+        if callable(self.order):
+            return np.asarray(self.order(first))[None, :]
+        ahead = 1
+        if self.order == "reshuffle":
+            ahead = max(1, min(2 * before, _EPOCHS_AHEAD, _NUMBERS_AHEAD // self.rows))
+        return rng.permutations(self.key, first, ahead, self.rows)

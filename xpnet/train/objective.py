@@ -6,6 +6,7 @@ from typing import Any
 
 from xpnet import rng
 from xpnet.autodiff.scopes import scope, snake_case
+from xpnet.backends import array_namespace
 from xpnet.nn import Variables
 from xpnet.parameters import Layout, Parameters
 from xpnet.train import regularization, targets
@@ -17,6 +18,8 @@ __all__ = ["StepObjective"]
 
 class StepObjective:
     r"""The mean loss over a batch and the penalties, $J + \sum_i \lambda_i |w_i| + \mu_i w_i^2$.
+
+    With ``penalty_per_row`` the sum is divided by that of the rows' weights, or by their number.
 
     Args:
         setup: its model, loss and settings count.
@@ -31,7 +34,8 @@ class StepObjective:
         self._loss_scope = f"{snake_case(getattr(self.loss, '__name__', type(self.loss).__name__))}_forward"
         self._smoothing = setup.settings.label_smoothing
         self._l1, self._l2 = (self._factors(setup, name) for name in ("l1", "l2"))
-        penalties = setup.settings.l1, setup.settings.l2
+        self._per_row = setup.settings.penalty_per_row
+        penalties = setup.settings.l1, setup.settings.l2, self._per_row
         self.made_of = (self.model, self.loss, layout, *penalties, self._smoothing)
 
     def _factors(self, setup: Setup, name: str) -> Any:
@@ -76,7 +80,15 @@ class StepObjective:
         flat = params.flat
         with scope("penalty_forward"):
             if self._l2 is not None:
-                loss = loss + flat @ (flat * self._l2)
+                loss = loss + self._share(flat @ (flat * self._l2), batch)
             if self._l1 is not None:
-                loss = loss + abs(flat) @ self._l1
+                loss = loss + self._share(abs(flat) @ self._l1, batch)
         return loss
+
+    def _share(self, penalty: Any, batch: Rows) -> Any:
+        """Return a penalty, or what it is for each row where that is asked for."""
+        if not self._per_row:
+            return penalty
+        if batch.weight is None:
+            return penalty * (1 / batch.X.shape[0])
+        return penalty / array_namespace(batch.weight).sum(batch.weight)

@@ -105,6 +105,13 @@ class Settings:
         "factor of the penalty Σ w², or several by name: weights, biases, a layer such as 0 for its weights, "
         "or a parameter such as 0.bias; the narrower name wins. In Python those are a dict.",
     )
+    penalty_per_row: bool = setting(
+        False,
+        checks.flag,
+        "whether the penalties are divided by the number of rows of a batch, or by the sum of their weights: "
+        "with l2 = α/2 that is scikit-learn's penalty, which weighs less the more rows there are.",
+        flag=False,
+    )
     max_norm: float | None = setting(
         None,
         checks.positive,

@@ -155,6 +155,7 @@ class Trainer(Predictor):
         validation: float | Sequence[Any] | None = None,
         sample_weight: Any = None,
         class_weight: Mapping[int, float] | str | None = None,
+        order: Callable[[int], Any] | None = None,
     ) -> History:
         """Train until ``epochs`` epochs are done in total; a trained or loaded trainer continues.
 
@@ -168,6 +169,8 @@ class Trainer(Predictor):
             sample_weight: (batch,), weights of the rows in the loss; rows of weight 0 are left out.
             class_weight: weight of each class index, or ``"balanced"`` for n / (classes · count); for the
                 training rows alone.
+            order: function of an epoch's number, from 1, that returns the row numbers (batch,) in the order
+                in which that epoch takes them; by default they are drawn as the setting ``batches`` says.
 
         Returns:
             The history, one row an epoch; also kept as ``self.history``.
@@ -190,7 +193,7 @@ class Trainer(Predictor):
         train, held_out = split(setup, X, y, sample_weight, class_weight, validation, width=state.input_shape)
         check_validation(settings, held_out)
         size = setup.batch_size_of(train.X.shape[0], batch_size)
-        batches = Batches(train.X.shape[0], size, settings.batches, setup.key, setup.backend)
+        batches = Batches(train.X.shape[0], size, order or settings.batches, setup.key, setup.backend)
         batches = batches.or_same(known)
         bar = for_terminal(settings.progress)
         callbacks = [*self.callbacks, *([bar] if bar else [])]
@@ -232,7 +235,7 @@ class Trainer(Predictor):
                 answers = [callback.on_epoch_end(self, row) for callback in callbacks]
                 if any(answers):
                     break
-            if held_out is not None and self._restores_best() and state.best is not None:
+            if held_out is not None and settings.restore_best is not False and state.best is not None:
                 state.last, state.variables = state.variables, state.best.variables
         setup.backend.peak_memory()  # is looked at now, for CuPy does not remember it
         return state.history
@@ -419,9 +422,6 @@ class Trainer(Predictor):
     def _exhausted(self) -> bool:
         most = self.setup.settings.max_steps
         return most is not None and self.state.step >= most
-
-    def _restores_best(self) -> bool:
-        return self.setup.settings.restore_best is not False
 
     def _keep_best(self, row: dict[str, Any]) -> None:
         state, loss = self.state, row.get("validation_loss")

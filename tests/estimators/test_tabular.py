@@ -1,0 +1,116 @@
+"""`TabularClassifier` and `TabularRegressor`: scikit-learn's contract, and tables as they are."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
+from sklearn.utils.estimator_checks import check_estimator
+
+from xpnet.estimators import TabularClassifier, TabularRegressor
+
+N = 60
+QUICK: dict[str, Any] = {"device": "numpy", "random_state": 0, "settings": {"epochs": 30}}
+
+
+def flowers() -> pd.DataFrame:
+    """Numbers with missing cells, categories, dates and booleans."""
+    i = np.arange(N)
+    return pd.DataFrame(
+        {
+            "length": np.where(i % 10 == 3, np.nan, np.where(i % 2, 3.0, 1.0) + 0.01 * i),
+            "colour": np.where(i % 7 == 0, None, np.asarray(["red", "blue", "white"], dtype=object)[i % 3]),
+            "seen": pd.date_range("2026-01-01", periods=N),
+            "wild": i % 3 == 0,
+            "kind": pd.Categorical(np.where(i % 4 < 2, "u", "v")),
+        }
+    )
+
+
+LABELS = np.where(np.arange(N) % 2, "rose", "tulip")
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("kind", [TabularClassifier, TabularRegressor])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        QUICK,
+        {**QUICK, "preset": "fast", "settings": {"epochs": 30, "optimizer": "rmsprop"}},
+        {**QUICK, "time_limit": 60.0, "settings": {"epochs": 30, "hidden": (16, 16), "activation": "tanh"}},
+        {**QUICK, "validation_fraction": 0.2, "settings": {"epochs": 30, "dtype": "float64"}},
+    ],
+)
+def test_the_contract_of_scikit_learn(kind, settings) -> None:
+    logging.getLogger("xpnet").setLevel(logging.ERROR)
+    found = check_estimator(kind(**settings), on_fail=None, on_skip=None)
+    assert [row["check_name"] for row in found if row["status"] not in ("passed", "skipped")] == []
+
+
+@pytest.mark.parametrize("package", ["pandas", "polars"])
+def test_tables_as_they_are(package) -> None:
+    table = flowers() if package == "pandas" else pl.from_pandas(flowers())
+    model = TabularClassifier(**QUICK).fit(table, LABELS)
+    assert model.score(table, LABELS) > 0.95
+    assert (list(model.feature_names_in_), model.n_features_in_) == (list(flowers().columns), 5)
+    probabilities = model.predict_proba(table)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-6)
+    np.testing.assert_array_equal(model.classes_[probabilities.argmax(axis=1)], model.predict(table))
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(model)).predict(table), model.predict(table))
+    with pytest.raises(ValueError, match="feature names should match"):
+        model.predict(table[["colour", "length", "seen", "wild", "kind"]])
+    unknown = flowers().assign(colour="green")
+    assert len(model.predict(unknown if package == "pandas" else pl.from_pandas(unknown))) == N
+
+
+def test_arrays_with_text() -> None:
+    X = flowers()[["length", "colour"]].to_numpy(dtype=object)
+    pipeline = make_pipeline(FunctionTransformer(), TabularClassifier(**QUICK)).fit(X, LABELS)
+    assert pipeline.score(X, LABELS) > 0.95
+
+
+def test_several_targets_in_their_units() -> None:
+    X = np.linspace(-1, 1, N)[:, None]
+    y = np.hstack([1000 + 100 * X, -X])
+    model = TabularRegressor(**QUICK).fit(X, y)
+    assert model.predict(X).shape == (N, 2)
+    assert model.score(X, y) > 0.9
+
+
+def test_parameters_are_kept_and_the_same_seed_gives_the_same_bits() -> None:
+    one, other = (clone(TabularClassifier(**QUICK)).fit(flowers(), LABELS) for _ in range(2))
+    assert one.get_params()["settings"] == QUICK["settings"]
+    np.testing.assert_array_equal(one.predict_proba(flowers()), other.predict_proba(flowers()))
+
+
+@pytest.mark.parametrize(
+    ("y", "options", "words"),
+    [
+        (["one"] * N, {}, "at least 2 classes, found 1 class"),
+        (None, {}, "requires y to be passed"),
+        (LABELS[:-1], {}, "inconsistent numbers of samples"),
+        (LABELS, {"preset": "quick"}, "'preset' parameter of TabularClassifier"),
+        (LABELS, {"time_limit": 0}, "'time_limit' parameter"),
+    ],
+)
+def test_what_cannot_be_fitted(y, options, words) -> None:
+    with pytest.raises(ValueError, match=words):
+        TabularClassifier(**{**QUICK, **options}).fit(flowers(), y)
+
+
+def test_a_loss_without_probabilities_and_an_estimator_that_is_not_fitted() -> None:
+    with pytest.raises(NotFittedError):
+        TabularRegressor().predict([[1.0]])
+    settings = {"settings": {"epochs": 2, "loss": "multiclass_hinge"}}
+    model = TabularClassifier(**{**QUICK, **settings}).fit(flowers(), LABELS)
+    assert not hasattr(model, "predict_proba")
