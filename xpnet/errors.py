@@ -149,11 +149,8 @@ def _thing(match: re.Match[str]) -> Use | Call | str:
 class Words(str):
     """A message in Python's words, which knows its places for settings and calls.
 
-    Args:
-        text: with places that `use` and `call` have made.
-
     Attributes:
-        text: the same.
+        text: the message with the places that `use` and `call` have made.
     """
 
     text: str
