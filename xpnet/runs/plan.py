@@ -16,7 +16,7 @@ from xpnet.runs.environment import describe_run
 from xpnet.runs.folder import RunFolder
 from xpnet.runs.settings import Settings
 from xpnet.tabular.dataset import PARTS, Prepared, prepare
-from xpnet.tabular.defaults import Length, length_of
+from xpnet.tabular.defaults import Length, length_of, refit_epochs_of
 from xpnet.tabular.losses import try_loss
 from xpnet.tabular.trainer import build_trainer, layer_widths, open_backend, with_rate
 from xpnet.train import Trainer
@@ -82,6 +82,7 @@ class Plan:
             "min_steps": self.length.min_steps,
             "time_limit": self.length.time_limit,
             "epochs_open": self.length.open,
+            "refit_epochs": refit_epochs_of(settings, len(prepared.parts["train"])),
             "batch_size": settings.batch_size,
             "device": self.backend.spec,
             "device_reason": self.backend.reason,

@@ -12,7 +12,6 @@ from xpnet.files import write_atomically
 from xpnet.runs.plan import Plan
 from xpnet.runs.run_report import write_report
 from xpnet.tabular.dataset import PARTS
-from xpnet.tabular.defaults import REFIT_EPOCHS
 from xpnet.tabular.refit import refitted
 from xpnet.tabular.scoring import Measured, constant_in_words, constant_of, measure
 from xpnet.tabular.trainer import metric_of
@@ -55,12 +54,13 @@ def finish(plan: Plan, seconds: float, **told: Any) -> dict[str, Any]:
     why = why_stopped(plan)
     found = [] if "pruning" in told else _outcome(plan, measured)
     timed_out = why is None and trainer.settings.time_limit is not None
+    described = plan.describe()
     results = {
-        **plan.describe(),
+        **described,
         "epochs_trained": trainer.epoch,
         "steps": trainer.step,
         "best_epoch": trainer.best.epoch if trainer.best is not None else None,
-        "refit_epochs": REFIT_EPOCHS if final is not None else 0,
+        "refit_epochs": described["refit_epochs"] if final is not None else 0,
         "stopped": why or ("time limit" if timed_out else "ended by a callback"),
         "timed_out": timed_out,
         "seconds": round(seconds, 3),

@@ -169,4 +169,6 @@ def length_in_words(told: Mapping[str, Any]) -> str:
     most = epochs if told["time_limit"] is None else f"{epochs} or {told['time_limit']:g} s"
     if told["patience"] is None:
         return f"for {most}"
-    return f"until the validation loss has not fallen for {count(told['patience'], 'epoch')}, {most} at most"
+    words = f"until the validation loss has not fallen for {count(told['patience'], 'epoch')}, {most} at most"
+    more = told.get("refit_epochs")
+    return f"{words}; then {count(more, 'epoch')} with the validation rows" if more else words

@@ -19,6 +19,7 @@ __all__ = [
     "default_batch_size",
     "default_weight_decay",
     "length_of",
+    "refit_epochs_of",
     "steps_of_epoch",
 ]
 
@@ -90,6 +91,12 @@ def length_of(settings: Settings, rows: int) -> Length:
         TIME_LIMIT if time_limit is None else time_limit,
         open=True,
     )
+
+
+def refit_epochs_of(settings: Settings, rows: int) -> int:
+    """Return how many epochs with the validation rows follow where the validation loss ends a training."""
+    is_open = length_of(settings, rows).open and settings.optimizer not in METHODS
+    return REFIT_EPOCHS if settings.refit and is_open else 0
 
 
 def steps_of_epoch(settings: Settings, rows: int) -> int:

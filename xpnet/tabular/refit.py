@@ -10,9 +10,8 @@ import numpy as np
 from xpnet.containers import leaves, rebuild
 from xpnet.errors import DivergedError
 from xpnet.nn import Variables
-from xpnet.optim import METHODS
 from xpnet.tabular.dataset import Prepared
-from xpnet.tabular.defaults import REFIT_EPOCHS, length_of
+from xpnet.tabular.defaults import length_of, refit_epochs_of
 from xpnet.tabular.trainer import batch_size_of
 from xpnet.train import Callback, Trainer
 from xpnet.train.checkpoint_callback import best_trainer
@@ -54,9 +53,10 @@ def refitted(trainer: Trainer, prepared: Prepared[Any]) -> Trainer | None:
     Source: Izmailov et al., "Averaging weights leads to wider optima and better generalization", 2018.
     """
     settings, parts = prepared.settings, [prepared.parts[name] for name in ("train", "validation")]
-    length = length_of(settings, len(parts[0]))
-    is_over = trainer.epoch >= length.epochs or has_waited(trainer.settings, trainer.state)
-    if not (settings.refit and length.open and is_over) or settings.optimizer in METHODS:
+    rows = len(parts[0])
+    epochs = refit_epochs_of(settings, rows)
+    waited = has_waited(trainer.settings, trainer.state)
+    if not epochs or not (waited or trainer.epoch >= length_of(settings, rows).epochs):
         return None
     mean, other = _Mean(), best_trainer(trainer)
     other.callbacks = [mean]
@@ -69,7 +69,7 @@ def refitted(trainer: Trainer, prepared: Prepared[Any]) -> Trainer | None:
         other.fit(
             X,
             y,
-            epochs=other.epoch + REFIT_EPOCHS,
+            epochs=other.epoch + epochs,
             batch_size=batch_size_of(settings),
             class_weight=prepared.class_weight,
         )
