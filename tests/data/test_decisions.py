@@ -100,6 +100,27 @@ CASES = {
         ("a", "g=x", "g=y", "g=z", "g is missing"),
         [(r"column 'g' has missing cells, which are a category of their own: 1 of 40 training rows", False)],
     ),
+    "words for missing cells": (
+        PLAIN | {"g": with_cells(GROUPS, row1=" NA ", row2="nan", row3="NA", row4=" ")},
+        {},
+        ("a", "g=x", "g=y", "g=z", "g is missing"),
+        [
+            (
+                r"column 'g' has missing cells, which are a category of their own: 4 of 40 training rows",
+                False,
+            ),
+            (
+                "column 'g' has words that count as missing: 'NA' in 2 cells, 'nan' in 1 cells, as",
+                True,
+            ),
+        ],
+    ),
+    "words for missing numbers": (
+        PLAIN | {"a": with_cells(map(str, A), row1="NA")},
+        {},
+        ("a", "a is missing", "g=x", "g=y", "g=z"),
+        [("column 'a' has missing cells, which take the training median", False)],
+    ),
     "missing targets": (
         PLAIN | {"y": with_cells(Y, row1=None, row2=math.nan)},
         {},
@@ -139,6 +160,30 @@ CASES = {
                 True,
             )
         ],
+    ),
+    "truths in two spellings": (
+        PLAIN | {"g": ["1", "True", "false", "0"] * (N // 4)},
+        {},
+        ("a", "g=0", "g=1", "g=True", "g=false"),
+        [
+            (
+                "column 'g' has categories that may mean the same in several spellings: '1' and 'True', "
+                "'0' and 'false'; they count as different",
+                True,
+            )
+        ],
+    ),
+    "truths beside others": (
+        PLAIN | {"g": ["yes", "no", "1", "2"] * (N // 4)},
+        {},
+        ("a", "g=1", "g=2", "g=no", "g=yes"),
+        [],
+    ),
+    "classes in two languages": (
+        PLAIN | {"y": ["ja", "yes", "no", "no"] * (N // 4)},
+        {},
+        PLAIN_FEATURES,
+        [("column 'y' has classes that may mean the same in several spellings: 'yes' and 'ja'; they", True)],
     ),
     "categories with blanks": (
         PLAIN | {"g": ["red", "red ", "blue", "dark  red"] * (N // 4)},

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import itertools
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -16,7 +14,9 @@ from xpnet.data.columns.categorical import cells_of
 from xpnet.data.columns.cells import PLAIN, is_text
 from xpnet.data.columns.choice import UNDECLARED, example_of, number_notation, reading_of
 from xpnet.data.columns.statistics import Statistics, statistics_of
+from xpnet.data.duplicates import advise_of_categories, same_columns
 from xpnet.data.findings import Findings, listed_names
+from xpnet.data.frames import told_of_words, without_words
 from xpnet.data.identifiers import identifier
 from xpnet.data.rows import choose_rows, part_of, read_columns, whole_columns
 from xpnet.data.shapes import Shapes, shapes_of
@@ -30,21 +30,6 @@ if TYPE_CHECKING:
 __all__ = ["Choices", "Fitted", "fit_columns"]
 
 MOST_CATEGORIES = 1000
-_HOLLOW = {
-    "none",
-    "na",
-    "n.a.",
-    "nil",
-    "-",
-    "--",
-    ".",
-    "*",
-    "(null)",
-    "missing",
-    "#div/0!",
-    "#value!",
-    "#ref!",
-}
 _USELESS = ("empty", _MANY := "a column of too many categories")  # no setting keeps such a column
 _SMALL_TABLE = 50  # rows up to which it is not suspicious that each has a class of its own
 
@@ -107,12 +92,15 @@ def fit_columns(
     part, numbers = part_of(frame, rows)
     if part.height == 0:
         raise DataError("there are no training rows")
+    part, words = without_words(part)
     texts = [column for column in part.get_columns() if isinstance(column.dtype, import_polars().String)]
     found = shapes_of(texts, choices.reading.thousands)
     shapes = dict(zip([column.name for column in texts], found, strict=True))
     fitted = Fitted(Findings())
     reading = reading_of(part, choices.reading, found)
     _Fit(fitted, part, numbers, choices, reading, shapes).run(names, tuple(targets))
+    for told in told_of_words(words, (*fitted.columns.values(), *fitted.targets.values())):
+        fitted.findings.decide(told.column, told.what, told.why, warning=told.warning)
     return fitted
 
 
@@ -312,8 +300,7 @@ class _Fit:
         else:
             fitted = column.fit(cells, rows, findings, missing=missing)
         if isinstance(fitted, Categorical):
-            self._alike(name, fitted.categories, "categories")
-            self._hollow(name, fitted.categories, "categories")
+            advise_of_categories(name, fitted.categories, findings)
         if lacking and missing in ("impute", "mean"):
             self._tell_missing(fitted, lacking, len(rows))
         self.fitted.columns[name] = fitted
@@ -334,37 +321,6 @@ class _Fit:
         else:
             what = "has missing cells, which take the median date, with a feature that says so"
         self.fitted.findings.decide(column.name, what, told, cells=lacking)
-
-    def _hollow(self, name: str, categories: Sequence[Any], what: str) -> None:
-        """Warn of categories that may stand for missing cells."""
-        found = [
-            category for category in categories if isinstance(category, str) and category.lower() in _HOLLOW
-        ]
-        if found:
-            self.fitted.findings.decide(
-                name,
-                f"has {what} that may stand for missing cells",
-                f"{', '.join(map(repr, found))}; they count like any other: leave such cells empty if "
-                "they do",
-                warning=what == "classes",
-            )
-
-    def _alike(self, name: str, categories: Sequence[Any], what: str) -> None:
-        """Warn of categories that differ in case or blanks alone."""
-        alike: dict[str, list[str]] = {}
-        for category in categories:
-            if isinstance(category, str):
-                alike.setdefault(" ".join(category.split()).casefold(), []).append(category)
-        groups = [group for group in alike.values() if len(group) > 1]
-        if groups:
-            told = ", ".join(" and ".join(map(repr, group)) for group in groups[:5])
-            more = f", and {len(groups) - 5:,} more groups" if len(groups) > 5 else ""
-            self.fitted.findings.decide(
-                name,
-                f"has {what} that differ in case or blanks alone",
-                f"{told}{more}; they count as different: write them alike if one is meant",
-                warning=True,
-            )
 
     def _fit_target(self, target: Column, cells: Any, rows: np.ndarray) -> None:
         name, findings = target.name, self.fitted.findings
@@ -394,8 +350,7 @@ class _Fit:
                 f"target '{name}' has a class of its own in each of {len(cells)} rows, nothing to learn "
                 f"from; for numbers use {use('task', 'regression')}"
             )
-        self._alike(name, found, "classes")
-        self._hollow(name, found, "classes")
+        advise_of_categories(name, found, self.fitted.findings, "classes")
         single = [label for label, count in counts_of(cells).items() if count == 1]
         if single:
             listed = ", ".join(repr(one) for one in sorted(single, key=str)[:5])
@@ -409,15 +364,9 @@ class _Fit:
 
     def _duplicates(self, targets: Sequence[str]) -> None:
         """Warn of columns that hold the same as another one."""
-        seen: dict[tuple[str, bytes], list[str]] = {}
         fitted = self.fitted
-        columns = {**fitted.targets, **fitted.columns}
-        digests = _digests({name: fitted.cells[name] for name in columns})
-        for name, column in columns.items():
-            seen.setdefault((column.kind, digests[name]), []).append(name)
-        for group in seen.values():
-            if len(group) == 1:
-                continue
+        kinds = {name: column.kind for name, column in (*fitted.targets.items(), *fitted.columns.items())}
+        for group in same_columns({name: fitted.cells[name] for name in kinds}, kinds):
             first, others = group[0], group[1:]
             same = f"the target '{first}'" if first in targets else f"'{first}'"
             verb = "holds" if len(others) == 1 else "hold"
@@ -450,24 +399,6 @@ def _constant(cells: Any, lacking: int) -> str | None:
     if cells.n_unique() > 1 + (lacking > 0):
         return None
     return repr(cells.drop_nulls()[0])
-
-
-def _digests(cells: Mapping[str, Any]) -> dict[str, bytes]:
-    """Return a digest of the cells of each column."""
-    kinds: dict[Any, list[str]] = {}
-    for name, found in cells.items():
-        kinds.setdefault(found.dtype, []).append(name)
-    rows: dict[str, np.ndarray] = {}
-    for names in kinds.values():
-        blocks = (block for _, block in stacks([cells[name] for name in names]))
-        found = (
-            block
-            if isinstance(block, np.ndarray)
-            else block.hash(seed=0).to_numpy().reshape(-1, len(cells[names[0]]))
-            for block in blocks
-        )
-        rows.update(zip(names, itertools.chain.from_iterable(found), strict=True))
-    return {n: hashlib.blake2b(row.view(np.uint8).data, digest_size=16).digest() for n, row in rows.items()}
 
 
 def _feature_names(columns: Sequence[str], targets: Sequence[str], choices: Choices) -> list[str]:

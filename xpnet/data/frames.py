@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from xpnet.data._packages import import_polars
+from xpnet.data.columns import Categorical, Column
 from xpnet.data.decisions import Decision
 from xpnet.data.notations import MISSING
+from xpnet.data.stacks import counted, counts_of, stacks
 from xpnet.errors import DataError
 
 if TYPE_CHECKING:
     import polars
 
-__all__ = ["array_columns", "frame_of", "frame_of_values"]
+__all__ = ["array_columns", "frame_of", "frame_of_values", "told_of_words", "without_words"]
 
 
 def array_columns(path: str, loaded: np.ndarray | Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -91,6 +93,52 @@ def _plain(label: str, array: np.ndarray) -> Any:
     if kind not in "biufUM":
         raise DataError(f"{label} has dtype {array.dtype}; expected numbers, booleans or text")
     return np.ascontiguousarray(array.astype(array.dtype.newbyteorder("="), copy=False))
+
+
+def without_words(frame: polars.DataFrame) -> tuple[polars.DataFrame, dict[str, dict[str, int]]]:
+    """Return a table in which text such as ``NA`` (`MISSING`) is missing, as in a file, and what it was.
+
+    Returns:
+        The table; for each of its columns with such text the words, and how many cells hold each.
+
+    >>> import polars
+    >>> without_words(polars.DataFrame({"a": ["x", "NA", "nan"]}))[1]
+    {'a': {'NA': 1, 'nan': 1}}
+    """
+    pl = import_polars()
+    texts: dict[Any, list[polars.Series]] = {}
+    for column in frame.get_columns():
+        if isinstance(column.dtype, (pl.String, pl.Categorical, pl.Enum)):
+            texts.setdefault(column.dtype, []).append(column)
+    words: dict[str, dict[str, int]] = {}
+    for columns in texts.values():
+        for some, cells in stacks(columns):
+            hollow = cells.cast(pl.String).str.strip_chars().is_in(MISSING)
+            rows = len(some[0])
+            for place in np.flatnonzero(counted(hollow, len(some))).tolist():
+                column, mask = some[place], hollow.slice(place * rows, rows).fill_null(False)
+                frame = frame.with_columns(column.set(mask, None))
+                found = counts_of(column.filter(mask).cast(pl.String).str.strip_chars())
+                words[column.name] = dict(sorted(found.items(), key=lambda pair: (-pair[1], pair[0])))
+    return frame, words
+
+
+def told_of_words(words: Mapping[str, Mapping[str, int]], columns: Iterable[Column]) -> list[Decision]:
+    """Return what is to be said of words that count as missing: they may be meant as categories.
+
+    Args:
+        words: as `without_words` gives them.
+        columns: as what the columns are taken.
+    """
+    told = []
+    for column in columns if words else ():
+        name = column.name
+        found = {word: count for word, count in words.get(name, {}).items() if word}
+        if found and isinstance(column, Categorical):
+            listed = ", ".join(f"'{word}' in {count:,} cells" for word, count in list(found.items())[:5])
+            why = f"{listed}, as in a file; write it otherwise if it is a category"
+            told.append(Decision(name, "has words that count as missing", why, warning=True))
+    return told
 
 
 def frame_of_values(

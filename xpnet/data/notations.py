@@ -139,6 +139,23 @@ class Notation:
             found = found.zip_with(~odd, self._read_dressed(texts.set(~odd, None)))
         return found.fill_null(np.nan).to_numpy(writable=True)
 
+    def number(self, cell: str) -> float | None:
+        """Return the number in one cell; None if it is none of this notation.
+
+        >>> Notation(thousands=",", currency="$").number("-$1,234.50")
+        -1234.5
+        """
+        text = normal(cell.strip())
+        if self.thousands not in ("", *GROUPS):
+            text = text.replace(self.thousands, "'")
+        number, parts = number_of(text, self.decimal, self.thousands), parts_of(text)
+        if not number or parts is None or (parts["sign"] == "(" and not self.parentheses):
+            return None
+        dress = "%" if self.percent else same_currency(self.currency)
+        if same_currency(parts["dress"]) != dress and (parts["dress"] or (self.percent and float(number))):
+            return None
+        return -float(number) if parts["sign"] in ("-", "(") else float(number)
+
     def _read_plain(self, texts: polars.Series) -> polars.Series:
         """Return the numbers of cells that are digits with a decimal point; null for others."""
         pl = import_polars()
@@ -276,6 +293,8 @@ def notation_of(
     if series.dtype.is_numeric():
         return Notation()
     shapes = shapes or shapes_of([series], thousands)[0]
+    if not shapes.numbers:
+        return None
     known = dict.fromkeys([*candidates(thousands), *candidates(None)])
     reads = {marks: {shape for shape in shapes.numbers if number_of(shape, *marks)} for marks in known}
     numbers = {shape for read in reads.values() for shape in read}

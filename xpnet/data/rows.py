@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xpnet.data.columns import Column, Numeric
+from xpnet.data.columns import Categorical, Column, Numeric
 from xpnet.data.findings import Findings
 from xpnet.data.stacks import stacks
 
@@ -33,11 +33,35 @@ def read_columns(
 ) -> dict[str, Any]:
     """Return the cells of columns; those that cannot be read are problems, and are not among them."""
     series = dict(zip(part.columns, part.get_columns(), strict=True))
-    cells: dict[str, Any] = {}
+    alike: dict[Any, list[str]] = {}
     for name, column in columns.items():
-        with findings.collecting():
-            cells[name] = column.read(series[name], numbers)
-    return cells
+        alike.setdefault(_reader(column, series[name]) or name, []).append(name)
+    cells: dict[str, Any] = {}
+    for names in alike.values():
+        if len(names) > 1 and part.height:
+            with Findings().collecting():  # of a problem is told below, of its column alone
+                cells.update(
+                    zip(names, _read_alike([series[n] for n in names], columns[names[0]]), strict=True)
+                )
+    for name, column in columns.items():
+        if name not in cells:
+            with findings.collecting():
+                cells[name] = column.read(series[name], numbers)
+    return {name: cells[name] for name in columns if name in cells}
+
+
+def _reader(column: Column, series: polars.Series) -> tuple[Any, ...] | None:
+    """Return what is the same for columns that read a cell alike; None where it depends on other cells."""
+    if isinstance(column, Categorical) or (isinstance(column, Numeric) and column.reads_words(series)):
+        return None
+    return type(column), column.notation if isinstance(column, Numeric) else column.form, series.dtype
+
+
+def _read_alike(series: Sequence[polars.Series], column: Column) -> Iterator[np.ndarray]:
+    """Yield the cells of columns that one of them reads alike."""
+    for some, cells in stacks(series):
+        read: Any = column.read(cells, np.arange(len(cells)))
+        yield from read.reshape(len(some), -1)
 
 
 def whole_columns(columns: Mapping[str, Column], cells: Mapping[str, Any]) -> set[str]:

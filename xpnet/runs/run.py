@@ -27,6 +27,7 @@ from xpnet.tabular.frames import (
     is_file,
     table_like,
     target_names,
+    tell,
     to_frame,
 )
 from xpnet.tabular.losses import named_loss
@@ -89,6 +90,7 @@ def train(
         KeyboardInterrupt: Ctrl-C; the state is saved, and the message says how to go on.
     """
     made = _planned(table, target, out, **settings)
+    tell(made.prepared.decisions)
     results = train_run(made, progress=progress)
     return Run(results["run"], None if is_file(table) else to_frame(table))
 

@@ -25,6 +25,7 @@ from xpnet.data import (
 )
 from xpnet.data.columns import Categorical, Reading
 from xpnet.data.columns.choice import reading_of
+from xpnet.data.frames import told_of_words, without_words
 from xpnet.data.loading import open_named, with_target
 from xpnet.data.parts import Parts, divide, told_of_groups
 from xpnet.data.sources import STDIN, standard_input
@@ -151,7 +152,7 @@ def prepare(
         table = load(source, target=settings.target, decimal=settings.decimal, thousands=settings.thousands)
     else:
         table, digest = with_target(Table(frame, None, source), settings.target), fingerprint_of_frame(frame)
-    frame, target = table.frame, table.target
+    (frame, words), target = without_words(table.frame), table.target
     assert target is not None  # load has asked for it
     targets = (target,) if isinstance(target, str) else target
     settings = dataclasses.replace(
@@ -198,6 +199,7 @@ def prepare(
     if encoder_sha256 is None:
         encoder_sha256 = hashlib.sha256(to_json(encoder.to_json()).encode()).hexdigest()
     of_table += _told_of_groups(settings, frame)
+    of_table += told_of_words(words, (*encoder.columns, *encoder.targets))
     decisions = _decisions(table, divided, parts, [*of_table, *told])
     summary = None
     if summarized:

@@ -23,6 +23,7 @@ from xpnet.tabular.frames import (
     is_file,
     table_like,
     target_names,
+    tell,
     to_frame,
 )
 from xpnet.tabular.importance import Importance, permutation_importance
@@ -66,7 +67,8 @@ class TableModel:
 
     Attributes:
         settings: after `fit`, with all that was chosen; before, as given.
-        encoder: how tables become arrays, fitted on the training rows.
+        encoder: how tables become arrays, fitted on the training rows; its ``decisions`` are those about the
+            table, which are also logged ("xpnet.tabular").
         trainer: the network, and its history. Its weights are those of the lowest validation loss, trained on
             with the validation rows unless a length of the training was given (``refit``).
 
@@ -134,6 +136,7 @@ class TableModel:
         backend = open_backend(settings)
         declared = declared_categories(table)
         prepared = prepare(with_rate(settings), own_loss=self._own_loss, frame=frame, declared=declared)
+        tell(prepared.decisions)
         prepared = dataclasses.replace(
             prepared, settings=dataclasses.replace(prepared.settings, backend=backend.spec)
         )
@@ -144,7 +147,8 @@ class TableModel:
             try_loss(resolved.loss, trainer, train.X, train.y)
         trainer.setup = trainer.setup.changed(progress=progress)
         fit_trainer(trainer, prepared)
-        self.settings, self.encoder = resolved, prepared.encoder
+        self.settings = resolved
+        self.encoder = dataclasses.replace(prepared.encoder, decisions=prepared.decisions)
         self.trainer = refitted(trainer, prepared) or best_trainer(trainer)
         self._manifest = prepared.manifest
         return self

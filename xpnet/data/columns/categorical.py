@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["UNSEEN", "Categorical", "cells_of"]
 
-_HOLLOW = frozenset(MISSING)
-
 UNSEEN = -2
 """Code of a category that no training row has."""
 
@@ -92,14 +90,17 @@ class Categorical:
     def read(self, series: polars.Series, rows: np.ndarray) -> polars.Series:
         """Return the cells with null where there is none.
 
-        Text in `MISSING` is no cell of a fitted column, unless it is one of the categories.
+        Text in `MISSING` is no cell, unless it is one of the categories (of a model of an older version).
         """
         if is_text(series) or series.dtype.is_temporal():
             text = text_of(series)
-            hollow = (
-                _HOLLOW.intersection(counts_of(text)).difference(self.categories) if self.categories else ()
-            )
-            return text.set(text.is_in(list(hollow)), None) if hollow else text
+            words = counts_of(text) if self.categories else {}
+            hollow = [
+                word
+                for word in words
+                if word is not None and word.strip() in MISSING and word not in self.categories
+            ]
+            return text.set(text.is_in(hollow), None) if hollow else text
         check_type(series)
         return series.fill_nan(None) if series.dtype.is_float() else series
 

@@ -8,8 +8,6 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from xpnet.data._packages import import_polars
 from xpnet.data.columns.categorical import Categorical, cells_of
 from xpnet.data.columns.cells import PLAIN, check_type, is_text
@@ -149,6 +147,8 @@ def choose(
     if not is_temporal(series):
         if is_text(series):
             shapes = shapes or shapes_of([series], reading.thousands)[0]
+            if shapes.cells and not shapes.digits:  # which numbers and dates have
+                return Categorical(series.name, cells_of(series))
         notation = number_notation(series, reading, shapes)
         if notation is not None:
             if isinstance(series.dtype, import_polars().Duration):
@@ -156,8 +156,6 @@ def choose(
             if notation != PLAIN:
                 findings.decide(series.name, f"read as {notation}", example_of(series, notation))
             return Numeric(series.name, notation=notation)
-    if shapes is not None and not shapes.digits:  # as dates have
-        return Categorical(series.name, cells_of(series))
     dates = dates_of(series, reading, findings)
     forms = several_forms(series) if dates is None else None
     if forms:
@@ -171,10 +169,8 @@ def choose(
 
 def example_of(series: polars.Series, notation: Notation) -> str:
     """Return the first cell that plain notation would not read, and its number."""
-    cells = series.drop_nulls().unique(maintain_order=True).head(1000)
-    read, plain = notation.read(cells), PLAIN.read(cells)
-    differs = ~np.isnan(read) & (np.isnan(plain) | (read != plain))
-    if not differs.any():
-        return ""
-    first = int(np.argmax(differs))
-    return f"'{cells[first]}' is {read[first]:.15g}"
+    for cell in series.head(1000).to_list():
+        number = None if cell is None else notation.number(str(cell))
+        if number is not None and number != PLAIN.number(str(cell)):
+            return f"'{cell}' is {number:.15g}"
+    return ""

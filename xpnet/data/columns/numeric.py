@@ -136,7 +136,7 @@ class Numeric:
                 "convert it"
             )
         cells = numbers(series, rows, self.notation)
-        if not is_text(series) or self.notation != PLAIN:
+        if not self.reads_words(series):
             return cells
         found = cells[~np.isnan(cells)]
         few = found.size > 0 if self.span is None else self.span == (0.0, 1.0)
@@ -145,6 +145,10 @@ class Numeric:
             for word, number in (("true", 1.0), ("false", 0.0)):
                 cells = np.where((words == word).fill_null(False).to_numpy(), number, cells)
         return cells
+
+    def reads_words(self, series: polars.Series) -> bool:
+        """Whether other cells say how one is read: "true" among text of numbers may be 1, or none."""
+        return is_text(series) and self.notation == PLAIN
 
     @staticmethod
     def gone(cells: np.ndarray) -> np.ndarray:
