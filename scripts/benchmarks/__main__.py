@@ -26,6 +26,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from scripts.benchmarks.tables import main as compare_tables
 
         return compare_tables(given[1:])
+    if given[:1] == ["sklearn"]:
+        from scripts.benchmarks.estimators import main as compare_estimators
+
+        return compare_estimators(given[1:])
     options = parse(arguments)
     try:
         run = Run.load(options.saved) if options.saved else _measured(options)
