@@ -30,6 +30,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from scripts.benchmarks.pruning import main as prune_tables
 
         return prune_tables(given[1:])
+    if given[:1] == ["sklearn"]:
+        from scripts.benchmarks.estimators import main as compare_estimators
+
+        return compare_estimators(given[1:])
     options = parse(arguments)
     try:
         run = Run.load(options.saved) if options.saved else _measured(options)

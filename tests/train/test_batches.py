@@ -40,6 +40,23 @@ def test_reshuffled_batches_differ_between_epochs_and_fixed_ones_do_not():
     assert kept[0] != [[0, 1, 2], [3, 4, 5], [6, 7, 8], [9]]
 
 
+def test_an_order_of_ones_own():
+    """The batches follow it; also when an epoch that diverges is looked at again."""
+    asked = []
+
+    def order(epoch):
+        asked.append(epoch)
+        return np.roll(np.arange(10), epoch)
+
+    assert [batch.tolist() for batch in epochs_of(4, order)[1]] == [[8, 9, 0, 1], [2, 3, 4, 5], [6, 7]]
+    assert asked == [1, 2, 3]
+    X, Y = class_data(10)
+    one, other = make(), make()
+    one.fit(X, Y, epochs=2, batch_size=4, order=lambda epoch: np.arange(10)[::-1])
+    other.fit(X[::-1], Y[::-1], epochs=2, batch_size=4, order=lambda epoch: np.arange(10))
+    assert (flat(one) == flat(other)).all()
+
+
 def test_draws_depend_on_the_seed_alone():
     def lists(seed):
         return [[batch.tolist() for batch in epoch] for epoch in epochs_of(4, "reshuffle", seed=seed)]

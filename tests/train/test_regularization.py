@@ -52,6 +52,17 @@ def test_penalties_are_in_loss_and_gradient(compile):
     np.testing.assert_allclose(flat(plain) - flat(punished), one * np.sign(w) + 2 * two * w, atol=1e-12)
 
 
+def test_penalties_for_each_row_weigh_less_the_more_rows_there_are():
+    """As factors that are divided by the rows of the batch, or by the sum of their weights."""
+    weight = np.linspace(0.25, 0.75, 24)
+    for rows, given in ((24, {}), (weight.sum(), {"sample_weight": weight})):
+        one = make(model=MODEL, l1=0.3, l2=0.2, penalty_per_row=True)
+        other = make(model=MODEL, l1=0.3 / rows, l2=0.2 / rows)
+        for trainer in (one, other):
+            trainer.fit(X, Y, epochs=2, batch_size=None, **given)
+        np.testing.assert_allclose(flat(one), flat(other), rtol=1e-10)
+
+
 def test_l1_finds_what_the_lasso_finds():
     linear_model = pytest.importorskip("sklearn.linear_model", reason="scikit-learn is not installed")
     X, _ = value_data(200)

@@ -135,9 +135,9 @@ class BaseMLP(BaseEstimator):
         )
 
     def _made_optimizer(self) -> Any:
-        if "_rate" not in vars(self):
-            self._rate = EpochRate(self.learning_rate_init)
-        rate = self.learning_rate if callable(self.learning_rate) else self._rate
+        rate = self.learning_rate if callable(self.learning_rate) else float(self.learning_rate_init)
+        if self.solver == "sgd" and rate is not self.learning_rate and self.learning_rate != "constant":
+            rate = self.__dict__.setdefault("_rate", EpochRate(rate))
         if self.solver == "adam":
             return PlainEpsilonAdam(rate, self.beta_1, self.beta_2, self.epsilon)
         if self.solver in ("sgd", "lbfgs"):  # the latter has no steps
@@ -289,10 +289,6 @@ class BaseMLP(BaseEstimator):
         X = X.tocsr()
         parts = (X[start : start + _DENSE_ROWS].toarray() for start in range(0, X.shape[0], _DENSE_ROWS))
         return np.concatenate([trainer.backend.to_host(trainer.outputs(part)) for part in parts])
-
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Return the accuracy of labels, or R² of values, as scikit-learn does."""
-        return super().score(on_host(X), on_host(y), on_host(sample_weight))
 
     # ---- exchange
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import warnings
@@ -14,6 +15,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from xpnet.autodiff import value_and_grad
 from xpnet.errors import ConfigError, DivergedError
+from xpnet.estimators.programs import shared_steps
 from xpnet.nn import Variables
 from xpnet.optim import Method
 from xpnet.parameters import Parameters
@@ -175,10 +177,11 @@ def fit_epochs(
     estimator.n_iter_ = 0
     diverged = None
     try:
-        trainer.fit(
-            train.X, train.y, sample_weight=train.weight, validation=validation, batch_size=size,
-            epochs=state.epoch + epochs, order=_orders(estimator.shuffle, rows, random_state),
-        )  # fmt: skip
+        with contextlib.nullcontext() if incremental else shared_steps(trainer, size or rows):
+            trainer.fit(
+                train.X, train.y, sample_weight=train.weight, validation=validation, batch_size=size,
+                epochs=state.epoch + epochs, order=_orders(estimator.shuffle, rows, random_state),
+            )  # fmt: skip
     except KeyboardInterrupt:
         warnings.warn("Training interrupted by user.", stacklevel=4)
     except DivergedError as error:

@@ -9,7 +9,7 @@ from sklearn.base import ClassifierMixin, RegressorMixin, _fit_context
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import column_or_1d
-from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.class_weight import compute_class_weight, compute_sample_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 from sklearn.utils.validation import validate_data
@@ -43,8 +43,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     Args:
         <parameters>
         loss: ``"log_loss"``, or a loss for classes of :mod:`xpnet.losses`.
-        class_weight: factor of the rows' weights by class: a dict, ``"balanced"`` for
-            n / (classes · count), or None. Of several labels, a list of dicts.
+        class_weight: factor of the rows' weights by class: a dict, ``"balanced"`` for the sum of all weights
+            divided by (classes · that of the class), or None. Of several labels, a list of dicts.
 
     Attributes:
         classes_: labels, sorted.
@@ -171,7 +171,14 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
                 f"class_weight: expected a dict for partial_fit, which sees only some rows, found "
                 f"{self.class_weight!r}; compute it on all rows by sklearn.utils.class_weight"
             )
-        factors = compute_sample_weight(self.class_weight, y)
+        y = np.asarray(y)
+        if y.ndim == 2 and y.shape[1] > 1:
+            factors = compute_sample_weight(self.class_weight, y)
+        else:
+            classes, number = np.unique(y, return_inverse=True)
+            factors = compute_class_weight(
+                self.class_weight, classes=classes, y=y.reshape(-1), sample_weight=weight
+            )[number.reshape(-1)]
         return factors if weight is None else factors * weight
 
     def _stratified(self, y: np.ndarray) -> np.ndarray | None:
@@ -205,6 +212,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         """Return the logarithms of the probabilities (batch, classes)."""
         with np.errstate(divide="ignore"):
             return in_kind(X, np.log(self._probabilities(X)))
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return the accuracy, of arrays of any library."""
+        return super().score(on_host(X), on_host(y), on_host(sample_weight))
 
     def _probabilities(self, X: Any) -> np.ndarray:
         outputs = self._host_outputs(X)
@@ -245,7 +256,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_label = True
+        tags.classifier_tags.multi_label = (
+            self.loss == "log_loss" or kind_of(losses.get(self.loss)) != "classes"
+        )
         return tags
 
 
@@ -357,6 +370,10 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     def predict(self, X: Any) -> Any:
         """Return values (batch,) or (batch, outputs), of the library and on the device of ``X``."""
         return in_kind(X, self._values(self._host_outputs(X)))
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return the coefficient of determination R², of arrays of any library."""
+        return super().score(on_host(X), on_host(y), on_host(sample_weight))
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any, sample_weight: Any = None, *, X_val: Any = None, y_val: Any = None) -> Any:
