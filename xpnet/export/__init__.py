@@ -7,5 +7,6 @@ table goes with its network.
 from __future__ import annotations
 
 from xpnet.export.numpy_folder import numpy
+from xpnet.export.state_dict import from_torch, torch
 
-__all__ = ["numpy"]
+__all__ = ["from_torch", "numpy", "torch"]

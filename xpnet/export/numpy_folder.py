@@ -65,7 +65,8 @@ def numpy(model: Any, folder: str | os.PathLike[str], *, overwrite: bool = False
     weights = io.BytesIO()
     # by number: names of layers are names of files in the archive
     names = list(code.arrays)
-    np.savez(weights, **{f"a{i}": code.arrays[name] for i, name in enumerate(names)})
+    numbered: dict[str, Any] = {f"a{i}": code.arrays[name] for i, name in enumerate(names)}
+    np.savez(weights, **numbered)
     text = _page(found, code.lines, names)
     return write_folder(folder, {_CODE: text.encode(), _WEIGHTS: weights.getvalue()}, overwrite=overwrite)
 

@@ -41,12 +41,12 @@ def write_folder(path: str | os.PathLike[str], files: Mapping[str, bytes], *, ov
     path = Path(path)
     _check_free(path, overwrite)
     if os.path.lexists(path):
-        others = sorted(x.name for x in path.iterdir() if x.name not in files) if path.is_dir() else [path]
+        inside = sorted(x.name for x in path.iterdir()) if path.is_dir() else [path.name]
         # what Python itself makes of the code in it
-        others = [name for name in others if name != "__pycache__"]
+        others = [name for name in inside if name not in (*files, "__pycache__")]
         if others:
             raise ConfigError(
-                f"export: expected in '{path}' the files of an export alone, found {others[0]!s}; move it "
+                f"export: expected in '{path}' the files of an export alone, found {others[0]}; move it "
                 "away, or choose another folder"
             )
     made = None

@@ -222,8 +222,8 @@ def read_date(cell: Any, form: str, pattern: str) -> np.datetime64:
         cell = datetime.datetime.combine(datetime.date(1970, 1, 1), cell)
     if isinstance(cell, datetime.datetime) and cell.tzinfo is not None:
         cell = cell.astimezone(datetime.UTC).replace(tzinfo=None)
-    if isinstance(cell, (datetime.date, np.datetime64)):
-        return np.datetime64(cell, "us")
+    if isinstance(cell, datetime.date):
+        return np.datetime64(cell.isoformat(), "us")
     found = re.match(pattern, cell.strip()) if isinstance(cell, str) else None
     if found is None:
         return none
