@@ -7,6 +7,7 @@ table goes with its network.
 from __future__ import annotations
 
 from xpnet.export.numpy_folder import numpy
+from xpnet.export.onnx_file import onnx
 from xpnet.export.state_dict import from_torch, torch
 
-__all__ = ["from_torch", "numpy", "torch"]
+__all__ = ["from_torch", "numpy", "onnx", "torch"]

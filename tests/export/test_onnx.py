@@ -1,0 +1,164 @@
+"""ONNX files predict what the model does, in onnxruntime."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import xpnet
+from tests.nn.layer_cases import CASES
+from tests.nn.layer_cases import Case as LayerCase
+from xpnet import export, losses, nn
+from xpnet.backends import array_namespace
+from xpnet.errors import ConfigError
+
+onnx = pytest.importorskip("onnx", reason="onnx is not installed")
+runtime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+
+X = np.random.default_rng(1).normal(size=(9, 4))
+
+
+def session(path: Path) -> Any:
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = 1
+    return runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def outputs(path: Path, inputs: dict[str, Any]) -> dict[str, np.ndarray]:
+    made = session(path)
+    return dict(zip([x.name for x in made.get_outputs()], made.run(None, inputs), strict=True))
+
+
+def trained(model: nn.Layer, loss: Any = "softmax_cross_entropy", y: Any = None, **options: Any) -> Any:
+    trainer = xpnet.Trainer(model, loss, backend="numpy", **options)
+    trainer.fit(X, np.arange(9) % 3 if y is None else y, epochs=2, batch_size=3)
+    return trainer
+
+
+def compare(trainer: Any, folder: Path, rows: int = 9) -> list[str]:
+    """Compare all outputs with the trainer's predictions, and return the nodes."""
+    path = export.onnx(trainer, folder / "model.onnx", overwrite=True)
+    x = X[:rows].astype(trainer.setup.dtype)
+    found = outputs(path, {"X": x})
+    expected = {"value" if "value" in found else "label": trainer.predict(x)}
+    if "probabilities" in found:
+        expected["probabilities"] = trainer.predict_proba(x)
+    if "scores" in found:
+        expected["scores"] = trainer.outputs(x)
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        assert found[name].shape == value.shape
+        assert found[name].dtype == value.dtype
+        np.testing.assert_allclose(found[name], value, rtol=1e-6, atol=1e-6)
+    return [node.op_type for node in onnx.load(path).graph.node]
+
+
+# ---- layers and losses
+
+FUSED = {
+    "ReLU": ["Relu"], "LeakyReLU": ["LeakyRelu"], "ELU": ["Elu"], "GELU": ["Gelu"],
+    "SiLU": ["Sigmoid", "Mul"], "Softplus": ["Softplus"], "Sigmoid": ["Sigmoid"], "Tanh": ["Tanh"], "Identity": [], "Sign": ["Sign"],
+    "Dropout": [], "BatchNorm": ["Mul", "Add"], "LayerNorm": ["LayerNormalization"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_every_layer(case: LayerCase, tmp_path: Path) -> None:
+    trainer = trained(nn.Sequential(nn.Dense(4), case.layer, nn.Dense(3)))
+    nodes = compare(trainer, tmp_path)
+    assert case.name not in FUSED or nodes == ["Gemm", *FUSED[case.name], "Gemm", "ArgMax", "Softmax"]
+
+
+def test_networks_in_float64_and_of_one_row(tmp_path: Path) -> None:
+    layers = [layer for case in CASES for layer in (nn.Dense(4), case.layer)]
+    trainer = trained(nn.Sequential(*layers, nn.Dense(3)), dtype="float64")
+    for rows in (1, 9):
+        compare(trainer, tmp_path, rows)
+
+
+TARGETS: dict[str, Any] = {
+    "values": X[:, :2], "counts": np.arange(9) % 4, "classes": None, "binary": np.arange(9) % 2,
+    "signs": np.arange(9) % 2 * 2 - 1,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", losses.LOSSES)
+def test_every_loss(name: str, tmp_path: Path) -> None:
+    kind = losses.LOSSES[name].targets
+    units = {"values": 2, "classes": 3}.get(kind, 1)
+    compare(trained(nn.Dense(units), name, TARGETS[kind]), tmp_path)
+
+
+def test_several_labels(tmp_path: Path) -> None:
+    compare(trained(nn.Dense(4), "binary_cross_entropy", (X > 0).astype(int)), tmp_path)
+
+
+# ---- code of the user's own
+
+
+class Own(nn.Layer):
+    """A layer of the user's own, of many functions, which keeps the shape (batch, features)."""
+
+    def forward(self, params: Any, state: Any, x: Any, *, training: bool, key: Any) -> Any:
+        xp = array_namespace(x)
+        a = xp.where(xp.logical_and(x > 0.1, xp.isfinite(x)), xp.sqrt(xp.abs(x)), x**2 / 3 - 1)
+        b = xp.reshape(xp.broadcast_to(xp.mean(a, axis=1, keepdims=True), x.shape), (-1, 4))
+        c = xp.concat([b[:, 1:], xp.expand_dims(a[:, -1], axis=1)], axis=-1) + xp.ones((x.shape[0], 1))
+        sums = xp.sum(xp.clip(c, -1, 1), axis=-1)
+        d = xp.stack([xp.sin(c[:, 0]), xp.max(c, axis=1), c[..., 2] // 0.5, sums], axis=1)
+        e = xp.permute_dims(xp.permute_dims(d, (1, 0)), (1, 0)) + xp.astype(xp.floor(x), xp.float32) % 2
+        f = xp.std(e, axis=1, keepdims=True) + xp.var(e, axis=1, keepdims=True, correction=1)
+        return f * xp.flip(e, axis=1)[:, ::-1] + xp.take(e, xp.asarray([3, 1, 0, 2]), axis=1), state
+
+
+def test_layers_and_links_of_the_users_own(tmp_path: Path) -> None:
+    @losses.make(targets="values", link=lambda z: z * 2 + array_namespace(z).log1p(z**2))
+    def own(predictions: Any, targets: Any) -> Any:
+        return (predictions - targets) ** 2
+
+    compare(trained(nn.Sequential(Own(), nn.Dense(2)), own, X[:, :2]), tmp_path)
+
+
+class Bad(nn.Layer):
+    def forward(self, params: Any, state: Any, x: Any, *, training: bool, key: Any) -> Any:
+        xp = array_namespace(x)
+        return x + xp.linalg.vector_norm(xp.cumulative_prod(x, axis=1)), state
+
+
+class Batch(nn.Layer):
+    def forward(self, params: Any, state: Any, x: Any, *, training: bool, key: Any) -> Any:
+        return x * (1 / x.shape[0]), state
+
+
+class Decides(nn.Layer):
+    def forward(self, params: Any, state: Any, x: Any, *, training: bool, key: Any) -> Any:
+        return x * 2 if float(array_namespace(x).max(x)) > 0 else x, state
+
+
+@pytest.mark.parametrize(
+    ("layer", "said"),
+    [
+        (Bad(), r"operation cumulative_prod of the layer bad has no counterpart in ONNX; write it in"),
+        (Batch(), r"operation multiply of the layer batch depends on the number of rows"),
+        (Decides(), r"cannot be recorded .*control flow.*test_onnx.py"),
+    ],
+    ids=lambda x: type(x).__name__,
+)
+def test_what_cannot_be_exported_is_named(layer: nn.Layer, said: str, tmp_path: Path) -> None:
+    trainer = trained(nn.Sequential(layer, nn.Dense(3)), compile="off")
+    with pytest.raises(ConfigError, match=said):
+        export.onnx(trainer, tmp_path / "model.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_that_is_there_stays_unless_asked(tmp_path: Path) -> None:
+    trainer = trained(nn.Dense(3))
+    path = export.onnx(trainer, tmp_path / "model.onnx")
+    with pytest.raises(ConfigError, match="exists already; use overwrite=True"):
+        export.onnx(trainer, path)
+    export.onnx(trainer, path, overwrite=True)
+    with pytest.raises(ConfigError, match="found the folder"):
+        export.onnx(trainer, tmp_path, overwrite=True)
