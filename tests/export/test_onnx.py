@@ -6,14 +6,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 
 import xpnet
+from tests.export.tables import MODELS, model_of, table
 from tests.nn.layer_cases import CASES
 from tests.nn.layer_cases import Case as LayerCase
 from xpnet import export, losses, nn
 from xpnet.backends import array_namespace
+from xpnet.data.columns.date_text import read_dates
+from xpnet.data.columns.dates import CYCLES, Dates
+from xpnet.data.columns.dates import _number as number_of_moments
+from xpnet.data.notations import Notation
 from xpnet.errors import ConfigError
+from xpnet.export.date_nodes import parts_of_dates
+from xpnet.export.encoder_nodes import input_type
+from xpnet.export.graph import Graph
+from xpnet.export.numpy_folder import marks_of
+from xpnet.export.readers import read_number
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed")
 runtime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
@@ -59,9 +70,9 @@ def compare(trainer: Any, folder: Path, rows: int = 9) -> list[str]:
 # ---- layers and losses
 
 FUSED = {
-    "ReLU": ["Relu"], "LeakyReLU": ["LeakyRelu"], "ELU": ["Elu"], "GELU": ["Gelu"],
-    "SiLU": ["Sigmoid", "Mul"], "Softplus": ["Softplus"], "Sigmoid": ["Sigmoid"], "Tanh": ["Tanh"], "Identity": [], "Sign": ["Sign"],
-    "Dropout": [], "BatchNorm": ["Mul", "Add"], "LayerNorm": ["LayerNormalization"],
+    "ReLU": "Relu", "LeakyReLU": "LeakyRelu", "ELU": "Elu", "GELU": "Gelu", "SiLU": "Sigmoid Mul",
+    "Softplus": "Softplus", "Sigmoid": "Sigmoid", "Tanh": "Tanh", "Identity": "", "Sign": "Sign",
+    "Dropout": "", "BatchNorm": "Mul Add", "LayerNorm": "LayerNormalization",
 }  # fmt: skip
 
 
@@ -69,7 +80,7 @@ FUSED = {
 def test_every_layer(case: LayerCase, tmp_path: Path) -> None:
     trainer = trained(nn.Sequential(nn.Dense(4), case.layer, nn.Dense(3)))
     nodes = compare(trainer, tmp_path)
-    assert case.name not in FUSED or nodes == ["Gemm", *FUSED[case.name], "Gemm", "ArgMax", "Softmax"]
+    assert case.name not in FUSED or nodes == f"Gemm {FUSED[case.name]} Gemm ArgMax Softmax".split()
 
 
 def test_networks_in_float64_and_of_one_row(tmp_path: Path) -> None:
@@ -162,3 +173,91 @@ def test_a_file_that_is_there_stays_unless_asked(tmp_path: Path) -> None:
     export.onnx(trainer, path, overwrite=True)
     with pytest.raises(ConfigError, match="found the folder"):
         export.onnx(trainer, tmp_path, overwrite=True)
+
+
+# ---- tables
+
+
+def feed(model: Any, rows: dict[str, list[Any]]) -> dict[str, np.ndarray]:
+    """Return raw columns as the inputs ask for them."""
+    found: dict[str, np.ndarray] = {}
+    for column in model.encoder.columns:
+        cells, dtype = rows[column.name], input_type(column, model.encoder.missing)
+        if dtype == "str":
+            texts = ["" if x is None else x if isinstance(x, str) else x.isoformat() for x in cells]
+            found[column.name] = np.asarray(texts, dtype=object)[:, None]
+        elif dtype == "bool":
+            found[column.name] = np.asarray(cells, dtype=bool)[:, None]
+        else:
+            notation = getattr(column, "notation", Notation())
+            marks = marks_of(notation) or (".", "", "", False, False)
+            found[column.name] = np.asarray([read_number(x, *marks) for x in cells])[:, None]
+    return found
+
+
+def iso(rows: dict[str, list[Any]]) -> dict[str, list[Any]]:
+    """Return a table whose dates are in the ISO form."""
+    written = ["" if x is None else "-".join(x.split(".")[::-1]) for x in rows["written"]]
+    return {**rows, "written": written}
+
+
+def labels(classes: np.ndarray) -> list[str]:
+    """Return classes as text, which they are where targets of several kinds are together."""
+    return [str(x).lower() for x in classes.tolist()]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_models_of_tables(name: str, tmp_path: Path) -> None:
+    model, rows = model_of(name), table(name)
+    found = outputs(export.onnx(model, tmp_path / "model.onnx"), feed(model, iso(rows)))
+    expected = model.predict(rows, unseen="ignore")
+    if model.encoder.task == "regression":
+        wanted = np.column_stack(list(expected.values())) if isinstance(expected, dict) else expected
+        scale = np.abs(wanted).max()
+        np.testing.assert_allclose(found["value"], wanted, rtol=0, atol=1e-6 * scale, strict=True)
+        return
+    columns = list(expected.values()) if isinstance(expected, dict) else [expected]
+    left = np.asarray([x is None for x in columns[0]])
+    for wanted, got in zip(columns, np.atleast_2d(found["label"].T), strict=True):
+        assert labels(got[~left]) == labels(wanted[~left])
+    if "probabilities" in found:
+        shares = np.column_stack([*model.predict_proba(rows, unseen="ignore").values()]).astype("float32")
+        np.testing.assert_allclose(found["probabilities"], shares, rtol=0, atol=1e-6, strict=True)
+        assert np.isnan(found["probabilities"][left]).all()
+
+
+MOMENTS = [
+    "2021-04-03", "2020-02-29", "2021-02-29", "1900-02-29", "2000-02-29", "2021-4-3 5:06",
+    "2021-04-03T23:59:59.5Z", "2021-04-03 00:30+02:00", "2021-12-31T23:30-01:30", "2021-04", "2021-13-01",
+    "2021-04-31", "2021-04-00", "24:00", "14:05", "14:05:59.25", "12:60", "12:00:61", "1800-01-01",
+    "0001-01-01", "9999-12-31 23:59:59.999999", "1969-12-31 23:00", "soon", "", "2021-04-03 ", "20210403",
+]  # fmt: skip
+
+
+def test_dates_are_read_as_the_column_does() -> None:
+    graph = Graph()
+    cells = graph.input("cells", "str", ["rows", 1])
+    parts, gone = parts_of_dates(graph, cells)
+    for name, value in {**parts, "gone": gone}.items():
+        graph.output(name, value, "bool" if name == "gone" else "float64", ["rows", 1])
+    made = runtime.InferenceSession(graph.model().SerializeToString(), providers=["CPUExecutionProvider"])
+    found = dict(
+        zip(
+            [x.name for x in made.get_outputs()],
+            made.run(None, {"cells": np.asarray(MOMENTS, dtype=object)[:, None]}),
+            strict=True,
+        )
+    )
+    column = Dates("x", cycles=CYCLES)
+    moments = column.read(pl.Series([x.strip() for x in MOMENTS]), np.arange(len(MOMENTS)))
+    for i, text in enumerate(MOMENTS):  # of other forms, which are ISO's as well
+        if np.isnat(moments[i]):
+            for form in ("year-month", "hour:minute"):
+                read = read_dates(pl.Series([text]), form)[0]
+                moments[i] = read if np.isnat(moments[i]) else moments[i]
+    moments[MOMENTS.index("2021-04-03 ")] = np.datetime64("NaT")
+    np.testing.assert_array_equal(found["gone"][:, 0], np.isnat(moments))
+    for name in parts:
+        wanted = number_of_moments(name, moments)
+        there = ~np.isnan(wanted)
+        np.testing.assert_array_equal(found[name][there, 0], wanted[there], err_msg=name)
