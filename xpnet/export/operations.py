@@ -250,7 +250,8 @@ def _part(n: Nodes) -> str:
     given = sum(x is not None and x is not Ellipsis for x in parts)
     place = parts.index(Ellipsis)
     parts[place : place + 1] = [slice(None)] * (rank - given)
-    made, axis, gone, new = n.x, 0, [], []
+    made, axis = n.x, 0
+    gone, new = list[int](), list[int]()
     for position, x in enumerate(parts):
         if x is None:
             new.append(position - len(gone))
