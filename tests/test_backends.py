@@ -38,7 +38,7 @@ def test_names_of_the_host(spec: str) -> None:
 
 
 def test_ndonnx_records_and_computes() -> None:
-    """It is known by its name alone: nothing trains on it."""
+    """It is known by its name alone: no test runs on it."""
     pytest.importorskip("ndonnx", reason="ndonnx is not installed")
     made = open_backend("ndonnx")
     assert (made.name, made.spec) == ("ndonnx", "ndonnx")

@@ -7,10 +7,11 @@ import functools
 from typing import Any
 
 import numpy as np
+import pytest
 
 from xpnet.tabular import TableModel
 
-__all__ = ["MODELS", "cells", "model_of", "table"]
+__all__ = ["CASES", "MODELS", "cells", "model_of", "table"]
 
 ROWS = 40
 
@@ -63,13 +64,17 @@ MODELS: dict[str, tuple[Any, dict[str, Any]]] = {
     "declared": ("kind", {"categorical": ("count", "on")}),
 }
 
+EVERYDAY = ("classes", "truth-values", "several-values", "several-labels")
+CASES = [name if name in EVERYDAY else pytest.param(name, marks=pytest.mark.full) for name in MODELS]
+
 
 @functools.cache
 def model_of(name: str) -> TableModel:
-    """Return a model after two epochs."""
+    """Return a model after an epoch."""
     target, settings = MODELS[name]
     drop = [t for t in TARGETS if t != target and t not in target]
-    settings = {"epochs": 2, "hidden": (6,), "backend": "numpy", "drop": drop, "use": ("count",), **settings}
+    settings = {"epochs": 1, "hidden": (6,), "backend": "numpy", "compile": "off", **settings}
+    settings = {"drop": drop, "use": ("count",), **settings}
     return TableModel(**settings).fit(cells(settings.get("missing", "impute")), target)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -12,7 +14,8 @@ import polars as pl
 import pytest
 
 import xpnet
-from tests.export.tables import MODELS, model_of, table
+from tests.export.tables import CASES as TABLES
+from tests.export.tables import model_of, table
 from tests.nn.layer_cases import CASES
 from xpnet import export, nn
 from xpnet.data.columns.date_text import FORMS, pattern_of_form, read_dates
@@ -20,6 +23,7 @@ from xpnet.data.notations import Notation
 from xpnet.errors import ConfigError
 from xpnet.export import readers
 from xpnet.export.numpy_folder import marks_of
+from xpnet.tabular import TableModel
 
 
 def loaded(folder: Path) -> ModuleType:
@@ -31,7 +35,7 @@ def loaded(folder: Path) -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", TABLES)
 def test_models_of_tables_predict_the_same_bits(name: str, tmp_path: Path) -> None:
     model, rows = model_of(name), table(name)
     found: Any = loaded(export.numpy(model, tmp_path / "model")).predict(rows, unseen="ignore")
@@ -50,18 +54,19 @@ def test_models_of_tables_predict_the_same_bits(name: str, tmp_path: Path) -> No
         np.testing.assert_array_equal(found["probabilities"], shares.astype(np.float32), strict=True)
 
 
-def test_trainers_predict_the_same_bits(tmp_path: Path) -> None:
-    """With all layers one after another; numbers of rows from one on."""
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.full)])
+def test_trainers_predict_the_same_bits(dtype: str, tmp_path: Path) -> None:
+    """With all layers one after another; numbers of rows from one on, and of more rows than one part has."""
     layers = [layer for case in CASES for layer in (nn.Dense(4), case.layer)]
-    for dtype in ("float32", "float64"):
-        X = np.random.default_rng(0).normal(size=(33, 4))
-        trainer = xpnet.Trainer(nn.Sequential(*layers, nn.Dense(3)), "softmax_cross_entropy", dtype=dtype)
-        trainer.fit(X, np.arange(33) % 3, epochs=1)
-        module = loaded(export.numpy(trainer, tmp_path / dtype))
-        for rows in (1, 2, 33):
-            found, expected = module.predict(X[:rows]), trainer.predict_proba(X[:rows])
-            np.testing.assert_array_equal(found["probabilities"], expected, strict=True)
-            np.testing.assert_array_equal(found["label"], trainer.predict(X[:rows]))
+    X = np.random.default_rng(0).normal(size=(4100, 4))
+    model = nn.Sequential(*layers, nn.Dense(3))
+    trainer = xpnet.Trainer(model, "softmax_cross_entropy", backend="numpy", dtype=dtype, compile="off")
+    trainer.fit(X[:33], np.arange(33) % 3, epochs=1)
+    module = loaded(export.numpy(trainer, tmp_path / "model"))
+    for rows in (1, 2, 33, 4100):
+        found, expected = module.predict(X[:rows]), trainer.predict_proba(X[:rows])
+        np.testing.assert_array_equal(found["probabilities"], expected, strict=True)
+        np.testing.assert_array_equal(found["label"], trainer.predict(X[:rows]))
 
 
 NUMBERS = [
@@ -133,3 +138,23 @@ def test_what_cannot_be_exported_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"operation linalg.det of the layer powers has no counterpart"):
         export.numpy(trainer, tmp_path / "a")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.full
+def test_a_process_that_imports_numpy_alone(tmp_path: Path) -> None:
+    frame = pl.DataFrame(table("classes")).drop("day", "moment").with_columns(colour=pl.lit("red"))
+    settings = {"epochs": 1, "hidden": (6,), "backend": "numpy"}
+    pl.DataFrame({**frame.to_dict(), "kind": ["a", "b"] * 20}).write_csv(tmp_path / "table.csv")
+    model = TableModel(**settings).fit(tmp_path / "table.csv", "kind")
+    folder = export.numpy(model, tmp_path / "model")
+    code = """
+import sys, predict, numpy
+found = predict.predict(predict.read_csv("../table.csv"))
+numpy.save("../found.npy", found["probabilities"])
+print(*{"xpnet", "polars", "torch", "onnx"} & set(sys.modules))
+"""
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == ""
+    shares = model.predict_proba(tmp_path / "table.csv").to_numpy().astype("float32")
+    np.testing.assert_array_equal(np.load(tmp_path / "found.npy"), shares)

@@ -18,8 +18,8 @@ from xpnet.export.state_dict import MODULES
 
 def trained(model: nn.Layer, loss: str = "squared_error", **options: Any) -> xpnet.Trainer:
     X = np.random.default_rng(0).normal(size=(12, 4))
-    trainer = xpnet.Trainer(model, loss, backend="numpy", **options)
-    trainer.fit(X, np.arange(12) % 3 if loss.startswith("softmax") else X[:, 0], epochs=2, batch_size=4)
+    trainer = xpnet.Trainer(model, loss, backend="numpy", compile="off", **options)
+    trainer.fit(X, np.arange(12) % 3 if loss.startswith("softmax") else X[:, 0], epochs=1, batch_size=4)
     return trainer
 
 
@@ -43,10 +43,8 @@ def test_pytorch_computes_the_same_with_the_weights_and_gives_them_back(tmp_path
     with torch.no_grad():
         found = module(torch.asarray(X)).numpy()
     np.testing.assert_allclose(found, trainer.outputs(X), rtol=0, atol=1e-6)
-    # another network of PyTorch's, trained there
-    other = eval(made, vars(torch.nn))
-    other(torch.asarray(X)).sum().backward()
-    torch.optim.SGD(other.parameters(), lr=0.01).step()
+    other = eval(made, vars(torch.nn))  # with weights of its own
+    other(torch.asarray(X))  # which moves the running means
     back = export.from_torch(other.state_dict(), xpnet.Trainer(model, "softmax_cross_entropy"))
     other.eval()
     np.testing.assert_allclose(

@@ -30,7 +30,7 @@ class Backend:
 
     Attributes:
         name: ``"numpy"``, ``"cupy"``, ``"torch"``, ``"jax"`` or ``"array_api_strict"``; or ``"ndonnx"``,
-            which records models as ONNX and cannot train.
+            which records what is computed as ONNX.
         spec: the full specification, such as ``"torch:cpu"`` or ``"cupy:0"``.
         xp: the library's namespace, conforming through array-api-compat.
         device: the library's own device object (None: the library has only one).
