@@ -32,25 +32,25 @@ def test_pytorch_computes_the_same_with_the_weights_and_gives_them_back(tmp_path
     from safetensors import safe_open
     from safetensors.torch import load_file as load_tensors
 
-    model = nn.Sequential(*LAYERS, nn.Dense(3))
-    trainer = trained(model, "softmax_cross_entropy")
-    path = export.torch(trainer, tmp_path / "model.safetensors")
-    with safe_open(path, "np") as file:
-        made = file.metadata()["sequential"]
-    module = eval(made, vars(torch.nn)).eval()  # of which the text tells
-    module.load_state_dict(load_tensors(path), strict=True)
-    X = np.random.default_rng(1).normal(size=(9, 4)).astype("float32")
-    with torch.no_grad():
-        found = module(torch.asarray(X)).numpy()
-    np.testing.assert_allclose(found, trainer.outputs(X), rtol=0, atol=1e-6)
-    other = eval(made, vars(torch.nn))  # with weights of its own
-    other(torch.asarray(X))  # which moves the running means
-    back = export.from_torch(other.state_dict(), xpnet.Trainer(model, "softmax_cross_entropy"))
-    other.eval()
-    np.testing.assert_allclose(
-        back.predict_proba(X), other(torch.asarray(X)).softmax(1).detach().numpy(), rtol=0, atol=1e-6
-    )
-    assert back.epoch == 0
+    every = nn.Sequential(*LAYERS, nn.Dense(3))  # of so many, single precision loses digits
+    usual = nn.MLP([5, 4], 3, batch_norm=True)
+    for model, dtype, near in ((usual, "float32", 1e-6), (every, "float64", 1e-9)):
+        trainer = trained(model, "softmax_cross_entropy", dtype=dtype)
+        path = export.torch(trainer, tmp_path / dtype)
+        with safe_open(path, "np") as file:
+            made = file.metadata()["sequential"]
+        module, other = (eval(made, vars(torch.nn)).to(getattr(torch, dtype)) for _ in range(2))
+        module.load_state_dict(load_tensors(path), strict=True)
+        X = np.random.default_rng(1).normal(size=(9, 4)).astype(dtype)
+        with torch.no_grad():
+            found = module.eval()(torch.asarray(X)).numpy()
+        np.testing.assert_allclose(found, trainer.outputs(X), rtol=0, atol=near)
+        # the other way, weights of PyTorch's own, with running means that have moved
+        other(torch.asarray(X))
+        back = export.from_torch(other.state_dict(), trainer)
+        expected = other.eval()(torch.asarray(X)).softmax(1).detach().numpy()
+        np.testing.assert_allclose(back.predict_proba(X), expected, rtol=0, atol=near)
+        assert back.epoch == 0
 
 
 def test_what_comes_back_is_the_same(tmp_path: Path) -> None:

@@ -155,7 +155,7 @@ def choose(
                 findings.decide(series.name, "holds durations, which are taken as seconds")
             if notation != PLAIN:
                 findings.decide(series.name, f"read as {notation}", example_of(series, notation))
-            return Numeric(series.name, notation=notation, boolean=series.dtype == pl.Boolean)
+            return Numeric(series.name, notation=notation, boolean=series.dtype == import_polars().Boolean)
     if shapes is not None and not shapes.digits:  # as dates have
         return Categorical(series.name, cells_of(series))
     dates = dates_of(series, reading, findings)

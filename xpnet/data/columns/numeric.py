@@ -113,7 +113,8 @@ class Numeric:
                 f"{span[1]!r}; rescale it"
             )
         indicator = missing == "impute" and gone
-        return Numeric(self.name, mean, std, known.median, known.limits, span, indicator, self.notation)
+        found = known.median, known.limits, span, indicator
+        return Numeric(self.name, mean, std, *found, self.notation, self.boolean)
 
     @property
     def feature_names(self) -> tuple[str, ...]:
