@@ -37,6 +37,19 @@ def test_names_of_the_host(spec: str) -> None:
     assert (made.name, made.spec, made.device) == ("numpy", "numpy", None)
 
 
+def test_ndonnx_records_and_computes() -> None:
+    """It is known by its name alone: no test runs on it."""
+    pytest.importorskip("ndonnx", reason="ndonnx is not installed")
+    made = open_backend("ndonnx")
+    assert (made.name, made.spec) == ("ndonnx", "ndonnx")
+    x = made.asarray([[1.0, -2.0]], dtype="float32")
+    assert backend_of(x) == made
+    np.testing.assert_array_equal(made.to_host(x), np.asarray([[1, -2]], "float32"), strict=True)
+    np.testing.assert_array_equal(open_backend("numpy").asarray(x), [[1, -2]])
+    with pytest.raises(BackendError, match="found 'cuda'; use 'ndonnx'"):
+        open_backend("ndonnx:cuda")
+
+
 def test_automatic_choice_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("XPNET_BACKEND", raising=False)
     for spec in ("auto", None):

@@ -32,6 +32,13 @@ def test_the_first_row_of_each_unseen_category(encoder):
     assert encoder.unseen(FRAME, []).dtype == np.int64
 
 
+def test_categories_of_numbers_may_be_missing():
+    frame = pl.DataFrame({"code": [1, None, 2, 1], "price": [0.5, 1.5, 2.5, 3.5]})
+    encoder = Encoder.fit(frame, "price", rows=[0, 1], categorical=["code"])
+    assert encoder.unseen(frame).tolist() == [2]
+    assert encoder.encode(frame, unseen="ignore").X.tolist() == [[1, 0], [0, 1], [0, 0], [1, 0]]
+
+
 def test_rows_that_are_left_out_are_passed_over():
     encoder = Encoder.fit(FRAME, "price", rows=[0, 1], missing="drop")
     assert encoder.unseen(FRAME, [5, 6]).tolist() == []

@@ -7,6 +7,8 @@ import pytest
 
 from tests.train.support import class_data, flat, make, value_data
 from xpnet import nn
+from xpnet.errors import DataError
+from xpnet.tabular.frames import to_frame
 
 X, Y = class_data(20)
 VALUES = value_data(20)[1]
@@ -31,6 +33,41 @@ def test_lists_and_other_layouts(expected):
     for given in (X.tolist(), tuple(map(tuple, X.tolist())), list(X), np.asfortranarray(X), wide[:, ::2],
                   X.astype(">f8"), X.astype(np.longdouble), np.ma.array(X), X[::-1][::-1]):  # fmt: skip
         assert np.array_equal(trained(given, Y), expected)
+
+
+class Exchanged:
+    """An array of a library that is not known here, which has DLPack and nothing else."""
+
+    def __init__(self, x):
+        self.x = np.array(x)
+
+    def __dlpack__(self, **options):
+        return self.x.__dlpack__(**options)
+
+    def __dlpack_device__(self):
+        return self.x.__dlpack_device__()
+
+
+class Conforming(Exchanged):
+    """One that conforms to the standard, with NumPy's functions."""
+
+    shape = property(lambda self: self.x.shape)
+    dtype = property(lambda self: self.x.dtype)
+
+    def __array_namespace__(self, api_version=None):
+        return np
+
+
+def test_arrays_of_unknown_libraries(expected):
+    for kind in (Exchanged, Conforming, lambda x: memoryview(np.array(x))):
+        assert np.array_equal(trained(kind(X), kind(Y)), expected)
+        columns = {"a": kind(X[:, 0]), "b": kind(Y)}
+        assert to_frame(columns).to_dict(as_series=False) == {"a": X[:, 0].tolist(), "b": Y.tolist()}
+    trainer = make()
+    trainer.fit(Exchanged(X), Exchanged(Y), sample_weight=Conforming(np.ones(20)), epochs=1)
+    assert isinstance(trainer.predict_proba(Conforming(X)), np.ndarray)
+    with pytest.raises(DataError, match="found object"):
+        to_frame({"a": type("object", (), {"__dlpack__": None})()})
 
 
 def test_labels_of_any_kind(expected):

@@ -6,7 +6,7 @@
 ('numpy', 'float32')
 """
 
-from xpnet.backends._backend import Backend, backend, backend_of
+from xpnet.backends._backend import Backend, backend, backend_of, host
 from xpnet.backends.memory import is_out_of_memory
 from xpnet.backends.namespaces import array_namespace, is_array
 from xpnet.backends.probe import Availability, known, probe
@@ -17,6 +17,7 @@ __all__ = [
     "array_namespace",
     "backend",
     "backend_of",
+    "host",
     "is_array",
     "is_out_of_memory",
     "known",

@@ -18,7 +18,7 @@ from xpnet.backends.exchange import cuda_number, imported
 from xpnet.backends.namespaces import array_namespace
 from xpnet.errors import BackendError, suggest
 
-__all__ = ["Backend", "backend", "backend_of"]
+__all__ = ["Backend", "backend", "backend_of", "host"]
 
 _log = logging.getLogger("xpnet")
 _ALIASES = {"cpu": "numpy", "cuda": "cupy"}
@@ -29,7 +29,8 @@ class Backend:
     """An array library and a device of it.
 
     Attributes:
-        name: ``"numpy"``, ``"cupy"``, ``"torch"``, ``"jax"`` or ``"array_api_strict"``.
+        name: ``"numpy"``, ``"cupy"``, ``"torch"``, ``"jax"`` or ``"array_api_strict"``; or ``"ndonnx"``,
+            which records what is computed as ONNX.
         spec: the full specification, such as ``"torch:cpu"`` or ``"cupy:0"``.
         xp: the library's namespace, conforming through array-api-compat.
         device: the library's own device object (None: the library has only one).
@@ -113,7 +114,7 @@ CUDA devices have; leave it out, or choose another device
         """
         if _is_foreign(x, self.xp):
             adopted = self.adopt(x)
-            x = backend_of(x).to_host(x) if adopted is None else adopted
+            x = host(x) if adopted is None else adopted
         if type(x).__module__.partition(".")[0] in ("numpy", "builtins") and self.name != "numpy":
             x = np.asarray(x)
             if dtype is None:
@@ -155,6 +156,8 @@ CUDA devices have; leave it out, or choose another device
             return x.detach().cpu().numpy()
         if self.name == "array_api_strict":
             return np.asarray(x.to_device(self.xp.Device("CPU_DEVICE")))
+        if self.name == "ndonnx":
+            return np.asarray(x.unwrap_numpy())
         return np.asarray(x)
 
     def synchronize(self) -> None:
@@ -219,7 +222,7 @@ CUDA devices have; leave it out, or choose another device
         return info.default_dtypes(device=self.device)["indexing"]
 
     def _dtype_names(self) -> list[str]:
-        return list(self.xp.__array_namespace_info__().dtypes(device=self.device))
+        return list(self.xp.__array_namespace_info__().dtypes(device=self.device, kind=None))
 
     def _fitting_dtype(self, host: np.ndarray) -> Any:
         if host.dtype.kind not in "iu" or host.dtype.name in self._dtype_names():
@@ -309,7 +312,42 @@ def backend_of(x: Any) -> Backend:
     if name == "jax":
         device = next(iter(x.devices()))
         return _make(f"jax:{device.platform}:{device.id}")
-    return _make(f"{name}:{_strict_name(x.device)}")
+    if name == "array_api_strict":
+        return _make(f"{name}:{_strict_name(x.device)}")
+    return _make(name)
+
+
+def host(x: Any) -> np.ndarray:
+    """Return an array of any library, on any device, as a NumPy array.
+
+    Of a library that is not known here, by DLPack, or else as NumPy itself reads it.
+
+    Raises:
+        BackendError: it is no array.
+
+    >>> host(memoryview(b"ab")).tolist()
+    [97, 98]
+    """
+    if isinstance(x, np.ndarray):
+        return x
+    with contextlib.suppress(BackendError):
+        found = backend_of(x).to_host(x)
+        if found.dtype != object:  # which is what NumPy makes of what only says that it is NumPy's
+            return found
+    if hasattr(x, "__dlpack__"):
+        number = cuda_number(x)
+        if number is not None:
+            home = _make(f"cupy:{number}")
+            return home.to_host(imported("cupy", x))
+        with contextlib.suppress(BufferError, RuntimeError, TypeError, ValueError):
+            return np.from_dlpack(x)
+    found = np.asarray(x)
+    if found.dtype == object and found.shape == ():
+        raise BackendError(
+            f"expected an array, found {type(x).__name__}, which has neither DLPack nor NumPy's protocol; "
+            "convert it to a NumPy array"
+        )
+    return found
 
 
 @functools.cache
@@ -318,7 +356,7 @@ def _make(text: str) -> Backend:
         return _choose()
     name, _, device = text.partition(":")
     name = _ALIASES.get(name, name)
-    if name not in probe.known():
+    if name not in (*probe.known(), *probe.RECORDING):
         known = ["auto", "cpu", "cuda", *probe.known()]
         raise BackendError(f"backend: expected a known name, found {text!r}{suggest(name, known)}")
     state = probe.probe(name)

@@ -11,7 +11,7 @@ from typing import Any
 from xpnet.backends.memory import is_out_of_memory
 from xpnet.errors import BackendError, suggest
 
-__all__ = ["Availability", "known", "open_device", "probe"]
+__all__ = ["RECORDING", "Availability", "known", "open_device", "probe"]
 
 _MODULES = {
     "numpy": "array_api_compat.numpy",
@@ -20,11 +20,15 @@ _MODULES = {
     "jax": "jax.numpy",
     "array_api_strict": "array_api_strict",
 }
+RECORDING = ("ndonnx",)
+"""Libraries whose functions make a graph of ONNX instead of numbers; they compute with what is known, too."""
+
 _INSTALL = {
     "cupy": "pip install 'cupy-cuda13x[ctk]' (or 'cupy-cuda12x[ctk]', as the driver asks)",
     "torch": "pip install torch",
     "jax": "pip install jax",
     "array_api_strict": "pip install array-api-strict",
+    "ndonnx": "pip install ndonnx onnxruntime",
 }
 
 
@@ -79,10 +83,10 @@ def open_device(name: str, device: str) -> tuple[Any, Any, str]:
     Raises:
         BackendError: the library has no such device.
     """
-    xp = importlib.import_module(_MODULES[name])
-    if name == "numpy":
+    xp = importlib.import_module(_MODULES.get(name, name))
+    if name in ("numpy", *RECORDING):
         if device not in ("", "cpu"):
-            raise BackendError(f"backend numpy: expected the device 'cpu', found {device!r}; use 'numpy'")
+            raise BackendError(f"backend {name}: expected the device 'cpu', found {device!r}; use '{name}'")
         return xp, None, ""
     names = probe(name).devices
     wanted = device or names[0]
@@ -113,7 +117,7 @@ def _device_object(name: str, xp: Any, device: str) -> Any:
 
 
 def _list_devices(name: str) -> list[str]:
-    if name == "numpy":
+    if name in ("numpy", *RECORDING):
         return ["cpu"]
     if name == "torch":
         import torch

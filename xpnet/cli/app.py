@@ -107,6 +107,10 @@ _EXAMPLES = {
         "xpnet graph flowers.csv --target species --hidden 4",
     ),
     "parity": ("xpnet parity numpy cuda",),
+    "export": (
+        "xpnet export runs/flowers --to onnx --out flowers.onnx",
+        "xpnet export runs/flowers --to numpy --out flowers",
+    ),
 }
 _HELP_ALL = "--help-all"
 _DEBUG = Parameter("debug", "show the traceback of an error", "switch")
@@ -253,6 +257,23 @@ def _predict_parameters() -> tuple[Parameter, ...]:
     )
 
 
+def _export_parameters() -> tuple[Parameter, ...]:
+    return (
+        _RUN,
+        Parameter(
+            "to",
+            "onnx: one file with the table's encoder inside; numpy: a folder whose code needs NumPy alone; "
+            "torch: a state dict of PyTorch, as safetensors",
+            metavar="onnx|numpy|torch",
+        ),
+        Parameter("out", "file, or for numpy the folder, to make", metavar="PATH"),
+        Parameter("overwrite", "replace an export that is there already", "switch"),
+        _CHECKPOINT,
+        _LOSS,
+        _DEBUG,
+    )
+
+
 def _evaluate_parameters() -> tuple[Parameter, ...]:
     table = Parameter("FILE", "table with the target column; not set: the run's test rows", "optional")
     return (_RUN, table, *_POLICIES, _CHECKPOINT, _BACKEND, _LOSS, _JSON, _DEBUG)
@@ -296,6 +317,7 @@ _COMMANDS: dict[str, Callable[[bool], tuple[Parameter, ...]]] = {
     "prune": _prune_parameters,
     "lr-range": _range_parameters,
     "graph": _graph_parameters,
+    "export": lambda _: _export_parameters(),
     "parity": lambda _: _parity_parameters(),
     "check": _check_parameters,
     "env": lambda _: (_JSON, _DEBUG),

@@ -30,10 +30,23 @@ from xpnet.text import count, visible
 if TYPE_CHECKING:
     from xpnet.runs.plan import Plan
 
-__all__ = ["check", "env", "evaluate", "graph", "lr_range", "parity", "predict", "prune", "resume", "train"]
+__all__ = [
+    "check",
+    "env",
+    "evaluate",
+    "export",
+    "graph",
+    "lr_range",
+    "parity",
+    "predict",
+    "prune",
+    "resume",
+    "train",
+]
 
 # exit codes of what is on the disk, whether or not its results can be printed
 _KEPT, _MISSED = 0, 1
+_EXPORT = "xpnet export runs/flowers --to onnx --out flowers.onnx"
 _PACKAGES = ("polars", "safetensors")
 _RANGE = {"low": checks.positive, "high": checks.positive, "steps": checks.whole(2)}
 _PARITY = {"steps": checks.count, "dtype": checks.one_of("float32", "float64")}
@@ -210,6 +223,33 @@ def evaluate(
     else:
         weights = f"of epoch {results['checkpoint_epoch']}"
         print_results(results, {"data": results["data"], "weights": weights, "device": results["device"]})
+    return None
+
+
+def export(
+    *,
+    run: str,
+    to: str | None,
+    out: str | None,
+    overwrite: bool,
+    checkpoint: str | None,
+    loss: str | None,
+    debug: bool,
+) -> int | None:
+    """Write a trained network so that it predicts without xpnet: as ONNX, for NumPy alone, or for PyTorch."""
+    for flag, text in (("to", to), ("out", out)):
+        if text is None:
+            raise ConfigError(f"--{flag}: expected a value, found none; write, say: {_EXPORT}")
+    kind = _checked({"to": checks.one_of("onnx", "numpy", "torch")}, to=to)["to"]
+    require(*_PACKAGES)
+    from xpnet import export as exports
+    from xpnet.runs.prediction import load_run
+    from xpnet.tabular import TableModel
+
+    record, trainer = load_run(run, checkpoint, "numpy", loss)
+    model = TableModel.of(record.settings, record.encoder, trainer, record.manifest)
+    made = getattr(exports, kind)(model, out, overwrite=overwrite)
+    message(f"the network of epoch {trainer.epoch} was written to {made}")
     return None
 
 

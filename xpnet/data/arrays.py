@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xpnet.backends import array_namespace
-from xpnet.errors import DataError
+from xpnet.backends import array_namespace, host
+from xpnet.errors import BackendError, DataError
 
 __all__ = ["Checked", "are_labels", "check_arrays", "check_labels"]
 
@@ -115,8 +115,8 @@ def _numbers(name: str, values: Any) -> np.ndarray:
     if np.ma.is_masked(values):
         raise DataError(f"{name} has masked entries; fill them in, or leave their rows out")
     try:
-        array = np.asarray(values)
-    except (ValueError, TypeError, OverflowError, RuntimeError) as error:
+        array = host(values) if hasattr(values, "__dlpack__") else np.asarray(values)
+    except (BackendError, ValueError, TypeError, OverflowError, RuntimeError) as error:
         raise DataError(f"{name} is no array of numbers: {error}") from None
     if array.dtype.kind not in "biuf":
         what = (

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from xpnet.backends import host
 from xpnet.data import BUILTIN, Decision, Encoder, open_table
 from xpnet.data._packages import import_polars
 from xpnet.data.frames import frame_of
-from xpnet.errors import DataError, Words
+from xpnet.errors import BackendError, DataError, Words
 
 if TYPE_CHECKING:
     import polars
@@ -141,7 +142,7 @@ def _of_columns(columns: Mapping[str, Any]) -> polars.DataFrame:
     series = {}
     for name, values in columns.items():
         if not isinstance(values, pl.Series):
-            array = values if isinstance(values, (list, tuple)) else np.asarray(values)
+            array = values if isinstance(values, (list, tuple)) else _array(name, values)
             if isinstance(array, np.ndarray) and array.ndim != 1:
                 raise DataError(
                     f"column '{name}' has shape {array.shape}; expected one dimension: a list or an array"
@@ -151,6 +152,16 @@ def _of_columns(columns: Mapping[str, Any]) -> polars.DataFrame:
             values = pl.Series(str(name), array, strict=not isinstance(array, (list, tuple)))
         series[str(name)] = values
     return frame_of(None, series)
+
+
+def _array(name: Any, values: Any) -> np.ndarray:
+    """Return a column of any array library as NumPy's, and other sequences as it reads them."""
+    if not hasattr(values, "__dlpack__") and not hasattr(values, "__array_namespace__"):
+        return np.asarray(values)
+    try:
+        return host(values)
+    except BackendError as error:
+        raise DataError(f"column '{name}': {error.text}") from None
 
 
 def _of_pandas(column: Any) -> Any:

@@ -156,12 +156,13 @@ def _checked(setup: Setup, X: Any, y: Any, weight: Any = None, *, width: Any) ->
 
 
 def _to_host(name: str, x: Any) -> Any:
-    """Return arrays of any backend, and tables or columns that offer ``to_numpy``, as NumPy arrays."""
-    if x is None or isinstance(x, np.ndarray) or not hasattr(x, "shape"):
+    """Return arrays of any library, and tables or columns that offer ``to_numpy``, as NumPy arrays."""
+    kinds = ("shape", "__dlpack__", "__array_namespace__")
+    if x is None or isinstance(x, np.ndarray) or not any(hasattr(x, kind) for kind in kinds):
         return x
     try:
         table = hasattr(x, "to_numpy") or hasattr(x, "column_names")
-        return table_to_numpy(x) if table else backends.backend_of(x).to_host(x)
+        return table_to_numpy(x) if table else backends.host(x)
     except (XpnetError, TypeError, ValueError, RuntimeError) as error:
         raise DataError(
             f"{name}: expected an array or a table of numbers, found {type(x).__name__}, which cannot be "

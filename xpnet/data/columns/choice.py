@@ -155,7 +155,7 @@ def choose(
                 findings.decide(series.name, "holds durations, which are taken as seconds")
             if notation != PLAIN:
                 findings.decide(series.name, f"read as {notation}", example_of(series, notation))
-            return Numeric(series.name, notation=notation)
+            return Numeric(series.name, notation=notation, boolean=series.dtype == import_polars().Boolean)
     dates = dates_of(series, reading, findings)
     forms = several_forms(series) if dates is None else None
     if forms:

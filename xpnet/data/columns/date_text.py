@@ -28,7 +28,7 @@ from xpnet.errors import DataError, use
 if TYPE_CHECKING:
     import polars
 
-__all__ = ["FORMS", "FormOfDates", "form_of", "read_dates", "several_forms"]
+__all__ = ["FORMS", "FormOfDates", "form_of", "pattern_of_form", "read_dates", "several_forms"]
 
 _NAMES = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _LONG = (
@@ -61,6 +61,12 @@ _PYTHON = {form: re.compile(pattern) for form, pattern in _PATTERNS.items()}
 
 FORMS = tuple(_PATTERNS)
 """The forms that dates and times may have."""
+
+
+def pattern_of_form(form: str) -> str:
+    """Return the regular expression of the texts of a form, with a group for each part of the date."""
+    return _PATTERNS[form]
+
 
 _LOOKED_AT = 30  # distinct cells that say whether a closer look is worth it
 _FEWEST = 4  # distinct cells of which dates of several forms are no chance

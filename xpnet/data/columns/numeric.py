@@ -51,6 +51,7 @@ class Numeric:
         span: the smallest and the largest ordinary training cell; None where ``limits`` is.
         indicator: whether a second feature is 1 where a cell is missing: some training cells were.
         notation: of numbers in text.
+        boolean: whether the training cells were truth values.
     """
 
     kind: ClassVar[str] = "numeric"
@@ -62,6 +63,7 @@ class Numeric:
     span: tuple[float, float] | None = None
     indicator: bool = False
     notation: Notation = PLAIN
+    boolean: bool = False
 
     def fit(
         self,
@@ -111,7 +113,8 @@ class Numeric:
                 f"{span[1]!r}; rescale it"
             )
         indicator = missing == "impute" and gone
-        return Numeric(self.name, mean, std, known.median, known.limits, span, indicator, self.notation)
+        found = known.median, known.limits, span, indicator
+        return Numeric(self.name, mean, std, *found, self.notation, self.boolean)
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -319,4 +322,5 @@ class Numeric:
             "span": None if self.span is None else list(self.span),
             "indicator": self.indicator,
             **({} if self.notation == PLAIN else {"notation": self.notation.to_json()}),
+            **({"boolean": True} if self.boolean else {}),
         }

@@ -33,6 +33,7 @@ _NUMERIC = {
         "currency": TEXT,
         "parentheses": checks.flag,
     },
+    "boolean?": checks.flag,
 }
 _OLD_CATEGORICAL = {
     "kind": TEXT,
@@ -97,6 +98,7 @@ def _numeric(data: Mapping[str, Any]) -> Numeric:
         span=span,
         indicator=data.get("indicator", False),
         notation=notation,
+        boolean=data.get("boolean", False),
     )
 
 
