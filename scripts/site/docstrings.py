@@ -6,12 +6,15 @@ knows no roles of Sphinx and no parameters named together, ``X, y: ...``.
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import re
 from typing import Any
 
 import griffe
 
 _ROLE = re.compile(r":[a-z]+:`~?([^`]+)`")
+_PLACE = re.compile(r"^ *<\w+>$", re.MULTILINE)
 _TOGETHER = re.compile(r"^( +)((?:\*{0,2}\w+, )+\*{0,2}\w+): (.*)$")
 
 
@@ -21,7 +24,13 @@ class Docstrings(griffe.Extension):
     def on_instance(self, *, obj: griffe.Object, **_: Any) -> None:
         """Rewrite the docstring of a module, class, function or attribute."""
         if obj.docstring is not None:
-            obj.docstring.value = rewritten(obj.docstring.value)
+            filled = _PLACE.search(obj.docstring.value) is not None
+            obj.docstring.value = rewritten(_at_run_time(obj) if filled else obj.docstring.value)
+
+
+def _at_run_time(obj: griffe.Object) -> str:
+    """Return the docstring of a class in which its decorator has described settings."""
+    return inspect.getdoc(getattr(importlib.import_module(obj.module.path), obj.name)) or ""
 
 
 def rewritten(text: str) -> str:
@@ -55,6 +64,6 @@ def rewritten(text: str) -> str:
         if together is not None and not fence:
             said = together[3]
             made += [f"{together[1]}{name}: {said}" for name in together[2].split(", ")]
-        elif line.strip() != "<settings>":
+        else:
             made.append(line.replace("Example:", "Examples:") if line.strip() == "Example:" else line)
     return "\n".join([*made, fence] if fence else made)
