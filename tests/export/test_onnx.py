@@ -7,6 +7,7 @@ import subprocess
 import sys
 import timeit
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -310,7 +311,8 @@ def test_columns_of_any_name_and_kind(tmp_path: Path) -> None:
     np.testing.assert_allclose(found["value"], model.predict(rows), rtol=1e-6)
     target = [["a", "b"][k % 2] for k in range(40)]
     model = TableModel(**settings).fit({**rows, "class": target}, "class")
-    found = outputs(export.onnx(model, tmp_path / "other.onnx"), feed(model, rows))
+    estimator = SimpleNamespace(model_=model)  # as those for scikit-learn have it
+    found = outputs(export.onnx(estimator, tmp_path / "other.onnx"), feed(model, rows))
     assert found.keys() == {"label_", "probabilities_"}
     assert found["label_"].tolist() == model.predict(rows).tolist()
 
