@@ -76,8 +76,16 @@ def number_cells(cells: Any, marks: tuple[Any, ...], span: Any) -> np.ndarray:
     """Return cells as float64, with NaN where there is no number; truth values are 0 and 1."""
     array = np.asarray(cells)
     if array.dtype.kind in "biuf":
+        wide = array.dtype.kind in "iu" and array.dtype.itemsize == 8
+        if wide and ((array > 2**53) | (array < -(2**53))).any():
+            raise ValueError("whole numbers beyond 2**53 are not exact as float64")
         return array.astype(np.float64)
+    if array.dtype.kind == "m":  # durations are seconds
+        return np.where(np.isnat(array), np.nan, array.astype("timedelta64[us]").astype(np.int64) / 1e6)
     found = np.asarray([read_number(cell, *marks) for cell in cells], dtype=np.float64)
+    far = (cell for cell, value in zip(cells, found, strict=True) if abs(value) > 2**53)
+    if any(isinstance(x, int) or (isinstance(x, str) and x.strip().lstrip("+-").isdigit()) for x in far):
+        raise ValueError("whole numbers beyond 2**53 are not exact as float64")
     there = found[~np.isnan(found)]
     few = there.size > 0 if span is None else tuple(span) == (0.0, 1.0)
     if few and np.all((there == 0) | (there == 1)):  # text of truth values
@@ -94,6 +102,8 @@ def read_number(
     """Return the number of a cell; NaN where there is none in this notation."""
     if cell is None:
         return float("nan")
+    if hasattr(cell, "total_seconds"):
+        return float(cell.total_seconds())
     if not isinstance(cell, str):
         return float(cell)
     text = cell.strip()
