@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,14 @@ def test_a_run_as_onnx(xpnet, finished_run):
     assert again.code == 2
     assert "'model.onnx' exists already; use --overwrite" in again.err
     assert xpnet("export", finished_run, "--to", "onnx", "--out", "model.onnx", "--overwrite").code == 0
+
+
+def test_onnx_is_asked_for(xpnet, finished_run, monkeypatch):
+    real = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda n, *a: None if n == "onnx" else real(n, *a))
+    outcome = xpnet("export", finished_run, "--to", "onnx", "--out", "model.onnx")
+    assert outcome.code == 1
+    assert "pip install onnx (of the extra 'onnx')" in outcome.err
 
 
 def test_bad_input(xpnet, finished_run):

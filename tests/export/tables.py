@@ -31,6 +31,7 @@ def cells(missing: str = "impute") -> dict[str, list[Any]]:
         "day": [datetime.date(2020, 1, 31) + datetime.timedelta(days=41 * k) for k in i],
         "moment": [datetime.datetime(2020, 2, 29, 23, 59, 30) + datetime.timedelta(hours=31 * k) for k in i],
         "written": [f"{1 + k % 28}.{1 + k % 12}.20{10 + k % 9}" for k in i],
+        "lasted": [datetime.timedelta(seconds=90.5 * k % 700, microseconds=k) for k in i],
         "clock": [f"{k % 24}:{(k * 7) % 60:02}" for k in i],
     }
     if missing != "error":

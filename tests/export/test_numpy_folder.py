@@ -89,6 +89,19 @@ def test_numbers_are_read_as_the_notation_does(notation: Notation) -> None:
     np.testing.assert_array_equal(found, notation.read(pl.Series(NUMBERS)))
 
 
+def test_whole_numbers_that_are_not_exact_are_refused() -> None:
+    plain = (".", "", "", False, False)
+    for cells in ([2**53 + 1], np.asarray([2**60]), [None, "-9007199254740995"]):
+        with pytest.raises(ValueError, match="beyond"):
+            readers.number_cells(cells, plain, None)
+    np.testing.assert_array_equal(readers.number_cells(["1e300", 2.0**70], plain, None), [1e300, 2.0**70])
+
+
+def test_durations_are_seconds() -> None:
+    array = np.asarray([1_500_000, "NaT"], dtype="timedelta64[us]")
+    np.testing.assert_array_equal(readers.number_cells(array, (), None), [1.5, np.nan])
+
+
 DATES = [
     "2021-04-03", "2021-02-29", "2020-2-29", "2021/4/3 5:06", "2021-04-03T23:59:59.5Z",
     "2021-04-03 12:00 +02:00", "2021-04", "3.4.2021", "31.12.68", "31.12.69", "3/4/2021 2:05 PM",
@@ -142,7 +155,7 @@ def test_what_cannot_be_exported_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.full
 def test_a_process_that_imports_numpy_alone(tmp_path: Path) -> None:
-    frame = pl.DataFrame(table("classes")).drop("day", "moment").with_columns(colour=pl.lit("red"))
+    frame = pl.DataFrame(table("classes")).drop("day", "moment", "lasted").with_columns(colour=pl.lit("red"))
     settings = {"epochs": 1, "hidden": (6,), "backend": "numpy"}
     pl.DataFrame({**frame.to_dict(), "kind": ["a", "b"] * 20}).write_csv(tmp_path / "table.csv")
     model = TableModel(**settings).fit(tmp_path / "table.csv", "kind")

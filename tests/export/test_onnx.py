@@ -7,6 +7,7 @@ import subprocess
 import sys
 import timeit
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,17 +23,17 @@ from tests.nn.layer_cases import Case as LayerCase
 from xpnet import export, losses, nn
 from xpnet.backends import array_namespace
 from xpnet.data.columns.date_text import read_dates
-from xpnet.data.columns.dates import CYCLES, Dates
 from xpnet.data.columns.dates import _number as number_of_moments
 from xpnet.data.notations import Notation
 from xpnet.errors import ConfigError, RecordError
-from xpnet.export.date_nodes import parts_of_dates
+from xpnet.export.date_nodes import in_iso, parts_of_dates
 from xpnet.export.encoder_nodes import input_type
 from xpnet.export.graph import Graph
 from xpnet.export.numpy_folder import marks_of
 from xpnet.export.operations import OPERATIONS, add_program
 from xpnet.export.readers import read_number
 from xpnet.program.passes.simplify import simplify
+from xpnet.tabular import TableModel
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed")
 runtime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
@@ -257,7 +258,7 @@ def feed(model: Any, rows: dict[str, list[Any]]) -> dict[str, np.ndarray]:
     for column in model.encoder.columns:
         cells, dtype = rows[column.name], input_type(column, model.encoder.missing)
         if dtype == "str":
-            texts = ["" if x is None else x if isinstance(x, str) else x.isoformat() for x in cells]
+            texts = ["" if x is None else str(x) for x in cells]  # of dates, in the ISO form
             found[column.name] = np.asarray(texts, dtype=object)[:, None]
         elif dtype == "bool":
             found[column.name] = np.asarray(cells, dtype=bool)[:, None]
@@ -268,12 +269,6 @@ def feed(model: Any, rows: dict[str, list[Any]]) -> dict[str, np.ndarray]:
     return found
 
 
-def iso(rows: dict[str, list[Any]]) -> dict[str, list[Any]]:
-    """Return a table whose dates are in the ISO form."""
-    written = ["" if x is None else "-".join(x.split(".")[::-1]) for x in rows["written"]]
-    return {**rows, "written": written}
-
-
 def labels(classes: np.ndarray) -> list[str]:
     """Return classes as text, which they are where targets of several kinds are together."""
     return [str(x).lower() for x in classes.tolist()]
@@ -282,7 +277,7 @@ def labels(classes: np.ndarray) -> list[str]:
 @pytest.mark.parametrize("name", TABLES)
 def test_models_of_tables(name: str, tmp_path: Path) -> None:
     model, rows = model_of(name), table(name)
-    found = outputs(export.onnx(model, tmp_path / "model.onnx"), feed(model, iso(rows)))
+    found = outputs(export.onnx(model, tmp_path / "model.onnx"), feed(model, rows))
     expected = model.predict(rows, unseen="ignore")
     if model.encoder.task == "regression":
         wanted = np.column_stack(list(expected.values())) if isinstance(expected, dict) else expected
@@ -297,6 +292,29 @@ def test_models_of_tables(name: str, tmp_path: Path) -> None:
         shares = np.column_stack([*model.predict_proba(rows, unseen="ignore").values()]).astype("float32")
         np.testing.assert_allclose(found["probabilities"], shares, rtol=0, atol=1e-6, strict=True)
         assert np.isnan(found["probabilities"][left]).all()
+
+
+def test_columns_of_any_name_and_kind(tmp_path: Path) -> None:
+    """Outputs take other names than columns; large whole numbers are text; NA may be a category."""
+    rows: dict[str, list[Any]] = {
+        "label": [0.5 * (k % 7) for k in range(40)],
+        "probabilities": ["NA", "x", "y", ""] * 10,
+        "X": [True, False] * 20,
+        "a 'b'/\n": [2**60 + k % 2 for k in range(40)],
+        "ö": [0.1, None, 0.3, 0.1] * 10,
+    }
+    settings: dict[str, Any] = {"epochs": 1, "hidden": (4,), "backend": "numpy", "compile": "off"}
+    settings["categorical"] = ("a 'b'/\n", "ö")
+    values = {**rows, "class": [1.5 + k % 2 for k in range(40)]}
+    model = TableModel(**settings, task="regression").fit(values, "class")
+    found = outputs(export.onnx(model, tmp_path / "model.onnx"), feed(model, rows))
+    np.testing.assert_allclose(found["value"], model.predict(rows), rtol=1e-6)
+    target = [["a", "b"][k % 2] for k in range(40)]
+    model = TableModel(**settings).fit({**rows, "class": target}, "class")
+    estimator = SimpleNamespace(model_=model)  # as those for scikit-learn have it
+    found = outputs(export.onnx(estimator, tmp_path / "other.onnx"), feed(model, rows))
+    assert found.keys() == {"label_", "probabilities_"}
+    assert found["label_"].tolist() == model.predict(rows).tolist()
 
 
 MOMENTS = [
@@ -321,19 +339,33 @@ def test_dates_are_read_as_the_column_does() -> None:
             strict=True,
         )
     )
-    column = Dates("x", cycles=CYCLES)
-    moments = column.read(pl.Series([x.strip() for x in MOMENTS]), np.arange(len(MOMENTS)))
-    for i, text in enumerate(MOMENTS):  # of other forms, which are ISO's as well
-        if np.isnat(moments[i]):
-            for form in ("year-month", "hour:minute"):
-                read = read_dates(pl.Series([text]), form)[0]
-                moments[i] = read if np.isnat(moments[i]) else moments[i]
-    moments[MOMENTS.index("2021-04-03 ")] = np.datetime64("NaT")
+    moments = np.full(len(MOMENTS), np.datetime64("NaT", "us"))
+    for form in ("year-month-day", "year-month", "hour:minute"):  # all of which are ISO's
+        read = read_dates(pl.Series(MOMENTS), form)
+        moments = np.where(np.isnat(moments), read, moments)
+    moments[MOMENTS.index("2021-04-03 ")] = np.datetime64("NaT")  # blanks around a cell are not taken away
     np.testing.assert_array_equal(found["gone"][:, 0], np.isnat(moments))
     for name in parts:
         wanted = number_of_moments(name, moments)
         there = ~np.isnan(wanted)
         np.testing.assert_array_equal(found[name][there, 0], wanted[there], err_msg=name)
+
+
+def test_other_forms_of_dates() -> None:
+    texts = ["3.4.2021", "03/04/21", "3-4-69", "2021/4/3", "2021.04.03 5:06", "12/31/68", "x"]
+    texts.append("31.12.1999 23:59:01.5Z")
+    forms = ("year-month-day", "day.month.year", "day/month/year", "month/day/year", "Month year")
+    graph = Graph()
+    cells = graph.input("cells", "str", ["rows", 1])
+    for i, form in enumerate(forms):
+        parts, gone = parts_of_dates(graph, in_iso(graph, cells, form))
+        value = graph.add("Where", gone, graph.constant(np.nan), parts["elapsed"])
+        graph.output(f"y{i}", value, "float64", ["rows", 1])
+    made = runtime.InferenceSession(graph.model().SerializeToString(), providers=["CPUExecutionProvider"])
+    found = made.run(None, {"cells": np.asarray(texts, dtype=object)[:, None]})
+    for form, days in zip(forms, found, strict=True):
+        wanted = number_of_moments("elapsed", read_dates(pl.Series(texts), form))
+        np.testing.assert_array_equal(days[:, 0], wanted, err_msg=form)
 
 
 # ---- other processes and libraries
@@ -343,7 +375,7 @@ def test_dates_are_read_as_the_column_does() -> None:
 def test_a_process_that_imports_onnxruntime_alone(tmp_path: Path) -> None:
     model, rows = model_of("classes"), table("classes")
     path = export.onnx(model, tmp_path / "model.onnx")
-    given = feed(model, iso(rows))
+    given = feed(model, rows)
     expected = outputs(path, given)
     arrays = {name: x.astype(str) if x.dtype == object else x for name, x in given.items()}
     np.savez(tmp_path / "given.npz", **arrays)

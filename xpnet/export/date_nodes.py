@@ -1,7 +1,8 @@
 """Dates and times in the ISO form as numbers, in nodes of ONNX.
 
 A cell is ``2021-04-03``, ``2021-04``, ``14:05`` or ``2021-04-03T14:05:59.5+02:00``, with a blank or a T
-before the time; seconds and zone may be absent, and Z is UTC. Anything else is missing.
+before the time; seconds and zone may be absent, and Z is UTC. Where the training had dates in another form of
+digits, that is read, too, such as ``3.4.2021 14:05``. Anything else is missing.
 """
 
 from __future__ import annotations
@@ -10,15 +11,47 @@ from typing import Any
 
 from xpnet.export.graph import Graph
 
-__all__ = ["parts_of_dates"]
+__all__ = ["in_iso", "parts_of_dates"]
 
 _DAY = 86_400_000_000  # microseconds
 _TIME = r"[0-9]{1,2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,9})?)?(Z|[+-][0-9]{2}:[0-9]{2})?"
 _DATE = rf"[0-9]{{4}}-[0-9]{{1,2}}-[0-9]{{1,2}}([T ]{_TIME})?"
 _MONTH = r"[0-9]{4}-[0-9]{2}"
+# The order of day, month and year in other forms, and the marks between them.
+_FORMS = {
+    "year-month-day": ("Ymd", "/."),
+    "day.month.year": ("dmy", "."),
+    "day/month/year": ("dmy", "/-"),
+    "month/day/year": ("mdy", "/-."),
+}
+_DIGITS = {"y": "[0-9]{4}|[0-9]{2}", "m": "[0-9]{1,2}", "d": "[0-9]{1,2}", "Y": "[0-9]{4}"}
 _CYCLE = 400  # years after which the calendar comes round again: added, so that no number is negative
 _CYCLE_DAYS = 146_097
 _EPOCH = 719_468  # days from the first of March of the year 0 to 1970
+
+
+def in_iso(graph: Graph, cells: str, form: str) -> str:
+    """Return dates of a form of `xpnet.data.columns.date_text.FORMS` in the ISO form; others as they are."""
+    order, marks = _FORMS.get(form, ("", ""))
+    for mark in marks:
+        sign = f"[{mark}]"
+        digits = sign.join(f"({_DIGITS[part]})" for part in order)
+        fits = graph.add("RegexFullMatch", cells, pattern=f"{digits}( {_TIME})?")
+        whole = graph.add("Where", fits, cells, graph.constant(f"1{mark}1{mark}1970"))
+        date, time = _split(graph, whole, " ", 2)
+        parts = dict(zip(order.lower(), _split(graph, date, mark, 3), strict=True))
+        short = graph.add("RegexFullMatch", parts["y"], pattern="[0-9]{2}")
+        early = graph.add("Less", _number(graph, parts["y"], "int64"), graph.constant(69, "int64"))
+        century = graph.add("Where", early, graph.constant("20"), graph.constant("19"))
+        century = graph.add("Where", short, century, graph.constant(""))
+        between = graph.add("Equal", time, graph.constant(""))
+        between = graph.add("Where", between, graph.constant(""), graph.constant(" "))
+        dash = graph.constant("-")
+        made = graph.add("StringConcat", century, parts["y"])
+        for other in (dash, parts["m"], dash, parts["d"], between, time):
+            made = graph.add("StringConcat", made, other)
+        cells = graph.add("Where", fits, made, cells)
+    return cells
 
 
 class _Numbers:

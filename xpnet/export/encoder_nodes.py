@@ -15,7 +15,7 @@ from xpnet.data import Encoder
 from xpnet.data.columns import Categorical, Column, Dates, Numeric
 from xpnet.data.notations import MISSING
 from xpnet.errors import ConfigError
-from xpnet.export.date_nodes import parts_of_dates
+from xpnet.export.date_nodes import in_iso, parts_of_dates
 from xpnet.export.graph import Graph
 
 __all__ = ["add_encoder", "input_type"]
@@ -132,7 +132,8 @@ class _Encoder:
     def _dates(self, columns: list[Dates]) -> list[tuple[str, Numeric, int]]:
         """Add the cycles of dates, and return years and times as columns to be standardized."""
         graph, constant = self._graph, self._graph.constant
-        parts, gone = parts_of_dates(graph, self._joined([column.name for column in columns]))
+        cells = [in_iso(graph, column.name, column.form) for column in columns]
+        parts, gone = parts_of_dates(graph, self._joined(cells))
         if self._strict:
             self._bad.append(gone)
         if told := [i for i, column in enumerate(columns) if column.indicator]:

@@ -51,14 +51,17 @@ def exported(model: Any) -> Exported:
     """Return what there is to export of a model.
 
     Args:
-        model: an `xpnet.Trainer`, an `xpnet.tabular.TableModel` or an `xpnet.runs.Run`.
+        model: an `xpnet.Trainer`, an `xpnet.tabular.TableModel`, or what has one as ``model`` or ``model_``,
+            such as an `xpnet.runs.Run` or a fitted estimator of tables.
 
     Raises:
         ConfigError: it is something else, or has not been trained.
     """
     if isinstance(model, Trainer):
         return _of(model, None)
-    table = model if hasattr(model, "trainer") else getattr(model, "model", None)  # of a run
+    table = model
+    if not hasattr(model, "trainer"):  # of a run, or of an estimator for scikit-learn
+        table = getattr(model, "model", getattr(model, "model_", None))
     if isinstance(table, _OfTable) and isinstance(table.trainer, Trainer):
         return _of(table.trainer, table.encoder)
     if hasattr(model, "fit"):

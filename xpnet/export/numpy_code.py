@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import operator
 from collections.abc import Iterator
 from typing import Any
@@ -125,7 +126,7 @@ class _Writer:
             inside = ", ".join(map(self.text, x)) + ("," if len(x) == 1 and isinstance(x, tuple) else "")
             return f"[{inside}]" if isinstance(x, list) else f"({inside})"
         if isinstance(x, (np.ndarray, np.generic)):
-            return f'W["{self._array(np.asarray(x))}"]'
+            return f"W[{json.dumps(self._array(np.asarray(x)))}]"
         if isinstance(x, (type, np.dtype)):
             return f"np.{np.dtype(x).name}"
         if isinstance(x, float) and (x != x or x in (float("inf"), float("-inf"))):

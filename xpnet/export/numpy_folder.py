@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import io
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,6 @@ from xpnet.export.models import Exported, exported
 from xpnet.export.network import network_of
 from xpnet.export.numpy_code import code_of
 from xpnet.export.places import write_folder
-from xpnet.text import visible
 from xpnet.version import __version__
 
 __all__ = ["marks_of", "numpy"]
@@ -73,19 +73,16 @@ def numpy(model: Any, folder: str | os.PathLike[str], *, overwrite: bool = False
 
 def _page(model: Exported, lines: tuple[str, ...], names: list[str]) -> str:
     encoder = model.encoder
-    arrays = "\n".join(f'        "{name}": file["a{i}"],' for i, name in enumerate(names))
+    arrays = "\n".join(f'        {json.dumps(name)}: file["a{i}"],' for i, name in enumerate(names))
     network = "\n".join(f"    {line}" for line in lines)
-    head = f'''"""{_what(model)}
+    what = "table" if encoder else "array (rows, features)"
+    head = f'''"""Predictions of a network from a{"n" * (encoder is None)} {what}: see the function predict.
 
 Written by xpnet {__version__}. It needs NumPy alone, and computes the same bits as xpnet on NumPy.
-
-    from predict import predict
-    predict({"{" + "'name of a column': [its cells], ..." + "}" if encoder else "X"})
 """
 
 from __future__ import annotations
 
-import os
 '''
     return f"""{head}{_imports(encoder)}
 import numpy as np
@@ -110,18 +107,12 @@ def in_parts(X):
 {_sources(encoder)}{_main(encoder)}"""
 
 
-def _what(model: Exported) -> str:
-    if model.encoder is None:
-        return f"Predictions of a network of {model.width} features."
-    names = ", ".join(model.encoder.target_names)
-    return visible(f"Predictions of {names!r} from a table.").replace("\\", "/").replace('"', "'")
-
-
 def _imports(encoder: Encoder | None) -> str:
     kinds = set() if encoder is None else {column.kind for column in encoder.columns}
-    needed = ["datetime"] if "dates" in kinds else []
-    needed += ["re"] if kinds & {"dates", "numeric"} else []
-    needed += ["sys"] if encoder is not None else []
+    needed = ["csv", "datetime", "os", "re", "sys"] if encoder is not None else ["os"]
+    for name, users in (("datetime", {"dates"}), ("re", {"dates", "numeric"})):
+        if name in needed and not kinds & users:
+            needed.remove(name)
     return "".join(f"import {name}\n" for name in needed)
 
 
@@ -140,18 +131,17 @@ def predict(X):
 
 
 def _predict_table(model: Exported, encoder: Encoder) -> str:
-    columns = "\n".join(f"        {_call(column)}," for column in encoder.columns)
-    if model.classes:
-        kinds = [tuple(classes) for classes in encoder.target_classes]
-        pairs = zip(encoder.target_names, kinds, strict=True)
-        labels = ", ".join(f"{name!r}: {list(classes)!r}" for name, classes in pairs)
-        known = f"CLASSES = {{{labels}}}\n"
-    else:
-        known = ""
+    columns = "\n".join(_call(column) for column in encoder.columns)
+    pairs = zip(encoder.target_names, map(list, encoder.target_classes), strict=True)
+    known = f"CLASSES = {dict(pairs)!r}" if model.classes else f"TARGETS = {list(encoder.target_names)!r}"
+    forms = dict.fromkeys(column.form for column in encoder.columns if isinstance(column, Dates))
+    patterns = "".join(f"    {form!r}: r'{pattern_of_form(form)}',\n" for form in forms)
     return f'''
-MISSING = {encoder.missing!r}  # what becomes of missing cells
 COLUMNS = {[column.name for column in encoder.columns]!r}
 {known}
+MISSING = {encoder.missing!r}  # what becomes of missing cells
+GONE = {MISSING!r}
+{f"FORMS = {{{chr(10)}{patterns}}}" if forms else ""}
 
 def predict(table, unseen="error"):
     """Return predictions for a table: a dict of arrays.
@@ -199,25 +189,28 @@ def _label(model: Exported, encoder: Encoder) -> str:
 
 
 def _call(column: Column) -> str:
-    """Return the call that makes features of a column."""
-    cells = f"table[{column.name!r}]"
+    """Return the call that makes features of a column, of several lines."""
+    cells = f"table[{column.name!r}], MISSING"
     if isinstance(column, Numeric):
         marks = marks_of(column.notation)
-        told = "" if marks is None else f", marks={marks!r}"
-        return f"number({cells}, MISSING{told}, {_fitted(column)})"
+        told = [_fitted(column), *([] if marks is None else [f"marks={marks!r}"])]
+        return _lines(f"number({cells}", told)
     if isinstance(column, Categorical):
-        hollow = [word for word in MISSING if word not in column.categories]
-        return (
-            f"category({cells}, MISSING, unseen, kind={column.cells!r}, "
-            f"categories={list(column.categories)!r}, own_missing={column.own_missing}, hollow={hollow!r})"
-        )
+        told = [
+            f"kind={column.cells!r}, own_missing={column.own_missing}",
+            f"categories={list(column.categories)!r}",
+        ]
+        return _lines(f"category({cells}, unseen", told)
     assert isinstance(column, Dates)
-    year = None if column.year is None else f"dict({_fitted(column.year)})"
-    elapsed = None if column.elapsed is None else f"dict({_fitted(column.elapsed)})"
-    return (
-        f"date({cells}, MISSING, form={column.form!r}, pattern={pattern_of_form(column.form)!r}, "
-        f"cycles={list(column.cycles)!r}, year={year}, elapsed={elapsed}, indicator={column.indicator})"
-    )
+    told = [f"form={column.form!r}, cycles={list(column.cycles)!r}, indicator={column.indicator}"]
+    for name, part in (("year", column.year), ("elapsed", column.elapsed)):
+        told.append(f"{name}={'None' if part is None else f'dict({_fitted(part)})'}")
+    return _lines(f"date({cells}, pattern=FORMS[{column.form!r}]", told)
+
+
+def _lines(head: str, told: list[str]) -> str:
+    inside = "".join(f"            {line},\n" for line in told)
+    return f"        {head},\n{inside}        ),"
 
 
 def _fitted(column: Numeric) -> str:

@@ -1,19 +1,23 @@
 """Cells of a table as features, in NumPy alone: the source of these functions goes into exported folders.
 
-They do what the columns of `xpnet.data` do, to the same bits, and need nothing but NumPy and the standard
-library. Each takes the cells of one column: a list, or an array, of numbers, texts, truth values, dates, or
-None for missing ones.
+They do what the columns of `xpnet.data` do, to the same bits, and need nothing but NumPy, the standard
+library and `GONE`. Each takes the cells of one column: a list, or an array, of numbers, texts, truth values,
+dates, or None for missing ones.
 """
 
 from __future__ import annotations
 
+import csv
 import datetime
 import re
 from typing import Any
 
 import numpy as np
 
+from xpnet.data.numerals import MISSING
+
 __all__ = [
+    "GONE",
     "as_kind",
     "category",
     "date",
@@ -26,6 +30,10 @@ __all__ = [
     "read_number",
     "standardize",
 ]
+
+
+GONE = MISSING
+"""Texts that are no cell."""
 
 
 def number(
@@ -68,8 +76,16 @@ def number_cells(cells: Any, marks: tuple[Any, ...], span: Any) -> np.ndarray:
     """Return cells as float64, with NaN where there is no number; truth values are 0 and 1."""
     array = np.asarray(cells)
     if array.dtype.kind in "biuf":
+        wide = array.dtype.kind in "iu" and array.dtype.itemsize == 8
+        if wide and ((array > 2**53) | (array < -(2**53))).any():
+            raise ValueError("whole numbers beyond 2**53 are not exact as float64")
         return array.astype(np.float64)
+    if array.dtype.kind == "m":  # durations are seconds
+        return np.where(np.isnat(array), np.nan, array.astype("timedelta64[us]").astype(np.int64) / 1e6)
     found = np.asarray([read_number(cell, *marks) for cell in cells], dtype=np.float64)
+    far = (cell for cell, value in zip(cells, found, strict=True) if abs(value) > 2**53)
+    if any(isinstance(x, int) or (isinstance(x, str) and x.strip().lstrip("+-").isdigit()) for x in far):
+        raise ValueError("whole numbers beyond 2**53 are not exact as float64")
     there = found[~np.isnan(found)]
     few = there.size > 0 if span is None else tuple(span) == (0.0, 1.0)
     if few and np.all((there == 0) | (there == 1)):  # text of truth values
@@ -86,6 +102,8 @@ def read_number(
     """Return the number of a cell; NaN where there is none in this notation."""
     if cell is None:
         return float("nan")
+    if hasattr(cell, "total_seconds"):
+        return float(cell.total_seconds())
     if not isinstance(cell, str):
         return float(cell)
     text = cell.strip()
@@ -131,14 +149,13 @@ def category(
     kind: str,
     categories: list[Any],
     own_missing: bool,
-    hollow: list[str],
 ) -> tuple[list[np.ndarray], np.ndarray]:
     """Return the one-hot features of a column of categories, and which cells cannot be used."""
     place = {value: i for i, value in enumerate(categories)}
     codes = np.full(len(cells), -1)
     unusable = np.zeros(len(cells), dtype=bool)
     for i, cell in enumerate(np.asarray(cells).tolist() if isinstance(cells, np.ndarray) else cells):
-        if cell is None or cell != cell or (isinstance(cell, str) and cell in hollow):
+        if cell is None or cell != cell or (cell in GONE and cell not in place):
             continue
         if isinstance(cell, float) and abs(cell) == float("inf"):
             unusable[i] = True
@@ -263,11 +280,8 @@ def only_usable(values: Any, usable: np.ndarray) -> Any:
 
 def read_csv(path: str) -> dict[str, list[str | None]]:
     """Return the columns of a CSV file as lists of texts; cells that count as missing are None."""
-    import csv
-
-    gone = {"", "NA", "N/A", "NaN", "NAN", "nan", "null", "Null", "NULL", "?", "n/a", "#N/A", "<NA>", "NaT"}
     with open(path, newline="", encoding="utf-8-sig") as file:
         names, *rows = [row for row in csv.reader(file) if row]
     return {
-        name: [None if row[i].strip() in gone else row[i] for row in rows] for i, name in enumerate(names)
+        name: [None if row[i].strip() in GONE else row[i] for row in rows] for i, name in enumerate(names)
     }
