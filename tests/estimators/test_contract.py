@@ -16,6 +16,7 @@ from sklearn.utils.estimator_checks import estimator_checks_generator
 
 from xpnet import optim
 from xpnet.estimators import MLPClassifier, MLPRegressor
+from xpnet.train import Callback
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
@@ -33,9 +34,17 @@ ESTIMATORS = {
     "classifier, more": MLPClassifier(
         solver="rmsprop", activation="gelu", loss="symmetric_kl", hidden_layer_sizes=[30, 20]
     ),
+    "classifier, second order": MLPClassifier(solver="l-bfgs", max_iter=100, alpha=0.1),
+    "classifier, schedule": MLPClassifier(
+        [20], "logistic", solver="sgd", learning_rate=optim.Inverse(0.5, 0.001), shuffle=False
+    ),
     "regressor": MLPRegressor(),
     "regressor, sgd": MLPRegressor(solver="sgd", learning_rate="adaptive", learning_rate_init=0.01),
     "regressor, more": MLPRegressor("huber", [40], "silu", solver=optim.AdamW(0.01), dtype="float64"),
+    "regressor, lbfgs": MLPRegressor(solver="lbfgs", activation="identity"),
+    "regressor, schedule": MLPRegressor(
+        solver="rmsprop", learning_rate=optim.WarmUp(0.01, 20), callbacks=[Callback()]
+    ),
 }
 EVERYDAY = {
     "check_estimator_cloneable", "check_estimators_unfitted", "check_readonly_memmap_input",
