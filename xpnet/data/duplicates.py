@@ -21,8 +21,8 @@ _HOLLOW = {
 _TRUTHS = (
     ("1", "0"), ("1.0", "0.0"), ("true", "false"), ("t", "f"), ("yes", "no"), ("y", "n"), ("on", "off"),
     ("ja", "nein"), ("j", "n"), ("wahr", "falsch"), ("oui", "non"), ("vrai", "faux"), ("sí", "no"),
-    ("si", "no"), ("verdadero", "falso"), ("vero", "falso"), ("sim", "não"), ("ja", "nee"), ("да", "нет"),
-    ("是", "否"),
+    ("si", "no"), ("verdadero", "falso"), ("vero", "falso"), ("sim", "não"), ("ja", "nee"),
+    ("да", "нет"), ("是", "否"),
 )  # fmt: skip
 _MOST_TOLD = 5
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xpnet.data.columns.cells import is_text, text_of
+from xpnet.data.columns.cells import EXACT, is_text, text_of
 from xpnet.data.notations import MOSTLY
 from xpnet.text import shown
 
@@ -19,7 +19,6 @@ __all__ = ["identifier", "is_named_identifier"]
 _FEWEST = 5  # rows from which unique text, or numbers that count the rows, are no chance
 _FEWEST_NUMBERS = 10  # rows from which unique whole numbers under such a name are none
 _NEARLY, _SMALL_TABLE = 0.9, 50  # share of distinct texts, and rows from which it says something
-_EXACT = 2**53
 
 # Names of identifiers: whole ones, and ends of others. "index" and "number" may end names of measurements.
 _WHOLE = re.compile(
@@ -73,7 +72,7 @@ def identifier(series: polars.Series, rows: np.ndarray, *, first: bool) -> tuple
     if series.null_count():
         return None
     named = is_named_identifier(series.name)
-    large = series.dtype.is_integer() and _size(series) > _EXACT and _mostly_large(series)
+    large = series.dtype.is_integer() and _size(series) > EXACT and _mostly_large(series)
     if not (named or first or large):
         return None
     if large:
@@ -107,7 +106,7 @@ def _of_text(cells: polars.Series) -> tuple[str, str, bool] | None:
 
 
 def _mostly_large(series: polars.Series) -> bool:
-    return bool(np.mean(np.abs(series.cast(float).to_numpy()) > _EXACT) > 0.5)
+    return bool(np.mean(np.abs(series.cast(float).to_numpy()) > EXACT) > 0.5)
 
 
 def _size(series: polars.Series) -> int:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xpnet.data.columns import Categorical, Column, Numeric
+from xpnet.data.columns.cells import EXACT
 from xpnet.data.findings import Findings
 from xpnet.data.stacks import stacks
 
@@ -65,7 +66,7 @@ def _read_alike(series: Sequence[polars.Series], column: Column) -> Iterator[np.
 
 
 def whole_columns(columns: Mapping[str, Column], cells: Mapping[str, Any]) -> set[str]:
-    """Return the columns of which each cell holds something that can be encoded."""
+    """Return the columns of which each cell holds something that can be encoded, without losing digits."""
     numbers = [
         name for name in cells if isinstance(cells[name], np.ndarray) and cells[name].dtype.kind == "f"
     ]
@@ -73,8 +74,8 @@ def whole_columns(columns: Mapping[str, Column], cells: Mapping[str, Any]) -> se
     whole = {name for name in others if not columns[name].bad(cells[name]).any()}
     start = 0
     for some, block in stacks([cells[name] for name in numbers]):
-        finite = np.isfinite(block).all(axis=1)
-        whole.update(itertools.compress(numbers[start : start + len(some)], finite))
+        sound = (np.abs(block) < EXACT).all(axis=1)  # no NaN is; larger ones may have lost digits
+        whole.update(itertools.compress(numbers[start : start + len(some)], sound))
         start += len(some)
     return whole
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
     import polars
 
 __all__ = [
+    "EXACT",
     "PLAIN",
+    "beyond_exact",
     "check_type",
     "is_temporal",
     "is_text",
@@ -31,7 +34,10 @@ __all__ = [
 PLAIN = Notation()
 """The notation of numbers without any marks but the decimal point."""
 
-_EXACT = 2**53  # beyond it float64 does not tell neighbouring whole numbers apart
+EXACT = 2**53
+"""Beyond it float64 does not tell neighbouring whole numbers apart."""
+
+_WHOLE = re.compile("[+-]?[0-9]+")
 _MOST_CELLS = 5
 _FEW_TEXTS = 4  # cells of text among others that are never too many to be taken for missing
 
@@ -75,7 +81,7 @@ def numbers(series: polars.Series, rows: np.ndarray, notation: Notation = PLAIN)
         notation: that of text.
 
     Raises:
-        DataError: cells of another type, or whole numbers that float64 cannot hold.
+        DataError: cells of another type.
     """
     pl = import_polars()
     dtype = series.dtype
@@ -85,33 +91,29 @@ def numbers(series: polars.Series, rows: np.ndarray, notation: Notation = PLAIN)
     if dtype == pl.Duration:
         seconds = series.dt.total_microseconds().cast(pl.Float64) / 1e6
         return seconds.fill_null(np.nan).to_numpy()
-    inexact = None
-    if isinstance(dtype, (pl.Int64, pl.UInt64, pl.Int128)):
-        low, high = series.min(), series.max()
-        if low is not None and (low < -_EXACT or high > _EXACT):  # type: ignore[operator]
-            wide = series.cast(pl.Int128, strict=False)
-            inexact = ((wide > _EXACT) | (wide < -_EXACT)).fill_null(False).to_numpy()
-    if is_text(series):
-        cells = notation.read(series)
-        if np.any(np.abs(cells) > _EXACT):
-            digits = (
-                text_of(series).str.strip_chars().str.contains(r"^[+-]?[0-9]+$").fill_null(False).to_numpy()
-            )
-            inexact = digits & (np.abs(cells) > _EXACT)
-    elif dtype.is_numeric() and notation.percent:
-        cells = notation.read(series)
-    else:
-        cells = series.cast(pl.Float64, strict=False).to_numpy()
-    if inexact is not None and inexact.any():
-        first = int(np.argmax(inexact))
-        name = series.name
-        raise DataError(
-            f"row {rows[first] + 1}, column '{name}' holds {series[first]}: whole numbers beyond 2**53 are "
-            "not "
-            f"exact in float64; leave the column out with {use('drop', name)}, or take it as categories with "
-            f"{use('categorical', name)} (a target: with {use('task', 'classification')})"
-        )
-    return cells
+    if is_text(series) or (dtype.is_numeric() and notation.percent):
+        return notation.read(series)
+    return series.cast(pl.Float64, strict=False).to_numpy()
+
+
+def beyond_exact(series: polars.Series, cells: np.ndarray) -> dict[int, int]:
+    """Return the whole numbers of a column that are 2**53 or more, or below, by their places.
+
+    Args:
+        series: the column.
+        cells: what was read of it as float64.
+
+    >>> import polars
+    >>> beyond_exact(polars.Series([1, 2**53 + 1]), np.asarray([1.0, 2.0**53]))
+    {1: 9007199254740993}
+    """
+    found: dict[int, int] = {}
+    if series.dtype.is_integer() or is_text(series):
+        for place in np.flatnonzero(np.isfinite(cells) & (np.abs(cells) >= EXACT)).tolist():
+            digits = str(series[place]).strip()
+            if _WHOLE.fullmatch(digits):
+                found[place] = int(digits)
+    return found
 
 
 def other_cells(faults: np.ndarray) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 
 from xpnet.data.columns.cells import (
     PLAIN,
+    beyond_exact,
     is_temporal,
     is_text,
     named_cells,
@@ -175,8 +176,10 @@ class Numeric:
     ) -> None:
         """Raise a `DataError` for the first cell that the policy ``missing`` does not cover.
 
-        Text among numbers, where it counts as missing, is noted as a warning that names the cells.
+        Text among numbers, where it counts as missing, is noted as a warning that names the cells, and so are
+        whole numbers of a feature that float64 cannot hold; of a target they are an error.
         """
+        self._complain_of_digits(series, cells, rows, findings, target)
         finite = np.isfinite(cells)
         if finite.all():
             return
@@ -211,6 +214,30 @@ class Numeric:
             meant = use("task", "classification") if target else use("categorical", series.name)
             remedy += f"; if text is meant, use {meant}"
         raise DataError(remedy)
+
+    def _complain_of_digits(
+        self, series: polars.Series, cells: np.ndarray, rows: np.ndarray, findings: Findings, target: bool
+    ) -> None:
+        whole = beyond_exact(series, cells)
+        lost = np.zeros(len(cells), dtype=bool)
+        lost[[place for place, number in whole.items() if target or number != int(cells[place])]] = True
+        if not lost.any():
+            return
+        name, first = series.name, int(np.argmax(lost))
+        holds = f"row {rows[first] + 1}, column '{name}' holds {series[first]}{other_cells(lost)}"
+        if target:
+            raise DataError(
+                f"{holds}: whole numbers beyond 2**53 are not exact in float64; use "
+                f"{use('task', 'classification')}, or choose another target"
+            )
+        findings.decide(
+            name,
+            "has whole numbers beyond 2**53, whose last digits are lost",
+            f"{holds}, which is taken as {int(cells[first])}; {use('categorical', name)} takes them as "
+            "categories",
+            warning=True,
+            cells=int(lost.sum()),
+        )
 
     def _complain_of_text(
         self,
