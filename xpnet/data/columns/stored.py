@@ -32,6 +32,8 @@ _NUMERIC = {
         "percent": checks.flag,
         "currency": TEXT,
         "parentheses": checks.flag,
+        "behind?": checks.flag,
+        "scaled?": checks.flag,
     },
 }
 _OLD_CATEGORICAL = {
