@@ -49,6 +49,18 @@ CASES = {
         ("a", "b"),
         [(r"column 'a' read as numbers with ',' between thousands: '9,569' is 9569", False)],
     ),
+    "minus signs behind": (
+        PLAIN | {"a": [f"{i}.5{'-' * (i % 2)}" for i in range(N)]},
+        {},
+        PLAIN_FEATURES,
+        [("column 'a' read as numbers with the minus sign behind: '1.5-' is -1.5", False)],
+    ),
+    "thousands and millions": (
+        PLAIN | {"a": [f"{i}.5{'kM'[i % 2]}" for i in range(N)]},
+        {},
+        PLAIN_FEATURES,
+        [("column 'a' read as numbers with 'k' for thousands or 'M' for millions: '0.5k' is 500", False)],
+    ),
     "target in per cent": (
         PLAIN | {"y": [f"{value:.1f}%" for value in Y]},
         {},
@@ -80,10 +92,10 @@ CASES = {
         [("column 'y' has classes that may stand for missing cells: 'None'", True)],
     ),
     "numbers with other characters": (
-        PLAIN | {"w": [f"{i}.5k" for i in range(N)]},
+        PLAIN | {"w": [f"{i}.5x" for i in range(N)]},
         {},
         PLAIN_FEATURES,
-        [("column 'w' left out as an identifier: .* such as '0.5k': if they are numbers, remove all", True)],
+        [("column 'w' left out as an identifier: .* such as '0.5x': if they are numbers, remove all", True)],
     ),
     "text among numbers": (
         PLAIN | {"a": with_cells(map(str, A), row5="abc", row9="n.a.")},

@@ -36,6 +36,8 @@ READ = {
     "francs": (["CHF 1’234.50", "Fr. 5"], "CHF", [1234.5, 5]),
     "codes behind": (["5 USD", "1,234.5 USD"], "USD", [5, 1234.5]),
     "accounting": (["(5)", "3", "$(1,234.50)", "($7)"], "negative ones in parentheses", [-5, 3, -1234.5, -7]),
+    "minus behind": (["5-", "1.234,50- EUR", "3 €", "7,5 €-"], "minus sign behind", [-5, -1234.5, 3, -7.5]),
+    "millions": (["1.1k", "2K", "-1.25M", "0", "$3k"], "'k' for thousands", [1100, 2000, -1.25e6, 0, 3000]),
     "minus of typesetters": (["\u22125", "3.25"], "plain numbers", [-5, 3.25]),
     "mostly numbers": (["1.5", "2.5", "2", "3", "oops"], "plain numbers", [1.5, 2.5, 2, 3, NAN]),
     "infinite": (["inf", "1,234.5"], "',' between thousands", [math.inf, 1234.5]),
@@ -51,7 +53,9 @@ TEXT = {
     "times": ["12:30", "1:05"],
     "versions": ["1.2.3", "1.10.2"],
     "addresses": ["192.168.100.100", "10.0.0.1"],
-    "grades": ["2-", "3+"],
+    "grades": ["2-", "3", "3", "1-", "1", "2", "2", "1", "2", "3+"],
+    "letters of some": ["5k", "500", "600", "7k"],
+    "lengths": ["5Km", "7.5km"],
     "telephone": ["030 123 456", "030 123 457"],
     "two currencies at once": ["$5 €", "$6 €"],
     "long": ["1" + " " * 99_999 + "1"],
@@ -70,6 +74,8 @@ STOPS = {
     "two currencies": (["$5", "€5"], r"several currencies: '\$5' and '€5'"),
     "two kinds of minus": (["(5)", "-5"], r"parentheses and with a minus sign: '\(5\)' and '-5'"),
     "dollars in thousands?": (["$1,234", "$5"], "two ways"),
+    "minus before and behind": (["-5", "6-"], "a minus sign before and behind them: '-5' and '6-'"),
+    "thousands of thousands?": (["1,234k", "5k"], "'1,234k' as 1234k .*or as 1.234k"),
 }  # fmt: skip
 
 
@@ -141,6 +147,7 @@ def test_a_notation_reads_other_columns_strictly():
 
 DAMAGED = [
     {"decimal": ";"}, {"decimal": 1}, {"thousands": "."}, {"percent": 1}, {"parentheses": 0}, {"currency": 2},
+    {"behind": 1},
 ]  # fmt: skip
 
 
@@ -173,6 +180,7 @@ def test_decimal_mark_of_a_table(case):
 def test_units():
     assert unit_of(pl.Series(["5 kg", "1,234.5 kg", "7 lb", "3kg", None])) == ("kg", "5 kg")
     assert unit_of(pl.Series(["20°C", "21°C"])) == ("°C", "20°C")
+    assert unit_of(pl.Series(["5k", "7k", "8k", "9k", "500"])) == ("k", "5k")
     for cells in (["12 %"], ["$5"], ["a"], ["10-20"], ["12:30"], ["2020-01-01"]):
         assert unit_of(pl.Series(cells)) is None
 

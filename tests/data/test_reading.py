@@ -218,8 +218,15 @@ def test_content_that_the_name_does_not_tell(tmp_path, name):
         table = open_table(put(tmp_path, name, content))
         assert table.frame.equals(FRAME)
         assert f"read as {words}" in said(table)
-    table = open_table(put(tmp_path, "t.xlsx", FORMATS["t.txt"]))
-    assert "read as CSV: by its content, which is text, though its name ends in '.xlsx'" in said(table)
+    for other in ("t.xlsx", "t.xls", "t.parquet", "t.npz", "t.feather", "t.parquet.gz"):
+        table = open_table(put(tmp_path, other, FORMATS["t.txt"]))
+        extension = other.removesuffix(".gz")[1:]
+        assert table.frame.equals(FRAME)
+        assert f"read as CSV: by its content, which is text, though its name ends in '{extension}'" in said(
+            table
+        )
+    assert "it is text and not packed by gzip" in said(table)
+    assert "read as JSON: by its content" in said(open_table(put(tmp_path, "t.npy", FORMATS["t.json"])))
     table = open_table(put(tmp_path, "t.data", FORMATS["t.json"]))
     assert "read as JSON: by its content" in said(table)
     assert read_table(put(tmp_path, "t.data", FORMATS["t.txt"]), format="csv").equals(FRAME)

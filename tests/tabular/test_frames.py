@@ -59,6 +59,27 @@ def test_all_kinds_are_one_table(kind: str, tmp_path: Path) -> None:
     assert made["colour"].to_list() == COLUMNS["colour"]
 
 
+# names of columns, the first cell, and the names that are found; the cells of the first column count the rows
+UNNAMED = {
+    "counted": ([None, "a"], 0, ["a"]),
+    "not a number": ([np.nan, "a"], 0, ["a"]),
+    "pandas": (["Unnamed: 0", "a"], 0, ["a"]),
+    "not counted": ([None, "a"], 7, ["unnamed", "a"]),
+    "elsewhere": (["a", None, np.nan], 0, ["a", "column_2", "column_3"]),
+    "text": (["None", "nan"], 0, ["None", "nan"]),
+}
+
+
+@pytest.mark.parametrize("case", UNNAMED)
+def test_columns_without_a_name(case: str) -> None:
+    names, first, found = UNNAMED[case]
+    columns = [[first, 1, 2], [5, 6, 8], [0, 0, 1]][: len(names)]
+    table = _pandas().DataFrame(np.transpose(columns), columns=np.asarray(names, dtype=object))
+    assert to_frame(table).columns == found
+    assert to_frame(dict(zip(names, columns, strict=True))).columns == found
+    assert declared_categories(table.astype("category"))[1:] == found[len(found) - len(names) + 1 :]
+
+
 def test_columns_of_pandas() -> None:
     pandas = _pandas()
     table = pandas.DataFrame(

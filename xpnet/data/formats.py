@@ -10,7 +10,16 @@ from typing import IO, Any
 
 from xpnet.errors import DataError, suggest
 
-__all__ = ["EXTENSIONS", "FORMATS", "PACKINGS", "Format", "format_of", "named_packing", "packing_of"]
+__all__ = [
+    "EXTENSIONS",
+    "FORMATS",
+    "PACKINGS",
+    "Format",
+    "format_of",
+    "is_text",
+    "named_packing",
+    "packing_of",
+]
 
 
 @dataclass(frozen=True)
@@ -76,6 +85,10 @@ _UNREAD = (
         "an ARFF file of Weka", (".arff",), "save it as CSV, in Weka or with scipy.io.arff",
         (b"@relation", b"@RELATION"),
     ),
+    Format(
+        "a pointer of Git LFS to a file", (), "get the file itself: git lfs pull",
+        (b"version https://git-lfs",),
+    ),
     Format("a ZIP archive", (".zip",), _TEXT),
     Format("a file packed by bzip2", (".bz2",), "unpack it: bunzip2 FILE", (b"BZh",)),
     Format("a file packed by xz", (".xz",), "unpack it: unxz FILE", (b"\xfd7zXZ\0",)),
@@ -88,13 +101,17 @@ _UNREAD = (
     ),
     Format(
         "an HTML or XML page", (".html", ".htm", ".xml"),
-        "a download that went wrong? Fetch the file itself, or save the table as CSV", (b"<",),
+        "a download that went wrong? Fetch the file itself, or save the table as CSV",
+        (b"<", b"<!DOCTYPE", b"<!doctype", b"<html", b"<HTML", b"<?xml"),
     ),
 )  # fmt: skip
 
 PACKINGS = {".gz": "gzip", ".zst": "zstd", ".zstd": "zstd"}
 """Packings that are unpacked, by the last extension of a name such as ``table.csv.gz``."""
 
+_SHEETS = (".xls", ".xlsb", ".ods")  # names that programs give to text as well
+_TEXTS = ("csv", "tsv", "json", "jsonl")
+_SURE = 5  # bytes of text that tell a format; fewer may begin the name of a column
 _ZIP = b"PK\3\4"
 _PACKED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 
@@ -148,8 +165,8 @@ def format_of(
         return told, ""
     shown = _in_archive(archive) if head.startswith(_ZIP) else _shown(head)
     if isinstance(shown, Format):
-        # letters that a format begins with may begin the name of a column as well
-        if told not in ("csv", "tsv") or not _is_text(head):
+        told_by = max((magic for magic in shown.magic if head.startswith(magic)), key=len, default=b"")
+        if told not in ("csv", "tsv") or not is_text(head) or len(told_by) >= _SURE:
             raise DataError(f"'{path}' is {shown.words} by its content: {shown.advice}")
     elif isinstance(shown, str) and shown and shown != told:
         said = (
@@ -158,16 +175,16 @@ def format_of(
             else f"as its extension '{extension}' says nothing"
         )
         return shown, said
-    if told == "xlsx" and _is_text(head) and b"\n" in head.strip():
-        return "csv", f"which is text, though its name ends in '{extension}'"
+    unread = next((format for format in _UNREAD if extension and extension in format.extensions), None)
+    if is_text(head) and (extension in _SHEETS or told not in ("", *_TEXTS)):
+        return _of_text(path, extension, head)
     if told:
         return told, ""
     known = ", ".join(EXTENSIONS)
-    unread = next((format for format in _UNREAD if extension and extension in format.extensions), None)
     if unread:
         raise DataError(f"'{path}' is {unread.words} by its name: {unread.advice}; read are {known}")
-    text = _is_text(head)
-    if text and head.lstrip()[:1] in (b"[", b"{"):
+    text = is_text(head)
+    if text and _format_of_text(head) == "json":
         return "json", "it begins as JSON does"
     if path == "-" and text:
         return "csv", ""
@@ -176,6 +193,22 @@ def format_of(
     else:
         advice = "its content is binary and of no known format: save the table as CSV or Parquet"
     raise DataError(f"'{path}' has the unknown extension '{extension}'; {advice}; read are {known}")
+
+
+def _of_text(path: str, extension: str, head: bytes) -> tuple[str, str]:
+    """Return the format of text in a file whose name ends as those of a format that is none, and why."""
+    found = _format_of_text(head)
+    if found == "csv" and b"\n" not in head.strip():
+        begins = head[:40].decode(errors="replace").strip()
+        raise DataError(
+            f"'{path}' holds a line of text, '{begins}', though its name ends in '{extension}': a download "
+            "that went wrong? Fetch the file itself"
+        )
+    return found, f"which is text, though its name ends in '{extension}'"
+
+
+def _format_of_text(head: bytes) -> str:
+    return "json" if head.lstrip()[:1] in (b"[", b"{") else "csv"
 
 
 def _shown(head: bytes) -> Format | str:
@@ -203,7 +236,7 @@ def _in_archive(file: Any) -> Format | str:
     return next(format for format in _UNREAD if wanted in format.extensions)
 
 
-def _is_text(head: bytes) -> bool:
+def is_text(head: bytes) -> bool:
     """Whether bytes are text, of one byte a letter or of UTF-16 with its mark."""
     return head.startswith((b"\xff\xfe", b"\xfe\xff")) or not (
         b"\0" in head or sum(byte < 32 and byte not in b"\t\n\r\f" for byte in head[:4096])

@@ -75,7 +75,7 @@ def frame_of(path: str | None, columns: Mapping[str, Any]) -> polars.DataFrame:
     lengths = {str(s.name): len(s) for s in series}
     if len(set(lengths.values())) > 1:
         raise DataError(f"{place}columns of one table need equally many rows; found {lengths}")
-    return pl.DataFrame(series)
+    return pl.DataFrame({str(s.name): s for s in series})  # a list would give a name to one without
 
 
 def _plain(label: str, array: np.ndarray) -> Any:

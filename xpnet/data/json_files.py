@@ -9,7 +9,7 @@ from xpnet.data.decisions import Decision
 from xpnet.data.encodings import decoded
 from xpnet.data.frames import frame_of_values
 from xpnet.errors import DataError
-from xpnet.text import visible
+from xpnet.text import shown, visible
 
 if TYPE_CHECKING:
     import polars
@@ -40,6 +40,12 @@ def read_json(name: str, data: bytes, *, lines: bool) -> tuple[polars.DataFrame,
     text, decisions = decoded(name, data)
     if not text.strip():
         raise DataError(f"'{name}' is empty; records or columns are needed: {_FORMS}")
+    if text.strip()[0] not in "[{":
+        begins = shown(text.strip().splitlines()[0], 40)
+        raise DataError(
+            f"'{name}' is no JSON: it begins '{begins}', expected [ or {{; if it is a table of separated "
+            "cells, call it .csv"
+        )
     content: Any
     if lines:
         content = _lines(name, text)

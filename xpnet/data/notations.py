@@ -11,21 +11,21 @@ A column is in the one notation that reads all of its cells that are numbers in 
    (`decimal_of`): a table has one. A file separated by commas has points. Without it: a `DataError`.
 3. Blanks of any kind and apostrophes part thousands alone, so ``1 234`` and ``1'234`` have one reading.
 4. One cell with a leading zero (``00501``, not ``0`` or ``0.5``) makes a column of codes, which are text.
-5. ``12 %`` beside ``0.5``, ``$5`` beside ``€5``, ``(5)`` beside ``-5``: a `DataError`, as for two marks.
-6. Other letters behind a number are units, which are not dropped: such a column is text, see `unit_of`.
+5. ``12 %`` beside ``0.5``, ``$5`` beside ``€5``, ``(5)`` or ``5-`` beside ``-5``: a `DataError`, as for two
+   marks.
+6. ``5-`` is -5, unless a cell of the column is written ``5+``, as grades are. ``5k`` and ``1.2M`` are
+   thousands and millions where all cells are so, but zeros.
+7. Other letters behind a number are units, which are not dropped: such a column is text, see `unit_of`.
 """
 
 from __future__ import annotations
 
-import functools
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from xpnet.data._packages import import_polars
+from xpnet.data.notation import Notation, check_marks
 from xpnet.data.numerals import (
     CODES,
     GROUPS,
@@ -34,19 +34,15 @@ from xpnet.data.numerals import (
     MOSTLY,
     SIGNS,
     candidates,
-    group_mark,
     is_code,
     normal,
-    normalized,
     number_of,
     parts_of,
-    pattern_of,
     same_currency,
-    spellings,
 )
 from xpnet.data.shapes import Shapes, shapes_of
 from xpnet.data.stacks import stacks
-from xpnet.errors import ConfigError, DataError, use
+from xpnet.errors import DataError, use
 
 if TYPE_CHECKING:
     import polars
@@ -64,193 +60,8 @@ __all__ = [
     "unit_of",
 ]
 
+_PLUS_BEHIND = re.compile(r"^[0-9][0-9.,]*\s*\+$")
 _UNIT = re.compile(rf"[{SIGNS}]?\s*[0-9][0-9.,'\s]*?\s*([^\W\d_][^\d]{{0,15}}|[°µ/²³][^\d]{{0,15}})$")
-
-
-@dataclass(frozen=True)
-class Notation:
-    """The notation of a column's numbers.
-
-    Attributes:
-        decimal: the decimal mark, "." or ",".
-        thousands: what parts groups of three digits; " " stands for blanks of any kind, "" for nothing.
-        percent: a per cent sign stands at the numbers.
-        currency: the sign or code that stands at (some of) the numbers; "": none.
-        parentheses: ``(5)`` is -5.
-
-    Example:
-        >>> import polars
-        >>> Notation(thousands=",", currency="$").read(polars.Series(["$1,234.50", "-$2", "1.234,5", None]))
-        array([1234.5,   -2. ,     nan,     nan])
-        >>> print(Notation(",", "."))
-        numbers with ',' as decimal mark and '.' between thousands
-    """
-
-    decimal: str = "."
-    thousands: str = ""
-    percent: bool = False
-    currency: str = ""
-    parentheses: bool = False
-
-    def __str__(self) -> str:
-        """Return the notation in words."""
-        marks = []
-        if self.decimal != ".":
-            marks.append(f"'{self.decimal}' as decimal mark")
-        if self.thousands:
-            marks.append(f"{'blanks' if self.thousands == ' ' else repr(self.thousands)} between thousands")
-        if self.currency:
-            marks.append(f"'{self.currency}'")
-        if self.percent:
-            marks.append("'%'")
-        if self.parentheses:
-            marks.append("negative ones in parentheses")
-        if not marks:
-            return "plain numbers"
-        return f"numbers with {', '.join(marks[:-1])}{' and ' if len(marks) > 1 else ''}{marks[-1]}"
-
-    def read(self, series: polars.Series) -> np.ndarray:
-        """Return the numbers of a column.
-
-        Args:
-            series: (rows,) text; or numbers, which are taken as they are.
-
-        Returns:
-            (rows,) float64: of ``12 %`` 12.0, of ``(5)`` -5.0; NaN where a cell is missing, or no number of
-            this notation. Of a column in per cent, a cell without the sign is no number unless it is 0.
-
-        Raises:
-            DataError: the notation is in per cent and the column of plain numbers, which may be meant
-                otherwise.
-        """
-        pl = import_polars()
-        if series.dtype not in (pl.String, pl.Categorical, pl.Enum):
-            numbers = series.cast(pl.Float64).to_numpy(writable=True)
-            if self.percent and np.any(np.nan_to_num(numbers) != 0):
-                raise DataError(
-                    f"column '{series.name}' is in per cent ('12 %') where the model was trained, and here "
-                    "of plain numbers, of which 0.12 may mean 0.12 % or 12 %; write it with '%'"
-                )
-            return numbers
-        texts = series.cast(pl.String).str.strip_chars()
-        found = self._read_plain(texts)
-        odd = texts.is_not_null() & found.is_null()
-        if odd.any():
-            found = found.zip_with(~odd, self._read_dressed(texts.set(~odd, None)))
-        return found.fill_null(np.nan).to_numpy(writable=True)
-
-    def number(self, cell: str) -> float | None:
-        """Return the number in one cell; None if it is none of this notation.
-
-        >>> Notation(thousands=",", currency="$").number("-$1,234.50")
-        -1234.5
-        """
-        text = normal(cell.strip())
-        if self.thousands not in ("", *GROUPS):
-            text = text.replace(self.thousands, "'")
-        number, parts = number_of(text, self.decimal, self.thousands), parts_of(text)
-        if not number or parts is None or (parts["sign"] == "(" and not self.parentheses):
-            return None
-        dress = "%" if self.percent else same_currency(self.currency)
-        if same_currency(parts["dress"]) != dress and (parts["dress"] or (self.percent and float(number))):
-            return None
-        return -float(number) if parts["sign"] in ("-", "(") else float(number)
-
-    def _read_plain(self, texts: polars.Series) -> polars.Series:
-        """Return the numbers of cells that are digits with a decimal point; null for others."""
-        pl = import_polars()
-        if self.percent:
-            return pl.select(pl.when(texts.str.contains(r"^0+([.,]0*)?$")).then(0.0)).to_series()
-        if self.decimal == "." and not self.thousands:
-            return texts.cast(pl.Float64, strict=False)
-        pattern = f"^[+-]?(?:{pattern_of(self.decimal, self.thousands)}|(?i:inf|infinity))$"
-        return self._cast(texts.set(~texts.str.contains(pattern), None))
-
-    def _cast(self, texts: polars.Series) -> polars.Series:
-        """Return the numbers of cells that have the notation's marks, and nothing more."""
-        pl = import_polars()
-        if self.thousands:
-            texts = texts.str.replace_all(group_mark(self.thousands), "", literal=True)
-        return texts.str.replace(self.decimal, ".", literal=True).cast(pl.Float64, strict=False)
-
-    def _read_dressed(self, texts: polars.Series) -> polars.Series:
-        """Return the numbers of cells that may have marks and signs; null for others."""
-        odd = texts.str.len_bytes() > texts.str.len_chars()
-        if odd.any():
-            texts = texts.zip_with(~odd, normalized(texts))
-        if self.thousands not in ("", *GROUPS):
-            texts = texts.str.replace_all(self.thousands, "'", literal=True)
-        texts = texts.set(~texts.str.contains(_dressed(self)), None)
-        negative = texts.str.contains(r"^[^0-9]*[-(]").fill_null(False)
-        if dress := _dress(self):
-            texts = texts.str.replace(dress, "")
-        value = self._cast(texts.str.strip_chars(" \t\n\r\f\v+-()%"))
-        return value.zip_with(~negative, -value)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the notation as JSON values."""
-        return {
-            "decimal": self.decimal,
-            "thousands": self.thousands,
-            "percent": self.percent,
-            "currency": self.currency,
-            "parentheses": self.parentheses,
-        }
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Notation:
-        """Return the notation that `to_json` described; whatever is wrong raises KeyError or ValueError."""
-        notation = cls(**{name: data[name] for name in cls.__dataclass_fields__})
-        texts = (notation.decimal, notation.thousands, notation.currency)
-        flags = (notation.percent, notation.parentheses)
-        if not all(isinstance(text, str) for text in texts) or not all(isinstance(f, bool) for f in flags):
-            raise ValueError(f"a notation of numbers is {dict(data)!r}")
-        if check_marks(notation.decimal, notation.thousands) != (notation.decimal, notation.thousands):
-            raise ValueError(f"a notation of numbers has the marks {texts[:2]!r}")
-        return notation
-
-
-def _dress(notation: Notation) -> str:
-    """Return the pattern of what stands at numbers of a notation; empty if nothing does."""
-    names = ["%"] if notation.percent else spellings(notation.currency) if notation.currency else []
-    return "|".join(map(re.escape, sorted(names, key=len, reverse=True)))
-
-
-@functools.lru_cache(64)
-def _dressed(notation: Notation) -> str:
-    """Return the pattern of numbers of a notation with its signs, in normalized text."""
-    forms, dress = [] if notation.percent else [r"[+-]?\s*N"], _dress(notation)
-    if notation.parentheses and not notation.percent:
-        forms += [r"\(\s*N\s*\)"]
-    if dress:
-        forms += [r"(?:[+-]?\s*D|D\s*[+-]?)\s*N", r"[+-]?\s*N\s*D"]
-    if dress and notation.parentheses:
-        forms += [r"D\s*\(\s*N\s*\)", r"\(\s*D\s*N\s*\)", r"\(\s*N\s*D\s*\)", r"\(\s*N\s*\)\s*D"]
-    number = pattern_of(notation.decimal, notation.thousands)
-    return f"^(?:{'|'.join(forms)})$".replace("N", number).replace("D", f"(?:{dress})")
-
-
-def check_marks(decimal: str | None, thousands: str | None) -> tuple[str | None, str | None]:
-    """Return declared marks: a point or comma between thousands says which the decimal mark is.
-
-    Raises:
-        ConfigError: they are no marks, or the same one.
-
-    >>> check_marks(None, ".")
-    (',', '.')
-    """
-    if decimal is not None and decimal not in MARKS:
-        raise ConfigError(f"decimal: expected '.' or ',', found {decimal!r}")
-    if thousands is None:
-        return decimal, None
-    if len(thousands) > 1 or (thousands and not re.fullmatch(r"[^\w+\-()%]|_", thousands)):
-        raise ConfigError(f"thousands: expected one mark such as ',' or '.', found {thousands!r}")
-    if thousands == decimal:
-        raise ConfigError(f"decimal and thousands: expected two different marks, found {decimal!r} for both")
-    thousands = " " if thousands.isspace() else thousands.replace("’", "'")
-    if decimal is None and thousands in MARKS:
-        decimal = "," if thousands == "." else "."
-    return decimal, thousands
 
 
 def notation_of(
@@ -281,8 +92,8 @@ def notation_of(
 
     Example:
         >>> import polars
-        >>> notation_of(polars.Series(["1.234,5", "987"]))
-        Notation(decimal=',', thousands='.', percent=False, currency='', parentheses=False)
+        >>> print(notation_of(polars.Series(["1.234,5", "987"])))
+        numbers with ',' as decimal mark and '.' between thousands
         >>> notation_of(polars.Series("price", ["15.353", "987"]))
         Traceback (most recent call last):
             ...
@@ -298,11 +109,18 @@ def notation_of(
     known = dict.fromkeys([*candidates(thousands), *candidates(None)])
     reads = {marks: {shape for shape in shapes.numbers if number_of(shape, *marks)} for marks in known}
     numbers = {shape for read in reads.values() for shape in read}
+    parts = {shape: parts_of(shape) or {} for shape in numbers}
+    if _mixes_scales(numbers):  # 500 beside 5k may be 500 or 500,000
+        numbers = {shape for shape in numbers if not parts[shape]["scale"]}
+        reads = {marks: read & numbers for marks, read in reads.items()}
     if not numbers or sum(shapes.numbers[shape] for shape in numbers) < MOSTLY * shapes.cells:
         return None
     if any(map(is_code, numbers)):
         return None
-    currencies = _check_dress(shapes, numbers)
+    behind = any(parts[shape]["sign"] == "behind" for shape in numbers)
+    if behind and any(map(_PLUS_BEHIND.match, shapes.counts)):
+        return None
+    currencies = _check_dress(shapes, {shape: parts[shape] for shape in numbers})
     allowed = {m: reads[m] for m in candidates(thousands) if decimal in (None, m[0])}
     complete = [marks for marks, read in allowed.items() if read == numbers]
     if not complete:
@@ -317,7 +135,17 @@ def notation_of(
         percent=any("%" in shape for shape in numbers),
         currency=min(currencies, default=""),
         parentheses=any("(" in shape for shape in numbers),
+        behind=behind,
+        scaled=any(parts[shape]["scale"] for shape in numbers),
     )
+
+
+def _mixes_scales(numbers: Collection[str]) -> bool:
+    """Whether some shapes of numbers have a letter such as k, and others that are not 0 have none."""
+    scaled = {
+        bool(parts["scale"]) for shape in numbers if (parts := parts_of(shape)) and parts["number"] != "0"
+    }
+    return len(scaled) > 1
 
 
 def decimal_of(frame: polars.DataFrame, shapes: Collection[Shapes] | None = None) -> str | None:
@@ -371,22 +199,32 @@ def unit_of(series: polars.Series, shapes: Shapes | None = None) -> tuple[str, s
         if match := _UNIT.match(shape):
             found.setdefault(match[1].strip(), []).append(shape)
     counts = {unit: sum(shapes.counts[shape] for shape in found[unit]) for unit in found}
-    if not counts or sum(counts.values()) < MOSTLY * shapes.cells or shapes.numbers:
+    if not counts or sum(counts.values()) < MOSTLY * shapes.cells:
+        return None
+    if shapes.numbers and not _mixes_scales(shapes.numbers):
         return None
     unit = max(sorted(counts), key=lambda name: counts[name])
     return unit, next(iter(shapes.examples(found[unit]).values()))
 
 
-def _check_dress(shapes: Shapes, numbers: Collection[str]) -> set[str]:
-    """Return the currency of a column whose shapes of numbers have one notation."""
-    parts = {shape: parts_of(shape) or {} for shape in numbers}
+def _check_dress(shapes: Shapes, parts: Mapping[str, Mapping[str, str]]) -> set[str]:
+    """Return the currency of a column whose shapes of numbers, with their parts, have one notation."""
     kinds = [
         (
             "per cent and without '%'",
             lambda p: p["dress"] == "%",
             lambda p: not p["dress"] and p["number"] != "0",
         ),
-        ("parentheses and with a minus sign", lambda p: p["sign"] == "(", lambda p: p["sign"] == "-"),
+        (
+            "parentheses and with a minus sign",
+            lambda p: p["sign"] == "(",
+            lambda p: p["sign"] in ("-", "behind"),
+        ),
+        (
+            "a minus sign before and behind them",
+            lambda p: p["sign"] == "-",
+            lambda p: p["sign"] == "behind",
+        ),
         ("'%' and with a currency", lambda p: p["dress"] == "%", lambda p: p["dress"] not in ("", "%")),
     ]
     for what, *tests in kinds:
@@ -456,8 +294,8 @@ def _mixed(
 
 def _value(cell: str, marks: tuple[str, str]) -> str:
     text = normal(cell) if marks[1] in ("", *GROUPS) else normal(cell).replace(marks[1], "'")
-    parts = parts_of(text) or {"sign": ""}
-    return f"{'-' if parts['sign'] in ('-', '(') else ''}{number_of(text, *marks)}"
+    parts = parts_of(text) or {"sign": "", "scale": ""}
+    return f"{'' if parts['sign'] in ('', '+') else '-'}{number_of(text, *marks)}{parts['scale']}"
 
 
 def _declared(cell: str, marks: tuple[str, str]) -> str:

@@ -57,13 +57,14 @@ _SAME_CURRENCY = {"€": "EUR", "£": "GBP", "US$": "USD", "Kč": "CZK", "zł": 
 # What any notation may look like; which one it is, and whether it is one, `PARTS` and `number_of` say.
 ROUGH = (
     rf"^[\s(%{SIGNS}]*(?:{_CURRENCY})?[\s(%{SIGNS}]*"
-    rf"(?:[0-9]|[.,][0-9])[0-9\s.,'’]*(?:[eE][+-]?[0-9]+)?[\s%)]*(?:{_CURRENCY})?[\s)]*$"
+    rf"(?:[0-9]|[.,][0-9])[0-9\s.,'’]*(?:[eE][+-]?[0-9]+)?[kKM]?[\s%)\-{_MINUSES}]*"
+    rf"(?:{_CURRENCY})?[\s)\-{_MINUSES}]*$"
 )
 PARTS = (
     rf"^(?P<outer>{_CURRENCY})?\s*(?P<open>\()?\s*(?P<sign>[+-])?\s*"
     rf"(?P<before>{_CURRENCY}|%)?\s*(?P<inner>[+-])?\s*"
-    r"(?P<number>[0-9.,][0-9.,'\s]*?(?:[eE][+-]?[0-9]+)?)\s*"
-    rf"(?P<after>{_CURRENCY}|%)?\s*(?P<close>\))?\s*(?P<last>{_CURRENCY}|%)?$"
+    r"(?P<number>[0-9.,][0-9.,'\s]*?(?:[eE][+-]?[0-9]+)?)(?P<scale>[kKM])?\s*(?P<behind>-)?\s*"
+    rf"(?P<after>{_CURRENCY}|%)?\s*(?P<close>\))?\s*(?P<last>{_CURRENCY}|%)?\s*(?P<end>-)?$"
 )
 
 
@@ -125,17 +126,22 @@ def pattern_of(decimal: str, thousands: str) -> str:
 
 @functools.lru_cache(4096)
 def parts_of(text: str) -> dict[str, str] | None:
-    """Return the parts of a normalized cell or its shape that make a number; None if it can be none."""
+    """Return the parts of a normalized cell or its shape that make a number; None if it can be none.
+
+    >>> parts_of("1.5k €"), parts_of("7-")["sign"]
+    ({'number': '1.5', 'sign': '', 'dress': '€', 'scale': 'k'}, 'behind')
+    """
     found = re.match(PARTS, text)
     if not found:
         return None
     parts = {name: part or "" for name, part in found.groupdict().items()}
-    signs, marks = parts["sign"] + parts["inner"], [parts[n] for n in ("outer", "before", "after", "last")]
-    if bool(parts["open"]) != bool(parts["close"]) or len(signs) + bool(parts["open"]) > 1:
+    marks = [parts[name] for name in ("outer", "before", "after", "last")]
+    behind = "behind" if parts["behind"] or parts["end"] else ""
+    signs = [parts[name] for name in ("sign", "inner", "open", "behind", "end") if parts[name]]
+    if bool(parts["open"]) != bool(parts["close"]) or len(signs) > 1 or sum(map(bool, marks)) > 1:
         return None
-    if sum(map(bool, marks)) > 1:
-        return None
-    return {"number": parts["number"], "sign": signs or parts["open"], "dress": "".join(marks)}
+    sign = behind or "".join(signs)
+    return {"number": parts["number"], "sign": sign, "dress": "".join(marks), "scale": parts["scale"]}
 
 
 def number_of(text: str, decimal: str, thousands: str) -> str:

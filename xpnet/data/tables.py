@@ -14,7 +14,7 @@ from xpnet.data._packages import import_polars
 from xpnet.data.decisions import Decision
 from xpnet.data.delimited import read_delimited
 from xpnet.data.excel import read_excel
-from xpnet.data.formats import EXTENSIONS, FORMATS, format_of, named_packing, packing_of
+from xpnet.data.formats import EXTENSIONS, FORMATS, format_of, is_text, named_packing, packing_of
 from xpnet.data.frames import array_columns, frame_of
 from xpnet.data.indices import without_index
 from xpnet.data.json_files import read_json
@@ -127,9 +127,9 @@ def open_table(
         else:
             with open_regular(source, follow=True) as file:
                 head = file.read(_HEAD)
-        packing, inner = named_packing(name)
-        if packing or packing_of(head):
-            packing = packing_of(head) or packing
+        named, inner = named_packing(name)
+        packing = packing_of(head) or ("" if is_text(head) else named)
+        if packing:
             source = unpacked(name, source if isinstance(source, bytes) else source.read_bytes(), packing)
             head = source[:_HEAD]
         if not head:
@@ -137,6 +137,8 @@ def open_table(
         archive = io.BytesIO(source) if isinstance(source, bytes) else source
         key, why = format_of(name, inner, head, archive, format)
         decisions = [Decision(None, f"read as {FORMATS[key].words}", f"by its content, {why}")] if why else []
+        if named and not packing:
+            decisions.append(Decision(None, "read as it is", f"it is text and not packed by {named}"))
         frame, shown, more = _read(name, key, source, text, decimal)
     except OSError as error:
         raise DataError(f"'{name}' cannot be read: {because(error)}") from error

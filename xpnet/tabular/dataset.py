@@ -161,7 +161,8 @@ def prepare(
         categorical=listed(settings.categorical, frame.columns),
         use=listed(settings.use, frame.columns),
     )
-    settings, of_table = _with_declared(settings, declared, targets)
+    there = set(frame.columns)
+    settings, of_table = _with_declared(settings, [name for name in declared if name in there], targets)
     reading = reading_of(
         frame, Reading(settings.decimal or table.decimal, settings.thousands, settings.dayfirst)
     )

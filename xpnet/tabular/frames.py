@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,8 @@ from xpnet.backends import host
 from xpnet.data import BUILTIN, Decision, Encoder, open_table
 from xpnet.data._packages import import_polars
 from xpnet.data.frames import frame_of
+from xpnet.data.headers import named
+from xpnet.data.indices import without_index
 from xpnet.errors import BackendError, DataError, Words
 
 if TYPE_CHECKING:
@@ -66,32 +69,36 @@ def to_frame(table: Any, encoder: Encoder | None = None, keep: Sequence[str] = (
     >>> to_frame({"size": [1.0, 2.0], "colour": ["red", None]}).shape
     (2, 2)
     """
-    pl = import_polars()
+    needed = [] if encoder is None else [column.name for column in (*encoder.columns, *encoder.targets)]
+    kept = {name for given in keep for name in (given, *given.split(","))}.difference(needed)
     if is_file(table):
         name = os.fspath(table)
         if name in BUILTIN:
             return BUILTIN[name]().frame
-        if encoder is None:
-            return _read(name)
-        needed = [column.name for column in (*encoder.columns, *encoder.targets)]
-        kept = {name for given in keep for name in (given, *given.split(","))}.difference(needed)
-        return _read(name, text=(*encoder.text_columns, *kept), needed=(*needed, *kept))
-    if isinstance(table, pl.DataFrame):
-        return table
+        text = () if encoder is None else (*encoder.text_columns, *kept)
+        opened = open_table(name, text=text, needed=(*needed, *kept))
+        tell(opened.decisions)
+        return opened.frame
+    frame, told = without_index(_of_memory(table), (*needed, *kept))
+    tell(told)
+    return frame
+
+
+def _of_memory(table: Any) -> polars.DataFrame:
+    """Return a table that is no file; its first column has the name "" if it has none."""
+    pl = import_polars()
     if isinstance(table, pl.LazyFrame):
-        return table.collect()
+        table = table.collect()
+    if isinstance(table, pl.DataFrame):
+        return table.rename(dict(zip(table.columns, named(table.columns)[0], strict=True)))
     if isinstance(table, Mapping):
-        return _of_columns(dict(table))
+        return _of_columns(dict(zip(_names(table), table.values(), strict=True)))
     package = type(table).__module__.partition(".")[0]
     if package == "pyarrow":
         made = pl.from_arrow(table)
-        return made if isinstance(made, pl.DataFrame) else made.to_frame()
+        return _of_memory(made if isinstance(made, pl.DataFrame) else made.to_frame())
     if package == "pandas" and hasattr(table, "columns"):
-        names = [str(name) for name in table.columns]
-        twice = {name for name in names if names.count(name) > 1}
-        if twice:
-            raise DataError(f"the table has two columns called '{min(twice)}'; rename one")
-        return _of_columns({name: _of_pandas(table.iloc[:, i]) for i, name in enumerate(names)})
+        return _of_columns({name: _of_pandas(table.iloc[:, i]) for i, name in enumerate(_names(table))})
     raise DataError(
         f"expected a table: a DataFrame of polars or pandas, a dict of columns, a file or a built-in name "
         f"({', '.join(BUILTIN)}); found {type(table).__name__}; name its columns, as in "
@@ -99,10 +106,13 @@ def to_frame(table: Any, encoder: Encoder | None = None, keep: Sequence[str] = (
     )
 
 
-def _read(name: str, **options: Any) -> polars.DataFrame:
-    table = open_table(name, **options)
-    tell(table.decisions)
-    return table.frame
+def _names(table: Any) -> list[str]:
+    """Return the names of a dict or a DataFrame of pandas as text; of the first column "" if it has none."""
+    given = list(table) if isinstance(table, Mapping) else list(table.columns)
+    names, _ = named(["" if name is None or name != name else str(name) for name in given])  # NaN is not NaN
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise DataError(f"the table has two columns called '{twice[0]}'; rename one")
+    return names
 
 
 def tell(decisions: Iterable[Decision]) -> None:
@@ -129,7 +139,7 @@ def declared_categories(table: Any) -> list[str]:
     """Return the columns of a pandas DataFrame of numbers or booleans that are declared as categories."""
     if not _is_pandas(table):
         return []
-    dtypes = dict(zip(map(str, table.columns), table.dtypes, strict=True))
+    dtypes = dict(zip(_names(table), table.dtypes, strict=True))
     return [
         name
         for name, dtype in dtypes.items()

@@ -32,6 +32,8 @@ _NUMERIC = {
         "percent": checks.flag,
         "currency": TEXT,
         "parentheses": checks.flag,
+        "behind?": checks.flag,
+        "scaled?": checks.flag,
     },
     "boolean?": checks.flag,
 }
