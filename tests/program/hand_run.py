@@ -54,6 +54,7 @@ def growth(count: int, *, new: bool) -> float:
     """Return by how many MB the process grew in so many fits, after as many as there are programs kept."""
     compiling._MOST = 16
     draw = np.random.default_rng(0)
+    widths = 5 + draw.permutation(30 + count) * new
     X = draw.normal(size=(64, 4)).astype("float32")
     y = (X[:, 0] > 0).astype(int)
 
@@ -65,11 +66,11 @@ def growth(count: int, *, new: bool) -> float:
         )
 
     for i in range(30):
-        fit(5 + i * new)
+        fit(int(widths[i]))
     gc.collect()
     before = _resident()
     for i in range(count):
-        fit(5 + (30 + i) * new)
+        fit(int(widths[30 + i]))
     gc.collect()
     return _resident() - before
 
