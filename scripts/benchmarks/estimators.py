@@ -71,7 +71,7 @@ class Result:
     epochs: list[int]
 
 
-def measure(name: str, contestant: str, seeds: int) -> Result:
+def measure(name: str, contestant: str, seeds: int, compile: str) -> Result:
     """Fit and score once for each seed, in this process."""
     import importlib
 
@@ -82,11 +82,12 @@ def measure(name: str, contestant: str, seeds: int) -> Result:
     X, y = load()
     began = time.perf_counter()
     made = getattr(importlib.import_module(CONTESTANTS[contestant]), kind)
+    options = {"compile": compile} if contestant == "xpnet" else {}
     result = Result(time.perf_counter() - began, [], [], [], [])
     for seed in range(seeds):
         train, test, y_train, y_test = train_test_split(X, y, test_size=0.2, random_state=seed)
         scaler = StandardScaler().fit(train)
-        estimator, train = made(random_state=seed), scaler.transform(train)
+        estimator, train = made(random_state=seed, **options), scaler.transform(train)
         clock, processor = time.perf_counter(), time.process_time()
         with warnings.catch_warnings(action="ignore"):  # that 200 iterations are too few
             estimator.fit(train, y_train)
@@ -97,9 +98,16 @@ def measure(name: str, contestant: str, seeds: int) -> Result:
     return result
 
 
-def _in_a_process(name: str, contestant: str, seeds: int, threads: int) -> Result:
+def _in_a_process(name: str, contestant: str, options: argparse.Namespace) -> Result:
     command = [sys.executable, "-m", "scripts.benchmarks", "sklearn", "--child", contestant, "--only", name]
-    command += ["--seeds", str(seeds), "--threads", str(threads)]
+    command += [
+        "--seeds",
+        str(options.seeds),
+        "--threads",
+        str(options.threads),
+        "--compile",
+        options.compile,
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{contestant} on {name}: {done.stderr.strip()[-500:]}")
@@ -140,17 +148,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--threads", type=int, default=available_cores(), help="for both (default: all cores)"
     )
+    parser.add_argument("--compile", default="auto", help="how xpnet's steps are run (default: auto)")
     parser.add_argument("--child", choices=list(CONTESTANTS), help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     use_threads(options.threads)
     if options.child:
-        print(json.dumps(dataclasses.asdict(measure(options.only[0], options.child, options.seeds))))
+        found = measure(options.only[0], options.child, options.seeds, options.compile)
+        print(json.dumps(dataclasses.asdict(found)))
         return 0
     results: dict[str, dict[str, Result]] = {}
     for name in options.only or DATA:
         results[name] = {}
         for contestant in CONTESTANTS:
-            results[name][contestant] = _in_a_process(name, contestant, options.seeds, options.threads)
+            results[name][contestant] = _in_a_process(name, contestant, options)
             one = results[name][contestant]
             print(f"... {name}, {contestant}: {sum(one.seconds):.1f} s", file=sys.stderr, flush=True)
     print(f"{os.cpu_count()} cores, {options.threads} threads, {options.seeds} seeds\n")

@@ -19,6 +19,7 @@ from xpnet import Trainer, extras, losses, nn, optim
 from xpnet.backends import array_namespace
 from xpnet.errors import ConfigError
 from xpnet.estimators import MLPClassifier, MLPRegressor, programs
+from xpnet.program.lowerings.base import LOWERINGS
 from xpnet.train import Callback
 
 RNG = np.random.default_rng(0)
@@ -232,6 +233,15 @@ def test_equal_networks_are_compiled_once():
     assert programs._idle[-1] is compiled
     classifier(hidden_layer_sizes=17, alpha=0.1).fit(X, Y)
     assert programs._idle[-1] is not compiled
+
+
+@pytest.mark.skipif(bool(LOWERINGS["numba"].reason()), reason="numba cannot work here")
+def test_numba_is_for_fits_of_many_steps(backend):
+    """As far as sizes tell: 12 epochs at least of 100,000 rows, or of 1,797."""
+    large = programs.lowering("auto", backend, "float32", 5201, 200, 12 * 5000)
+    assert large == ("numba" if backend.name == "numpy" else "auto")
+    assert programs.lowering("auto", backend, "float32", 7510, 200, 12 * 9) == "auto"
+    assert programs.lowering("off", backend, "float32", 5201, 200, 12 * 5000) == "off"
 
 
 def test_no_rows_are_kept():

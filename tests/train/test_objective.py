@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 
 from tests.train.support import class_data, flat, make, value_data
-from xpnet import nn, optim
+from xpnet import nn, optim, record
+from xpnet.autodiff import value_and_grad
+from xpnet.train.objective import StepObjective
+from xpnet.train.rows import Rows
 
 X, Y = class_data(12)
 
@@ -181,3 +184,15 @@ def test_sample_weights_follow_their_rows_into_the_split():
     rows = split_rows(20, validation=0.5)[1]
     expected = trainer.evaluate(X[rows], y[rows], weight[rows])["loss"]
     assert history["validation_loss"] == [pytest.approx(expected)]
+
+
+def test_penalties_are_no_products_of_vectors():
+    """numba leaves those to NumPy, so that a step with one would be no single compiled function."""
+    trainer = make(model=nn.Dense(3), l1=0.1, l2=0.2)
+    trainer.begin((3,))
+    params, state = trainer.variables
+    objective = StepObjective(trainer.setup, params.layout)
+    differentiated = value_and_grad(lambda params: objective.value(params, state, Rows(X, Y, None), None)[0])
+    program = record(differentiated)(params)
+    products = [operation for operation in program.operations if operation.name == "matmul"]
+    assert all(len(program.values[n].shape) == 2 for operation in products for n in operation.reads())

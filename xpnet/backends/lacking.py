@@ -153,11 +153,12 @@ def overwritable(arrays: Sequence[Any], positions: Collection[int]) -> list[Any]
     Copies take the place of arrays that share memory with another one of them, or must not be written to.
     """
     owned = [getattr(getattr(x, "flags", None), "owndata", False) for x in arrays]
+    known = getattr(array_namespace(*arrays[:1]), "may_share_memory", _may_share) if arrays else _may_share
 
     def shared(i: int) -> bool:
         x = arrays[i]
         return any(
-            x is other or (not (owned[i] and owned[j]) and _may_share(x, other))
+            x is other or (not (owned[i] and owned[j]) and known(x, other))
             for j, other in enumerate(arrays)
             if j != i
         )

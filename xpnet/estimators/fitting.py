@@ -15,9 +15,9 @@ from sklearn.exceptions import ConvergenceWarning
 
 from xpnet.autodiff import value_and_grad
 from xpnet.errors import ConfigError, DivergedError
-from xpnet.estimators.programs import shared_steps
+from xpnet.estimators.programs import lowering, shared_steps
 from xpnet.nn import Variables
-from xpnet.optim import Method
+from xpnet.optim import Method, Optimizer
 from xpnet.parameters import Parameters
 from xpnet.program import compile
 from xpnet.train import Callback, Trainer
@@ -173,6 +173,12 @@ def fit_epochs(
         estimator.validation_loss_curve_ = []
     state = trainer.state
     state.history, state.rows, state.best = History(), None, None  # other rows than before are nothing odd
+    if not incremental and isinstance(trainer.optimizer, Optimizer):
+        least = min(estimator.max_iter, estimator.n_iter_no_change + 2) * -(-rows // (size or rows))
+        parameters = trainer.variables.params.layout.size
+        place = trainer.backend, trainer.settings.dtype
+        lower = lowering(estimator.compile, *place, parameters, size or rows, least)
+        trainer.setup = trainer.setup.changed(compile=lower)
     trainer.callbacks = [*(estimator.callbacks or ()), rule]
     estimator.n_iter_ = 0
     diverged = None

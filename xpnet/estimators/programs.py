@@ -1,4 +1,4 @@
-"""Compiled steps that estimators of one process share: fits of equal networks need them compiled once.
+"""Compiled steps of estimators: how they are run, and that fits of equal networks in a process share them.
 
 So a search over estimators, or a cross-validation, compiles each network for its first fit only.
 """
@@ -9,18 +9,41 @@ import contextlib
 import threading
 from collections.abc import Iterator
 
+from xpnet.backends import Backend
+from xpnet.backends.pace import pace
 from xpnet.optim import Optimizer
+from xpnet.program.lowerings.base import LOWERINGS
 from xpnet.train import Trainer
 from xpnet.train.step import Step
-from xpnet.train.steps import CompiledSteps
+from xpnet.train.steps import CompiledSteps, step_seconds
 
-__all__ = ["shared_steps"]
+__all__ = ["lowering", "shared_steps"]
 
 _KEPT = 4  # compiled steps that nobody uses at present
 _SIZE = 1 << 22  # numbers of the rows of a batch in all layers, above which their memory is not kept
 
+_WORTH_COMPILING = 0.5  # seconds of NumPy's time, estimated
+
 _idle: list[CompiledSteps] = []
 _lock = threading.Lock()
+
+
+def lowering(asked: str, home: Backend, dtype: str, parameters: int, batch: int, steps: int) -> str:
+    """Return how steps are run: by numba from the start where a fit has so many that it is worth it.
+
+    That follows from sizes alone, so equal fits have equal bits.
+
+    Args:
+        asked: what the estimator's parameter says.
+        home, dtype: where, and in what, is computed.
+        parameters: number of weights and intercepts.
+        batch: rows of a step.
+        steps: that a fit has at least.
+    """
+    if asked != "auto" or home.name != "numpy" or LOWERINGS["numba"].reason():
+        return asked
+    seconds = steps * step_seconds(parameters, batch, pace(home, dtype))
+    return "numba" if seconds > _WORTH_COMPILING else asked
 
 
 @contextlib.contextmanager

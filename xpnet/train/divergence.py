@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Iterator
 from typing import Any
 
@@ -161,7 +163,9 @@ def label(layer: Layer, path: tuple[str, ...]) -> str:
 def _all_finite(*arrays: Any) -> bool:
     """True if every entry of the arrays is finite (waits for the device)."""
     xp = array_namespace(*arrays)
-    return bool(xp.all(xp.stack([xp.all(xp.isfinite(part)) for x in arrays for part in _parts(x)])))
+    return bool(
+        functools.reduce(operator.and_, (xp.all(xp.isfinite(part)) for x in arrays for part in _parts(x)))
+    )
 
 
 def _parts(x: Any) -> Iterator[Any]:

@@ -80,9 +80,9 @@ class StepObjective:
         flat = params.flat
         with scope("penalty_forward"):
             if self._l2 is not None:
-                loss = loss + self._share(flat @ (flat * self._l2), batch)
+                loss = loss + self._share(array_namespace(flat).sum(flat * (flat * self._l2)), batch)
             if self._l1 is not None:
-                loss = loss + self._share(abs(flat) @ self._l1, batch)
+                loss = loss + self._share(array_namespace(flat).sum(abs(flat) * self._l1), batch)
         return loss
 
     def _share(self, penalty: Any, batch: Rows) -> Any:
