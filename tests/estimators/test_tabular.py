@@ -40,6 +40,7 @@ LABELS = np.where(np.arange(N) % 2, "rose", "tulip")
 
 
 @pytest.mark.full
+@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("kind", [TabularClassifier, TabularRegressor])
 @pytest.mark.parametrize(
     "settings",
@@ -48,7 +49,7 @@ LABELS = np.where(np.arange(N) % 2, "rose", "tulip")
         QUICK,
         {**QUICK, "preset": "fast", "settings": {"epochs": 30, "optimizer": "rmsprop"}},
         {**QUICK, "time_limit": 60.0, "settings": {"epochs": 30, "hidden": (16, 16), "activation": "tanh"}},
-        {**QUICK, "validation_fraction": 0.2, "settings": {"epochs": 30, "dtype": "float64"}},
+        {**QUICK, "validation_fraction": 0.2, "settings": {"epochs": 30, "batch_norm": True}},
     ],
 )
 def test_the_contract_of_scikit_learn(kind, settings) -> None:

@@ -78,6 +78,7 @@ class _TabularEstimator(BaseEstimator):
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         given = {
             "backend": self.device, "task": task, "test": 0.0, "validation": share, "seed": seed,
+            "dtype": "float64",  # rounded in float32, predictions for a row depend on the rows beside it
             **(self.settings or {}),
         }  # fmt: skip
         model = TableModel(self.preset, self.time_limit, **given)
