@@ -305,7 +305,7 @@ BAD_FITS = {
     "nothing but an identifier": (
         pl.DataFrame({"id": [f"n{i}" for i in range(MANY)], "y": ["a", "b"] * (MANY // 2)}),
         {"target": "y"},
-        "no column is left to predict from: 'id' an identifier: each of 60 cells .* use='id'",
+        "no column is left to predict from: 'id' an identifier: each of .* keep one with categorical='id'",
     ),
     "too many categories": (
         pl.DataFrame({"id": [f"n{i % 1001}" for i in range(2002)], "y": [0, 1] * 1001}),

@@ -119,6 +119,8 @@ def dates_of(series: polars.Series, reading: Reading, findings: Findings) -> Dat
     if found is None:
         return None
     findings.decide(series.name, f"read as dates and times of the form {found.form}", found.why)
+    for what, why in found.doubts:
+        findings.decide(series.name, what, why, warning=True)
     if found.zones:
         findings.decide(series.name, "is converted to UTC", "its times have zones; one without counts as UTC")
     return Dates(series.name, found.form)
