@@ -420,6 +420,12 @@ BEYOND = {
 }
 
 
+def test_whole_numbers_that_floats_do_not_tell_apart():
+    encoder = Encoder.fit(table(count=[2**60, 2**60 + 1] * 3), "kind")
+    assert "count" not in encoder.feature_names
+    assert "beyond 2**53 that differ in their last digits alone" in " ".join(map(str, encoder.decisions))
+
+
 @pytest.mark.parametrize("case", BEYOND)
 def test_whole_numbers_beyond_the_exact_ones(case):
     cells, row, taken = BEYOND[case]

@@ -306,6 +306,7 @@ def test_excel(tmp_path, monkeypatch):
         [0, 1, " x ", day, 1.5],
         [1, 2.5, "NA", day, "#DIV/0!"],
         [None] * 5,
+        [None, "n", "t", "when", "e"],
         [2, None, "y", None, 2],
     ]
     for row in rows:
@@ -315,7 +316,13 @@ def test_excel(tmp_path, monkeypatch):
     table = open_table(tmp_path / "t.xlsx")
     columns = {"n": [1.0, 2.5, None], "t": ["x", None, "y"], "when": [day, day, None], "e": [1.5, None, 2.0]}
     assert table.frame.to_dict(as_series=False) == columns
-    for words in ("sheet 'Data' alone", "'Notes'", "errors of formulas", "counts the rows from 0"):
+    for words in (
+        "sheet 'Data' alone",
+        "'Notes'",
+        "errors of formulas",
+        "counts the rows from 0",
+        "repeats the",
+    ):
         assert words in said(table)
     (tmp_path / "t.csv").write_bytes((tmp_path / "t.xlsx").read_bytes())
     assert "read as Excel: by its content, though its name ends in '.csv'" in said(
@@ -325,6 +332,12 @@ def test_excel(tmp_path, monkeypatch):
     for length in range(4, len(whole) - 1, len(whole) // 10):
         with pytest.raises(DataError, match="no readable Excel file"):
             read_table(put(tmp_path, "cut.xlsx", whole[:length]))
+    for row in range(2, 7):
+        sheet[f"B{row}"] = "=1+1"
+    book.save(tmp_path / "t.xlsx")
+    assert "column 'n' is empty: the file has formulas without values" in said(
+        open_table(tmp_path / "t.xlsx")
+    )
     sheet["A1"] = "t"
     book.save(tmp_path / "t.xlsx")
     with pytest.raises(DataError, match="more than once: 't'"):

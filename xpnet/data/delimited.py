@@ -19,7 +19,7 @@ from xpnet.data._packages import import_polars
 from xpnet.data.column_types import typed
 from xpnet.data.decisions import Decision
 from xpnet.data.encodings import decoded
-from xpnet.data.headers import named, twice, without_hollow
+from xpnet.data.headers import named, told_of_repeats, twice, without_hollow
 from xpnet.data.notations import MISSING
 from xpnet.data.oddities import doubts_of_header
 from xpnet.errors import DataError
@@ -83,8 +83,7 @@ def read_delimited(
         raise DataError(f"'{name}' has a header of {len(names)} columns, but no rows")
     if records.blank and len(names) == 1:
         decisions.append(_blank_lines(records.blank))
-    if records.headers:
-        decisions.append(_headers_again(records.headers))
+    decisions += told_of_repeats(records.headers, "line")
     given, (names, told) = names, named(names)
     first, *others = (column.rename(name) for name, column in zip(names, columns, strict=True))
     frame = first.to_frame().hstack(others)
@@ -261,15 +260,5 @@ def _blank_lines(lines: list[int]) -> Decision:
         None,
         f"read without {many} (line {lines[0]}{' and others' if len(lines) > 1 else ''})",
         'a blank line is no row; write "" or NA for a missing cell',
-        warning=True,
-    )
-
-
-def _headers_again(lines: list[int]) -> Decision:
-    many = f"{len(lines)} lines that repeat" if len(lines) > 1 else "a line that repeats"
-    return Decision(
-        None,
-        f"read without {many} the header (line {lines[0]}{' and others' if len(lines) > 1 else ''})",
-        "it names the columns, as where files were joined",
         warning=True,
     )

@@ -12,7 +12,7 @@ from xpnet.data._packages import import_polars
 from xpnet.data.columns import Categorical, Column, Numeric, Reading, choose
 from xpnet.data.columns.categorical import cells_of
 from xpnet.data.columns.cells import PLAIN, is_text
-from xpnet.data.columns.choice import UNDECLARED, example_of, number_notation, reading_of
+from xpnet.data.columns.choice import UNDECLARED, number_notation, reading_of, tell_notation
 from xpnet.data.columns.statistics import Statistics, statistics_of
 from xpnet.data.disguises import advise_of_disguised, advise_of_numbers
 from xpnet.data.duplicates import advise_of_categories, same_columns
@@ -200,8 +200,8 @@ class _Fit:
                     chosen[name] = Categorical(name, cells_of(series))
                 else:
                     notation = number_notation(series, reading, self.shapes.get(name))
-                    if notation is not None and notation != PLAIN:
-                        fitted.findings.decide(name, f"read as {notation}", example_of(series, notation))
+                    if notation is not None:
+                        tell_notation(series, notation, self.shapes.get(name), fitted.findings)
                     if str(series.dtype).startswith("Duration"):
                         fitted.findings.decide(name, "holds durations, which are predicted as seconds")
                     chosen[name] = Numeric(name, notation=notation or PLAIN)
@@ -287,6 +287,11 @@ class _Fit:
         if constant is None:
             return False
         where = "where it is not missing" if lacking else f"in all {rows:,} training rows"
+        cells_of_it = self.part[name].rename("")
+        if cells_of_it.dtype.is_integer() and cells_of_it.n_unique() > 1 + (lacking > 0):
+            why = f"float64 does not tell them apart; {use('categorical', name)} takes them as categories"
+            self._leave_out(name, "whole numbers beyond 2**53 that differ in their last digits alone", why)
+            return True
         self._leave_out(name, "constant", f"it is {constant} {where}")
         return True
 
@@ -441,4 +446,7 @@ def _feature_names(columns: Sequence[str], targets: Sequence[str], choices: Choi
         listed = ", ".join(f"'{name}'" for name in targets)
         them = "the target" if len(targets) == 1 else "the targets"
         raise DataError(f"the table has no column besides {them} {listed} to predict from")
+    for name in (*targets, *features):
+        if name[:1] == "^" and name[-1:] == "$":
+            raise DataError(f"column '{name}' has a name that polars takes for a pattern: rename it")
     return features

@@ -55,12 +55,10 @@ def doubts_of_header(names: Sequence[str], frame: polars.DataFrame) -> list[Deci
         frame: what stands below.
     """
     numbers = [float(name.replace(",", ".")) for name in names if name and _NUMBER.fullmatch(name)]
-    # years, limits of classes; or places
-    ascending = len(numbers) > 4 and bool(np.all(np.diff(numbers) > 0))
-    ascending |= len(numbers) == len(names) and numbers in (
-        list(range(len(names))),
-        list(range(1, len(names) + 1)),
-    )
+    # places, years, limits of classes
+    ascending = len(numbers) == len(names) and numbers in [list(range(k, k + len(names))) for k in (0, 1)]
+    ascending |= all(1800 <= number <= 2100 and number == int(number) for number in numbers)
+    ascending |= len(numbers) > 4 and bool(np.all(np.diff(numbers) > 0))
     why = ""
     if numbers and not ascending:
         name = next(name for name in names if _NUMBER.fullmatch(name))
