@@ -305,7 +305,7 @@ BAD_FITS = {
     "nothing but an identifier": (
         pl.DataFrame({"id": [f"n{i}" for i in range(MANY)], "y": ["a", "b"] * (MANY // 2)}),
         {"target": "y"},
-        "no column is left to predict from: 'id' an identifier: each of 60 cells .* use='id'",
+        "no column is left to predict from: 'id' an identifier: each of .* keep one with categorical='id'",
     ),
     "too many categories": (
         pl.DataFrame({"id": [f"n{i % 1001}" for i in range(2002)], "y": [0, 1] * 1001}),
@@ -418,6 +418,12 @@ BEYOND = {
     "text": (["9" * 30, "1", "2", "3", "4", "5"], 1, int(float("9" * 30))),
     "exact": ([1, 2, 3, 2**60, 5, 6], None, None),
 }
+
+
+def test_whole_numbers_that_floats_do_not_tell_apart():
+    encoder = Encoder.fit(table(count=[2**60, 2**60 + 1] * 3), "kind")
+    assert "count" not in encoder.feature_names
+    assert "beyond 2**53 that differ in their last digits alone" in " ".join(map(str, encoder.decisions))
 
 
 @pytest.mark.parametrize("case", BEYOND)

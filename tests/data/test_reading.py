@@ -145,6 +145,37 @@ def test_an_unnamed_column_that_is_needed(tmp_path):
     assert read_table(tmp_path / "t.parquet").columns == ["a"]
 
 
+A_TO_B = "a,1\nb,2\n" * 4
+# content, rows, what is said
+ROWS = {
+    "no header": ("5.1,red\n4.9,blue\n", 1, "first line as the names of the columns: it holds numbers, such"),
+    "no header, of text": ("a,x\nb,y\na,y\nb,x\n", 3, "column 'a' holds 'a' as well, and so do others"),
+    "years as names": ("state,1940,1950,1960,1970,1980\na,1,2,3,4,5\n", 1, ""),
+    "places as names": ("0,1\n5,6\n", 1, ""),
+    "a category of its column's name": ("married,x\nmarried,1\nsingle,2\n", 2, ""),
+    "headers again": ("a,b\n1,2\na,b\n3,4\na,b\n", 2, "without 2 lines that repeat the header (line 3 and"),
+    "a total": (f"s,y\n{A_TO_B}Total,12\n", 9, "row 9, which may be a total: 'Total' in column 's', the"),
+    "sums": ("x,y\n" + "1.5,1\n2,2\n" * 4 + "14,12\n", 9, "a total: the sums of the rows above in 'x', 'y'"),
+    "a total above a note": (f"s,y\n{A_TO_B}Summe:,12\nnote,\n", 10, "row 9, which may be a total: 'Summe:'"),
+    "no total": ("shop,y\n" + "a,1\nTotal,2\n" * 5, 10, ""),
+    "powers of ten": ("code\n1E5\n334\n", 2, "'code' read as powers of ten: '1E5' is 100000; if these"),
+    "numbers with exponents": ("x\n1.5E5\n334\n", 2, ""),
+    "several units": ("w\n5 kg\n500 g\n", 2, "several units, such as '500 g', '5 kg'; for numbers, convert"),
+    "ordinals": ("w\n1st\n2nd\n", 2, ""),
+    "addresses": ("ip,y\n192.168.100.101,0.5\n192.168.100.102,1.5\n", 2, ""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", ROWS)
+def test_odd_rows_and_cells(tmp_path, case):
+    content, rows, words = ROWS[case]
+    table = open_table(put(tmp_path, "t.csv", content))
+    assert table.frame.height == rows
+    assert words in said(table)
+    assert words or not table.decisions
+    assert all(decision.warning for decision in table.decisions)
+
+
 ENCODED = {
     "UTF-8 with a mark": ("utf-8-sig", ""),
     "UTF-16": ("utf-16", ""),
@@ -275,6 +306,7 @@ def test_excel(tmp_path, monkeypatch):
         [0, 1, " x ", day, 1.5],
         [1, 2.5, "NA", day, "#DIV/0!"],
         [None] * 5,
+        [None, "n", "t", "when", "e"],
         [2, None, "y", None, 2],
     ]
     for row in rows:
@@ -284,7 +316,13 @@ def test_excel(tmp_path, monkeypatch):
     table = open_table(tmp_path / "t.xlsx")
     columns = {"n": [1.0, 2.5, None], "t": ["x", None, "y"], "when": [day, day, None], "e": [1.5, None, 2.0]}
     assert table.frame.to_dict(as_series=False) == columns
-    for words in ("sheet 'Data' alone", "'Notes'", "errors of formulas", "counts the rows from 0"):
+    for words in (
+        "sheet 'Data' alone",
+        "'Notes'",
+        "errors of formulas",
+        "counts the rows from 0",
+        "repeats the",
+    ):
         assert words in said(table)
     (tmp_path / "t.csv").write_bytes((tmp_path / "t.xlsx").read_bytes())
     assert "read as Excel: by its content, though its name ends in '.csv'" in said(
@@ -294,6 +332,12 @@ def test_excel(tmp_path, monkeypatch):
     for length in range(4, len(whole) - 1, len(whole) // 10):
         with pytest.raises(DataError, match="no readable Excel file"):
             read_table(put(tmp_path, "cut.xlsx", whole[:length]))
+    for row in range(2, 7):
+        sheet[f"B{row}"] = "=1+1"
+    book.save(tmp_path / "t.xlsx")
+    assert "column 'n' is empty: the file has formulas without values" in said(
+        open_table(tmp_path / "t.xlsx")
+    )
     sheet["A1"] = "t"
     book.save(tmp_path / "t.xlsx")
     with pytest.raises(DataError, match="more than once: 't'"):

@@ -16,6 +16,7 @@ TASKS = {
     "text": (["a", "b"] * 3, "classification"),
     "text of a few numbers": (["1", "2"] * 3, "classification"),
     "text of many numbers": ([str(i) for i in range(21)], "regression"),
+    "text of decimals": (["0.5", "1.5", "2.5", "1.5", "?", "0.5"] * 3, "regression"),
     "booleans": ([True, False], "classification"),
     "two whole numbers": ([5, 9], "classification"),
     "three in fifteen": ([0, 1, 2] * 5, "classification"),

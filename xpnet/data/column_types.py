@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from xpnet.data._packages import import_polars
 from xpnet.data.decisions import Decision
-from xpnet.data.notations import CODES, has_fractions, marks_of, unit_of
+from xpnet.data.notations import CODES, has_fractions, marks_of, units_of
 from xpnet.data.shapes import Shapes, shapes_of
 from xpnet.data.stacks import counted, stacks
 
@@ -82,6 +82,7 @@ def typed(
     digits = set(columns.holding(columns.left, lambda cells: cells.str.contains(r"^[+-]?[0-9]+$")))
     columns.read([n for n in columns.left if n in digits], lambda cells: cells.cast(pl.Int128, strict=False))
     others = [name for name in columns.left if name not in digits]
+    decisions += _powers(columns, others)
     points: list[str] = []
     unclear: list[str] = []
     if separator == "," and decimal is None:
@@ -114,6 +115,18 @@ def _decimals(cells: polars.Series) -> polars.Series:
     return cells.cast(import_polars().Float64, strict=False)
 
 
+def _powers(columns: _Columns, names: list[str]) -> list[Decision]:
+    """Return warnings about numbers such as 1E5, which may be codes where no number has a point or a sign."""
+    some = columns.holding(names, lambda cells: cells.str.contains("^[0-9]+[eE][0-9]+$"), some=True)
+    decisions = []
+    for name in columns.holding(some, lambda cells: cells.str.contains("^[0-9]+(?:[eE][0-9]+)?$")):
+        cells = columns.found[name].rename("")
+        cell = cells.filter(cells.str.contains("[eE]"))[0]
+        why = f"'{cell}' is {float(cell):.15g}; if these are codes, write them with another letter"
+        decisions.append(Decision(name, "read as powers of ten", why, warning=True))
+    return decisions[:_MOST_TOLD]
+
+
 def _set_codes_aside(columns: _Columns) -> list[Decision]:
     """Leave columns with leading zeros as text, and return what was decided."""
     codes = columns.holding(columns.left, lambda cells: cells.str.contains(CODES), some=True)
@@ -132,9 +145,12 @@ def _units(rest: Sequence[Shapes]) -> list[Decision]:
     """Return hints about columns of text whose cells are numbers with a unit."""
     decisions: list[Decision] = []
     for shapes in rest:
-        unit = unit_of(shapes.series, shapes)
-        if unit and len(decisions) < _MOST_TOLD:
-            why = f"its cells are numbers with the unit '{unit[0]}', such as '{unit[1]}'"
-            told = Decision(shapes.series.name, "kept as text", f"{why}; remove it for numbers", True)
-            decisions.append(told)
+        units = units_of(shapes)
+        if not units or len(decisions) == _MOST_TOLD:
+            continue
+        unit, cells = next(iter(units)), ", ".join(f"'{cell}'" for cell in units.values())
+        why = f"its cells are numbers with the unit '{unit}', such as {cells}; remove it for numbers"
+        if len(units) > 1:
+            why = f"its cells are numbers with several units, such as {cells}; for numbers, convert them"
+        decisions.append(Decision(shapes.series.name, "kept as text", why, warning=True))
     return decisions

@@ -19,8 +19,9 @@ from xpnet.data._packages import import_polars
 from xpnet.data.column_types import typed
 from xpnet.data.decisions import Decision
 from xpnet.data.encodings import decoded
-from xpnet.data.headers import named, twice, without_hollow
+from xpnet.data.headers import named, told_of_repeats, twice, without_hollow
 from xpnet.data.notations import MISSING
+from xpnet.data.oddities import doubts_of_header
 from xpnet.errors import DataError
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def read_delimited(
     found = iter(records)
     names = _names(name, next(found, None), separator)
     ragged = _Ragged(len(names))
-    columns = _columns(ragged.looked(found))
+    columns = _columns(ragged.looked(records.without_headers(found)))
     problems = [problem] if (problem := twice(names)) else []
     if ragged.found and ragged.names_rows:
         names = ["", *names]  # as R writes the names of rows
@@ -82,12 +83,13 @@ def read_delimited(
         raise DataError(f"'{name}' has a header of {len(names)} columns, but no rows")
     if records.blank and len(names) == 1:
         decisions.append(_blank_lines(records.blank))
-    names, told = named(names)
+    decisions += told_of_repeats(records.headers, "line")
+    given, (names, told) = names, named(names)
     first, *others = (column.rename(name) for name, column in zip(names, columns, strict=True))
     frame = first.to_frame().hstack(others)
     frame, told = without_hollow(frame, told)
     frame, shown, more = typed(frame, text, separator=separator, decimal=decimal)
-    return frame, shown, [*decisions, *told, *more]
+    return frame, shown, [*decisions, *doubts_of_header(given, frame), *told, *more]
 
 
 def _columns(records: Iterable[list[str]]) -> list[polars.Series]:
@@ -126,11 +128,23 @@ class _Records:
 
     Attributes:
         blank: numbers of blank lines between records.
+        headers: numbers of lines that `without_headers` has left out.
     """
 
     def __init__(self, name: str, content: str, separator: str, skipped: int = 0):
         self.name, self.content, self.separator, self.skipped = name, content, separator, skipped
         self.blank: list[int] = []
+        self.headers: list[int] = []
+        self.header: list[str] = []
+
+    def without_headers(self, records: Iterable[tuple[int, list[str]]]) -> Iterator[tuple[int, list[str]]]:
+        """Yield records but those that are the same as the first one, as where files were joined."""
+        several = sum(map(bool, self.header)) > 1
+        for line, cells in records:
+            if several and cells == self.header:
+                self.headers.append(line)
+            else:
+                yield line, cells
 
     def __iter__(self) -> Iterator[tuple[int, list[str]]]:
         lines = io.StringIO(self.content, newline="")
@@ -146,6 +160,7 @@ class _Records:
                 if cells == [""] or len(cells) > 1 or "".join(cells).strip():  # [""] is a quoted cell: ""
                     self.blank += blank
                     blank = []
+                    self.header = self.header or cells
                     yield line, cells
                 else:
                     blank.append(line)

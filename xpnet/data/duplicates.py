@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Collection, Mapping, Sequence
+import re
+import unicodedata
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,7 +26,12 @@ _TRUTHS = (
     ("si", "no"), ("verdadero", "falso"), ("vero", "falso"), ("sim", "não"), ("ja", "nee"),
     ("да", "нет"), ("是", "否"),
 )  # fmt: skip
+_NUMBER = re.compile(r"[+-]?[0-9]*\.?[0-9]+")
+_LOOKS = str.maketrans(
+    "АВЕКМНОРСТХаеорсух\u2010\u2011\u2012\u2013\u2212’‘“”", "ABEKMHOPCTXaeopcyx-----''\"\""
+)  # of Greek and Russian letters, hyphens and quotes
 _MOST_TOLD = 5
+_MOST_OTHERS = 1  # beside words of truth, such as "unknown"
 
 
 def advise_of_categories(
@@ -39,17 +46,23 @@ def advise_of_categories(
         what: what they are called: "categories" or "classes".
     """
     texts = [category for category in categories if isinstance(category, str)]
-    alike: dict[str, list[str]] = {}
-    for text in texts:
-        alike.setdefault(" ".join(text.split()).casefold(), []).append(text)
     different = "they count as different: write them alike if one is meant"
-    if groups := [group for group in alike.values() if len(group) > 1]:
-        told = ", ".join(" and ".join(map(repr, group)) for group in groups[:_MOST_TOLD])
-        more = f", and {len(groups) - _MOST_TOLD:,} more groups" if len(groups) > _MOST_TOLD else ""
-        what_of = f"has {what} that differ in case or blanks alone"
-        findings.decide(name, what_of, f"{told}{more}; {different}", warning=True)
-    if same := _same_truths(alike.keys()):
-        told = ", ".join(" and ".join(repr(alike[word][0]) for word in words) for words in same)
+    left, alike = texts, dict[str, list[str]]()
+    for likeness, how in _LIKENESS.items():
+        alike = {}
+        for text in left:
+            alike.setdefault(likeness(text), []).append(text)
+        if groups := [group for group in alike.values() if len(group) > 1]:
+            told = ", ".join(
+                " and ".join(map(ascii if likeness is _seen else repr, group))
+                for group in groups[:_MOST_TOLD]
+            )
+            more = f", and {len(groups) - _MOST_TOLD:,} more groups" if len(groups) > _MOST_TOLD else ""
+            findings.decide(name, f"has {what} that {how}", f"{told}{more}; {different}", warning=True)
+        left = [group[0] for group in alike.values()]
+    words = {_without_case(text): text for text in reversed(texts)}
+    if same := _same_truths(words):
+        told = ", ".join(" and ".join(repr(words[word]) for word in group) for group in same)
         what_of = f"has {what} that may mean the same in several spellings"
         findings.decide(name, what_of, f"{told}; {different}", warning=True)
     if hollow := [text for text in texts if text.lower() in _HOLLOW]:
@@ -61,13 +74,43 @@ def advise_of_categories(
         )
 
 
+def _without_case(text: str) -> str:
+    return " ".join(text.split()).casefold()
+
+
+def _seen(text: str) -> str:
+    """Return text as it looks: without invisible characters, with one letter for those that look alike."""
+    if text.isascii():
+        return _without_case(text)
+    visible = (
+        letter for letter in unicodedata.normalize("NFKC", text) if unicodedata.category(letter) != "Cf"
+    )
+    return _without_case("".join(visible).translate(_LOOKS))
+
+
+def _value(text: str) -> str:
+    """Return the number that a text is, the text if it is none."""
+    found = text.strip()
+    return repr(float(found)) if _NUMBER.fullmatch(found) else _seen(text)
+
+
+_LIKENESS: dict[Callable[[str], str], str] = {
+    _without_case: "differ in case or blanks alone",
+    _seen: "look the same",
+    _value: "are the same number",
+}
+
+
 def _same_truths(words: Collection[str]) -> list[list[str]]:
     """Return words that all mean true, and such that mean false, if one of these is said in several ways."""
-    there = [pair for pair in _TRUTHS if pair[0] in words and pair[1] in words]
-    said = [list(dict.fromkeys(pair[place] for pair in there)) for place in (0, 1)]
     known = {word for pair in _TRUTHS for word in pair}
-    if there and known.issuperset(words):
-        said = [list(dict.fromkeys(p[place] for p in _TRUTHS if p[place] in words)) for place in (0, 1)]
+    there = [pair for pair in _TRUTHS if pair[0] in words and pair[1] in words]
+    others = len(set(words) - known)
+    if not there or others > _MOST_OTHERS:
+        return []
+    if not others:
+        there = [pair for pair in _TRUTHS if pair[0] in words or pair[1] in words]
+    said = [list(dict.fromkeys(pair[place] for pair in there if pair[place] in words)) for place in (0, 1)]
     return [some for some in said if len(some) > 1]
 
 

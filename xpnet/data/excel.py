@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import re
 import warnings
 import zipfile
 from pathlib import Path
@@ -11,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from xpnet.data.decisions import Decision
 from xpnet.data.frames import frame_of_values
-from xpnet.data.headers import named, twice, without_hollow
+from xpnet.data.headers import named, told_of_repeats, twice, without_hollow
+from xpnet.data.oddities import doubts_of_header
 from xpnet.data.sources import check_unpacked
 from xpnet.errors import ConfigError, DataError
 from xpnet.text import visible
@@ -67,7 +69,18 @@ def read_excel(name: str, source: Path | bytes) -> tuple[polars.DataFrame, list[
         what = f"read from the sheet '{title}' alone"
         decisions.append(Decision(None, what, f"other sheets are {others}; save them as files", warning=True))
     frame, more = _frame(name, records[0])
+    empty = [title for title in frame.columns if frame[title].null_count() == frame.height]
+    if empty and re.search(rb"<f[> ]", _first_sheet(data)):
+        why = "the file has formulas without values: open it in a spreadsheet program, and save it"
+        decisions += [Decision(title, "is empty", why, warning=True) for title in empty]
     return frame, decisions + more
+
+
+def _first_sheet(data: bytes) -> bytes:
+    """Return the XML of a sheet, which may be the first one; empty if there is none of its usual name."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        usual = "xl/worksheets/sheet1.xml"
+        return archive.read(usual) if usual in archive.namelist() else b""
 
 
 def _records(name: str, sheet: Any) -> list[tuple[Any, ...]]:
@@ -86,9 +99,14 @@ def _records(name: str, sheet: Any) -> list[tuple[Any, ...]]:
 
 
 def _frame(name: str, records: list[tuple[Any, ...]]) -> tuple[polars.DataFrame, list[Decision]]:
+    header = records[0]
+    several = sum(value not in (None, "") for value in header) > 1
+    again = [row for row, record in enumerate(records[1:], start=1) if several and record == header]
+    records = [header, *(record for record in records[1:] if not several or record != header)]
     width = max(map(len, records))
     columns = list(itertools.zip_longest(*(row + (None,) * (width - len(row)) for row in records)))
-    names, decisions = named(["" if column[0] is None else str(column[0]).strip() for column in columns])
+    given = ["" if column[0] is None else str(column[0]).strip() for column in columns]
+    names, decisions = named(given)
     if problem := twice(names):
         raise DataError(f"'{name}': {problem}")
     if len(records) == 1:
@@ -105,4 +123,4 @@ def _frame(name: str, records: list[tuple[Any, ...]]) -> tuple[polars.DataFrame,
         what = f"has {count} cells with errors of formulas (such as #DIV/0!)"
         decisions.append(Decision(title, what, "they count as missing", warning=True))
     frame, decisions = without_hollow(frame, decisions)
-    return frame, decisions + more
+    return frame, [*told_of_repeats(again, "row"), *doubts_of_header(given, frame), *decisions, *more]

@@ -12,12 +12,14 @@ from xpnet.data._packages import import_polars
 from xpnet.data.columns import Categorical, Column, Numeric, Reading, choose
 from xpnet.data.columns.categorical import cells_of
 from xpnet.data.columns.cells import PLAIN, is_text
-from xpnet.data.columns.choice import UNDECLARED, example_of, number_notation, reading_of
+from xpnet.data.columns.choice import UNDECLARED, number_notation, reading_of, tell_notation
 from xpnet.data.columns.statistics import Statistics, statistics_of
+from xpnet.data.disguises import advise_of_disguised, advise_of_numbers
 from xpnet.data.duplicates import advise_of_categories, same_columns
 from xpnet.data.findings import Findings, listed_names
 from xpnet.data.frames import told_of_words, without_words
 from xpnet.data.identifiers import identifier
+from xpnet.data.oddities import hint_of_names
 from xpnet.data.rows import choose_rows, part_of, read_columns, whole_columns
 from xpnet.data.shapes import Shapes, shapes_of
 from xpnet.data.stacks import counts_of, stacks
@@ -178,7 +180,8 @@ class _Fit:
         if not fitted.columns and not findings.problems and names:
             why = "; ".join(f"'{name}' {reason}" for name, reason in list(fitted.left_out.items())[:10])
             kept = [name for name in names if not fitted.left_out.get(name, "").startswith(_USELESS)]
-            helps = f"keep one with {use('use', kept[0])}" if kept else "add columns"
+            setting = "categorical" if kept and is_text(series[kept[0]]) else "use"
+            helps = f"keep one with {use(setting, kept[0])}" if kept else "add columns"
             findings.problems.append(DataError(f"no column is left to predict from: {why}; {helps}"))
 
     # ---- which columns
@@ -197,8 +200,8 @@ class _Fit:
                     chosen[name] = Categorical(name, cells_of(series))
                 else:
                     notation = number_notation(series, reading, self.shapes.get(name))
-                    if notation is not None and notation != PLAIN:
-                        fitted.findings.decide(name, f"read as {notation}", example_of(series, notation))
+                    if notation is not None:
+                        tell_notation(series, notation, self.shapes.get(name), fitted.findings)
                     if str(series.dtype).startswith("Duration"):
                         fitted.findings.decide(name, "holds durations, which are predicted as seconds")
                     chosen[name] = Numeric(name, notation=notation or PLAIN)
@@ -284,6 +287,11 @@ class _Fit:
         if constant is None:
             return False
         where = "where it is not missing" if lacking else f"in all {rows:,} training rows"
+        cells_of_it = self.part[name].rename("")
+        if cells_of_it.dtype.is_integer() and cells_of_it.n_unique() > 1 + (lacking > 0):
+            why = f"float64 does not tell them apart; {use('categorical', name)} takes them as categories"
+            self._leave_out(name, "whole numbers beyond 2**53 that differ in their last digits alone", why)
+            return True
         self._leave_out(name, "constant", f"it is {constant} {where}")
         return True
 
@@ -301,9 +309,16 @@ class _Fit:
             fitted = column.fit(cells, rows, findings, missing=missing)
         if isinstance(fitted, Categorical):
             advise_of_categories(name, fitted.categories, findings)
+            self._disguised(fitted)
+        elif isinstance(fitted, Numeric) and fitted.span is not None:
+            advise_of_numbers(name, cells, *fitted.span, findings)
         if lacking and missing in ("impute", "mean"):
             self._tell_missing(fitted, lacking, len(rows))
         self.fitted.columns[name] = fitted
+
+    def _disguised(self, column: Categorical) -> None:
+        if column.name in self.shapes and not self._named(column.name):
+            advise_of_disguised(self.shapes[column.name], column.categories, self.fitted.findings)
 
     def _tell_missing(self, column: Column, lacking: int, rows: int) -> None:
         told = f"{lacking:,} of {rows:,} training rows"
@@ -331,7 +346,10 @@ class _Fit:
                 raise DataError(
                     f"target '{name}' is {cells[0]} in all {len(cells)} training rows: nothing to learn"
                 )
-            fitted: Column = target.fit(cells, rows, findings, missing="error")
+            numeric = target.fit(cells, rows, findings, missing="error")
+            fitted: Column = numeric
+            if numeric.span is not None:
+                advise_of_numbers(name, cells, *numeric.span, findings)
         else:
             fitted = target.fit(cells, rows, findings, missing="error")
             assert isinstance(fitted, Categorical)
@@ -351,6 +369,7 @@ class _Fit:
                 f"from; for numbers use {use('task', 'regression')}"
             )
         advise_of_categories(name, found, self.fitted.findings, "classes")
+        self._disguised(target)
         single = [label for label, count in counts_of(cells).items() if count == 1]
         if single:
             listed = ", ".join(repr(one) for one in sorted(single, key=str)[:5])
@@ -407,7 +426,9 @@ def _feature_names(columns: Sequence[str], targets: Sequence[str], choices: Choi
     named = {"categorical": choices.categorical, "drop": choices.drop, "use": choices.use}
     for name in (*targets, *(name for names in named.values() for name in names)):
         if name not in known:
-            raise DataError(f"the table has no column '{name}'{suggest(name, columns)}")
+            raise DataError(
+                f"the table has no column '{name}'{suggest(name, columns)}{hint_of_names(columns)}"
+            )
     for name in targets:
         for setting, names in named.items():
             if name in names:
@@ -425,4 +446,7 @@ def _feature_names(columns: Sequence[str], targets: Sequence[str], choices: Choi
         listed = ", ".join(f"'{name}'" for name in targets)
         them = "the target" if len(targets) == 1 else "the targets"
         raise DataError(f"the table has no column besides {them} {listed} to predict from")
+    for name in (*targets, *features):
+        if name[:1] == "^" and name[-1:] == "$":
+            raise DataError(f"column '{name}' has a name that polars takes for a pattern: rename it")
     return features

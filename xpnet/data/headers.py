@@ -11,7 +11,7 @@ from xpnet.data.decisions import Decision
 if TYPE_CHECKING:
     import polars
 
-__all__ = ["named", "twice", "without_hollow"]
+__all__ = ["named", "told_of_repeats", "twice", "without_hollow"]
 
 _PLACED = "named by its place"
 
@@ -53,3 +53,18 @@ def twice(names: Sequence[str]) -> str:
     if not found:
         return ""
     return f"column names used more than once: {', '.join(found)}; rename them (is the first line a header?)"
+
+
+def told_of_repeats(places: Sequence[int], what: str) -> list[Decision]:
+    """Return that lines that repeat the header were left out; nothing if there are none.
+
+    Args:
+        places: their numbers in the file.
+        what: these are the numbers of: "line" or "row".
+    """
+    if not places:
+        return []
+    many = f"{len(places)} {what}s that repeat" if len(places) > 1 else f"a {what} that repeats"
+    where = f"({what} {places[0]}{' and others' if len(places) > 1 else ''})"
+    why = "it names the columns, as where files were joined"
+    return [Decision(None, f"read without {many} the header {where}", why, warning=True)]

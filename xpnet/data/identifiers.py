@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -72,12 +73,15 @@ def identifier(series: polars.Series, rows: np.ndarray, *, first: bool) -> tuple
     if series.null_count():
         return None
     named = is_named_identifier(series.name)
-    large = series.dtype.is_integer() and _size(series) > EXACT and _mostly_large(series)
+    integers = series.dtype.is_integer()
+    large = (integers or named) and _size(series) > EXACT and _mostly_large(series)
     if not (named or first or large):
         return None
-    if large:
+    if large and integers:
         unique = series.n_unique() == n
         return ("an identifier", "each row has its own large whole number", False) if unique else None
+    if large:
+        return "an identifier", "large numbers, of which the last digits may be lost", True
     numbers = series.cast(float, strict=False).to_numpy()
     if not np.all(numbers == np.floor(numbers)):
         return None
@@ -112,4 +116,4 @@ def _mostly_large(series: polars.Series) -> bool:
 def _size(series: polars.Series) -> int:
     low, high = series.min(), series.max()
     bounds: list[Any] = [0 if bound is None else bound for bound in (low, high)]
-    return max(abs(int(bound)) for bound in bounds)
+    return max(abs(int(bound)) for bound in bounds if abs(bound) < math.inf)

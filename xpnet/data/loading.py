@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from xpnet.data.builtin import BUILTIN
 from xpnet.data.formats import EXTENSIONS, named_packing
 from xpnet.data.indices import UNNAMED
+from xpnet.data.oddities import hint_of_names
 from xpnet.data.sources import STDIN
 from xpnet.data.tables import Table, open_table, suggest_file
 from xpnet.errors import DataError, Word, suggest, use
 
 __all__ = ["listed", "load", "open_named", "with_target"]
 
-_NUMBER = re.compile(r"[-+]?[0-9]*[.,]?[0-9]+(e[-+]?[0-9]+)?")
-_PLACED = re.compile(r"column_[0-9]+")  # names of columns that have none
 _TARGET_NAMES = ("target", "label", "class", "y")
 
 
@@ -122,20 +120,9 @@ def _chosen(table: Table, target: str | Sequence[str]) -> str | tuple[str, ...]:
     for name in targets:
         if name not in columns:
             raise DataError(
-                f"'{table.name}' has no column '{name}'{suggest(name, columns)}{_header(columns)}"
+                f"'{table.name}' has no column '{name}'{suggest(name, columns)}{hint_of_names(columns)}"
             )
     return targets[0] if len(targets) == 1 else targets
-
-
-def _header(columns: Sequence[str]) -> str:
-    """Return what is odd about the names of columns, to end a message."""
-    if len(columns) == 1 and len(columns[0].split()) > 1:
-        return "; part the columns with commas, semicolons, tabs or bars: it has one only"
-    if len(columns) > 1 and all(_PLACED.fullmatch(name) for name in columns[1:]):
-        return "; is its first line a title? remove the lines above the one that names the columns"
-    if columns and all(_NUMBER.fullmatch(name) for name in columns):
-        return "; its first line holds numbers: put one with the names of the columns before it"
-    return ""
 
 
 def _guessed(table: Table) -> str:
@@ -147,5 +134,5 @@ def _guessed(table: Table) -> str:
     shown = ", ".join(f"'{column}'" for column in columns[:50]) + (", ..." if len(columns) > 50 else "")
     raise DataError(
         f"'{table.name}': which column is to be predicted? {found}; name it with "
-        f"{use('target', Word('NAME'))}; columns: {shown}{_header(columns)}"
+        f"{use('target', Word('NAME'))}; columns: {shown}{hint_of_names(columns)}"
     )

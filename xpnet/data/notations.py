@@ -15,7 +15,8 @@ A column is in the one notation that reads all of its cells that are numbers in 
    marks.
 6. ``5-`` is -5, unless a cell of the column is written ``5+``, as grades are. ``5k`` and ``1.2M`` are
    thousands and millions where all cells are so, but zeros.
-7. Other letters behind a number are units, which are not dropped: such a column is text, see `unit_of`.
+7. Other letters behind a number are units, which are not dropped: such a column is text, see `unit_of`. So is
+   one of addresses (``192.168.100.101``) or of telephone numbers (``+49 301 234``) alone.
 """
 
 from __future__ import annotations
@@ -58,9 +59,16 @@ __all__ = [
     "marks_of",
     "notation_of",
     "unit_of",
+    "units_of",
 ]
 
+_NAMES = (  # of things, where all cells of a column are so: addresses of the Internet, telephone numbers
+    re.compile(r"[0-9]{3}(?:\.[0-9]{3}){3}"),
+    re.compile(r"\+[0-9]+(?: [0-9]+)+"),
+)
 _PLUS_BEHIND = re.compile(r"^[0-9][0-9.,]*\s*\+$")
+_ORDINAL = re.compile(r"(?:st|nd|rd|th)\b")
+_MOST_UNITS = 3  # that are told
 _UNIT = re.compile(rf"[{SIGNS}]?\s*[0-9][0-9.,'\s]*?\s*([^\W\d_][^\d]{{0,15}}|[°µ/²³][^\d]{{0,15}})$")
 
 
@@ -115,7 +123,7 @@ def notation_of(
         reads = {marks: read & numbers for marks, read in reads.items()}
     if not numbers or sum(shapes.numbers[shape] for shape in numbers) < MOSTLY * shapes.cells:
         return None
-    if any(map(is_code, numbers)):
+    if any(map(is_code, numbers)) or _are_names(numbers):
         return None
     behind = any(parts[shape]["sign"] == "behind" for shape in numbers)
     if behind and any(map(_PLUS_BEHIND.match, shapes.counts)):
@@ -138,6 +146,11 @@ def notation_of(
         behind=behind,
         scaled=any(parts[shape]["scale"] for shape in numbers),
     )
+
+
+def _are_names(numbers: Collection[str]) -> bool:
+    """Whether all shapes are those of addresses or of telephone numbers."""
+    return any(all(map(kind.fullmatch, numbers)) for kind in _NAMES)
 
 
 def _mixes_scales(numbers: Collection[str]) -> bool:
@@ -176,7 +189,7 @@ def marks_of(floats: Sequence[polars.Series], texts: Collection[Shapes]) -> set[
         shapes = {shape for shape in text.numbers if not is_code(shape)}
         reads = {m: {shape for shape in shapes if number_of(shape, *m)} for m in candidates(None)}
         complete = {marks[0] for marks, read in reads.items() if read == shapes}
-        if shapes and set().union(*reads.values()) == shapes and len(complete) < 2:
+        if shapes and set().union(*reads.values()) == shapes and len(complete) < 2 and not _are_names(shapes):
             shown |= complete or set(MARKS)  # or the column mixes both
     return shown
 
@@ -193,18 +206,24 @@ def unit_of(series: polars.Series, shapes: Shapes | None = None) -> tuple[str, s
     >>> unit_of(polars.Series(["5 kg", "7.5 kg", None]))
     ('kg', '5 kg')
     """
-    shapes = shapes or shapes_of([series])[0]
+    units = units_of(shapes or shapes_of([series])[0])
+    return next(iter(units.items()), None)
+
+
+def units_of(shapes: Shapes) -> dict[str, str]:
+    """Return the units that nearly all cells of a column of text end with, each with the first such cell."""
     found: dict[str, list[str]] = {}
     for shape in shapes.counts:
-        if match := _UNIT.match(shape):
+        match = _UNIT.match(shape)
+        if match and not _ORDINAL.match(match[1]):
             found.setdefault(match[1].strip(), []).append(shape)
     counts = {unit: sum(shapes.counts[shape] for shape in found[unit]) for unit in found}
     if not counts or sum(counts.values()) < MOSTLY * shapes.cells:
-        return None
+        return {}
     if shapes.numbers and not _mixes_scales(shapes.numbers):
-        return None
-    unit = max(sorted(counts), key=lambda name: counts[name])
-    return unit, next(iter(shapes.examples(found[unit]).values()))
+        return {}
+    usual = sorted(counts, key=lambda unit: (-counts[unit], unit))[:_MOST_UNITS]
+    return {unit: next(iter(shapes.examples(found[unit]).values())) for unit in usual}
 
 
 def _check_dress(shapes: Shapes, parts: Mapping[str, Mapping[str, str]]) -> set[str]:

@@ -20,6 +20,7 @@ from xpnet.data.indices import without_index
 from xpnet.data.json_files import read_json
 from xpnet.data.notations import check_marks, decimal_of
 from xpnet.data.numpy_files import load_numpy
+from xpnet.data.oddities import doubts_of_totals
 from xpnet.data.sources import STDIN, standard_input, unpacked
 from xpnet.errors import DataError, because
 from xpnet.files import check_regular, open_regular
@@ -145,7 +146,8 @@ def open_table(
     if frame.height == 0 or frame.width == 0:
         raise DataError(f"'{name}' has {frame.width} columns, but no rows")
     frame, index = without_index(frame, needed)
-    return Table(frame, None, name, (*decisions, *more, *index), decimal or shown, thousands)
+    told = (*decisions, *more, *doubts_of_totals(frame), *index)
+    return Table(frame, None, name, told, decimal or shown, thousands)
 
 
 def _checked(path: Path) -> Path:

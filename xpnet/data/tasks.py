@@ -30,8 +30,8 @@ def infer_task(target: polars.Series, reading: Reading = UNDECLARED) -> str:
 
     With d distinct values in n cells that are there:
 
-    - booleans and text: classification; but text of which at least 80 % are numbers, with d > 20, is
-      regression (a column of numbers into which some text has slipped);
+    - booleans and text: classification; but text of which at least 80 % are numbers is regression if d > 20,
+      or one of them is no whole number (a column of numbers into which some text has slipped);
     - whole numbers, also those stored as floats or written with marks such as ``1,234`` or ``5 %``:
       classification if d <= 2, or if d <= 20 and n >= 5 d; otherwise regression;
     - other numbers: regression.
@@ -102,9 +102,9 @@ def _task_and_doubt(target: polars.Series, reading: Reading) -> tuple[str, tuple
     else:
         numbers = notation.read(distinct)
         numbers = numbers[~np.isnan(numbers)]
-        # categories of numbers in plain text are meant as such, unless there are many
-        if not (text and notation == PLAIN) and not np.all(numbers == np.floor(numbers)):
+        if not np.all(numbers == np.floor(numbers)):
             return "regression", None
+        # whole numbers in plain text are meant as classes, unless there are many
         d = len(distinct) if text and notation == PLAIN else len(np.unique(numbers))
     n = len(cells)
     if text and notation == PLAIN:

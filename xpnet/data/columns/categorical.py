@@ -147,8 +147,8 @@ class Categorical:
     def codes(self, cells: polars.Series) -> np.ndarray:
         """Return each cell's category, int64; -1 where there is no cell, -2 (`UNSEEN`) for a new one."""
         place = {category: index for index, category in enumerate(self.categories)}
-        there = (value for value in counts_of(cells) if value is not None)
-        codes = {value: place.get(_as_kind(value, self.cells), UNSEEN) for value in there} | {None: -1}
+        found = (value for value in counts_of(cells) if value is not None)
+        codes = {None: -1, **{value: place.get(_as_kind(value, self.cells), UNSEEN) for value in found}}
         return np.fromiter(map(codes.__getitem__, cells.to_list()), np.int64, len(cells))
 
     def known_codes(

@@ -28,14 +28,15 @@ __all__ = [
     "Reading",
     "choose",
     "dates_of",
-    "example_of",
     "number_notation",
     "reading_of",
+    "tell_notation",
 ]
 
 Column = Numeric | Categorical | Dates
 
 _CODE = re.compile(CODES)
+_GROUPED = re.compile(r"[+-]?9{1,3}(?:\.9{3})+")  # shapes of numbers whose point may part thousands
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,8 @@ def dates_of(series: polars.Series, reading: Reading, findings: Findings) -> Dat
     if found is None:
         return None
     findings.decide(series.name, f"read as dates and times of the form {found.form}", found.why)
+    for what, why in found.doubts:
+        findings.decide(series.name, what, why, warning=True)
     if found.zones:
         findings.decide(series.name, "is converted to UTC", "its times have zones; one without counts as UTC")
     return Dates(series.name, found.form)
@@ -153,8 +156,7 @@ def choose(
         if notation is not None:
             if isinstance(series.dtype, import_polars().Duration):
                 findings.decide(series.name, "holds durations, which are taken as seconds")
-            if notation != PLAIN:
-                findings.decide(series.name, f"read as {notation}", example_of(series, notation))
+            tell_notation(series, notation, shapes, findings)
             return Numeric(series.name, notation=notation, boolean=series.dtype == import_polars().Boolean)
     dates = dates_of(series, reading, findings)
     forms = several_forms(series) if dates is None else None
@@ -165,6 +167,18 @@ def choose(
             f"leave the column out with {use('drop', series.name)}"
         )
     return dates or Categorical(series.name, cells_of(series))
+
+
+def tell_notation(
+    series: polars.Series, notation: Notation, shapes: Shapes | None, findings: Findings
+) -> None:
+    """Note the notation of a column of text, if its numbers are not written plainly, or could be others."""
+    if notation != PLAIN:
+        findings.decide(series.name, f"read as {notation}", example_of(series, notation))
+    elif shapes is not None and shapes.numbers and all(map(_GROUPED.fullmatch, shapes.numbers)):
+        cell = next(iter(shapes.examples(shapes.numbers).values()))
+        why = f"'{cell}' is {float(cell):.15g}, as the decimal mark is a point elsewhere, or declared"
+        findings.decide(series.name, "read with decimal points", why)
 
 
 def example_of(series: polars.Series, notation: Notation) -> str:

@@ -15,6 +15,7 @@ one of a day. Moments are in UTC; what has no zone is taken as it stands.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -71,6 +72,7 @@ def pattern_of_form(form: str) -> str:
 _LOOKED_AT = 30  # distinct cells that say whether a closer look is worth it
 _FEWEST = 4  # distinct cells of which dates of several forms are no chance
 _MICROSECONDS = 1_000_000
+_PIVOT = 2000
 
 
 @dataclass(frozen=True)
@@ -81,11 +83,13 @@ class FormOfDates:
         form: one of `FORMS`.
         why: what shows it.
         zones: whether cells have a zone.
+        doubts: what else was taken in one of two ways, and an example.
     """
 
     form: str
     why: str
     zones: bool = False
+    doubts: tuple[tuple[str, str], ...] = ()
 
 
 def form_of(series: polars.Series, *, dayfirst: bool | None = None) -> FormOfDates | None:
@@ -134,8 +138,30 @@ def form_of(series: polars.Series, *, dayfirst: bool | None = None) -> FormOfDat
     read = read_dates(cells, form)
     if np.count_nonzero(~np.isnat(read)) < MOSTLY * len(cells):
         return None
-    zones = bool(cells.str.extract_groups(_PATTERNS[form]).struct.field("zone").is_not_null().any())
-    return FormOfDates(form, why, zones)
+    parts = cells.str.extract_groups(_PATTERNS[form]).struct.unnest()
+    zones = bool(parts["zone"].is_not_null().any())
+    return FormOfDates(form, why, zones, tuple(_doubts(cells, parts, read)))
+
+
+def _doubts(cells: polars.Series, parts: polars.DataFrame, read: np.ndarray) -> Iterator[tuple[str, str]]:
+    """Yield what could be meant otherwise: centuries that are not written, and halves of a day."""
+    known = ~np.isnat(read)
+    if "year" in parts.columns:
+        short = known & (parts["year"].str.len_chars() == 2).fill_null(False).to_numpy()
+        years = read[short].astype("datetime64[Y]").astype(np.int64) + 1970
+        if short.any() and years.min() < _PIVOT <= years.max():
+            cell = cells[int(np.flatnonzero(short)[np.argmax(years)])]
+            yield (
+                f"has years of two digits, which are taken for {years.min()} to {years.max()}",
+                f"'{cell}' is in {years.max()}; write years with four digits",
+            )
+    named, timed = parts["half"].is_not_null().to_numpy(), known & parts["hour"].is_not_null().to_numpy()
+    plain = timed & ~named & (parts["hour"].cast(int).fill_null(0) <= 12).to_numpy()
+    if (timed & named).any() and plain.any():
+        yield (
+            "has times with AM or PM, and others without, which are taken for those of 24 hours",
+            f"'{cells[int(np.argmax(plain))]}' beside '{cells[int(np.argmax(timed & named))]}'",
+        )
 
 
 def several_forms(series: polars.Series) -> tuple[str, str] | None:
