@@ -108,9 +108,10 @@ def _columns(records: Iterable[list[str]]) -> list[polars.Series]:
             cells = []
     if cells:
         parts.append(_transposed(cells, width))
+    lengths = [len(part) // width for part in parts]
     columns = []
     for place in range(width):
-        pieces = [part.slice(place * (len(part) // width), len(part) // width) for part in parts]
+        pieces = [part.slice(place * rows, rows) for part, rows in zip(parts, lengths, strict=True)]
         columns.append(pieces[0] if len(pieces) == 1 else import_polars().concat(pieces, rechunk=True))
     return columns
 

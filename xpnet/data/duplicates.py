@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import re
 import unicodedata
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ _TRUTHS = (
     ("si", "no"), ("verdadero", "falso"), ("vero", "falso"), ("sim", "não"), ("ja", "nee"),
     ("да", "нет"), ("是", "否"),
 )  # fmt: skip
+_KNOWN_TRUTHS = {word for pair in _TRUTHS for word in pair}
 _NUMBER = re.compile(r"[+-]?[0-9]*\.?[0-9]+")
 _LOOKS = str.maketrans(
     "АВЕКМНОРСТХаеорсух\u2010\u2011\u2012\u2013\u2212’‘“”", "ABEKMHOPCTXaeopcyx-----''\"\""
@@ -47,22 +48,23 @@ def advise_of_categories(
     """
     texts = [category for category in categories if isinstance(category, str)]
     different = "they count as different: write them alike if one is meant"
-    left, alike = texts, dict[str, list[str]]()
-    for likeness, how in _LIKENESS.items():
-        alike = {}
-        for text in left:
-            alike.setdefault(likeness(text), []).append(text)
-        if groups := [group for group in alike.values() if len(group) > 1]:
-            told = ", ".join(
-                " and ".join(map(ascii if likeness is _seen else repr, group))
-                for group in groups[:_MOST_TOLD]
-            )
-            more = f", and {len(groups) - _MOST_TOLD:,} more groups" if len(groups) > _MOST_TOLD else ""
+    words: dict[str, list[str]] = {}
+    for text in texts:
+        words.setdefault(_without_case(text), []).append(text)
+    alike = {"differ in case or blanks alone": words}
+    for how, likeness, concerns in _LIKENESS:
+        if concerns.search("\n".join(texts)):
+            groups = alike[how] = dict[str, list[str]]()
+            for group in words.values():
+                groups.setdefault(likeness(group[0]), []).append(group[0])
+    for how, found in alike.items():
+        if several := [group for group in found.values() if len(group) > 1]:
+            shown = ascii if how == _LOOK else repr
+            told = ", ".join(" and ".join(map(shown, group)) for group in several[:_MOST_TOLD])
+            more = f", and {len(several) - _MOST_TOLD:,} more groups" if len(several) > _MOST_TOLD else ""
             findings.decide(name, f"has {what} that {how}", f"{told}{more}; {different}", warning=True)
-        left = [group[0] for group in alike.values()]
-    words = {_without_case(text): text for text in reversed(texts)}
     if same := _same_truths(words):
-        told = ", ".join(" and ".join(repr(words[word]) for word in group) for group in same)
+        told = ", ".join(" and ".join(repr(words[word][0]) for word in group) for group in same)
         what_of = f"has {what} that may mean the same in several spellings"
         findings.decide(name, what_of, f"{told}; {different}", warning=True)
     if hollow := [text for text in texts if text.lower() in _HOLLOW]:
@@ -80,33 +82,28 @@ def _without_case(text: str) -> str:
 
 def _seen(text: str) -> str:
     """Return text as it looks: without invisible characters, with one letter for those that look alike."""
-    if text.isascii():
-        return _without_case(text)
-    visible = (
-        letter for letter in unicodedata.normalize("NFKC", text) if unicodedata.category(letter) != "Cf"
-    )
-    return _without_case("".join(visible).translate(_LOOKS))
+    letters = unicodedata.normalize("NFKC", text)
+    visible = "".join(letter for letter in letters if unicodedata.category(letter) != "Cf")
+    return _without_case(visible.translate(_LOOKS))
 
 
 def _value(text: str) -> str:
     """Return the number that a text is, the text if it is none."""
-    found = text.strip()
-    return repr(float(found)) if _NUMBER.fullmatch(found) else _seen(text)
+    return repr(float(text)) if _NUMBER.fullmatch(text.strip()) else text
 
 
-_LIKENESS: dict[Callable[[str], str], str] = {
-    _without_case: "differ in case or blanks alone",
-    _seen: "look the same",
-    _value: "are the same number",
-}
+_LOOK = "look the same"
+# How texts are alike, what shows it, and what is in those that can be.
+_LIKENESS = ((_LOOK, _seen, re.compile("[^\0-\x7f]")), ("are the same number", _value, re.compile("[0-9]")))
 
 
 def _same_truths(words: Collection[str]) -> list[list[str]]:
     """Return words that all mean true, and such that mean false, if one of these is said in several ways."""
-    known = {word for pair in _TRUTHS for word in pair}
-    there = [pair for pair in _TRUTHS if pair[0] in words and pair[1] in words]
-    others = len(set(words) - known)
-    if not there or others > _MOST_OTHERS:
+    others = len(set(words) - _KNOWN_TRUTHS)
+    there = (
+        [pair for pair in _TRUTHS if pair[0] in words and pair[1] in words] if others <= _MOST_OTHERS else []
+    )
+    if not there:
         return []
     if not others:
         there = [pair for pair in _TRUTHS if pair[0] in words or pair[1] in words]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,7 +35,7 @@ _WIDEST = 46  # characters of a name, a range or examples that are printed
 _MOST_DECISIONS = 50
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ColumnSummary:
     """What a column of a table is.
 
@@ -85,7 +86,8 @@ class ColumnSummary:
 
     def to_json(self) -> dict[str, Any]:
         """Return the summary as JSON values."""
-        return {**vars(self), "examples": list(self.examples)}
+        described = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {**described, "examples": list(self.examples)}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> ColumnSummary:

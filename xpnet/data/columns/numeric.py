@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["Numeric"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Numeric:
     """A column of numbers, standardized: z = (x - mean) / std.
 
