@@ -52,7 +52,7 @@ def assert_refused(outcome, code, *words):
         (
             "ids.csv",
             "a,y\n" + "".join(f"id{i},{i % 2}\n" for i in range(99)),
-            ["'a'", "identifier", "--use a"],
+            ["'a'", "identifier", "--categorical a"],
         ),
     ],
 )

@@ -92,8 +92,8 @@ def choose_rows(
 ) -> tuple[dict[str, Any], np.ndarray]:
     """Return the cells of the rows that the policy ``missing`` keeps, and the numbers of these rows.
 
-    Cells that it does not cover are problems of ``findings``; columns that are known to be `whole_columns`
-    have none.
+    Cells that it does not cover are problems of ``findings``, and their columns not among those returned;
+    columns that are known to be `whole_columns` have none.
     """
     keep = np.ones(part.height, dtype=bool)
     doubtful = {name: found for name, found in cells.items() if name not in whole}
@@ -105,7 +105,9 @@ def choose_rows(
     # of rows that are left out under "impute" and "mean" nothing is told but text in a target
     kept = keep if missing != "drop" else np.ones_like(keep)
     series = dict(zip(part.columns, part.get_columns(), strict=True)) if doubtful else {}
+    cells = dict(cells)
     for name, found in doubtful.items():
+        problems = len(findings.problems)
         with findings.collecting():
             every = kept.all() or name in targets
             columns[name].complain(
@@ -116,8 +118,10 @@ def choose_rows(
                 findings,
                 target=name in targets,
             )
+        if len(findings.problems) > problems:
+            del cells[name]
     if keep.all():
-        return dict(cells), numbers
+        return cells, numbers
     return {name: filtered(found, keep) for name, found in cells.items()}, numbers[keep]
 
 
