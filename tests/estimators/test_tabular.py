@@ -46,10 +46,10 @@ LABELS = np.where(np.arange(N) % 2, "rose", "tulip")
     "settings",
     [
         {},
-        QUICK,
-        {**QUICK, "preset": "fast", "settings": {"epochs": 30, "optimizer": "rmsprop"}},
-        {**QUICK, "time_limit": 60.0, "settings": {"epochs": 30, "hidden": (16, 16), "activation": "tanh"}},
-        {**QUICK, "validation_fraction": 0.2, "settings": {"epochs": 30, "batch_norm": True}},
+        {**QUICK, "settings": {"epochs": 12}},
+        {**QUICK, "preset": "fast", "settings": {"epochs": 12, "optimizer": "rmsprop"}},
+        {**QUICK, "time_limit": 60.0, "settings": {"epochs": 12, "hidden": (16, 16), "activation": "tanh"}},
+        {**QUICK, "validation_fraction": 0.2, "settings": {"epochs": 12, "batch_norm": True}},
     ],
 )
 def test_the_contract_of_scikit_learn(kind, settings) -> None:

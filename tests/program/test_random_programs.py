@@ -109,7 +109,7 @@ def test_any_values_of_many(seed: int) -> None:
 
 @pytest.mark.full
 @slow_lowerings
-@_seeds(8)
+@_seeds(4)
 def test_whole_numbers_of_many(lower: str, seed: int) -> None:
     _check(seed, lower, whole=True, length=50)
     _check_loop(seed, lower, whole=True)
