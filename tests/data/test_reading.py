@@ -32,6 +32,14 @@ def said(table) -> str:
     return "; ".join(map(str, table.decisions))
 
 
+def opened(tmp_path, content, words):
+    """Return the table of some text, of which these words are said, or nothing at all."""
+    table = open_table(put(tmp_path, "t.csv", content))
+    assert words in said(table)
+    assert words or not table.decisions
+    return table
+
+
 # content, the columns that are read, the table's decimal mark, what is said
 CELLS = {
     "thousands beside decimal points": (
@@ -130,10 +138,7 @@ UNNAMED = {
 @pytest.mark.parametrize("case", UNNAMED)
 def test_columns_without_a_name(tmp_path, case):
     content, columns, words = UNNAMED[case]
-    table = open_table(put(tmp_path, "t.csv", content))
-    assert table.frame.columns == columns
-    assert words in said(table)
-    assert words or not table.decisions
+    assert opened(tmp_path, content, words).frame.columns == columns
 
 
 def test_an_unnamed_column_that_is_needed(tmp_path):
@@ -169,10 +174,8 @@ ROWS = {
 @pytest.mark.parametrize("case", ROWS)
 def test_odd_rows_and_cells(tmp_path, case):
     content, rows, words = ROWS[case]
-    table = open_table(put(tmp_path, "t.csv", content))
+    table = opened(tmp_path, content, words)
     assert table.frame.height == rows
-    assert words in said(table)
-    assert words or not table.decisions
     assert all(decision.warning for decision in table.decisions)
 
 

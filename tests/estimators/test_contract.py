@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from typing import Any
 from unittest import mock
 
 import pytest
@@ -15,7 +16,7 @@ from sklearn import neural_network
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
 from xpnet import optim
-from xpnet.estimators import MLPClassifier, MLPRegressor
+from xpnet.estimators import MLPClassifier, MLPRegressor, TabularClassifier, TabularRegressor
 from xpnet.train import Callback
 
 pytestmark = [
@@ -26,7 +27,8 @@ pytestmark = [
 
 # ---- the checks of estimators
 
-ESTIMATORS = {
+_FEW = {"device": "numpy", "random_state": 0}
+ESTIMATORS: dict[str, Any] = {
     "classifier": MLPClassifier(),
     "classifier, lbfgs": MLPClassifier(
         activation="tanh", solver="lbfgs", alpha=0.5, hidden_layer_sizes=[80], class_weight="balanced"
@@ -45,6 +47,22 @@ ESTIMATORS = {
     "regressor, schedule": MLPRegressor(
         solver="rmsprop", learning_rate=optim.WarmUp(0.01, 20), callbacks=[Callback()]
     ),
+}
+OF_TABLES: dict[str, Any] = {
+    "defaults": {},
+    "few epochs": {**_FEW, "settings": {"epochs": 12}},
+    "fast": {**_FEW, "preset": "fast", "settings": {"epochs": 12, "optimizer": "rmsprop"}},
+    "limits": {
+        **_FEW,
+        "time_limit": 60.0,
+        "settings": {"epochs": 12, "hidden": (16, 16), "activation": "tanh"},
+    },
+    "validation": {**_FEW, "validation_fraction": 0.2, "settings": {"epochs": 12, "batch_norm": True}},
+}  # fmt: skip
+ESTIMATORS |= {
+    f"{kind.__name__}, {name}": kind(**settings)
+    for kind in (TabularClassifier, TabularRegressor)
+    for name, settings in OF_TABLES.items()
 }
 EVERYDAY = {
     "check_estimator_cloneable", "check_estimators_unfitted", "check_readonly_memmap_input",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import pickle
 from typing import Any
 
@@ -14,7 +13,6 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
-from sklearn.utils.estimator_checks import check_estimator
 
 from xpnet.estimators import TabularClassifier, TabularRegressor
 
@@ -37,25 +35,6 @@ def flowers() -> pd.DataFrame:
 
 
 LABELS = np.where(np.arange(N) % 2, "rose", "tulip")
-
-
-@pytest.mark.full
-@pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("kind", [TabularClassifier, TabularRegressor])
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {},
-        {**QUICK, "settings": {"epochs": 12}},
-        {**QUICK, "preset": "fast", "settings": {"epochs": 12, "optimizer": "rmsprop"}},
-        {**QUICK, "time_limit": 60.0, "settings": {"epochs": 12, "hidden": (16, 16), "activation": "tanh"}},
-        {**QUICK, "validation_fraction": 0.2, "settings": {"epochs": 12, "batch_norm": True}},
-    ],
-)
-def test_the_contract_of_scikit_learn(kind, settings) -> None:
-    logging.getLogger("xpnet").setLevel(logging.ERROR)
-    found = check_estimator(kind(**settings), on_fail=None, on_skip=None)
-    assert [row["check_name"] for row in found if row["status"] not in ("passed", "skipped")] == []
 
 
 @pytest.mark.parametrize("package", ["pandas", "polars"])
