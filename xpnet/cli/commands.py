@@ -243,13 +243,11 @@ def export(
     kind = _checked({"to": checks.one_of("onnx", "numpy", "torch")}, to=to)["to"]
     require(*_PACKAGES)
     from xpnet import export as exports
-    from xpnet.runs.prediction import load_run
-    from xpnet.tabular import TableModel
+    from xpnet.runs.prediction import load_model
 
-    record, trainer = load_run(run, checkpoint, "numpy", loss)
-    model = TableModel.of(record.settings, record.encoder, trainer, record.manifest)
+    model = load_model(run, checkpoint, "numpy", loss)
     made = getattr(exports, kind)(model, out, overwrite=overwrite)
-    message(f"the network of epoch {trainer.epoch} was written to {made}")
+    message(f"the network of epoch {model.trainer.epoch} was written to {made}")
     return None
 
 

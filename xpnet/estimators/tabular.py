@@ -14,10 +14,9 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_feature_names, _check_n_features, check_is_fitted, validate_data
 
-from xpnet.autodiff.functions import softmax
-from xpnet.losses.registry import kind_of, link_of
 from xpnet.tabular import PRESETS, TableModel
 from xpnet.tabular.frames import to_frame
+from xpnet.train.targets import gives_probabilities
 
 __all__ = ["TabularClassifier", "TabularRegressor"]
 
@@ -97,10 +96,7 @@ class _TabularEstimator(BaseEstimator):
 
 
 def _gives_probabilities(estimator: Any) -> bool:
-    if not hasattr(estimator, "model_"):
-        return True
-    loss = estimator.model_.trainer.loss
-    return kind_of(loss) == "binary" or link_of(loss) is softmax
+    return not hasattr(estimator, "model_") or gives_probabilities(estimator.model_.trainer.loss)
 
 
 class TabularClassifier(ClassifierMixin, _TabularEstimator):

@@ -22,7 +22,7 @@ from xpnet.program.lowerings.operations import ELEMENTWISE
 from xpnet.program.passes.simplify import drop_dead, simplify
 from xpnet.program.program import Operation, Program, Ref, refs
 from xpnet.program.recording import record_call
-from xpnet.train.targets import kind_of, link_of, probabilities, without_column
+from xpnet.train.targets import gives_probabilities, kind_of, link_of, probabilities, without_column
 
 __all__ = ["ROWS", "Network", "cannot", "network_of", "with_parts_of_erf"]
 
@@ -124,10 +124,9 @@ def _predictions(model: Exported, raw: Any) -> dict[str, Any]:
         label = xp.astype(xp.greater(without_column(raw), 0), xp.int64)
         if kind == "signs" and model.encoder is None:
             label = xp.subtract(xp.multiply(label, 2), 1)
-    try:
+    if gives_probabilities(loss):
         return {"label": label, "probabilities": probabilities(loss, raw)}
-    except ConfigError:  # a hinge, or a loss of the user's own without a link
-        return {"label": label, "scores": raw}
+    return {"label": label, "scores": raw}  # of a hinge, or a loss of the user's own without a link
 
 
 def _decoded(model: Exported, values: Any) -> Any:

@@ -13,6 +13,7 @@ import numpy as np
 
 from xpnet.data import Encoder
 from xpnet.data.columns import Categorical, Column, Dates, Numeric
+from xpnet.data.columns.categorical import as_kind
 from xpnet.data.columns.date_text import pattern_of_form
 from xpnet.data.notations import MISSING, Notation
 from xpnet.data.numerals import spellings
@@ -30,7 +31,7 @@ _ROWS = 4096  # computed at a time, as xpnet does: sums of other sizes may have 
 _NUMBER = (readers.number, readers.number_cells, readers.read_number, readers.standardize)
 _READERS = {
     "numeric": _NUMBER,
-    "categorical": (readers.category, readers.as_kind),
+    "categorical": (readers.category, as_kind),
     "dates": (readers.date, readers.standardize, readers.read_dates, readers.read_date),
 }
 

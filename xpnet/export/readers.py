@@ -1,8 +1,8 @@
 """Cells of a table as features, in NumPy alone: the source of these functions goes into exported folders.
 
 They do what the columns of `xpnet.data` do, to the same bits, and need nothing but NumPy, the standard
-library and `GONE`. Each takes the cells of one column: a list, or an array, of numbers, texts, truth values,
-dates, or None for missing ones.
+library, `GONE`, and `as_kind`, whose source goes with them. Each takes the cells of one column: a list, or an
+array, of numbers, texts, truth values, dates, or None for missing ones.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from xpnet.data.columns.categorical import as_kind
 from xpnet.data.numerals import MISSING
 
 __all__ = [
     "GONE",
-    "as_kind",
     "category",
     "date",
     "number",
@@ -172,21 +172,6 @@ def category(
     if own_missing:
         codes, count = np.where(codes == -1, count, codes), count + 1
     return [*(codes[:, None] == np.arange(count)).astype(np.float64).T], unusable
-
-
-def as_kind(value: Any, kind: str) -> Any:
-    """Return a cell as a category of a kind; None if it cannot be one."""
-    try:
-        if kind == "str":
-            return str(value).lower() if isinstance(value, bool) else str(value)
-        if kind == "bool":
-            return {"true": True, "false": False, "1": True, "0": False}.get(str(value).strip().lower())
-        if kind == "float":
-            return float(value)
-        whole = int(value)
-    except (ValueError, OverflowError):
-        return None
-    return whole if isinstance(value, str) or whole == value else None
 
 
 def date(

@@ -186,8 +186,9 @@ class RunFolder:
             parent = run.path.parent
             others = [p.name for p in parent.iterdir() if p.is_dir()] if parent.is_dir() else []
             near = difflib.get_close_matches(run.path.name, others, n=1)
-            hint = f"did you mean '{parent / near[0]}'?" if near else "name it as it is called now, if it"
-            hint += "" if near else " was renamed or moved; training makes one"
+            hint = "name it as it is called now, if it was renamed or moved; training makes one"
+            if near:
+                hint = f"did you mean '{parent / near[0]}'?"
             raise CheckpointError(f"there is no run folder '{path}'; {hint}")
         raise CheckpointError(f"'{path}' is no run folder: it has no config.toml")
 

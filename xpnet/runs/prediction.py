@@ -15,13 +15,14 @@ from xpnet.runs.manifest import RunRecord, read_run
 from xpnet.tabular.dataset import Part, encode_part
 from xpnet.tabular.frames import called, is_file, tell, to_frame
 from xpnet.tabular.losses import loss_of_run
+from xpnet.tabular.model import TableModel
 from xpnet.tabular.scoring import constant_in_words, constant_of_words, measure
 from xpnet.train import Trainer
 
 if TYPE_CHECKING:
     import polars
 
-__all__ = ["evaluate_run", "load_run"]
+__all__ = ["evaluate_run", "load_model", "load_run"]
 
 _log = logging.getLogger("xpnet.runs")
 
@@ -53,6 +54,14 @@ def load_run(
             "the run '%s' has not been trained for a whole epoch: its weights are still random", path
         )
     return record, trainer
+
+
+def load_model(
+    path: str, checkpoint: str | None = None, backend: str | None = None, loss: Loss = None
+) -> TableModel:
+    """Return the model of a run with the weights of a checkpoint; the arguments are those of `load_run`."""
+    record, trainer = load_run(path, checkpoint, backend, loss)
+    return TableModel.of(record.settings, record.encoder, trainer, record.manifest)
 
 
 def evaluate_run(

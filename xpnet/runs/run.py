@@ -14,7 +14,7 @@ from xpnet.errors import CheckpointError, ConfigError, call
 from xpnet.extras import require
 from xpnet.runs.folder import RunFolder
 from xpnet.runs.plan import Plan, plan_training
-from xpnet.runs.prediction import evaluate_run, load_run
+from xpnet.runs.prediction import evaluate_run, load_model, load_run
 from xpnet.runs.pruning import prune_run, resume_pruning
 from xpnet.runs.pruning_settings import PruningSettings, pruning_fields
 from xpnet.runs.resume import resume_run
@@ -176,8 +176,7 @@ class Run:
 
         Of a run whose loss is the user's own: ``TableModel.load(run.path, loss=...)``.
         """
-        record, trainer = load_run(str(self.path))
-        return TableModel.of(record.settings, record.encoder, trainer, record.manifest)
+        return load_model(str(self.path))
 
     def predict(
         self,

@@ -269,8 +269,9 @@ class TableModel:
         path = Path(folder)
         file = path / _WEIGHTS
         if not file.is_file() and (path / "checkpoints").is_dir():
-            named = [path / "checkpoints" / f"{name}.safetensors" for name in (checkpoint or "final", "best")]
-            file = named[0] if checkpoint or named[0].is_file() else named[1]
+            names = (checkpoint,) if checkpoint else ("final", "best")
+            files = [path / "checkpoints" / f"{name}.safetensors" for name in names]
+            file = next((file for file in files if file.is_file()), files[-1])
         manifest = read_description(file).get("run")
         if not manifest:
             raise CheckpointError(

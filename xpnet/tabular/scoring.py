@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 
 from xpnet.data import Encoder
-from xpnet.errors import ConfigError
 from xpnet.tabular.dataset import Part
 from xpnet.train import Trainer, intervals, metrics
-from xpnet.train.targets import kind_of
+from xpnet.train.targets import gives_probabilities, kind_of
 
 __all__ = [
     "Measured",
@@ -197,7 +196,4 @@ def predict_probabilities(trainer: Trainer, X: np.ndarray) -> np.ndarray | None:
     Of one target those of its classes (rows, classes); of several those of their second classes
     (rows, targets).
     """
-    try:
-        return trainer.predict_proba(X)
-    except ConfigError:
-        return None
+    return trainer.predict_proba(X) if gives_probabilities(trainer.loss) else None

@@ -26,6 +26,7 @@ __all__ = [
     "check_targets",
     "check_weighting",
     "classes_to_targets",
+    "gives_probabilities",
     "is_classifier",
     "kind_of",
     "link_of",
@@ -257,18 +258,23 @@ def probabilities(loss: Any, outputs: Any) -> Any:
     Raises:
         ConfigError: the loss has no probabilities (a hinge, one of values, or a user's own without link).
     """
-    kind = kind_of(loss)
-    if kind == "classes" and link_of(loss) is softmax:
+    if not gives_probabilities(loss):
+        raise ConfigError(
+            f"predict_proba: expected a loss with probabilities, found {name_of(loss)}; "
+            "train with softmax_cross_entropy or binary_cross_entropy"
+        )
+    if kind_of(loss) == "classes":
         return softmax(outputs)
-    if kind == "binary" and link_of(loss) is not identity:
-        positive = link_of(loss)(outputs)
-        if len(positive.shape) == 2 and positive.shape[1] > 1:
-            return positive  # multi-label: one probability for each label
-        return _two_columns(positive)
-    raise ConfigError(
-        f"predict_proba: expected a loss with probabilities, found {name_of(loss)}; "
-        "train with softmax_cross_entropy or binary_cross_entropy"
-    )
+    positive = link_of(loss)(outputs)
+    if len(positive.shape) == 2 and positive.shape[1] > 1:
+        return positive  # multi-label: one probability for each label
+    return _two_columns(positive)
+
+
+def gives_probabilities(loss: Any) -> bool:
+    """Return whether a loss has class probabilities: one of classes with softmax, or of 0/1 with a link."""
+    kind, link = kind_of(loss), link_of(loss)
+    return (kind == "classes" and link is softmax) or (kind == "binary" and link is not identity)
 
 
 def _two_columns(positive: Any) -> Any:

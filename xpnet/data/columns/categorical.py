@@ -19,7 +19,7 @@ from xpnet.errors import DataError, use
 if TYPE_CHECKING:
     import polars
 
-__all__ = ["UNSEEN", "Categorical", "cells_of"]
+__all__ = ["UNSEEN", "Categorical", "as_kind", "cells_of"]
 
 UNSEEN = -2
 """Code of a category that no training row has."""
@@ -72,7 +72,7 @@ class Categorical:
             missing: the policy; under "impute" missing cells are a category of their own.
         """
         there = [value for value in counts_of(cells) if value is not None]
-        categories = sorted({_as_kind(value, self.cells) for value in there})
+        categories = sorted({as_kind(value, self.cells) for value in there})
         own = missing == "impute" and cells.null_count() > 0
         return dataclasses.replace(self, categories=tuple(categories), own_missing=own)
 
@@ -148,7 +148,7 @@ class Categorical:
         """Return each cell's category, int64; -1 where there is no cell, -2 (`UNSEEN`) for a new one."""
         place = {category: index for index, category in enumerate(self.categories)}
         found = (value for value in counts_of(cells) if value is not None)
-        codes = {None: -1, **{value: place.get(_as_kind(value, self.cells), UNSEEN) for value in found}}
+        codes = {None: -1, **{value: place.get(as_kind(value, self.cells), UNSEEN) for value in found}}
         return np.fromiter(map(codes.__getitem__, cells.to_list()), np.int64, len(cells))
 
     def known_codes(
@@ -216,7 +216,7 @@ class Categorical:
         return {**described, "own_missing": True} if self.own_missing else described
 
 
-def _as_kind(value: Any, kind: str) -> Any:
+def as_kind(value: Any, kind: str) -> Any:
     """Return ``value`` as a category of ``kind``, or None if it cannot be one.
 
     The same category may come in different types from different files: 1, 1.0 and "1" name one
