@@ -168,6 +168,8 @@ CHANGED = {
     "gradient_noise": ("0.2", "0.0", "0.2"),
     "clip_norm": ("0.1", "none", "0.1"),
     "clip_value": ("0.01", "none", "0.01"),
+    "ema_decay": ("0.9", "none", "0.9"),
+    "swa_start": None,  # one of both; tests/train/test_averaging.py
     "class_weight": ("balanced", "none", "balanced"),
     "epochs": ("7", "6", "7"),
     "max_steps": ("99", "none", "99"),

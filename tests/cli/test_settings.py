@@ -57,6 +57,8 @@ CASES = {
     "gradient_noise": ("0.1", 0.1, "x", "-1"),
     "clip_norm": ("1", 1.0, True, "0"),
     "clip_value": ("1", 1.0, True, "inf"),
+    "ema_decay": ("0.99", 0.99, "x", "1"),
+    "swa_start": ("5", 5, 5.5, "0"),
     "epochs": ("7", 7, 7.0, "0"),
     "max_steps": ("7", 7, "7", "0"),
     "batch_size": ("full", "full", 3.5, "0"),

@@ -178,6 +178,9 @@ class CompiledSteps:
         assert state.opt_state is not None
         state.variables = Variables(after.params, after.model_state)
         state.opt_state = {"step": state.opt_state["step"] + count, **after.slots}
+        if state.average is not None and after.average is not None:
+            terms = state.average.terms + count
+            state.average = state.average._replace(variables=after.average, terms=terms)
         state.step += count
         return losses
 
@@ -229,7 +232,7 @@ class _LoopStep:
         params, self._model_state = state.variables
         self.layout, self.masked, self.step = params.layout, state.mask is not None, step
         self._slots = list(self.step.optimizer.slots)
-        self._numbers = len(self.step.optimizer.scalars(0.1, 1)) + self.step.noisy
+        self._numbers = len(self.step.numbers(1, 0, 1)[0])
         self._paths = paths_of_draws(setup, state.variables, train)
 
     def __call__(self, carry: list[Any], constants: list[Any], row: list[Any]) -> tuple[list[Any], list[Any]]:
@@ -241,19 +244,22 @@ class _LoopStep:
             with scope("batch"):
                 batch = batch.take(row[0])
         scalars, words = list(row[numbers:draws]), row[draws:]
+        share = scalars.pop() if self.step.averaging else None
         deviation = scalars.pop() if self.step.noisy else None
         key = _StepKey(0, (), dict(zip(self._paths, words, strict=True)))
-        after, loss = self.step(self.opened(carry), batch, key, Scalars(tuple(scalars), deviation), mask)
+        given = Scalars(tuple(scalars), deviation, share)
+        after, loss = self.step(self.opened(carry), batch, key, given, mask)
         slots = [after.slots[name].flat for name in self._slots]
-        return [after.params.flat, *leaves(after.model_state), *slots], [loss]
+        return [*leaves((after.params, after.model_state, after.average)), *slots], [loss]
 
     def carry(self, state: TrainState) -> list[Any]:
         """Return the arrays of a state that steps change."""
         variables, opt_state = state.variables, state.opt_state
         assert variables is not None
         assert opt_state is not None
+        average = state.average.variables if self.step.averaging and state.average is not None else None
         slots = (opt_state[name].flat for name in self._slots)
-        return [variables.params.flat, *leaves(variables.state), *slots]
+        return [*leaves((variables, average)), *slots]
 
     def opened(self, carry: list[Any]) -> StepState:
         """Return the state around these arrays."""
@@ -261,14 +267,20 @@ class _LoopStep:
         state = rest[: len(rest) - len(self._slots)]
         slots = zip(self._slots, rest[len(state) :], strict=True)
         named = {name: Parameters(x, self.layout) for name, x in slots}
-        return StepState(Parameters(flat, self.layout), rebuild(self._model_state, state), named)
+        average = None
+        if self.step.averaging:
+            half = len(state) // 2
+            state, (mean, *means) = state[:half], state[half:]
+            average = Variables(Parameters(mean, self.layout), rebuild(self._model_state, means))
+        return StepState(Parameters(flat, self.layout), rebuild(self._model_state, state), named, average)
 
     def ahead(self, setup: Setup, state: TrainState, count: int) -> list[Any]:
         """Return the scalars and the random words of the next steps, each as an array over the steps."""
         backend, key = setup.backend, setup.key.fold("step")
         assert state.opt_state is not None
         done, first = state.opt_state["step"], state.step + 1
-        rows = np.asarray(self.step.numbers(first, done, count), dtype=np.float64)
+        averaged = 0 if state.average is None else state.average.terms
+        rows = np.asarray(self.step.numbers(first, done, count, averaged), dtype=np.float64)
         columns = backend.asarray(np.ascontiguousarray(rows.T), dtype=setup.dtype)  # one transfer
         scalars = [columns[i, ...] for i in range(columns.shape[0])]
         dtype = word_dtype(backend.xp)
