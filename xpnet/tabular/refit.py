@@ -64,13 +64,15 @@ def refitted(trainer: Trainer, prepared: Prepared[Any]) -> Trainer | None:
         patience=None, min_delta=0.0, min_steps=None, time_limit=None, progress=False
     )
     other.state.opt_state, other.state.rows = trainer.state.opt_state, None
-    X, y = (np.concatenate([getattr(part, name) for part in parts]) for name in ("X", "y"))
+    names = ("X", "y") if parts[0].weight is None else ("X", "y", "weight")
+    joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
     try:
         other.fit(
-            X,
-            y,
+            joined["X"],
+            joined["y"],
             epochs=other.epoch + epochs,
             batch_size=batch_size_of(settings),
+            sample_weight=joined.get("weight"),
             class_weight=prepared.class_weight,
         )
     except DivergedError as error:
@@ -79,4 +81,5 @@ def refitted(trainer: Trainer, prepared: Prepared[Any]) -> Trainer | None:
         )
         return None
     other.state.variables, other.state.opt_state = mean.variables, None
+    other.callbacks = list(trainer.callbacks)
     return other

@@ -152,7 +152,8 @@ def fit_trainer(trainer: Trainer, prepared: Prepared[Any]) -> None:
         train.y,
         epochs=length_of(settings, len(train)).epochs,
         batch_size=batch_size_of(settings),
-        validation=(held_out.X, held_out.y) if len(held_out) else None,
+        validation=(held_out.X, held_out.y, held_out.weight) if len(held_out) else None,
+        sample_weight=train.weight,
         class_weight=prepared.class_weight,
     )
 

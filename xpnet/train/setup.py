@@ -16,7 +16,7 @@ from xpnet.train.arguments import check_model
 from xpnet.train.regularization import check_smoothing
 from xpnet.train.settings import Settings
 
-__all__ = ["Setup"]
+__all__ = ["Setup", "changes_for"]
 
 _BATCH = 64
 _NOT_OF_SECOND_ORDER = ("clip_norm", "clip_value", "max_norm", "gradient_noise")
@@ -90,6 +90,11 @@ class Setup:
         """Return a setup with other settings, checked as a whole."""
         return dataclasses.replace(self, settings=dataclasses.replace(self.settings, **settings))
 
+    def workable(self) -> Setup:
+        """Return this setup, of a pickle, with settings that its backend has: it may be another one here."""
+        changes = changes_for(self.backend, self.settings.compile, self.settings.precision)
+        return self.changed(**changes) if changes else self
+
     @property
     def optimizer_name(self) -> str:
         """The optimizer's registered name, or that of its class."""
@@ -108,3 +113,23 @@ class Setup:
     def step_key(self, step: int) -> rng.Key:
         """Return the randomness of a step: it depends on the seed and the step's number alone."""
         return self.key.fold("step", step)
+
+
+def changes_for(home: Backend, compile: Any, precision: Any) -> dict[str, Any]:
+    """Return the settings of a training on another device that have to be others on this backend.
+
+    Args:
+        home: where the training goes on, or predicts.
+        compile: its setting: steps may have been compiled by something that is not installed here.
+        precision: its setting, which this device may not have.
+    """
+    changes: dict[str, Any] = {}
+    try:
+        choose(compile, home.xp)
+    except ConfigError:
+        changes["compile"] = "auto"
+    try:
+        home.with_precision(precision)
+    except ConfigError:
+        changes["precision"] = "float32"
+    return changes

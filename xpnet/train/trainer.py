@@ -154,8 +154,8 @@ class Trainer(Predictor):
                 if there are fewer or the optimizer is of second order.
             validation: a fraction of the rows to split off, or ``(X, y)``, or ``(X, y, sample_weight)``.
             sample_weight: (batch,), weights of the rows in the loss; rows of weight 0 are left out.
-            class_weight: weight of each class index, or ``"balanced"`` for n / (classes · count); for the
-                training rows alone.
+            class_weight: weight of each class index, or ``"balanced"`` for n / (classes · count), of weights
+                their sums; for the training rows alone.
             order: function of an epoch's number, from 1, that returns the row numbers (batch,) in the order
                 in which that epoch takes them; by default they are drawn as the setting ``batches`` says.
 
@@ -359,7 +359,7 @@ class Trainer(Predictor):
             return {**left, "state": self.state.map_arrays(self.setup.backend.to_host)}
 
     def __setstate__(self, values: dict[str, Any]) -> None:
-        self.__dict__.update({**values, "_use": Use()})
+        self.__dict__.update({**values, "setup": values["setup"].workable(), "_use": Use()})
         with self.setup.backend.activate():
             self.state = self.state.map_arrays(self.setup.backend.asarray)
         self._forget_rows()
