@@ -52,6 +52,8 @@ CASES = {
     "weight_decay": ("0.1", 0.1, "x", "-0.1"),
     "l1": ("weights=0.1, 0.bias=2", {"weights": 0.1, "0.bias": 2.0}, [1], "0=-1"),
     "l2": ("0", 0.0, None, "weights=x"),
+    "learning_rate_factors": ("biases=0.1, 0=6", {"biases": 0.1, "0": 6.0}, 1, "biases"),
+    "weight_decay_factors": ("biases=0", {"biases": 0.0}, {"a": "x"}, "biases=-1"),
     "max_norm": ("2", 2.0, True, "0"),
     "label_smoothing": ("0.1", 0.1, "x", "1"),
     "gradient_noise": ("0.1", 0.1, "x", "-1"),
