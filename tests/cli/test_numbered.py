@@ -180,6 +180,8 @@ CHANGED = {
     "patience": ("3", "none", "3"),
     "min_steps": ("9", "none", "9"),
     "min_delta": ("1e-05", "0.0", "1e-05"),
+    "monitor": ("validation_accuracy", "validation_loss", "validation_accuracy"),
+    "use_last_best_epoch": None,  # a switch; tests/train/test_stopping.py
     "backend": None,  # test_resume
     "dtype": ("float64", "float32", "float64"),
     "precision": None,  # of devices; tests/cli/test_devices.py

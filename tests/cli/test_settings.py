@@ -68,6 +68,8 @@ CASES = {
     "patience": ("3", 3, "3", "0"),
     "min_steps": ("7", 7, "7", "0"),
     "min_delta": ("0.01", 0.01, "x", "-1"),
+    "monitor": ("val_acc", "validation_accuracy", 1, "accuracy"),
+    "use_last_best_epoch": (True, True, 1, None),
     "backend": ("torch:cpu", "torch:cpu", 0, ""),
     "dtype": ("float64", "float64", 64, "float16"),
     "precision": ("TF32", "tf32", 32, "bf16"),

@@ -13,6 +13,8 @@ from xpnet.tabular.dataset import Prepared
 from xpnet.tabular.defaults import RATES, default_weight_decay, length_of, steps_of_epoch
 from xpnet.tabular.settings import Settings
 from xpnet.train import Trainer
+from xpnet.train.metrics import METRICS, OF_NUMBERS
+from xpnet.train.monitor import LOSS
 from xpnet.train.settings import Settings as TrainerSettings
 from xpnet.train.targets import outputs_for
 
@@ -23,6 +25,7 @@ __all__ = [
     "fit_trainer",
     "layer_widths",
     "metric_of",
+    "metrics_of",
     "open_backend",
     "trainer_settings",
     "with_rate",
@@ -35,6 +38,25 @@ _ENDS = ("patience", "min_delta", "min_steps", "time_limit")
 def metric_of(task: str) -> str:
     """Return the main metric of a task."""
     return "accuracy" if task == "classification" else "r2"
+
+
+def metrics_of(settings: Settings) -> list[str]:
+    """Return the metrics that are measured after each epoch: the main one, and the monitored one.
+
+    Raises:
+        ConfigError: a metric that there is none of, or one that is for another task.
+    """
+    main = metric_of(settings.task)
+    if settings.monitor == LOSS:
+        return [main]
+    monitored = settings.monitor.removeprefix("validation_")
+    known = [name for name in METRICS if (name in OF_NUMBERS) is (settings.task == "regression")]
+    if monitored not in known:
+        raise ConfigError(
+            f"{use('monitor')}: expected validation_loss, or a metric of {settings.task} "
+            f"({', '.join(f'validation_{name}' for name in known)}), found {settings.monitor}; choose one"
+        )
+    return list(dict.fromkeys([main, monitored]))
 
 
 def open_backend(settings: Settings) -> backends.Backend:
@@ -185,7 +207,7 @@ def trainer_settings(prepared: Prepared[Any]) -> dict[str, Any]:
     return {
         **{name: getattr(settings, name) for name in shared},
         **{name: getattr(length, name) for name in _ENDS},
-        "metrics": [metric_of(settings.task)],
+        "metrics": metrics_of(settings),
         "restore_best": False,  # the best weights have a checkpoint of their own
         "progress": False,
     }

@@ -13,6 +13,7 @@ from xpnet.nn import Layer
 from xpnet.optim import Method, Optimizer
 from xpnet.program.lowerings.base import choose
 from xpnet.train.arguments import check_model
+from xpnet.train.monitor import Monitor, monitor_of
 from xpnet.train.regularization import check_smoothing
 from xpnet.train.settings import Settings
 
@@ -60,6 +61,7 @@ class Setup:
         self.backend.dtype(settings.dtype)  # complains now if the device lacks it
         choose(settings.compile, self.backend.xp)  # likewise
         check_smoothing(self.loss, settings.label_smoothing)
+        monitor_of(settings.monitor, self.metrics)
         self._check_second_order()
         self._check_groups()
 
@@ -118,6 +120,11 @@ class Setup:
     def optimizer_name(self) -> str:
         """The optimizer's registered name, or that of its class."""
         return self.optimizer.name or type(self.optimizer).__name__
+
+    @property
+    def monitor(self) -> Monitor:
+        """What chooses the best epoch."""
+        return monitor_of(self.settings.monitor, self.metrics)
 
     @property
     def dtype(self) -> str:

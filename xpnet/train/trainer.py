@@ -16,7 +16,6 @@ from xpnet import backends, checks, losses, optim
 from xpnet.backends import Backend
 from xpnet.backends.memory import tells
 from xpnet.backends.profiling import profiled
-from xpnet.containers import map_leaves
 from xpnet.nn import Layer, Variables
 from xpnet.parameters import Parameters
 from xpnet.train import checkpoint, targets
@@ -26,11 +25,11 @@ from xpnet.train.batches import Batches
 from xpnet.train.callbacks import Callback
 from xpnet.train.columns import column_names, matched
 from xpnet.train.divergence import checked_losses
-from xpnet.train.early_stopping import Patience, check_validation, nothing_left
+from xpnet.train.early_stopping import Patience, check_validation, keep_best, nothing_left
 from xpnet.train.epochs import FitContext, epochs_together, row_of, train_together
 from xpnet.train.evaluation import Evaluation
 from xpnet.train.full_batch import FullBatchSteps, state_of
-from xpnet.train.history import Best, History
+from xpnet.train.history import History
 from xpnet.train.identical_units import warn_of_identical_units
 from xpnet.train.predictor import Predictor
 from xpnet.train.progress import for_terminal
@@ -185,7 +184,7 @@ class Trainer(Predictor):
         bar = for_terminal(settings.progress)
         callbacks = [*self.callbacks, *([bar] if bar else [])]
         began, limit = time.monotonic(), settings.time_limit
-        patience = Patience.of(settings)
+        patience = Patience.of(setup)
         if settings.patience is not None:  # the history may be long
             patience.after(state.history, since=state.patience_since)
 
@@ -275,7 +274,7 @@ class Trainer(Predictor):
             row = row_of(setup, state, values, counts, seconds, measured, epoch=state.epoch + 1)
             state.epoch += 1
             state.history.append(row)
-            self._keep_best(row)
+            keep_best(setup, state, row)
         except BaseException:
             state.restore(before)
             raise
@@ -414,15 +413,6 @@ class Trainer(Predictor):
     def _exhausted(self) -> bool:
         most = self.setup.settings.max_steps
         return most is not None and self.state.step >= most
-
-    def _keep_best(self, row: dict[str, Any]) -> None:
-        state, loss = self.state, row.get("validation_loss")
-        if loss is not None and loss < (np.inf if state.best is None else state.best.loss):
-            variables = self._trained()
-            if not self.setup.settings.rollback:  # the next epoch writes over them
-                xp = self.setup.backend.xp
-                variables = map_leaves(lambda x: xp.asarray(x, copy=True), variables)
-            state.best = Best(variables, state.epoch, loss)
 
     # --- disk ----------------------------------------------------------------------------------------
 
