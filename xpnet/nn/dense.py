@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 from xpnet import checks, rng
 from xpnet.autodiff.functions import affine
 from xpnet.backends import array_namespace
-from xpnet.errors import ConfigError
+from xpnet.errors import ConfigError, suggest
 from xpnet.nn import init
 from xpnet.nn.layer import Layer, Shape
 
 __all__ = ["Dense"]
+
+
+_WEIGHT_INIT: dict[str, Any] = {"standard": "glorot_uniform", "ntk": {"name": "normal", "std": 1.0}}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,8 +27,10 @@ class Dense(Layer):
         units: number of outputs, out_features.
         bias: whether to add b.
         weight_init: initializer of W (in_features, out_features): a name, ``{"name": ..., **options}``, or a
-            function ``(key, shape) -> array``.
+            function ``(key, shape) -> array``; None for the usual one, glorot_uniform, or N(0, 1) for "ntk".
         bias_init: initializer of b (out_features,): zeros, constant, normal or uniform.
+        parametrization: ``"standard"``, or ``"ntk"`` for Y = X W / √in_features + b, that of the neural
+            tangent kernel: one learning rate then suits layers of any width.
 
     Shapes:
         x: (batch, in_features) -> (batch, units)
@@ -38,17 +44,26 @@ class Dense(Layer):
         >>> variables.params
         Parameters(8 values in weight: (3, 2), bias: (2,))
 
-    Source: lecture note 002, "Multilayer Perceptron: formal definition" (there with W transposed).
+    Source: lecture note 002, "Multilayer Perceptron: formal definition" (there with W transposed); Jacot et
+        al., "Neural tangent kernel", NeurIPS 2018.
     """
 
     units: int
     bias: bool = True
-    weight_init: Any = "glorot_uniform"
+    weight_init: Any = None
     bias_init: Any = "zeros"
+    parametrization: str = "standard"
 
     def __post_init__(self) -> None:
         units = checks.count("Dense: units", self.units, "give the number of outputs")
         object.__setattr__(self, "units", units)  # the dataclass is frozen
+        if self.parametrization not in _WEIGHT_INIT:
+            raise ConfigError(
+                f"Dense: parametrization: expected one of {', '.join(_WEIGHT_INIT)}, found "
+                f"{self.parametrization!r}{suggest(self.parametrization, _WEIGHT_INIT)}"
+            )
+        if self.weight_init is None:
+            object.__setattr__(self, "weight_init", _WEIGHT_INIT[self.parametrization])
         init.get(self.weight_init)
         init.get(self.bias_init)
 
@@ -64,6 +79,10 @@ class Dense(Layer):
         weight = (input_shape[0], self.units)
         return {"weight": weight, "bias": (self.units,)} if self.bias else {"weight": weight}
 
+    def gain(self, in_features: int) -> float:
+        """Return the factor of W: 1, or 1 / √in_features."""
+        return 1 / math.sqrt(in_features) if self.parametrization == "ntk" else 1.0
+
     def parameters(self, key: rng.Key, input_shape: Shape) -> dict[str, Any]:
         draw = {"weight": init.get(self.weight_init), "bias": init.get(self.bias_init)}
         shapes = self.parameter_shapes(input_shape)
@@ -78,6 +97,8 @@ class Dense(Layer):
                 f"Dense({self.units}): expected inputs of shape (batch, {weight.shape[0]}) for weights of "
                 f"shape {tuple(weight.shape)}, found {tuple(x.shape)}"
             )
+        if self.parametrization == "ntk":  # not W or Y: the product with x joins the loop that makes x
+            x = x * self.gain(weight.shape[0])
         if self.bias:
             return affine(x, weight, params["bias"]), state
         return array_namespace(x, weight).matmul(x, weight), state

@@ -14,7 +14,7 @@ from xpnet.containers import map_leaves
 from xpnet.errors import ConfigError, suggest
 from xpnet.parameters import Layout, Parameters
 
-__all__ = ["LAYERS", "Layer", "Shape", "Variables", "apply_layer", "from_config"]
+__all__ = ["LAYERS", "Layer", "Shape", "Variables", "apply_layer", "check_rows", "from_config"]
 
 Shape = tuple[int, ...]
 
@@ -178,6 +178,15 @@ def from_config(config: dict[str, Any]) -> Layer:
         return LAYERS[name].build(options)
     except (KeyError, TypeError) as error:
         raise ConfigError(f"layer {name}: expected its settings, found {options} ({error})") from error
+
+
+def check_rows(layer: Layer, x: Any, shape: Shape) -> None:
+    """Refuse a batch whose rows have another shape than the layer's parameters are for."""
+    if tuple(x.shape[1:]) != tuple(shape):
+        expected = ", ".join(["batch", *map(str, shape)])
+        raise ConfigError(
+            f"{type(layer).__name__}: expected inputs of shape ({expected}), found {tuple(x.shape)}"
+        )
 
 
 def _row_shape(input_shape: int | Sequence[int]) -> Shape:

@@ -159,7 +159,7 @@ def MLP(
     return Sequential(layers)
 
 
-_RECTIFIERS = ("ReLU", "LeakyReLU", "ELU", "GELU", "SiLU", "Softplus")
+_RECTIFIERS = ("ReLU", "LeakyReLU", "ELU", "GELU", "SiLU", "Mish", "Softplus")
 
 
 def _weight_init(spec: Any, nonlinearity: Layer | None) -> Any:
