@@ -16,7 +16,7 @@ from xpnet.nn.layer import Layer, Shape
 __all__ = ["Dense"]
 
 
-_WEIGHT_INIT: dict[str, Any] = {"standard": "glorot_uniform", "ntk": {"name": "normal", "std": 1.0}}
+_PARAMETRIZATIONS = ("standard", "ntk")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,10 +27,11 @@ class Dense(Layer):
         units: number of outputs, out_features.
         bias: whether to add b.
         weight_init: initializer of W (in_features, out_features): a name, ``{"name": ..., **options}``, or a
-            function ``(key, shape) -> array``; None for the usual one, glorot_uniform, or N(0, 1) for "ntk".
-        bias_init: initializer of b (out_features,): zeros, constant, normal or uniform.
+            function ``(key, shape) -> array``.
+        bias_init: initializer of b (out_features,): zeros, constant, normal, uniform or he_plus.
         parametrization: ``"standard"``, or ``"ntk"`` for Y = X W / √in_features + b, that of the neural
-            tangent kernel: one learning rate then suits layers of any width.
+            tangent kernel: one learning rate then suits layers of any width. What weight_init draws is
+            W / √in_features, so the layer begins as any other; lecun_normal gives W ~ N(0, 1).
 
     Shapes:
         x: (batch, in_features) -> (batch, units)
@@ -50,20 +51,18 @@ class Dense(Layer):
 
     units: int
     bias: bool = True
-    weight_init: Any = None
+    weight_init: Any = "glorot_uniform"
     bias_init: Any = "zeros"
     parametrization: str = "standard"
 
     def __post_init__(self) -> None:
         units = checks.count("Dense: units", self.units, "give the number of outputs")
         object.__setattr__(self, "units", units)  # the dataclass is frozen
-        if self.parametrization not in _WEIGHT_INIT:
+        if self.parametrization not in _PARAMETRIZATIONS:
             raise ConfigError(
-                f"Dense: parametrization: expected one of {', '.join(_WEIGHT_INIT)}, found "
-                f"{self.parametrization!r}{suggest(self.parametrization, _WEIGHT_INIT)}"
+                f"Dense: parametrization: expected 'standard' or 'ntk', found {self.parametrization!r}"
+                f"{suggest(self.parametrization, _PARAMETRIZATIONS)}"
             )
-        if self.weight_init is None:
-            object.__setattr__(self, "weight_init", _WEIGHT_INIT[self.parametrization])
         init.get(self.weight_init)
         init.get(self.bias_init)
 
@@ -86,7 +85,26 @@ class Dense(Layer):
     def parameters(self, key: rng.Key, input_shape: Shape) -> dict[str, Any]:
         draw = {"weight": init.get(self.weight_init), "bias": init.get(self.bias_init)}
         shapes = self.parameter_shapes(input_shape)
-        return {name: draw[name](key.fold(name), shape) for name, shape in shapes.items()}
+        found = {name: draw[name](key.fold(name), shape) for name, shape in shapes.items()}
+        return {**found, "weight": found["weight"] / self.gain(input_shape[0])}
+
+    @property
+    def needs_data(self) -> bool:
+        used = (self.weight_init, self.bias_init)[: 1 + self.bias]
+        return any(init.adaptation(initializer) is not None for initializer in used)
+
+    def adapted(
+        self, key: rng.Key, params: dict[str, Any], state: dict[str, Any], x: Any
+    ) -> tuple[dict[str, Any], Any]:
+        key, x, found = key.fold("data"), x * self.gain(x.shape[1]), dict(params)
+        if adapt := init.adaptation(self.weight_init):
+            found["weight"] = adapt(key.fold("weight"), params["weight"], x)
+        y = x @ found["weight"]
+        if self.bias:
+            if adapt := init.adaptation(self.bias_init):
+                found["bias"] = adapt(key.fold("bias"), params["bias"], y)
+            y = y + found["bias"]
+        return found, y
 
     def forward(
         self, params: dict[str, Any], state: dict[str, Any], x: Any, *, training: bool, key: rng.Key | None
