@@ -50,6 +50,7 @@ ALIASES: Mapping[str, Mapping[str, str]] = {
     "optimizer": {**_METHODS, "stochastic_gradient_descent": "sgd"},
     "method": _METHODS,  # of optim.minimize
     "initializer": {
+        "he+5": "he_plus",
         "kaiming_normal": "he_normal",
         "kaiming_uniform": "he_uniform",
         "xavier_normal": "glorot_normal",

@@ -30,7 +30,7 @@ from xpnet.train.epochs import FitContext, epochs_together, row_of, train_togeth
 from xpnet.train.evaluation import Evaluation
 from xpnet.train.full_batch import FullBatchSteps, state_of
 from xpnet.train.history import History
-from xpnet.train.identical_units import warn_of_identical_units
+from xpnet.train.initialization import initial_variables
 from xpnet.train.predictor import Predictor
 from xpnet.train.progress import for_terminal
 from xpnet.train.rows import Rows, are_others, fingerprint, split
@@ -195,7 +195,7 @@ class Trainer(Predictor):
         with setup.backend.activate(), contextlib.ExitStack() as ending:
             if known is None:  # the first fit of this object
                 targets.warn_of_pairs(setup.loss, train.y)
-            self.begin(tuple(train.X.shape[1:]))
+            self.begin(tuple(train.X.shape[1:]), train.X)
             self._remember(train, column_names(X))
             if isinstance(setup.optimizer, optim.Method):
                 self._steps = FullBatchSteps(setup, state, train)
@@ -375,19 +375,17 @@ class Trainer(Predictor):
             self._steps = None
         return batches
 
-    def begin(self, input_shape: tuple[int, ...]) -> None:
+    def begin(self, input_shape: tuple[int, ...], X: Any = None) -> None:
         """Draw the variables before the first epoch, and make the optimizer's state, as ``fit`` does.
 
         Args:
             input_shape: of a row of inputs, such as ``(64,)``.
+            X: training rows on the device, for initializers that depend on data.
         """
         setup, state = self.setup, self.state
         if state.variables is None:
-            state.variables = setup.model.init(setup.settings.seed, input_shape, setup.backend, setup.dtype)
+            state.variables = initial_variables(setup, input_shape, X)
             state.input_shape = input_shape
-            if not setup.settings.gradient_noise:  # which is another one for each unit
-                with setup.backend.activate():
-                    warn_of_identical_units(setup.model, state.variables.params)
         if state.last is not None:
             state.variables, state.last = state.last, None
         state.opt_state = begun_optimizer(setup, state)
