@@ -163,6 +163,8 @@ CHANGED = {
     "weight_decay": None,  # likewise
     "l1": ("0.002", "0.0", "0.002"),
     "l2": ("0.001", "0.0", "0.001"),
+    "learning_rate_factors": None,  # numbers by name, as of l2; tests/train/test_groups.py
+    "weight_decay_factors": None,  # likewise
     "max_norm": ("3", "none", "3.0"),
     "label_smoothing": ("0.1", "0.0", "0.1"),
     "gradient_noise": ("0.2", "0.0", "0.2"),

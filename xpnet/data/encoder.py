@@ -111,6 +111,7 @@ class Encoder:
         target: str | Sequence[str],
         *,
         rows: Sequence[int] | np.ndarray | None = None,
+        sample_weight: np.ndarray | None = None,
         task: str = "auto",
         missing: str = "impute",
         categorical: Sequence[str] = (),
@@ -127,6 +128,8 @@ class Encoder:
             target: name of the column to be predicted, or names of several.
             rows: the training rows, counted from 0; None takes all. Nothing else of the table is looked at
                 but its column names and types.
+            sample_weight: weights, above 0, of all rows of the table; they count for means and deviations,
+                so that a weight of 2 is as a row that is there twice. None: they are equal.
             task: "classification", "regression", or "auto", which follows `xpnet.data.infer_tasks`.
             missing: "impute", "error", "drop" or "mean", see above.
             categorical: columns to be taken as categories, whatever their type.
@@ -148,7 +151,7 @@ class Encoder:
             raise DataError("which column is to be predicted? expected a target, found none")
         reading = Reading(decimal, thousands, dayfirst)
         choices = Choices(task, missing, tuple(categorical), tuple(drop), tuple(use), reading)
-        fitted = fit_columns(frame, targets, choices, rows)
+        fitted = fit_columns(frame, targets, choices, rows, sample_weight)
         fitted.findings.raise_problems()
         found: Any = tuple(fitted.targets.values())
         return cls(tuple(fitted.columns.values()), found, missing, fitted.findings.decisions)

@@ -78,6 +78,7 @@ def fit_columns(
     targets: Sequence[str],
     choices: Choices,
     rows: Sequence[int] | np.ndarray | None = None,
+    sample_weight: np.ndarray | None = None,
 ) -> Fitted:
     """Return the columns of a table, fitted on rows of it; nothing is raised for what is wrong with cells.
 
@@ -86,6 +87,7 @@ def fit_columns(
         targets: names of the columns to be predicted; none for a look at the columns alone.
         choices: what is declared.
         rows: the training rows, counted from 0; None takes all.
+        sample_weight: weights of all rows of the table in means and deviations; None: they are equal.
 
     Raises:
         DataError: a name that the table does not have, or no rows.
@@ -100,7 +102,7 @@ def fit_columns(
     shapes = dict(zip([column.name for column in texts], found, strict=True))
     fitted = Fitted(Findings())
     reading = reading_of(part, choices.reading, found)
-    _Fit(fitted, part, numbers, choices, reading, shapes).run(names, tuple(targets))
+    _Fit(fitted, part, numbers, choices, reading, shapes, sample_weight).run(names, tuple(targets))
     for told in told_of_words(words, (*fitted.columns.values(), *fitted.targets.values())):
         fitted.findings.decide(told.column, told.what, told.why, warning=told.warning)
     return fitted
@@ -116,6 +118,7 @@ class _Fit:
     choices: Choices
     reading: Reading
     shapes: Mapping[str, Shapes]
+    sample_weight: np.ndarray | None
 
     def run(self, names: Sequence[str], targets: Sequence[str]) -> None:
         fitted, findings = self.fitted, self.fitted.findings
@@ -167,15 +170,17 @@ class _Fit:
                 )
             )
             return
-        known = _statistics({name: cells[name] for name in chosen if name in whole})
+        weight = None if self.sample_weight is None else self.sample_weight[numbers]
+        known = _statistics({name: cells[name] for name in chosen if name in whole}, weight)
         for name, column in chosen.items():
             if name in cells:
                 with findings.collecting():
-                    self._fit_feature(column, cells[name], numbers, known.get(name), whole=name in whole)
+                    told = known.get(name)
+                    self._fit_feature(column, cells[name], numbers, weight, told, whole=name in whole)
         for name, target in chosen_targets.items():
             if name in cells:
                 with findings.collecting():
-                    self._fit_target(target, cells[name], numbers)
+                    self._fit_target(target, cells[name], numbers, weight)
         self._duplicates(targets)
         if not fitted.columns and not findings.problems and names:
             why = "; ".join(f"'{name}' {reason}" for name, reason in list(fitted.left_out.items())[:10])
@@ -296,7 +301,14 @@ class _Fit:
         return True
 
     def _fit_feature(
-        self, column: Column, cells: Any, rows: np.ndarray, known: Statistics | None, *, whole: bool
+        self,
+        column: Column,
+        cells: Any,
+        rows: np.ndarray,
+        weight: np.ndarray | None,
+        known: Statistics | None,
+        *,
+        whole: bool,
     ) -> None:
         name, findings, missing = column.name, self.fitted.findings, self.choices.missing
         lacking = 0 if whole else int(np.count_nonzero(column.gone(cells)))
@@ -304,9 +316,11 @@ class _Fit:
             self._leave_out(name, "empty", f"no training row has a value ({len(rows):,} rows)", warning=True)
             return
         if isinstance(column, Numeric):
-            fitted: Column = column.fit(cells, rows, findings, missing=missing, known=known)
-        else:
+            fitted: Column = column.fit(cells, rows, findings, missing=missing, known=known, weight=weight)
+        elif isinstance(column, Categorical):
             fitted = column.fit(cells, rows, findings, missing=missing)
+        else:
+            fitted = column.fit(cells, rows, findings, missing=missing, weight=weight)
         if isinstance(fitted, Categorical):
             advise_of_categories(name, fitted.categories, findings)
             self._disguised(fitted)
@@ -337,7 +351,7 @@ class _Fit:
             what = "has missing cells, which take the median date, with a feature that says so"
         self.fitted.findings.decide(column.name, what, told, cells=lacking)
 
-    def _fit_target(self, target: Column, cells: Any, rows: np.ndarray) -> None:
+    def _fit_target(self, target: Column, cells: Any, rows: np.ndarray, weight: np.ndarray | None) -> None:
         name, findings = target.name, self.fitted.findings
         if isinstance(target, Numeric):
             if len(cells) == 1:
@@ -346,7 +360,7 @@ class _Fit:
                 raise DataError(
                     f"target '{name}' is {cells[0]} in all {len(cells)} training rows: nothing to learn"
                 )
-            numeric = target.fit(cells, rows, findings, missing="error")
+            numeric = target.fit(cells, rows, findings, missing="error", weight=weight)
             fitted: Column = numeric
             if numeric.span is not None:
                 advise_of_numbers(name, cells, *numeric.span, findings)
@@ -397,12 +411,12 @@ class _Fit:
             )
 
 
-def _statistics(cells: Mapping[str, Any]) -> dict[str, Statistics]:
+def _statistics(cells: Mapping[str, Any], weight: np.ndarray | None) -> dict[str, Statistics]:
     """Return the statistics of the columns of numbers; of all of them at once, as there may be very many."""
     arrays = {
         n: found for n, found in cells.items() if isinstance(found, np.ndarray) and found.dtype.kind == "f"
     }
-    found = (one for _, block in stacks(list(arrays.values())) for one in statistics_of(block))
+    found = (one for _, block in stacks(list(arrays.values())) for one in statistics_of(block, weight))
     return dict(zip(arrays, found, strict=True))
 
 

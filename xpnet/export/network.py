@@ -121,8 +121,11 @@ def _predictions(model: Exported, raw: Any) -> dict[str, Any]:
     if kind == "classes":
         label = xp.argmax(raw, axis=-1)
     else:
-        label = xp.astype(xp.greater(without_column(raw), 0), xp.int64)
-        if kind == "signs" and model.encoder is None:
+        # an estimator's label is the more probable one; without estimator it is the sign of the output
+        by_probability = kind == "binary" and model.encoder is None and model.labels
+        scores, least = (link_of(loss)(raw), 0.5) if by_probability else (raw, 0)
+        label = xp.astype(xp.greater(without_column(scores), least), xp.int64)
+        if kind == "signs" and not model.labels:
             label = xp.subtract(xp.multiply(label, 2), 1)
     if gives_probabilities(loss):
         return {"label": label, "probabilities": probabilities(loss, raw)}

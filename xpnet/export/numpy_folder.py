@@ -118,7 +118,15 @@ def _imports(encoder: Encoder | None) -> str:
 
 
 def _predict(model: Exported) -> str:
-    return f'''
+    known = ""
+    found = f"in_parts(X.astype(np.{model.dtype}))"
+    ends = f"    return {found}"
+    if len(model.labels) == 1:
+        known = f"\nCLASSES = np.asarray({list(model.labels[0])!r})\n\n"
+        ends = f"""    found = {found}
+    found["label"] = CLASSES[found["label"]]
+    return found"""
+    return f'''{known}
 def predict(X):
     """Return predictions for X, an array (rows, {model.width}): a dict of arrays."""
     X = np.asarray(X)
@@ -126,15 +134,16 @@ def predict(X):
         raise ValueError(f"X has shape {{X.shape}}; expected (rows, {model.width})")
     if not np.isfinite(X).all():
         raise ValueError("X has entries that are not finite")
-    return in_parts(X.astype(np.{model.dtype}))
-
+{ends}
 '''
 
 
 def _predict_table(model: Exported, encoder: Encoder) -> str:
     columns = "\n".join(_call(column) for column in encoder.columns)
-    pairs = zip(encoder.target_names, map(list, encoder.target_classes), strict=True)
-    known = f"CLASSES = {dict(pairs)!r}" if model.classes else f"TARGETS = {list(encoder.target_names)!r}"
+    known = f"TARGETS = {list(encoder.target_names)!r}"
+    if model.labels:
+        pairs = zip(encoder.target_names, map(list, model.labels), strict=True)
+        known = f"CLASSES = {dict(pairs)!r}"
     forms = dict.fromkeys(column.form for column in encoder.columns if isinstance(column, Dates))
     patterns = "".join(f"    {form!r}: r'{pattern_of_form(form)}',\n" for form in forms)
     return f'''

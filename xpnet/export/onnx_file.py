@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.data import Encoder
 from xpnet.export.encoder_nodes import add_encoder
 from xpnet.export.graph import OPSET, Graph
-from xpnet.export.models import exported
+from xpnet.export.models import Exported, exported
 from xpnet.export.network import network_of
 from xpnet.export.operations import add_program
 from xpnet.export.places import write_file
@@ -63,12 +62,12 @@ def onnx_model(model: Any) -> Any:
     for name, value, ref in zip(network.outputs, values, network.program.outputs, strict=True):
         shown = network.program.values[ref.number]
         dtype, shape = shown.dtype, ["rows", *shown.shape[1:]]
-        if name == "label" and encoder is not None:
-            value, dtype = _labels(graph, encoder, value)
+        if name == "label" and found.labels:
+            value, dtype = _labels(graph, found.labels, value)
         if unusable is not None:
             value = _without(graph, value, dtype, unusable, len(shape))
         graph.output(outputs[name], value, dtype, shape)
-    return graph.model(**_properties(encoder))
+    return graph.model(**_properties(found))
 
 
 def _free(name: str, columns: list[str]) -> str:
@@ -76,10 +75,11 @@ def _free(name: str, columns: list[str]) -> str:
     return name if name not in columns else _free(f"{name}_", columns)
 
 
-def _labels(graph: Graph, encoder: Encoder, codes: str) -> tuple[str, str]:
+def _labels(graph: Graph, classes: tuple[tuple[Any, ...], ...], codes: str) -> tuple[str, str]:
     """Return classes in their own type for their numbers, (rows,) or (rows, targets), and that type."""
-    classes = encoder.target_classes
     dtype = _common([x for own in classes for x in own])
+    if dtype == "int64" and all(own == tuple(range(len(own))) for own in classes):
+        return codes, dtype
     tables = [graph.constant(_as(own, dtype)) for own in classes]
     if len(classes) == 1:
         return str(graph.add("Gather", tables[0], codes)), dtype
@@ -114,12 +114,11 @@ def _without(graph: Graph, value: str, dtype: str, unusable: str, rank: int) -> 
     return str(graph.add("Where", unusable, nothing, value))
 
 
-def _properties(encoder: Encoder | None) -> dict[str, str]:
-    if encoder is None:
-        return {}
-    classes = [list(own) for own in encoder.target_classes]
+def _properties(model: Exported) -> dict[str, str]:
+    encoder = model.encoder
+    classes = [list(own) for own in model.labels]
     return {
-        "targets": json.dumps(list(encoder.target_names)),
-        **({"classes": json.dumps(classes)} if encoder.n_classes else {}),
-        "missing": encoder.missing,
+        **({"targets": json.dumps(list(encoder.target_names))} if encoder is not None else {}),
+        **({"classes": json.dumps(classes)} if classes else {}),
+        **({"missing": encoder.missing} if encoder is not None else {}),
     }

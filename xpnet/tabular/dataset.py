@@ -37,6 +37,7 @@ from xpnet.tabular.defaults import default_batch_size
 from xpnet.tabular.frames import fingerprint_of_frame
 from xpnet.tabular.losses import chosen_loss, class_weights, is_code
 from xpnet.tabular.settings import Settings, plain
+from xpnet.tabular.weights import rows_that_count
 from xpnet.text import to_json
 from xpnet.train.targets import classes_to_targets, is_classifier, kind_of, name_of
 
@@ -69,6 +70,7 @@ class Part:
             several targets (rows, targets).
         rows: which rows of the table these are.
         decisions: what was decided about their cells.
+        weight: of the rows in the loss, (rows,) above 0; None: they are equal.
     """
 
     X: np.ndarray
@@ -76,6 +78,7 @@ class Part:
     truth: np.ndarray
     rows: np.ndarray
     decisions: tuple[Decision, ...] = ()
+    weight: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -125,6 +128,7 @@ def prepare(
     encoder_sha256: str | None = None,
     frame: polars.DataFrame | None = None,
     declared: Sequence[str] = (),
+    sample_weight: Any = None,
     summarized: bool = False,
 ) -> Prepared[S]:
     """Read the table of ``settings``, split it and encode it.
@@ -136,6 +140,7 @@ def prepare(
         encoder_sha256: of the encoder's file; None: of that which will be written.
         frame: the table, where it is no file; ``data`` of the settings is its name then.
         declared: its columns of numbers that are declared as categories.
+        sample_weight: weights of its rows, see `xpnet.tabular.TableModel.fit`; None: they are equal.
         summarized: whether there is to be a summary with advice, for which all cells are read once more.
 
     Raises:
@@ -153,6 +158,10 @@ def prepare(
     else:
         table, digest = with_target(Table(frame, None, source), settings.target), fingerprint_of_frame(frame)
     (frame, words), target = without_words(table.frame), table.target
+    weight: np.ndarray | None = None
+    of_weights: list[Decision] = []
+    if sample_weight is not None:
+        frame, weight, of_weights = rows_that_count(frame, sample_weight)
     assert target is not None  # load has asked for it
     targets = (target,) if isinstance(target, str) else target
     settings = dataclasses.replace(
@@ -171,7 +180,7 @@ def prepare(
     if task == "auto":
         task = encoder.task if encoder else infer_tasks(frame, targets, reading)
         told = [explain_task(frame[name], reading=reading) for name in targets] if encoder is None else []
-    divided = _divided(settings, frame, targets, task, reading, encoder)
+    divided = _divided(settings, frame, targets, task, reading, encoder, weight)
     encoder = divided.encoder
     settings = dataclasses.replace(settings, loss=_loss_name(settings, task, len(targets)))
     loss = chosen_loss(settings, own_loss)
@@ -180,6 +189,8 @@ def prepare(
         name: encode_part(encoder, loss, frame, rows, unseen="error" if name == "train" else "ignore")
         for name, rows in zip(PARTS, divided.rows, strict=True)
     }
+    if weight is not None:
+        parts = {name: dataclasses.replace(part, weight=weight[part.rows]) for name, part in parts.items()}
     for name in PARTS[1:]:
         if len(parts[name]) == 0 and getattr(settings, name) > 0:
             raise DataError(
@@ -201,7 +212,7 @@ def prepare(
         encoder_sha256 = hashlib.sha256(to_json(encoder.to_json()).encode()).hexdigest()
     of_table += _told_of_groups(settings, frame)
     of_table += told_of_words(words, (*encoder.columns, *encoder.targets))
-    decisions = _decisions(table, divided, parts, [*of_table, *told])
+    decisions = _decisions(table, divided, parts, [*of_weights, *of_table, *told])
     summary = None
     if summarized:
         summary = summarize_fitted(
@@ -295,6 +306,7 @@ def _divided(
     task: str,
     reading: Reading,
     encoder: Encoder | None,
+    weight: np.ndarray | None,
 ) -> Parts:
     """Return the rows of the parts and the encoder: the given one, of a run, or one that is fitted."""
     categorical, use = settings.categorical, settings.use
@@ -309,6 +321,7 @@ def _divided(
             frame,
             targets,
             rows=rows,
+            sample_weight=weight,
             task=task,
             missing=settings.missing,
             categorical=categorical,

@@ -109,7 +109,9 @@ class TableModel:
         model.encoder, model.trainer, model._manifest = encoder, trainer, manifest
         return model
 
-    def fit(self, table: Any, target: Any = None, *, progress: bool | None = None) -> TableModel:
+    def fit(
+        self, table: Any, target: Any = None, *, sample_weight: Any = None, progress: bool | None = None
+    ) -> TableModel:
         """Train anew on a table, and return the model.
 
         Args:
@@ -117,6 +119,9 @@ class TableModel:
                 trained on.
             target: name of the column to be predicted, or names of several; None: that of the settings, or
                 the one column called target, label, class or y.
+            sample_weight: weights of the rows (rows,) that are not negative: in the loss, of validation rows
+                too, and in the means and deviations by which columns are standardized. A row of weight 0 is
+                left out before all else.
             progress: whether it is shown, as for `xpnet.Trainer`.
 
         Raises:
@@ -135,7 +140,13 @@ class TableModel:
         frame = None if is_file(table) else to_frame(table)
         backend = open_backend(settings)
         declared = declared_categories(table)
-        prepared = prepare(with_rate(settings), own_loss=self._own_loss, frame=frame, declared=declared)
+        prepared = prepare(
+            with_rate(settings),
+            own_loss=self._own_loss,
+            frame=frame,
+            declared=declared,
+            sample_weight=sample_weight,
+        )
         tell(prepared.decisions)
         prepared = dataclasses.replace(
             prepared, settings=dataclasses.replace(prepared.settings, backend=backend.spec)

@@ -47,13 +47,15 @@ def refitted(trainer: Trainer, prepared: Prepared[Any]) -> Trainer | None:
         **NO_STOPPING, time_limit=None, progress=False, ema_decay=None, swa_start=other.epoch + 1
     )
     other.state.opt_state, other.state.rows = trainer.state.opt_state, None
-    X, y = (np.concatenate([getattr(part, name) for part in parts]) for name in ("X", "y"))
+    names = ("X", "y") if parts[0].weight is None else ("X", "y", "weight")
+    joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
     try:
         other.fit(
-            X,
-            y,
+            joined["X"],
+            joined["y"],
             epochs=other.epoch + epochs,
             batch_size=batch_size_of(settings),
+            sample_weight=joined.get("weight"),
             class_weight=prepared.class_weight,
         )
     except DivergedError as error:
@@ -63,4 +65,5 @@ def refitted(trainer: Trainer, prepared: Prepared[Any]) -> Trainer | None:
         return None
     state = other.state
     state.opt_state = state.last = state.average = None
+    other.callbacks = list(trainer.callbacks)
     return other

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from xpnet import backends, checks, nn, optim
@@ -119,18 +120,31 @@ def build_optimizer(settings: Settings, rows: int) -> optim.Optimizer | optim.Me
 
 def _rate(settings: Settings, rows: int) -> Any:
     rate: float = settings.learning_rate  # type: ignore[assignment]
+    if settings.schedule == "coslog" and settings.warmup:
+        raise ConfigError(
+            f"{use('warmup')}: expected 0 steps with the schedule coslog, whose rate begins at 0, found "
+            f"{settings.warmup}; leave it out"
+        )
     steps = length_of(settings, rows).epochs * steps_of_epoch(settings, rows)
     if settings.max_steps is not None:
         steps = min(steps, settings.max_steps)
     steps = max(1, steps - settings.warmup)
-    schedule: Any = {
-        "constant": lambda: rate,
-        "inverse": lambda: optim.Inverse(rate),
-        "step": lambda: optim.Step(rate, every=-(-steps // 3)),
-        "exponential": lambda: optim.Exponential(rate, factor=0.01, every=steps),
-        "cosine": lambda: optim.Cosine(rate, steps=steps),
-    }[settings.schedule]()
+    schedule = _course(settings.schedule, rate, steps)
     return optim.WarmUp(schedule, steps=settings.warmup) if settings.warmup else schedule
+
+
+def _course(schedule: str, value: float, steps: int) -> Any:
+    """Return the schedule of that name for a highest value; the value itself if it is constant."""
+    courses: dict[str, Callable[[], Any]] = {
+        "constant": lambda: value,
+        "inverse": lambda: optim.Inverse(value),
+        "step": lambda: optim.Step(value, every=-(-steps // 3)),
+        "exponential": lambda: optim.Exponential(value, factor=0.01, every=steps),
+        "cosine": lambda: optim.Cosine(value, steps=steps),
+        "flat_cosine": lambda: optim.FlatCosine(value, steps=steps),
+        "coslog": lambda: optim.CosLog(value, steps=steps),
+    }
+    return courses[schedule]()
 
 
 def build_trainer(prepared: Prepared[Any], backend: backends.Backend, seed: int | None = None) -> Trainer:
@@ -174,7 +188,8 @@ def fit_trainer(trainer: Trainer, prepared: Prepared[Any]) -> None:
         train.y,
         epochs=length_of(settings, len(train)).epochs,
         batch_size=batch_size_of(settings),
-        validation=(held_out.X, held_out.y) if len(held_out) else None,
+        validation=(held_out.X, held_out.y, held_out.weight) if len(held_out) else None,
+        sample_weight=train.weight,
         class_weight=prepared.class_weight,
     )
 

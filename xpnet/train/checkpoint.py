@@ -14,14 +14,13 @@ from xpnet import backends, checks, losses, nn, optim
 from xpnet.errors import CheckpointError, ConfigError
 from xpnet.nn import Variables
 from xpnet.parameters import Layout, Parameters
-from xpnet.program.lowerings.base import choose
 from xpnet.schema import ANY, DAMAGE, NUMBER, TEXT, check
 from xpnet.text import visible
 from xpnet.train import checkpoint_file, metrics
 from xpnet.train.changes import find_changes
 from xpnet.train.history import Best, History
 from xpnet.train.settings import Settings, stored
-from xpnet.train.setup import Setup
+from xpnet.train.setup import Setup, changes_for
 from xpnet.train.state import Average, TrainState
 
 __all__ = ["load", "save", "warn_of_table"]
@@ -167,10 +166,7 @@ def load(
     _check_shapes(file, expected, dict(layout.entries))
     _check_changes(file, description, changes)
     home = backends.backend(backend)
-    if not _compiles_here(arguments.get("compile"), home):
-        arguments["compile"] = "auto"
-    if not _has_precision(home, arguments.get("precision", "float32")):
-        arguments["precision"] = "float32"
+    arguments |= changes_for(home, arguments.get("compile"), arguments.get("precision", "float32"))
 
     def read(setup: Setup) -> TrainState:
         try:
@@ -276,22 +272,6 @@ def _parts(setup: Setup) -> dict[str, Any]:
         "loss": losses.to_config(setup.loss),
         "optimizer": _written(setup.optimizer),
     }
-
-
-def _compiles_here(lower: Any, home: backends.Backend) -> bool:
-    """True unless steps were compiled by something that is not installed here, or for another backend."""
-    try:
-        return bool(choose(lower, home.xp))
-    except ConfigError:
-        return False
-
-
-def _has_precision(home: backends.Backend, precision: Any) -> bool:
-    """True unless the training was one on a device that has another precision than this one."""
-    try:
-        return bool(home.with_precision(precision))
-    except ConfigError:
-        return False
 
 
 def _arrays_of(prefix: str, variables: Variables) -> dict[str, Any]:

@@ -228,7 +228,9 @@ def _weigh_classes(setup: Setup, rows: Rows, class_weight: Any) -> Rows:
     classes, inverse = xp.unique_inverse(labels)
     if isinstance(class_weight, str) and class_weight == "balanced":
         counts = home.to_host(xp.unique_counts(labels)[1])
-        factors = labels.shape[0] / (len(counts) * counts)
+        if rows.weight is not None:  # which are as many rows
+            counts = np.bincount(home.to_host(inverse), home.to_host(rows.weight))
+        factors = counts.sum() / (len(counts) * counts)
     elif isinstance(class_weight, Mapping):
         names = home.to_host(classes).tolist()
         factors = np.asarray([_weight_of(name, class_weight) for name in names])

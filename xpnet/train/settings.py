@@ -118,6 +118,19 @@ class Settings:
         "factor of the penalty Σ w², or several by name: weights, biases, a layer such as 0 for its weights, "
         "or a parameter such as 0.bias; the narrower name wins. In Python those are a dict.",
     )
+    learning_rate_factors: Mapping[str, float] | None = setting(
+        None,
+        _by_name,
+        "factors of the learning rate by name: weights, biases, a layer such as 0 for all of it, the last "
+        "part of names such as scale, or a parameter such as 0.bias; the narrower name wins. Others have 1; "
+        "0 keeps parameters as they are.",
+    )
+    weight_decay_factors: Mapping[str, float] | None = setting(
+        None,
+        _by_name,
+        "factors of the weight decay of adamw by name, as for ``learning_rate_factors``, which multiply it "
+        "as well.",
+    )
     penalty_per_row: bool = setting(
         False,
         checks.flag,

@@ -57,18 +57,26 @@ class Dates:
     from_text: ClassVar[bool] = True
 
     def fit(
-        self, cells: np.ndarray, rows: np.ndarray, findings: Findings, *, missing: str = "impute"
+        self,
+        cells: np.ndarray,
+        rows: np.ndarray,
+        findings: Findings,
+        *,
+        missing: str = "impute",
+        weight: np.ndarray | None = None,
     ) -> Dates:
         """Return the column with what the training cells say; at least one is there."""
         gone = np.isnat(cells)
         present, there = cells[~gone], rows[~gone]
+        weight = None if weight is None else weight[~gone]
         known = CYCLES if "day" in self.form or "hour" in self.form else ("month",)
         cycles = tuple(cycle for cycle in known if len(np.unique(_number(cycle, present))) > 1)
         years = _number("year", present)
-        year = (
-            Numeric(f"{self.name} year").fit(years, there, Findings()) if len(np.unique(years)) > 1 else None
-        )
-        elapsed = Numeric(f"{self.name} elapsed").fit(_number("elapsed", present), there, Findings())
+        year = None
+        if len(np.unique(years)) > 1:
+            year = Numeric(f"{self.name} year").fit(years, there, Findings(), weight=weight)
+        passed = _number("elapsed", present)
+        elapsed = Numeric(f"{self.name} elapsed").fit(passed, there, Findings(), weight=weight)
         absurd = _absurd(elapsed, present)
         if absurd.any():
             assert elapsed.span is not None

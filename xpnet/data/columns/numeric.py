@@ -74,6 +74,7 @@ class Numeric:
         *,
         missing: str = "impute",
         known: Statistics | None = None,
+        weight: np.ndarray | None = None,
     ) -> Numeric:
         """Return the column with what the training cells say.
 
@@ -83,20 +84,23 @@ class Numeric:
             findings: take note of absurd cells.
             missing: the policy; under "impute" a column with missing cells gets an indicator.
             known: the statistics of the cells, where they are known; all of these are finite then.
+            weight: (rows,) above 0, of the rows in mean and deviation; None: they are equal.
         """
         gone = False
         if known is None:
-            gone, present = bool(np.isnan(cells).any()), cells[np.isfinite(cells)]
+            finite = np.isfinite(cells)
+            gone, present = bool(np.isnan(cells).any()), cells[finite]
             if present.size == 0:
                 raise DataError(
                     f"column '{self.name}' holds no finite number in {len(cells)} training rows: leave it "
                     f"out with {use('drop', self.name)}"
                 )
-            known = statistics_of(present[None])[0]
+            known = statistics_of(present[None], None if weight is None else weight[finite])[0]
         mean, std, span = known.mean, known.std, known.span
         if known.absurd or np.isinf(cells).any():
             absurd = (cells < known.limits[0]) | (cells > known.limits[1])
-            ordinary = cells[~absurd & ~np.isnan(cells)]
+            there = ~absurd & ~np.isnan(cells)
+            ordinary = cells[there]
             span = low, high = float(ordinary.min()), float(ordinary.max())
             far = f"{FAR:,.0f} times the distance of the quartiles from the median, {known.median:.6g}"
             findings.decide(
@@ -106,7 +110,8 @@ class Numeric:
                 warning=True,
                 cells=int(absurd.sum()),
             )
-            moments = moments_of(ordinary[None], np.asarray([low]), np.asarray([high]))
+            ends = np.asarray([low]), np.asarray([high])
+            moments = moments_of(ordinary[None], *ends, None if weight is None else weight[there])
             mean, std = (float(moment[0]) for moment in moments)
         if not 0.0 < std < math.inf or not math.isfinite(mean):
             raise DataError(
