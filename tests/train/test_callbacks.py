@@ -10,6 +10,7 @@ from xpnet import Trainer, nn, optim
 from xpnet.errors import DivergedError
 from xpnet.train import Callback, History
 from xpnet.train.evaluation import Evaluation
+from xpnet.train.monitor import Monitor
 
 X, Y = class_data(20)
 
@@ -148,13 +149,13 @@ def interrupted_at(call, monkeypatch, owner, name):
 @pytest.mark.parametrize(
     "place",
     [
-        "Trainer._take_steps", "Trainer._keep_best", "Evaluation.measure", "Evaluation.outputs",
+        "Trainer._take_steps", "Monitor.is_better", "Evaluation.measure", "Evaluation.outputs",
         "History.append",
     ],
 )  # fmt: skip
 def test_ctrl_c_anywhere_in_an_epoch_leaves_the_last_whole_one(place, monkeypatch):
     owner, name = place.split(".")
-    owners = {"Trainer": Trainer, "Evaluation": Evaluation, "History": History}
+    owners = {"Trainer": Trainer, "Evaluation": Evaluation, "History": History, "Monitor": Monitor}
     straight, trainer = (make(model=nn.MLP([4], 3, dropout=0.2)) for _ in range(2))
     straight.fit(X, Y, epochs=4, batch_size=5, validation=(X, Y))
     trainer.fit(X, Y, epochs=1, batch_size=5, validation=(X, Y))

@@ -10,8 +10,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from xpnet import backends, checks, losses, optim
 from xpnet.backends import Backend
 from xpnet.backends.memory import tells
