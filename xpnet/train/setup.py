@@ -126,4 +126,4 @@ class Setup:
 
     def step_key(self, step: int) -> rng.Key:
         """Return the randomness of a step: it depends on the seed and the step's number alone."""
-        return self.key.fold("step", step)
+        return self.key.fold("step", step).at_step(step)
