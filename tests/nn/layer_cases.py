@@ -13,6 +13,7 @@ from xpnet import nn, rng
 from xpnet.backends import Backend
 from xpnet.nn import Variables
 from xpnet.parameters import Parameters
+from xpnet.schedules import FlatCosine
 
 __all__ = ["BATCH", "CASES", "FEATURES", "Case", "variables_on"]
 
@@ -103,6 +104,7 @@ CASES = [
     Case("Identity", nn.Identity(), lambda t: t.Identity()),
     Case("Sign", nn.Sign(), None),
     Case("Dropout", nn.Dropout(0.4), None),
+    Case("Dropout", nn.Dropout(FlatCosine(0.4, steps=20)), None, "-scheduled"),
     Case("BatchNorm", nn.BatchNorm(epsilon=1e-4, momentum=0.3), lambda t: t.BatchNorm1d(FEATURES, 1e-4, 0.3)),
     Case("LayerNorm", nn.LayerNorm(epsilon=1e-4), lambda t: t.LayerNorm(FEATURES, 1e-4)),
     Case(
@@ -144,4 +146,4 @@ def _placed(backend: Backend, state: Any, dtype: str) -> Any:
     return backend.asarray(state, dtype=dtype)
 
 
-KEY = rng.key(11)
+KEY = rng.key(11).at_step(15)

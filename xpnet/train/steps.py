@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import operator
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
@@ -28,6 +29,8 @@ from xpnet.train.state import TrainState
 from xpnet.train.step import Scalars, Step, StepState, step_once
 
 __all__ = ["CompiledSteps", "Steps", "UncompiledSteps", "first_order_steps", "paths_of_draws", "step_seconds"]
+
+Path = tuple[int | str, ...]  # of a key below that of the step
 
 _MOVED = 28  # bytes for each parameter: gradient, parameter and two slots are read, most of them written
 _PRODUCT = 6  # operations for each parameter and row: a product and a sum forward, and twice that backward
@@ -239,22 +242,30 @@ class _LoopStep:
         self.layout, self.masked, self.step = params.layout, state.mask is not None, step
         self._slots = list(self.step.optimizer.slots)
         self._numbers = len(self.step.numbers(1, 0, 1)[0])
-        self._paths = paths_of_draws(setup, state.variables, train)
+        self._paths, self._schedules = _needs_of_layers(setup, state.variables, train)
 
     def __call__(self, carry: list[Any], constants: list[Any], row: list[Any]) -> tuple[list[Any], list[Any]]:
         X, y, *rest = constants
         mask = rest.pop() if self.masked else None
         batch = Rows(X, y, rest[0] if rest else None)
-        numbers, draws = len(row) - len(self._paths) - self._numbers, len(row) - len(self._paths)
-        if numbers > 0:
+        given = len(row) - self._numbers - len(self._schedules) - len(self._paths)
+        if given > 0:
             with scope("batch"):
                 batch = batch.take(row[0])
+<<<<<<< HEAD
         scalars, words = list(row[numbers:draws]), row[draws:]
         share = scalars.pop() if self.step.averaging else None
         deviation = scalars.pop() if self.step.noisy else None
         key = _StepKey(0, (), dict(zip(self._paths, words, strict=True)))
         given = Scalars(tuple(scalars), deviation, share)
         after, loss = self.step(self.opened(carry), batch, key, given, mask)
+=======
+        scalars, of_layers = list(row[given : given + self._numbers]), row[given + self._numbers :]
+        deviation = scalars.pop() if self.step.noisy else None
+        values = dict(zip(self._schedules, of_layers, strict=False))
+        words = dict(zip(self._paths, of_layers[len(values) :], strict=True))
+        key = _StepKey(0, (), words, values)
+        after, loss = self.step(self.opened(carry), batch, key, Scalars(tuple(scalars), deviation), mask)
         slots = [after.slots[name].flat for name in self._slots]
         return [*leaves((after.params, after.model_state, after.average)), *slots], [loss]
 
@@ -286,7 +297,12 @@ class _LoopStep:
         assert state.opt_state is not None
         done, first = state.opt_state["step"], state.step + 1
         averaged = 0 if state.average is None else state.average.terms
-        rows = np.asarray(self.step.numbers(first, done, count, averaged), dtype=np.float64)
+        schedules = self._schedules.values()
+        numbers = self.step.numbers(first, done, count, averaged)
+        rows = np.asarray(
+            [(*row, *(schedule(first + n) for schedule in schedules)) for n, row in enumerate(numbers)],
+            dtype=np.float64,
+        )
         columns = backend.asarray(np.ascontiguousarray(rows.T), dtype=setup.dtype)  # one transfer
         scalars = [columns[i, ...] for i in range(columns.shape[0])]
         dtype = word_dtype(backend.xp)
@@ -318,28 +334,48 @@ def step_seconds(size: int, batch: int, at: Pace = HOST) -> float:
 
 
 class _StepKey(rng.Key):
-    """A step's key: records its draws, and returns their words where they are given."""
+    """A step's key: records draws and schedules, and returns their words and values where these are given.
 
-    def __init__(self, seed: int, path: tuple[int | str, ...], known: dict[Any, Any]):
+    Args:
+        seed, path: as for any key.
+        drawn: words, or None, by the path of their key.
+        values: schedules, or their values as 0-d arrays, by the path of their key.
+    """
+
+    def __init__(
+        self, seed: int, path: tuple[int | str, ...], drawn: dict[Path, Any], values: dict[Path, Any]
+    ):
         super().__init__(seed, path)
-        object.__setattr__(self, "known", known)
+        object.__setattr__(self, "drawn", drawn)
+        object.__setattr__(self, "values", values)
 
-    known: dict[Any, Any]
+    drawn: dict[Path, Any]
+    values: dict[Path, Any]
 
     def fold(self, *words: int | str) -> _StepKey:
-        return _StepKey(self.seed, self.path + words, self.known)
+        return _StepKey(self.seed, self.path + words, self.drawn, self.values)
 
     @property
     def words(self) -> tuple[Any, Any]:
-        words = self.known.setdefault(self.path, None)
+        words = self.drawn.setdefault(self.path, None)
         return (0, 0) if words is None else (words[0, ...], words[1, ...])
 
+    def value(self, schedule: Callable[[int], float]) -> Any:
+        value = self.values.setdefault(self.path, schedule)
+        return value(1) if callable(value) else value
 
-def paths_of_draws(setup: Setup, variables: Variables, train: Rows) -> list[tuple[int | str, ...]]:
-    """Return the paths of a step's draws below its key, found by applying the model to one row."""
-    known: dict[Any, Any] = {}
-    rows, key = train.X[:2, ...], _StepKey(0, (), known)
+
+def _needs_of_layers(
+    setup: Setup, variables: Variables, train: Rows
+) -> tuple[list[Path], dict[Path, Callable[[int], float]]]:
+    """Return the paths of a step's draws, and schedules by path: found by applying the model to two rows."""
+    rows, key = train.X[:2, ...], _StepKey(0, (), {}, {})
     setup.model.apply(variables, rows, training=True, key=key)
     if setup.settings.gradient_noise:
         noise(key, variables.params.flat[:2], 1.0)
-    return list(known)
+    return list(key.drawn), key.values
+
+
+def paths_of_draws(setup: Setup, variables: Variables, train: Rows) -> list[Path]:
+    """Return the paths of a step's draws below its key."""
+    return _needs_of_layers(setup, variables, train)[0]
