@@ -209,7 +209,7 @@ def test_page_compares_what_is_comparable() -> None:
         "### Classification: 1 - accuracy, %; middle tables",
         "All splits: 3, of 2 tables.",
         f"{summary}| b | {100 * b:.2f} | 1.38 (1.0 to 1.8) | 1 (0.5) | 0.1 (0.1) |\n"
-        f"| a | {100 * a:.2f} | 1.62 (1.2 to 2.0) | 1.41 (0.707) | 0.1 (0.1) |",
+        f"| a | {100 * a:.2f} | 1.62 (1.2 to 2.0) | 1.58 (0.791) | 0.1 (0.1) |",
         "Splits that all have: 1, of 1 tables.",
         f"{summary}| c | 1.00 | 1.00 (1.0 to 1.0) | 1 (0.5) | 0.1 (0.1) |\n"
         "| a | 20.00 | 2.50 (2.5 to 2.5) | 4 (2) | 0.1 (0.1) |\n"
