@@ -205,7 +205,10 @@ BAD: dict[str, tuple[Any, str]] = {
         r"BatchNorm: .*\(batch, 4\), found \(2, 3\)",
     ),
     "norm of images": (lambda: nn.LayerNorm().init(0, (8, 8)), r"LayerNorm: .*found \(8, 8\)"),
-    "parametrization": (lambda: nn.Dense(3, parametrization="ntkk"), "'standard' or 'ntk', found 'ntkk'.*'ntk'"),
+    "parametrization": (
+        lambda: nn.Dense(3, parametrization="ntkk"),
+        "'standard' or 'ntk', found 'ntkk'.*'ntk'",
+    ),
     "scale of another width": (
         lambda: nn.Scale().apply(nn.Scale().init(0, FEATURES, backend="numpy"), _X[:, :3]),
         r"Scale: .*\(batch, 4\), found \(2, 3\)",
