@@ -16,6 +16,7 @@ import pytest
 
 import xpnet
 from tests.autodiff.rule_cases import CASES as RULES
+from tests.export.served import feed, outputs, session
 from tests.export.tables import CASES as TABLES
 from tests.export.tables import model_of, table
 from tests.nn.layer_cases import CASES, variables_on
@@ -24,14 +25,10 @@ from xpnet import export, losses, nn
 from xpnet.backends import array_namespace
 from xpnet.data.columns.date_text import read_dates
 from xpnet.data.columns.dates import _number as number_of_moments
-from xpnet.data.notations import Notation
 from xpnet.errors import ConfigError, RecordError
 from xpnet.export.date_nodes import in_iso, parts_of_dates
-from xpnet.export.encoder_nodes import input_type
 from xpnet.export.graph import Graph
-from xpnet.export.numpy_folder import marks_of
 from xpnet.export.operations import OPERATIONS, add_program
-from xpnet.export.readers import read_number
 from xpnet.program.passes.simplify import simplify
 from xpnet.tabular import TableModel
 
@@ -39,17 +36,6 @@ onnx = pytest.importorskip("onnx", reason="onnx is not installed")
 runtime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
 
 X = np.random.default_rng(1).normal(size=(9, 4))
-
-
-def session(path: Path) -> Any:
-    options = runtime.SessionOptions()
-    options.intra_op_num_threads = 1
-    return runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-
-
-def outputs(path: Path, inputs: dict[str, Any]) -> dict[str, np.ndarray]:
-    made = session(path)
-    return dict(zip([x.name for x in made.get_outputs()], made.run(None, inputs), strict=True))
 
 
 def trained(model: nn.Layer, loss: Any = "softmax_cross_entropy", y: Any = None, **options: Any) -> Any:
@@ -250,23 +236,6 @@ def test_a_file_that_is_there_stays_unless_asked(tmp_path: Path) -> None:
 
 
 # ---- tables
-
-
-def feed(model: Any, rows: dict[str, list[Any]]) -> dict[str, np.ndarray]:
-    """Return raw columns as the inputs ask for them."""
-    found: dict[str, np.ndarray] = {}
-    for column in model.encoder.columns:
-        cells, dtype = rows[column.name], input_type(column, model.encoder.missing)
-        if dtype == "str":
-            texts = ["" if x is None else str(x) for x in cells]  # of dates, in the ISO form
-            found[column.name] = np.asarray(texts, dtype=object)[:, None]
-        elif dtype == "bool":
-            found[column.name] = np.asarray(cells, dtype=bool)[:, None]
-        else:
-            notation = getattr(column, "notation", Notation())
-            marks = marks_of(notation) or (".", "", "", False, False)
-            found[column.name] = np.asarray([read_number(x, *marks) for x in cells])[:, None]
-    return found
 
 
 def labels(classes: np.ndarray) -> list[str]:
