@@ -132,6 +132,7 @@ _case("sigmoid", "matrix", lambda xp, x: _f.sigmoid(x), (3, 4), torch=lambda t, 
 _case(
     "softplus", "matrix", lambda xp, x: _f.softplus(x), (3, 4), torch=lambda t, x: t.nn.functional.softplus(x)
 )
+_case("mish", "matrix", lambda xp, x: _f.mish(x), (3, 4), torch=lambda t, x: t.nn.functional.mish(x))
 _case("bell", "matrix", lambda xp, x: xp.bell(x), (3, 4), torch=lambda t, x: t.sigmoid(x) * t.sigmoid(-x),
       peers=("torch",))  # fmt: skip
 _case("erf", "matrix", lambda xp, x: _f.erf(x), (3, 4), torch=lambda t, x: t.erf(x))

@@ -163,6 +163,8 @@ CHANGED = {
     "weight_decay": None,  # likewise
     "l1": ("0.002", "0.0", "0.002"),
     "l2": ("0.001", "0.0", "0.001"),
+    "learning_rate_factors": None,  # numbers by name, as of l2; tests/train/test_groups.py
+    "weight_decay_factors": None,  # likewise
     "max_norm": ("3", "none", "3.0"),
     "label_smoothing": ("0.1", "0.0", "0.1"),
     "gradient_noise": ("0.2", "0.0", "0.2"),
@@ -178,6 +180,8 @@ CHANGED = {
     "patience": ("3", "none", "3"),
     "min_steps": ("9", "none", "9"),
     "min_delta": ("1e-05", "0.0", "1e-05"),
+    "monitor": ("validation_accuracy", "validation_loss", "validation_accuracy"),
+    "use_last_best_epoch": None,  # a switch; tests/train/test_stopping.py
     "backend": None,  # test_resume
     "dtype": ("float64", "float32", "float64"),
     "precision": None,  # of devices; tests/cli/test_devices.py

@@ -47,11 +47,13 @@ CASES = {
     "learning_rate": ("1e-2", 0.01, "fast", "-0.1"),
     "momentum": ("0.9", 0.9, [], "1"),
     "nesterov": (True, True, "yes", None),
-    "schedule": ("cosine", "cosine", 0, "cosinus"),
+    "schedule": ("flat-cos", "flat_cosine", 0, "cosinus"),
     "warmup": ("10", 10, 1.5, "-1"),
     "weight_decay": ("0.1", 0.1, "x", "-0.1"),
     "l1": ("weights=0.1, 0.bias=2", {"weights": 0.1, "0.bias": 2.0}, [1], "0=-1"),
     "l2": ("0", 0.0, None, "weights=x"),
+    "learning_rate_factors": ("biases=0.1, 0=6", {"biases": 0.1, "0": 6.0}, 1, "biases"),
+    "weight_decay_factors": ("biases=0", {"biases": 0.0}, {"a": "x"}, "biases=-1"),
     "max_norm": ("2", 2.0, True, "0"),
     "label_smoothing": ("0.1", 0.1, "x", "1"),
     "gradient_noise": ("0.1", 0.1, "x", "-1"),
@@ -66,6 +68,8 @@ CASES = {
     "patience": ("3", 3, "3", "0"),
     "min_steps": ("7", 7, "7", "0"),
     "min_delta": ("0.01", 0.01, "x", "-1"),
+    "monitor": ("val_acc", "validation_accuracy", 1, "accuracy"),
+    "use_last_best_epoch": (True, True, 1, None),
     "backend": ("torch:cpu", "torch:cpu", 0, ""),
     "dtype": ("float64", "float64", 64, "float16"),
     "precision": ("TF32", "tf32", 32, "bf16"),
@@ -306,7 +310,7 @@ def test_schedules_are_those_of_the_library():
 @pytest.mark.parametrize(
     ("schedule", "first", "last"),
     [("constant", 0.9, 0.9), ("inverse", 0.9, 0.9 / 30), ("step", 0.9, 0.009), ("exponential", 0.9, 0.009),
-     ("cosine", 0.9, 0.0)],
+     ("cosine", 0.9, 0.0), ("flat_cosine", 0.9, 0.0)],
 )  # fmt: skip
 @pytest.mark.parametrize("warmup", ["0", "6"])
 def test_a_schedule_spans_the_training(schedule, first, last, warmup):
@@ -319,3 +323,11 @@ def test_a_schedule_spans_the_training(schedule, first, last, warmup):
     assert optimizer.learning_rate_at(steps) == pytest.approx(last, rel=0.2, abs=0.01)
     if warmup != "0":
         assert optimizer.learning_rate_at(1) < 0.2
+
+
+def test_four_waves_span_the_training_and_need_no_warm_up():
+    flags = {"schedule": "coslog4", "learning_rate": "0.9", "epochs": "5", "batch_size": "10"}
+    optimizer = build_optimizer(resolve(flags), rows=30)
+    assert [k for k in range(1, 17) if optimizer.learning_rate_at(k) < 1e-12] == [1, 2, 4, 8, 16]
+    with pytest.raises(ConfigError, match="warmup: expected 0 steps with the schedule coslog"):
+        build_optimizer(resolve(flags | {"warmup": "3"}), rows=30)

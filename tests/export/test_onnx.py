@@ -66,7 +66,8 @@ def compare(trainer: Any, folder: Path, rows: int = 9) -> list[str]:
 # ---- layers and losses
 
 FUSED = {
-    "ReLU": "Relu", "LeakyReLU": "LeakyRelu", "ELU": "Elu", "GELU": "Gelu", "SiLU": "Sigmoid Mul",
+    "ReLU": "Relu", "LeakyReLU": "LeakyRelu", "ELU": "Elu", "SELU": "Selu", "Mish": "Mish",
+    "GELU": "Gelu", "SiLU": "Sigmoid Mul",
     "Softplus": "Softplus", "Sigmoid": "Sigmoid", "Tanh": "Tanh", "Identity": "", "Sign": "Sign",
     "Dropout": "", "BatchNorm": "Mul Add", "LayerNorm": "LayerNormalization",
 }  # fmt: skip

@@ -40,6 +40,28 @@ class Case:
         return f"{self.name}{self.label}"
 
 
+def _module(function: Callable[..., Any], *shapes: tuple[int, ...]) -> Callable[[Any], Any]:
+    """Return what makes a module of a function of ``functional``, x and parameters of these shapes."""
+
+    def make(t: Any) -> Any:
+        import torch
+
+        class Module(t.Module):  # type: ignore[misc, name-defined]
+            def __init__(self) -> None:
+                super().__init__()
+                for i, shape in enumerate(shapes):  # matrices are transposed, as those of Linear
+                    setattr(
+                        self, f"p{i}", t.Parameter(torch.empty(shape[::-1] if len(shape) == 2 else shape))
+                    )
+
+            def forward(self, x: Any) -> Any:
+                return function(t.functional, x, *(p.T if p.ndim == 2 else p for p in self.parameters()))
+
+        return Module()
+
+    return make
+
+
 def _torch_mlp(t: Any) -> Any:
     layers = [
         t.Linear(4, 5),
@@ -56,9 +78,23 @@ def _torch_mlp(t: Any) -> Any:
 CASES = [
     Case("Dense", nn.Dense(3, bias_init="uniform"), lambda t: t.Linear(FEATURES, 3)),
     Case("Dense", nn.Dense(1, bias=False), lambda t: t.Linear(FEATURES, 1, bias=False), "-no-bias"),
+    Case(
+        "Dense",
+        nn.Dense(3, bias_init="uniform", parametrization="ntk"),
+        _module(lambda f, x, w, b: x @ w / FEATURES**0.5 + b, (FEATURES, 3), (3,)),
+        "-ntk",
+    ),
+    Case("Scale", nn.Scale(), _module(lambda f, x, scale: x * scale, (FEATURES,))),
+    Case(
+        "ParametricActivation",
+        nn.ParametricActivation("mish"),
+        _module(lambda f, x, a: x + a * (f.mish(x) - x), (FEATURES,)),
+    ),
     Case("ReLU", nn.ReLU(), lambda t: t.ReLU()),
     Case("LeakyReLU", nn.LeakyReLU(0.2), lambda t: t.LeakyReLU(0.2)),
     Case("ELU", nn.ELU(1.3), lambda t: t.ELU(1.3)),
+    Case("SELU", nn.SELU(), lambda t: t.SELU()),
+    Case("Mish", nn.Mish(), lambda t: t.Mish()),
     Case("GELU", nn.GELU(), lambda t: t.GELU()),
     Case("SiLU", nn.SiLU(), lambda t: t.SiLU()),
     Case("Softplus", nn.Softplus(), lambda t: t.Softplus(threshold=1e9)),

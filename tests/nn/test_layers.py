@@ -150,7 +150,9 @@ SLOPES_AT_0 = {
     "ReLU": 0.0,
     "LeakyReLU": 0.01,
     "ELU": 1.0,
+    "SELU": 1.7580993408473766,
     "GELU": 0.5,
+    "Mish": 0.6,
     "SiLU": 0.5,
     "Softplus": 0.5,
     "Sigmoid": 0.25,
@@ -203,6 +205,18 @@ BAD: dict[str, tuple[Any, str]] = {
         r"BatchNorm: .*\(batch, 4\), found \(2, 3\)",
     ),
     "norm of images": (lambda: nn.LayerNorm().init(0, (8, 8)), r"LayerNorm: .*found \(8, 8\)"),
+    "parametrization": (
+        lambda: nn.Dense(3, parametrization="ntkk"),
+        "'standard' or 'ntk', found 'ntkk'.*'ntk'",
+    ),
+    "scale of another width": (
+        lambda: nn.Scale().apply(nn.Scale().init(0, FEATURES, backend="numpy"), _X[:, :3]),
+        r"Scale: .*\(batch, 4\), found \(2, 3\)",
+    ),
+    "parametric layer": (
+        lambda: nn.ParametricActivation(nn.Dense(3)),
+        "expected an activation .*found Dense",
+    ),
     "no units": (lambda: nn.Dense(0), "Dense: units: .* at least 1, found 0"),
     "units as text": (lambda: nn.Dense("8"), "found '8'"),
     "one width": (lambda: nn.MLP(8, 2), r"MLP: expected a list of widths.*found 8; write \[8\]"),

@@ -125,19 +125,23 @@ def _loss(loss: Callable[..., Any], options: dict[str, float]) -> Callable[..., 
 
 
 def optimizer_cases(dtype: str) -> dict[str, Case]:
-    """Return two steps of each optimizer."""
+    """Return two steps of each optimizer, with one learning rate and with those of groups."""
     found = {}
     for optimizer in (row[0] for row in OPTIMIZERS):
         p, g = (draw(seed, (300,)).astype(dtype) for seed in (1, 2))
         slots = [abs(draw(3 + i, p.shape)).astype(dtype) for i in range(len(optimizer.slots))]
         scalars = [np.asarray(s, dtype=dtype) for s in optimizer.scalars(0.1, 3)]
         found[repr(optimizer)] = (_updates(optimizer), [g, p, *slots, *scalars])
+        factors = tuple(draw(seed, p.shape, 0.1, 6.0).astype(dtype) for seed in (4, 5))
+        found[f"{optimizer!r} of groups"] = (_updates(optimizer, factors), [g, p, *slots, *scalars])
     return found
 
 
-def _updates(optimizer: Any) -> Callable[..., Any]:
+def _updates(optimizer: Any, factors: tuple[Any, Any] | None = None) -> Callable[..., Any]:
     def run(g: Any, p: Any, *rest: Any) -> Any:
         slots, scalars = rest[: len(optimizer.slots)], rest[len(optimizer.slots) :]
+        if factors:
+            scalars = optimizer.vectors(scalars, *factors)
         for _ in range(2):
             p, slots = optimizer.rule(g * p, slots, p, *scalars)
         return [p, *slots]

@@ -122,9 +122,9 @@ def test_what_others_may_have_seen_is_not_overwritten(monkeypatch) -> None:
     donated = []
 
     class Watched(steps.Loop):
-        def __call__(self, *args, donate):
+        def __call__(self, *args, donate, **options):
             donated.append(donate)
-            return super().__call__(*args, donate=donate)
+            return super().__call__(*args, donate=donate, **options)
 
     class Keeper(Callback):
         steps_apart = 2
@@ -133,7 +133,7 @@ def test_what_others_may_have_seen_is_not_overwritten(monkeypatch) -> None:
             self.kept = trainer.variables.params.flat, flat(trainer)
 
     monkeypatch.setattr(steps, "Loop", Watched)
-    monkeypatch.setattr(steps.CompiledSteps, "at_a_time", lambda self: 3)
+    monkeypatch.setattr(steps.CompiledSteps, "at_a_time", lambda self, plan: 3)
     for callbacks, expected in ((), [False, True, True, True] * 2), ([Keeper()], [False] * 10):
         donated.clear()
         trainer = make(callbacks=callbacks)

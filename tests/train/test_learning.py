@@ -179,9 +179,11 @@ LAYERS: dict[str, Any] = {
     "Sequential": nn.Sequential(nn.Dense(4), nn.BatchNorm(), nn.Tanh(), nn.Dropout(0.1)),
     "LeakyReLU": nn.LeakyReLU(0.2),
     "ELU": nn.ELU(0.5),
+    "Scale": nn.Scale(),
+    "ParametricActivation": nn.ParametricActivation("selu"),
 } | {
     name: getattr(nn, name)()
-    for name in ("Identity", "ReLU", "GELU", "SiLU", "Softplus", "Sigmoid", "Tanh", "Sign")
+    for name in ["Identity", "ReLU", "SELU", "GELU", "SiLU", "Mish", "Softplus", "Sigmoid", "Tanh", "Sign"]
 }
 
 

@@ -32,5 +32,7 @@ def test_the_trainer_asks_for_the_pace_of_its_device(backend: Backend) -> None:
     trainer = make(backend=backend, dtype="float32")
     trainer.fit(X, Y, epochs=1, batch_size=8)
     at, size = pace(backend, "float32"), trainer.variables.params.layout.size
-    assert trainer._steps.at_a_time() == int(0.5 / at.queued / step_seconds(size, 8, at))
+    assert trainer._steps.at_a_time(trainer.fitting.batches) == int(
+        0.5 / at.queued / step_seconds(size, 8, at)
+    )
     assert at.queued == (1 if backend.name == "numpy" else 2)  # as `GraphLoop` lets the host be ahead

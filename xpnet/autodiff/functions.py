@@ -23,6 +23,7 @@ __all__ = [
     "log_softmax",
     "logistic_loss",
     "logsumexp",
+    "mish",
     "relu",
     "sigmoid",
     "softmax",
@@ -49,6 +50,7 @@ erf = _callable("erf")
 log_softmax = _callable("log_softmax")
 logistic_loss = _callable("logistic_loss")
 logsumexp = _callable("logsumexp")
+mish = _callable("mish")
 relu = _callable("relu")
 sigmoid = _callable("sigmoid")
 softmax = _callable("softmax")

@@ -24,6 +24,7 @@ from xpnet.tabular.losses import import_loss, is_code
 from xpnet.tabular.trainer import build_trainer, with_rate
 from xpnet.train import Trainer
 from xpnet.train import rows as train_rows
+from xpnet.train.initialization import initial_variables
 
 __all__ = ["graph_of", "write_graph"]
 
@@ -127,7 +128,8 @@ def _table_graph(
     prepared = prepare(with_rate(settings), own_loss=own_loss)
     trainer = build_trainer(prepared, backend)
     shape = (prepared.encoder.n_features,)
-    trainer.variables = trainer.model.init(settings.seed, shape, backend, settings.dtype)
+    X = backend.asarray(prepared.parts["train"].X, dtype=settings.dtype)
+    trainer.variables = initial_variables(trainer.setup, shape, X)
     return _model_graph(trainer, prepared.parts["train"], rows, wrt, version)
 
 

@@ -12,8 +12,11 @@ from xpnet.nn import init
 from xpnet.nn.activations import (
     ELU,
     GELU,
+    SELU,
     Identity,
     LeakyReLU,
+    Mish,
+    ParametricActivation,
     ReLU,
     Sigmoid,
     Sign,
@@ -26,6 +29,7 @@ from xpnet.nn.dense import Dense
 from xpnet.nn.dropout import Dropout
 from xpnet.nn.layer import LAYERS, Layer, Variables, from_config
 from xpnet.nn.normalization import BatchNorm, LayerNorm
+from xpnet.nn.scale import Scale
 from xpnet.nn.sequential import MLP, Sequential
 
 __all__ = [
@@ -33,6 +37,7 @@ __all__ = [
     "GELU",
     "LAYERS",
     "MLP",
+    "SELU",
     "BatchNorm",
     "Dense",
     "Dropout",
@@ -40,7 +45,10 @@ __all__ = [
     "Layer",
     "LayerNorm",
     "LeakyReLU",
+    "Mish",
+    "ParametricActivation",
     "ReLU",
+    "Scale",
     "Sequential",
     "SiLU",
     "Sigmoid",

@@ -65,6 +65,21 @@ class Sequential(Layer):
             shape = layer.output_shape(shape)
         return drawn
 
+    @property
+    def needs_data(self) -> bool:
+        return any(layer.needs_data for layer in self.layers)
+
+    def adapted(
+        self, key: rng.Key, params: dict[str, Any], state: dict[str, Any], x: Any
+    ) -> tuple[dict[str, Any], Any]:
+        found = dict(params)
+        for number, layer in enumerate(self.layers):
+            name = str(number)
+            own, x = layer.adapted(key.fold(number), params.get(name, {}), state.get(name, {}), x)
+            if own:
+                found[name] = own
+        return found, x
+
     def parameter_shapes(self, input_shape: Shape) -> dict[str, Shape]:
         found, row = dict[str, Shape](), input_shape
         for number, layer in enumerate(self.layers):
@@ -159,7 +174,7 @@ def MLP(
     return Sequential(layers)
 
 
-_RECTIFIERS = ("ReLU", "LeakyReLU", "ELU", "GELU", "SiLU", "Softplus")
+_RECTIFIERS = ("ReLU", "LeakyReLU", "ELU", "GELU", "SiLU", "Mish", "Softplus")
 
 
 def _weight_init(spec: Any, nonlinearity: Layer | None) -> Any:

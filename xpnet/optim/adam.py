@@ -52,6 +52,10 @@ class Adam(Optimizer, name="adam"):
     def scalars(self, learning_rate: float, step: int) -> tuple[float, ...]:
         return adam_scalars(learning_rate, step, self.beta1, self.beta2, self.epsilon)
 
+    def vectors(self, scalars: Sequence[Any], rates: Any, decays: Any) -> tuple[Any, ...]:
+        rate, epsilon = scalars
+        return rate * rates, epsilon
+
     def rule(self, g: Any, slots: Sequence[Any], p: Any, *scalars: Any) -> tuple[Any, Sequence[Any]]:
         rate, epsilon = scalars
         change, slots = adam_change(g, slots, rate, epsilon, self.beta1, self.beta2)

@@ -50,10 +50,15 @@ class AdamW(Optimizer, name="adamw"):
     slots = ("m", "v")
 
     def scalars(self, learning_rate: float, step: int) -> tuple[float, ...]:
-        kept = 1.0 - learning_rate * self.weight_decay
-        return kept, *adam_scalars(learning_rate, step, self.beta1, self.beta2, self.epsilon)
+        decay = learning_rate * self.weight_decay
+        rate, epsilon = adam_scalars(learning_rate, step, self.beta1, self.beta2, self.epsilon)
+        return 1.0 - decay, rate, epsilon, decay
+
+    def vectors(self, scalars: Sequence[Any], rates: Any, decays: Any) -> tuple[Any, ...]:
+        _, rate, epsilon, decay = scalars
+        return 1.0 - decay * decays, rate * rates, epsilon, decay
 
     def rule(self, g: Any, slots: Sequence[Any], p: Any, *scalars: Any) -> tuple[Any, Sequence[Any]]:
-        kept, rate, epsilon = scalars
+        kept, rate, epsilon, _ = scalars
         change, slots = adam_change(g, slots, rate, epsilon, self.beta1, self.beta2)
         return kept * p - change, slots

@@ -77,6 +77,32 @@ class Optimizer(Configured, ABC):
         """
         return learning_rate, step
 
+    def vectors(self, scalars: Sequence[Any], rates: Any, decays: Any) -> tuple[Any, ...]:
+        """Return what `rule` is given where groups of parameters have learning rates of their own.
+
+        An optimizer with `scalars` of its own has `vectors` of its own, or it takes no groups.
+
+        Args:
+            scalars: those of the step.
+            rates: factors of the learning rate, a vector like the parameters.
+            decays: factors of what decays in a step, those of rate and of weight decay multiplied.
+        """
+        learning_rate, step = scalars
+        return learning_rate * rates, step
+
+    @property
+    def takes_groups(self) -> bool:
+        """Whether groups of parameters can have learning rates of their own: see `vectors`."""
+        kind = type(self)
+        own_scalars = kind.scalars is not Optimizer.scalars and kind.vectors is Optimizer.vectors
+        return self.by_rule and not own_scalars
+
+    @property
+    def by_rule(self) -> bool:
+        """Whether the update is the rule, as nearly always, and no method of its own."""
+        kind = type(self)
+        return kind.update is Optimizer.update and kind.init is Optimizer.init
+
     def init(self, params: Any) -> dict[str, Any]:
         """Return the state before the first step: ``{"step": 0, slot: container of zeros like params}``."""
         arrays = leaves(params)

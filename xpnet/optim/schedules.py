@@ -13,22 +13,25 @@ epochs: multiply epochs by the number of batches.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from xpnet.checks import number
+from xpnet.checks import number, whole
 from xpnet.errors import ConfigError
-from xpnet.optim.configured import COUNT, NOT_NEGATIVE, POSITIVE, Configured
+from xpnet.optim.configured import COUNT, FRACTION, NOT_NEGATIVE, POSITIVE, Configured
 
 __all__ = [
     "RATE",
     "SCHEDULES",
     "Constant",
+    "CosLog",
     "Cosine",
     "Exponential",
+    "FlatCosine",
     "Inverse",
     "Schedule",
     "Step",
@@ -60,6 +63,8 @@ def _rate(label: str, value: Any, remedy: str) -> float | Callable[[int], float]
         raise ConfigError(f"{label}: expected a schedule, found its class; write {value.__name__}(...)")
     return value if callable(value) else _check_number(label, value, remedy)
 
+
+_CYCLES = {"check": dataclasses.replace(whole(1, 50), expected="a whole number from 1 to 50")}
 
 # Metadata of a field that holds a positive number, a schedule (or its table) or a callable.
 RATE = {"check": _rate}
@@ -194,6 +199,65 @@ class Cosine(Schedule, name="cosine"):
     def __call__(self, step: int) -> float:
         done = min(step - 1, self.steps) / self.steps
         return self.final + 0.5 * (self.learning_rate - self.final) * (1.0 + math.cos(math.pi * done))
+
+
+@dataclass(frozen=True)
+class FlatCosine(Schedule, name="flat_cosine"):
+    r"""The rate $\alpha$ for a share $f$ of $n$ steps, then half a cosine wave down to 0, where it stays:
+
+    $\alpha_k = \alpha$ for $t = \min(k - 1, n) / n \le f$, and
+    $\alpha_k = \frac12 \alpha\, (1 + \cos(\pi \frac{t - f}{1 - f}))$ after.
+
+    Args:
+        learning_rate: $\alpha$.
+        steps: $n$.
+        flat: $f$, from 0 up to but not including 1; with 0 the same as `Cosine`.
+
+    References: Holzmüller et al., Better by default: strong pre-tuned MLPs and boosted trees on tabular data,
+    NeurIPS 2024 (``flat_cos`` of RealMLP's dropout and weight decay).
+
+    >>> [round(FlatCosine(0.2, steps=10)(k), 6) for k in (1, 6, 8, 11, 100)]
+    [0.2, 0.2, 0.130902, 0.0, 0.0]
+    """
+
+    learning_rate: float = field(metadata=POSITIVE)
+    steps: int = field(metadata=COUNT)
+    flat: float = field(default=0.5, metadata=FRACTION)
+
+    def __call__(self, step: int) -> float:
+        done = min(step - 1, self.steps) / self.steps
+        falling = max(0.0, done - self.flat) / (1.0 - self.flat)
+        return 0.5 * self.learning_rate * (1.0 + math.cos(math.pi * falling))
+
+
+@dataclass(frozen=True)
+class CosLog(Schedule, name="coslog"):
+    r"""$c$ cosine waves from 0 to $\alpha$ and back in $n$ steps, each twice as long as the one before:
+
+    $\alpha_k = \frac12 \alpha\, (1 - \cos(2 \pi \log_2(1 + (2^c - 1) \min(k - 1, n) / n)))$.
+
+    The first step has rate 0, and so have those after the last wave.
+
+    Args:
+        learning_rate: $\alpha$, the highest rate.
+        steps: $n$.
+        cycles: $c$, at most 50.
+
+    References: Holzmüller et al., Better by default: strong pre-tuned MLPs and boosted trees on tabular data,
+    NeurIPS 2024 (``coslog4``, the learning rate of RealMLP).
+
+    >>> [round(CosLog(0.2, steps=15)(k), 6) for k in (1, 2, 3, 4, 8, 16)]
+    [0.0, 0.0, 0.186086, 0.0, 0.0, 0.0]
+    """
+
+    learning_rate: float = field(metadata=POSITIVE)
+    steps: int = field(metadata=COUNT)
+    cycles: int = field(default=4, metadata=_CYCLES)
+
+    def __call__(self, step: int) -> float:
+        done = min(step - 1, self.steps) / self.steps
+        waves = math.log2(1.0 + (2.0**self.cycles - 1.0) * done)
+        return 0.5 * self.learning_rate * (1.0 - math.cos(2.0 * math.pi * waves))
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,7 @@ class SparsePredictor:
         """Return the function of one layer, and count the memory that it needs."""
         layer = placed.layer
         if isinstance(layer, Dense):
-            weight = params["weight"]
+            weight = params["weight"] * layer.gain(params["weight"].shape[0])
             transposed = csr(weight.T)
             size = transposed.data.nbytes + transposed.indices.nbytes + transposed.indptr.nbytes
             if size < weight.nbytes:

@@ -77,6 +77,7 @@ RESULTS = {
     "device": TEXT,
     "epochs": _WHOLE,
     "patience?": (None, _WHOLE),
+    "best_by?": TEXT,
     "time_limit?": _OR_NULL,
     "epochs_open?": checks.flag,
     "timed_out?": checks.flag,

@@ -21,6 +21,7 @@ from xpnet.tabular.losses import try_loss
 from xpnet.tabular.trainer import build_trainer, layer_widths, open_backend, with_rate
 from xpnet.train import Trainer
 from xpnet.train.changes import Change
+from xpnet.train.monitor import NO_STOPPING
 
 if TYPE_CHECKING:
     import polars
@@ -79,6 +80,7 @@ class Plan:
             "optimizer": settings.optimizer,
             "epochs": self.length.epochs,
             "patience": self.length.patience,
+            "best_by": self.trainer.setup.monitor.best,
             "min_steps": self.length.min_steps,
             "time_limit": self.length.time_limit,
             "epochs_open": self.length.open,
@@ -153,8 +155,8 @@ def plan_training(
 def check_contradictions(prepared: Prepared[Settings]) -> None:
     """Raise a `ConfigError` if two settings contradict each other."""
     settings = prepared.settings
-    for name in ("patience", "min_delta", "min_steps"):
-        if getattr(settings, name) and len(prepared.parts["validation"]) == 0:
+    for name, without in NO_STOPPING.items():
+        if getattr(settings, name) not in (without, None) and len(prepared.parts["validation"]) == 0:
             raise ConfigError(
                 f"{use(name)}: expected validation rows to stop by, found none; use {use('validation', 0.1)}"
             )

@@ -28,7 +28,7 @@ from xpnet.train import History, Trainer
 from xpnet.train.random_restarts import (
     all_diverged,
     best_of,
-    loss_of,
+    cost_of,
     restart_row,
     restart_seed,
     warn_if_alike,
@@ -59,7 +59,7 @@ def run_restarts(
         Interrupted, CheckpointError: as for `guarded`.
         DivergedError: all restarts diverged.
     """
-    rows = plan.run.read_restarts()
+    rows, monitor = plan.run.read_restarts(), plan.trainer.setup.monitor
     shape = (plan.prepared.encoder.n_features,)
 
     def is_there() -> RunFolder:
@@ -75,7 +75,7 @@ def run_restarts(
             begin = is_there
         keeper = Keeper(log, begin)
         with guarded(plan, keeper, log):
-            if loss_of(best_of(rows)) == math.inf:
+            if cost_of(best_of(rows, monitor), monitor) == math.inf:
                 raise all_diverged(rows)
             best = load_trainer(plan.run, plan.prepared, plan.backend)
             seconds = sum(row["seconds"] for row in rows)
@@ -127,7 +127,7 @@ def _run_one(
             _log.warning("%s is lost: %s", which, error)
         keeper.save(trainer)
         run, row = plan.run, restart_row(number, trainer, outcome)
-        if outcome == "done" and best_of([*rows, row]) is row:
+        if outcome == "done" and best_of([*rows, row], trainer.setup.monitor) is row:
             run.adopt(run.restart(number))
         History([*rows, row]).to_csv(run.restarts)
         shutil.rmtree(run.parts, ignore_errors=True)

@@ -78,14 +78,15 @@ def finish(plan: Plan, seconds: float, **told: Any) -> dict[str, Any]:
     }
     rows = run.read_restarts()
     if rows:
-        chosen = best_of(rows)
+        monitor = trainer.setup.monitor
+        chosen = best_of(rows, monitor)
         results["restarts"] = {
             "n": len(rows),
             "lost": sum(row["outcome"] == "diverged" for row in rows),
             "best": chosen["restart"],
             "seed": chosen["seed"],
-            "measured_by": "loss" if chosen["validation_loss"] is None else "validation_loss",
-            **dataclasses.asdict(spread_of(rows)),
+            "measured_by": "loss" if chosen[monitor.name] is None else monitor.name,
+            **dataclasses.asdict(spread_of(rows, monitor)),
         }
     if len(encoder.targets) > 1:
         results["target_metrics"] = {name: part.targets for name, part in measured.items()}
@@ -104,7 +105,7 @@ def _outcome(plan: Plan, measured: Mapping[str, Measured]) -> list[dict[str, Any
         for name, part in measured.items()
     }
     verdicts = judge_outcome(
-        Outcome(trainer.history.rows, has_waited(trainer.settings, trainer.state), metric, scores)
+        Outcome(trainer.history.rows, has_waited(trainer.setup, trainer.state), metric, scores)
     )
     for verdict in verdicts:
         _log.warning("%s: %s", verdict.kind, verdict.message)
@@ -116,7 +117,7 @@ def _advice(plan: Plan, verdicts: Collection[str]) -> list[dict[str, Any]]:
     trainer, most = plan.trainer, plan.settings.max_steps
     is_last = trainer.best is not None and trainer.best.epoch == trainer.epoch
     if (
-        has_waited(trainer.settings, trainer.state)
+        has_waited(trainer.setup, trainer.state)
         or trainer.stalled
         or not (is_last or "under-trained" in verdicts)
     ):
@@ -138,8 +139,10 @@ def why_stopped(plan: Plan) -> str | None:
         return trainer.stalled
     if steps is not None and trainer.step >= steps:
         return f"all {count(steps, 'step')} done"
-    if has_waited(trainer.settings, trainer.state):
+    if has_waited(trainer.setup, trainer.state):
         by, epochs = trainer.settings.min_delta, count(trainer.settings.patience or 0, "epoch")
-        wanted = f"validation loss lower by {by:g}" if by else "better validation loss"
+        monitor = trainer.setup.monitor
+        improved = f"{monitor.words} {'higher' if monitor.higher else 'lower'} by {by:g}"
+        wanted = improved if by else f"better {monitor.words}"
         return f"no {wanted} for {epochs}"
     return None

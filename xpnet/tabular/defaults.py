@@ -37,7 +37,7 @@ REFIT_EPOCHS = 25
 
 PATIENCE, MIN_DELTA, MIN_STEPS, TIME_LIMIT = 25, 1e-3, 500, 600.0
 _DECAY_EPOCHS, _DECAY_STEPS = 100, 300
-_SPANNING = ("step", "exponential", "cosine")  # schedules that need to know the number of steps
+_OPEN = ("constant", "inverse")  # schedules that need not know the number of steps
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,7 +78,7 @@ def length_of(settings: Settings, rows: int) -> Length:
         return Length(settings.epochs, *given)
     if settings.max_steps is not None:
         return Length(-(-settings.max_steps // steps_of_epoch(settings, rows)), *given)
-    if settings.validation == 0 or settings.schedule in _SPANNING:
+    if settings.validation == 0 or settings.schedule not in _OPEN:
         return Length(FIXED_EPOCHS, *given)
     patience, min_delta, min_steps, time_limit = given
     if min_steps is None and settings.optimizer not in METHODS:  # whose steps are whole epochs

@@ -16,6 +16,7 @@ from xpnet.tabular.trainer import batch_size_of
 from xpnet.train import Callback, Trainer
 from xpnet.train.checkpoint_callback import best_trainer
 from xpnet.train.early_stopping import has_waited
+from xpnet.train.monitor import NO_STOPPING
 
 __all__ = ["refitted"]
 
@@ -55,14 +56,12 @@ def refitted(trainer: Trainer, prepared: Prepared[Any]) -> Trainer | None:
     settings, parts = prepared.settings, [prepared.parts[name] for name in ("train", "validation")]
     rows = len(parts[0])
     epochs = refit_epochs_of(settings, rows)
-    waited = has_waited(trainer.settings, trainer.state)
+    waited = has_waited(trainer.setup, trainer.state)
     if not epochs or not (waited or trainer.epoch >= length_of(settings, rows).epochs):
         return None
     mean, other = _Mean(), best_trainer(trainer)
     other.callbacks = [mean]
-    other.setup = other.setup.changed(
-        patience=None, min_delta=0.0, min_steps=None, time_limit=None, progress=False
-    )
+    other.setup = other.setup.changed(**NO_STOPPING, time_limit=None, progress=False)
     other.state.opt_state, other.state.rows = trainer.state.opt_state, None
     names = ("X", "y") if parts[0].weight is None else ("X", "y", "weight")
     joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}

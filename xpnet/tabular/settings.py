@@ -59,6 +59,11 @@ def _optimizers() -> Iterable[str]:
     return (*OPTIMIZERS, *METHODS)
 
 
+_schedule = checks.choice(
+    lambda: ("constant", "inverse", "step", "exponential", "cosine", "flat_cosine", "coslog"),
+    "the name of a schedule",
+    ALIASES["schedule"],
+)
 _ROWS = "the rows and their split are those of the first epoch"
 _MODEL = "it is part of the model, whose weights are trained already"
 _LOSS = "the form of the targets, the best weights and the patience go by it"
@@ -239,10 +244,11 @@ class Settings(TrainerSettings):
     nesterov: bool = setting(False, checks.flag, "Training", "Nesterov's momentum, for sgd")
     schedule: str = setting(
         "constant",
-        checks.one_of("constant", "inverse", "step", "exponential", "cosine"),
+        _schedule,
         "Training",
-        "course of the learning rate η: constant; inverse: η / k at step k; step: a tenth after each "
-        "third of the training; exponential: down to η / 100 at its end; cosine: down to 0 at its end",
+        "course of the learning rate η: constant; inverse: η / k at step k; step: a tenth after each third "
+        "of the training; exponential: down to η / 100 at its end; cosine: down to 0 at its end; flat_cosine:"
+        " likewise in its second half; coslog: four waves from 0 to η and back, each twice the one before",
     )
     warmup: int = setting(0, checks.whole(0), "Training", "steps in which the learning rate first rises")
     weight_decay: float | None = setting(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from xpnet import backends, checks, nn, optim
@@ -12,6 +13,8 @@ from xpnet.tabular.dataset import Prepared
 from xpnet.tabular.defaults import RATES, default_weight_decay, length_of, steps_of_epoch
 from xpnet.tabular.settings import Settings
 from xpnet.train import Trainer
+from xpnet.train.metrics import METRICS, OF_NUMBERS
+from xpnet.train.monitor import LOSS
 from xpnet.train.settings import Settings as TrainerSettings
 from xpnet.train.targets import outputs_for
 
@@ -22,6 +25,7 @@ __all__ = [
     "fit_trainer",
     "layer_widths",
     "metric_of",
+    "metrics_of",
     "open_backend",
     "trainer_settings",
     "with_rate",
@@ -34,6 +38,25 @@ _ENDS = ("patience", "min_delta", "min_steps", "time_limit")
 def metric_of(task: str) -> str:
     """Return the main metric of a task."""
     return "accuracy" if task == "classification" else "r2"
+
+
+def metrics_of(settings: Settings) -> list[str]:
+    """Return the metrics that are measured after each epoch: the main one, and the monitored one.
+
+    Raises:
+        ConfigError: a metric that there is none of, or one that is for another task.
+    """
+    main = metric_of(settings.task)
+    if settings.monitor == LOSS:
+        return [main]
+    monitored = settings.monitor.removeprefix("validation_")
+    known = [name for name in METRICS if (name in OF_NUMBERS) is (settings.task == "regression")]
+    if monitored not in known:
+        raise ConfigError(
+            f"{use('monitor')}: expected validation_loss, or a metric of {settings.task} "
+            f"({', '.join(f'validation_{name}' for name in known)}), found {settings.monitor}; choose one"
+        )
+    return list(dict.fromkeys([main, monitored]))
 
 
 def open_backend(settings: Settings) -> backends.Backend:
@@ -97,18 +120,31 @@ def build_optimizer(settings: Settings, rows: int) -> optim.Optimizer | optim.Me
 
 def _rate(settings: Settings, rows: int) -> Any:
     rate: float = settings.learning_rate  # type: ignore[assignment]
+    if settings.schedule == "coslog" and settings.warmup:
+        raise ConfigError(
+            f"{use('warmup')}: expected 0 steps with the schedule coslog, whose rate begins at 0, found "
+            f"{settings.warmup}; leave it out"
+        )
     steps = length_of(settings, rows).epochs * steps_of_epoch(settings, rows)
     if settings.max_steps is not None:
         steps = min(steps, settings.max_steps)
     steps = max(1, steps - settings.warmup)
-    schedule: Any = {
-        "constant": lambda: rate,
-        "inverse": lambda: optim.Inverse(rate),
-        "step": lambda: optim.Step(rate, every=-(-steps // 3)),
-        "exponential": lambda: optim.Exponential(rate, factor=0.01, every=steps),
-        "cosine": lambda: optim.Cosine(rate, steps=steps),
-    }[settings.schedule]()
+    schedule = _course(settings.schedule, rate, steps)
     return optim.WarmUp(schedule, steps=settings.warmup) if settings.warmup else schedule
+
+
+def _course(schedule: str, value: float, steps: int) -> Any:
+    """Return the schedule of that name for a highest value; the value itself if it is constant."""
+    courses: dict[str, Callable[[], Any]] = {
+        "constant": lambda: value,
+        "inverse": lambda: optim.Inverse(value),
+        "step": lambda: optim.Step(value, every=-(-steps // 3)),
+        "exponential": lambda: optim.Exponential(value, factor=0.01, every=steps),
+        "cosine": lambda: optim.Cosine(value, steps=steps),
+        "flat_cosine": lambda: optim.FlatCosine(value, steps=steps),
+        "coslog": lambda: optim.CosLog(value, steps=steps),
+    }
+    return courses[schedule]()
 
 
 def build_trainer(prepared: Prepared[Any], backend: backends.Backend, seed: int | None = None) -> Trainer:
@@ -171,7 +207,7 @@ def trainer_settings(prepared: Prepared[Any]) -> dict[str, Any]:
     return {
         **{name: getattr(settings, name) for name in shared},
         **{name: getattr(length, name) for name in _ENDS},
-        "metrics": [metric_of(settings.task)],
+        "metrics": metrics_of(settings),
         "restore_best": False,  # the best weights have a checkpoint of their own
         "progress": False,
     }

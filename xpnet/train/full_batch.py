@@ -95,10 +95,10 @@ class FullBatchSteps:
             ) from error  # fmt: skip
         return {**kept, **begun}
 
-    def begin_epoch(self, state: TrainState, plan: Batches) -> None:
+    def begin_epochs(self, state: TrainState, plan: Batches, count: int) -> None:
         """Nothing has to be sent: the rows are there."""
 
-    def at_a_time(self) -> int:
+    def at_a_time(self, plan: Batches) -> int:
         """Return 1."""
         return 1
 

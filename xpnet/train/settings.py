@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from xpnet import checks
+from xpnet.aliases import ALIASES
 from xpnet.checks import Check
 from xpnet.errors import ConfigError, suggest
 
@@ -51,6 +52,18 @@ _penalty = Check(
     _factors,
     lambda text: _by_name.read(text) if "=" in text else float(text),
     "X|NAME=X,...",
+)
+
+
+def _known_column(value: Any) -> str:
+    """Return the name of a column of the history: ``val_acc`` is ``validation_accuracy``."""
+    prefix, _, name = checks.require(isinstance(value, str), value).partition("_")
+    checks.require(prefix in ("val", "validation") and name != "", value)
+    return f"validation_{ALIASES['metric'].get(name, name)}"
+
+
+_column = Check(
+    "'validation_loss', or 'validation_' and the name of a metric", _known_column, metavar="COLUMN"
 )
 _ONE_SEED = "all draws and the split of the rows follow from it"
 
@@ -104,6 +117,19 @@ class Settings:
         _penalty,
         "factor of the penalty Σ w², or several by name: weights, biases, a layer such as 0 for its weights, "
         "or a parameter such as 0.bias; the narrower name wins. In Python those are a dict.",
+    )
+    learning_rate_factors: Mapping[str, float] | None = setting(
+        None,
+        _by_name,
+        "factors of the learning rate by name: weights, biases, a layer such as 0 for all of it, the last "
+        "part of names such as scale, or a parameter such as 0.bias; the narrower name wins. Others have 1; "
+        "0 keeps parameters as they are.",
+    )
+    weight_decay_factors: Mapping[str, float] | None = setting(
+        None,
+        _by_name,
+        "factors of the weight decay of adamw by name, as for ``learning_rate_factors``, which multiply it "
+        "as well.",
     )
     penalty_per_row: bool = setting(
         False,
@@ -159,21 +185,34 @@ class Settings:
     patience: int | None = setting(
         None,
         checks.count,
-        "stop when the validation loss has not fallen for this many epochs. None: never. Once lost, it stays "
-        "so: to train further, set the attribute to None or more.",
+        "stop when the validation loss, or what else ``monitor`` names, has not improved for this many "
+        "epochs. None: never. Once lost, it stays so: to train further, set the attribute to None or more.",
     )
     min_steps: int | None = setting(
         None, checks.count, "steps before which ``patience`` does not end the training. None for none."
     )
     min_delta: float = setting(
-        0.0, checks.not_negative, "by how much the validation loss must fall to count for ``patience``."
+        0.0, checks.not_negative, "by how much that must improve to count for ``patience``."
+    )
+    monitor: str = setting(
+        "validation_loss",
+        _column,
+        "column of the history that chooses the best epoch and for which ``patience`` waits: "
+        "``validation_loss``, or a metric that is measured, such as ``validation_accuracy``. Whether higher "
+        "or lower values are better follows from the metric; a function of your own says so: "
+        "``function.higher_is_better = False``.",
+    )
+    use_last_best_epoch: bool = setting(
+        False,
+        checks.flag,
+        "whether the last of epochs that are equally good is the best one, instead of the first. Patience "
+        "waits for a better one all the same.",
     )
     restore_best: bool | None = setting(
         None,
         checks.flag,
-        "whether a fit with a validation set ends with the variables of the lowest validation loss, as it "
-        "does by default; a later ``fit`` goes on from the last epoch all the same. True demands a "
-        "validation set.",
+        "whether a fit with a validation set ends with the variables of the best epoch, as it does by "
+        "default; a later ``fit`` goes on from the last epoch all the same. True demands a validation set.",
         flag=False,
     )
     rollback: bool = setting(

@@ -25,7 +25,7 @@ class TrainState:
         opt_state: the optimizer's slots, and how many steps it has done; None before training.
         epoch, step: how many are done.
         history: a row for each epoch.
-        best: the variables of the lowest validation loss so far, their epoch and that loss; or None.
+        best: the variables of the best epoch so far, its number and its validation loss; or None.
         last: the variables after the last epoch, where ``variables`` are the best ones; else None.
         mask: a vector of 0 and 1 like the parameters: those at 0 stay 0; or None.
         patience_since: the epoch after which patience counts: that of the last pruning, or 0.

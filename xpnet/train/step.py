@@ -11,6 +11,7 @@ from xpnet.nn import Variables
 from xpnet.optim import Optimizer
 from xpnet.parameters import Layout, Parameters
 from xpnet.train import regularization
+from xpnet.train.groups import number_of_each
 from xpnet.train.objective import StepObjective
 from xpnet.train.rows import Rows
 from xpnet.train.settings import Settings
@@ -62,12 +63,12 @@ class Step:
         assert isinstance(setup.optimizer, Optimizer)
         settings, optimizer = setup.settings, setup.optimizer
         self.objective, self.optimizer, self.settings = StepObjective(setup, layout), optimizer, settings
-        kind: Any = type(optimizer)
-        self.by_rule = kind.update is Optimizer.update and kind.init is Optimizer.init
-        self._update_scope = f"{optimizer.name or snake_case(kind.__name__)}_update"
+        self.by_rule, self._groups = optimizer.by_rule, step_groups(setup, layout)
+        self._update_scope = f"{optimizer.name or snake_case(type(optimizer).__name__)}_update"
         bounds = settings.clip_norm, settings.clip_value, settings.max_norm, self.noisy
+        groups = settings.learning_rate_factors, settings.weight_decay_factors
         place = setup.backend, setup.dtype
-        self.made_of = (optimizer, *self.objective.made_of, *bounds, *place)
+        self.made_of = (optimizer, *self.objective.made_of, *bounds, *groups, *place)
 
     @property
     def noisy(self) -> bool:
@@ -101,7 +102,10 @@ class Step:
         names, layout = self.optimizer.slots, state.params.layout
         before = [state.slots[name].flat for name in names]
         with scope(self._update_scope):
-            flat, after = self.optimizer.rule(gradient.flat, before, state.params.flat, *scalars.optimizer)
+            given = scalars.optimizer
+            if self._groups is not None:
+                given = self.optimizer.vectors(given, *self._groups)
+            flat, after = self.optimizer.rule(gradient.flat, before, state.params.flat, *given)
         named = {name: Parameters(x, layout) for name, x in zip(names, after, strict=True)}
         return Parameters(flat, layout), named
 
@@ -132,6 +136,20 @@ class Step:
             return Scalars((), noise)
         (row,) = self.numbers(step, done, 1)
         return Scalars(tuple(row[:-1] if self.noisy else row), noise)
+
+
+def step_groups(setup: Setup, layout: Layout) -> tuple[Any, Any] | None:
+    """Return the factors of each parameter for `Optimizer.vectors`, on the device; None if all are 1."""
+    settings, backend, dtype = setup.settings, setup.backend, setup.dtype
+    rates, decays = (
+        number_of_each(name, getattr(settings, name) or {}, layout, 1.0)
+        for name in ("learning_rate_factors", "weight_decay_factors")
+    )
+    if (rates == 1.0).all() and (decays == 1.0).all():
+        return None
+    on_device = backend.asarray(rates, dtype=dtype)
+    same = (decays == 1.0).all()  # one vector is read in place of two
+    return on_device, on_device if same else backend.asarray(rates * decays, dtype=dtype)
 
 
 def clipped_gradient(

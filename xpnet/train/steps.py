@@ -39,10 +39,10 @@ _SIZES = 8  # of batches whose programs are kept
 class Steps(Protocol):
     """Protocol of the steps of a fit, which update the state."""
 
-    def begin_epoch(self, state: TrainState, plan: Batches) -> None:
-        """Prepare the steps of the next epoch."""
+    def begin_epochs(self, state: TrainState, plan: Batches, count: int) -> None:
+        """Prepare the steps of the next ``count`` epochs."""
 
-    def at_a_time(self) -> int:
+    def at_a_time(self, plan: Batches) -> int:
         """Return how many steps are taken together."""
 
     def run(self, state: TrainState, orders: Any, count: int, *, donate: bool) -> Any:
@@ -74,10 +74,10 @@ class UncompiledSteps:
     def __init__(self, setup: Setup, step: Step, train: Rows):
         self._setup, self._step, self._train = setup, step, train
 
-    def begin_epoch(self, state: TrainState, plan: Batches) -> None:
+    def begin_epochs(self, state: TrainState, plan: Batches, count: int) -> None:
         """Nothing has to be prepared."""
 
-    def at_a_time(self) -> int:
+    def at_a_time(self, plan: Batches) -> int:
         """Return 1."""
         return 1
 
@@ -126,6 +126,7 @@ class CompiledSteps:
         self._constants: list[Any] = []
         self._ahead: list[Any] = []  # one array for each scalar and each draw, over the epoch's steps
         self._taken = 0
+        self._returned: tuple[list[Any], Any, Any] = [], None, None  # and the state that was made of it
         self._loops: dict[int, tuple[str, Loop]] = {}
         self.lowering = ""
 
@@ -145,40 +146,43 @@ class CompiledSteps:
         self._constants = [x for x in (train.X, train.y, train.weight, state.mask) if x is not None]
 
     def end(self) -> None:
-        """Release the rows."""
-        self._constants = []
+        """Release the rows, and what was returned last."""
+        self._constants, self._returned = [], ([], None, None)
 
-    def begin_epoch(self, state: TrainState, plan: Batches) -> None:
-        """Copy the numbers for the steps of the next epoch to the device, in one transfer."""
-        self._plan, self._epoch_began, self._epoch = plan, state.step, state.epoch
-        self._ahead = self._step.ahead(self._setup, state, len(plan))
+    def begin_epochs(self, state: TrainState, plan: Batches, count: int) -> None:
+        """Copy the numbers for the steps of the next epochs to the device, in one transfer."""
+        self._plan, self._began_at, self._epoch = plan, state.step, state.epoch
+        self._ahead = self._step.ahead(self._setup, state, count * len(plan))
         self._taken = 0
 
-    def at_a_time(self) -> int:
+    def at_a_time(self, plan: Batches) -> int:
         """Return how many steps are taken together: few enough for a quick reaction to Ctrl-C."""
-        batch = self._plan.size or self._plan.rows
+        batch = plan.size or plan.rows
         seconds = step_seconds(self._step.layout.size, batch, self._pace)
         return max(1, int(_HEARD / self._pace.queued / seconds))
 
     def run(self, state: TrainState, orders: Any, count: int, *, donate: bool) -> Any:
         """Take steps; see `Steps`."""
-        carry = self._step.carry(state)
+        known, variables, opt_state = self._returned
+        ours = variables is state.variables and opt_state is state.opt_state
+        carry = known if ours else self._step.carry(state)
         sequences = [x[self._taken : self._taken + count, ...] for x in self._ahead]
-        self._taken += count
         if orders is not None:
             sequences.insert(0, orders)
         batch = self._plan.rows if orders is None else orders.shape[1]
         self.loop = self._loop(batch)
+        self._taken += count
         as_written = self.lowering == "generic" or self.loop.reason
         threads = blas_threads(self._setup, batch, self._step.layout.size)
         blas = threads if as_written else contextlib.nullcontext()
         with profiled(self._setup.backend, f"{count} steps"), blas:
-            carry, (losses,) = self.loop(carry, self._constants, sequences, donate=donate)
+            carry, (losses,) = self.loop(carry, self._constants, sequences, donate=donate, apart=ours)
         after = self._step.opened(carry)
         assert state.opt_state is not None
         state.variables = Variables(after.params, after.model_state)
         state.opt_state = {"step": state.opt_state["step"] + count, **after.slots}
         state.step += count
+        self._returned = carry, state.variables, state.opt_state
         return losses
 
     def _loop(self, batch: int) -> Loop:
@@ -191,8 +195,9 @@ class CompiledSteps:
         """
         lower = self._setup.settings.compile
         if lower == "auto" and self._may_go_over:
-            ragged = self._plan.size not in (None, batch)
-            steps = self._epoch + 1 if ragged else self._epoch_began + len(self._plan)
+            ragged, each = self._plan.size not in (None, batch), len(self._plan)
+            epochs = self._taken // each + 1
+            steps = self._epoch + epochs if ragged else self._began_at + epochs * each
             worth = steps * step_seconds(self._step.layout.size, batch, self._pace)
             lower = "numba" if worth > _WORTH_COMPILING else "numpy"
         known, loop = self._loops.pop(batch, ("", None))

@@ -8,15 +8,12 @@ import logging
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import Any
 
 from xpnet import backends, checks, losses, optim
 from xpnet.backends import Backend
 from xpnet.backends.memory import tells
 from xpnet.backends.profiling import profiled
-from xpnet.containers import map_leaves
 from xpnet.nn import Layer, Variables
 from xpnet.parameters import Parameters
 from xpnet.train import checkpoint, targets
@@ -26,11 +23,12 @@ from xpnet.train.batches import Batches
 from xpnet.train.callbacks import Callback
 from xpnet.train.columns import column_names, matched
 from xpnet.train.divergence import checked_losses
-from xpnet.train.early_stopping import Patience, check_validation, nothing_left
+from xpnet.train.early_stopping import Patience, check_validation, keep_best, nothing_left
+from xpnet.train.epochs import FitContext, epochs_together, row_of, train_together
 from xpnet.train.evaluation import Evaluation
 from xpnet.train.full_batch import FullBatchSteps, state_of
-from xpnet.train.history import Best, History
-from xpnet.train.identical_units import warn_of_identical_units
+from xpnet.train.history import History
+from xpnet.train.initialization import initial_variables
 from xpnet.train.predictor import Predictor
 from xpnet.train.progress import for_terminal
 from xpnet.train.rows import Rows, are_others, fingerprint, split
@@ -41,25 +39,11 @@ from xpnet.train.steps import CompiledSteps, Steps, first_order_steps
 from xpnet.train.summary import summary
 from xpnet.train.threads import Use, alone
 
-__all__ = ["FitContext", "Trainer"]
+__all__ = ["Trainer"]
 
 _log = logging.getLogger("xpnet")
 _MADE_ANEW = ("fitting", "_steps", "_evaluation", "_use")
 _LOG_STEPS = 1000  # within an epoch, losses are looked at this often
-
-
-class FitContext(NamedTuple):
-    """Rows, batches and steps of a fit, for callbacks.
-
-    Attributes:
-        rows: the rows to train on, checked and on the device.
-        batches: their batches.
-        steps: takes the steps.
-    """
-
-    rows: Rows
-    batches: Batches
-    steps: Steps
 
 
 @takes_settings(Settings)
@@ -198,7 +182,7 @@ class Trainer(Predictor):
         bar = for_terminal(settings.progress)
         callbacks = [*self.callbacks, *([bar] if bar else [])]
         began, limit = time.monotonic(), settings.time_limit
-        patience = Patience.of(settings)
+        patience = Patience.of(setup)
         if settings.patience is not None:  # the history may be long
             patience.after(state.history, since=state.patience_since)
 
@@ -209,7 +193,7 @@ class Trainer(Predictor):
         with setup.backend.activate(), contextlib.ExitStack() as ending:
             if known is None:  # the first fit of this object
                 targets.warn_of_pairs(setup.loss, train.y)
-            self.begin(tuple(train.X.shape[1:]))
+            self.begin(tuple(train.X.shape[1:]), train.X)
             self._remember(train, column_names(X))
             if isinstance(setup.optimizer, optim.Method):
                 self._steps = FullBatchSteps(setup, state, train)
@@ -224,21 +208,31 @@ class Trainer(Predictor):
             while not (is_over() or self.timed_out):
                 try:
                     with profiled(setup.backend, f"epoch {state.epoch + 1}"):
-                        row = self._train_epoch(self.fitting, held_out, callbacks)
+                        rows = self._train_epochs(self.fitting, held_out, callbacks, epochs - state.epoch)
                 except optim.StuckError as stuck:
                     self.stalled = str(stuck)
                     _log.info("training ended after epoch %d: %s", state.epoch, stuck)
                     break
-                patience.see(row)
+                for row in rows:
+                    patience.see(row)
                 self.timed_out = limit is not None and time.monotonic() - began >= limit and not is_over()
                 self.ending = self.timed_out or is_over()
-                answers = [callback.on_epoch_end(self, row) for callback in callbacks]
+                answers = [callback.on_epoch_end(self, row) for row in rows for callback in callbacks]
                 if any(answers):
                     break
             if held_out is not None and settings.restore_best is not False and state.best is not None:
                 state.last, state.variables = state.variables, state.best.variables
         setup.backend.peak_memory()  # is looked at now, for CuPy does not remember it
         return state.history
+
+    def _train_epochs(
+        self, fitting: FitContext, held_out: Rows | None, callbacks: list[Callback], left: int
+    ) -> list[dict[str, Any]]:
+        """Train an epoch, or several if nobody looks at what is between them, and return their rows."""
+        count = 1 if held_out is not None else epochs_together(self.setup, callbacks, fitting, left)
+        if count > 1 and (rows := train_together(self.setup, self.state, fitting, count)):
+            return rows
+        return [self._train_epoch(fitting, held_out, callbacks)]
 
     def _train_epoch(
         self, fitting: FitContext, held_out: Rows | None, callbacks: list[Callback]
@@ -253,8 +247,8 @@ class Trainer(Predictor):
         counts: list[int] = []
         pending: list[Any] = []  # arrays of losses still on the device
         try:
-            steps.begin_epoch(state, batches)
-            for order, rows, number in batches.chunks(state.epoch + 1, self._at_a_time(steps, watching)):
+            steps.begin_epochs(state, batches, 1)
+            for order, rows, number in batches.chunks(state.epoch + 1, self._at_a_time(fitting, watching)):
                 if settings.max_steps is not None and number > settings.max_steps - state.step:
                     number = settings.max_steps - state.step
                     order = order[:number, ...]
@@ -270,21 +264,15 @@ class Trainer(Predictor):
                     break
             if pending:
                 values += checked_losses(setup, state, pending, len(values), before, train, batches)
-            row = {
-                "epoch": state.epoch + 1,
-                "step": state.step,
-                "loss": float(np.dot(values, counts) / sum(counts)),
-                **self._measured(train, with_loss=False),
-            }
+            measured = self._measured(train, with_loss=False)
             if held_out is not None:
-                measured = self._measured(held_out)
-                row |= {f"validation_{name}": value for name, value in measured.items()}
-            if isinstance(setup.optimizer, optim.Optimizer) and state.opt_state is not None:
-                row["learning_rate"] = float(setup.optimizer.learning_rate_at(state.opt_state["step"]))
-            row["seconds"] = round(time.perf_counter() - started, 6)
+                found = self._measured(held_out)
+                measured |= {f"validation_{name}": value for name, value in found.items()}
+            seconds = time.perf_counter() - started
+            row = row_of(setup, state, values, counts, seconds, measured, epoch=state.epoch + 1)
             state.epoch += 1
             state.history.append(row)
-            self._keep_best(row)
+            keep_best(setup, state, row)
         except BaseException:
             state.restore(before)
             raise
@@ -297,9 +285,10 @@ class Trainer(Predictor):
                 self.setup, self._trained(), rows, with_loss=with_loss, again=True
             )
 
-    def _at_a_time(self, steps: Steps, watching: list[Callback]) -> int:
+    def _at_a_time(self, fitting: FitContext, watching: list[Callback]) -> int:
         """Return how many steps are taken at a time: all that are looked at together."""
-        number = min(_LOG_STEPS, steps.at_a_time(), *(c.steps_apart for c in watching))
+        together = fitting.steps.at_a_time(fitting.batches)
+        number = min(_LOG_STEPS, together, *(c.steps_apart for c in watching))
         most = self.setup.settings.max_steps
         return number if most is None else max(1, min(number, most - self.state.step))
 
@@ -384,19 +373,17 @@ class Trainer(Predictor):
             self._steps = None
         return batches
 
-    def begin(self, input_shape: tuple[int, ...]) -> None:
+    def begin(self, input_shape: tuple[int, ...], X: Any = None) -> None:
         """Draw the variables before the first epoch, and make the optimizer's state, as ``fit`` does.
 
         Args:
             input_shape: of a row of inputs, such as ``(64,)``.
+            X: training rows on the device, for initializers that depend on data.
         """
         setup, state = self.setup, self.state
         if state.variables is None:
-            state.variables = setup.model.init(setup.settings.seed, input_shape, setup.backend, setup.dtype)
+            state.variables = initial_variables(setup, input_shape, X)
             state.input_shape = input_shape
-            if not setup.settings.gradient_noise:  # which is another one for each unit
-                with setup.backend.activate():
-                    warn_of_identical_units(setup.model, state.variables.params)
         if state.last is not None:
             state.variables, state.last = state.last, None
         state.opt_state = begun_optimizer(setup, state)
@@ -422,15 +409,6 @@ class Trainer(Predictor):
     def _exhausted(self) -> bool:
         most = self.setup.settings.max_steps
         return most is not None and self.state.step >= most
-
-    def _keep_best(self, row: dict[str, Any]) -> None:
-        state, loss = self.state, row.get("validation_loss")
-        if loss is not None and loss < (np.inf if state.best is None else state.best.loss):
-            variables = self._trained()
-            if not self.setup.settings.rollback:  # the next epoch writes over them
-                xp = self.setup.backend.xp
-                variables = map_leaves(lambda x: xp.asarray(x, copy=True), variables)
-            state.best = Best(variables, state.epoch, loss)
 
     # --- disk ----------------------------------------------------------------------------------------
 

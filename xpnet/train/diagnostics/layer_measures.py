@@ -28,7 +28,7 @@ SATURATED = 0.99
 _NOWHERE = slice(0, 0)
 
 # Where their value is 0 their slope is 0 too.
-_RECTIFIERS = (nn.ReLU, nn.GELU, nn.SiLU, nn.Softplus)
+_RECTIFIERS = (nn.ReLU, nn.GELU, nn.SiLU, nn.Mish, nn.Softplus)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +42,7 @@ class LayerMeasures:
         gradient_norm: ‖∂L/∂θ‖₂, L the mean loss without penalties; 0 without parameters.
         activation_rms: root of the mean square of its output h.
         signal: ‖∂L/∂h‖₂ over all rows and units: what back propagation brings to the layer.
-        dead: share of units that are 0 on every row; None unless it is ReLU, GELU, SiLU or Softplus.
+        dead: share of units that are 0 on every row; None unless it is ReLU, GELU, SiLU, Mish or Softplus.
         saturated: share of entries of h beyond 99 % of the way to an end, where the slope is below a fiftieth
             of its largest value; None unless it is Sigmoid or Tanh.
         alike: how far units differ from the first one, in h or in ∂L/∂h, whichever is more, relative to the

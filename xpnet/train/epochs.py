@@ -1,0 +1,122 @@
+"""Several epochs at once, where nobody looks at the weights in between: short ones take half the time so."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from xpnet.optim import Optimizer
+from xpnet.train.batches import Batches
+from xpnet.train.callbacks import Callback
+from xpnet.train.divergence import finite_losses
+from xpnet.train.rows import Rows
+from xpnet.train.setup import Setup
+from xpnet.train.state import TrainState
+from xpnet.train.steps import Steps
+
+__all__ = ["FitContext", "epochs_together", "row_of", "train_together"]
+
+
+class FitContext(NamedTuple):
+    """Rows, batches and steps of a fit, for callbacks.
+
+    Attributes:
+        rows: the rows to train on, checked and on the device.
+        batches: their batches.
+        steps: takes the steps.
+    """
+
+    rows: Rows
+    batches: Batches
+    steps: Steps
+
+
+def epochs_together(setup: Setup, callbacks: Sequence[Callback], fitting: FitContext, left: int) -> int:
+    """Return how many epochs are trained before anything is measured, or a callback is called.
+
+    Args:
+        setup: of the training; metrics and limits are looked at after each epoch.
+        callbacks: who say how many they want.
+        fitting: what is trained on; so few epochs are taken that Ctrl-C is heard.
+        left: epochs to the end.
+    """
+    _, batches, steps = fitting
+    settings = setup.settings
+    if not callbacks or setup.metrics or settings.max_steps is not None or settings.time_limit is not None:
+        return 1
+    watching = any(type(c).on_step_end is not Callback.on_step_end for c in callbacks)
+    asked = 1 if watching else min(left, *(callback.epochs_together for callback in callbacks))
+    return 1 if asked <= 1 else max(1, min(asked, steps.at_a_time(batches) // len(batches)))
+
+
+def train_together(setup: Setup, state: TrainState, fitting: FitContext, count: int) -> list[dict[str, Any]]:
+    """Train ``count`` epochs and return their rows: none if they diverge, with the state as it was before.
+
+    Args:
+        setup, state: of the training.
+        fitting: what is trained on.
+        count: number of epochs.
+    """
+    _, batches, steps = fitting
+    started, before, first = time.perf_counter(), state.snapshot(), state.epoch + 1
+    pending: list[Any] = []
+    sizes: list[int] = []  # rows of each step
+    try:
+        steps.begin_epochs(state, batches, count)
+        for number in range(first, first + count):
+            for order, rows, several in batches.chunks(number, len(batches)):
+                pending.append(steps.run(state, order, several, donate=bool(sizes)))
+                sizes += [rows] * several
+        losses = finite_losses(setup, state, pending)
+        if losses is None:
+            state.restore(before)
+            return []
+        seconds = (time.perf_counter() - started) / count
+        made, each = [], len(batches)
+        for number in range(count):
+            of, left = slice(number * each, (number + 1) * each), len(losses) - (number + 1) * each
+            made.append(row_of(setup, state, losses[of], sizes[of], seconds, epoch=first + number, left=left))
+    except BaseException:
+        state.restore(before)
+        raise
+    state.epoch += count
+    for row in made:
+        state.history.append(row)
+    return made
+
+
+def row_of(
+    setup: Setup,
+    state: TrainState,
+    losses: list[float],
+    sizes: list[int],
+    seconds: float,
+    measured: Mapping[str, float] = MappingProxyType({}),
+    *,
+    epoch: int,
+    left: int = 0,
+) -> dict[str, Any]:
+    """Return a row of the history.
+
+    Args:
+        setup: of the training.
+        state: after the steps of the epoch, and some more.
+        losses, sizes: of the epoch's steps, and the rows of each.
+        seconds: that it took.
+        measured: further numbers, by name.
+        epoch: its number.
+        left: how many steps the state has had after it.
+    """
+    row = {
+        "epoch": epoch,
+        "step": state.step - left,
+        "loss": float(np.dot(losses, sizes) / sum(sizes)),
+        **measured,
+    }
+    if isinstance(setup.optimizer, Optimizer) and state.opt_state is not None:
+        row["learning_rate"] = float(setup.optimizer.learning_rate_at(state.opt_state["step"] - left))
+    return row | {"seconds": round(seconds, 6)}
