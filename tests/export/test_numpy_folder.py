@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -14,6 +12,7 @@ import polars as pl
 import pytest
 
 import xpnet
+from tests.export.served import loaded
 from tests.export.tables import CASES as TABLES
 from tests.export.tables import model_of, table
 from tests.nn.layer_cases import CASES
@@ -24,15 +23,6 @@ from xpnet.errors import ConfigError
 from xpnet.export import readers
 from xpnet.export.numpy_folder import marks_of
 from xpnet.tabular import TableModel
-
-
-def loaded(folder: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("predict", folder / "predict.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.mark.parametrize("name", TABLES)

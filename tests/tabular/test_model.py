@@ -14,6 +14,7 @@ import xpnet
 from xpnet import losses, tabular
 from xpnet.errors import CheckpointError, ConfigError, DataError
 from xpnet.tabular import PRESETS, TableModel
+from xpnet.tabular.dataset import prepare
 from xpnet.tabular.losses import named_loss
 
 FAST: dict[str, Any] = {"epochs": 5, "hidden": (8,), "backend": "numpy"}
@@ -134,6 +135,47 @@ def test_rows_left_out_are_empty() -> None:
     )
     assert len(found) == frame.height
     assert found[0] is None
+
+
+WEIGHT = 1.0 + np.arange(80) % 7
+
+
+@pytest.mark.parametrize("target", ["kind", "price"])
+def test_weights_are_those_of_the_validation_loss_too(target: str) -> None:
+    frame = flowers().drop(({"kind", "price"} - {target}).pop())
+    model = TableModel(**{**FAST, "epochs": 1}, validation=0.25).fit(frame, target, sample_weight=WEIGHT)
+    part = prepare(model.settings, model.encoder, frame=frame, sample_weight=WEIGHT).parts["validation"]
+    weighted, equal = (
+        model.trainer.evaluate(part.X, part.y, sample_weight=weight)["loss"]
+        for weight in (WEIGHT[part.rows], None)
+    )
+    assert model.trainer.history["validation_loss"] == pytest.approx([weighted], rel=1e-6)
+    assert weighted != pytest.approx(equal, rel=1e-4)
+    other = TableModel(**{**FAST, "epochs": 1}, validation=0.25).fit(frame, target)
+    assert other.trainer.history["loss"] != model.trainer.history["loss"]
+
+
+def test_rows_of_weight_zero_are_left_out_and_told_of(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "xpnet.tabular")
+    TableModel(**FAST).fit(flowers(), "kind", sample_weight=np.arange(80) % 4)
+    assert "20 rows of weight 0 are left out: rows are numbered without them" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("weight", "said"),
+    [
+        (WEIGHT[:-1], r"sample_weight: expected 80 numbers, .*found shape \(79,\)"),
+        (WEIGHT[:, None], r"found shape \(80, 1\)"),
+        (-1.0 * WEIGHT, r"sample_weight\[0\] is -1.0; weights must not be negative"),
+        (0 * WEIGHT, "sample_weight is zero everywhere"),
+        (np.where(WEIGHT == 3, np.inf, 1.0), r"sample_weight\[2\] is inf"),
+        (["heavy"] * 80, "sample_weight holds"),
+    ],
+    ids=str,
+)
+def test_weights_that_cannot_be_used(weight: Any, said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        TableModel(**FAST).fit(flowers(), "kind", sample_weight=weight)
 
 
 def test_importance(classifier: TableModel) -> None:

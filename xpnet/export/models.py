@@ -85,8 +85,9 @@ def exported(model: Any) -> Exported:
             labels = (tuple(_plain(own)[number] for number in labels[0]),)
         return _of(table.trainer, table.encoder, labels)
     if hasattr(model, "fit"):
+        remedy = "export its last step" if hasattr(model, "steps") else "call fit, or load one"  # a pipeline
         raise ConfigError(
-            f"export: expected a model that has been trained, found {model!r}; call fit, or load one"
+            f"export: expected a model of xpnet that has been trained, found {model!r}; {remedy}"
         )
     raise ConfigError(
         f"export: expected a Trainer, a TableModel, a Run or an estimator of xpnet, found "

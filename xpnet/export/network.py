@@ -118,16 +118,19 @@ def _predictions(model: Exported, raw: Any) -> dict[str, Any]:
     if not model.classes:
         values = link_of(loss)(raw)
         return {"value": without_column(values if model.encoder is None else _decoded(model, values))}
+    shares = gives_probabilities(loss)
+    # labels of an estimator of arrays are the more probable ones, others go by the sign of the output
+    by_link = kind == "binary" and model.encoder is None and bool(model.labels)
     if kind == "classes":
         label = xp.argmax(raw, axis=-1)
+    elif by_link and shares and raw.shape[1] == 1:
+        label = xp.argmax(probabilities(loss, raw), axis=-1)  # one node, where a comparison is three
     else:
-        # an estimator's label is the more probable one; without estimator it is the sign of the output
-        by_probability = kind == "binary" and model.encoder is None and model.labels
-        scores, least = (link_of(loss)(raw), 0.5) if by_probability else (raw, 0)
-        label = xp.astype(xp.greater(without_column(scores), least), xp.int64)
+        above = xp.greater(link_of(loss)(raw), 0.5) if by_link else xp.greater(raw, 0)
+        label = xp.astype(without_column(above), xp.int64)
         if kind == "signs" and not model.labels:
             label = xp.subtract(xp.multiply(label, 2), 1)
-    if gives_probabilities(loss):
+    if shares:
         return {"label": label, "probabilities": probabilities(loss, raw)}
     return {"label": label, "scores": raw}  # of a hinge, or a loss of the user's own without a link
 
