@@ -252,20 +252,13 @@ class _LoopStep:
         if given > 0:
             with scope("batch"):
                 batch = batch.take(row[0])
-<<<<<<< HEAD
-        scalars, words = list(row[numbers:draws]), row[draws:]
-        share = scalars.pop() if self.step.averaging else None
-        deviation = scalars.pop() if self.step.noisy else None
-        key = _StepKey(0, (), dict(zip(self._paths, words, strict=True)))
-        given = Scalars(tuple(scalars), deviation, share)
-        after, loss = self.step(self.opened(carry), batch, key, given, mask)
-=======
         scalars, of_layers = list(row[given : given + self._numbers]), row[given + self._numbers :]
+        share = scalars.pop() if self.step.averaging else None
         deviation = scalars.pop() if self.step.noisy else None
         values = dict(zip(self._schedules, of_layers, strict=False))
         words = dict(zip(self._paths, of_layers[len(values) :], strict=True))
-        key = _StepKey(0, (), words, values)
-        after, loss = self.step(self.opened(carry), batch, key, Scalars(tuple(scalars), deviation), mask)
+        key, numbers = _StepKey(0, (), words, values), Scalars(tuple(scalars), deviation, share)
+        after, loss = self.step(self.opened(carry), batch, key, numbers, mask)
         slots = [after.slots[name].flat for name in self._slots]
         return [*leaves((after.params, after.model_state, after.average)), *slots], [loss]
 
