@@ -154,6 +154,7 @@ def test_from_what_cannot_be_gone_on_from(xpnet, six):
 # setting: (flag's text, what was, what is)
 CHANGED = {
     "dropout": ("0.4", "0.2", "0.4"),
+    "dropout_schedule": ("cosine", "constant", "cosine"),
     "optimizer": ("rmsprop", "adamw", "rmsprop"),
     "learning_rate": ("0.01", "0.002", "0.01"),
     "momentum": None,  # with an optimizer that has it, below
@@ -161,6 +162,7 @@ CHANGED = {
     "schedule": ("cosine", "constant", "cosine"),
     "warmup": ("9", "0", "9"),
     "weight_decay": None,  # likewise
+    "weight_decay_schedule": None,  # likewise
     "l1": ("0.002", "0.0", "0.002"),
     "l2": ("0.001", "0.0", "0.001"),
     "learning_rate_factors": None,  # numbers by name, as of l2; tests/train/test_groups.py
@@ -170,6 +172,8 @@ CHANGED = {
     "gradient_noise": ("0.2", "0.0", "0.2"),
     "clip_norm": ("0.1", "none", "0.1"),
     "clip_value": ("0.01", "none", "0.01"),
+    "ema_decay": ("0.9", "none", "0.9"),
+    "swa_start": None,  # one of both; tests/train/test_averaging.py
     "class_weight": ("balanced", "none", "balanced"),
     "epochs": ("7", "6", "7"),
     "max_steps": ("99", "none", "99"),

@@ -23,7 +23,10 @@ def trained(model: nn.Layer, loss: str = "squared_error", **options: Any) -> xpn
     return trainer
 
 
-ELSEWHERE = {nn.Sign, nn.Scale, nn.ParametricActivation}  # PyTorch has none
+ELSEWHERE = {
+    nn.Sign, nn.Scale, nn.ParametricActivation, nn.Embedding, nn.PeriodicEmbedding,
+    nn.PiecewiseLinearEmbedding, nn.Columns, nn.Residual,
+}  # fmt: skip  # PyTorch has none
 LAYERS = [layer for case in CASES if type(case.layer) not in ELSEWHERE for layer in (nn.Dense(4), case.layer)]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from xpnet import nn, rng
 from xpnet.backends import Backend
 from xpnet.nn import Variables
 from xpnet.parameters import Parameters
+from xpnet.schedules import FlatCosine
 
 __all__ = ["BATCH", "CASES", "FEATURES", "Case", "variables_on"]
 
@@ -62,6 +64,58 @@ def _module(function: Callable[..., Any], *shapes: tuple[int, ...]) -> Callable[
     return make
 
 
+def _periodic(f: Any, x: Any, frequency: Any, phase: Any, weight: Any, bias: Any) -> Any:
+    import torch
+
+    waves = torch.cos(2 * torch.pi * torch.einsum("bn,nk->bnk", x, frequency) + phase)
+    return torch.cat([(torch.einsum("bnk,nkm->bnm", waves, weight) + bias).flatten(1), x], 1)
+
+
+EDGES = ((-1.0, -0.25, 0.5, 1.25), (-2.0, 0.1), (-0.7, 0.0, 0.4), (-0.9, -0.5, 0.2, 0.6))
+
+
+def _piecewise(f: Any, x: Any, slope: Any, bias: Any, weight: Any) -> Any:
+    """Of each number the bins are filled one after another, the outer ones without end."""
+    import torch
+
+    outputs = []
+    for n, edges in enumerate(EDGES):
+        z = x[:, n : n + 1]
+        y, last = z * slope[n] + bias[n], len(edges) - 2
+        for i, (left, right) in enumerate(itertools.pairwise(edges)):
+            low = -torch.inf if i == 0 else left
+            high = torch.inf if i == last else right
+            share = (z.clamp(low, high) - left) / (right - left)
+            y = y + share * weight[n, -1 if i == last else i]
+        outputs.append(y)
+    return torch.cat(outputs, 1)
+
+
+CODES = (1, 2, 3, 2)
+
+
+def _looked_up(f: Any, x: Any, weight: Any, counts: tuple[int, ...] = CODES) -> Any:
+    """Inputs are rounded to codes; what is no code gives zeros."""
+    import torch
+
+    outputs, first = [], 0
+    for n, count in enumerate(counts):
+        code = torch.floor(x[:, n].detach() + 0.5).long()
+        known = (code >= 0) & (code < count)
+        outputs.append(f.embedding(first + code.clamp(0, count - 1), weight) * known[:, None])
+        first += count
+    return torch.cat(outputs, 1) + 0 * x[:, :1]
+
+
+def _side_by_side(
+    f: Any, x: Any, frequency: Any, phase: Any, weight: Any, bias: Any, scale: Any, table: Any
+) -> Any:
+    import torch
+
+    waves = _periodic(f, x[:, [2]], frequency, phase, weight, bias)
+    return torch.cat([waves, x[:, [0, 1]] * scale, _looked_up(f, x[:, [3, 0]], table, (3, 2))], 1)
+
+
 def _torch_mlp(t: Any) -> Any:
     layers = [
         t.Linear(4, 5),
@@ -84,6 +138,37 @@ CASES = [
         _module(lambda f, x, w, b: x @ w / FEATURES**0.5 + b, (FEATURES, 3), (3,)),
         "-ntk",
     ),
+    Case(
+        "PeriodicEmbedding",
+        nn.PeriodicEmbedding(3, 5, 0.3),
+        _module(_periodic, (4, 5), (4, 5), (4, 5, 2), (4, 2)),
+    ),
+    Case(
+        "PiecewiseLinearEmbedding",
+        nn.PiecewiseLinearEmbedding(EDGES, 2),
+        _module(_piecewise, (4, 2), (4, 2), (4, 3, 2)),
+    ),
+    Case("Embedding", nn.Embedding(CODES, 3), _module(_looked_up, (8, 3))),
+    Case(
+        "Columns",
+        nn.Columns(
+            waves=([2], nn.PeriodicEmbedding(3, 5)),
+            rest=([0, 1], nn.Scale()),
+            codes=([3, 0], nn.Embedding([3, 2], 3)),
+        ),
+        _module(_side_by_side, (1, 5), (1, 5), (1, 5, 2), (1, 2), (2,), (5, 3)),
+    ),
+    Case(
+        "Columns",
+        nn.Columns(first=(1, nn.Dense(2)), rest=(3, nn.Sequential(nn.BatchNorm(), nn.Dropout(0.2)))),
+        None,
+        "-of-counts",
+    ),
+    Case(
+        "Residual",
+        nn.Residual(nn.Dense(5), nn.Tanh(), nn.Dense(4)),
+        _module(lambda f, x, w, b, v, c: x + (x @ w + b).tanh() @ v + c, (4, 5), (5,), (5, 4), (4,)),
+    ),
     Case("Scale", nn.Scale(), _module(lambda f, x, scale: x * scale, (FEATURES,))),
     Case(
         "ParametricActivation",
@@ -103,6 +188,7 @@ CASES = [
     Case("Identity", nn.Identity(), lambda t: t.Identity()),
     Case("Sign", nn.Sign(), None),
     Case("Dropout", nn.Dropout(0.4), None),
+    Case("Dropout", nn.Dropout(FlatCosine(0.4, steps=20)), None, "-scheduled"),
     Case("BatchNorm", nn.BatchNorm(epsilon=1e-4, momentum=0.3), lambda t: t.BatchNorm1d(FEATURES, 1e-4, 0.3)),
     Case("LayerNorm", nn.LayerNorm(epsilon=1e-4), lambda t: t.LayerNorm(FEATURES, 1e-4)),
     Case(
@@ -144,4 +230,4 @@ def _placed(backend: Backend, state: Any, dtype: str) -> Any:
     return backend.asarray(state, dtype=dtype)
 
 
-KEY = rng.key(11)
+KEY = rng.key(11).at_step(15)

@@ -54,9 +54,10 @@ def joined(cases: dict[str, Case]) -> tuple[Callable[..., list[Any]], list[np.nd
 
 @dataclasses.dataclass(frozen=True)
 class _Key(rng.Key):
-    """A key whose words are an array, as those of compiled steps are."""
+    """A key whose words, and values of schedules, are arrays, as those of compiled steps are."""
 
     given: Any = None
+    scheduled: Any = None
 
     def fold(self, *words: int | str) -> _Key:
         return self
@@ -64,6 +65,9 @@ class _Key(rng.Key):
     @property
     def words(self) -> tuple[Any, Any]:
         return self.given[0, ...], self.given[1, ...]
+
+    def value(self, schedule: Callable[[int], float]) -> Any:
+        return self.scheduled
 
 
 def layers(dtype: str) -> dict[str, Case]:
@@ -77,14 +81,14 @@ def layers(dtype: str) -> dict[str, Case]:
             function = _layer(case.layer, params.layout, state, training)
             found[f"{case}, {'training' if training else 'inference'}"] = (
                 function,
-                [params.flat, x, words, *leaves(state)],
+                [params.flat, x, words, np.asarray(0.375, dtype=dtype), *leaves(state)],
             )
     return found
 
 
 def _layer(layer: nn.Layer, layout: Any, state: Any, training: bool) -> Callable[..., Any]:
-    def run(flat: Any, x: Any, words: Any, *states: Any) -> Any:
-        key = _Key(0, given=words)
+    def run(flat: Any, x: Any, words: Any, scheduled: Any, *states: Any) -> Any:
+        key = _Key(0, given=words, scheduled=scheduled)
 
         def apply(flat: Any, x: Any) -> Any:
             variables = nn.Variables(Parameters(flat, layout), rebuild(state, list(states)))

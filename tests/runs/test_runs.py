@@ -68,6 +68,23 @@ def test_a_run_whose_best_epoch_is_that_of_the_highest_accuracy(capsys: pytest.C
         runs.train(table(), "kind", "other", **{**settings, "patience": None, "validation": 0.0})
 
 
+def test_a_run_that_predicts_with_a_mean_of_its_weights() -> None:
+    """Numbered checkpoints, the best one and a run that is resumed have it; the refit has one of its own."""
+    settings = {**FAST, "epochs": 6, "ema_decay": 0.9, "save_every": 2}
+    run = runs.train(table(), "kind", "run", **settings)
+    rows, told = run.history.rows, run.results
+    best = rows[told["best_epoch"] - 1]["validation_loss"]
+    assert told["metrics"]["validation"]["loss"] == pytest.approx(best)
+    parts = runs.train(table(), "kind", "parts", **{**settings, "epochs": 4})
+    assert arrays("parts").keys() == arrays("run").keys()  # of the best weights alone
+    again = parts.resume(epochs=6)
+    last = "checkpoints/last.safetensors"
+    one, other = (checkpoint_file.read(Path(name) / last)[0] for name in ("run", "parts"))
+    assert all(np.array_equal(one[name], other[name]) for name in one)
+    assert "average.params" in one
+    assert again.results["metrics"] == told["metrics"]
+
+
 def test_a_run_in_python() -> None:
     run = runs.train(table(), target="kind", out="run", **FAST)
     assert run.path == Path("run")

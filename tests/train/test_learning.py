@@ -180,6 +180,11 @@ LAYERS: dict[str, Any] = {
     "LeakyReLU": nn.LeakyReLU(0.2),
     "ELU": nn.ELU(0.5),
     "Scale": nn.Scale(),
+    "Embedding": nn.Embedding([3] * 6, 2),
+    "PeriodicEmbedding": nn.PeriodicEmbedding(),
+    "PiecewiseLinearEmbedding": nn.PiecewiseLinearEmbedding([[-1.0, 0.0, 1.0]] * 6, 2),
+    "Columns": nn.Columns(one=(2, nn.Identity()), other=(4, nn.Tanh())),
+    "Residual": nn.Residual(nn.ReLU(), nn.Dense(6)),
     "ParametricActivation": nn.ParametricActivation("selu"),
 } | {
     name: getattr(nn, name)()

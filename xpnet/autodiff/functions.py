@@ -19,6 +19,7 @@ from xpnet.backends.lacking import extended
 __all__ = [
     "affine",
     "cross_entropy",
+    "embedding",
     "erf",
     "log_softmax",
     "logistic_loss",
@@ -46,6 +47,7 @@ def _callable(name: str) -> Callable[..., Any]:
 
 affine = _callable("affine")
 cross_entropy = _callable("cross_entropy")
+embedding = _callable("embedding")
 erf = _callable("erf")
 log_softmax = _callable("log_softmax")
 logistic_loss = _callable("logistic_loss")

@@ -20,7 +20,7 @@ from xpnet.data.numerals import spellings
 from xpnet.export import readers
 from xpnet.export.models import Exported, exported
 from xpnet.export.network import network_of
-from xpnet.export.numpy_code import code_of
+from xpnet.export.numpy_code import Code, code_of
 from xpnet.export.places import write_folder
 from xpnet.version import __version__
 
@@ -69,14 +69,15 @@ def numpy(model: Any, folder: str | os.PathLike[str], *, overwrite: bool = False
     names = list(code.arrays)
     numbered: dict[str, Any] = {f"a{i}": code.arrays[name] for i, name in enumerate(names)}
     np.savez(weights, **numbered)
-    text = _page(found, code.lines, names)
+    text = _page(found, code, names)
     return write_folder(folder, {_CODE: text.encode(), _WEIGHTS: weights.getvalue()}, overwrite=overwrite)
 
 
-def _page(model: Exported, lines: tuple[str, ...], names: list[str]) -> str:
+def _page(model: Exported, code: Code, names: list[str]) -> str:
     encoder = model.encoder
     arrays = "\n".join(f'        {json.dumps(name)}: file["a{i}"],' for i, name in enumerate(names))
-    network = "\n".join(f"    {line}" for line in lines)
+    network = "\n".join(f"    {line}" for line in code.lines)
+    own = "".join(f"\n\n{inspect.getsource(f)}" for f in code.functions)
     what = "table" if encoder else "array (rows, features)"
     head = f'''"""Predictions of a network from a{"n" * (encoder is None)} {what}: see the function predict.
 
@@ -106,7 +107,7 @@ def in_parts(X):
     \"\"\"Return the predictions for all rows of X, {_ROWS} at a time.\"\"\"
     parts = [network(X[i : i + {_ROWS}], len(X[i : i + {_ROWS}])) for i in range(0, len(X), {_ROWS})]
     return {{name: np.concat([part[name] for part in parts]) for name in parts[0]}}
-{_sources(encoder)}{_main(encoder)}"""
+{own}{_sources(encoder)}{_main(encoder)}"""
 
 
 def _imports(encoder: Encoder | None) -> str:

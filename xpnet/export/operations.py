@@ -243,6 +243,18 @@ def _taken(n: Nodes) -> str:
     return str(n.graph.add("Gather", n.x, n.cast(1, "int64"), axis=axis))
 
 
+def _looked_up(n: Nodes) -> str:
+    """Rows of a table for codes; zeros for codes that are no row."""
+    dtype = n.dtypes[1] or n.made
+    codes, zero = n.cast(1, dtype), n.graph.constant(0, dtype)
+    rows = n.to(n.graph.add("Shape", n.x, start=0, end=1), dtype)
+    known = n.graph.add("And", n.graph.add("GreaterOrEqual", codes, zero), n.graph.add("Less", codes, rows))
+    numbers = n.to(n.graph.add("Where", known, codes, zero), "int64")
+    found = n.graph.add("Gather", n.x, numbers, axis=0)
+    known = n.graph.add("Unsqueeze", known, n.ints(-1))
+    return str(n.graph.add("Where", known, found, n.graph.constant(0, n.made)))
+
+
 def _part(n: Nodes) -> str:
     """A part of an array, by whole numbers, slices, None and Ellipsis."""
     index = n.operation.operands[1]
@@ -402,6 +414,7 @@ OPERATIONS: dict[str, Row] = {
     "stack": _stacked,
     "getitem": _part,
     "take": _taken,
+    "embedding": _looked_up,
     "flip": _flipped,
 }
 """By the names of the standard. A new operation is one more row."""

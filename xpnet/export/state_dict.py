@@ -22,6 +22,7 @@ from xpnet.files import open_regular
 from xpnet.nn import Variables
 from xpnet.nn.layer import Layer, Shape
 from xpnet.parameters import Parameters
+from xpnet.schedules import value_at
 from xpnet.train import Trainer
 
 __all__ = ["MODULES", "Row", "from_torch", "torch"]
@@ -58,7 +59,7 @@ MODULES: dict[type[Layer], Row] = {
         counted=True,
     ),
     nn.LayerNorm: Row(lambda x, shape: f"LayerNorm({shape[0]}, eps={x.epsilon!r})", _SCALED),
-    nn.Dropout: Row(lambda x, shape: f"Dropout({x.rate!r})"),
+    nn.Dropout: Row(lambda x, shape: f"Dropout({value_at('Dropout', x.rate, 1)!r})"),
     nn.ReLU: Row(lambda x, shape: "ReLU()"),
     nn.LeakyReLU: Row(lambda x, shape: f"LeakyReLU({x.negative_slope!r})"),
     nn.ELU: Row(lambda x, shape: f"ELU({x.alpha!r})"),

@@ -25,10 +25,14 @@ from xpnet.nn.activations import (
     Tanh,
     activation,
 )
+from xpnet.nn.columns import Columns
 from xpnet.nn.dense import Dense
 from xpnet.nn.dropout import Dropout
+from xpnet.nn.embedding import Embedding
 from xpnet.nn.layer import LAYERS, Layer, Variables, from_config
 from xpnet.nn.normalization import BatchNorm, LayerNorm
+from xpnet.nn.numeric_embeddings import PeriodicEmbedding, PiecewiseLinearEmbedding, quantile_edges
+from xpnet.nn.residual import Residual
 from xpnet.nn.scale import Scale
 from xpnet.nn.sequential import MLP, Sequential
 
@@ -39,15 +43,20 @@ __all__ = [
     "MLP",
     "SELU",
     "BatchNorm",
+    "Columns",
     "Dense",
     "Dropout",
+    "Embedding",
     "Identity",
     "Layer",
     "LayerNorm",
     "LeakyReLU",
     "Mish",
     "ParametricActivation",
+    "PeriodicEmbedding",
+    "PiecewiseLinearEmbedding",
     "ReLU",
+    "Residual",
     "Scale",
     "Sequential",
     "SiLU",
@@ -59,4 +68,5 @@ __all__ = [
     "activation",
     "from_config",
     "init",
+    "quantile_edges",
 ]

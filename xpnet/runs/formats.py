@@ -78,6 +78,8 @@ RESULTS = {
     "epochs": _WHOLE,
     "patience?": (None, _WHOLE),
     "best_by?": TEXT,
+    "ema_decay?": NUMBER,
+    "swa_start?": _WHOLE,
     "time_limit?": _OR_NULL,
     "epochs_open?": checks.flag,
     "timed_out?": checks.flag,

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Plan", "check_contradictions", "check_packages", "plan_training"]
 
+_MEANS = ("ema_decay", "swa_start")
+
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
@@ -86,6 +88,7 @@ class Plan:
             "epochs_open": self.length.open,
             "refit_epochs": refit_epochs_of(settings, len(prepared.parts["train"])),
             "batch_size": settings.batch_size,
+            **{name: getattr(settings, name) for name in _MEANS if getattr(settings, name) is not None},
             "device": self.backend.spec,
             "device_reason": self.backend.reason,
             "dtype": settings.dtype,

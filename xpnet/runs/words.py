@@ -149,14 +149,23 @@ def weights_in_words(told: Mapping[str, Any]) -> str:
     'of epoch 9, that of the highest validation accuracy'
     >>> weights_in_words({"best_epoch": None})
     'of the last epoch'
+    >>> weights_in_words({"best_epoch": None, "ema_decay": 0.99})
+    'of the last epoch (exponential moving averages, decay 0.99)'
     """
+    mean = _mean_in_words(told)
     if told["best_epoch"] is None:
-        return "of the last epoch"
-    words = f"of epoch {told['best_epoch']}, that of the {told.get('best_by', _LOWEST_LOSS)}"
+        return f"of the last epoch{mean}"
+    words = f"of epoch {told['best_epoch']}, that of the {told.get('best_by', _LOWEST_LOSS)}{mean}"
     more = told.get("refit_epochs")
     if not more:
         return words
     return f"{words}; then {more} epochs with the validation rows, whose scores are from before"
+
+
+def _mean_in_words(told: Mapping[str, Any]) -> str:
+    if told.get("ema_decay"):
+        return f" (exponential moving averages, decay {told['ema_decay']:g})"
+    return f" (means from epoch {told['swa_start']} on)" if told.get("swa_start") else ""
 
 
 def length_in_words(told: Mapping[str, Any]) -> str:

@@ -66,8 +66,8 @@ def length_of(settings: Settings, rows: int) -> Length:
       earlier if they are given as well. Likewise ``max_steps`` alone.
     - Otherwise the validation loss decides: training ends when it has not fallen for some epochs, but not
       before some number of steps; and in any case after some time or epochs.
-    - Without validation rows, and with a schedule of the learning rate that spans the training, it has
-      a fixed number of epochs.
+    - Without validation rows, and with a schedule that spans the training, it has a fixed number of
+      epochs.
 
     Args:
         settings: with the batch size resolved.
@@ -78,7 +78,8 @@ def length_of(settings: Settings, rows: int) -> Length:
         return Length(settings.epochs, *given)
     if settings.max_steps is not None:
         return Length(-(-settings.max_steps // steps_of_epoch(settings, rows)), *given)
-    if settings.validation == 0 or settings.schedule not in _OPEN:
+    schedules = settings.schedule, settings.weight_decay_schedule, settings.dropout_schedule
+    if settings.validation == 0 or not set(schedules) <= set(_OPEN):
         return Length(FIXED_EPOCHS, *given)
     patience, min_delta, min_steps, time_limit = given
     if min_steps is None and settings.optimizer not in METHODS:  # whose steps are whole epochs

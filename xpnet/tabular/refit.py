@@ -7,13 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.containers import leaves, rebuild
 from xpnet.errors import DivergedError
-from xpnet.nn import Variables
 from xpnet.tabular.dataset import Prepared
 from xpnet.tabular.defaults import length_of, refit_epochs_of
 from xpnet.tabular.trainer import batch_size_of
-from xpnet.train import Callback, Trainer
+from xpnet.train import Trainer
 from xpnet.train.checkpoint_callback import best_trainer
 from xpnet.train.early_stopping import has_waited
 from xpnet.train.monitor import NO_STOPPING
@@ -21,22 +19,6 @@ from xpnet.train.monitor import NO_STOPPING
 __all__ = ["refitted"]
 
 _log = logging.getLogger("xpnet.train")
-
-
-class _Mean(Callback):
-    """Keeps the mean of the variables after each epoch."""
-
-    def __init__(self) -> None:
-        self.variables: Variables | None = None
-        self.count = 0
-
-    def on_epoch_end(self, trainer: Trainer, row: dict[str, Any]) -> None:
-        new = trainer.variables
-        self.count += 1
-        if self.variables is not None:
-            pairs = zip(leaves(self.variables), leaves(new), strict=True)
-            new = rebuild(new, [mean + (one - mean) / float(self.count) for mean, one in pairs])
-        self.variables = new
 
 
 def refitted(trainer: Trainer, prepared: Prepared[Any]) -> Trainer | None:
@@ -59,9 +41,11 @@ def refitted(trainer: Trainer, prepared: Prepared[Any]) -> Trainer | None:
     waited = has_waited(trainer.setup, trainer.state)
     if not epochs or not (waited or trainer.epoch >= length_of(settings, rows).epochs):
         return None
-    mean, other = _Mean(), best_trainer(trainer)
-    other.callbacks = [mean]
-    other.setup = other.setup.changed(**NO_STOPPING, time_limit=None, progress=False)
+    other = best_trainer(trainer)
+    other.callbacks = []
+    other.setup = other.setup.changed(
+        **NO_STOPPING, time_limit=None, progress=False, ema_decay=None, swa_start=other.epoch + 1
+    )
     other.state.opt_state, other.state.rows = trainer.state.opt_state, None
     names = ("X", "y") if parts[0].weight is None else ("X", "y", "weight")
     joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
@@ -79,6 +63,7 @@ def refitted(trainer: Trainer, prepared: Prepared[Any]) -> Trainer | None:
             "the epochs with the validation rows are given up, the weights before are kept: %s", error
         )
         return None
-    other.state.variables, other.state.opt_state = mean.variables, None
+    state = other.state
+    state.opt_state = state.last = state.average = None
     other.callbacks = list(trainer.callbacks)
     return other

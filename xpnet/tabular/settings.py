@@ -204,6 +204,9 @@ class Settings(TrainerSettings):
         also="init",
     )
     dropout: float = setting(0.0, checks.fraction, "Model", "rate of Dropout behind each hidden layer")
+    dropout_schedule: str = setting(
+        "constant", _schedule, "Model", "course of the dropout, as for the learning rate, without warm-up"
+    )
     batch_norm: bool = setting(False, checks.flag, "Model", "BatchNorm before each activation", fixed=_MODEL)
     loss: str = setting(
         "auto",
@@ -256,6 +259,12 @@ class Settings(TrainerSettings):
         checks.not_negative,
         "Training",
         "decoupled weight decay of adamw; not set: such that weights are forgotten within 100 epochs",
+    )
+    weight_decay_schedule: str = setting(
+        "constant",
+        _schedule,
+        "Training",
+        "course of the weight decay, as for the learning rate, by which it is multiplied; without warm-up",
     )
     epochs: int | None = setting(
         None,

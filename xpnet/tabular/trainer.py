@@ -22,6 +22,7 @@ __all__ = [
     "batch_size_of",
     "build_optimizer",
     "build_trainer",
+    "dropout_of",
     "fit_trainer",
     "layer_widths",
     "metric_of",
@@ -108,11 +109,16 @@ def build_optimizer(settings: Settings, rows: int) -> optim.Optimizer | optim.Me
     elif settings.optimizer == "adamw" and settings.learning_rate is not None:
         steps = steps_of_epoch(settings, rows)
         options["weight_decay"] = default_weight_decay(steps, settings.learning_rate)
+    if settings.weight_decay_schedule != "constant":
+        decay = options.get("weight_decay", 0.0)
+        options["weight_decay"] = _course(settings.weight_decay_schedule, decay, _steps(settings, rows))
     for option in options:
         able = [n for n, kind in optim.OPTIMIZERS.items() if option in inspect.signature(kind).parameters]
         if settings.optimizer not in able:
+            of_schedule = option == "weight_decay" and settings.weight_decay is None
+            asked = "weight_decay_schedule" if of_schedule else option
             raise ConfigError(
-                f"{use(option)}: expected an optimizer that has it ({', '.join(able)}), found "
+                f"{use(asked)}: expected an optimizer that has it ({', '.join(able)}), found "
                 f"{settings.optimizer}; leave it out, or choose {use('optimizer', able[0])}"
             )
     return optim.get(settings.optimizer, **options)
@@ -125,16 +131,26 @@ def _rate(settings: Settings, rows: int) -> Any:
             f"{use('warmup')}: expected 0 steps with the schedule coslog, whose rate begins at 0, found "
             f"{settings.warmup}; leave it out"
         )
-    steps = length_of(settings, rows).epochs * steps_of_epoch(settings, rows)
-    if settings.max_steps is not None:
-        steps = min(steps, settings.max_steps)
-    steps = max(1, steps - settings.warmup)
+    steps = max(1, _steps(settings, rows) - settings.warmup)
     schedule = _course(settings.schedule, rate, steps)
     return optim.WarmUp(schedule, steps=settings.warmup) if settings.warmup else schedule
 
 
+def dropout_of(settings: Settings, rows: int) -> Any:
+    """Return the rate of dropout, or its schedule, whose length is that of the training."""
+    return _course(settings.dropout_schedule, settings.dropout, _steps(settings, rows))
+
+
+def _steps(settings: Settings, rows: int) -> int:
+    """Return the number of steps of a training, at most."""
+    steps = length_of(settings, rows).epochs * steps_of_epoch(settings, rows)
+    return steps if settings.max_steps is None else min(steps, settings.max_steps)
+
+
 def _course(schedule: str, value: float, steps: int) -> Any:
-    """Return the schedule of that name for a highest value; the value itself if it is constant."""
+    """Return the schedule of that name for a highest value; the value itself if it is constant, or 0."""
+    if not value:
+        return value
     courses: dict[str, Callable[[], Any]] = {
         "constant": lambda: value,
         "inverse": lambda: optim.Inverse(value),
@@ -165,7 +181,7 @@ def build_trainer(prepared: Prepared[Any], backend: backends.Backend, seed: int 
         outputs_for(loss, encoder.n_classes, len(encoder.targets)),
         activation=settings.activation,
         weight_init=settings.weight_init,
-        dropout=settings.dropout,
+        dropout=dropout_of(settings, len(prepared.parts["train"])),
         batch_norm=settings.batch_norm,
     )
     trainer = Trainer(

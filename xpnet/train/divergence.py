@@ -107,6 +107,7 @@ def _first_layer(
     repeated = setup.settings.rollback
     if repeated:
         again.restore(before)
+        again.go_on()
     assert again.variables is not None
     layout = again.variables.params.layout
     for order, _ in plan.epoch(again.epoch + 1):

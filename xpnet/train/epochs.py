@@ -46,7 +46,8 @@ def epochs_together(setup: Setup, callbacks: Sequence[Callback], fitting: FitCon
     """
     _, batches, steps = fitting
     settings = setup.settings
-    if not callbacks or setup.metrics or settings.max_steps is not None or settings.time_limit is not None:
+    ends = settings.max_steps, settings.time_limit, settings.swa_start
+    if not callbacks or setup.metrics or any(end is not None for end in ends):
         return 1
     watching = any(type(c).on_step_end is not Callback.on_step_end for c in callbacks)
     asked = 1 if watching else min(left, *(callback.epochs_together for callback in callbacks))
@@ -65,6 +66,7 @@ def train_together(setup: Setup, state: TrainState, fitting: FitContext, count: 
     started, before, first = time.perf_counter(), state.snapshot(), state.epoch + 1
     pending: list[Any] = []
     sizes: list[int] = []  # rows of each step
+    state.go_on()
     try:
         steps.begin_epochs(state, batches, count)
         for number in range(first, first + count):
@@ -83,6 +85,7 @@ def train_together(setup: Setup, state: TrainState, fitting: FitContext, count: 
     except BaseException:
         state.restore(before)
         raise
+    state.predict_with_average()
     state.epoch += count
     for row in made:
         state.history.append(row)

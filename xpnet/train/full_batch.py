@@ -13,6 +13,7 @@ from xpnet.optim import Method
 from xpnet.optim.second_order.objective import Objective
 from xpnet.parameters import Parameters
 from xpnet.program.compiling import Compiled
+from xpnet.train.averaging import effective_count, with_term
 from xpnet.train.batches import Batches
 from xpnet.train.divergence import first_nonfinite_layer
 from xpnet.train.objective import StepObjective
@@ -127,6 +128,11 @@ class FullBatchSteps:
         state.variables = Variables(Parameters(flat, self._layout), model_state)
         state.step += 1
         done = state.opt_state["step"] + 1
+        if self._setup.settings.ema_decay is not None and state.average is not None:
+            number = state.average.terms + 1
+            share = effective_count(self._setup.settings.ema_decay, number)
+            mean = with_term(state.average.variables, state.variables, share)
+            state.average = state.average._replace(variables=mean, terms=number)
         kept = {name: x for name, x in self._at.items() if name not in ("x", "value", "gradient")}
         state.opt_state = state_of(self._method) | {"step": done} | kept
         return backend.asarray([before], dtype=self._setup.dtype)

@@ -9,7 +9,7 @@ from typing import Any
 from xpnet import checks
 from xpnet.aliases import ALIASES
 from xpnet.checks import Check
-from xpnet.errors import ConfigError, suggest
+from xpnet.errors import ConfigError, suggest, use
 
 __all__ = ["Settings", "setting", "settings_of", "stored"]
 
@@ -164,6 +164,19 @@ class Settings:
     clip_value: float | None = setting(
         None, checks.positive, "bound for the size of the gradient's entries. None for no bound."
     )
+    ema_decay: float | None = setting(
+        None,
+        checks.fraction,
+        "decay d of an exponential moving average of the weights, which takes their place in validation, "
+        "predictions and checkpoints. It is a ← d a + (1 - d) θ after each step, with no bias to the start "
+        "(a / (1 - dⁿ), as for Adam's moments). None for none.",
+    )
+    swa_start: int | None = setting(
+        None,
+        checks.count,
+        "first epoch of stochastic weight averaging: from there on the mean of the weights after each epoch "
+        "takes their place in validation, predictions and checkpoints. None for none.",
+    )
     batches: str = setting(
         "reshuffle",
         checks.one_of("reshuffle", "fixed"),
@@ -241,6 +254,11 @@ class Settings:
             else:
                 value = check(field.name, value)
             object.__setattr__(self, field.name, value)
+        if self.ema_decay is not None and self.swa_start is not None:
+            raise ConfigError(
+                f"{use('swa_start')}: expected one mean of the weights, found {use('ema_decay')} with it; "
+                "leave one of them out"
+            )
         if self.precision == "tf32" and self.dtype != "float32":
             raise ConfigError(
                 f"precision: expected 'float32' for dtype {self.dtype}, found 'tf32', a precision of float32 "

@@ -138,7 +138,7 @@ class Setup:
 
     def step_key(self, step: int) -> rng.Key:
         """Return the randomness of a step: it depends on the seed and the step's number alone."""
-        return self.key.fold("step", step)
+        return self.key.fold("step", step).at_step(step)
 
 
 def changes_for(home: Backend, compile: Any, precision: Any) -> dict[str, Any]:

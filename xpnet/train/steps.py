@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import operator
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
@@ -27,6 +29,8 @@ from xpnet.train.state import TrainState
 from xpnet.train.step import Scalars, Step, StepState, step_once
 
 __all__ = ["CompiledSteps", "Steps", "UncompiledSteps", "first_order_steps", "paths_of_draws", "step_seconds"]
+
+Path = tuple[int | str, ...]  # of a key below that of the step
 
 _MOVED = 28  # bytes for each parameter: gradient, parameter and two slots are read, most of them written
 _PRODUCT = 6  # operations for each parameter and row: a product and a sum forward, and twice that backward
@@ -126,7 +130,7 @@ class CompiledSteps:
         self._constants: list[Any] = []
         self._ahead: list[Any] = []  # one array for each scalar and each draw, over the epoch's steps
         self._taken = 0
-        self._returned: tuple[list[Any], Any, Any] = [], None, None  # and the state that was made of it
+        self._returned: tuple[list[Any], tuple[Any, ...]] = [], (None,)  # and the state that was made of it
         self._loops: dict[int, tuple[str, Loop]] = {}
         self.lowering = ""
 
@@ -147,7 +151,7 @@ class CompiledSteps:
 
     def end(self) -> None:
         """Release the rows, and what was returned last."""
-        self._constants, self._returned = [], ([], None, None)
+        self._constants, self._returned = [], ([], (None,))
 
     def begin_epochs(self, state: TrainState, plan: Batches, count: int) -> None:
         """Copy the numbers for the steps of the next epochs to the device, in one transfer."""
@@ -163,8 +167,8 @@ class CompiledSteps:
 
     def run(self, state: TrainState, orders: Any, count: int, *, donate: bool) -> Any:
         """Take steps; see `Steps`."""
-        known, variables, opt_state = self._returned
-        ours = variables is state.variables and opt_state is state.opt_state
+        known, made = self._returned
+        ours = all(map(operator.is_, made, (state.variables, state.opt_state, state.average)))
         carry = known if ours else self._step.carry(state)
         sequences = [x[self._taken : self._taken + count, ...] for x in self._ahead]
         if orders is not None:
@@ -181,8 +185,11 @@ class CompiledSteps:
         assert state.opt_state is not None
         state.variables = Variables(after.params, after.model_state)
         state.opt_state = {"step": state.opt_state["step"] + count, **after.slots}
+        if state.average is not None and after.average is not None:
+            terms = state.average.terms + count
+            state.average = state.average._replace(variables=after.average, terms=terms)
         state.step += count
-        self._returned = carry, state.variables, state.opt_state
+        self._returned = carry, (state.variables, state.opt_state, state.average)
         return losses
 
     def _loop(self, batch: int) -> Loop:
@@ -234,31 +241,35 @@ class _LoopStep:
         params, self._model_state = state.variables
         self.layout, self.masked, self.step = params.layout, state.mask is not None, step
         self._slots = list(self.step.optimizer.slots)
-        self._numbers = len(self.step.optimizer.scalars(0.1, 1)) + self.step.noisy
-        self._paths = paths_of_draws(setup, state.variables, train)
+        self._numbers = len(self.step.numbers(1, 0, 1)[0])
+        self._paths, self._schedules = _needs_of_layers(setup, state.variables, train)
 
     def __call__(self, carry: list[Any], constants: list[Any], row: list[Any]) -> tuple[list[Any], list[Any]]:
         X, y, *rest = constants
         mask = rest.pop() if self.masked else None
         batch = Rows(X, y, rest[0] if rest else None)
-        numbers, draws = len(row) - len(self._paths) - self._numbers, len(row) - len(self._paths)
-        if numbers > 0:
+        given = len(row) - self._numbers - len(self._schedules) - len(self._paths)
+        if given > 0:
             with scope("batch"):
                 batch = batch.take(row[0])
-        scalars, words = list(row[numbers:draws]), row[draws:]
+        scalars, of_layers = list(row[given : given + self._numbers]), row[given + self._numbers :]
+        share = scalars.pop() if self.step.averaging else None
         deviation = scalars.pop() if self.step.noisy else None
-        key = _StepKey(0, (), dict(zip(self._paths, words, strict=True)))
-        after, loss = self.step(self.opened(carry), batch, key, Scalars(tuple(scalars), deviation), mask)
+        values = dict(zip(self._schedules, of_layers, strict=False))
+        words = dict(zip(self._paths, of_layers[len(values) :], strict=True))
+        key, numbers = _StepKey(0, (), words, values), Scalars(tuple(scalars), deviation, share)
+        after, loss = self.step(self.opened(carry), batch, key, numbers, mask)
         slots = [after.slots[name].flat for name in self._slots]
-        return [after.params.flat, *leaves(after.model_state), *slots], [loss]
+        return [*leaves((after.params, after.model_state, after.average)), *slots], [loss]
 
     def carry(self, state: TrainState) -> list[Any]:
         """Return the arrays of a state that steps change."""
         variables, opt_state = state.variables, state.opt_state
         assert variables is not None
         assert opt_state is not None
+        average = state.average.variables if self.step.averaging and state.average is not None else None
         slots = (opt_state[name].flat for name in self._slots)
-        return [variables.params.flat, *leaves(variables.state), *slots]
+        return [*leaves((variables, average)), *slots]
 
     def opened(self, carry: list[Any]) -> StepState:
         """Return the state around these arrays."""
@@ -266,14 +277,25 @@ class _LoopStep:
         state = rest[: len(rest) - len(self._slots)]
         slots = zip(self._slots, rest[len(state) :], strict=True)
         named = {name: Parameters(x, self.layout) for name, x in slots}
-        return StepState(Parameters(flat, self.layout), rebuild(self._model_state, state), named)
+        average = None
+        if self.step.averaging:
+            half = len(state) // 2
+            state, (mean, *means) = state[:half], state[half:]
+            average = Variables(Parameters(mean, self.layout), rebuild(self._model_state, means))
+        return StepState(Parameters(flat, self.layout), rebuild(self._model_state, state), named, average)
 
     def ahead(self, setup: Setup, state: TrainState, count: int) -> list[Any]:
         """Return the scalars and the random words of the next steps, each as an array over the steps."""
         backend, key = setup.backend, setup.key.fold("step")
         assert state.opt_state is not None
         done, first = state.opt_state["step"], state.step + 1
-        rows = np.asarray(self.step.numbers(first, done, count), dtype=np.float64)
+        averaged = 0 if state.average is None else state.average.terms
+        schedules = self._schedules.values()
+        numbers = self.step.numbers(first, done, count, averaged)
+        rows = np.asarray(
+            [(*row, *(schedule(first + n) for schedule in schedules)) for n, row in enumerate(numbers)],
+            dtype=np.float64,
+        )
         columns = backend.asarray(np.ascontiguousarray(rows.T), dtype=setup.dtype)  # one transfer
         scalars = [columns[i, ...] for i in range(columns.shape[0])]
         dtype = word_dtype(backend.xp)
@@ -305,28 +327,48 @@ def step_seconds(size: int, batch: int, at: Pace = HOST) -> float:
 
 
 class _StepKey(rng.Key):
-    """A step's key: records its draws, and returns their words where they are given."""
+    """A step's key: records draws and schedules, and returns their words and values where these are given.
 
-    def __init__(self, seed: int, path: tuple[int | str, ...], known: dict[Any, Any]):
+    Args:
+        seed, path: as for any key.
+        drawn: words, or None, by the path of their key.
+        values: schedules, or their values as 0-d arrays, by the path of their key.
+    """
+
+    def __init__(
+        self, seed: int, path: tuple[int | str, ...], drawn: dict[Path, Any], values: dict[Path, Any]
+    ):
         super().__init__(seed, path)
-        object.__setattr__(self, "known", known)
+        object.__setattr__(self, "drawn", drawn)
+        object.__setattr__(self, "values", values)
 
-    known: dict[Any, Any]
+    drawn: dict[Path, Any]
+    values: dict[Path, Any]
 
     def fold(self, *words: int | str) -> _StepKey:
-        return _StepKey(self.seed, self.path + words, self.known)
+        return _StepKey(self.seed, self.path + words, self.drawn, self.values)
 
     @property
     def words(self) -> tuple[Any, Any]:
-        words = self.known.setdefault(self.path, None)
+        words = self.drawn.setdefault(self.path, None)
         return (0, 0) if words is None else (words[0, ...], words[1, ...])
 
+    def value(self, schedule: Callable[[int], float]) -> Any:
+        value = self.values.setdefault(self.path, schedule)
+        return value(1) if callable(value) else value
 
-def paths_of_draws(setup: Setup, variables: Variables, train: Rows) -> list[tuple[int | str, ...]]:
-    """Return the paths of a step's draws below its key, found by applying the model to one row."""
-    known: dict[Any, Any] = {}
-    rows, key = train.X[:2, ...], _StepKey(0, (), known)
+
+def _needs_of_layers(
+    setup: Setup, variables: Variables, train: Rows
+) -> tuple[list[Path], dict[Path, Callable[[int], float]]]:
+    """Return the paths of a step's draws, and schedules by path: found by applying the model to two rows."""
+    rows, key = train.X[:2, ...], _StepKey(0, (), {}, {})
     setup.model.apply(variables, rows, training=True, key=key)
     if setup.settings.gradient_noise:
         noise(key, variables.params.flat[:2], 1.0)
-    return list(known)
+    return list(key.drawn), key.values
+
+
+def paths_of_draws(setup: Setup, variables: Variables, train: Rows) -> list[Path]:
+    """Return the paths of a step's draws below its key."""
+    return _needs_of_layers(setup, variables, train)[0]

@@ -19,6 +19,7 @@ from xpnet.parameters import Parameters
 from xpnet.train import checkpoint, targets
 from xpnet.train.arguments import check_callbacks, check_mask, named_metrics, needing_less
 from xpnet.train.attributes import OfState, takes_settings
+from xpnet.train.averaging import average_epoch, begun_average
 from xpnet.train.batches import Batches
 from xpnet.train.callbacks import Callback
 from xpnet.train.columns import column_names, matched
@@ -96,7 +97,7 @@ class Trainer(Predictor):
     _steps: Steps | None
 
     opt_state, epoch, step, history, best = OfState(), OfState(), OfState(), OfState(), OfState()
-    last, mask, patience_since = OfState(), OfState(), OfState()
+    last, mask, patience_since, average = OfState(), OfState(), OfState(), OfState()
 
     def __init__(
         self,
@@ -221,7 +222,9 @@ class Trainer(Predictor):
                 if any(answers):
                     break
             if held_out is not None and settings.restore_best is not False and state.best is not None:
-                state.last, state.variables = state.variables, state.best.variables
+                state.predict_with(state.best.variables)
+            else:
+                state.predict_with_average()
         setup.backend.peak_memory()  # is looked at now, for CuPy does not remember it
         return state.history
 
@@ -246,6 +249,7 @@ class Trainer(Predictor):
         values: list[float] = []
         counts: list[int] = []
         pending: list[Any] = []  # arrays of losses still on the device
+        state.go_on()
         try:
             steps.begin_epochs(state, batches, 1)
             for order, rows, number in batches.chunks(state.epoch + 1, self._at_a_time(fitting, watching)):
@@ -264,6 +268,7 @@ class Trainer(Predictor):
                     break
             if pending:
                 values += checked_losses(setup, state, pending, len(values), before, train, batches)
+            average_epoch(setup, state)
             measured = self._measured(train, with_loss=False)
             if held_out is not None:
                 found = self._measured(held_out)
@@ -384,9 +389,10 @@ class Trainer(Predictor):
         if state.variables is None:
             state.variables = initial_variables(setup, input_shape, X)
             state.input_shape = input_shape
-        if state.last is not None:
-            state.variables, state.last = state.last, None
+        state.go_on()
         state.opt_state = begun_optimizer(setup, state)
+        with setup.backend.activate():
+            state.average = begun_average(setup, state)
 
     def _remember(self, train: Rows, columns: tuple[str, ...] | None) -> None:
         """Remember which rows and columns are trained on, and tell of rows that are others than before."""

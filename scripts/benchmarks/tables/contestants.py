@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-import importlib.metadata
 import json
 import shlex
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any
 
 __all__ = ["CONTESTANTS", "Contestant", "Setup", "contestant"]
@@ -47,7 +47,7 @@ class Contestant:
 
     Attributes:
         name: as it is shown.
-        package: what has to be installed.
+        package: what has to be installed, by the name that it is imported by.
         make: returns an estimator with ``fit(X, y)`` and ``predict(X)``, which take DataFrames of pandas.
         text: how it was asked for.
         settings: what it is made with.
@@ -60,12 +60,9 @@ class Contestant:
     settings: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
-    def version(self) -> str:
-        """The version of its package; empty if it is not installed."""
-        try:
-            return importlib.metadata.version(self.package)
-        except importlib.metadata.PackageNotFoundError:
-            return ""
+    def installed(self) -> bool:
+        """Whether its package is there."""
+        return find_spec(self.package) is not None
 
 
 class _TableModel:
@@ -142,8 +139,8 @@ CONTESTANTS = {
     one.name: dataclasses.replace(one, text=one.name)
     for one in (
         Contestant("xpnet", "xpnet", _TableModel),
-        Contestant("MLP", "scikit-learn", _mlp),
-        Contestant("HistGradientBoosting", "scikit-learn", _gradient_boosting),
+        Contestant("MLP", "sklearn", _mlp),
+        Contestant("HistGradientBoosting", "sklearn", _gradient_boosting),
         Contestant("LightGBM", "lightgbm", _lightgbm),
         Contestant("CatBoost", "catboost", _catboost),
         Contestant("RealMLP-TD", "pytabkit", _pytabkit("pytabkit.RealMLP_TD_")),

@@ -7,6 +7,7 @@ it and yields them as they come.
 from __future__ import annotations
 
 import dataclasses
+import importlib.metadata
 import itertools
 import json
 import os
@@ -88,9 +89,9 @@ def fits(job: Job) -> Iterator[dict[str, Any]]:
         train, test = split(y, table.task, number)
         parts = [X.iloc[rows].reset_index(drop=True) for rows in (train, test)]
         setup = Setup(table.task, categories, number, job.threads, entered.settings)
-        clocks = [_clocks()]
-        estimator = entered.make(setup)
         with warnings.catch_warnings(action="ignore"):  # of others, about themselves
+            estimator = entered.make(setup)
+            clocks = [_clocks()]
             estimator.fit(parts[0], y[train])
             clocks.append(_clocks())
             predicted = np.asarray(estimator.predict(parts[1])).reshape(-1)
@@ -106,8 +107,13 @@ def fits(job: Job) -> Iterator[dict[str, Any]]:
             "fit": fit,
             "predict": predict,
             "threads": job.threads,
-            "version": entered.version,
+            "version": version(entered.package),
         }
+
+
+def version(package: str) -> str:
+    """Return the version of a package that is imported already."""
+    return getattr(sys.modules[package], "__version__", None) or importlib.metadata.version(package)
 
 
 def error(predicted: Any, true: Any, task: str) -> float:

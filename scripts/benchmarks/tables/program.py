@@ -68,9 +68,9 @@ def _measure(options: argparse.Namespace) -> None:
 
 
 def _takes_part(one: Contestant) -> bool:
-    if not one.version:
+    if not one.installed:
         _tell(f"{one.name} takes no part: {one.package} is not installed")
-    return bool(one.version)
+    return one.installed
 
 
 def _jobs(entered: Sequence[Contestant], options: argparse.Namespace) -> Iterator[Job]:

@@ -110,7 +110,7 @@ def split(y: np.ndarray, task: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the numbers of the rows for training, 80 %, and of those for the test, 20 % of each class.
 
     >>> train, test = split(np.asarray(["a"] * 10 + ["b"] * 5), "classification", 0)
-    >>> len(train), sorted(test // 10)
+    >>> len(train), sorted((test // 10).tolist())
     (12, [0, 0, 1])
     """
     draw = np.random.default_rng(seed)

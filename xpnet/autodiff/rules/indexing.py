@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from xpnet.autodiff.rules.rule import View, constant, fit, linear, rule
+from xpnet.autodiff.rules.rule import View, compound, constant, fit, linear, rule
 
 __all__: list[str] = []
 
@@ -31,6 +31,19 @@ linear(
     "take_along_axis_transpose",
     lambda xp, g, out, x, indices, axis, shape: xp.take_along_axis(g, indices, axis=axis),
 )
+
+
+@compound(
+    "embedding",
+    lambda xp, g, out, table, codes: xp.embedding_transpose(g, codes, table.shape[0]),
+    push=lambda xp, tangents, out, table, codes: xp.embedding(tangents[0], codes),
+)
+def _embedding(xp: Any, table: Any, codes: Any) -> Any:
+    """Rows of a table (rows, size) for codes (...), as (..., size); zeros for codes that are no row."""
+    return xp.embedding(table, codes)
+
+
+linear("embedding_transpose", lambda xp, g, out, x, codes, rows: xp.embedding(g, codes))
 
 
 # --- Assignment: x[index] = value, as a new array ----------------------------------------------------

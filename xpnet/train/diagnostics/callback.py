@@ -141,7 +141,7 @@ class Diagnostics(Callback):
         assert trainer.fitting is not None
         rows, batch = self._measured_rows
         with trainer.fitting.steps.between_epochs(rows.X.shape[0]):
-            measured = measure(trainer.setup, trainer.state, rows, batch)
+            measured = measure(trainer.setup, trainer.state.copy().go_on(), rows, batch)
         known = {verdict["kind"] for verdict in self.verdicts}
         verdicts = judge(measured, trainer.history.rows)
         train = trainer.fitting.rows

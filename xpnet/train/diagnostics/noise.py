@@ -76,7 +76,7 @@ def gradient_noise(trainer: Trainer, X: Any, y: Any, *, batch_size: int = 32) ->
         outputs, _ = setup.model.apply(Variables(params, state), batch.X, training=True, key=key)
         return mean_loss(setup.loss, outputs, batch.y, sample_weight=batch.weight)
 
-    gradient_of, key = value_and_grad(loss_of), setup.key.fold("gradient noise")
+    gradient_of, key = value_and_grad(loss_of), setup.key.fold("gradient noise").at_step(trainer.step + 1)
     batches = Batches(rows.X.shape[0], b, "reshuffle", key, setup.backend).epoch(0)
     xp = setup.backend.xp
     with setup.backend.activate():

@@ -1,9 +1,10 @@
-r"""Learning-rate schedules: $\alpha_k$, the learning rate of step $k = 1, 2, \dots$
+r"""Schedules: $\alpha_k$, the learning rate (weight decay, rate of dropout) of step $k = 1, 2, \dots$
 
 An optimizer takes a float, a schedule of this file, or any callable ``step -> float`` for its
-``learning_rate``. Schedules are frozen dataclasses, so a configuration file can hold them; a
-callable works as well but cannot be written down. They count steps (parameter updates), not
-epochs: multiply epochs by the number of batches.
+``learning_rate``, `AdamW` for its ``weight_decay``, and `Dropout` for its ``rate``. Schedules are
+frozen dataclasses, so a configuration file can hold them; a callable works as well but cannot be
+written down. They count steps (parameter updates), not epochs: multiply epochs by the number of
+batches.
 
 >>> from xpnet.optim import SGD
 >>> optimizer = SGD(WarmUp(Cosine(0.1, steps=1000), steps=100), momentum=0.9)
@@ -18,13 +19,15 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Any, Self
 
 from xpnet.checks import number, whole
+from xpnet.configured import COUNT, FRACTION, NOT_NEGATIVE, POSITIVE, Configured
 from xpnet.errors import ConfigError
-from xpnet.optim.configured import COUNT, FRACTION, NOT_NEGATIVE, POSITIVE, Configured
 
 __all__ = [
+    "DECAY",
     "RATE",
     "SCHEDULES",
     "Constant",
@@ -36,6 +39,8 @@ __all__ = [
     "Schedule",
     "Step",
     "WarmUp",
+    "scheduled",
+    "value_at",
 ]
 
 SCHEDULES: dict[str, type[Schedule]] = {}
@@ -50,24 +55,61 @@ class Schedule(Configured, ABC):
 
     @abstractmethod
     def __call__(self, step: int) -> float:
-        """Return the learning rate of step ``step``."""
+        """Return the number, such as the learning rate, of step ``step``."""
 
 
-_check_number = number("a finite number above 0, a schedule or a callable", lambda x: 0.0 < x < math.inf)
+def scheduled(expected: str, allowed: Callable[[float], bool]) -> Callable[[str, Any, str], Any]:
+    """Return a check of numbers for which ``allowed`` holds, schedules (or their tables) and callables."""
+    check_number = number(f"{expected}, a schedule or a callable", allowed)
+
+    def check(label: str, value: Any, remedy: str) -> float | Callable[[int], float]:
+        if isinstance(value, dict):
+            return Schedule.from_config(value)
+        if isinstance(value, type) and issubclass(value, Schedule):
+            raise ConfigError(f"{label}: expected a schedule, found its class; write {value.__name__}(...)")
+        return value if callable(value) else check_number(label, value, remedy)
+
+    return check
 
 
-def _rate(label: str, value: Any, remedy: str) -> float | Callable[[int], float]:
-    if isinstance(value, dict):
-        return Schedule.from_config(value)
-    if isinstance(value, type) and issubclass(value, Schedule):
-        raise ConfigError(f"{label}: expected a schedule, found its class; write {value.__name__}(...)")
-    return value if callable(value) else _check_number(label, value, remedy)
+def value_at(
+    label: str, value: Any, step: int, expected: str = "finite number of at least 0", below: float = math.inf
+) -> Any:
+    """Return a number, or what a schedule or callable gives for a step: a float, or a 0-d array if it does.
+
+    Args:
+        label: whose number it is, for messages.
+        value: as a check of `scheduled` returned it.
+        step: counted from 1.
+        expected: the values that a schedule may give, in words.
+        below: their bound.
+
+    Raises:
+        ConfigError: a schedule gave a negative number, one not below the bound, NaN, or none.
+    """
+    if not callable(value):
+        return value
+    found = value(step)
+    if isinstance(found, Real):
+        found = float(found)  # a NumPy scalar would promote float32 arrays
+        if not 0.0 <= found < below:
+            raise ConfigError(
+                f"{label}: expected a {expected}, found {found!r} at step {step} from the schedule "
+                f"{value!r}; correct the schedule"
+            )
+    elif not hasattr(found, "shape"):  # nor a 0-d array
+        raise ConfigError(
+            f"{label}: expected a number from the schedule {value!r} at step {step}, found {found!r}; let it "
+            "return a float"
+        )
+    return found
 
 
 _CYCLES = {"check": dataclasses.replace(whole(1, 50), expected="a whole number from 1 to 50")}
 
-# Metadata of a field that holds a positive number, a schedule (or its table) or a callable.
-RATE = {"check": _rate}
+# Metadata of fields that hold a number, a schedule (or its table) or a callable.
+RATE = {"check": scheduled("a finite number above 0", lambda x: x > 0.0)}
+DECAY = {"check": scheduled("a finite number of at least 0", lambda x: x >= 0.0)}
 
 
 @dataclass(frozen=True)
