@@ -43,7 +43,8 @@ def numpy(model: Any, folder: str | os.PathLike[str], *, overwrite: bool = False
     model does on NumPy, from arrays, or from the columns of a table with the encoder included.
 
     Args:
-        model: an `xpnet.Trainer`, an `xpnet.tabular.TableModel` or an `xpnet.runs.Run`.
+        model: an `xpnet.Trainer`, an `xpnet.tabular.TableModel`, an `xpnet.runs.Run` or a fitted estimator of
+            `xpnet.estimators`.
         folder: to be made.
         overwrite: whether an export that is there already is replaced.
 
