@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import operator
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
@@ -340,6 +341,7 @@ class Extended:
         self.bell = functools.partial(bell, xp)
         self.complex_of = functools.partial(complex_of, xp)
         self.erf = functools.partial(erf, xp)
+        self.getitem = operator.getitem
         self.keep = keep
         self.assign = assign
         self.last_written = last_written
