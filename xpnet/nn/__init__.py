@@ -26,6 +26,7 @@ from xpnet.nn.activations import (
     activation,
 )
 from xpnet.nn.columns import Columns
+from xpnet.nn.copies import Ensemble
 from xpnet.nn.dense import Dense
 from xpnet.nn.dropout import Dropout
 from xpnet.nn.embedding import Embedding
@@ -47,6 +48,7 @@ __all__ = [
     "Dense",
     "Dropout",
     "Embedding",
+    "Ensemble",
     "Identity",
     "Layer",
     "LayerNorm",
