@@ -20,7 +20,7 @@ from tests.autodiff.rule_cases import CASES as RULES
 from tests.export.served import feed, outputs, session
 from tests.export.tables import CASES as TABLES
 from tests.export.tables import model_of, table
-from tests.nn.layer_cases import CASES, variables_on
+from tests.nn.layer_cases import CASES, CHAIN, chained, variables_on, with_head
 from tests.nn.layer_cases import Case as LayerCase
 from xpnet import export, losses, nn
 from xpnet.backends import array_namespace
@@ -75,14 +75,13 @@ FUSED = {
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_every_layer(case: LayerCase, tmp_path: Path) -> None:
-    trainer = trained(nn.Sequential(nn.Dense(4), case.layer, nn.Dense(3)))
+    trainer = trained(with_head(case.layer, 3))
     nodes = compare(trainer, tmp_path)
     assert case.name not in FUSED or nodes == f"Gemm {FUSED[case.name]} Gemm ArgMax Softmax".split()
 
 
 def test_networks_in_float64_and_of_one_row(tmp_path: Path) -> None:
-    layers = [layer for case in CASES for layer in (nn.Dense(4), case.layer)]
-    trainer = trained(nn.Sequential(*layers, nn.Dense(3)), dtype="float64")
+    trainer = trained(chained(CHAIN, 3), dtype="float64")
     for rows in (1, 9):
         compare(trainer, tmp_path, rows)
 

@@ -22,6 +22,7 @@ from xpnet.program.lowerings.operations import ELEMENTWISE
 from xpnet.program.passes.simplify import drop_dead, simplify
 from xpnet.program.program import Operation, Program, Ref, refs
 from xpnet.program.recording import record_call
+from xpnet.train.members import combined
 from xpnet.train.targets import gives_probabilities, kind_of, link_of, probabilities, without_column
 
 __all__ = ["ROWS", "Network", "cannot", "network_of", "with_parts_of_erf"]
@@ -79,6 +80,7 @@ def network_of(model: Exported) -> Network:
         x = xp.astype(x, getattr(xp, model.dtype)) if model.encoder is not None else x
         layer = model.trainer.model
         raw, _ = apply_layer(layer, tree, state, x, training=False, key=None)
+        raw = combined(layer, model.trainer.loss, raw)
         found = _predictions(model, raw)
         outputs[:] = found
         return list(found.values())
