@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from xpnet import checks
 from xpnet.checks import Check
 from xpnet.cli.console import (
+    begun,
     facts,
     hush,
     message,
@@ -74,7 +75,7 @@ def train(
     from xpnet.runs.training import train_run
     from xpnet.tabular.losses import import_loss
 
-    plan = plan_training(settings, import_loss(code))
+    plan = plan_training(settings, import_loss(code), begun=begun())
     if dry_run:
         _show_plan(plan.describe(), json=json)
         if not json and plan.prepared.summary is not None:
@@ -104,7 +105,9 @@ def resume(
     from xpnet.runs.resume import resume_run
 
     shown = None if quiet else announce
-    results = resume_run(run, changed, start=from_, loss=loss, announce=shown, progress=not quiet)
+    results = resume_run(
+        run, changed, start=from_, loss=loss, announce=shown, progress=not quiet, begun=begun()
+    )
     if not results["resumed"]:
         # steps that are done stay so, and patience that was asked for and is lost
         open_end = results.get("epochs_open", False) or results["epochs_trained"] >= results["epochs"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from xpnet.text import count, shown, visible
 
 __all__ = [
     "Stopped",
+    "begun",
     "facts",
     "hush",
     "message",
@@ -43,7 +45,7 @@ class _Messages(logging.Handler):
 
     def __init__(self) -> None:
         super().__init__(logging.INFO)
-        self.quiet = False
+        self.quiet, self.begun = False, time.monotonic()
         self._known: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -62,6 +64,11 @@ class _Messages(logging.Handler):
 
 _OF_RUNS = "xpnet.runs"
 _shown: list[_Messages] = []
+
+
+def begun() -> float:
+    """Return when the command began, by ``time.monotonic()``."""
+    return _shown[-1].begun if _shown else time.monotonic()
 
 
 @contextlib.contextmanager

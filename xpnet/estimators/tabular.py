@@ -126,7 +126,7 @@ class TabularClassifier(ClassifierMixin, _TabularEstimator):
 
     Args:
         preset: "auto", "fast" or "best", see `xpnet.tabular.TableModel`.
-        time_limit: seconds after which the training ends, at the end of an epoch; None: no limit of its own.
+        time_limit: seconds within which ``fit`` ends, with the best weights so far; None: none of its own.
         validation_fraction: share of the rows that tells when to stop; None: 0.1, and none of
             fewer than 50 rows of which fewer than 20 differ, with which 100 steps are trained, each on all
             of them.

@@ -25,6 +25,7 @@ from xpnet.runs.settings import Settings
 from xpnet.runs.trainer import load_trainer
 from xpnet.tabular.trainer import build_trainer
 from xpnet.train import History, Trainer
+from xpnet.train.deadline import Deadline
 from xpnet.train.random_restarts import (
     all_diverged,
     best_of,
@@ -62,6 +63,8 @@ def run_restarts(
     rows, monitor = plan.run.read_restarts(), plan.trainer.setup.monitor
     shape = (plan.prepared.encoder.n_features,)
 
+    deadline = plan.deadline()
+
     def is_there() -> RunFolder:
         return plan.run
 
@@ -71,7 +74,9 @@ def run_restarts(
             one = dataclasses.replace(plan, trainer=_trainer(plan, number, seed))
             if number == 2:
                 warn_if_alike(one.trainer, plan.settings.seed, shape)
-            rows.append(_run_one(one, number, rows, log, begin, shown=shown))
+            share = deadline.share(plan.settings.restarts + 1 - number)
+            rows.append(_run_one(one, number, rows, log, begin, share, shown=shown))
+            deadline.evaluation = share.evaluation
             begin = is_there
         keeper = Keeper(log, begin)
         with guarded(plan, keeper, log):
@@ -79,7 +84,7 @@ def run_restarts(
                 raise all_diverged(rows)
             best = load_trainer(plan.run, plan.prepared, plan.backend)
             seconds = sum(row["seconds"] for row in rows)
-            results = finish(dataclasses.replace(plan, trainer=best), seconds)
+            results = finish(dataclasses.replace(plan, trainer=best), seconds, deadline)
             log.write(f"finished: {results['restarts']}; {results['metrics']}")
     return results
 
@@ -100,6 +105,7 @@ def _run_one(
     rows: list[dict[str, Any]],
     log: RunLog,
     begin: Callable[[], RunFolder],
+    deadline: Deadline,
     *,
     shown: bool | None,
 ) -> dict[str, Any]:
@@ -120,7 +126,7 @@ def _run_one(
     trainer.callbacks = [*progress(shown, f"{which}  "), keeper, *diagnostics]
     with guarded(plan, keeper, log, f" of {which}"):
         try:
-            fit(plan, keeper)
+            fit(plan, keeper, deadline)
             outcome = "done"
         except DivergedError as error:
             outcome = "diverged"

@@ -17,6 +17,7 @@ from xpnet.tabular.scoring import Measured, constant_in_words, constant_of, meas
 from xpnet.tabular.trainer import metric_of
 from xpnet.text import count, to_json
 from xpnet.train.checkpoint_callback import best_trainer
+from xpnet.train.deadline import Deadline
 from xpnet.train.diagnostics import first_verdicts, read_rows
 from xpnet.train.diagnostics.outcome import Outcome, Score, judge_outcome
 from xpnet.train.early_stopping import has_waited
@@ -27,20 +28,21 @@ __all__ = ["finish", "why_stopped"]
 _log = logging.getLogger("xpnet.train")
 
 
-def finish(plan: Plan, seconds: float, **told: Any) -> dict[str, Any]:
+def finish(plan: Plan, seconds: float, deadline: Deadline | None = None, **told: Any) -> dict[str, Any]:
     """Refit, measure the weights on each part, write the report with its figures, and return the results.
 
     Args:
         plan: the training, over.
         seconds: how long it took.
+        deadline: end of the time.
         told: further results, which win.
     """
     trainer, run, parts = plan.trainer, plan.run, plan.prepared.parts
     best = best_trainer(trainer)
     if trainer.best is None:
         best.save(run.checkpoint("best"))  # without validation rows the last weights are the best known
-    begun = time.monotonic()
-    final = None if "pruning" in told else refitted(trainer, plan.prepared)
+    begun, deadline = time.monotonic(), deadline or Deadline()
+    final = None if "pruning" in told else refitted(trainer, plan.prepared, deadline)
     if final is not None:
         final.save(run.checkpoint("final"))
         seconds += time.monotonic() - begun
@@ -62,7 +64,7 @@ def finish(plan: Plan, seconds: float, **told: Any) -> dict[str, Any]:
         "best_epoch": trainer.best.epoch if trainer.best is not None else None,
         "refit_epochs": described["refit_epochs"] if final is not None else 0,
         "stopped": why or ("time limit" if timed_out else "ended by a callback"),
-        "timed_out": timed_out,
+        "timed_out": timed_out or deadline.missed,
         "seconds": round(seconds, 3),
         "peak_memory": plan.backend.peak_memory(),
         "metrics": {name: part.metrics for name, part in measured.items()},

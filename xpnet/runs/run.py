@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import html
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,6 +51,7 @@ def _planned(
     table: Any, target: Any = None, out: str | os.PathLike[str] | None = None, **settings: Any
 ) -> Plan:
     """Return the plan of `train`; nothing is written."""
+    begun = time.monotonic()
     given, own_loss = named_loss(settings)
     given["data"] = os.fspath(table) if is_file(table) else MEMORY
     if target is not None:
@@ -58,7 +60,7 @@ def _planned(
         given["out"] = os.fspath(out)
     require("polars")
     frame = None if is_file(table) else to_frame(table)
-    return plan_training(settings_from(Settings, given), own_loss, frame, declared_categories(table))
+    return plan_training(settings_from(Settings, given), own_loss, frame, declared_categories(table), begun)
 
 
 def train(

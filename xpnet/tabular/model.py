@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import html
 import os
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ from xpnet.text import count, to_json, visible
 from xpnet.train import Trainer
 from xpnet.train.checkpoint_callback import best_trainer
 from xpnet.train.checkpoint_file import read_description
+from xpnet.train.deadline import Deadline
 
 __all__ = ["PRESETS", "TableModel"]
 
@@ -60,7 +62,7 @@ class TableModel:
     Args:
         preset: "auto", the settings' defaults; "fast", a few epochs; "best", longer, in case the validation
             loss falls again.
-        time_limit: seconds after which the training ends, at the end of an epoch; None: no limit.
+        time_limit: seconds within which `fit` ends, with the best weights so far; None: no limit.
         settings: those of `xpnet.tabular.settings.Settings`, such as ``hidden=(64, 64)``, ``epochs=100``,
             ``learning_rate=0.01``, ``missing="mean"``, ``seed=1``, ``backend="cuda"``; ``loss`` may also be a
             function.
@@ -130,6 +132,7 @@ class TableModel:
             BackendError: the device cannot work.
             DivergedError: the loss is not finite.
         """
+        begun = time.monotonic()
         given = {"data": os.fspath(table) if is_file(table) else MEMORY}
         if target is not None:
             given["target"] = target_names(table, target)
@@ -157,10 +160,11 @@ class TableModel:
             train = prepared.parts["train"]
             try_loss(resolved.loss, trainer, train.X, train.y)
         trainer.setup = trainer.setup.changed(progress=progress)
-        fit_trainer(trainer, prepared)
+        deadline = Deadline(trainer.settings.time_limit, begun)
+        fit_trainer(trainer, prepared, deadline)
         self.settings = resolved
         self.encoder = dataclasses.replace(prepared.encoder, decisions=prepared.decisions)
-        self.trainer = refitted(trainer, prepared) or best_trainer(trainer)
+        self.trainer = refitted(trainer, prepared, deadline) or best_trainer(trainer)
         self._manifest = prepared.manifest
         return self
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import logging
+import statistics
 from typing import Any
 
 import numpy as np
 
-from xpnet.errors import DivergedError
+from xpnet.errors import DivergedError, Words, use
 from xpnet.tabular.dataset import Prepared
 from xpnet.tabular.defaults import length_of, refit_epochs_of
 from xpnet.tabular.trainer import batch_size_of
 from xpnet.train import Trainer
 from xpnet.train.checkpoint_callback import best_trainer
+from xpnet.train.deadline import COMPILING, Deadline
 from xpnet.train.early_stopping import has_waited
 from xpnet.train.monitor import NO_STOPPING
 
@@ -21,7 +23,7 @@ __all__ = ["refitted"]
 _log = logging.getLogger("xpnet.train")
 
 
-def refitted(trainer: Trainer, prepared: Prepared[Any]) -> Trainer | None:
+def refitted(trainer: Trainer, prepared: Prepared[Any], deadline: Deadline | None = None) -> Trainer | None:
     """Return a trainer whose weights have seen the validation rows too; None where that is not to be.
 
     A few validation rows choose an epoch that is mostly too early, and are missed in training. So where they
@@ -32,6 +34,7 @@ def refitted(trainer: Trainer, prepared: Prepared[Any]) -> Trainer | None:
     Args:
         trainer: the training, over; it stays as it is.
         prepared: the table and the settings.
+        deadline: end of the time; what would not be over by then is left out, and the deadline is missed.
 
     Source: Izmailov et al., "Averaging weights leads to wider optima and better generalization", 2018.
     """
@@ -40,6 +43,10 @@ def refitted(trainer: Trainer, prepared: Prepared[Any]) -> Trainer | None:
     epochs = refit_epochs_of(settings, rows)
     waited = has_waited(trainer.setup, trainer.state)
     if not epochs or not (waited or trainer.epoch >= length_of(settings, rows).epochs):
+        return None
+    deadline, expected = deadline or Deadline(), _expected_seconds(trainer, epochs, len(parts[1]) / rows)
+    if deadline.is_over(expected):
+        _leave_out(deadline, f"would take {expected:.2g} s")
         return None
     other = best_trainer(trainer)
     other.callbacks = []
@@ -57,13 +64,30 @@ def refitted(trainer: Trainer, prepared: Prepared[Any]) -> Trainer | None:
             batch_size=batch_size_of(settings),
             sample_weight=joined.get("weight"),
             class_weight=prepared.class_weight,
+            deadline=deadline,
         )
     except DivergedError as error:
         _log.warning(
             "the epochs with the validation rows are given up, the weights before are kept: %s", error
         )
         return None
+    if other.timed_out:
+        _leave_out(deadline, "took longer than expected")
+        return None
     state = other.state
     state.opt_state = state.last = state.average = None
     other.callbacks = list(trainer.callbacks)
     return other
+
+
+def _expected_seconds(trainer: Trainer, epochs: int, more: float) -> float:
+    """Return how long so many epochs take, of ``more`` rows for each one that there was."""
+    seconds = [row["seconds"] for row in trainer.history.rows[-epochs:]]
+    compiled = trainer.fitting is not None and getattr(trainer.fitting.steps, "lowering", "") == "numba"
+    return epochs * statistics.median(seconds) * (1 + more) + (COMPILING if compiled else 0.0)
+
+
+def _leave_out(deadline: Deadline, why: str) -> None:
+    deadline.missed = True
+    told = f"the epochs with the validation rows are left out, which {why}; the weights before are kept"
+    _log.warning(Words(f"{use('time_limit')}: {told}"))

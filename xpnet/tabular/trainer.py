@@ -13,6 +13,7 @@ from xpnet.tabular.dataset import Prepared
 from xpnet.tabular.defaults import RATES, default_weight_decay, length_of, steps_of_epoch
 from xpnet.tabular.settings import Settings
 from xpnet.train import Trainer
+from xpnet.train.deadline import Deadline
 from xpnet.train.metrics import METRICS, OF_NUMBERS
 from xpnet.train.monitor import LOSS
 from xpnet.train.settings import Settings as TrainerSettings
@@ -195,8 +196,14 @@ def build_trainer(prepared: Prepared[Any], backend: backends.Backend, seed: int 
     return trainer
 
 
-def fit_trainer(trainer: Trainer, prepared: Prepared[Any]) -> None:
-    """Train on the prepared table as its settings say; all faces do it by this."""
+def fit_trainer(trainer: Trainer, prepared: Prepared[Any], deadline: Deadline | None = None) -> None:
+    """Train on the prepared table as its settings say; all faces do it by this.
+
+    Args:
+        trainer: to be trained.
+        prepared: the table and the settings.
+        deadline: end of the time, if that is not ``time_limit`` seconds from now.
+    """
     settings, parts = prepared.settings, prepared.parts
     train, held_out = parts["train"], parts["validation"]
     trainer.fit(
@@ -207,6 +214,7 @@ def fit_trainer(trainer: Trainer, prepared: Prepared[Any]) -> None:
         validation=(held_out.X, held_out.y, held_out.weight) if len(held_out) else None,
         sample_weight=train.weight,
         class_weight=prepared.class_weight,
+        deadline=deadline,
     )
 
 

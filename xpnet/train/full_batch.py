@@ -48,6 +48,8 @@ class FullBatchSteps:
         DivergedError: the objective is not finite where the training stands.
     """
 
+    may_compile = True
+
     def __init__(self, setup: Setup, state: TrainState, train: Rows):
         assert isinstance(setup.optimizer, Method)
         assert state.variables is not None

@@ -191,9 +191,10 @@ class Settings:
     time_limit: float | None = setting(
         None,
         checks.seconds,
-        "stop at the end of the epoch in which so many seconds have passed since the training began or was "
-        "continued. None for no limit. The epochs are the same with and without it: a later ``fit`` "
-        "continues with the next.",
+        "end within so many seconds, reading the table, refit and report included. None for no limit. Of "
+        "``fit`` it is the time since it began. An epoch that would not be over in time is not begun, or is "
+        "given up, so that epochs are the same with and without a limit, to rounding, and a later ``fit`` "
+        "continues with the next; only a first epoch is cut short, and counts.",
     )
     patience: int | None = setting(
         None,

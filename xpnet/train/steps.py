@@ -41,7 +41,13 @@ _SIZES = 8  # of batches whose programs are kept
 
 
 class Steps(Protocol):
-    """Protocol of the steps of a fit, which update the state."""
+    """Protocol of the steps of a fit, which update the state.
+
+    Attributes:
+        may_compile: whether there is time to compile them by numba.
+    """
+
+    may_compile: bool
 
     def begin_epochs(self, state: TrainState, plan: Batches, count: int) -> None:
         """Prepare the steps of the next ``count`` epochs."""
@@ -74,6 +80,8 @@ class UncompiledSteps:
         step: what is taken.
         train: training rows on the device.
     """
+
+    may_compile = True
 
     def __init__(self, setup: Setup, step: Step, train: Rows):
         self._setup, self._step, self._train = setup, step, train
@@ -119,6 +127,7 @@ class CompiledSteps:
         lowering: what runs the steps, once they have run.
     """
 
+    may_compile = True
     loop: Loop
     _plan: Batches
 
@@ -208,6 +217,8 @@ class CompiledSteps:
             worth = steps * step_seconds(self._step.layout.size, batch, self._pace)
             lower = "numba" if worth > _WORTH_COMPILING else "numpy"
         known, loop = self._loops.pop(batch, ("", None))
+        if lower == "numba" != known and self._setup.settings.compile == "auto" and not self.may_compile:
+            lower = "numpy"
         if loop is None or known != lower:
             loop = Loop(self._step, lower)  # the memory of the other one is free now
         if len(self._loops) >= _SIZES:

@@ -23,9 +23,18 @@ from xpnet.train.averaging import average_epoch, begun_average
 from xpnet.train.batches import Batches
 from xpnet.train.callbacks import Callback
 from xpnet.train.columns import column_names, matched
+from xpnet.train.deadline import Deadline, EpochGivenUpError
 from xpnet.train.divergence import checked_losses
 from xpnet.train.early_stopping import Patience, check_validation, keep_best, nothing_left
-from xpnet.train.epochs import FitContext, epochs_together, row_of, train_together
+from xpnet.train.epochs import (
+    FitContext,
+    at_a_time,
+    ends_within,
+    epochs_together,
+    looked_at_after,
+    row_of,
+    train_together,
+)
 from xpnet.train.evaluation import Evaluation
 from xpnet.train.full_batch import FullBatchSteps, state_of
 from xpnet.train.history import History
@@ -44,7 +53,6 @@ __all__ = ["Trainer"]
 
 _log = logging.getLogger("xpnet")
 _MADE_ANEW = ("fitting", "_steps", "_evaluation", "_use")
-_LOG_STEPS = 1000  # within an epoch, losses are looked at this often
 
 
 @takes_settings(Settings)
@@ -141,6 +149,7 @@ class Trainer(Predictor):
         sample_weight: Any = None,
         class_weight: Mapping[int, float] | str | None = None,
         order: Callable[[int], Any] | None = None,
+        deadline: Deadline | None = None,
     ) -> History:
         """Train until ``epochs`` epochs are done in total; a trained or loaded trainer continues.
 
@@ -156,6 +165,7 @@ class Trainer(Predictor):
                 their sums; for the training rows alone.
             order: function of an epoch's number, from 1, that returns the row numbers (batch,) in the order
                 in which that epoch takes them; by default they are drawn as the setting ``batches`` says.
+            deadline: end of the time, if that is not ``time_limit`` seconds from now.
 
         Returns:
             The history, one row an epoch; also kept as ``self.history``.
@@ -182,7 +192,7 @@ class Trainer(Predictor):
         batches = batches.or_same(known)
         bar = for_terminal(settings.progress)
         callbacks = [*self.callbacks, *([bar] if bar else [])]
-        began, limit = time.monotonic(), settings.time_limit
+        deadline = deadline or Deadline(settings.time_limit)
         patience = Patience.of(setup)
         if settings.patience is not None:  # the history may be long
             patience.after(state.history, since=state.patience_since)
@@ -200,23 +210,30 @@ class Trainer(Predictor):
                 self._steps = FullBatchSteps(setup, state, train)
             else:
                 self._steps = first_order_steps(setup, state, train, self._steps)
-            self.fitting = FitContext(train, batches, self._steps)
+            self.fitting = FitContext(train, batches, self._steps, held_out, deadline)
             if is_over():
                 _log.warning("%s", nothing_left(settings, state.epoch, state.step, epochs))
             for callback in callbacks:
                 callback.on_fit_begin(self, epochs)
                 ending.callback(callback.on_fit_end, self, state.history)
+            began, steps = time.monotonic(), self._steps
             while not (is_over() or self.timed_out):
+                steps.may_compile = deadline.may_compile(0.5 * len(batches) / steps.at_a_time(batches))
                 try:
                     with profiled(setup.backend, f"epoch {state.epoch + 1}"):
-                        rows = self._train_epochs(self.fitting, held_out, callbacks, epochs - state.epoch)
+                        rows = self._train_epochs(self.fitting, callbacks, epochs - state.epoch)
+                except EpochGivenUpError:
+                    self.timed_out = True
+                    break
                 except optim.StuckError as stuck:
                     self.stalled = str(stuck)
                     _log.info("training ended after epoch %d: %s", state.epoch, stuck)
                     break
                 for row in rows:
                     patience.see(row)
-                self.timed_out = limit is not None and time.monotonic() - began >= limit and not is_over()
+                before, began = began, time.monotonic()  # of the callbacks as well
+                deadline.see_epoch(began - before)
+                self.timed_out = deadline.is_over(deadline.epoch) and not is_over()
                 self.ending = self.timed_out or is_over()
                 answers = [callback.on_epoch_end(self, row) for row in rows for callback in callbacks]
                 if any(answers):
@@ -229,21 +246,19 @@ class Trainer(Predictor):
         return state.history
 
     def _train_epochs(
-        self, fitting: FitContext, held_out: Rows | None, callbacks: list[Callback], left: int
+        self, fitting: FitContext, callbacks: list[Callback], left: int
     ) -> list[dict[str, Any]]:
         """Train an epoch, or several if nobody looks at what is between them, and return their rows."""
-        count = 1 if held_out is not None else epochs_together(self.setup, callbacks, fitting, left)
+        count = epochs_together(self.setup, callbacks, fitting, left)
         if count > 1 and (rows := train_together(self.setup, self.state, fitting, count)):
             return rows
-        return [self._train_epoch(fitting, held_out, callbacks)]
+        return [self._train_epoch(fitting, callbacks)]
 
-    def _train_epoch(
-        self, fitting: FitContext, held_out: Rows | None, callbacks: list[Callback]
-    ) -> dict[str, Any]:
+    def _train_epoch(self, fitting: FitContext, callbacks: list[Callback]) -> dict[str, Any]:
         """Train one epoch and return its row; on any exception everything is as it was before the epoch."""
-        started = time.perf_counter()
+        started, began = time.perf_counter(), time.monotonic()
         setup, settings, state = self.setup, self.setup.settings, self.state
-        train, batches, steps = fitting
+        train, batches, steps, held_out, deadline = fitting
         before = state.snapshot(overwritten=settings.rollback)
         watching = [c for c in callbacks if type(c).on_step_end is not Callback.on_step_end]
         values: list[float] = []
@@ -252,7 +267,8 @@ class Trainer(Predictor):
         state.go_on()
         try:
             steps.begin_epochs(state, batches, 1)
-            for order, rows, number in batches.chunks(state.epoch + 1, self._at_a_time(fitting, watching)):
+            together, apart = at_a_time(setup, state, fitting, watching), looked_at_after(fitting)
+            for order, rows, number in batches.chunks(state.epoch + 1, together):
                 if settings.max_steps is not None and number > settings.max_steps - state.step:
                     number = settings.max_steps - state.step
                     order = order[:number, ...]
@@ -261,18 +277,20 @@ class Trainer(Predictor):
                 counts += [rows] * number
                 for callback in watching:
                     callback.on_step_end(self, len(counts), len(batches))
-                if len(counts) - len(values) >= _LOG_STEPS:
+                if len(counts) - len(values) >= apart:
                     values += checked_losses(setup, state, pending, len(values), before, train, batches)
                     pending = []
-                if self._exhausted():
+                if ends_within(setup, state, fitting, began, counts):
                     break
             if pending:
                 values += checked_losses(setup, state, pending, len(values), before, train, batches)
             average_epoch(setup, state)
+            began = time.monotonic()
             measured = self._measured(train, with_loss=False)
             if held_out is not None:
                 found = self._measured(held_out)
                 measured |= {f"validation_{name}": value for name, value in found.items()}
+            deadline.evaluation = time.monotonic() - began
             seconds = time.perf_counter() - started
             row = row_of(setup, state, values, counts, seconds, measured, epoch=state.epoch + 1)
             state.epoch += 1
@@ -289,13 +307,6 @@ class Trainer(Predictor):
             return self._evaluation.measure(
                 self.setup, self._trained(), rows, with_loss=with_loss, again=True
             )
-
-    def _at_a_time(self, fitting: FitContext, watching: list[Callback]) -> int:
-        """Return how many steps are taken at a time: all that are looked at together."""
-        together = fitting.steps.at_a_time(fitting.batches)
-        number = min(_LOG_STEPS, together, *(c.steps_apart for c in watching))
-        most = self.setup.settings.max_steps
-        return number if most is None else max(1, min(number, most - self.state.step))
 
     def _take_steps(self, steps: Steps, orders: Any, count: int, *, donate: bool) -> Any:
         """Take ``count`` steps on the rows ``orders`` (steps, batch); returns their losses, on the device."""

@@ -227,7 +227,7 @@ def read_rows(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
 def _sample(trainer: Trainer, size: int) -> tuple[Rows, Rows]:
     """Return the sample of the training rows, drawn from the seed, and its first rows as a batch."""
     assert trainer.fitting is not None  # for callbacks are called by a fit
-    train, batches, _ = trainer.fitting
+    train, batches = trainer.fitting.rows, trainer.fitting.batches
     n, batch = train.X.shape[0], batches.size
     if n > size:
         order = rng.permutation(trainer.setup.key.fold("diagnostics"), n)[:size]
