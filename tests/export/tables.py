@@ -51,6 +51,11 @@ def cells(missing: str = "impute") -> dict[str, list[Any]]:
 
 TARGETS = ("kind", "grade", "good", "value", "other", "visits")
 
+ROBUST: dict[str, Any] = {
+    "scaling": "robust", "one_hot": "signed", "one_hot_up_to": 2, "clamp": True,
+    "categorical": ("count", "on"),
+}  # fmt: skip
+
 # By name: the target, the policy, and settings.
 MODELS: dict[str, tuple[Any, dict[str, Any]]] = {
     "classes": ("kind", {}),
@@ -63,9 +68,15 @@ MODELS: dict[str, tuple[Any, dict[str, Any]]] = {
     "hinge": ("good", {"loss": "hinge"}),
     "multiclass-hinge": ("kind", {"loss": "multiclass_hinge"}),
     "declared": ("kind", {"categorical": ("count", "on")}),
+    "robust": ("value", ROBUST),
+    "robust-mean": ("kind", {**ROBUST, "missing": "mean", "one_hot_up_to": 0}),
+    "quantile": (["value", "other"], {**ROBUST, "scaling": "quantile", "one_hot": "plain"}),
+    "quantile-drop": ("good", {"scaling": "quantile", "one_hot_up_to": 3, "missing": "drop"}),
+    "clamped-counts": ("visits", {"loss": "poisson", "task": "regression", "clamp": True}),
+    "signed-error": ("other", {**ROBUST, "missing": "error", "one_hot_up_to": None}),
 }
 
-EVERYDAY = ("classes", "truth-values", "several-values", "several-labels")
+EVERYDAY = ("classes", "truth-values", "several-values", "several-labels", "robust", "quantile")
 CASES = [name if name in EVERYDAY else pytest.param(name, marks=pytest.mark.full) for name in MODELS]
 
 

@@ -23,7 +23,7 @@ from xpnet.data import (
     load,
     summarize,
 )
-from xpnet.data.columns import Categorical, Reading
+from xpnet.data.columns import Categorical, Encoding, Reading
 from xpnet.data.columns.choice import reading_of
 from xpnet.data.frames import told_of_words, without_words
 from xpnet.data.loading import open_named, with_target
@@ -261,6 +261,7 @@ def table_summary(settings: Settings) -> Summary:
         decimal=settings.decimal,
         thousands=settings.thousands,
         dayfirst=settings.dayfirst,
+        encoding=Encoding(settings.scaling, settings.one_hot, settings.one_hot_up_to),
         split_by=settings.split_by,
         group=settings.group,
     )
@@ -317,6 +318,10 @@ def _divided(
             decimal=reading.decimal,
             thousands=reading.thousands,
             dayfirst=reading.dayfirst,
+            scaling=settings.scaling,
+            one_hot=settings.one_hot,
+            one_hot_up_to=settings.one_hot_up_to,
+            clamp=settings.clamp,
         )
 
     # fitted anew for a known encoder as well, so that the same rows are exchanged as in the training
