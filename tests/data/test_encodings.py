@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import random
 from typing import Any
 
 import numpy as np
 import pytest
 
+from tests.cli.mutated_files import _mutated_json
 from xpnet.data import Encoder
 from xpnet.data.columns import ONE_HOTS, SCALINGS, Blocks
 from xpnet.data.columns.numeric import Numeric
 from xpnet.data.columns.scaling import normal_quantile
-from xpnet.errors import CheckpointError, ConfigError, DataError
+from xpnet.errors import CheckpointError, ConfigError, DataError, XpnetError
+from xpnet.schema import parse
 from xpnet.tabular.settings import Settings, fields_of
 
 pl = pytest.importorskip("polars", reason="the encoder needs polars")
@@ -352,6 +355,28 @@ def test_damaged_descriptions(case: str) -> None:
         inner[last] = value
     with pytest.raises(CheckpointError, match=message):
         Encoder.from_json(data)
+
+
+def test_mutated_descriptions() -> None:
+    """A changed value, key or list is refused, or gives an encoder that works."""
+    draw, frame = random.Random(0), pl.DataFrame({**TABLE, "y": Y[:8]})
+    texts = [json.dumps(described(**x)) for x in (ROBUST, QUANTILE, CODES, {**ROBUST, "one_hot": "signed"})]
+    refused = 0
+    for number in range(300):
+        changed = _mutated_json(json.loads(texts[number % len(texts)]), draw)
+        try:
+            value = parse(changed.encode(errors="surrogatepass"))
+        except ValueError:
+            continue
+        try:
+            encoder = Encoder.from_json(value)
+            X = encoder.encode(frame, unseen="ignore", target=False).X
+        except XpnetError:
+            refused += 1
+        else:
+            assert np.isfinite(X).all(), changed
+            assert Encoder.from_json(json.loads(json.dumps(encoder.to_json()))) == encoder
+    assert refused > 100
 
 
 def test_defaults_are_described_as_before() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from xpnet.tabular import TableModel
 
-__all__ = ["CASES", "MODELS", "cells", "model_of", "table"]
+__all__ = ["CASES", "MODELS", "cells", "clamped", "model_of", "table"]
 
 ROWS = 40
 
@@ -95,3 +95,19 @@ def table(name: str) -> dict[str, list[Any]]:
     found = cells(MODELS[name][1].get("missing", "impute"))
     found["colour"][7] = "pink"  # which no training row has
     return {column: values for column, values in found.items() if column not in TARGETS}
+
+
+@functools.cache
+def clamped(loss: str) -> tuple[TableModel, dict[str, list[float]]]:
+    """Return a model of a line that is clamped, and rows for which the line leaves the training targets."""
+    x = np.linspace(0.0, 1.0, 40)
+    values = np.round(8 * x) if loss == "poisson" else 3 + 5 * x
+    settings: dict[str, Any] = {
+        "hidden": (),
+        "optimizer": "newton",
+        "epochs": 9,
+        "backend": "numpy",
+        "seed": 1,
+    }
+    model = TableModel(loss=loss, task="regression", clamp=True, test=0, **settings)
+    return model.fit({"x": x, "y": values}, "y"), {"x": [-9.0, 0.5, 9.0]}

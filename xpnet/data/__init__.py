@@ -25,7 +25,7 @@ from xpnet.data.builtin import (
     xor,
     xor_arrays,
 )
-from xpnet.data.columns import Categorical, Dates, Numeric
+from xpnet.data.columns import Blocks, Categorical, Dates, Numeric
 from xpnet.data.decisions import Decision
 from xpnet.data.encoder import Encoded, Encoder
 from xpnet.data.export import to_csv, write_table
@@ -44,6 +44,7 @@ __all__ = [
     "FORMATS",
     "MISSING",
     "UNNAMED",
+    "Blocks",
     "Categorical",
     "Checked",
     "ColumnSummary",

@@ -278,7 +278,7 @@ class Encoder:
         As they are where the encoder was not fitted with ``clamp``.
         """
         targets: Any = self.targets
-        pairs = zip(targets, values.reshape(len(values), -1).T, strict=True)
+        pairs = zip(targets, values.reshape(len(values), len(targets)).T, strict=True)
         return np.stack([target.clamped(x) for target, x in pairs], axis=1).reshape(values.shape)
 
     def unseen(self, frame: polars.DataFrame, rows: Sequence[int] | np.ndarray | None = None) -> np.ndarray:

@@ -23,7 +23,7 @@ from xpnet.data import (
     load,
     summarize,
 )
-from xpnet.data.columns import Categorical, Encoding, Reading
+from xpnet.data.columns import Categorical, Reading
 from xpnet.data.columns.choice import reading_of
 from xpnet.data.frames import told_of_words, without_words
 from xpnet.data.loading import open_named, with_target
@@ -261,7 +261,9 @@ def table_summary(settings: Settings) -> Summary:
         decimal=settings.decimal,
         thousands=settings.thousands,
         dayfirst=settings.dayfirst,
-        encoding=Encoding(settings.scaling, settings.one_hot, settings.one_hot_up_to),
+        scaling=settings.scaling,
+        one_hot=settings.one_hot,
+        one_hot_up_to=settings.one_hot_up_to,
         split_by=settings.split_by,
         group=settings.group,
     )
@@ -397,7 +399,7 @@ def encode_part(
 
 
 def _check_counts(loss: str, encoder: Encoder, truth: np.ndarray, rows: np.ndarray) -> None:
-    columns = truth.reshape(len(truth), -1)
+    columns = truth.reshape(len(truth), len(encoder.targets))  # of a part there may be no rows
     for row, column in np.argwhere(columns < 0)[:1]:
         raise DataError(
             f"row {rows[row] + 1}, column '{encoder.target_names[column]}' holds {columns[row, column]:g}: "
