@@ -14,7 +14,7 @@ import pytest
 import xpnet
 from tests.export.served import loaded
 from tests.export.tables import CASES as TABLES
-from tests.export.tables import model_of, table
+from tests.export.tables import clamped, model_of, table
 from tests.nn.layer_cases import CHAIN, chained
 from xpnet import export, nn
 from xpnet.data.columns.date_text import FORMS, pattern_of_form, read_dates
@@ -42,6 +42,13 @@ def test_models_of_tables_predict_the_same_bits(name: str, tmp_path: Path) -> No
     if "probabilities" in found:
         shares = np.column_stack([*model.predict_proba(rows, unseen="ignore").values()])
         np.testing.assert_array_equal(found["probabilities"], shares.astype(np.float32), strict=True)
+
+
+@pytest.mark.parametrize("loss", ["squared_error", "poisson"])
+def test_clamped_values(loss: str, tmp_path: Path) -> None:
+    model, rows = clamped(loss)
+    found = loaded(export.numpy(model, tmp_path / "model")).predict(rows)["value"]
+    assert found.tobytes() == model.predict(rows).tobytes()
 
 
 @pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.full)])

@@ -272,6 +272,9 @@ def table_summary(settings: Settings) -> Summary:
         decimal=settings.decimal,
         thousands=settings.thousands,
         dayfirst=settings.dayfirst,
+        scaling=settings.scaling,
+        one_hot=settings.one_hot,
+        one_hot_up_to=settings.one_hot_up_to,
         split_by=settings.split_by,
         group=settings.group,
     )
@@ -330,6 +333,10 @@ def _divided(
             decimal=reading.decimal,
             thousands=reading.thousands,
             dayfirst=reading.dayfirst,
+            scaling=settings.scaling,
+            one_hot=settings.one_hot,
+            one_hot_up_to=settings.one_hot_up_to,
+            clamp=settings.clamp,
         )
 
     # fitted anew for a known encoder as well, so that the same rows are exchanged as in the training
@@ -405,7 +412,7 @@ def encode_part(
 
 
 def _check_counts(loss: str, encoder: Encoder, truth: np.ndarray, rows: np.ndarray) -> None:
-    columns = truth.reshape(len(truth), -1)
+    columns = truth.reshape(len(truth), len(encoder.targets))  # of a part there may be no rows
     for row, column in np.argwhere(columns < 0)[:1]:
         raise DataError(
             f"row {rows[row] + 1}, column '{encoder.target_names[column]}' holds {columns[row, column]:g}: "

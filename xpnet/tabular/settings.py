@@ -65,6 +65,7 @@ _schedule = checks.choice(
     ALIASES["schedule"],
 )
 _ROWS = "the rows and their split are those of the first epoch"
+_ENCODER = "the encoder is that of the first epoch"
 _MODEL = "it is part of the model, whose weights are trained already"
 _LOSS = "the form of the targets, the best weights and the patience go by it"
 
@@ -163,6 +164,36 @@ class Settings(TrainerSettings):
         "Data",
         "whether 3/4/2021 is the 3rd of April; not set: found out, or asked for",
         fixed=_ROWS,
+    )
+    scaling: str = setting(
+        "standard",
+        checks.one_of("standard", "robust", "quantile"),
+        "Data",
+        "scaling of numbers: by mean and deviation; by median and quartiles, smoothly clipped to (-3, 3), as "
+        "one-hot features are then, too; by quantiles to a normal distribution",
+        fixed=_ENCODER,
+    )
+    one_hot: str = setting(
+        "plain",
+        checks.one_of("plain", "signed"),
+        "Data",
+        "features of categories: plain: one for each; signed: two categories are one feature, 1 and -1, and "
+        "missing cells zeros",
+        fixed=_ENCODER,
+    )
+    one_hot_up_to: int | None = setting(
+        None,
+        checks.whole(0),
+        "Data",
+        "columns of more categories become codes, for networks with embeddings; not set: none does",
+        fixed=_ENCODER,
+    )
+    clamp: bool = setting(
+        False,
+        checks.flag,
+        "Data",
+        "predicted numbers stay between the smallest and the largest training target",
+        fixed=_ENCODER,
     )
     validation: float = setting(
         0.1, checks.fraction, "Data", "share of rows that chooses the best epoch; 0 for none", fixed=_ROWS
