@@ -36,6 +36,7 @@ from xpnet.optim import METHODS
 from xpnet.tabular.defaults import default_batch_size
 from xpnet.tabular.frames import fingerprint_of_frame
 from xpnet.tabular.losses import chosen_loss, class_weights, is_code
+from xpnet.tabular.presets import with_preset
 from xpnet.tabular.settings import Settings, plain
 from xpnet.tabular.weights import rows_that_count
 from xpnet.text import to_json
@@ -180,6 +181,8 @@ def prepare(
     if task == "auto":
         task = encoder.task if encoder else infer_tasks(frame, targets, reading)
         told = [explain_task(frame[name], reading=reading) for name in targets] if encoder is None else []
+    if encoder is None:  # the settings of a run that goes on have been resolved
+        settings = with_preset(settings, task, frame.height, frame.width)
     divided = _divided(settings, frame, targets, task, reading, encoder, weight)
     encoder = divided.encoder
     settings = dataclasses.replace(settings, loss=_loss_name(settings, task, len(targets)))

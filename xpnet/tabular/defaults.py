@@ -102,7 +102,10 @@ def refit_epochs_of(settings: Settings, rows: int) -> int:
 
 def steps_of_epoch(settings: Settings, rows: int) -> int:
     """Return the number of steps of an epoch."""
-    return 1 if settings.batch_size == "full" else -(-rows // int(settings.batch_size))  # type: ignore[arg-type]
+    if settings.batch_size == "full":
+        return 1
+    size = int(settings.batch_size)  # type: ignore[arg-type]
+    return rows // size if settings.drop_last else -(-rows // size)
 
 
 def default_batch_size(rows: int) -> int:

@@ -90,7 +90,8 @@ class Settings(TrainerSettings):
     """Settings of the model of a table, and of its training.
 
     None means: not set, or the default that ``help`` describes. Those of the trainer are inherited, and a new
-    one is a flag, a key and an argument of the trainer at once.
+    one is a flag, a key and an argument of the trainer at once. ``chosen`` names those that were given, which
+    a preset leaves alone.
     """
 
     data: str | None = setting(
@@ -216,6 +217,29 @@ class Settings(TrainerSettings):
         "it is named by use or categorical",
         fixed=_ROWS,
     )
+    preset: str = setting(
+        "auto",
+        checks.one_of("auto", "fast", "best"),
+        "Model",
+        "settings of a recipe, where they are not given: fast: a small network; best: an ensemble of RealMLP,"
+        " which takes longer; auto: best, as far as there is time, with a time limit, else fast",
+        fixed=_MODEL,
+    )
+    network: str = setting(
+        "mlp",
+        checks.one_of("mlp", "realmlp", "realmlp_simple", "tabm"),
+        "Model",
+        "form of the network: mlp: hidden layers and no more; realmlp and tabm: with embedded inputs, as in "
+        "the papers of these names",
+        fixed=_MODEL,
+    )
+    members: int = setting(
+        1,
+        checks.count,
+        "Model",
+        "networks that are trained side by side, whose predictions are averaged",
+        fixed=_MODEL,
+    )
     hidden: tuple[int, ...] = setting(
         (128,), values.widths(), "Model", "widths of the hidden layers; none for a linear model", fixed=_MODEL
     )
@@ -275,6 +299,9 @@ class Settings(TrainerSettings):
         also="lr",
     )
     momentum: float = setting(0.0, checks.fraction, "Training", "momentum of sgd")
+    beta2: float | None = setting(
+        None, checks.fraction, "Training", "decay of adam's and adamw's mean of squares; not set: 0.999"
+    )
     nesterov: bool = setting(False, checks.flag, "Training", "Nesterov's momentum, for sgd")
     schedule: str = setting(
         "constant",
@@ -331,6 +358,9 @@ class Settings(TrainerSettings):
         values.memory_size(),
         "Run",
         "take at most so much of a CUDA device's memory, such as 4GiB; not set: all there is",
+    )
+    chosen: tuple[str, ...] = dataclasses.field(
+        default=(), compare=False, metadata={"flag": False, "check": Check("names", tuple)}
     )
 
 
@@ -390,7 +420,8 @@ def settings_from(kind: type[K], given: Mapping[str, Any]) -> K:
     0.01
     """
     fields = fields_of(kind)
-    return kind(**checked_settings(fields, given))
+    checked = checked_settings(fields, given)
+    return kind(**checked, **({"chosen": tuple(checked)} if issubclass(kind, Settings) else {}))
 
 
 def checked_settings(fields: Mapping[str, SettingField], given: Mapping[str, Any]) -> dict[str, Any]:
