@@ -15,7 +15,7 @@ from xpnet.autodiff.rules import Rule
 from xpnet.autodiff.rules.batching import Call, by_examples
 from xpnet.autodiff.trace import Trace
 from xpnet.autodiff.tracer import Tracer, like, lowered, run_body
-from xpnet.autodiff.views import is_numpy
+from xpnet.autodiff.views import is_numpy, is_scalar
 from xpnet.backends import is_array
 from xpnet.backends.lacking import extended
 from xpnet.errors import RecordError
@@ -40,13 +40,13 @@ class BatchTrace(Trace):
         super().__init__(namespace(xp, lift=True), namespace(xp))
         self.xp, self.size = extended(xp), size
 
-    def mapped(self, value: Any, is_scalar: bool = True) -> Tracer:
+    def mapped(self, value: Any, scalar: bool = True) -> Tracer:
         """Return a tracer of the examples along the first axis of ``value``.
 
-        ``is_scalar``: examples without axes are scalars, if the arrays are NumPy's, and no 0-d arrays.
+        ``scalar``: examples without axes are scalars, if the arrays are NumPy's, and no 0-d arrays.
         """
         value = lowered(value)
-        return Tracer(value, self, is_scalar and len(value.shape) == 1 and is_numpy(value))
+        return Tracer(value, self, scalar and len(value.shape) == 1 and is_numpy(value))
 
     def record(self, rule: Rule, function: Callable[..., Any], args: tuple[Any, ...], options: Any) -> Any:
         self.check_open(rule)
@@ -74,10 +74,10 @@ class BatchTrace(Trace):
                 traced = traced or type(value) is Tracer
         call = Call(rule.name, function, self.rule_space if traced else self.xp, self.size, tuple(mapped))
         out = (rule.batch or by_examples)(call, *values, **options)
-        is_scalar = rule.view is None or (rule.name == "getitem" and not _has_ellipsis(args[1]))
+        scalar = _gives_scalars(rule, args)
         if isinstance(out, (list, tuple)):
-            return like(out, [self.mapped(item, is_scalar) for item in out])
-        return self.mapped(out, is_scalar) if is_array(out) else out
+            return like(out, [self.mapped(item, scalar) for item in out])
+        return self.mapped(out, scalar) if is_array(out) else out
 
     def _opened(self, x: Any) -> tuple[Any, bool]:
         """Return the value of an argument, and whether it is mapped."""
@@ -93,5 +93,15 @@ class BatchTrace(Trace):
         )
 
 
-def _has_ellipsis(index: Any) -> bool:
-    return any(part is ... for part in index) if isinstance(index, tuple) else index is ...
+# Of NumPy some functions return 0-d arrays, and some do where the argument is one.
+_ARRAYS, _AS_GIVEN = frozenset({"assign", "erf", "tensordot", "where"}), frozenset({"astype", "imag", "real"})
+
+
+def _gives_scalars(rule: Rule, args: tuple[Any, ...]) -> bool:
+    """True if NumPy returns a scalar where the result has no axes: it does, but for most views."""
+    if rule.name == "getitem":
+        index = args[1] if isinstance(args[1], tuple) else args[1:]
+        return not any(part is ... for part in index)
+    if rule.name in _AS_GIVEN:
+        return is_scalar(args[0])
+    return rule.name == "unstack" or (rule.view is None and rule.name not in _ARRAYS)

@@ -50,8 +50,8 @@ class ReverseTrace(Trace):
                     values.append(x.value)
                     parents.append(x.slot)
                     continue
-                if not x.trace.level:
-                    x = x.value  # a lifted constant
+                # A lifted constant, or a copy: an assignment would make it stand for something else.
+                x = Tracer(x.value, x.trace, x.slot) if x.trace.level else x.value
             values.append(x)
             parents.append(-1)
         try:

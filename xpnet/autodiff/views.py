@@ -96,7 +96,7 @@ def viewing(rule: Rule, call: Callable[..., Any], traced: type) -> Callable[...,
 def relate(out: Any, base: Any, how: tuple[Any, ...]) -> None:
     """Let ``out`` be a view of ``base`` if the arrays inside share memory; for ``how`` see :class:`Kin`."""
     value = out.value
-    if out.trace.hides_axis and out.slot:
+    if out.trace.hides_axis and (out.slot or is_scalar(base)):
         return
     if type(value) is _Array:
         beneath = value.base
@@ -122,7 +122,7 @@ def relate(out: Any, base: Any, how: tuple[Any, ...]) -> None:
 
 def _share_memory(out: Any, base: Any, traced: Any) -> bool:
     """True if two values share memory. JAX's arrays have none that shows: as if they were NumPy's."""
-    if is_scalar(out):
+    if is_scalar(out) or is_scalar(base):
         return False
     while type(out) is traced:
         out = out.value
@@ -175,13 +175,13 @@ def _renew(kin: Kin | None, kept: list[Any]) -> None:
 
 
 def _layout(x: Any) -> Any:
-    """Return the type of the array inside, for NumPy's scalars have no views, and its strides if any."""
-    traced, hidden = type(x), 0
+    """Return whether it is a scalar, which has no views, the type of the array inside, and its strides."""
+    scalar, traced, hidden = is_scalar(x), type(x), 0
     while type(x) is traced:
         hidden += x.trace.hides_axis
         x = x.value
     strides = getattr(x, "strides", None)
-    return type(x), strides[hidden:] if isinstance(strides, tuple) else strides
+    return scalar, type(x), strides[hidden:] if isinstance(strides, tuple) else strides
 
 
 def _alive(kin: Kin) -> Iterator[Any]:

@@ -225,7 +225,8 @@ def take_along_axis_transpose(call: Call, g: Any, indices: Any, axis: int, shape
 def assign(call: Call, x: Any, index: Any, value: Any) -> Any:
     """Return each example with ``value`` at the index."""
     xp, shape = call.xp, x.shape[1:] if call.mapped[0] else x.shape
-    x = call.spread(0, x)
+    if not call.mapped[0]:  # no broadcast array, whose copy NumPy would lay out with the examples last
+        x = xp.tile(x, (call.size, *(1,) * len(shape)))
     if _is_mask(index) and not getattr(value, "shape", ())[int(call.mapped[2]) :]:
         return _assign_by_mask(call, x, index, value)
     if not _has_arrays(index):

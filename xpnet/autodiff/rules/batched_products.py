@@ -10,8 +10,6 @@ from xpnet.autodiff.rules.batching import Call
 
 __all__ = ["matmul", "solve", "tensordot"]
 
-_FEW_COLUMNS = 32  # up to here one large product is faster than a product for each example, copies included
-
 
 def matmul(call: Call, x: Any, y: Any) -> Any:
     """Multiply the examples' matrices, of which vectors are rows on the left and columns on the right."""
@@ -32,7 +30,7 @@ def _matrices(call: Call, x: Any, y: Any) -> Any:
     xp, (of_x, of_y) = call.xp, call.mapped
     if of_x and not of_y and len(y.shape) == 2:
         return _by_one_matrix(xp, call.function, x, y)
-    if of_y and not of_x and len(x.shape) == 2 and y.shape[-1] < _FEW_COLUMNS:
+    if of_y and not of_x and len(x.shape) == 2 and y.shape[-1] == 1:  # of more columns it would take copies
         turned = _by_one_matrix(xp, call.function, xp.matrix_transpose(y), xp.matrix_transpose(x))
         return xp.matrix_transpose(turned)
     ndim = max(call.ndim(0, x), call.ndim(1, y))
@@ -77,6 +75,7 @@ def solve(call: Call, matrix: Any, right: Any) -> Any:
         columns = xp.moveaxis(right, -2, 0)
         out = call.function(matrix, xp.reshape(columns, (columns.shape[0], math.prod(columns.shape[1:]))))
         out = xp.moveaxis(xp.reshape(out, columns.shape), 0, -2)
+        out = xp.reshape(out, out.shape, copy=True)  # the columns of an example together
     else:
         ndim = max(call.ndim(0, matrix), len(right.shape) - bool(call.mapped[1]))
         matrix, right = (
