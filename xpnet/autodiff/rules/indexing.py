@@ -52,13 +52,18 @@ linear(
     "embedding",
     lambda xp, g, out, table, codes: xp.embedding_transpose(g, codes, table.shape[0]),
     push=lambda xp, tangents, out, table, codes: xp.embedding(tangents[0], codes),
+    batch=batched.embedding,
 )
 def _embedding(xp: Any, table: Any, codes: Any) -> Any:
     """Rows of a table (rows, size) for codes (...), as (..., size); zeros for codes that are no row."""
     return xp.embedding(table, codes)
 
 
-linear("embedding_transpose", lambda xp, g, out, x, codes, rows: xp.embedding(g, codes))
+linear(
+    "embedding_transpose",
+    lambda xp, g, out, x, codes, rows: xp.embedding(g, codes),
+    batch=batched.embedding_transpose,
+)
 
 
 # --- Assignment: x[index] = value, as a new array ----------------------------------------------------
