@@ -26,7 +26,7 @@ REALMLP: Mapping[str, Any] = MappingProxyType(
         "network": "realmlp",
         "scaling": "robust",
         "one_hot": "signed",
-        "one_hot_up_to": 9,
+        "one_hot_up_to": 8,  # pytabkit counts missing cells as a category
         "clamp": True,
         "hidden": (256, 256, 256),
         "dropout": 0.15,
