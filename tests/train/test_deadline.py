@@ -139,16 +139,16 @@ def test_steps_between_two_looks_at_the_clock(seconds, steps):
 
 
 def test_steps_are_compiled_if_there_is_time(clock):
-    assert Deadline().may_compile(0.1)
-    assert Deadline(4.0).may_compile(0.1)
+    assert Deadline().may_compile(0.1, 3.0)
+    assert Deadline(4.0).may_compile(0.1, 3.0)
     deadline = Deadline(10.0)
     for seconds in (9.0, 0.4, 0.2):  # the first compiles other things
         deadline.see_epoch(seconds)
     assert deadline.epoch == 0.2
-    assert deadline.may_compile(0.1)
+    assert deadline.may_compile(0.1, 3.0)
     clock.now += 5.0
-    assert not deadline.may_compile(0.1)  # here twice as slow as usual: some 6 s
-    assert deadline.may_compile(0.2)
+    assert not deadline.may_compile(0.1, 3.0)  # here twice as slow as usual: some 6 s
+    assert deadline.may_compile(0.2, 3.0)
 
 
 def test_what_is_given_up_leaves_no_trace(slow):

@@ -14,7 +14,7 @@ from xpnet.tabular.defaults import length_of, refit_epochs_of
 from xpnet.tabular.trainer import batch_size_of
 from xpnet.train import Trainer
 from xpnet.train.checkpoint_callback import best_trainer
-from xpnet.train.deadline import COMPILING, Deadline
+from xpnet.train.deadline import Deadline
 from xpnet.train.early_stopping import has_waited
 from xpnet.train.monitor import NO_STOPPING
 
@@ -83,8 +83,9 @@ def refitted(trainer: Trainer, prepared: Prepared[Any], deadline: Deadline | Non
 def _expected_seconds(trainer: Trainer, epochs: int, more: float) -> float:
     """Return how long so many epochs take, of ``more`` rows for each one that there was."""
     seconds = [row["seconds"] for row in trainer.history.rows[-epochs:]]
-    compiled = trainer.fitting is not None and getattr(trainer.fitting.steps, "lowering", "") == "numba"
-    return epochs * statistics.median(seconds) * (1 + more) + (COMPILING if compiled else 0.0)
+    steps = None if trainer.fitting is None else trainer.fitting.steps
+    compiling = steps.compiling if steps is not None and getattr(steps, "lowering", "") == "numba" else 0.0
+    return epochs * statistics.median(seconds) * (1 + more) + compiling
 
 
 def _leave_out(deadline: Deadline, why: str) -> None:

@@ -5,10 +5,7 @@ from __future__ import annotations
 import math
 import time
 
-__all__ = ["COMPILING", "Deadline", "EpochGivenUpError"]
-
-COMPILING = 3.0
-"""Seconds that numba takes to compile steps, or less."""
+__all__ = ["Deadline", "EpochGivenUpError", "compiling_seconds"]
 
 _SHARE, _LEAST = 0.02, 0.05  # of the limit, or seconds, after which the clock is looked at again
 _SLOWEST = 4.0  # a machine is thought to be so many times slower than a usual one, at most
@@ -17,6 +14,15 @@ _FORWARD = 1 / 3  # of the time of a training row, which goes forward and backwa
 
 class EpochGivenUpError(Exception):
     """The time is over within an epoch, which is given up."""
+
+
+def compiling_seconds(arrays: int) -> float:
+    """Return how long numba takes to compile the step of a network with so many arrays, or less.
+
+    >>> compiling_seconds(4), compiling_seconds(16)  # an MLP with one hidden layer; RealMLP
+    (3.0, 9.0)
+    """
+    return 1.0 + 0.5 * arrays
 
 
 class Deadline:
@@ -75,13 +81,14 @@ class Deadline:
         within = max(_SHARE * self.seconds, _LEAST)
         return half_second if within >= 0.5 else max(1, int(2.0 * within * half_second))
 
-    def may_compile(self, expected: float) -> bool:
+    def may_compile(self, expected: float, compiling: float) -> bool:
         """Return whether there is time to compile steps by numba.
 
         Args:
             expected: seconds of an epoch's steps on a usual machine, with which this one is compared.
+            compiling: seconds that compiling them takes there.
         """
-        return self.left > COMPILING * min(max(1.0, self.epoch / expected), _SLOWEST)
+        return self.left > compiling * min(max(1.0, self.epoch / expected), _SLOWEST)
 
     def expect_evaluation(self, began: float, trained: int, rows: int) -> None:
         """Estimate the first evaluation, of so many rows, by the training rows since ``began``."""
