@@ -47,7 +47,7 @@ def _worth(count: float, batch: int) -> float:
 
 @needs_numba
 def test_numba_is_for_steps_that_come_often_enough(lowered, monkeypatch) -> None:
-    monkeypatch.setattr(steps, "_WORTH_COMPILING", _worth(6.5, 10))
+    monkeypatch.setattr(steps, "WORTH_COMPILING", _worth(6.5, 10))
     trainer = make()
     trainer.fit(X, Y, epochs=8, batch_size=10)  # two steps and a ragged one
     whole, ragged = ["numpy"] * 2 + ["numba"] * 6, ["numpy"] * 6 + ["numba"] * 2
@@ -56,7 +56,7 @@ def test_numba_is_for_steps_that_come_often_enough(lowered, monkeypatch) -> None
 
 @needs_numba
 def test_a_resumed_run_goes_over_at_the_same_epoch(lowered, monkeypatch, tmp_path) -> None:
-    monkeypatch.setattr(steps, "_WORTH_COMPILING", _worth(6.5, 10))
+    monkeypatch.setattr(steps, "WORTH_COMPILING", _worth(6.5, 10))
     make().fit(X, Y, epochs=8, batch_size=10)
     straight = lowered.copy()
     lowered.clear()

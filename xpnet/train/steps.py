@@ -30,6 +30,7 @@ from xpnet.train.state import TrainState
 from xpnet.train.step import Scalars, Step, StepState, step_once
 
 __all__ = [
+    "WORTH_COMPILING",
     "CompiledSteps",
     "Steps",
     "UncompiledSteps",
@@ -44,7 +45,7 @@ Path = tuple[int | str, ...]  # of a key below that of the step
 _MOVED = 28  # bytes for each parameter: gradient, parameter and two slots are read, most of them written
 _PRODUCT = 6  # operations for each parameter and row: a product and a sum forward, and twice that backward
 _HEARD = 0.5  # seconds after which Ctrl-C is heard, at the latest
-_WORTH_COMPILING = 0.3  # of the seconds that numba takes at most, for which NumPy takes the steps
+WORTH_COMPILING = 0.3  # of the seconds that numba takes at most, for which NumPy takes the steps
 _BLAS_AWAKE = 0.1
 _SIZES = 8  # of batches whose programs are kept
 
@@ -229,7 +230,7 @@ class CompiledSteps:
             ragged, each = self._plan.size not in (None, batch), len(self._plan)
             epochs = self._taken // each + 1
             steps = self._epoch + epochs if ragged else self._began_at + epochs * each
-            worth = steps * self._seconds(batch) > _WORTH_COMPILING * self.compiling
+            worth = steps * self._seconds(batch) > WORTH_COMPILING * self.compiling
             lower = "numba" if worth else "numpy"
         known, loop = self._loops.pop(batch, ("", None))
         if lower == "numba" != known and self._setup.settings.compile == "auto" and not self.may_compile:
