@@ -120,6 +120,8 @@ def _recipe(settings: Settings, task: str) -> dict[str, Any]:
         without |= {"monitor", "use_last_best_epoch"}
     if "network" in settings.chosen and settings.network in ("mlp", "tabm"):
         without |= {*_OWN, "one_hot_up_to"} if settings.network == "mlp" else set(_OWN)
+    if settings.network == "realmlp_simple" or not settings.hidden:
+        without |= {"dropout", "dropout_schedule"}
     if "optimizer" in settings.chosen and settings.optimizer != "adamw":
         without |= {"learning_rate", *_DECAY, *(() if settings.optimizer == "adam" else ("beta2",))}
     if "optimizer" in settings.chosen and settings.optimizer in METHODS:
