@@ -71,7 +71,7 @@ _OWN = ("learning_rate", "beta2", "weight_decay", "activation")
 _MEMBERS = ((2_500, 8), (25_000, 4), (100_000, 2))
 """Rows up to which so many members are trained; of more rows one."""
 
-_EPOCHS, _FEWER = (256, 128, 64, 32), (16, 8, 4)
+_EPOCHS, _FEWER = (256, 128, 64, 32), (16, 8, 4, 2)
 """Epochs of one member; the fewer ones only where nothing but "best" will do."""
 
 _COSINES = 16
