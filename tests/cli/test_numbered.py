@@ -158,7 +158,7 @@ CHANGED = {
     "optimizer": ("rmsprop", "adamw", "rmsprop"),
     "learning_rate": ("0.01", "0.002", "0.01"),
     "momentum": None,  # with an optimizer that has it, below
-    "beta2": ("0.9", "none", "0.9"),
+    "beta2": None,  # likewise
     "nesterov": None,  # likewise
     "schedule": ("cosine", "constant", "cosine"),
     "warmup": ("9", "0", "9"),

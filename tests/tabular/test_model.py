@@ -192,7 +192,7 @@ def test_importance(classifier: TableModel) -> None:
 def test_codes_and_scalings(tmp_path: Path) -> None:
     frame = flowers()
     settings: dict[str, Any] = {**FAST, "epochs": 60, "learning_rate": 0.05, "drop": ["kind"]}
-    settings |= {"scaling": "quantile", "one_hot_up_to": 2, "clamp": True}
+    settings |= {"scaling": "quantile", "one_hot_up_to": 2, "clamp": True, "network": "realmlp"}
     model = TableModel(**settings).fit(frame, "price")
     assert model.encoder.blocks.cardinalities == (4,)
     assert any(decision.what.startswith("is taken as codes") for decision in model.encoder.decisions)

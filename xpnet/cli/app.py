@@ -136,8 +136,8 @@ _POLICIES = (
 # Settings of an untrained model; what concerns its training has no place in its graph.
 _UNTRAINED = (
     "target", "task", "drop", "categorical", "use", "missing", "decimal", "thousands", "dayfirst", "scaling",
-    "one_hot", "one_hot_up_to", "clamp", "preset", "network", "members", "hidden", "activation", "weight_init",
-    "batch_norm", "loss", "loss_option", "seed",
+    "one_hot", "one_hot_up_to", "clamp", "preset", "network", "members", "hidden", "activation",
+    "weight_init", "batch_norm", "loss", "loss_option", "seed",
 )  # fmt: skip
 # Settings that say how a table is taken.
 _CHECKED = (
