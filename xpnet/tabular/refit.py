@@ -79,10 +79,11 @@ def refitted(trainer: Trainer, prepared: Prepared[Any], deadline: Deadline | Non
 
 def _joined(one: Part, other: Part) -> Part:
     """Return the rows of two parts as one."""
-    fields = {
-        name: (getattr(one, name), getattr(other, name)) for name in ("X", "y", "truth", "rows", "weight")
+    found: dict[str, Any] = {
+        name: np.concatenate([getattr(one, name), getattr(other, name)])
+        for name in ("X", "y", "truth", "rows", "weight")
+        if getattr(one, name) is not None
     }
-    found = {name: None if pair[0] is None else np.concatenate(pair) for name, pair in fields.items()}
     return dataclasses.replace(one, **found)
 
 
