@@ -287,7 +287,7 @@ class Trainer(Predictor):
                 values += checked_losses(setup, state, pending, len(values), before, train, batches)
             average_epoch(setup, state)
             began = time.monotonic()
-            measured = self._measured(train, with_loss=False)
+            measured = self._measured(train, with_loss=False) if settings.training_metrics else {}
             if held_out is not None:
                 found = self._measured(held_out)
                 measured |= {f"validation_{name}": value for name, value in found.items()}
