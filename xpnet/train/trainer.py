@@ -218,7 +218,7 @@ class Trainer(Predictor):
                 ending.callback(callback.on_fit_end, self, state.history)
             began, steps = time.monotonic(), self._steps
             while not (is_over() or self.timed_out):
-                steps.may_compile = deadline.may_compile(0.5 * len(batches) / steps.at_a_time(batches))
+                steps.may_compile = deadline.may_compile
                 try:
                     with profiled(setup.backend, f"epoch {state.epoch + 1}"):
                         rows = self._train_epochs(self.fitting, callbacks, epochs - state.epoch)
