@@ -53,11 +53,14 @@ class Key:
     Attributes:
         seed, path: the seed, and the words folded into it.
         step: of the training, counted from 1, for layers whose settings follow a schedule; None outside.
+        stream: which of several draws side by side, such as those of an ensemble's members: a number, or a
+            0-d array of the words' dtype.
     """
 
     seed: int
     path: tuple[int | str, ...] = ()
     step: int | None = field(default=None, compare=False)
+    stream: Any = field(default=0, compare=False)
 
     def fold(self, *words: int | str) -> Key:
         """Return the key derived from this one by ``words``, whole numbers or names.
@@ -65,11 +68,15 @@ class Key:
         >>> key(0).fold("init", 3) == key(0).fold("init").fold(3)
         True
         """
-        return Key(self.seed, self.path + words, self.step)
+        return Key(self.seed, self.path + words, self.step, self.stream)
 
     def at_step(self, step: int) -> Key:
         """Return this key, for a step of a training."""
-        return Key(self.seed, self.path, step)
+        return Key(self.seed, self.path, step, self.stream)
+
+    def at_stream(self, stream: Any) -> Key:
+        """Return this key for one of several draws side by side."""
+        return Key(self.seed, self.path, self.step, stream)
 
     def value(self, schedule: Callable[[int], float]) -> Any:
         """Return what a schedule gives for the step of this key: a number, or a 0-d array in a compiled step.
@@ -166,7 +173,9 @@ def bits(key: Key, shape: Sequence[int], *, xp: Any, device: Any = None) -> Any:
         xp = array_namespace(*words)
     counter = xp.arange((size + 1) // 2, dtype=dtype, device=device)
     wraps_itself = dtype == xp.uint32
-    drawn = threefry(words, counter, counter * 0, *([_identity] if wraps_itself else []))
+    stream = counter * 0 + key.stream
+    drawn = threefry(words, counter, stream, *([_identity] if wraps_itself else []))
+    xp = array_namespace(*drawn)
     return xp.reshape(xp.concat(drawn)[:size], tuple(shape))
 
 

@@ -101,9 +101,14 @@ def compare(found: dict[str, Any], expected: dict[str, np.ndarray], near: float)
             np.testing.assert_allclose(got, wanted, rtol=0, atol=near * np.abs(wanted).max())
 
 
-def test_weights_that_were_set_are_exported(tmp_path: Path) -> None:
+@pytest.mark.parametrize("origin", ["set", "scikit-learn"])
+def test_weights_that_were_not_trained_here_are_exported(origin: str, tmp_path: Path) -> None:
     estimator = of_arrays("text")
     estimator.coefs_[0][:] = 0.5
+    if origin == "scikit-learn":
+        estimator = MLPClassifier.from_sklearn(estimator.to_sklearn())
+    found = loaded(export.numpy(estimator, tmp_path / "model")).predict(X)
+    compare(found, predictions(estimator, X), 0.0)
     weights = load_file(export.torch(estimator, tmp_path / "model.safetensors"))
     for layer, (coefs, intercepts) in enumerate(zip(estimator.coefs_, estimator.intercepts_, strict=True)):
         np.testing.assert_array_equal(weights[f"{2 * layer}.weight"], coefs.T)

@@ -19,17 +19,19 @@ import xpnet
 from tests.autodiff.rule_cases import CASES as RULES
 from tests.export.served import feed, outputs, session
 from tests.export.tables import CASES as TABLES
-from tests.export.tables import model_of, table
-from tests.nn.layer_cases import CASES, variables_on
+from tests.export.tables import clamped, model_of, table
+from tests.nn.layer_cases import CASES, CHAIN, chained, variables_on, with_head
 from tests.nn.layer_cases import Case as LayerCase
 from xpnet import export, losses, nn
 from xpnet.backends import array_namespace
 from xpnet.data.columns.date_text import read_dates
 from xpnet.data.columns.dates import _number as number_of_moments
+from xpnet.data.columns.scaling import Quantile, Robust
 from xpnet.errors import ConfigError, RecordError
 from xpnet.export.date_nodes import in_iso, parts_of_dates
 from xpnet.export.graph import Graph
 from xpnet.export.operations import OPERATIONS, add_program
+from xpnet.export.scaling_nodes import add_codes, add_quantile, add_robust
 from xpnet.program.passes.simplify import simplify
 from xpnet.tabular import TableModel
 
@@ -75,14 +77,13 @@ FUSED = {
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_every_layer(case: LayerCase, tmp_path: Path) -> None:
-    trainer = trained(nn.Sequential(nn.Dense(4), case.layer, nn.Dense(3)))
+    trainer = trained(with_head(case.layer, 3))
     nodes = compare(trainer, tmp_path)
     assert case.name not in FUSED or nodes == f"Gemm {FUSED[case.name]} Gemm ArgMax Softmax".split()
 
 
 def test_networks_in_float64_and_of_one_row(tmp_path: Path) -> None:
-    layers = [layer for case in CASES for layer in (nn.Dense(4), case.layer)]
-    trainer = trained(nn.Sequential(*layers, nn.Dense(3)), dtype="float64")
+    trainer = trained(chained(CHAIN, 3), dtype="float64")
     for rows in (1, 9):
         compare(trainer, tmp_path, rows)
 
@@ -263,6 +264,47 @@ def test_models_of_tables(name: str, tmp_path: Path) -> None:
         shares = np.column_stack([*model.predict_proba(rows, unseen="ignore").values()]).astype("float32")
         np.testing.assert_allclose(found["probabilities"], shares, rtol=0, atol=1e-6, strict=True)
         assert np.isnan(found["probabilities"][left]).all()
+
+
+@pytest.mark.parametrize("loss", ["squared_error", "poisson"])
+def test_clamped_values(loss: str, tmp_path: Path) -> None:
+    model, rows = clamped(loss)
+    found = outputs(export.onnx(model, tmp_path / "model.onnx"), feed(model, rows))
+    np.testing.assert_allclose(found["value"], model.predict(rows), rtol=1e-6)
+    assert found["value"][2] == model.encoder.targets[0].span[1]
+
+
+QUANTILES = [
+    [0.0, 0.0, 0.0, 1.0], [1.0, 1.0], [-2.0, 3.0], [0.0, 1e-300, 2e-300, 1e300],
+    sorted(np.random.default_rng(3).normal(size=1000).tolist()), [-1.0, 0.5, 0.5, 0.5, 0.5, 2.0, 2.0],
+]  # fmt: skip
+KNOWN = [[-1.0, 0.5, 7.0], [0.0], list(np.arange(-40.0, 1500.0))]
+
+
+def test_scalings_and_codes_are_those_of_the_columns() -> None:
+    """Of cells at, between, and beyond quantiles and categories."""
+    cells = np.unique(
+        [*(x for column in (*QUANTILES, *KNOWN) for x in column), *np.linspace(-3, 3, 500), 1e307]
+    )
+    scalings = [Quantile(tuple(column)) for column in QUANTILES]
+    robust = [Robust(0.5, 2.0), Robust(-1.0, 0.0), Robust(0.0, 1e300)]
+    graph = Graph()
+    for name, many in (("q", len(scalings)), ("r", len(robust)), ("c", len(KNOWN))):
+        graph.input(name, "float64", ["rows", many])
+    graph.output("quantile", add_quantile(graph, "q", scalings), "float64", ["rows", len(scalings)])
+    graph.output("robust", add_robust(graph, "r", robust), "float64", ["rows", len(robust)])
+    graph.output("codes", add_codes(graph, "c", KNOWN), "float64", ["rows", len(KNOWN)])
+    served = runtime.InferenceSession(graph.model().SerializeToString(), providers=["CPUExecutionProvider"])
+    given = {name: np.tile(cells[:, None], many) for name, many in (("q", 6), ("r", 3), ("c", 3))}
+    quantile, scaled, codes = served.run(None, given)
+    for column, scaling in zip((*quantile.T, *scaled.T), (*scalings, *robust), strict=True):
+        np.testing.assert_allclose(column, scaling(cells), rtol=0, atol=1e-9, err_msg=str(scaling)[:80])
+    for column, known in zip(codes.T, KNOWN, strict=True):
+        assert column.tolist() == [known.index(x) + 1 if x in known else 0 for x in cells.tolist()]
+    (none,) = served.run(
+        ["codes"], {**given, "c": np.full((2, 3), np.nan), "q": given["q"][:2], "r": given["r"][:2]}
+    )
+    assert not none.any()
 
 
 def test_columns_of_any_name_and_kind(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from xpnet.nn import Variables
 from xpnet.parameters import Parameters
 from xpnet.schedules import FlatCosine
 
-__all__ = ["BATCH", "CASES", "FEATURES", "Case", "variables_on"]
+__all__ = ["BATCH", "CASES", "CHAIN", "FEATURES", "Case", "chained", "variables_on", "with_head"]
 
 BATCH, FEATURES = 6, 4
 
@@ -116,6 +116,23 @@ def _side_by_side(
     return torch.cat([waves, x[:, [0, 1]] * scale, _looked_up(f, x[:, [3, 0]], table, (3, 2))], 1)
 
 
+def _batch_ensembles(f: Any, x: Any, w: Any, r: Any, s: Any, b: Any, v: Any, p: Any, q: Any, c: Any) -> Any:
+    """Member by member."""
+    import torch
+
+    outputs = []
+    for i in range(3):
+        h = ((x * r[i]) @ w) * s[i] + b[i]
+        outputs.append(((h * p[i]) @ v) * q[i] + c[i])
+    return torch.stack(outputs, 1)
+
+
+def _ensemble_dense(f: Any, x: Any, w: Any, b: Any, v: Any, c: Any) -> Any:
+    import torch
+
+    return torch.stack([(x @ w[i] + b[i]).tanh() @ v[i] + c[i] for i in range(3)], 1)
+
+
 def _torch_mlp(t: Any) -> Any:
     layers = [
         t.Linear(4, 5),
@@ -165,6 +182,19 @@ CASES = [
         "-of-counts",
     ),
     Case(
+        "BatchEnsemble",
+        nn.Sequential(
+            nn.BatchEnsemble(5, 3, input_init="random_signs", chunks=[1, 3]),
+            nn.BatchEnsemble(2, 3, output_init="normal"),
+        ),
+        _module(_batch_ensembles, (4, 5), (3, 4), (3, 5), (3, 5), (5, 2), (3, 5), (3, 2), (3, 2)),
+    ),
+    Case(
+        "EnsembleDense",
+        nn.Sequential(nn.EnsembleDense(5, 3), nn.Tanh(), nn.EnsembleDense(2, 3)),
+        _module(_ensemble_dense, (3, 4, 5), (3, 5), (3, 5, 2), (3, 2)),
+    ),
+    Case(
         "Residual",
         nn.Residual(nn.Dense(5), nn.Tanh(), nn.Dense(4)),
         _module(lambda f, x, w, b, v, c: x + (x @ w + b).tanh() @ v + c, (4, 5), (5,), (5, 4), (4,)),
@@ -206,6 +236,23 @@ CASES = [
         "-nested",
     ),
 ]
+
+
+CHAIN = [case.layer for case in CASES if case.layer.ensemble is None]
+"""Layers that make vectors: each can follow another one by way of a Dense."""
+
+
+def chained(layers: Iterable[nn.Layer], outputs: int) -> nn.Sequential:
+    """Return a network of layers one after another, each behind a Dense."""
+    hidden = [own for layer in layers for own in (nn.Dense(FEATURES), layer)]
+    return nn.Sequential(*hidden, nn.Dense(outputs))
+
+
+def with_head(layer: nn.Layer, outputs: int) -> nn.Sequential:
+    """Return a network of a hidden layer, the layer and a last one."""
+    members = layer.ensemble
+    last = nn.Dense(outputs) if members is None else nn.EnsembleDense(outputs, members)
+    return nn.Sequential(nn.Dense(FEATURES), layer, last)
 
 
 def variables_on(backend: Backend, layer: nn.Layer, dtype: str) -> Variables:

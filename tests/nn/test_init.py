@@ -25,6 +25,7 @@ EXPECTED: dict[str, tuple[float, float, float | None]] = {
     "he_normal": (0.0, math.sqrt(2 / 200), None),
     "lecun_normal": (0.0, math.sqrt(1 / 200), None),
     "orthogonal": (0.0, math.sqrt(1 / 300), None),
+    "random_signs": (0.0, 1.0, 1.0),
     "unit_variance": (0.0, math.sqrt(1 / 200), None),
     "he_plus": (0.0, 0.0, 0.0),
 }
@@ -122,7 +123,8 @@ def test_unknown_names_and_options(spec: Any, message: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [n for n in EXPECTED if n not in ("zeros", "constant", "normal", "uniform", "he_plus")]
+    "name",
+    [n for n in EXPECTED if n not in ("zeros", "constant", "normal", "uniform", "he_plus", "random_signs")],
 )
 def test_fans_need_a_matrix(name: str) -> None:
     with pytest.raises(ConfigError, match=r"shape \(fan_in, fan_out\), found \(3,\); use normal or uniform"):

@@ -137,10 +137,10 @@ def test_init_draws_the_same_on_every_backend(case: Case, dtype: str, backend: B
 def test_shapes(case: Case, backend: Backend) -> None:
     variables = case.layer.init(seed=1, input_shape=FEATURES, backend=backend)
     x = backend.asarray(draw(1, (BATCH, FEATURES)), dtype="float32")
-    (outputs,) = case.layer.output_shape((FEATURES,))
-    assert tuple(case.layer.apply(variables, x).shape) == (BATCH, outputs)
+    outputs = case.layer.output_shape((FEATURES,))
+    assert tuple(case.layer.apply(variables, x).shape) == (BATCH, *outputs)
     y, state = case.layer.apply(variables, x, training=True, key=KEY)
-    assert tuple(y.shape) == (BATCH, outputs)
+    assert tuple(y.shape) == (BATCH, *outputs)
     assert list(state) == list(variables.state)
 
 

@@ -189,6 +189,24 @@ def test_importance(classifier: TableModel) -> None:
     assert "<table>" in found._repr_html_()
 
 
+def test_codes_and_scalings(tmp_path: Path) -> None:
+    frame = flowers()
+    settings: dict[str, Any] = {**FAST, "epochs": 60, "learning_rate": 0.05, "drop": ["kind"]}
+    settings |= {"scaling": "quantile", "one_hot_up_to": 2, "clamp": True}
+    model = TableModel(**settings).fit(frame, "price")
+    assert model.encoder.blocks.cardinalities == (4,)
+    assert any(decision.what.startswith("is taken as codes") for decision in model.encoder.decisions)
+    assert model.importance(frame).columns == ("length", "colour")
+    model.save(tmp_path / "model")
+    again = TableModel.load(tmp_path / "model", "numpy")
+    assert again.settings.scaling == "quantile"
+    far = frame.with_columns(length=pl.col("length") * 50 - 60)
+    assert again.predict(far).to_list() == model.predict(far).to_list()
+    low, high = again.encoder.targets[0].span
+    assert low <= again.predict(far).min() < again.predict(far).max() <= high
+    assert again.evaluate(frame)["r2"] > 0.5
+
+
 @pytest.mark.parametrize("target", ["kind", "price"])
 def test_saved_and_opened(target: str, tmp_path: Path) -> None:
     frame = flowers()

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import inspect
 from collections.abc import Callable
 from typing import Any
 
 from xpnet.autodiff.arguments import array_beside, belongs, explain_mixture, name_of
+from xpnet.autodiff.mapping import vmap
 from xpnet.autodiff.reverse import ReverseTrace
 from xpnet.autodiff.rules import Rule
+from xpnet.autodiff.rules.batching import Call, by_examples
 from xpnet.autodiff.rules.rule import fit
-from xpnet.autodiff.tracer import Tracer, dispatch, is_floating, like, lowered, plain_namespace, plain_value
-from xpnet.backends import array_namespace, is_array
+from xpnet.autodiff.tracer import (
+    Tracer,
+    dispatch,
+    is_floating,
+    like,
+    lowered,
+    plain_namespace,
+    without_derivative,
+)
+from xpnet.backends import array_namespace, is_array, is_out_of_memory
 from xpnet.containers import leaves
 from xpnet.errors import RecordError
 
@@ -26,7 +37,8 @@ def custom_rule(
 
     The function is called with plain arrays, whatever transforms are running, so it may use NumPy, SciPy, a
     solver or compiled code. Its derivatives are what the rule says; where the rule is array code, they can
-    be differentiated again.
+    be differentiated again. Under ``vmap`` the function runs once for all examples if it is array code, with
+    arrays that stand for one; else it is called for each example.
 
     Args:
         *pulls: for each positional argument ``pull(xp, g, out, *args, **options)``, which returns its
@@ -68,7 +80,7 @@ def custom_rule(
             rule = Rule(name, pulling, push=pushing, many=many)
         else:
             rule = Rule(name, (_transposed(pushing, many),), push=pushing, many=many, variadic=True)
-        recorded = dispatch(rule, functools.partial(_plain_call, name, f, many))
+        recorded = _recorded(rule, functools.partial(_plain_call, name, f, many))
 
         @functools.wraps(f)
         def call(*args: Any, **options: Any) -> Any:
@@ -103,6 +115,10 @@ def _checked_signature(name: str, f: Any, pulls: tuple[Any, ...], push: Any) -> 
             f"found {len(pulls)}"
         )
     return signature
+
+
+def _recorded(rule: Rule, function: Callable[..., Any]) -> Callable[..., Any]:
+    return dispatch(dataclasses.replace(rule, batch=functools.partial(_batch, rule, function)), function)
 
 
 # --- The function itself -----------------------------------------------------------------------------
@@ -149,7 +165,7 @@ def _constant_if_whole(y: Any) -> Any:
     """Return results that are not floating, such as indices, as constants."""
     if type(y) is not Tracer or is_floating(y):
         return y
-    return y.trace.space.wrap(plain_value(y))
+    return y.trace.space.wrap(without_derivative(y))
 
 
 # --- Its derivatives ---------------------------------------------------------------------------------
@@ -224,3 +240,42 @@ def _transposed(push: Any, many: bool) -> Callable[..., Any]:
         return seed.value if pulled is None else pulled
 
     return pull
+
+
+# --- Many examples -----------------------------------------------------------------------------------
+
+
+def _batch(rule: Rule, function: Callable[..., Any], call: Call, *values: Any, **options: Any) -> Any:
+    """Map the function over examples as array code, and its rule with it; failing that, call it for each."""
+    axes = tuple(0 if mapped else None for mapped in call.mapped)
+    try:
+        return _recorded(_mapped_rule(rule, axes), vmap(function, axes))(*values, **options)
+    except Exception as error:  # code that is no array code of the standard can fail in any way
+        if is_out_of_memory(error):
+            raise
+        return by_examples(call, *values, **options)
+
+
+def _mapped_rule(rule: Rule, axes: tuple[int | None, ...]) -> Rule:
+    """Return the rule of the function that ``vmap`` makes of the rule's function."""
+
+    def pull_for(position: int) -> Callable[..., Any] | None:
+        if not rule.variadic and not any(rule.pulls[position : position + 1]):
+            return None
+
+        def pull(xp: Any, g: Any, out: Any, *args: Any, **options: Any) -> Any:
+            one = functools.partial(rule.pull(position), xp, **options)
+            pulled = vmap(one, (0, 0, *axes))(g, out, *args)
+            return lowered(pulled if axes[position] == 0 else array_namespace(pulled).sum(pulled, axis=0))
+
+        return pull
+
+    push = rule.push
+
+    def push_all(xp: Any, tangents: list[Any], out: Any, *args: Any, **options: Any) -> Any:
+        assert push is not None
+        one = functools.partial(push, xp, **options)
+        return lowered(vmap(one, (list(axes), 0, *axes))(tangents, out, *args))
+
+    pulls = tuple(pull_for(position) for position in range(len(axes)))
+    return Rule(rule.name, pulls, push=push and push_all, many=rule.many)

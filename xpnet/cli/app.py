@@ -135,13 +135,14 @@ _POLICIES = (
 )
 # Settings of an untrained model; what concerns its training has no place in its graph.
 _UNTRAINED = (
-    "target", "task", "drop", "categorical", "use", "missing", "decimal", "thousands", "dayfirst",
-    "hidden", "activation", "weight_init", "batch_norm", "loss", "loss_option", "seed",
+    "target", "task", "drop", "categorical", "use", "missing", "decimal", "thousands", "dayfirst", "scaling",
+    "one_hot", "one_hot_up_to", "clamp", "hidden", "activation", "weight_init", "batch_norm", "loss",
+    "loss_option", "seed",
 )  # fmt: skip
 # Settings that say how a table is taken.
 _CHECKED = (
-    "target", "task", "drop", "categorical", "use", "missing", "decimal", "thousands", "dayfirst", "split_by",
-    "group",
+    "target", "task", "drop", "categorical", "use", "missing", "decimal", "thousands", "dayfirst", "scaling",
+    "one_hot", "one_hot_up_to", "split_by", "group",
 )  # fmt: skip
 _CHECKPOINT = Parameter(
     "checkpoint",

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
         xor,
         xor_arrays,
     )
-    from xpnet.data.columns import Categorical, Dates, Numeric
+    from xpnet.data.columns import Blocks, Categorical, Dates, Numeric
     from xpnet.data.decisions import Decision
     from xpnet.data.encoder import Encoded, Encoder
     from xpnet.data.export import to_csv, write_table
@@ -48,6 +48,7 @@ __all__ = [
     "FORMATS",
     "MISSING",
     "UNNAMED",
+    "Blocks",
     "Categorical",
     "Checked",
     "ColumnSummary",
@@ -92,6 +93,7 @@ __all__ = [
 
 _HOMES = {
     "BUILTIN": "xpnet.data.builtin",
+    "Blocks": "xpnet.data.columns",
     "Categorical": "xpnet.data.columns",
     "Checked": "xpnet.data.arrays",
     "ColumnSummary": "xpnet.data.summary",

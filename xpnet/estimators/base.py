@@ -95,7 +95,7 @@ class BaseMLP(BaseEstimator):
 
     @property
     def trainer_(self) -> Trainer:
-        """The trainer with the weights that count, as exports take it."""
+        """The trainer with the weights that count, which exports take."""
         return self._trained()
 
     @property

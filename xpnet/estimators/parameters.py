@@ -97,7 +97,8 @@ _ATTRIBUTES = """\
         validation_loss_curve_: with ``X_val``, the loss on it without penalty; else None.
         n_iter_, t_: epochs of the last fit, and rows seen in all.
         n_layers_, n_outputs_, out_activation_, n_features_in_, feature_names_in_: as in scikit-learn.
-        history_: the epochs of the last fit, with their learning rates and seconds."""
+        history_: the epochs of the last fit, with their learning rates and seconds.
+        trainer_: the :class:`xpnet.Trainer` with these weights, which :mod:`xpnet.export` takes."""
 
 
 def described(kind: type) -> type:

@@ -7,6 +7,7 @@ table, the value on the scale of the target.
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy as np
 from xpnet.autodiff.functions import unpack
 from xpnet.backends import array_namespace
 from xpnet.backends.lacking import erf
+from xpnet.data import Encoder
 from xpnet.errors import ConfigError, RecordError, XpnetError
 from xpnet.export.models import Exported
 from xpnet.nn.layer import apply_layer
@@ -22,6 +24,7 @@ from xpnet.program.lowerings.operations import ELEMENTWISE
 from xpnet.program.passes.simplify import drop_dead, simplify
 from xpnet.program.program import Operation, Program, Ref, refs
 from xpnet.program.recording import record_call
+from xpnet.train.members import combined
 from xpnet.train.targets import gives_probabilities, kind_of, link_of, probabilities, without_column
 
 __all__ = ["ROWS", "Network", "cannot", "network_of", "with_parts_of_erf"]
@@ -79,6 +82,7 @@ def network_of(model: Exported) -> Network:
         x = xp.astype(x, getattr(xp, model.dtype)) if model.encoder is not None else x
         layer = model.trainer.model
         raw, _ = apply_layer(layer, tree, state, x, training=False, key=None)
+        raw = combined(layer, model.trainer.loss, raw)
         found = _predictions(model, raw)
         outputs[:] = found
         return list(found.values())
@@ -141,10 +145,21 @@ def _decoded(model: Exported, values: Any) -> Any:
     xp = array_namespace(values)
     values = xp.astype(values, xp.float64)
     if kind_of(model.trainer.loss) == "counts":  # trained on the counts themselves
-        return values
+        return _clamped(values, model.encoder)
     targets: Any = model.encoder.targets
     std, mean = (np.asarray([getattr(target, name) for target in targets]) for name in ("std", "mean"))
-    return xp.add(xp.multiply(values, std), mean)
+    return _clamped(xp.add(xp.multiply(values, std), mean), model.encoder)
+
+
+def _clamped(values: Any, encoder: Encoder) -> Any:
+    """Return values (rows, targets) within those of the training, if the encoder says so."""
+    targets: Any = encoder.targets
+    if not any(target.clamp for target in targets):
+        return values
+    everything = (-math.inf, math.inf)
+    low, high = np.asarray([target.span if target.clamp else everything for target in targets]).T
+    xp = array_namespace(values)
+    return xp.minimum(xp.maximum(values, low), high)
 
 
 # --- one program of two -------------------------------------------------------------------------------

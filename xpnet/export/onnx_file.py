@@ -23,15 +23,17 @@ __all__ = ["OPSET", "onnx", "onnx_model"]
 def onnx(model: Any, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
     """Write a model as an ONNX file, of operator set 20, for any number of rows.
 
-    Of a trainer, the input ``X`` (rows, features) has the dtype of the training. Of a table, there is one
-    input (rows, 1) for each column, named as the column: numbers as float64 with NaN for missing ones, text
-    with "" for missing cells, truth values as booleans (as float64 where training cells were missing), dates
-    and times as text in the ISO form. The outputs are ``label`` and ``probabilities`` (rows, classes), or
-    ``scores`` where the loss has no probabilities; or ``value`` in the target's own units. What the model
-    would refuse, a missing cell under missing="error" say, gives NaN; unknown categories are none.
+    Of a trainer, or an estimator of arrays, the input ``X`` (rows, features) has the dtype of the training.
+    Of a table, there is one input (rows, 1) for each column, named as the column: numbers as float64 with NaN
+    for missing ones, text with "" for missing cells, truth values as booleans (as float64 where training
+    cells were missing), dates and times as text in the ISO form. The outputs are ``label``, classes in their
+    own type (of a trainer their numbers), and ``probabilities`` (rows, classes), or ``scores`` where the loss
+    has no probabilities; or ``value`` in the target's own units. What the model would refuse, a missing cell
+    under missing="error" say, gives NaN; unknown categories are none.
 
     Args:
-        model: an `xpnet.Trainer`, an `xpnet.tabular.TableModel` or an `xpnet.runs.Run`.
+        model: an `xpnet.Trainer`, an `xpnet.tabular.TableModel`, an `xpnet.runs.Run` or a fitted estimator of
+            `xpnet.estimators`.
         path: the file to make.
         overwrite: whether a file that is there already is replaced.
 

@@ -102,7 +102,8 @@ def torch(model: Any, path: str | os.PathLike[str], *, overwrite: bool = False) 
     for classes. Of a table only the network is written; its features are those of the encoder.
 
     Args:
-        model: an `xpnet.Trainer`, an `xpnet.tabular.TableModel` or an `xpnet.runs.Run`.
+        model: an `xpnet.Trainer`, an `xpnet.tabular.TableModel`, an `xpnet.runs.Run` or a fitted estimator of
+            `xpnet.estimators`.
         path: the file to make.
         overwrite: whether a file that is there already is replaced.
 

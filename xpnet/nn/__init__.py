@@ -29,12 +29,14 @@ from xpnet.nn.columns import Columns
 from xpnet.nn.dense import Dense
 from xpnet.nn.dropout import Dropout
 from xpnet.nn.embedding import Embedding
+from xpnet.nn.ensemble import BatchEnsemble, Ensemble, EnsembleDense
 from xpnet.nn.layer import LAYERS, Layer, Variables, from_config
 from xpnet.nn.normalization import BatchNorm, LayerNorm
 from xpnet.nn.numeric_embeddings import PeriodicEmbedding, PiecewiseLinearEmbedding, quantile_edges
 from xpnet.nn.residual import Residual
 from xpnet.nn.scale import Scale
 from xpnet.nn.sequential import MLP, Sequential
+from xpnet.nn.tabular_models import RealMLP, TabM
 
 __all__ = [
     "ELU",
@@ -42,11 +44,14 @@ __all__ = [
     "LAYERS",
     "MLP",
     "SELU",
+    "BatchEnsemble",
     "BatchNorm",
     "Columns",
     "Dense",
     "Dropout",
     "Embedding",
+    "Ensemble",
+    "EnsembleDense",
     "Identity",
     "Layer",
     "LayerNorm",
@@ -56,6 +61,7 @@ __all__ = [
     "PeriodicEmbedding",
     "PiecewiseLinearEmbedding",
     "ReLU",
+    "RealMLP",
     "Residual",
     "Scale",
     "Sequential",
@@ -63,6 +69,7 @@ __all__ = [
     "Sigmoid",
     "Sign",
     "Softplus",
+    "TabM",
     "Tanh",
     "Variables",
     "activation",

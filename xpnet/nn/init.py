@@ -35,6 +35,7 @@ __all__ = [
     "lecun_normal",
     "normal",
     "orthogonal",
+    "random_signs",
     "to_config",
     "uniform",
     "unit_variance",
@@ -116,6 +117,13 @@ def lecun_normal(key: rng.Key, shape: Shape) -> Any:
     Source: LeCun et al., "Efficient backprop", 1998.
     """
     return rng.normal(key, shape, 0.0, math.sqrt(1 / _fans(shape)[0]))
+
+
+@_register
+def random_signs(key: rng.Key, shape: Shape) -> Any:
+    """Draw -1 or 1, each with probability ½: factors that make the members of an ensemble different."""
+    xp = backend("numpy").xp
+    return xp.where(rng.uniform(key, shape) < 0.5, -1.0, 1.0)
 
 
 @_register

@@ -71,6 +71,14 @@ class Layer:
         raise NotImplementedError
 
     @property
+    def ensemble(self) -> int | None:
+        """How many members of an ensemble the outputs are of, (batch, members, outputs); None: of one model.
+
+        The loss is the mean of the members' losses, and predictions are the mean of theirs.
+        """
+        return None
+
+    @property
     def needs_data(self) -> bool:
         """Whether parameters begin in dependence on training rows: see `init_from_data`."""
         return False

@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import itertools
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from xpnet import backends, checks, rng
@@ -135,7 +136,7 @@ class PiecewiseLinearEmbedding(_NumericEmbedding):
         in the version of TabM (Gorishniy et al., ICLR 2025), which is "B" of rtdl_num_embeddings.
     """
 
-    edges: Edges
+    edges: Sequence[Sequence[float]]
     size: int = 16
 
     def __post_init__(self) -> None:
@@ -201,7 +202,7 @@ def _checked_edges(edges: Any) -> Edges:
 
 
 @functools.lru_cache(maxsize=64)
-def _encoding(edges: Edges) -> tuple[Any, Any, Any, Any]:
+def _encoding(edges: Any) -> tuple[Any, Any, Any, Any]:
     """Return left edges, factors, lower and upper bounds (n, bins) of the components of the encodings.
 
     Numbers with fewer bins than others have components that are always 0, before their last one.

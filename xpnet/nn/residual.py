@@ -58,6 +58,10 @@ class Residual(Layer):
         return self.inside.initial_state(input_shape)
 
     @property
+    def ensemble(self) -> int | None:
+        return self.inside.ensemble
+
+    @property
     def needs_data(self) -> bool:
         return self.inside.needs_data
 

@@ -66,6 +66,11 @@ class Sequential(Layer):
         return drawn
 
     @property
+    def ensemble(self) -> int | None:
+        found = [layer.ensemble for layer in self.layers if layer.ensemble is not None]
+        return found[-1] if found else None
+
+    @property
     def needs_data(self) -> bool:
         return any(layer.needs_data for layer in self.layers)
 

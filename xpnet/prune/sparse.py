@@ -12,6 +12,7 @@ from xpnet.errors import ConfigError
 from xpnet.nn import Dense
 from xpnet.prune.layers import Placed, in_order
 from xpnet.train import Trainer
+from xpnet.train.members import combined
 from xpnet.train.predictor import in_kind, predictions
 from xpnet.train.rows import check_inputs
 
@@ -82,7 +83,7 @@ class SparsePredictor:
     def _apply(self, x: Any) -> Any:
         for layer in self._layers:
             x = layer(x)
-        return x
+        return combined(self._trainer.model, self._trainer.loss, x)
 
     def predict(self, X: Any) -> Any:
         """Return predictions as :meth:`Trainer.predict` does."""

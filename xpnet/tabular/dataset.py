@@ -36,6 +36,7 @@ from xpnet.optim import METHODS
 from xpnet.tabular.defaults import default_batch_size
 from xpnet.tabular.frames import fingerprint_of_frame
 from xpnet.tabular.losses import chosen_loss, class_weights, is_code
+from xpnet.tabular.presets import with_preset
 from xpnet.tabular.settings import Settings, plain
 from xpnet.tabular.weights import rows_that_count
 from xpnet.text import to_json
@@ -180,6 +181,8 @@ def prepare(
     if task == "auto":
         task = encoder.task if encoder else infer_tasks(frame, targets, reading)
         told = [explain_task(frame[name], reading=reading) for name in targets] if encoder is None else []
+    if encoder is None:  # the settings of a run that goes on have been resolved
+        settings = with_preset(settings, task, frame.height, frame.width)
     divided = _divided(settings, frame, targets, task, reading, encoder, weight)
     encoder = divided.encoder
     settings = dataclasses.replace(settings, loss=_loss_name(settings, task, len(targets)))
@@ -272,6 +275,9 @@ def table_summary(settings: Settings) -> Summary:
         decimal=settings.decimal,
         thousands=settings.thousands,
         dayfirst=settings.dayfirst,
+        scaling=settings.scaling,
+        one_hot=settings.one_hot,
+        one_hot_up_to=settings.one_hot_up_to,
         split_by=settings.split_by,
         group=settings.group,
     )
@@ -330,6 +336,10 @@ def _divided(
             decimal=reading.decimal,
             thousands=reading.thousands,
             dayfirst=reading.dayfirst,
+            scaling=settings.scaling,
+            one_hot=settings.one_hot,
+            one_hot_up_to=settings.one_hot_up_to,
+            clamp=settings.clamp,
         )
 
     # fitted anew for a known encoder as well, so that the same rows are exchanged as in the training
@@ -405,7 +415,7 @@ def encode_part(
 
 
 def _check_counts(loss: str, encoder: Encoder, truth: np.ndarray, rows: np.ndarray) -> None:
-    columns = truth.reshape(len(truth), -1)
+    columns = truth.reshape(len(truth), len(encoder.targets))  # of a part there may be no rows
     for row, column in np.argwhere(columns < 0)[:1]:
         raise DataError(
             f"row {rows[row] + 1}, column '{encoder.target_names[column]}' holds {columns[row, column]:g}: "

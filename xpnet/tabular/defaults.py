@@ -20,6 +20,7 @@ __all__ = [
     "default_weight_decay",
     "length_of",
     "refit_epochs_of",
+    "refits_anew",
     "steps_of_epoch",
 ]
 
@@ -100,9 +101,21 @@ def refit_epochs_of(settings: Settings, rows: int) -> int:
     return REFIT_EPOCHS if settings.refit and is_open else 0
 
 
+def refits_anew(settings: Settings, rows: int) -> bool:
+    """Return whether a training is repeated with the validation rows, as far as its best epoch.
+
+    That is for recipes whose schedules span the training: the best weights cannot simply be trained on.
+    """
+    spans = not length_of(settings, rows).open and settings.schedule not in _OPEN
+    return settings.refit and settings.network != "mlp" and spans and settings.validation > 0
+
+
 def steps_of_epoch(settings: Settings, rows: int) -> int:
     """Return the number of steps of an epoch."""
-    return 1 if settings.batch_size == "full" else -(-rows // int(settings.batch_size))  # type: ignore[arg-type]
+    if settings.batch_size == "full":
+        return 1
+    size = int(settings.batch_size)  # type: ignore[arg-type]
+    return rows // size if settings.drop_last else -(-rows // size)
 
 
 def default_batch_size(rows: int) -> int:

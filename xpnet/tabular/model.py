@@ -30,6 +30,7 @@ from xpnet.tabular.importance import Importance, permutation_importance
 from xpnet.tabular.losses import loss_of_run, named_loss, try_loss
 from xpnet.tabular.manifest import check_manifest, check_same
 from xpnet.tabular.prediction import predictions
+from xpnet.tabular.presets import PRESETS
 from xpnet.tabular.refit import refitted
 from xpnet.tabular.scoring import measure
 from xpnet.tabular.settings import Settings, fields_of, settings_from
@@ -41,13 +42,6 @@ from xpnet.train.checkpoint_file import read_description
 from xpnet.train.deadline import Deadline, Stopwatch
 
 __all__ = ["PRESETS", "TableModel"]
-
-PRESETS: dict[str, dict[str, Any]] = {
-    "auto": {},
-    "fast": {"epochs": 20},
-    "best": {"patience": 100, "min_steps": 2000, "time_limit": 3600.0},
-}
-"""Settings of the presets; those that are given win."""
 
 _ENCODER, _WEIGHTS = "encoder.json", "model.safetensors"
 
@@ -93,7 +87,7 @@ class TableModel:
             )
         self.preset = preset
         self.time_limit = checks.unless_none(checks.positive, "time_limit", time_limit)
-        given, self._own_loss = named_loss({**PRESETS[preset], **settings})
+        given, self._own_loss = named_loss({"preset": preset, **settings})
         if time_limit is not None:
             given["time_limit"] = time_limit
         self._given = settings_from(Settings, given)

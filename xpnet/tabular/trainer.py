@@ -34,6 +34,9 @@ __all__ = [
 ]
 
 S = TypeVar("S", bound=Settings)
+REALMLP_RATES = {"scale": 6.0, "biases": 0.1, "activation": 0.1, "0.numbers": 0.1}
+"""Factors of RealMLP's learning rate by names of parameters."""
+
 _ENDS = ("patience", "min_delta", "min_steps", "time_limit")
 
 
@@ -103,6 +106,8 @@ def build_optimizer(settings: Settings, rows: int) -> optim.Optimizer | optim.Me
         )
     if settings.momentum:
         options["momentum"] = settings.momentum
+    if settings.beta2 is not None:
+        options["beta2"] = settings.beta2
     if settings.nesterov:
         options["nesterov"] = True
     if settings.weight_decay is not None:
@@ -164,6 +169,60 @@ def _course(schedule: str, value: float, steps: int) -> Any:
     return courses[schedule]()
 
 
+def build_network(prepared: Prepared[Any]) -> nn.Layer:
+    """Return the network for the features of the prepared table.
+
+    Raises:
+        ConfigError: a setting that this form of network does not have, or codes for one without embeddings.
+    """
+    settings, encoder = prepared.settings, prepared.encoder
+    outputs = outputs_for(prepared.loss, encoder.n_classes, len(encoder.targets))
+    dropout = dropout_of(settings, len(prepared.parts["train"]))
+    blocks = encoder.blocks
+    shared: dict[str, Any] = {
+        "hidden": settings.hidden, "activation": settings.activation, "dropout": dropout,
+        "numbers": blocks.numbers, "one_hot": blocks.one_hot, "codes": blocks.codes,
+        "cardinalities": blocks.cardinalities,
+    }  # fmt: skip
+    if settings.network == "mlp":
+        if blocks.codes:
+            raise ConfigError(
+                f"{use('one_hot_up_to')}: expected a network with embeddings for the codes of categories, "
+                f"found {use('network', 'mlp')}; leave it out, or choose {use('network', 'realmlp')}"
+            )
+        model: nn.Layer = nn.MLP(
+            settings.hidden, outputs, activation=settings.activation, weight_init=settings.weight_init,
+            dropout=dropout, batch_norm=settings.batch_norm,
+        )  # fmt: skip
+        return model if settings.members == 1 else nn.Ensemble(model, settings.members)
+    for name, usual in (("batch_norm", False), ("weight_init", "auto")):
+        if getattr(settings, name) != usual:
+            raise ConfigError(
+                f"{use(name)}: expected none with {use('network', settings.network)}, which has its own; "
+                f"leave it out, or choose {use('network', 'mlp')}"
+            )
+    if settings.network == "tabm":
+        return nn.TabM(outputs, members=settings.members, **shared)
+    model = nn.RealMLP(outputs, simple=settings.network == "realmlp_simple", **shared)
+    return model if settings.members == 1 else nn.Ensemble(model, settings.members)
+
+
+def _factors(settings: Settings, network: nn.Layer, shape: tuple[int, ...]) -> dict[str, Any]:
+    """Return the factors of learning rate and decay of RealMLP, for those parameters that there are."""
+    if not settings.network.startswith("realmlp"):
+        return {}
+    names = network.parameter_shapes(shape)
+    rates = {name: x for name, x in REALMLP_RATES.items() if any(_is(name, known) for known in names)}
+    return {
+        "learning_rate_factors": settings.learning_rate_factors or rates,
+        "weight_decay_factors": settings.weight_decay_factors or {"biases": 0.0},
+    }
+
+
+def _is(name: str, parameter: str) -> bool:
+    return parameter.startswith(f"{name}.") or parameter.endswith(f".{name}") or name == "biases"
+
+
 def build_trainer(prepared: Prepared[Any], backend: backends.Backend, seed: int | None = None) -> Trainer:
     """Return a trainer for the prepared table, before its first epoch.
 
@@ -175,22 +234,17 @@ def build_trainer(prepared: Prepared[Any], backend: backends.Backend, seed: int 
     Raises:
         ConfigError: settings that contradict each other.
     """
-    settings, encoder = prepared.settings, prepared.encoder
-    loss = prepared.loss
-    model = nn.MLP(
-        settings.hidden,
-        outputs_for(loss, encoder.n_classes, len(encoder.targets)),
-        activation=settings.activation,
-        weight_init=settings.weight_init,
-        dropout=dropout_of(settings, len(prepared.parts["train"])),
-        batch_norm=settings.batch_norm,
-    )
+    settings, loss, model = prepared.settings, prepared.loss, build_network(prepared)
     trainer = Trainer(
         model,
         loss,
         build_optimizer(settings, len(prepared.parts["train"])),
         backend=backend,
-        **{**trainer_settings(prepared), **({} if seed is None else {"seed": seed})},
+        **{
+            **trainer_settings(prepared),
+            **_factors(settings, model, (prepared.encoder.n_features,)),
+            **({} if seed is None else {"seed": seed}),
+        },
     )
     trainer.state.run = prepared.manifest
     return trainer

@@ -110,7 +110,8 @@ def noise(key: rng.Key, like: Any, deviation: Any) -> Any:
 def bounded(flat: Any, layout: Layout, bound: float) -> Any:
     """Return parameters whose units have incoming weights of at most this Euclidean norm.
 
-    The columns of each weight matrix that are longer are scaled down to it; biases are left alone.
+    The columns of each weight matrix that are longer are scaled down to it, and of each one of a stack of
+    matrices; biases are left alone.
 
     Source: N. Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting", 2014,
     section 5.1 (max-norm regularization).
@@ -125,7 +126,7 @@ def bounded(flat: Any, layout: Layout, bound: float) -> Any:
         values = flat[part]
         if len(shape) > 1:
             matrix = xp.reshape(values, shape)
-            norm = xp.sqrt(xp.sum(matrix * matrix, axis=0, keepdims=True))
+            norm = xp.sqrt(xp.sum(matrix * matrix, axis=-2, keepdims=True))
             values = xp.reshape(matrix * (bound / xp.maximum(norm, bound)), (-1,))
         parts.append(values)
     return xp.concat(parts)

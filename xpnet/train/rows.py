@@ -18,6 +18,7 @@ from xpnet.errors import ConfigError, DataError, XpnetError
 from xpnet.train import targets
 from xpnet.train.columns import column_names, matched, table_to_numpy
 from xpnet.train.inspection import inspect
+from xpnet.train.members import outputs_of_model
 from xpnet.train.setup import Setup
 
 __all__ = ["Rows", "are_others", "check_inputs", "fingerprint", "prepare", "split"]
@@ -151,7 +152,7 @@ def _checked(setup: Setup, X: Any, y: Any, weight: Any = None, *, width: Any) ->
         _to_host("X", X), _to_host("y", y), _to_host("sample_weight", weight), dtype=setup.dtype
     )
     _check_width(X, width)
-    y = targets.check_targets(setup.loss, y, setup.model.output_shape(X.shape[1:]))
+    y = targets.check_targets(setup.loss, y, outputs_of_model(setup.model, X.shape[1:]))
     return _drop_unweighted(Rows(X, y, None if weight is None else weight.astype(np.float64)))
 
 

@@ -344,12 +344,18 @@ class _StepKey(rng.Key):
         seed, path: as for any key.
         drawn: words, or None, by the path of their key.
         values: schedules, or their values as 0-d arrays, by the path of their key.
+        stream: as for any key.
     """
 
     def __init__(
-        self, seed: int, path: tuple[int | str, ...], drawn: dict[Path, Any], values: dict[Path, Any]
+        self,
+        seed: int,
+        path: tuple[int | str, ...],
+        drawn: dict[Path, Any],
+        values: dict[Path, Any],
+        stream: Any = 0,
     ):
-        super().__init__(seed, path)
+        super().__init__(seed, path, stream=stream)
         object.__setattr__(self, "drawn", drawn)
         object.__setattr__(self, "values", values)
 
@@ -357,7 +363,10 @@ class _StepKey(rng.Key):
     values: dict[Path, Any]
 
     def fold(self, *words: int | str) -> _StepKey:
-        return _StepKey(self.seed, self.path + words, self.drawn, self.values)
+        return _StepKey(self.seed, self.path + words, self.drawn, self.values, self.stream)
+
+    def at_stream(self, stream: Any) -> _StepKey:
+        return _StepKey(self.seed, self.path, self.drawn, self.values, stream)
 
     @property
     def words(self) -> tuple[Any, Any]:

@@ -188,7 +188,8 @@ class Trainer(Predictor):
         train, held_out = split(setup, X, y, sample_weight, class_weight, validation, width=state.input_shape)
         check_validation(settings, held_out)
         size = setup.batch_size_of(train.X.shape[0], batch_size)
-        batches = Batches(train.X.shape[0], size, order or settings.batches, setup.key, setup.backend)
+        n, taken = train.X.shape[0], order or settings.batches
+        batches = Batches(n, size, taken, setup.key, setup.backend, drop_last=settings.drop_last)
         batches = batches.or_same(known)
         bar = for_terminal(settings.progress)
         callbacks = [*self.callbacks, *([bar] if bar else [])]
@@ -286,7 +287,7 @@ class Trainer(Predictor):
                 values += checked_losses(setup, state, pending, len(values), before, train, batches)
             average_epoch(setup, state)
             began = time.monotonic()
-            measured = self._measured(train, with_loss=False)
+            measured = self._measured(train, with_loss=False) if settings.training_metrics else {}
             if held_out is not None:
                 found = self._measured(held_out)
                 measured |= {f"validation_{name}": value for name, value in found.items()}

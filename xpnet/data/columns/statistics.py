@@ -1,4 +1,4 @@
-"""Statistics of columns of numbers, of many columns at once: the standardization, and the limits of cells."""
+"""Statistics of columns of numbers, of many columns at once: the scaling, and the limits of cells."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import sys
 from typing import NamedTuple
 
 import numpy as np
+
+from xpnet.data.columns.scaling import Scaling, scalings_of
 
 __all__ = ["FAR", "Statistics", "moments_of", "statistics_of"]
 
@@ -28,6 +30,7 @@ class Statistics(NamedTuple):
         absurd: whether a cell is.
         span: the smallest and the largest cell.
         mean, std: mean and population standard deviation of all cells; of equal ones their value, and 1.
+        scaling: that of all cells; None: by mean and deviation.
     """
 
     median: float
@@ -36,13 +39,17 @@ class Statistics(NamedTuple):
     span: tuple[float, float]
     mean: float
     std: float
+    scaling: Scaling | None
 
 
-def statistics_of(cells: np.ndarray, weight: np.ndarray | None = None) -> list[Statistics]:
+def statistics_of(
+    cells: np.ndarray, scaling: str = "standard", weight: np.ndarray | None = None
+) -> list[Statistics]:
     """Return the statistics of columns.
 
     Args:
         cells: (columns, rows) float64, finite; at least one row.
+        scaling: one of `xpnet.data.columns.scaling.SCALINGS`.
         weight: (rows,) above 0, of the rows in mean and deviation; None: they are equal.
 
     >>> statistics_of(np.asarray([[1.0, 2.0, 3.0]]))[0].median
@@ -75,7 +82,10 @@ def statistics_of(cells: np.ndarray, weight: np.ndarray | None = None) -> list[S
     columns = (median, lower, upper, absurd, low, high, *moments_of(cells, low, high, weight))
     rows = zip(*(column.tolist() for column in columns), strict=True)
     return [
-        Statistics(m, (a, b), odd, (least, most), mean, std) for m, a, b, odd, least, most, mean, std in rows
+        Statistics(m, (a, b), odd, (least, most), mean, std, scaled)
+        for (m, a, b, odd, least, most, mean, std), scaled in zip(
+            rows, scalings_of(cells, scaling), strict=True
+        )
     ]
 
 

@@ -14,6 +14,7 @@ from xpnet.containers import leaves
 from xpnet.nn import Layer, Sequential
 from xpnet.optim import Optimizer
 from xpnet.train.divergence import label
+from xpnet.train.members import as_rows
 from xpnet.train.rows import Rows
 from xpnet.train.setup import Setup
 from xpnet.train.state import TrainState
@@ -112,6 +113,7 @@ def measure(setup: Setup, state: TrainState, rows: Rows, batch: Rows) -> Measure
         outputs.append(inputs)
 
     def loss_of(outputs: Any, y: Any, weight: Any) -> Any:
+        outputs, y, weight = as_rows(setup.model, outputs, y, weight)
         return mean_loss(setup.loss, outputs, y, sample_weight=weight)
 
     loss, cotangent = value_and_grad(loss_of)(inputs, rows.y, rows.weight)
