@@ -18,7 +18,7 @@ from xpnet.tabular import model as model_module
 from xpnet.train import checkpoint_file
 from xpnet.train import trainer as trainer_module
 
-FAST: dict[str, Any] = {"hidden": (8,), "backend": "numpy", "epochs": 40}
+FAST: dict[str, Any] = {"preset": "fast", "hidden": (8,), "backend": "numpy", "epochs": 40}
 OPEN: dict[str, Any] = {**FAST, "epochs": None, "patience": 2, "min_steps": 1, "min_delta": 0.05}
 
 
@@ -71,7 +71,7 @@ def by_python(out: str) -> runs.Run:
 
 
 def by_command(out: str) -> runs.Run:
-    given = {"target": "kind", "time-limit": "20s", "hidden": "8", "backend": "numpy", "epochs": "40"}
+    given = {**FAST, "target": "kind", "time-limit": "20s", "hidden": "8"}
     flags = [f"--{name}={value}" for name, value in given.items()]
     assert main(["train", "table.csv", "--out", out, "--quiet", *flags]) == 0
     return runs.open(out)

@@ -88,7 +88,7 @@ def test_where_a_limit_ends_a_fit(name, slow, caplog, tmp_path):
         assert_same_training(loaded, straight)
 
 
-def test_a_limit_that_is_over_at_once(clock):
+def test_a_limit_that_is_over_at_once(clock, caplog):
     """An epoch of few steps is trained all the same; so there is a model, and each fit gets on."""
     trainer = make()
     for done in (1, 2):
@@ -96,6 +96,7 @@ def test_a_limit_that_is_over_at_once(clock):
         clock.now += 5.0
         trainer.fit(X, Y, epochs=3, deadline=deadline, **FIT)
         assert (trainer.epoch, trainer.step, trainer.timed_out) == (done, 6 * done, True)
+    assert caplog.text.count("time_limit: is over after 5 s, before the first epoch") == 1
 
 
 def test_the_deadline_may_have_begun_before(slow, clock):

@@ -34,6 +34,7 @@ from xpnet.train.epochs import (
     looked_at_after,
     row_of,
     train_together,
+    warn_if_late,
 )
 from xpnet.train.evaluation import Evaluation
 from xpnet.train.full_batch import FullBatchSteps, state_of
@@ -214,6 +215,7 @@ class Trainer(Predictor):
             self.fitting = FitContext(train, batches, self._steps, held_out, deadline)
             if is_over():
                 _log.warning("%s", nothing_left(settings, state.epoch, state.step, epochs))
+            warn_if_late(state, deadline)
             for callback in callbacks:
                 callback.on_fit_begin(self, epochs)
                 ending.callback(callback.on_fit_end, self, state.history)
