@@ -49,3 +49,12 @@ def test_the_time_limit_holds(
     assert clock.now <= 1000.0 + 80.0
     assert len(found.trials) >= trials
     assert (found.run.settings.members, found.run.results["epochs_trained"]) == (members, 5)
+
+
+def test_too_little_time_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    Clock(monkeypatch)
+    found = runs.tune(table(), "kind", tmp_path / "run", time_limit=30.0, **{**FAST, "epochs": 40})
+    assert found.trials["outcome"].to_list() == ["time limit"]
+    assert "time_limit: nothing but the recipe was tried" in caplog.text

@@ -178,6 +178,8 @@ class Search:
                     while not self._is_over():
                         self._try(bar)
             best = self._best()
+            if len(self.rows) == 1 != self.trials:
+                _log.warning("%s", Words(f"{use('time_limit')}: nothing but the recipe was tried; raise it"))
             trained = self._train(best, shown)
         except KeyboardInterrupt:
             raise Interrupted(self._interrupted()) from None

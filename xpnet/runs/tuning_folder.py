@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
+import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -89,6 +91,8 @@ class TuningFolder:
         """Make the folder, with what the search is."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
+            if any(self.path.iterdir()):  # filled meanwhile
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(self.path))
             write_atomically(self.about, to_json(about))
         except OSError as error:
             raise ConfigError(
