@@ -101,7 +101,7 @@ class _TabularEstimator(BaseEstimator):
         given = self.settings or {}
         few = table.height < _MANY and len({repr(row) for row in table.iter_rows()}) < _FEWEST
         if not few or self.preset == "best" or "validation" in given:
-            return self.preset, {"validation": 0.1}
+            return self.preset, {}
         epochs = {} if {"epochs", "max_steps"} & given.keys() else {"epochs": _FEW_STEPS}
         return "fast", {"validation": 0.0, "batch_size": "full", **epochs}
 
@@ -129,9 +129,9 @@ class TabularClassifier(ClassifierMixin, _TabularEstimator):
     Args:
         preset: "auto", "fast" or "best", see `xpnet.tabular.TableModel`.
         time_limit: seconds within which ``fit`` ends, with the best weights so far; None: none of its own.
-        validation_fraction: share of the rows that tells when to stop; None: 0.1. Of fewer than 50 rows of
-            which fewer than 20 differ none are set aside, unless the preset is "best": they are trained on by
-            100 steps of "fast", each on all of them.
+        validation_fraction: share of the rows that tells when to stop; None: that of the preset, 0.1 or 0.2.
+            Of fewer than 50 rows of which fewer than 20 differ none are set aside, unless the preset is
+            "best": they are trained on by 100 steps of "fast", each on all of them.
         device: where to compute, as for `xpnet.backend`.
         random_state: seed of the weights, the order of the rows, and those that are set aside.
         settings: further settings of `xpnet.tabular.settings.Settings`, such as

@@ -6,7 +6,6 @@ import dataclasses
 import hashlib
 import html
 import os
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -40,7 +39,7 @@ from xpnet.text import count, to_json, visible
 from xpnet.train import Trainer
 from xpnet.train.checkpoint_callback import best_trainer
 from xpnet.train.checkpoint_file import read_description
-from xpnet.train.deadline import Deadline
+from xpnet.train.deadline import Deadline, Stopwatch
 
 __all__ = ["PRESETS", "TableModel"]
 
@@ -54,8 +53,9 @@ class TableModel:
     by name, in any order, with others among them.
 
     Args:
-        preset: "auto", the settings' defaults; "fast", a few epochs; "best", longer, in case the validation
-            loss falls again.
+        preset: settings where none are given: "fast", a small network, until the validation loss has stopped
+            falling; "best", an ensemble of RealMLP, which takes longer; "auto", "best" as far as there is
+            time, with a time limit, else "fast".
         time_limit: seconds within which `fit` ends, with the best weights so far; None: no limit.
         settings: those of `xpnet.tabular.settings.Settings`, such as ``hidden=(64, 64)``, ``epochs=100``,
             ``learning_rate=0.01``, ``missing="mean"``, ``seed=1``, ``backend="cuda"``; ``loss`` may also be a
@@ -126,7 +126,7 @@ class TableModel:
             BackendError: the device cannot work.
             DivergedError: the loss is not finite.
         """
-        begun = time.monotonic()
+        stopwatch = Stopwatch()
         given = {"data": os.fspath(table) if is_file(table) else MEMORY}
         if target is not None:
             given["target"] = target_names(table, target)
@@ -154,7 +154,7 @@ class TableModel:
             train = prepared.parts["train"]
             try_loss(resolved.loss, trainer, train.X, train.y)
         trainer.setup = trainer.setup.changed(progress=progress)
-        deadline = Deadline(trainer.settings.time_limit, begun)
+        deadline = Deadline(trainer.settings.time_limit, stopwatch)
         fit_trainer(trainer, prepared, deadline)
         self.settings = resolved
         self.encoder = dataclasses.replace(prepared.encoder, decisions=prepared.decisions)
