@@ -72,7 +72,7 @@ _OWN = ("learning_rate", "beta2", "weight_decay", "activation")
 _MEMBERS = ((2_500, 8), (25_000, 4), (100_000, 2))
 """Rows up to which so many members are trained; of more rows one."""
 
-_EPOCHS, _FEWER = (256, 128, 64, 32), (16, 8, 4)
+_EPOCHS, _FEWER = (256, 128, 64, 32), (16, 8, 4, 2)
 """Epochs of one member; the fewer ones only where nothing but "best" will do."""
 
 _COSINES = 16
@@ -121,6 +121,8 @@ def _recipe(settings: Settings, task: str) -> dict[str, Any]:
         without |= {"monitor", "use_last_best_epoch"}
     if "network" in settings.chosen and settings.network in ("mlp", "tabm"):
         without |= {*_OWN, "one_hot_up_to"} if settings.network == "mlp" else set(_OWN)
+    if settings.network == "realmlp_simple" or not settings.hidden:
+        without |= {"dropout", "dropout_schedule"}
     if "optimizer" in settings.chosen and settings.optimizer != "adamw":
         without |= {"learning_rate", *_DECAY, *(() if settings.optimizer == "adam" else ("beta2",))}
     if "optimizer" in settings.chosen and settings.optimizer in METHODS:
