@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from xpnet import checks
 from xpnet.checks import Check
 from xpnet.cli.console import (
-    begun,
     facts,
     hush,
     message,
@@ -19,6 +18,7 @@ from xpnet.cli.console import (
     print_range,
     print_results,
     print_text,
+    stopwatch,
 )
 from xpnet.cli.flags import changed_settings, resolve
 from xpnet.cli.wording import command, in_flags
@@ -75,7 +75,7 @@ def train(
     from xpnet.runs.training import train_run
     from xpnet.tabular.losses import import_loss
 
-    plan = plan_training(settings, import_loss(code), begun=begun())
+    plan = plan_training(settings, import_loss(code), stopwatch=stopwatch())
     if dry_run:
         _show_plan(plan.describe(), json=json)
         if not json and plan.prepared.summary is not None:
@@ -106,7 +106,7 @@ def resume(
 
     shown = None if quiet else announce
     results = resume_run(
-        run, changed, start=from_, loss=loss, announce=shown, progress=not quiet, begun=begun()
+        run, changed, start=from_, loss=loss, announce=shown, progress=not quiet, stopwatch=stopwatch()
     )
     if not results["resumed"]:
         # steps that are done stay so, and patience that was asked for and is lost

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import html
 import os
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,6 +37,7 @@ from xpnet.tabular.settings import checked_settings, settings_from
 from xpnet.text import visible
 from xpnet.train import History
 from xpnet.train.checkpoint_file import read_description
+from xpnet.train.deadline import Stopwatch
 
 if TYPE_CHECKING:
     import polars
@@ -51,7 +51,7 @@ def _planned(
     table: Any, target: Any = None, out: str | os.PathLike[str] | None = None, **settings: Any
 ) -> Plan:
     """Return the plan of `train`; nothing is written."""
-    begun = time.monotonic()
+    stopwatch = Stopwatch()
     given, own_loss = named_loss(settings)
     given["data"] = os.fspath(table) if is_file(table) else MEMORY
     if target is not None:
@@ -60,7 +60,8 @@ def _planned(
         given["out"] = os.fspath(out)
     require("polars")
     frame = None if is_file(table) else to_frame(table)
-    return plan_training(settings_from(Settings, given), own_loss, frame, declared_categories(table), begun)
+    checked = settings_from(Settings, given)
+    return plan_training(checked, own_loss, frame, declared_categories(table), stopwatch)
 
 
 def train(

@@ -48,6 +48,8 @@ def refitted(trainer: Trainer, prepared: Prepared[Any], deadline: Deadline | Non
     if not epochs or not (waited or trainer.epoch >= length_of(settings, rows).epochs):
         return None
     deadline, expected = deadline or Deadline(), _expected_seconds(trainer, epochs, len(parts[1]) / rows)
+    if _compiles(trainer):
+        expected += COMPILING * deadline.stopwatch.slowness
     if deadline.is_over(expected):
         _leave_out(deadline, f"would take {expected:.2g} s")
         return None
@@ -111,8 +113,12 @@ def _begun_anew(trainer: Trainer, prepared: Prepared[Any], joined: Part) -> Trai
 def _expected_seconds(trainer: Trainer, epochs: int, more: float) -> float:
     """Return how long so many epochs take, of ``more`` rows for each one that there was."""
     seconds = [row["seconds"] for row in trainer.history.rows[-epochs:]]
-    compiled = trainer.fitting is not None and getattr(trainer.fitting.steps, "lowering", "") == "numba"
-    return epochs * statistics.median(seconds) * (1 + more) + (COMPILING if compiled else 0.0)
+    return epochs * statistics.median(seconds) * (1 + more)
+
+
+def _compiles(trainer: Trainer) -> bool:
+    """Return whether numba compiles the steps, which it does anew for other numbers of rows."""
+    return trainer.fitting is not None and getattr(trainer.fitting.steps, "lowering", "") == "numba"
 
 
 def _leave_out(deadline: Deadline, why: str) -> None:

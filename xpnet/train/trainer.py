@@ -34,6 +34,7 @@ from xpnet.train.epochs import (
     looked_at_after,
     row_of,
     train_together,
+    warn_if_late,
 )
 from xpnet.train.evaluation import Evaluation
 from xpnet.train.full_batch import FullBatchSteps, state_of
@@ -214,12 +215,13 @@ class Trainer(Predictor):
             self.fitting = FitContext(train, batches, self._steps, held_out, deadline)
             if is_over():
                 _log.warning("%s", nothing_left(settings, state.epoch, state.step, epochs))
+            warn_if_late(state, deadline)
             for callback in callbacks:
                 callback.on_fit_begin(self, epochs)
                 ending.callback(callback.on_fit_end, self, state.history)
             began, steps = time.monotonic(), self._steps
             while not (is_over() or self.timed_out):
-                steps.may_compile = deadline.may_compile(0.5 * len(batches) / steps.at_a_time(batches))
+                steps.may_compile = deadline.may_compile
                 try:
                     with profiled(setup.backend, f"epoch {state.epoch + 1}"):
                         rows = self._train_epochs(self.fitting, callbacks, epochs - state.epoch)
