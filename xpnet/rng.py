@@ -173,8 +173,9 @@ def bits(key: Key, shape: Sequence[int], *, xp: Any, device: Any = None) -> Any:
         xp = array_namespace(*words)
     counter = xp.arange((size + 1) // 2, dtype=dtype, device=device)
     wraps_itself = dtype == xp.uint32
-    stream = counter * 0 + key.stream
-    drawn = threefry(words, counter, stream, *([_identity] if wraps_itself else []))
+    if hasattr(key.stream, "shape"):  # both words are tracers where one is: arrays refuse to add what is none
+        counter = key.stream * 0 + counter
+    drawn = threefry(words, counter, counter * 0 + key.stream, *([_identity] if wraps_itself else []))
     xp = array_namespace(*drawn)
     return xp.reshape(xp.concat(drawn)[:size], tuple(shape))
 

@@ -145,13 +145,13 @@ def test_steps_between_two_looks_at_the_clock(seconds, steps):
 
 
 def test_steps_are_compiled_if_there_is_time(clock):
-    assert Deadline().may_compile
-    assert Deadline(4.0).may_compile
+    assert Deadline().may_compile(3.0)
+    assert Deadline(4.0).may_compile(3.0)
     deadline = Deadline(10.0)
     clock.now += 6.0
-    assert deadline.may_compile
+    assert deadline.may_compile(3.0)
     clock.others = 2.0  # other processes take half of the time
-    assert not deadline.may_compile
+    assert not deadline.may_compile(3.0)
     assert Deadline(10.0, deadline.stopwatch, reserved=1.0).left == 10.0 - 6.0 - 2.0
     clock.others = 1000.0
     assert deadline.stopwatch.slowness == 8.0

@@ -96,10 +96,10 @@ class _TabularEstimator(BaseEstimator):
         """
         if self.validation_fraction is not None:
             return {"validation": self.validation_fraction}
-        chosen = {*PRESETS[self.preset], *(self.settings or {})}
+        chosen = set(self.settings or {})
         few = table.height < _MANY and len({repr(row) for row in table.iter_rows()}) < _FEWEST
         if not few or "validation" in chosen:
-            return {"validation": 0.1}
+            return {}
         epochs = {} if {"epochs", "max_steps"} & chosen else {"epochs": _FEW_STEPS}
         return {"validation": 0.0, "batch_size": "full", **epochs}
 

@@ -209,14 +209,14 @@ def build_network(prepared: Prepared[Any]) -> nn.Layer:
 
 def _factors(settings: Settings, network: nn.Layer, shape: tuple[int, ...]) -> dict[str, Any]:
     """Return the factors of learning rate and decay of RealMLP, for those parameters that there are."""
-    if not settings.network.startswith("realmlp"):
+    if not settings.network.startswith("realmlp") or settings.optimizer in optim.METHODS:
         return {}
     names = network.parameter_shapes(shape)
     rates = {name: x for name, x in REALMLP_RATES.items() if any(_is(name, known) for known in names)}
-    return {
-        "learning_rate_factors": settings.learning_rate_factors or rates,
-        "weight_decay_factors": settings.weight_decay_factors or {"biases": 0.0},
-    }
+    found: dict[str, Any] = {"learning_rate_factors": settings.learning_rate_factors or rates}
+    if settings.optimizer == "adamw":  # others have no decay
+        found["weight_decay_factors"] = settings.weight_decay_factors or {"biases": 0.0}
+    return found
 
 
 def _is(name: str, parameter: str) -> bool:

@@ -5,10 +5,7 @@ from __future__ import annotations
 import math
 import time
 
-__all__ = ["COMPILING", "Deadline", "EpochGivenUpError", "Stopwatch"]
-
-COMPILING = 3.0
-"""Seconds of processor time that numba takes to compile steps, or less."""
+__all__ = ["Deadline", "EpochGivenUpError", "Stopwatch", "compiling_seconds"]
 
 _SHARE, _LEAST = 0.02, 0.05  # of the limit, or seconds, after which the clock is looked at again
 _SLOWEST = 8.0  # so much longer than in processor time things are expected to take, at most
@@ -35,6 +32,15 @@ class Stopwatch:
         """How many times as long as its processor time the process has taken, as others compute here too."""
         worked = time.process_time() - self._worked
         return min(max(1.0, self.seconds / worked), _SLOWEST) if worked > 0.0 else 1.0
+
+
+def compiling_seconds(arrays: int) -> float:
+    """Return how long numba takes to compile the step of a network with so many arrays, or less.
+
+    >>> compiling_seconds(4), compiling_seconds(16)  # an MLP with one hidden layer; RealMLP
+    (3.0, 9.0)
+    """
+    return 1.0 + 0.5 * arrays
 
 
 class Deadline:
@@ -92,10 +98,13 @@ class Deadline:
         within = max(_SHARE * self.seconds, _LEAST)
         return half_second if within >= 0.5 else max(1, int(2.0 * within * half_second))
 
-    @property
-    def may_compile(self) -> bool:
-        """Whether there is time to compile steps by numba."""
-        return self.left > COMPILING * self.stopwatch.slowness
+    def may_compile(self, compiling: float) -> bool:
+        """Return whether there is time to compile steps by numba.
+
+        Args:
+            compiling: seconds of processor time that this takes.
+        """
+        return self.left > compiling * self.stopwatch.slowness
 
     def expect_evaluation(self, began: float, trained: int, rows: int) -> None:
         """Estimate the first evaluation, of so many rows, by the training rows since ``began``."""
