@@ -196,7 +196,8 @@ def bernoulli(key: Key, probability: Any, shape: Sequence[int], *, xp: Any, devi
     drawn = bits(key, shape, xp=xp, device=device) >> 8
     if not hasattr(probability, "shape"):
         return drawn < round(probability * 2**24)
-    return drawn < array_namespace(probability).astype(probability * 2.0**24, drawn.dtype)
+    # 24 bits are exact in float32; an integer made of a number on the device would be compared more slowly
+    return array_namespace(drawn, probability).astype(drawn, probability.dtype) < probability * 2.0**24
 
 
 def _host_words(key: Key, size: int) -> tuple[np.ndarray, np.ndarray]:

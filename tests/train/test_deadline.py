@@ -10,7 +10,7 @@ import pytest
 from tests.train.support import assert_same_training, class_data, flat, make
 from xpnet import nn
 from xpnet.train import Callback, epochs
-from xpnet.train.deadline import Deadline
+from xpnet.train.deadline import Deadline, Stopwatch
 
 X, Y = class_data(24)
 HELD_OUT = (X[:8], (Y[:8] + 1) % 3)
@@ -23,7 +23,9 @@ class Clock:
 
     def __init__(self, monkeypatch):
         self.now = 1000.0
+        self.others = 1.0  # how many times the process's time passes
         monkeypatch.setattr(time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(time, "process_time", lambda: (self.now - 1000.0) / self.others + 1.0)
 
 
 @pytest.fixture
@@ -86,18 +88,22 @@ def test_where_a_limit_ends_a_fit(name, slow, caplog, tmp_path):
         assert_same_training(loaded, straight)
 
 
-def test_a_limit_that_is_over_at_once(clock):
+def test_a_limit_that_is_over_at_once(clock, caplog):
     """An epoch of few steps is trained all the same; so there is a model, and each fit gets on."""
     trainer = make()
     for done in (1, 2):
-        trainer.fit(X, Y, epochs=3, deadline=Deadline(1.0, clock.now - 5.0), **FIT)
+        deadline = Deadline(1.0)
+        clock.now += 5.0
+        trainer.fit(X, Y, epochs=3, deadline=deadline, **FIT)
         assert (trainer.epoch, trainer.step, trainer.timed_out) == (done, 6 * done, True)
+    assert caplog.text.count("time_limit: is over after 5 s, before the first epoch") == 1
 
 
 def test_the_deadline_may_have_begun_before(slow, clock):
-    trainer = make(time_limit=None, callbacks=[slow])
-    trainer.fit(X, Y, epochs=9, deadline=Deadline(30.0, clock.now - 11.0, reserved=5.0), **FIT)
-    assert (trainer.epoch, clock.now) == (2, 1012.0)
+    trainer, stopwatch = make(time_limit=None, callbacks=[slow]), Stopwatch()
+    clock.now += 11.0
+    trainer.fit(X, Y, epochs=9, deadline=Deadline(30.0, stopwatch, reserved=5.0), **FIT)
+    assert (trainer.epoch, clock.now) == (2, 1000.0 + 11.0 + 12.0)
 
 
 def test_time_for_evaluations_is_left(slow, clock, monkeypatch):
@@ -139,16 +145,23 @@ def test_steps_between_two_looks_at_the_clock(seconds, steps):
 
 
 def test_steps_are_compiled_if_there_is_time(clock):
-    assert Deadline().may_compile(0.1, 3.0)
-    assert Deadline(4.0).may_compile(0.1, 3.0)
+    assert Deadline().may_compile(3.0)
+    assert Deadline(4.0).may_compile(3.0)
     deadline = Deadline(10.0)
-    for seconds in (9.0, 0.4, 0.2):  # the first compiles other things
+    clock.now += 6.0
+    assert deadline.may_compile(3.0)
+    clock.others = 2.0  # other processes take half of the time
+    assert not deadline.may_compile(3.0)
+    assert Deadline(10.0, deadline.stopwatch, reserved=1.0).left == 10.0 - 6.0 - 2.0
+    clock.others = 1000.0
+    assert deadline.stopwatch.slowness == 8.0
+
+
+def test_the_shortest_epoch_counts_and_not_the_first():
+    deadline = Deadline(10.0)
+    for seconds, shortest in ((0.1, 0.0), (0.4, 0.4), (0.2, 0.2), (0.3, 0.2)):
         deadline.see_epoch(seconds)
-    assert deadline.epoch == 0.2
-    assert deadline.may_compile(0.1, 3.0)
-    clock.now += 5.0
-    assert not deadline.may_compile(0.1, 3.0)  # here twice as slow as usual: some 6 s
-    assert deadline.may_compile(0.2, 3.0)
+        assert deadline.epoch == shortest
 
 
 def test_what_is_given_up_leaves_no_trace(slow):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -14,10 +13,10 @@ from xpnet.errors import Words, memory_in_words
 from xpnet.runs.words import HEADINGS, number, score_table
 from xpnet.streams import say
 from xpnet.text import count, shown, visible
+from xpnet.train.deadline import Stopwatch
 
 __all__ = [
     "Stopped",
-    "begun",
     "facts",
     "hush",
     "message",
@@ -26,6 +25,7 @@ __all__ = [
     "print_range",
     "print_results",
     "print_text",
+    "stopwatch",
 ]
 
 _MOST = 60  # characters of a name in a table
@@ -45,7 +45,7 @@ class _Messages(logging.Handler):
 
     def __init__(self) -> None:
         super().__init__(logging.INFO)
-        self.quiet, self.begun = False, time.monotonic()
+        self.quiet, self.stopwatch = False, Stopwatch()
         self._known: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -66,9 +66,9 @@ _OF_RUNS = "xpnet.runs"
 _shown: list[_Messages] = []
 
 
-def begun() -> float:
-    """Return when the command began, by ``time.monotonic()``."""
-    return _shown[-1].begun if _shown else time.monotonic()
+def stopwatch() -> Stopwatch:
+    """Return the stopwatch that runs since the command began."""
+    return _shown[-1].stopwatch if _shown else Stopwatch()
 
 
 @contextlib.contextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +21,7 @@ from xpnet.tabular.losses import try_loss
 from xpnet.tabular.trainer import build_trainer, layer_widths, open_backend, with_rate
 from xpnet.train import Trainer
 from xpnet.train.changes import Change
-from xpnet.train.deadline import Deadline
+from xpnet.train.deadline import Deadline, Stopwatch
 from xpnet.train.monitor import NO_STOPPING
 
 if TYPE_CHECKING:
@@ -30,8 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Plan", "check_contradictions", "check_packages", "plan_training"]
 
-_REPORT, _SCORE = 0.15, 2e-6  # seconds for a report, and for the scores of a row
-_FINISH = 0.1  # report and scores take that share of the time that all took before the training
+_REPORT, _SCORE = 0.25, 2e-6  # seconds for the report and the end of the process, and for the scores of a row
 _MEANS = ("ema_decay", "swa_start")
 
 
@@ -45,7 +43,7 @@ class Plan:
         trainer: to be trained.
         run: the run folder.
         changes: of settings, in the course of the training.
-        begun: when the command began, by ``time.monotonic()``.
+        stopwatch: runs since the command began.
     """
 
     prepared: Prepared[Settings]
@@ -53,7 +51,7 @@ class Plan:
     trainer: Trainer
     run: RunFolder
     changes: Sequence[Change] = ()
-    begun: float = dataclasses.field(default_factory=time.monotonic)
+    stopwatch: Stopwatch = dataclasses.field(default_factory=Stopwatch)
 
     @property
     def settings(self) -> Settings:
@@ -74,9 +72,13 @@ class Plan:
     def deadline(self) -> Deadline:
         """Return the end of the command's time; what comes after the training has its share of it."""
         rows = {name: len(part) for name, part in self.prepared.parts.items()}
-        finishing = max(_REPORT + _SCORE * sum(rows.values()), _FINISH * (time.monotonic() - self.begun))
-        evaluations = sum(rows.values()) / (rows["train"] + rows["validation"])
-        return Deadline(self.length.time_limit, self.begun, reserved=finishing, evaluations=evaluations)
+        every = sum(rows.values())
+        return Deadline(
+            self.length.time_limit,
+            self.stopwatch,
+            reserved=_REPORT + _SCORE * every,
+            evaluations=every / (rows["train"] + rows["validation"]),
+        )
 
     @functools.cached_property
     def parameters(self) -> int:
@@ -146,7 +148,7 @@ def plan_training(
     own_loss: Callable[..., Any] | None = None,
     frame: polars.DataFrame | None = None,
     declared: Sequence[str] = (),
-    begun: float | None = None,
+    stopwatch: Stopwatch | None = None,
 ) -> Plan:
     """Check the settings against the data, the device and the disk, and build the model.
 
@@ -155,14 +157,14 @@ def plan_training(
         own_loss: the loss, where it is code of the user's own.
         frame: the table, where it is no file.
         declared: its columns of numbers that are declared as categories.
-        begun: when the command began, by ``time.monotonic()``; None: now.
+        stopwatch: runs since the command began; None: from now on.
 
     Raises:
         ConfigError: settings that cannot be meant, or a run folder that is there already.
         DataError: a table that cannot be used.
         BackendError: a device that cannot work.
     """
-    begun = time.monotonic() if begun is None else begun
+    stopwatch = stopwatch or Stopwatch()
     check_packages(settings)
     run = RunFolder.plan(settings.out, settings.data or "run")
     backend = open_backend(settings)
@@ -176,7 +178,7 @@ def plan_training(
     if own_loss is not None:
         part = prepared.parts["train"]
         try_loss(resolved.loss, trainer, part.X, part.y)
-    return Plan(prepared, backend, trainer, run, begun=begun)
+    return Plan(prepared, backend, trainer, run, stopwatch=stopwatch)
 
 
 def check_contradictions(prepared: Prepared[Settings]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +24,7 @@ from xpnet.tabular.losses import is_code
 from xpnet.tabular.trainer import build_trainer, open_backend, with_rate
 from xpnet.text import to_json
 from xpnet.train.changes import Change
+from xpnet.train.deadline import Stopwatch
 
 if TYPE_CHECKING:
     import polars
@@ -43,7 +43,7 @@ def resume_run(
     frame: polars.DataFrame | None = None,
     announce: Callable[[Plan], None] | None = None,
     progress: bool | None = None,
-    begun: float | None = None,
+    stopwatch: Stopwatch | None = None,
 ) -> dict[str, Any]:
     """Continue a run from a checkpoint, bit-identically on the same backend if nothing is changed.
 
@@ -59,7 +59,7 @@ def resume_run(
         frame: the table, where it was no file.
         announce: called with the plan before the training.
         progress: whether it is shown, as for `Trainer`.
-        begun: when the command began, by ``time.monotonic()``; None: now.
+        stopwatch: runs since the command began; None: from now on.
 
     Returns:
         The results, with ``"resumed"``: False if there was nothing left to do.
@@ -70,7 +70,7 @@ def resume_run(
         DataError: the table has changed.
         ConfigError: a setting that a run cannot change, or changes that leave nothing to train.
     """
-    begun = time.monotonic() if begun is None else begun
+    stopwatch = stopwatch or Stopwatch()
     for name in changed or {}:
         if name in FIXED:
             raise ConfigError(f"{use(name)}: {FIXED[name]}, and stays as it is; train anew")
@@ -83,7 +83,7 @@ def resume_run(
         )
     run = RunFolder.open(path)
     with run.hold():
-        return _resume(run, dict(changed or {}), start, loss, frame, announce, progress, begun)
+        return _resume(run, dict(changed or {}), start, loss, frame, announce, progress, stopwatch)
 
 
 def _resume(
@@ -94,7 +94,7 @@ def _resume(
     frame: polars.DataFrame | None,
     announce: Callable[[Plan], None] | None,
     progress: bool | None,
-    begun: float,
+    stopwatch: Stopwatch,
 ) -> dict[str, Any]:
     run.check_whole()
     file = _checkpoint(run, start)
@@ -127,7 +127,7 @@ def _resume(
     kept = [change for change in earlier if change.epoch <= trainer.epoch + 1]
     now = _undone(known.trained, earlier[len(kept) :])
     made = _changes(now, settings, trainer.epoch + 1)
-    plan = Plan(prepared, backend, trainer, run, [*kept, *made], begun)
+    plan = Plan(prepared, backend, trainer, run, [*kept, *made], stopwatch)
     if not timed_out:  # after which there is something left in any case
         _check_changes(plan, made, start)
     log = RunLog(run.log)

@@ -6,7 +6,6 @@ import dataclasses
 import hashlib
 import html
 import os
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -40,7 +39,7 @@ from xpnet.text import count, to_json, visible
 from xpnet.train import Trainer
 from xpnet.train.checkpoint_callback import best_trainer
 from xpnet.train.checkpoint_file import read_description
-from xpnet.train.deadline import Deadline
+from xpnet.train.deadline import Deadline, Stopwatch
 
 __all__ = ["PRESETS", "TableModel"]
 
@@ -127,7 +126,7 @@ class TableModel:
             BackendError: the device cannot work.
             DivergedError: the loss is not finite.
         """
-        begun = time.monotonic()
+        stopwatch = Stopwatch()
         given = {"data": os.fspath(table) if is_file(table) else MEMORY}
         if target is not None:
             given["target"] = target_names(table, target)
@@ -155,7 +154,7 @@ class TableModel:
             train = prepared.parts["train"]
             try_loss(resolved.loss, trainer, train.X, train.y)
         trainer.setup = trainer.setup.changed(progress=progress)
-        deadline = Deadline(trainer.settings.time_limit, begun)
+        deadline = Deadline(trainer.settings.time_limit, stopwatch)
         fit_trainer(trainer, prepared, deadline)
         self.settings = resolved
         self.encoder = dataclasses.replace(prepared.encoder, decisions=prepared.decisions)

@@ -44,6 +44,7 @@ REALMLP: Mapping[str, Any] = MappingProxyType(
         "epochs": 256,
         "batch_size": 256,
         "drop_last": True,
+        "training_metrics": False,
         "validation": 0.2,
         "use_last_best_epoch": True,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import statistics
 from typing import Any
@@ -9,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from xpnet.errors import DivergedError, Words, use
-from xpnet.tabular.dataset import Prepared
-from xpnet.tabular.defaults import length_of, refit_epochs_of
-from xpnet.tabular.trainer import batch_size_of
+from xpnet.tabular.dataset import Part, Prepared
+from xpnet.tabular.defaults import length_of, refit_epochs_of, refits_anew
+from xpnet.tabular.trainer import batch_size_of, build_trainer
 from xpnet.train import Trainer
 from xpnet.train.checkpoint_callback import best_trainer
 from xpnet.train.deadline import Deadline
@@ -29,7 +30,8 @@ def refitted(trainer: Trainer, prepared: Prepared[Any], deadline: Deadline | Non
     A few validation rows choose an epoch that is mostly too early, and are missed in training. So where they
     have ended a training, the best weights are trained for some more epochs on all rows but those of the
     test, and the mean of the weights after each of these epochs is kept. It follows from the state at the
-    end of the training alone: one that was killed here is refitted alike when it is resumed.
+    end of the training alone: one that was killed here is refitted alike when it is resumed. A recipe whose
+    schedules span the training is instead repeated on these rows from the start, as far as the best epoch.
 
     Args:
         trainer: the training, over; it stays as it is.
@@ -40,29 +42,25 @@ def refitted(trainer: Trainer, prepared: Prepared[Any], deadline: Deadline | Non
     """
     settings, parts = prepared.settings, [prepared.parts[name] for name in ("train", "validation")]
     rows = len(parts[0])
-    epochs = refit_epochs_of(settings, rows)
+    anew = refits_anew(settings, rows) and trainer.best is not None
+    epochs = trainer.best.epoch if anew and trainer.best else refit_epochs_of(settings, rows)
     waited = has_waited(trainer.setup, trainer.state)
     if not epochs or not (waited or trainer.epoch >= length_of(settings, rows).epochs):
         return None
     deadline, expected = deadline or Deadline(), _expected_seconds(trainer, epochs, len(parts[1]) / rows)
+    expected += _compiling(trainer) * deadline.stopwatch.slowness
     if deadline.is_over(expected):
         _leave_out(deadline, f"would take {expected:.2g} s")
         return None
-    other = best_trainer(trainer)
-    other.callbacks = []
-    other.setup = other.setup.changed(
-        **NO_STOPPING, time_limit=None, progress=False, ema_decay=None, swa_start=other.epoch + 1
-    )
-    other.state.opt_state, other.state.rows = trainer.state.opt_state, None
-    names = ("X", "y") if parts[0].weight is None else ("X", "y", "weight")
-    joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+    joined = _joined(*parts)
+    other = _begun_anew(trainer, prepared, joined) if anew else _going_on(trainer)
     try:
         other.fit(
-            joined["X"],
-            joined["y"],
+            joined.X,
+            joined.y,
             epochs=other.epoch + epochs,
             batch_size=batch_size_of(settings),
-            sample_weight=joined.get("weight"),
+            sample_weight=joined.weight,
             class_weight=prepared.class_weight,
             deadline=deadline,
         )
@@ -80,12 +78,47 @@ def refitted(trainer: Trainer, prepared: Prepared[Any], deadline: Deadline | Non
     return other
 
 
+def _joined(one: Part, other: Part) -> Part:
+    """Return the rows of two parts as one."""
+    found: dict[str, Any] = {
+        name: np.concatenate([getattr(one, name), getattr(other, name)])
+        for name in ("X", "y", "truth", "rows", "weight")
+        if getattr(one, name) is not None
+    }
+    return dataclasses.replace(one, **found)
+
+
+def _going_on(trainer: Trainer) -> Trainer:
+    """Return a trainer with the best weights, the mean of whose epochs is kept."""
+    other = best_trainer(trainer)
+    other.callbacks = []
+    other.setup = other.setup.changed(
+        **NO_STOPPING, time_limit=None, progress=False, ema_decay=None, swa_start=other.epoch + 1
+    )
+    other.state.opt_state, other.state.rows = trainer.state.opt_state, None
+    return other
+
+
+def _begun_anew(trainer: Trainer, prepared: Prepared[Any], joined: Part) -> Trainer:
+    """Return a fresh trainer for the joined rows, whose schedules have the length that they ask for."""
+    parts = {**prepared.parts, "train": joined}
+    other = build_trainer(
+        dataclasses.replace(prepared, parts=parts), trainer.backend, seed=trainer.settings.seed
+    )
+    other.setup = other.setup.changed(**NO_STOPPING, time_limit=None, progress=False)
+    return other
+
+
 def _expected_seconds(trainer: Trainer, epochs: int, more: float) -> float:
     """Return how long so many epochs take, of ``more`` rows for each one that there was."""
     seconds = [row["seconds"] for row in trainer.history.rows[-epochs:]]
+    return epochs * statistics.median(seconds) * (1 + more)
+
+
+def _compiling(trainer: Trainer) -> float:
+    """Return how long numba compiles the steps, which it does anew for other numbers of rows."""
     steps = None if trainer.fitting is None else trainer.fitting.steps
-    compiling = steps.compiling if steps is not None and getattr(steps, "lowering", "") == "numba" else 0.0
-    return epochs * statistics.median(seconds) * (1 + more) + compiling
+    return steps.compiling if steps is not None and getattr(steps, "lowering", "") == "numba" else 0.0
 
 
 def _leave_out(deadline: Deadline, why: str) -> None:

@@ -5,15 +5,33 @@ from __future__ import annotations
 import math
 import time
 
-__all__ = ["Deadline", "EpochGivenUpError", "compiling_seconds"]
+__all__ = ["Deadline", "EpochGivenUpError", "Stopwatch", "compiling_seconds"]
 
 _SHARE, _LEAST = 0.02, 0.05  # of the limit, or seconds, after which the clock is looked at again
-_SLOWEST = 4.0  # a machine is thought to be so many times slower than a usual one, at most
+_SLOWEST = 8.0  # so much longer than in processor time things are expected to take, at most
 _FORWARD = 1 / 3  # of the time of a training row, which goes forward and backward
 
 
 class EpochGivenUpError(Exception):
     """The time is over within an epoch, which is given up."""
+
+
+class Stopwatch:
+    """A stopwatch, running since it was made."""
+
+    def __init__(self) -> None:
+        self._began, self._worked = time.monotonic(), time.process_time()
+
+    @property
+    def seconds(self) -> float:
+        """Seconds that have passed."""
+        return time.monotonic() - self._began
+
+    @property
+    def slowness(self) -> float:
+        """How many times as long as its processor time the process has taken, as others compute here too."""
+        worked = time.process_time() - self._worked
+        return min(max(1.0, self.seconds / worked), _SLOWEST) if worked > 0.0 else 1.0
 
 
 def compiling_seconds(arrays: int) -> float:
@@ -30,8 +48,8 @@ class Deadline:
 
     Args:
         seconds: the limit; None for none.
-        began: when the time began, by ``time.monotonic()``; None: now.
-        reserved: seconds for what follows the training, such as its report.
+        stopwatch: runs since the time began; None: from now on.
+        reserved: seconds of processor time for what follows the training, such as its report.
         evaluations: how often all rows are evaluated after the training.
 
     Attributes:
@@ -47,22 +65,21 @@ class Deadline:
     def __init__(
         self,
         seconds: float | None = None,
-        began: float | None = None,
+        stopwatch: Stopwatch | None = None,
         *,
         reserved: float = 0.0,
         evaluations: float = 0.0,
     ):
         self.seconds = math.inf if seconds is None else seconds
-        self.began = time.monotonic() if began is None else began
-        self.reserved, self.evaluations = reserved, evaluations
+        self.stopwatch = stopwatch or Stopwatch()
+        self.reserved, self.evaluations = reserved * self.stopwatch.slowness, evaluations
         self.evaluation, self.epoch, self.missed = 0.0, 0.0, False
         self._epochs = 0
 
     @property
     def left(self) -> float:
         """Seconds that are left for the training."""
-        needed = self.reserved + self.evaluations * self.evaluation
-        return self.seconds - needed - (time.monotonic() - self.began)
+        return self.seconds - self.reserved - self.evaluations * self.evaluation - self.stopwatch.seconds
 
     def is_over(self, needed: float = 0.0) -> bool:
         """Return whether less time is left than is needed."""
@@ -81,14 +98,13 @@ class Deadline:
         within = max(_SHARE * self.seconds, _LEAST)
         return half_second if within >= 0.5 else max(1, int(2.0 * within * half_second))
 
-    def may_compile(self, expected: float, compiling: float) -> bool:
+    def may_compile(self, compiling: float) -> bool:
         """Return whether there is time to compile steps by numba.
 
         Args:
-            expected: seconds of an epoch's steps on a usual machine, with which this one is compared.
-            compiling: seconds that compiling them takes there.
+            compiling: seconds of processor time that this takes.
         """
-        return self.left > compiling * min(max(1.0, self.epoch / expected), _SLOWEST)
+        return self.left > compiling * self.stopwatch.slowness
 
     def expect_evaluation(self, began: float, trained: int, rows: int) -> None:
         """Estimate the first evaluation, of so many rows, by the training rows since ``began``."""

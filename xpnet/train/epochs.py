@@ -32,6 +32,7 @@ __all__ = [
     "looked_at_after",
     "row_of",
     "train_together",
+    "warn_if_late",
 ]
 
 _log = logging.getLogger("xpnet")
@@ -54,6 +55,13 @@ class FitContext(NamedTuple):
     steps: Steps
     held_out: Rows | None
     deadline: Deadline
+
+
+def warn_if_late(state: TrainState, deadline: Deadline) -> None:
+    """Log a warning if the time is over before the first epoch, of which some steps are trained then."""
+    if not state.epoch and deadline.is_over():
+        over = f"is over after {deadline.stopwatch.seconds:.2g} s, before the first epoch"
+        _log.warning(Words(f"{use('time_limit')}: {over}, of which some steps are trained all the same"))
 
 
 def looked_at_after(fitting: FitContext) -> int:
@@ -90,7 +98,7 @@ def ends_within(setup: Setup, state: TrainState, fitting: FitContext, began: flo
     most, deadline = setup.settings.max_steps, fitting.deadline
     if most is not None and state.step >= most:
         return True
-    evaluated = fitting.rows.X.shape[0] if setup.metrics else 0
+    evaluated = fitting.rows.X.shape[0] if setup.metrics and setup.settings.training_metrics else 0
     evaluated += 0 if fitting.held_out is None else fitting.held_out.X.shape[0]
     deadline.expect_evaluation(began, len(sizes) * sizes[-1], evaluated)
     if not looked_at_after(fitting) <= len(sizes) < len(fitting.batches):

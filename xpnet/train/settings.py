@@ -182,6 +182,12 @@ class Settings:
         checks.one_of("reshuffle", "fixed"),
         "``reshuffle`` for new batches each epoch, ``fixed`` for batches drawn once and kept.",
     )
+    training_metrics: bool = setting(
+        True,
+        checks.flag,
+        "whether metrics are measured on the training rows after each epoch too, which takes a third of its "
+        "time or more.",
+    )
     drop_last: bool = setting(
         False,
         checks.flag,

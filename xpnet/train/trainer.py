@@ -34,6 +34,7 @@ from xpnet.train.epochs import (
     looked_at_after,
     row_of,
     train_together,
+    warn_if_late,
 )
 from xpnet.train.evaluation import Evaluation
 from xpnet.train.full_batch import FullBatchSteps, state_of
@@ -214,13 +215,13 @@ class Trainer(Predictor):
             self.fitting = FitContext(train, batches, self._steps, held_out, deadline)
             if is_over():
                 _log.warning("%s", nothing_left(settings, state.epoch, state.step, epochs))
+            warn_if_late(state, deadline)
             for callback in callbacks:
                 callback.on_fit_begin(self, epochs)
                 ending.callback(callback.on_fit_end, self, state.history)
             began, steps = time.monotonic(), self._steps
             while not (is_over() or self.timed_out):
-                expected = 0.5 * len(batches) / steps.at_a_time(batches)
-                steps.may_compile = deadline.may_compile(expected, steps.compiling)
+                steps.may_compile = deadline.may_compile(steps.compiling)
                 try:
                     with profiled(setup.backend, f"epoch {state.epoch + 1}"):
                         rows = self._train_epochs(self.fitting, callbacks, epochs - state.epoch)
@@ -288,7 +289,7 @@ class Trainer(Predictor):
                 values += checked_losses(setup, state, pending, len(values), before, train, batches)
             average_epoch(setup, state)
             began = time.monotonic()
-            measured = self._measured(train, with_loss=False)
+            measured = self._measured(train, with_loss=False) if settings.training_metrics else {}
             if held_out is not None:
                 found = self._measured(held_out)
                 measured |= {f"validation_{name}": value for name, value in found.items()}

@@ -55,7 +55,7 @@ NETWORKS = (
             nn.Dense(24), nn.LeakyReLU(), nn.Dense(10),
         ),
         optim.Adam(optim.WarmUp(optim.Cosine(0.01, steps=100), steps=4)),
-        ("softmax_cross_entropy", "kl_divergence", "symmetric_kl", "multiclass_hinge"),
+        ("softmax_cross_entropy", "multiclass_hinge"),
         50,
         {"seed": 1, "clip_norm": 0.3},
     ),
@@ -69,6 +69,23 @@ NETWORKS = (
         ("squared_error", "absolute_error", "huber", "poisson"),
         64,
         {"seed": 2, "l1": 1e-4, "l2": 1e-3, "max_norm": 1.0},
+    ),
+    Network(
+        "tables",
+        nn.Sequential(
+            nn.Columns(
+                waves=(30, nn.PeriodicEmbedding(3, 4)),
+                bins=(30, nn.PiecewiseLinearEmbedding([[0.0, 0.3, 0.7, 1.0]] * 30, 2)),
+                codes=(4, nn.Sequential(nn.Sign(), nn.Embedding([2] * 4, 3))),
+            ),
+            nn.Scale(), nn.Dense(24, parametrization="ntk", weight_init="unit_variance"),
+            nn.ParametricActivation("mish"), nn.Residual(nn.Dense(24), nn.SELU()),
+            nn.BatchEnsemble(16, 3, input_init="random_signs"), nn.Mish(), nn.EnsembleDense(10, 3),
+        ),
+        optim.AdamW(0.003),
+        ("kl_divergence", "symmetric_kl"),
+        50,
+        {"seed": 4},
     ),
     Network(
         "layer norm",
