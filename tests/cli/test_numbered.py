@@ -182,6 +182,7 @@ CHANGED = {
     "refit": None,  # a switch; tests/runs/test_refit.py
     "batches": ("fixed", "reshuffle", "fixed"),
     "drop_last": None,  # a switch; tests/train/test_batches.py
+    "training_metrics": None,  # likewise
     "time_limit": ("10m", "none", "600.0"),
     "patience": ("3", "none", "3"),
     "min_steps": ("9", "none", "9"),

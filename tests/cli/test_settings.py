@@ -77,6 +77,7 @@ CASES = {
     "refit": (False, False, 1, None),
     "batches": ("fixed", "fixed", 1, "shuffled"),
     "drop_last": (True, True, 1, None),
+    "training_metrics": (False, False, 1, None),
     "time_limit": ("1.5m", 90.0, True, "soon"),
     "patience": ("3", 3, "3", "0"),
     "min_steps": ("7", 7, "7", "0"),

@@ -106,6 +106,7 @@ def _begun_anew(trainer: Trainer, prepared: Prepared[Any], joined: Part) -> Trai
         dataclasses.replace(prepared, parts=parts), trainer.backend, seed=trainer.settings.seed
     )
     other.setup = other.setup.changed(**NO_STOPPING, time_limit=None, progress=False)
+    other.state.run = trainer.state.run  # the parts of the run are what they were
     return other
 
 
