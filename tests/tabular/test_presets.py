@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -64,7 +65,7 @@ def test_fast_and_auto_without_a_limit_are_the_defaults() -> None:
         ({"optimizer": "sgd"}, {"learning_rate": None, "beta2": None, "weight_decay": None}),
         ({"optimizer": "adam"}, {"beta2": 0.95, "weight_decay_schedule": "constant"}),
         ({"optimizer": "lbfgs"}, {"schedule": "constant", "batch_size": None, "dropout": 0.0}),
-        ({"loss": "hinge"}, {"label_smoothing": 0.0, "monitor": "validation_accuracy"}),
+        ({"loss": "hinge"}, {"label_smoothing": 0.0, "use_last_best_epoch": True}),
         ({"loss": "softmax_cross_entropy"}, {"label_smoothing": 0.1}),
         ({"validation": 0.0}, {"monitor": "validation_loss", "use_last_best_epoch": False}),
         ({"network": "mlp"}, {"one_hot_up_to": None, "learning_rate": None, "members": 8}),
@@ -135,7 +136,7 @@ def own_loss(predictions: Any, targets: Any) -> Any:
         (["visits"], {"loss": "poisson", "task": "regression"}),
         (["price"], {"loss": own_loss}),
     ],
-    ids=str,
+    ids=lambda given: re.sub(r" at 0x\w+", "", str(given)),
 )
 def test_trainings(targets: list[str], given: Any) -> None:
     rows = features(*targets)
