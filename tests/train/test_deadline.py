@@ -118,7 +118,7 @@ def test_time_for_evaluations_is_left(slow, clock, monkeypatch):
 
     monkeypatch.setattr(Evaluation, "measure", measured)
     trainer = make(callbacks=[slow])
-    deadline = Deadline(20.0, evaluations=2.0)
+    deadline = Deadline(20.0, rows=2 * 8)
     trainer.fit(X, Y, epochs=9, deadline=deadline, **FIT)  # 9 s an epoch, and 6 s at the end
     assert (trainer.epoch, deadline.evaluation, deadline.left) == (1, 3.0, 20.0 - 9.0 - 6.0 - 2.0)
     fresh = Deadline(20.0)
@@ -145,13 +145,14 @@ def test_steps_between_two_looks_at_the_clock(seconds, steps):
 
 
 def test_steps_are_compiled_if_there_is_time(clock):
-    assert Deadline().may_compile
-    assert Deadline(4.0).may_compile
+    assert Deadline().may_compile(9.0)
+    assert Deadline(8.0).may_compile(0.2)
+    assert not Deadline(7.0).may_compile(0.2)  # of a large network
     deadline = Deadline(10.0)
     clock.now += 6.0
-    assert deadline.may_compile
+    assert deadline.may_compile(0.05)
     clock.others = 2.0  # other processes take half of the time
-    assert not deadline.may_compile
+    assert not deadline.may_compile(0.05)
     assert Deadline(10.0, deadline.stopwatch, reserved=1.0).left == 10.0 - 6.0 - 2.0
     clock.others = 1000.0
     assert deadline.stopwatch.slowness == 8.0

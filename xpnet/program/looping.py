@@ -39,6 +39,7 @@ class Loop:
         recordings: how often the step was recorded: once for each kind of arguments.
         reason: why it runs uncompiled; empty if it does not.
         uncaptured: names of the functions that keep its steps on CUDA from being one graph.
+        seconds: that the last program took to be recorded and lowered.
 
     >>> import numpy as np
     >>> halve = Loop(lambda carry, constants, row: ([carry[0] * 0.5 + row[0]], [carry[0]]), "numpy")
@@ -50,7 +51,7 @@ class Loop:
     def __init__(self, step: Callable[..., tuple[list[Any], list[Any]]], lower: str = "auto"):
         self._step, self._lower = step, lower
         self._runners: OrderedDict[Hashable, LoweredLoop] = OrderedDict()
-        self.recordings = 0
+        self.recordings, self.seconds = 0, 0.0
         self.reason = ""
         self.uncaptured: tuple[str, ...] = ()
 
@@ -80,8 +81,9 @@ class Loop:
         runner = self._runners.get(key)
         if runner is None:
             try:
-                with compiling_time("a step"):
+                with compiling_time("a step") as took:
                     runner = self._runners[key] = self._lowered(*groups)
+                (self.seconds,) = took
                 self.uncaptured = tuple(sorted({*self.uncaptured, *getattr(runner, "calls", ())}))
                 _say_uncaptured(self.uncaptured)
             except ConfigError:

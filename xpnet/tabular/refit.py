@@ -15,7 +15,7 @@ from xpnet.tabular.defaults import length_of, refit_epochs_of, refits_anew
 from xpnet.tabular.trainer import batch_size_of, build_trainer
 from xpnet.train import Trainer
 from xpnet.train.checkpoint_callback import best_trainer
-from xpnet.train.deadline import COMPILING, Deadline
+from xpnet.train.deadline import Deadline
 from xpnet.train.early_stopping import has_waited
 from xpnet.train.monitor import NO_STOPPING
 
@@ -48,8 +48,6 @@ def refitted(trainer: Trainer, prepared: Prepared[Any], deadline: Deadline | Non
     if not epochs or not (waited or trainer.epoch >= length_of(settings, rows).epochs):
         return None
     deadline, expected = deadline or Deadline(), _expected_seconds(trainer, epochs, len(parts[1]) / rows)
-    if _compiles(trainer):
-        expected += COMPILING * deadline.stopwatch.slowness
     if deadline.is_over(expected):
         _leave_out(deadline, f"would take {expected:.2g} s")
         return None
@@ -113,12 +111,8 @@ def _begun_anew(trainer: Trainer, prepared: Prepared[Any], joined: Part) -> Trai
 def _expected_seconds(trainer: Trainer, epochs: int, more: float) -> float:
     """Return how long so many epochs take, of ``more`` rows for each one that there was."""
     seconds = [row["seconds"] for row in trainer.history.rows[-epochs:]]
-    return epochs * statistics.median(seconds) * (1 + more)
-
-
-def _compiles(trainer: Trainer) -> bool:
-    """Return whether numba compiles the steps, which it does anew for other numbers of rows."""
-    return trainer.fitting is not None and getattr(trainer.fitting.steps, "lowering", "") == "numba"
+    lowering = 0.0 if trainer.fitting is None else trainer.fitting.steps.lowering_seconds
+    return epochs * statistics.median(seconds) * (1 + more) + lowering
 
 
 def _leave_out(deadline: Deadline, why: str) -> None:

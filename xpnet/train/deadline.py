@@ -5,11 +5,9 @@ from __future__ import annotations
 import math
 import time
 
-__all__ = ["COMPILING", "Deadline", "EpochGivenUpError", "Stopwatch"]
+__all__ = ["Deadline", "EpochGivenUpError", "Stopwatch"]
 
-COMPILING = 3.0
-"""Seconds of processor time that numba takes to compile steps, or less."""
-
+_NUMBA, _COMPILED = 1.5, 30.0  # seconds that numba takes to compile, and for each second of another lowering
 _SHARE, _LEAST = 0.02, 0.05  # of the limit, or seconds, after which the clock is looked at again
 _SLOWEST = 8.0  # so much longer than in processor time things are expected to take, at most
 _FORWARD = 1 / 3  # of the time of a training row, which goes forward and backward
@@ -44,10 +42,10 @@ class Deadline:
         seconds: the limit; None for none.
         stopwatch: runs since the time began; None: from now on.
         reserved: seconds of processor time for what follows the training, such as its report.
-        evaluations: how often all rows are evaluated after the training.
+        rows: how many are evaluated after the training.
 
     Attributes:
-        evaluation: seconds that the evaluation of an epoch took last; 0 before the first.
+        evaluation: seconds that the evaluation of an epoch takes; 0 before the first.
         epoch: seconds of the shortest epoch; 0 before the second, as the first one compiles.
         missed: whether something is left out for want of time.
 
@@ -62,18 +60,18 @@ class Deadline:
         stopwatch: Stopwatch | None = None,
         *,
         reserved: float = 0.0,
-        evaluations: float = 0.0,
+        rows: int = 0,
     ):
         self.seconds = math.inf if seconds is None else seconds
         self.stopwatch = stopwatch or Stopwatch()
-        self.reserved, self.evaluations = reserved * self.stopwatch.slowness, evaluations
+        self.reserved, self.rows = reserved * self.stopwatch.slowness, rows
         self.evaluation, self.epoch, self.missed = 0.0, 0.0, False
-        self._epochs = 0
+        self._epochs, self._row = 0, 0.0  # the latter: seconds for the evaluation of a row
 
     @property
     def left(self) -> float:
         """Seconds that are left for the training."""
-        return self.seconds - self.reserved - self.evaluations * self.evaluation - self.stopwatch.seconds
+        return self.seconds - self.reserved - self.rows * self._row - self.stopwatch.seconds
 
     def is_over(self, needed: float = 0.0) -> bool:
         """Return whether less time is left than is needed."""
@@ -92,15 +90,26 @@ class Deadline:
         within = max(_SHARE * self.seconds, _LEAST)
         return half_second if within >= 0.5 else max(1, int(2.0 * within * half_second))
 
-    @property
-    def may_compile(self) -> bool:
-        """Whether there is time to compile steps by numba."""
-        return self.left > COMPILING * self.stopwatch.slowness
+    def may_compile(self, lowering: float) -> bool:
+        """Return whether there is time to compile steps by numba.
+
+        Args:
+            lowering: seconds that it took to record and lower them last, not by numba.
+        """
+        return self.left > _NUMBA * self.stopwatch.slowness + _COMPILED * lowering
 
     def expect_evaluation(self, began: float, trained: int, rows: int) -> None:
         """Estimate the first evaluation, of so many rows, by the training rows since ``began``."""
         if not self._epochs:
-            self.evaluation = _FORWARD * (time.monotonic() - began) * rows / trained
+            self.see_evaluation(_FORWARD * (time.monotonic() - began) * rows / trained, rows)
+
+    def see_evaluation(self, seconds: float, rows: int) -> None:
+        """Take into account how long the evaluation of so many rows took."""
+        self.evaluation, self._row = seconds, seconds / rows if rows else 0.0
+
+    def share_evaluation(self, other: Deadline) -> None:
+        """Take into account what another deadline knows of evaluations."""
+        self._row = other._row
 
     def see_epoch(self, seconds: float) -> None:
         """Take into account how long an epoch took, with all that is done after it."""

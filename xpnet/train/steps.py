@@ -45,9 +45,11 @@ class Steps(Protocol):
 
     Attributes:
         may_compile: whether there is time to compile them by numba.
+        lowering_seconds: that it took to record and lower them last; 0 if they are not lowered.
     """
 
     may_compile: bool
+    lowering_seconds: float
 
     def begin_epochs(self, state: TrainState, plan: Batches, count: int) -> None:
         """Prepare the steps of the next ``count`` epochs."""
@@ -81,7 +83,7 @@ class UncompiledSteps:
         train: training rows on the device.
     """
 
-    may_compile = True
+    may_compile, lowering_seconds = True, 0.0
 
     def __init__(self, setup: Setup, step: Step, train: Rows):
         self._setup, self._step, self._train = setup, step, train
@@ -127,7 +129,7 @@ class CompiledSteps:
         lowering: what runs the steps, once they have run.
     """
 
-    may_compile = True
+    may_compile, lowering_seconds = True, 0.0
     loop: Loop
     _plan: Batches
 
@@ -190,6 +192,7 @@ class CompiledSteps:
         blas = threads if as_written else contextlib.nullcontext()
         with profiled(self._setup.backend, f"{count} steps"), blas:
             carry, (losses,) = self.loop(carry, self._constants, sequences, donate=donate, apart=ours)
+        self.lowering_seconds = self.loop.seconds
         after = self._step.opened(carry)
         assert state.opt_state is not None
         state.variables = Variables(after.params, after.model_state)
