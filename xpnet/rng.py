@@ -173,8 +173,9 @@ def bits(key: Key, shape: Sequence[int], *, xp: Any, device: Any = None) -> Any:
         xp = array_namespace(*words)
     counter = xp.arange((size + 1) // 2, dtype=dtype, device=device)
     wraps_itself = dtype == xp.uint32
-    stream = counter * 0 + key.stream
-    drawn = threefry(words, counter, stream, *([_identity] if wraps_itself else []))
+    if hasattr(key.stream, "shape"):  # both words are tracers where one is: arrays refuse to add what is none
+        counter = key.stream * 0 + counter
+    drawn = threefry(words, counter, counter * 0 + key.stream, *([_identity] if wraps_itself else []))
     xp = array_namespace(*drawn)
     return xp.reshape(xp.concat(drawn)[:size], tuple(shape))
 
@@ -195,7 +196,8 @@ def bernoulli(key: Key, probability: Any, shape: Sequence[int], *, xp: Any, devi
     drawn = bits(key, shape, xp=xp, device=device) >> 8
     if not hasattr(probability, "shape"):
         return drawn < round(probability * 2**24)
-    return drawn < array_namespace(probability).astype(probability * 2.0**24, drawn.dtype)
+    # 24 bits are exact in float32; an integer made of a number on the device would be compared more slowly
+    return array_namespace(drawn, probability).astype(drawn, probability.dtype) < probability * 2.0**24
 
 
 def _host_words(key: Key, size: int) -> tuple[np.ndarray, np.ndarray]:

@@ -340,7 +340,7 @@ def test_random_functions_are_those_of_a_loop() -> None:
 @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.full) for seed in range(1, 200))])
 def test_random_functions_are_those_of_jax(seed: int) -> None:
     pytest.importorskip("jax", reason="JAX is not installed")
-    assert check_against_jax(seed) == "compared"
+    assert check_against_jax(seed) in ("compared", "another convention")
 
 
 def test_the_first_argument_of_partial_functions_and_methods() -> None:

@@ -12,7 +12,7 @@ import pytest
 from tests.autodiff.rule_cases import Case
 from tests.autodiff.test_rules import CASES, CONSTANTS, _space
 from tests.support import draw, relative_error, tolerance, widest
-from xpnet.autodiff import jvp, vjp, vmap
+from xpnet.autodiff import jacobian, jvp, vjp, vmap
 from xpnet.autodiff.rules import RULES
 from xpnet.backends import Backend
 from xpnet.containers import leaves, map_leaves
@@ -43,6 +43,9 @@ class _Mapped:
             turned = [np.roll(c, n, axis=-1) if c.ndim else c for n in range(_EXAMPLES)]
             given.append(np.stack(turned) if axis == 0 else c)
         self.given = given
+
+    def __str__(self) -> str:
+        return f"{self.case}, axes {self.axes}"
 
     def value(self, *given: Any) -> Any:
         return self.case.function(_space(*given[: self.count]), *given)
@@ -86,6 +89,24 @@ def test_values_and_derivatives_are_those_of_a_loop(case: Case) -> None:
             _compare(mapped, vmap(f, axes)(*given), mapped.each(f))
 
 
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_jacobians_by_rows_are_those_by_columns(case: Case) -> None:
+    """Cotangents and tangents are mapped where all else is the same."""
+
+    def f(*args: Any) -> Any:
+        return case.function(_space(*args), *args, *case.constants)
+
+    numbers = tuple(range(len(case.args)))
+    rows, columns = (jacobian(f, numbers, mode)(*case.args) for mode in ("reverse", "forward"))
+    _, pullback = vjp(f, *case.args)
+    first = np.zeros(rows[0].shape[: rows[0].ndim - case.args[0].ndim])
+    if first.size:
+        first.reshape(-1)[0] = 1
+        index = (0,) * first.ndim
+        _compare(case, [block[index] for block in rows], list(pullback(first)))
+    _compare(case, columns, list(rows))
+
+
 @every_rule
 def test_derivatives_of_all_examples_together_are_those_of_a_loop(case: Case) -> None:
     """The batching runs below the rule here, where it runs on traced arrays."""
@@ -108,9 +129,9 @@ def test_derivatives_of_all_examples_together_are_those_of_a_loop(case: Case) ->
         assert float(np.sum(pushed * u)) == pytest.approx(pulled, rel=1e-9, abs=1e-9)
 
 
-def _compare(mapped: _Mapped, got: Any, want: list[Any]) -> None:
+def _compare(what: Any, got: Any, want: list[Any]) -> None:
     for one, other in zip(leaves(got), want, strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-10, err_msg=f"axes {mapped.axes}")
+        np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-10, err_msg=str(what))
         assert one.dtype == other.dtype
 
 

@@ -10,7 +10,17 @@ import pytest
 from tests.cli.conftest import FAST
 from tests.cli.test_categories import towns
 
-ENCODING = ("--scaling", "robust", "--one-hot", "signed", "--one-hot-up-to", "2", "--clamp")
+ENCODING = (
+    "--scaling",
+    "robust",
+    "--one-hot",
+    "signed",
+    "--one-hot-up-to",
+    "2",
+    "--clamp",
+    "--network",
+    "realmlp",
+)
 
 
 @pytest.fixture
@@ -19,7 +29,7 @@ def run(folder, xpnet) -> str:
     arguments = ("--target", "price", "--out", "run", "--json", *ENCODING, *FAST)
     outcome = xpnet("train", "towns.csv", *arguments, "--save-every", "1")
     assert outcome.code == 0, outcome.err
-    assert (outcome.json["features"], outcome.json["layers"]) == (3, "3-8-1")
+    assert (outcome.json["features"], outcome.json["layers"]) == (3, "RealMLP 3-8-1")
     assert "column 'town' is taken as codes from 1 to 42" in outcome.err
     assert "more categories than --one-hot-up-to 2" in outcome.err
     return "run"

@@ -158,6 +158,7 @@ CHANGED = {
     "optimizer": ("rmsprop", "adamw", "rmsprop"),
     "learning_rate": ("0.01", "0.002", "0.01"),
     "momentum": None,  # with an optimizer that has it, below
+    "beta2": ("0.9", "none", "0.9"),
     "nesterov": None,  # likewise
     "schedule": ("cosine", "constant", "cosine"),
     "warmup": ("9", "0", "9"),
@@ -180,6 +181,7 @@ CHANGED = {
     "batch_size": ("100", "64", "100"),
     "refit": None,  # a switch; tests/runs/test_refit.py
     "batches": ("fixed", "reshuffle", "fixed"),
+    "drop_last": None,  # a switch; tests/train/test_batches.py
     "time_limit": ("10m", "none", "600.0"),
     "patience": ("3", "none", "3"),
     "min_steps": ("9", "none", "9"),
@@ -237,7 +239,8 @@ FIXED_VALUES = {
     "target": "kind", "task": "regression", "decimal": ",", "thousands": ".", "drop": "x",
     "categorical": "x", "missing": "drop", "use": "x", "dayfirst": "true",
     "scaling": "robust", "one_hot": "signed", "one_hot_up_to": "3", "clamp": None,
-    "validation": "0.3", "test": "0.3", "split_by": "x", "group": "x", "hidden": "9",
+    "validation": "0.3", "test": "0.3", "split_by": "x", "group": "x", "preset": "best",
+    "network": "realmlp", "members": "2", "hidden": "9",
     "activation": "tanh", "weight_init": "zeros",
     "batch_norm": None, "loss": "hinge", "loss_option": "delta=2", "seed": "3", "restarts": "2",
     "out": "elsewhere",

@@ -66,7 +66,7 @@ ESTIMATORS |= {
 }
 OF_WEIGHTS = {
     name: {"check_sample_weight_equivalence_on_dense_data", "check_classifiers_one_label_sample_weights"}
-    for name in ("TabularClassifier, defaults", "TabularRegressor, few epochs")
+    for name in ("TabularClassifier, defaults", "TabularRegressor, limits")
 }
 DRAWN = {
     f"{kind.__name__}, validation": {"check_sample_weight_equivalence_on_dense_data"}

@@ -52,9 +52,11 @@ def cells(missing: str = "impute") -> dict[str, list[Any]]:
 TARGETS = ("kind", "grade", "good", "value", "other", "visits")
 
 ROBUST: dict[str, Any] = {
-    "scaling": "robust", "one_hot": "signed", "one_hot_up_to": 2, "clamp": True,
+    "scaling": "robust", "one_hot": "signed", "one_hot_up_to": 2, "clamp": True, "network": "realmlp",
     "categorical": ("count", "on"),
 }  # fmt: skip
+
+BEST: dict[str, Any] = {"preset": "best", "members": 2, "one_hot_up_to": 3, "categorical": ("count",)}
 
 # By name: the target, the policy, and settings.
 MODELS: dict[str, tuple[Any, dict[str, Any]]] = {
@@ -71,12 +73,17 @@ MODELS: dict[str, tuple[Any, dict[str, Any]]] = {
     "robust": ("value", ROBUST),
     "robust-mean": ("kind", {**ROBUST, "missing": "mean", "one_hot_up_to": 0}),
     "quantile": (["value", "other"], {**ROBUST, "scaling": "quantile", "one_hot": "plain"}),
-    "quantile-drop": ("good", {"scaling": "quantile", "one_hot_up_to": 3, "missing": "drop"}),
+    "quantile-drop": (
+        "good",
+        {"scaling": "quantile", "one_hot_up_to": 3, "missing": "drop", "network": "tabm"},
+    ),
     "clamped-counts": ("visits", {"loss": "poisson", "task": "regression", "clamp": True}),
+    "best": ("kind", BEST),
+    "best-values": (["value", "other"], BEST),
     "signed-error": ("other", {**ROBUST, "missing": "error", "one_hot_up_to": None}),
 }
 
-EVERYDAY = ("classes", "truth-values", "several-values", "several-labels", "robust", "quantile")
+EVERYDAY = ("classes", "truth-values", "several-values", "several-labels", "robust", "quantile", "best")
 CASES = [name if name in EVERYDAY else pytest.param(name, marks=pytest.mark.full) for name in MODELS]
 
 

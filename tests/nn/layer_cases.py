@@ -195,6 +195,17 @@ CASES = [
         _module(_ensemble_dense, (3, 4, 5), (3, 5), (3, 5, 2), (3, 2)),
     ),
     Case(
+        "Ensemble",
+        nn.Ensemble(nn.Sequential(nn.Dense(5, bias_init="uniform"), nn.Tanh(), nn.Dense(2)), 3),
+        _module(_ensemble_dense, (3, 4, 5), (3, 5), (3, 5, 2), (3, 2)),
+    ),
+    Case(
+        "Ensemble",
+        nn.Ensemble(nn.Sequential(nn.Dense(3), nn.BatchNorm(), nn.Dropout(0.3)), 2),
+        None,
+        "-of-norms",
+    ),
+    Case(
         "Residual",
         nn.Residual(nn.Dense(5), nn.Tanh(), nn.Dense(4)),
         _module(lambda f, x, w, b, v, c: x + (x @ w + b).tanh() @ v + c, (4, 5), (5,), (5, 4), (4,)),

@@ -169,6 +169,12 @@ def transforms(dtype: str) -> dict[str, Case]:
     def loss(W: Any, b: Any, U: Any, X: Any, y: Any) -> Any:
         return losses.squared_error(network(W, b, U, X), y)
 
+    def of_row(W: Any, b: Any, U: Any, x: Any, y: Any) -> Any:
+        return loss(W, b, U, x[None, :], y[None, :])
+
+    def twice(x: Any) -> Any:
+        return array_namespace(x).stack([x, -0.5 * x])
+
     def of_weights(given: tuple[Any, ...]) -> Callable[[Any], Any]:
         return lambda W: loss(W, *given[1:5])
 
@@ -191,6 +197,12 @@ def transforms(dtype: str) -> dict[str, Case]:
         "hessian": lambda *given: autodiff.hessian(loss, argnums=1)(*given[:5]),
         "hvp": lambda *given: autodiff.hvp(of_weights(given), given[0], given[5]),
         "ggn_vp": ggn_vp,
+        "vmap": lambda *given: autodiff.vmap(autodiff.grad(of_row, (0, 1, 2)), (None, None, None, 0, 0))(
+            *given[:5]
+        ),
+        "vmap members": lambda *given: autodiff.vmap(autodiff.grad(loss, (0, 1, 2)), (0, 0, 0, None, None))(
+            *map(twice, given[:3]), *given[3:5]
+        ),
         "stop_gradient": lambda *given: autodiff.grad(
             lambda W: loss(functions.stop_gradient(W) * W, *given[1:5])
         )(given[0]),

@@ -268,9 +268,6 @@ def test_settings_by_their_other_names() -> None:
 
 def test_presets() -> None:
     assert set(PRESETS) == {"auto", "fast", "best"}
-    assert (TableModel("fast").settings.epochs, TableModel().settings.epochs) == (20, None)
-    assert TableModel("best").settings.patience == 100
-    assert TableModel("fast", epochs=77).settings.epochs == 77
 
 
 def test_a_time_limit_ends_the_training() -> None:

@@ -138,21 +138,21 @@ def test_shares_of_the_time(clock):
     assert not Deadline().share(3).is_over(1e9)
 
 
-@pytest.mark.parametrize(("seconds", "steps"), [(None, 100), (600.0, 100), (5.0, 20), (0.001, 10)])
+@pytest.mark.parametrize(("seconds", "steps"), [(600.0, 2400), (5.0, 20), (0.001, 10)])
 def test_steps_between_two_looks_at_the_clock(seconds, steps):
     assert Deadline(seconds).steps(100) == steps
-    assert Deadline(seconds).steps(1) == 1
+    assert Deadline(1.0).steps(1) == 1
+    assert Deadline().steps(1) > 10**9
 
 
 def test_steps_are_compiled_if_there_is_time(clock):
-    assert Deadline().may_compile(9.0)
-    assert Deadline(8.0).may_compile(0.2)
-    assert not Deadline(7.0).may_compile(0.2)  # of a large network
+    assert Deadline().may_compile(3.0)
+    assert Deadline(4.0).may_compile(3.0)
     deadline = Deadline(10.0)
     clock.now += 6.0
-    assert deadline.may_compile(0.05)
+    assert deadline.may_compile(3.0)
     clock.others = 2.0  # other processes take half of the time
-    assert not deadline.may_compile(0.05)
+    assert not deadline.may_compile(3.0)
     assert Deadline(10.0, deadline.stopwatch, reserved=1.0).left == 10.0 - 6.0 - 2.0
     clock.others = 1000.0
     assert deadline.stopwatch.slowness == 8.0

@@ -17,7 +17,7 @@ from xpnet.autodiff.trace import Trace
 from xpnet.autodiff.tracer import Tracer, like, lowered, run_body
 from xpnet.autodiff.views import is_numpy, is_scalar
 from xpnet.backends import is_array
-from xpnet.backends.lacking import extended
+from xpnet.backends.lacking import copy, extended
 from xpnet.errors import RecordError
 
 __all__ = ["BatchTrace"]
@@ -47,6 +47,13 @@ class BatchTrace(Trace):
         """
         value = lowered(value)
         return Tracer(value, self, scalar and len(value.shape) == 1 and is_numpy(value))
+
+    def spread(self, x: Any) -> Any:
+        """Return the values of all examples, copies of ``x`` where it is the same for all."""
+        if type(x) is Tracer and x.trace is self:
+            return x.value
+        value = self.rule_space.broadcast_to(lowered(x), (self.size, *x.shape))
+        return value if type(value) is Tracer else copy(value)  # not all of the other may be written to
 
     def record(self, rule: Rule, function: Callable[..., Any], args: tuple[Any, ...], options: Any) -> Any:
         self.check_open(rule)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from xpnet.autodiff.arguments import array_beside, belongs, explain_mixture, name_of
+from xpnet.autodiff.batch import BatchTrace
 from xpnet.autodiff.mapping import vmap
 from xpnet.autodiff.reverse import ReverseTrace
 from xpnet.autodiff.rules import Rule
@@ -24,7 +25,7 @@ from xpnet.autodiff.tracer import (
     without_derivative,
 )
 from xpnet.backends import array_namespace, is_array, is_out_of_memory
-from xpnet.containers import leaves
+from xpnet.containers import leaves, map_leaves
 from xpnet.errors import RecordError
 
 __all__ = ["custom_rule"]
@@ -37,8 +38,8 @@ def custom_rule(
 
     The function is called with plain arrays, whatever transforms are running, so it may use NumPy, SciPy, a
     solver or compiled code. Its derivatives are what the rule says; where the rule is array code, they can
-    be differentiated again. Under ``vmap`` the function runs once for all examples if it is array code, with
-    arrays that stand for one; else it is called for each example.
+    be differentiated again. Under ``vmap``, and for Jacobians, function and rule run once for all examples if
+    they are array code, with arrays that stand for one example; else they are called for each.
 
     Args:
         *pulls: for each positional argument ``pull(xp, g, out, *args, **options)``, which returns its
@@ -188,7 +189,7 @@ def _checked_pull(name: str, position: int, pull: Callable[..., Any], many: bool
         x = args[position]
         return lowered(_fitted(f"pull {position + 1} of {name}", xp, pull(xp, g, out, *args, **options), x))
 
-    return checked
+    return _or_by_examples(checked)
 
 
 def _checked_push(name: str, push: Callable[..., Any], many: bool) -> Callable[..., Any]:
@@ -207,7 +208,7 @@ def _checked_push(name: str, push: Callable[..., Any], many: bool) -> Callable[.
             made.append(lowered(xp.zeros_like(y) if t is None else _fitted(what, xp, t, y)))
         return made
 
-    return checked
+    return _or_by_examples(checked)
 
 
 def _fitted(what: str, xp: Any, g: Any, x: Any) -> Any:
@@ -254,6 +255,34 @@ def _batch(rule: Rule, function: Callable[..., Any], call: Call, *values: Any, *
         if is_out_of_memory(error):
             raise
         return by_examples(call, *values, **options)
+
+
+def _or_by_examples(part: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a pull or push that, if it is no array code, runs for each example of mapped arrays."""
+
+    def call(xp: Any, g: Any, out: Any, *args: Any, **options: Any) -> Any:
+        try:
+            return part(xp, g, out, *args, **options)
+        except Exception as error:
+            traces = [x.trace for x in leaves([g, out, args]) if type(x) is Tracer]
+            trace = next((t for t in traces if isinstance(t, BatchTrace)), None)
+            if trace is None or not trace.size or is_out_of_memory(error):
+                raise
+
+        def of_example(number: int) -> Any:
+            example = map_leaves(
+                lambda x: x.value[number, ...] if belongs(x, trace) else lowered(x), [g, out, *args]
+            )
+            traced = any(type(x) is Tracer for x in leaves(example))
+            return call(trace.rule_space if traced else trace.xp, *example, **options)
+
+        made = [of_example(number) for number in range(trace.size)]
+        stack = trace.rule_space.stack
+        if isinstance(made[0], list):
+            return [trace.mapped(stack(list(parts))) for parts in zip(*made, strict=True)]
+        return trace.mapped(stack(made))
+
+    return call
 
 
 def _mapped_rule(rule: Rule, axes: tuple[int | None, ...]) -> Rule:

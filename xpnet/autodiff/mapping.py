@@ -7,9 +7,8 @@ from typing import Any
 
 from xpnet.autodiff.arguments import belongs, handing_back, name_of, results_of, space_of
 from xpnet.autodiff.batch import BatchTrace
-from xpnet.autodiff.tracer import Tracer, lowered, plain_value
+from xpnet.autodiff.tracer import plain_value
 from xpnet.backends import is_array
-from xpnet.backends.lacking import copy
 from xpnet.containers import leaves, rebuild
 from xpnet.errors import RecordError
 
@@ -191,8 +190,5 @@ def _placed(path: str, trace: BatchTrace, y: Any, axis: int | None) -> Any:
             f"{path}: expected an axis of the result of all examples, which has {ndim}, found {axis}; give "
             "another one in out_axes"
         )
-    xp = trace.rule_space
-    value = y.value if is_mapped else xp.broadcast_to(lowered(y), (trace.size, *y.shape))
-    if not is_mapped and type(value) is not Tracer:
-        value = copy(value)  # of one array many times: not all of it may be written to
-    return xp.moveaxis(value, 0, axis) if axis % ndim else value
+    value = trace.spread(y)
+    return trace.rule_space.moveaxis(value, 0, axis) if axis % ndim else value

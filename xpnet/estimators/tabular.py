@@ -80,28 +80,30 @@ class _TabularEstimator(BaseEstimator):
             targets = {f"{name}_": values for name, values in targets.items()}
         table = to_frame({**{name: frame[name] for name in frame.columns}, **targets})
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        preset, set_aside = self._recipe(table)
         given = {
-            "backend": self.device, "task": task, "test": 0.0, "seed": seed, **self._length(table),
+            "backend": self.device, "task": task, "test": 0.0, "seed": seed, **set_aside,
             "dtype": "float64",  # rounded in float32, predictions for a row depend on the rows beside it
             **(self.settings or {}),
         }  # fmt: skip
-        model = TableModel(self.preset, self.time_limit, **given)
+        model = TableModel(preset, self.time_limit, **given)
         self.model_ = model.fit(table, target=list(targets), sample_weight=weight, progress=False)
         self.n_iter_ = len(self.model_.trainer.history)
 
-    def _length(self, table: Any) -> dict[str, Any]:
-        """Return the settings of the rows set aside, and of the steps where there are too few for that.
+    def _recipe(self, table: Any) -> tuple[str, dict[str, Any]]:
+        """Return the preset, and the settings of the rows that are set aside.
 
-        Then nothing is drawn but first weights, so that a row of weight 2 is as one that is there twice.
+        With few rows none are, and each step takes all of them: nothing is drawn but first weights, so that a
+        row of weight 2 is as one that is there twice.
         """
         if self.validation_fraction is not None:
-            return {"validation": self.validation_fraction}
-        chosen = {*PRESETS[self.preset], *(self.settings or {})}
+            return self.preset, {"validation": self.validation_fraction}
+        given = self.settings or {}
         few = table.height < _MANY and len({repr(row) for row in table.iter_rows()}) < _FEWEST
-        if not few or "validation" in chosen:
-            return {"validation": 0.1}
-        epochs = {} if {"epochs", "max_steps"} & chosen else {"epochs": _FEW_STEPS}
-        return {"validation": 0.0, "batch_size": "full", **epochs}
+        if not few or self.preset == "best" or "validation" in given:
+            return self.preset, {}
+        epochs = {} if {"epochs", "max_steps"} & given.keys() else {"epochs": _FEW_STEPS}
+        return "fast", {"validation": 0.0, "batch_size": "full", **epochs}
 
     def _table(self, X: Any) -> Any:
         check_is_fitted(self)
@@ -127,9 +129,9 @@ class TabularClassifier(ClassifierMixin, _TabularEstimator):
     Args:
         preset: "auto", "fast" or "best", see `xpnet.tabular.TableModel`.
         time_limit: seconds within which ``fit`` ends, with the best weights so far; None: none of its own.
-        validation_fraction: share of the rows that tells when to stop; None: 0.1, and none of
-            fewer than 50 rows of which fewer than 20 differ, with which 100 steps are trained, each on all
-            of them.
+        validation_fraction: share of the rows that tells when to stop; None: that of the preset, 0.1 or 0.2.
+            Of fewer than 50 rows of which fewer than 20 differ none are set aside, unless the preset is
+            "best": they are trained on by 100 steps of "fast", each on all of them.
         device: where to compute, as for `xpnet.backend`.
         random_state: seed of the weights, the order of the rows, and those that are set aside.
         settings: further settings of `xpnet.tabular.settings.Settings`, such as

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from collections.abc import Sequence
 from typing import Any
 
 from xpnet import checks, rng
@@ -53,7 +54,7 @@ class Embedding(Layer):
         columns of more than 8 categories.
     """
 
-    cardinalities: tuple[int, ...]
+    cardinalities: Sequence[int]
     size: int = 8
     weight_init: Any = dataclasses.field(default_factory=lambda: {"name": "normal", "std": 1.0})
     zero: int | None = None

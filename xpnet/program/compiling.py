@@ -34,13 +34,13 @@ _CACHE = 16  # programs that a compiled function keeps
 
 
 @contextlib.contextmanager
-def compiling_time(what: str) -> Iterator[list[float]]:
-    """Say how long compiling took, if it took more than a second; the list has the seconds in the end."""
-    begun, seconds = time.perf_counter(), list[float]()
-    yield seconds
-    seconds.append(time.perf_counter() - begun)
-    if seconds[0] > 1:
-        _log.warning("compiling %s took %.1f s; what is compiled is used from here on", what, *seconds)
+def compiling_time(what: str) -> Iterator[None]:
+    """Say how long compiling took, if it took more than a second."""
+    begun = time.perf_counter()
+    yield
+    seconds = time.perf_counter() - begun
+    if seconds > 1:
+        _log.warning("compiling %s took %.1f s; what is compiled is used from here on", what, seconds)
 
 
 def lowered_program(program: Program, lower: str, donated: dict[int, int] | None = None) -> LoweredProgram:

@@ -39,7 +39,6 @@ class Loop:
         recordings: how often the step was recorded: once for each kind of arguments.
         reason: why it runs uncompiled; empty if it does not.
         uncaptured: names of the functions that keep its steps on CUDA from being one graph.
-        seconds: that the last program took to be recorded and lowered.
 
     >>> import numpy as np
     >>> halve = Loop(lambda carry, constants, row: ([carry[0] * 0.5 + row[0]], [carry[0]]), "numpy")
@@ -51,7 +50,7 @@ class Loop:
     def __init__(self, step: Callable[..., tuple[list[Any], list[Any]]], lower: str = "auto"):
         self._step, self._lower = step, lower
         self._runners: OrderedDict[Hashable, LoweredLoop] = OrderedDict()
-        self.recordings, self.seconds = 0, 0.0
+        self.recordings = 0
         self.reason = ""
         self.uncaptured: tuple[str, ...] = ()
 
@@ -81,9 +80,8 @@ class Loop:
         runner = self._runners.get(key)
         if runner is None:
             try:
-                with compiling_time("a step") as took:
+                with compiling_time("a step"):
                     runner = self._runners[key] = self._lowered(*groups)
-                (self.seconds,) = took
                 self.uncaptured = tuple(sorted({*self.uncaptured, *getattr(runner, "calls", ())}))
                 _say_uncaptured(self.uncaptured)
             except ConfigError:

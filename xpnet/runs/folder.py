@@ -190,6 +190,11 @@ class RunFolder:
             if near:
                 hint = f"did you mean '{parent / near[0]}'?"
             raise CheckpointError(f"there is no run folder '{path}'; {hint}")
+        if (run.path / "tuning.json").is_file():
+            best = run.path / "best"
+            raise CheckpointError(
+                f"'{path}' is a search and no run; the run of its best settings is '{best}'"
+            )
         raise CheckpointError(f"'{path}' is no run folder: it has no config.toml")
 
     def _all_parts(self) -> list[Path]:

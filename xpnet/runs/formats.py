@@ -8,7 +8,7 @@ from xpnet import checks
 from xpnet.checks import Check, require
 from xpnet.schema import ANY, NUMBER, SHA256, TEXT
 
-__all__ = ["COLUMNS", "ENVIRONMENT", "PRUNING", "RESULTS"]
+__all__ = ["COLUMNS", "ENVIRONMENT", "PRUNING", "RESULTS", "TUNING"]
 
 _WHOLE = checks.whole(0)
 _OR_NULL = (None, NUMBER)
@@ -125,3 +125,11 @@ PRUNING = {
         "reached?": checks.flag,
     },
 }  # fmt: skip
+
+TUNING = {
+    "settings": {...: ANY},  # checked by their own table
+    "trials": (None, checks.count),
+    "time_limit": _OR_NULL,
+    "data": {"name": TEXT, "sha256": SHA256},
+    "versions": {...: (None, TEXT)},
+}

@@ -95,6 +95,8 @@ def with_dropout(model: nn.Layer, rate: Any) -> nn.Layer:
     Raises:
         ConfigError: a rate above 0 for a model that was made without such layers.
     """
+    if isinstance(model, nn.Ensemble):
+        return nn.Ensemble(with_dropout(model.layer, rate), model.members)
     layers = model.layers if isinstance(model, nn.Sequential) else ()
     if any(isinstance(layer, nn.Dropout) for layer in layers):
         return nn.Sequential(

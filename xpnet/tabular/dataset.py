@@ -181,8 +181,9 @@ def prepare(
     if task == "auto":
         task = encoder.task if encoder else infer_tasks(frame, targets, reading)
         told = [explain_task(frame[name], reading=reading) for name in targets] if encoder is None else []
+    asked = encoder is not None or "batch_size" in settings.chosen
     if encoder is None:  # the settings of a run that goes on have been resolved
-        settings = with_preset(settings, task, frame.height, frame.width)
+        settings = with_preset(settings, task, frame.height, frame.width - len(targets))
     divided = _divided(settings, frame, targets, task, reading, encoder, weight)
     encoder = divided.encoder
     settings = dataclasses.replace(settings, loss=_loss_name(settings, task, len(targets)))
@@ -208,7 +209,7 @@ def prepare(
         data=data,
         target=target,
         task=task,
-        batch_size=_batch_size(settings, len(parts["train"])),
+        batch_size=_batch_size(settings, len(parts["train"]), asked=asked),
     )
     weights = class_weights(settings, encoder, loss)
     if encoder_sha256 is None:
@@ -363,8 +364,11 @@ def _told_of_groups(settings: Settings, frame: polars.DataFrame) -> list[Decisio
     return told_of_groups(frame, settings.group, named)
 
 
-def _batch_size(settings: Settings, rows: int) -> int | str:
+def _batch_size(settings: Settings, rows: int, *, asked: bool) -> int | str:
+    """Return the rows of a batch; all of them where a preset has more than there are."""
     size = settings.batch_size
+    if isinstance(size, int) and size > rows and not asked:
+        return "full"
     if settings.optimizer in METHODS:
         if isinstance(size, int):
             raise ConfigError(

@@ -53,8 +53,9 @@ class TableModel:
     by name, in any order, with others among them.
 
     Args:
-        preset: "auto", the settings' defaults; "fast", a few epochs; "best", longer, in case the validation
-            loss falls again.
+        preset: settings where none are given: "fast", a small network, until the validation loss has stopped
+            falling; "best", an ensemble of RealMLP, which takes longer; "auto", "best" as far as there is
+            time, with a time limit, else "fast".
         time_limit: seconds within which `fit` ends, with the best weights so far; None: no limit.
         settings: those of `xpnet.tabular.settings.Settings`, such as ``hidden=(64, 64)``, ``epochs=100``,
             ``learning_rate=0.01``, ``missing="mean"``, ``seed=1``, ``backend="cuda"``; ``loss`` may also be a

@@ -48,6 +48,7 @@ def refitted(trainer: Trainer, prepared: Prepared[Any], deadline: Deadline | Non
     if not epochs or not (waited or trainer.epoch >= length_of(settings, rows).epochs):
         return None
     deadline, expected = deadline or Deadline(), _expected_seconds(trainer, epochs, len(parts[1]) / rows)
+    expected += _compiling(trainer) * deadline.stopwatch.slowness
     if deadline.is_over(expected):
         _leave_out(deadline, f"would take {expected:.2g} s")
         return None
@@ -111,8 +112,13 @@ def _begun_anew(trainer: Trainer, prepared: Prepared[Any], joined: Part) -> Trai
 def _expected_seconds(trainer: Trainer, epochs: int, more: float) -> float:
     """Return how long so many epochs take, of ``more`` rows for each one that there was."""
     seconds = [row["seconds"] for row in trainer.history.rows[-epochs:]]
-    lowering = 0.0 if trainer.fitting is None else trainer.fitting.steps.lowering_seconds
-    return epochs * statistics.median(seconds) * (1 + more) + lowering
+    return epochs * statistics.median(seconds) * (1 + more)
+
+
+def _compiling(trainer: Trainer) -> float:
+    """Return how long numba compiles the steps, which it does anew for other numbers of rows."""
+    steps = None if trainer.fitting is None else trainer.fitting.steps
+    return steps.compiling if steps is not None and getattr(steps, "lowering", "") == "numba" else 0.0
 
 
 def _leave_out(deadline: Deadline, why: str) -> None:

@@ -421,7 +421,8 @@ def settings_from(kind: type[K], given: Mapping[str, Any]) -> K:
     """
     fields = fields_of(kind)
     checked = checked_settings(fields, given)
-    return kind(**checked, **({"chosen": tuple(checked)} if issubclass(kind, Settings) else {}))
+    chosen = tuple(name for name, value in checked.items() if value is not None)
+    return kind(**checked, **({"chosen": chosen} if issubclass(kind, Settings) else {}))
 
 
 def checked_settings(fields: Mapping[str, SettingField], given: Mapping[str, Any]) -> dict[str, Any]:

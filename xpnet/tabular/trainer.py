@@ -37,6 +37,7 @@ S = TypeVar("S", bound=Settings)
 REALMLP_RATES = {"scale": 6.0, "biases": 0.1, "activation": 0.1, "0.numbers": 0.1}
 """Factors of RealMLP's learning rate by names of parameters."""
 
+_NAMES = {"realmlp": "RealMLP", "realmlp_simple": "RealMLP-TD-S", "tabm": "TabM"}
 _ENDS = ("patience", "min_delta", "min_steps", "time_limit")
 
 
@@ -201,6 +202,11 @@ def build_network(prepared: Prepared[Any]) -> nn.Layer:
                 f"{use(name)}: expected none with {use('network', settings.network)}, which has its own; "
                 f"leave it out, or choose {use('network', 'mlp')}"
             )
+    if settings.network == "realmlp_simple" and settings.dropout:
+        raise ConfigError(
+            f"{use('dropout')}: expected 0 with {use('network', 'realmlp_simple')}, which has none, found "
+            f"{settings.dropout}; leave it out, or choose {use('network', 'realmlp')}"
+        )
     if settings.network == "tabm":
         return nn.TabM(outputs, members=settings.members, **shared)
     model = nn.RealMLP(outputs, simple=settings.network == "realmlp_simple", **shared)
@@ -209,14 +215,14 @@ def build_network(prepared: Prepared[Any]) -> nn.Layer:
 
 def _factors(settings: Settings, network: nn.Layer, shape: tuple[int, ...]) -> dict[str, Any]:
     """Return the factors of learning rate and decay of RealMLP, for those parameters that there are."""
-    if not settings.network.startswith("realmlp"):
+    if not settings.network.startswith("realmlp") or settings.optimizer in optim.METHODS:
         return {}
     names = network.parameter_shapes(shape)
     rates = {name: x for name, x in REALMLP_RATES.items() if any(_is(name, known) for known in names)}
-    return {
-        "learning_rate_factors": settings.learning_rate_factors or rates,
-        "weight_decay_factors": settings.weight_decay_factors or {"biases": 0.0},
-    }
+    found: dict[str, Any] = {"learning_rate_factors": settings.learning_rate_factors or rates}
+    if settings.optimizer == "adamw":  # others have no decay
+        found["weight_decay_factors"] = settings.weight_decay_factors or {"biases": 0.0}
+    return found
 
 
 def _is(name: str, parameter: str) -> bool:
@@ -242,7 +248,6 @@ def build_trainer(prepared: Prepared[Any], backend: backends.Backend, seed: int 
         backend=backend,
         **{
             **trainer_settings(prepared),
-            **_factors(settings, model, (prepared.encoder.n_features,)),
             **({} if seed is None else {"seed": seed}),
         },
     )
@@ -285,6 +290,7 @@ def trainer_settings(prepared: Prepared[Any]) -> dict[str, Any]:
     return {
         **{name: getattr(settings, name) for name in shared},
         **{name: getattr(length, name) for name in _ENDS},
+        **_factors(settings, build_network(prepared), (prepared.encoder.n_features,)),
         "metrics": metrics_of(settings),
         "restore_best": False,  # the best weights have a checkpoint of their own
         "progress": False,
@@ -292,7 +298,12 @@ def trainer_settings(prepared: Prepared[Any]) -> dict[str, Any]:
 
 
 def layer_widths(prepared: Prepared[Any]) -> str:
-    """Return the widths of the layers in the usual short form, such as ``64-128-10``."""
+    """Return the widths of the layers in the usual short form, such as ``64-128-10``.
+
+    Of other networks than an MLP, or of several members, with these: ``8 × RealMLP 64-256-256-256-10``.
+    """
     settings, encoder = prepared.settings, prepared.encoder
     outputs = outputs_for(prepared.loss, encoder.n_classes, len(encoder.targets))
-    return "-".join(map(str, (encoder.n_features, *settings.hidden, outputs)))
+    members = "" if settings.members == 1 else f"{settings.members} × "
+    name = "" if settings.network == "mlp" else f"{_NAMES[settings.network]} "
+    return members + name + "-".join(map(str, (encoder.n_features, *settings.hidden, outputs)))

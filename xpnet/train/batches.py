@@ -20,9 +20,9 @@ _EPOCHS_AHEAD, _NUMBERS_AHEAD = 16, 2**15
 class Batches:
     """The plan of an epoch's batches: full batch, mini-batches or single samples.
 
-    Rows are drawn without replacement; the last batch of an epoch holds what is left over, unless that
-    is dropped. The draw of an
-    epoch depends on the seed and the epoch's number alone, so that training can resume anywhere.
+    Rows are drawn without replacement; the last batch of an epoch holds what is left over, unless that is
+    dropped. The draw of an epoch depends on the seed and the epoch's number alone, so that training can
+    resume anywhere.
 
     Args:
         rows: number of training rows.

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 
-__all__ = ["Deadline", "EpochGivenUpError", "Stopwatch"]
+__all__ = ["Deadline", "EpochGivenUpError", "Stopwatch", "compiling_seconds"]
 
-_NUMBA, _COMPILED = 1.5, 30.0  # seconds that numba takes to compile, and for each second of another lowering
 _SHARE, _LEAST = 0.02, 0.05  # of the limit, or seconds, after which the clock is looked at again
 _SLOWEST = 8.0  # so much longer than in processor time things are expected to take, at most
 _FORWARD = 1 / 3  # of the time of a training row, which goes forward and backward
@@ -33,6 +33,15 @@ class Stopwatch:
         """How many times as long as its processor time the process has taken, as others compute here too."""
         worked = time.process_time() - self._worked
         return min(max(1.0, self.seconds / worked), _SLOWEST) if worked > 0.0 else 1.0
+
+
+def compiling_seconds(arrays: int) -> float:
+    """Return how long numba takes to compile the step of a network with so many arrays, or less.
+
+    >>> compiling_seconds(4), compiling_seconds(16)  # an MLP with one hidden layer; RealMLP
+    (3.0, 9.0)
+    """
+    return 1.0 + 0.5 * arrays
 
 
 class Deadline:
@@ -87,16 +96,17 @@ class Deadline:
         Args:
             half_second: number of steps that are expected to take half a second.
         """
-        within = max(_SHARE * self.seconds, _LEAST)
-        return half_second if within >= 0.5 else max(1, int(2.0 * within * half_second))
+        if self.seconds == math.inf:
+            return sys.maxsize
+        return max(1, int(2.0 * max(_SHARE * self.seconds, _LEAST) * half_second))
 
-    def may_compile(self, lowering: float) -> bool:
+    def may_compile(self, compiling: float) -> bool:
         """Return whether there is time to compile steps by numba.
 
         Args:
-            lowering: seconds that it took to record and lower them last, not by numba.
+            compiling: seconds of processor time that this takes.
         """
-        return self.left > _NUMBA * self.stopwatch.slowness + _COMPILED * lowering
+        return self.left > compiling * self.stopwatch.slowness
 
     def expect_evaluation(self, began: float, trained: int, rows: int) -> None:
         """Estimate the first evaluation, of so many rows, by the training rows since ``began``."""

@@ -48,7 +48,7 @@ class FullBatchSteps:
         DivergedError: the objective is not finite where the training stands.
     """
 
-    may_compile, lowering_seconds = True, 0.0
+    may_compile, compiling = True, 0.0
 
     def __init__(self, setup: Setup, state: TrainState, train: Rows):
         assert isinstance(setup.optimizer, Method)

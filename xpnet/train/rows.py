@@ -39,7 +39,7 @@ class Rows:
         """Return the rows numbered by ``order``, an array on their device; None means all."""
         if order is None:
             return self
-        xp = array_namespace(self.X)
+        xp = array_namespace(self.X, order)
         weight = None if self.weight is None else xp.take(self.weight, order, axis=0)
         return Rows(xp.take(self.X, order, axis=0), xp.take(self.y, order, axis=0), weight)
 

@@ -15,27 +15,37 @@ from xpnet.backends.lacking import word_dtype
 from xpnet.backends.pace import HOST, Pace, pace
 from xpnet.backends.profiling import profiled
 from xpnet.containers import leaves, rebuild
-from xpnet.nn import Variables
-from xpnet.parameters import Parameters
+from xpnet.nn import Layer, Variables
+from xpnet.parameters import Layout, Parameters
 from xpnet.program.looping import Loop
 from xpnet.program.lowerings import blas_libraries
 from xpnet.program.lowerings.base import LOWERINGS
 from xpnet.train.batches import Batches
 from xpnet.train.blas_threads import blas_threads
+from xpnet.train.deadline import compiling_seconds
 from xpnet.train.regularization import noise
 from xpnet.train.rows import Rows
 from xpnet.train.setup import Setup
 from xpnet.train.state import TrainState
 from xpnet.train.step import Scalars, Step, StepState, step_once
 
-__all__ = ["CompiledSteps", "Steps", "UncompiledSteps", "first_order_steps", "paths_of_draws", "step_seconds"]
+__all__ = [
+    "WORTH_COMPILING",
+    "CompiledSteps",
+    "Steps",
+    "UncompiledSteps",
+    "first_order_steps",
+    "paths_of_draws",
+    "step_seconds",
+    "widths",
+]
 
 Path = tuple[int | str, ...]  # of a key below that of the step
 
 _MOVED = 28  # bytes for each parameter: gradient, parameter and two slots are read, most of them written
 _PRODUCT = 6  # operations for each parameter and row: a product and a sum forward, and twice that backward
 _HEARD = 0.5  # seconds after which Ctrl-C is heard, at the latest
-_WORTH_COMPILING = 1.0
+WORTH_COMPILING = 0.3  # of the seconds that numba takes at most, for which NumPy takes the steps
 _BLAS_AWAKE = 0.1
 _SIZES = 8  # of batches whose programs are kept
 
@@ -45,11 +55,11 @@ class Steps(Protocol):
 
     Attributes:
         may_compile: whether there is time to compile them by numba.
-        lowering_seconds: that it took to record and lower them last; 0 if they are not lowered.
+        compiling: seconds that this takes, at most.
     """
 
     may_compile: bool
-    lowering_seconds: float
+    compiling: float
 
     def begin_epochs(self, state: TrainState, plan: Batches, count: int) -> None:
         """Prepare the steps of the next ``count`` epochs."""
@@ -83,7 +93,7 @@ class UncompiledSteps:
         train: training rows on the device.
     """
 
-    may_compile, lowering_seconds = True, 0.0
+    may_compile, compiling = True, 0.0
 
     def __init__(self, setup: Setup, step: Step, train: Rows):
         self._setup, self._step, self._train = setup, step, train
@@ -129,7 +139,7 @@ class CompiledSteps:
         lowering: what runs the steps, once they have run.
     """
 
-    may_compile, lowering_seconds = True, 0.0
+    may_compile = True
     loop: Loop
     _plan: Batches
 
@@ -137,6 +147,8 @@ class CompiledSteps:
         self._setup = setup
         self._step = _LoopStep(setup, step, state, train)
         self._pace = pace(setup.backend, setup.dtype)
+        self._widths = widths(setup.model, self._step.layout)
+        self.compiling = compiling_seconds(len(self._step.layout.names))
         self._may_go_over = setup.backend.name == "numpy" and not LOWERINGS["numba"].reason()
         self._constants: list[Any] = []
         self._ahead: list[Any] = []  # one array for each scalar and each draw, over the epoch's steps
@@ -173,8 +185,10 @@ class CompiledSteps:
     def at_a_time(self, plan: Batches) -> int:
         """Return how many steps are taken together: few enough for a quick reaction to Ctrl-C."""
         batch = plan.size or plan.rows
-        seconds = step_seconds(self._step.layout.size, batch, self._pace)
-        return max(1, int(_HEARD / self._pace.queued / seconds))
+        return max(1, int(_HEARD / self._pace.queued / self._seconds(batch)))
+
+    def _seconds(self, batch: int) -> float:
+        return step_seconds(self._step.layout.size, batch, self._pace, self._widths)
 
     def run(self, state: TrainState, orders: Any, count: int, *, donate: bool) -> Any:
         """Take steps; see `Steps`."""
@@ -192,7 +206,6 @@ class CompiledSteps:
         blas = threads if as_written else contextlib.nullcontext()
         with profiled(self._setup.backend, f"{count} steps"), blas:
             carry, (losses,) = self.loop(carry, self._constants, sequences, donate=donate, apart=ours)
-        self.lowering_seconds = self.loop.seconds
         after = self._step.opened(carry)
         assert state.opt_state is not None
         state.variables = Variables(after.params, after.model_state)
@@ -208,17 +221,17 @@ class CompiledSteps:
         """Return the loop for steps on ``batch`` rows.
 
         With ``"auto"``, numba is for steps that there will have been enough of by the end of this epoch to be
-        worth a second of compiling: not for the ragged last batches of a few epochs. How long a step takes is
-        estimated from sizes, not measured, so that the same run, or one that is resumed, always goes over at
-        the same epoch.
+        worth compiling: not for the ragged last batches of a few epochs. How long a step and compiling it
+        take is estimated from sizes, not measured, so that the same run, or one that is resumed, always goes
+        over at the same epoch.
         """
         lower = self._setup.settings.compile
         if lower == "auto" and self._may_go_over:
             ragged, each = self._plan.size not in (None, batch), len(self._plan)
             epochs = self._taken // each + 1
             steps = self._epoch + epochs if ragged else self._began_at + epochs * each
-            worth = steps * step_seconds(self._step.layout.size, batch, self._pace)
-            lower = "numba" if worth > _WORTH_COMPILING else "numpy"
+            worth = steps * self._seconds(batch) > WORTH_COMPILING * self.compiling
+            lower = "numba" if worth else "numpy"
         known, loop = self._loops.pop(batch, ("", None))
         if lower == "numba" != known and self._setup.settings.compile == "auto" and not self.may_compile:
             lower = "numpy"
@@ -335,9 +348,22 @@ def first_order_steps(setup: Setup, state: TrainState, train: Rows, known: Any) 
     return steps
 
 
-def step_seconds(size: int, batch: int, at: Pace = HOST) -> float:
-    """Return roughly how long a step takes on a network of ``size`` parameters; on NumPy by default."""
-    return at.calls + size * (_MOVED * at.byte + batch * _PRODUCT * at.operation)
+def step_seconds(size: int, batch: int, at: Pace = HOST, values: int = 0) -> float:
+    """Return roughly how long a step takes; on NumPy by default.
+
+    Args:
+        size: number of parameters.
+        batch: number of rows.
+        at: pace of the device.
+        values: that layers compute for a row, see `widths`.
+    """
+    products = size * (_MOVED * at.byte + batch * _PRODUCT * at.operation)
+    return at.calls + products + batch * values * at.value
+
+
+def widths(model: Layer, layout: Layout) -> int:
+    """Return roughly how many values the layers of a model compute for a row, from its arrays' last axes."""
+    return (model.ensemble or 1) * sum(shape[-1] for _, shape in layout.entries)
 
 
 class _StepKey(rng.Key):

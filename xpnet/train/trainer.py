@@ -222,7 +222,7 @@ class Trainer(Predictor):
                 ending.callback(callback.on_fit_end, self, state.history)
             began, steps = time.monotonic(), self._steps
             while not (is_over() or self.timed_out):
-                steps.may_compile = deadline.may_compile(steps.lowering_seconds)
+                steps.may_compile = deadline.may_compile(steps.compiling)
                 try:
                     with profiled(setup.backend, f"epoch {state.epoch + 1}"):
                         rows = self._train_epochs(self.fitting, callbacks, epochs - state.epoch)

@@ -81,8 +81,7 @@ def _by_index(call: Call, position: int, x: Any, index: Any) -> Any:
     )
     given = tuple(call.widened(part, ndim) if m else part for part, m in zip(given, mapped, strict=True))
     out = xp.getitem(x, given)
-    front = _front(xp, _parts(given, len(x.shape)))
-    return xp.moveaxis(out, front, 0) if front else out
+    return call.moved(out, _front(xp, _parts(given, len(x.shape))), 0)
 
 
 def _front(xp: Any, parts: tuple[Any, ...]) -> int:
@@ -125,19 +124,19 @@ def _rows(call: Call, x: Any, places: Any, mapped: bool, axis: int) -> Any:
         taken = xp.take(x, xp.reshape(places, (-1,)), axis=axis + 1)
         return xp.reshape(taken, (size, *shape[:axis], *kind, *shape[axis + 1 :]))
     count, others = shape[axis], (*shape[:axis], *shape[axis + 1 :])
-    rows = xp.reshape(xp.moveaxis(x, axis + 1, 1), (size * count, *others))
+    rows = xp.reshape(call.moved(x, axis + 1, 1), (size * count, *others))
     taken = xp.take(rows, _in_batch(call, places, count), axis=0)
     taken = xp.reshape(taken, (size, math.prod(kind), *others))
-    return xp.reshape(xp.moveaxis(taken, 1, axis + 1), (size, *shape[:axis], *kind, *shape[axis + 1 :]))
+    return xp.reshape(call.moved(taken, 1, axis + 1), (size, *shape[:axis], *kind, *shape[axis + 1 :]))
 
 
 def _rows_transpose(call: Call, g: Any, places: Any, axis: int, shape: tuple[int, ...]) -> Any:
     """Return the transpose of :func:`_rows` for mapped places, of examples of ``shape``."""
     xp, (size, count) = call.xp, places.shape
     others = (*shape[:axis], *shape[axis + 1 :])
-    rows = xp.reshape(xp.moveaxis(g, axis + 1, 1), (size * count, *others))
+    rows = xp.reshape(call.moved(g, axis + 1, 1), (size * count, *others))
     added = xp.take_transpose(rows, _in_batch(call, places, shape[axis]), 0, (size * shape[axis], *others))
-    return xp.moveaxis(xp.reshape(added, (size, shape[axis], *others)), 1, axis + 1)
+    return call.moved(xp.reshape(added, (size, shape[axis], *others)), 1, axis + 1)
 
 
 # --- x[index] and its transpose ----------------------------------------------------------------------
@@ -183,7 +182,7 @@ def place(call: Call, g: Any, index: Any, shape: tuple[int, ...]) -> Any:
 def take(call: Call, x: Any, indices: Any, *, axis: int | None = None) -> Any:
     """Take values along an axis of each example."""
     xp, ndim = call.xp, call.ndim(0, x)
-    axis = call.axis(0 if axis is None else axis, ndim) - 1
+    axis = call.axis(axis or 0, ndim) % (ndim + 1) - 1
     if not call.mapped[1]:
         return call.function(x, indices, axis=axis + 1)
     kind = indices.shape[1:]
@@ -191,7 +190,7 @@ def take(call: Call, x: Any, indices: Any, *, axis: int | None = None) -> Any:
         return _rows(call, x, _known_places(call, indices, x.shape[axis + 1]), True, axis)
     taken = call.function(x, xp.reshape(indices, (-1,)), axis=axis)
     taken = xp.reshape(taken, (*x.shape[:axis], call.size, *kind, *x.shape[axis + 1 :]))
-    return xp.moveaxis(taken, axis, 0)
+    return call.moved(taken, axis, 0)
 
 
 def _known_places(call: Call, indices: Any, count: int) -> Any:
@@ -202,7 +201,7 @@ def _known_places(call: Call, indices: Any, count: int) -> Any:
 
 def take_transpose(call: Call, g: Any, indices: Any, axis: int | None, shape: tuple[int, ...]) -> Any:
     """Add values up where ``take`` took them along an axis of each example."""
-    axis = call.axis(0 if axis is None else axis, len(shape)) - 1
+    axis = call.axis(axis or 0, len(shape)) % (len(shape) + 1) - 1
     g = call.spread(0, g)
     if not call.mapped[1]:
         return call.function(g, indices, axis + 1, (call.size, *shape))

@@ -81,7 +81,7 @@ class Call:
     def axis(self, axis: Any, ndim: int) -> Any:
         """Return the axis of a mapped array that is ``axis``, or several, of examples with ``ndim`` axes.
 
-        Negative ones are counted from the end of the examples' axes, so that none is the axis of the batch.
+        Negative ones stay as they are, counted from the end; none of them is the axis of the batch.
         """
         if isinstance(axis, (tuple, list)):
             return tuple(self.axis(a, ndim) for a in axis)
@@ -90,7 +90,11 @@ class Call:
                 f"{self.name}: expected an axis of examples with {ndim} axes, found {axis}; the mapped "
                 "axis is not among them"
             )
-        return axis % ndim + 1
+        return axis + 1 if axis >= 0 else axis
+
+    def moved(self, x: Any, source: int, destination: int) -> Any:
+        """Return ``x`` with an axis moved, if it moves at all."""
+        return x if source == destination else self.xp.moveaxis(x, source, destination)
 
     def check_ndim(self, ndim: int, least: int) -> None:
         """Refuse examples with fewer axes than the function works on."""
@@ -116,7 +120,8 @@ def entrywise_along(call: Call, *args: Any, axis: int = -1, **options: Any) -> A
     ndim = call.common_ndim(args)
     call.check_ndim(ndim, 1)
     if axis != -1:
-        options["axis"] = call.axis(axis, ndim) - ndim - 1
+        call.axis(axis, ndim)
+        options["axis"] = axis if axis < 0 else axis - ndim
     return entrywise(call, *args, **options)
 
 
@@ -135,7 +140,8 @@ def reduction(call: Call, x: Any, *args: Any, axis: Any = None, keepdims: Any = 
     ndim = len(x.shape) - 1
     kept = {} if keepdims is None else {"keepdims": keepdims}
     if ndim:
-        axis = tuple(range(1, ndim + 1)) if axis is None else call.axis(axis, ndim)
+        every = tuple(range(1, ndim + 1)) if ndim > 1 else -1
+        axis = every if axis is None else call.axis(axis, ndim)
         return call.function(x, *args, axis=axis, **kept, **options)
     if axis not in (None, 0, -1, ()):
         call.axis(axis, ndim)

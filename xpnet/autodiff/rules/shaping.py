@@ -95,7 +95,7 @@ def _pull_permuted(xp: Any, g: Any, out: Any, x: Any, axes: tuple[int, ...]) -> 
 
 
 def _batch_permuted(call: Call, x: Any, axes: tuple[int, ...]) -> Any:
-    return call.function(x, (0, *call.axis(axes, len(x.shape) - 1)))
+    return call.function(x, (0, *(a % len(x.shape) for a in call.axis(axes, len(x.shape) - 1))))
 
 
 linear("permute_dims", _pull_permuted, view=rearranged(_pull_permuted), batch=_batch_permuted)

@@ -8,15 +8,15 @@ from xpnet.program.program import Operation, Ref, Value
 __all__ = ["is_product", "lead", "matrices"]
 
 
-def is_product(operation: Operation, values: dict[int, Value]) -> bool:
-    """True for a product of two matrices or vectors that a BLAS has."""
+def is_product(operation: Operation, values: dict[int, Value], *, of_stacks: bool = False) -> bool:
+    """True for a product of two matrices or vectors that a BLAS has; or one of several in stacks of them."""
     if operation.name != "matmul":
         return False
     given = [values[x.number] if type(x) is Ref else Value.of(x) for x in operation.operands]
     dtypes = {v.dtype for v in (*given, values[operation.results[0]])}
     return (
         len(dtypes) == 1 and dtypes <= {"float32", "float64"}
-        and all(0 < len(v.shape) <= 2 and v.size for v in given)
+        and all(len(v.shape) > 0 and (of_stacks or len(v.shape) <= 2) and v.size for v in given)
         and all(n < 2**31 for v in given for n in v.shape)
     )  # fmt: skip
 

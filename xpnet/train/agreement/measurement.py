@@ -108,6 +108,7 @@ class _Drawn(NamedTuple):
     """A key of which only the words are known, as in a compiled step."""
 
     words: tuple[Any, Any]
+    stream: int = 0
 
 
 def _words(trainer: Trainer, step: int, path: tuple[int | str, ...]) -> Any:

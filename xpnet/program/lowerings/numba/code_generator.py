@@ -12,7 +12,7 @@ import numpy as np
 from xpnet.program.lowerings.dtypes import KNOWN
 from xpnet.program.lowerings.gemm import is_product
 from xpnet.program.lowerings.memory_plan import MemoryPlan
-from xpnet.program.lowerings.numba.copies import copied, gathered
+from xpnet.program.lowerings.numba.copies import added_up, copied, gathered
 from xpnet.program.lowerings.numba.elements import literal
 from xpnet.program.lowerings.numba.lanes import writer_of
 from xpnet.program.lowerings.numba.loops import Surroundings
@@ -115,7 +115,7 @@ class CodeGenerator:
         for operation in self.program.operations:
             if isinstance(operation, Group):
                 sections = writer_of(operation, around).sections()
-            elif operation.name in ("matmul", "take", "concat"):
+            elif operation.name in ("matmul", "take", "concat", "sum"):
                 section = getattr(self, f"_{operation.name}")(operation)
                 if section is None:
                     continue
@@ -146,7 +146,11 @@ class CodeGenerator:
     def _matmul(self, operation: Operation) -> Section | None:
         values, result = self.program.values, Ref(operation.results[0])
         given = [x for x in operation.operands if type(x) is Ref]
-        if not is_product(operation, values) or len(given) < 2 or not values[result.number].shape:
+        if (
+            not is_product(operation, values, of_stacks=True)
+            or len(given) < 2
+            or not values[result.number].shape
+        ):
             return None
         a, b, c = (self.buffers(x) for x in (*given, result))
         zero, one = (self._constant(x, np.dtype(c.dtype)) for x in (0, 1))
@@ -162,18 +166,27 @@ class CodeGenerator:
 
     def _concat(self, operation: Operation) -> Section | None:
         """Copy those pieces that were not computed in their place."""
-        whole = self.buffers(Ref(operation.results[0]))
-        if operation.options.get("axis", 0) != 0 or len(whole.shape) != 1 or whole.dtype not in KNOWN:
+        whole, axis = self.buffers(Ref(operation.results[0])), operation.options.get("axis", 0)
+        if axis is None or whole.dtype not in KNOWN:
             return None
+        axis %= len(whole.shape)
         lines: list[str] = []
         start = 0
         for x in operation.operands:
             if (self.program.values[x.number].dtype if type(x) is Ref else x.dtype.name) != whole.dtype:
                 return None
             given = self.buffers(x)
-            lines += copied(whole.part(0, start, given.size), given)
-            start += given.size
+            lines += copied(whole.part(axis, start, given.shape[axis]), given)
+            start += given.shape[axis]
         return Section(lines)
+
+    def _sum(self, operation: Operation) -> Section | None:
+        """Add up over an axis that is not the last one, where no group does."""
+        if not adds_up(operation, self.program.values):
+            return None
+        result, given = (self.buffers(x) for x in (Ref(operation.results[0]), operation.operands[0]))
+        axis = _single_axis(operation) % len(given.shape)
+        return added_up(result, given, axis, self._constant(0, np.dtype(given.dtype)))
 
     def complete(self) -> bool:
         """True if compiled code does everything; known after `write_all`."""
@@ -210,6 +223,21 @@ class CodeGenerator:
             self._copy(self.buffers(Ref(n)), self.buffers(self.program.outputs[position]))
             for position, n in wanted.items()
         ]
+
+
+def adds_up(operation: Operation, values: dict[int, Value]) -> bool:
+    """True for a sum of floating-point numbers over an axis that is not the last one."""
+    options, x = operation.options, operation.operands[0]
+    if operation.name != "sum" or type(x) is not Ref or options.keys() - {"axis", "keepdims"}:
+        return False
+    value, axis = values[x.number], _single_axis(operation)
+    is_before = isinstance(axis, int) and axis % max(len(value.shape), 1) < len(value.shape) - 1
+    return is_before and value.dtype in ("float32", "float64") and value.size > 0
+
+
+def _single_axis(operation: Operation) -> Any:
+    axis = operation.options.get("axis")
+    return axis[0] if isinstance(axis, tuple) and len(axis) == 1 else axis
 
 
 def gathers_rows(operation: Operation, values: dict[int, Value]) -> bool:

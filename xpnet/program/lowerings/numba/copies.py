@@ -1,4 +1,4 @@
-"""Code generation for copies and for gathers of rows."""
+"""Code generation for copies, gathers of rows, and sums of them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from xpnet.program.lowerings.numba.elements import pointer
 from xpnet.program.lowerings.numba.partition import Section, cut, most
 from xpnet.program.passes.aliasing import View
 
-__all__ = ["copied", "gathered"]
+__all__ = ["added_up", "copied", "gathered"]
 
 
 def copied(target: View, given: View) -> list[str]:
@@ -41,6 +41,21 @@ def gathered(target: View, given: View, rows: View, name: str, parts: int) -> Se
         *_nested(given.shape[1:], f"{row(target, 'i')} = {row(given, name)}", 1),
     ]
     return Section(lines, parts)
+
+
+def added_up(result: View, given: View, axis: int, zero: str) -> Section:
+    """Return code that adds up over an axis, row by row of what lies behind it."""
+    kept = len(result.shape) == len(given.shape)
+    shape = (*given.shape[:axis], 1, *given.shape[axis + 1 :])
+    ways = result.strides if kept else (*result.strides[:axis], 0, *result.strides[axis:])
+    total = _entry(dataclasses.replace(result, shape=shape, strides=ways))
+    row = (*(1,) * (axis + 1), *given.shape[axis + 1 :])
+    lines = [*_nested(row, f"{total} = {zero}"), f"for j{axis} in range({given.shape[axis]}):"]
+    lines += _nested(row, f"{total} = {total} + {_entry(given)}", 1)
+    for k in reversed(range(axis)):
+        if given.shape[k] != 1:
+            lines = [f"for j{k} in range({given.shape[k]}):", *(f"    {line}" for line in lines)]
+    return Section(lines)
 
 
 def _entry(view: View, first: str = "") -> str:
