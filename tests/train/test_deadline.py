@@ -118,7 +118,7 @@ def test_time_for_evaluations_is_left(slow, clock, monkeypatch):
 
     monkeypatch.setattr(Evaluation, "measure", measured)
     trainer = make(callbacks=[slow])
-    deadline = Deadline(20.0, evaluations=2.0)
+    deadline = Deadline(20.0, rows=2 * 8)
     trainer.fit(X, Y, epochs=9, deadline=deadline, **FIT)  # 9 s an epoch, and 6 s at the end
     assert (trainer.epoch, deadline.evaluation, deadline.left) == (1, 3.0, 20.0 - 9.0 - 6.0 - 2.0)
     fresh = Deadline(20.0)
@@ -138,10 +138,11 @@ def test_shares_of_the_time(clock):
     assert not Deadline().share(3).is_over(1e9)
 
 
-@pytest.mark.parametrize(("seconds", "steps"), [(None, 100), (600.0, 100), (5.0, 20), (0.001, 10)])
+@pytest.mark.parametrize(("seconds", "steps"), [(600.0, 2400), (5.0, 20), (0.001, 10)])
 def test_steps_between_two_looks_at_the_clock(seconds, steps):
     assert Deadline(seconds).steps(100) == steps
-    assert Deadline(seconds).steps(1) == 1
+    assert Deadline(1.0).steps(1) == 1
+    assert Deadline().steps(1) > 10**9
 
 
 def test_steps_are_compiled_if_there_is_time(clock):

@@ -71,14 +71,9 @@ class Plan:
 
     def deadline(self) -> Deadline:
         """Return the end of the command's time; what comes after the training has its share of it."""
-        rows = {name: len(part) for name, part in self.prepared.parts.items()}
-        every = sum(rows.values())
-        return Deadline(
-            self.length.time_limit,
-            self.stopwatch,
-            reserved=_REPORT + _SCORE * every,
-            evaluations=every / (rows["train"] + rows["validation"]),
-        )
+        rows = sum(map(len, self.prepared.parts.values()))
+        limit, reserved = self.length.time_limit, _REPORT + _SCORE * rows
+        return Deadline(limit, self.stopwatch, reserved=reserved, rows=rows)
 
     @functools.cached_property
     def parameters(self) -> int:

@@ -76,7 +76,7 @@ def run_restarts(
                 warn_if_alike(one.trainer, plan.settings.seed, shape)
             share = deadline.share(plan.settings.restarts + 1 - number)
             rows.append(_run_one(one, number, rows, log, begin, share, shown=shown))
-            deadline.evaluation = share.evaluation
+            deadline.share_evaluation(share)
             begin = is_there
         keeper = Keeper(log, begin)
         with guarded(plan, keeper, log):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 
 __all__ = ["Deadline", "EpochGivenUpError", "Stopwatch", "compiling_seconds"]
@@ -50,10 +51,10 @@ class Deadline:
         seconds: the limit; None for none.
         stopwatch: runs since the time began; None: from now on.
         reserved: seconds of processor time for what follows the training, such as its report.
-        evaluations: how often all rows are evaluated after the training.
+        rows: how many are evaluated after the training.
 
     Attributes:
-        evaluation: seconds that the evaluation of an epoch took last; 0 before the first.
+        evaluation: seconds that the evaluation of an epoch takes; 0 before the first.
         epoch: seconds of the shortest epoch; 0 before the second, as the first one compiles.
         missed: whether something is left out for want of time.
 
@@ -68,18 +69,18 @@ class Deadline:
         stopwatch: Stopwatch | None = None,
         *,
         reserved: float = 0.0,
-        evaluations: float = 0.0,
+        rows: int = 0,
     ):
         self.seconds = math.inf if seconds is None else seconds
         self.stopwatch = stopwatch or Stopwatch()
-        self.reserved, self.evaluations = reserved * self.stopwatch.slowness, evaluations
+        self.reserved, self.rows = reserved * self.stopwatch.slowness, rows
         self.evaluation, self.epoch, self.missed = 0.0, 0.0, False
-        self._epochs = 0
+        self._epochs, self._row = 0, 0.0  # the latter: seconds for the evaluation of a row
 
     @property
     def left(self) -> float:
         """Seconds that are left for the training."""
-        return self.seconds - self.reserved - self.evaluations * self.evaluation - self.stopwatch.seconds
+        return self.seconds - self.reserved - self.rows * self._row - self.stopwatch.seconds
 
     def is_over(self, needed: float = 0.0) -> bool:
         """Return whether less time is left than is needed."""
@@ -95,8 +96,9 @@ class Deadline:
         Args:
             half_second: number of steps that are expected to take half a second.
         """
-        within = max(_SHARE * self.seconds, _LEAST)
-        return half_second if within >= 0.5 else max(1, int(2.0 * within * half_second))
+        if self.seconds == math.inf:
+            return sys.maxsize
+        return max(1, int(2.0 * max(_SHARE * self.seconds, _LEAST) * half_second))
 
     def may_compile(self, compiling: float) -> bool:
         """Return whether there is time to compile steps by numba.
@@ -109,7 +111,15 @@ class Deadline:
     def expect_evaluation(self, began: float, trained: int, rows: int) -> None:
         """Estimate the first evaluation, of so many rows, by the training rows since ``began``."""
         if not self._epochs:
-            self.evaluation = _FORWARD * (time.monotonic() - began) * rows / trained
+            self.see_evaluation(_FORWARD * (time.monotonic() - began) * rows / trained, rows)
+
+    def see_evaluation(self, seconds: float, rows: int) -> None:
+        """Take into account how long the evaluation of so many rows took."""
+        self.evaluation, self._row = seconds, seconds / rows if rows else 0.0
+
+    def share_evaluation(self, other: Deadline) -> None:
+        """Take into account what another deadline knows of evaluations."""
+        self._row = other._row
 
     def see_epoch(self, seconds: float) -> None:
         """Take into account how long an epoch took, with all that is done after it."""

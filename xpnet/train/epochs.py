@@ -29,6 +29,7 @@ __all__ = [
     "at_a_time",
     "ends_within",
     "epochs_together",
+    "evaluated_rows",
     "looked_at_after",
     "row_of",
     "train_together",
@@ -69,6 +70,12 @@ def looked_at_after(fitting: FitContext) -> int:
     return min(_LOG_STEPS, fitting.deadline.steps(fitting.steps.at_a_time(fitting.batches)))
 
 
+def evaluated_rows(setup: Setup, fitting: FitContext) -> int:
+    """Return how many rows are evaluated after each epoch."""
+    training = fitting.rows.X.shape[0] if setup.metrics and setup.settings.training_metrics else 0
+    return training + (0 if fitting.held_out is None else fitting.held_out.X.shape[0])
+
+
 def at_a_time(setup: Setup, state: TrainState, fitting: FitContext, watching: Sequence[Callback]) -> int:
     """Return how many steps are taken at a time: all that are looked at together.
 
@@ -98,9 +105,7 @@ def ends_within(setup: Setup, state: TrainState, fitting: FitContext, began: flo
     most, deadline = setup.settings.max_steps, fitting.deadline
     if most is not None and state.step >= most:
         return True
-    evaluated = fitting.rows.X.shape[0] if setup.metrics and setup.settings.training_metrics else 0
-    evaluated += 0 if fitting.held_out is None else fitting.held_out.X.shape[0]
-    deadline.expect_evaluation(began, len(sizes) * sizes[-1], evaluated)
+    deadline.expect_evaluation(began, len(sizes) * sizes[-1], evaluated_rows(setup, fitting))
     if not looked_at_after(fitting) <= len(sizes) < len(fitting.batches):
         return False
     if not deadline.is_over(deadline.evaluation):

@@ -31,6 +31,7 @@ from xpnet.train.epochs import (
     at_a_time,
     ends_within,
     epochs_together,
+    evaluated_rows,
     looked_at_after,
     row_of,
     train_together,
@@ -293,7 +294,7 @@ class Trainer(Predictor):
             if held_out is not None:
                 found = self._measured(held_out)
                 measured |= {f"validation_{name}": value for name, value in found.items()}
-            deadline.evaluation = time.monotonic() - began
+            deadline.see_evaluation(time.monotonic() - began, evaluated_rows(setup, fitting))
             seconds = time.perf_counter() - started
             row = row_of(setup, state, values, counts, seconds, measured, epoch=state.epoch + 1)
             state.epoch += 1
