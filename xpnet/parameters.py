@@ -61,6 +61,13 @@ class Layout:
             inner[last] = view
         return root
 
+    @staticmethod
+    def inside(tree: dict[str, Any], name: str) -> Any:
+        """Return the array of a name inside nested dicts such as those of `tree`."""
+        for part in name.split("."):
+            tree = tree[part]
+        return tree
+
 
 class Parameters(Mapping[str, Any]):
     """One flat vector and its layout, read like a dict from names to arrays.

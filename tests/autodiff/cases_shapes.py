@@ -127,6 +127,8 @@ _case("take_along_axis", "rows", lambda xp, x, i: xp.take_along_axis(x * x, i, a
       constants=(_PLACES,), torch=lambda t, x: t.take_along_dim(x * x, t.tensor(_PLACES), 0))  # fmt: skip
 _case("take_along_axis", "last", lambda xp, x, i: xp.take_along_axis(x * x, i), (2, 3),
       constants=(_PLACES,), torch=lambda t, x: t.take_along_dim(x * x, t.tensor(_PLACES), 1))  # fmt: skip
+_case("embedding_transpose", "rows", lambda xp, x, i: xp.embedding_transpose(x * x, i, 3), (2, 3, 2),
+      constants=([[2, -1, 0], [2, 3, 2]],))  # fmt: skip
 _case("take_transpose", "rows", lambda xp, x, i: xp.take_transpose(x * x, i, 0, (4, 2)), (3, 2),
       constants=([2, 0, 2],))  # fmt: skip
 _case(

@@ -132,6 +132,7 @@ _case("sigmoid", "matrix", lambda xp, x: _f.sigmoid(x), (3, 4), torch=lambda t, 
 _case(
     "softplus", "matrix", lambda xp, x: _f.softplus(x), (3, 4), torch=lambda t, x: t.nn.functional.softplus(x)
 )
+_case("mish", "matrix", lambda xp, x: _f.mish(x), (3, 4), torch=lambda t, x: t.nn.functional.mish(x))
 _case("bell", "matrix", lambda xp, x: xp.bell(x), (3, 4), torch=lambda t, x: t.sigmoid(x) * t.sigmoid(-x),
       peers=("torch",))  # fmt: skip
 _case("erf", "matrix", lambda xp, x: _f.erf(x), (3, 4), torch=lambda t, x: t.erf(x))
@@ -244,6 +245,9 @@ _case("getitem", "mask", lambda xp, x, m: x[m], (3, 4), constants=(_MIXED,), pee
 _case("getitem", "mask-of-vector", lambda xp, x, m: x[m], (4,), constants=(_MIXED[0],), peers=("torch",),
       lacking={"jax": "a mask's result has no fixed shape"})  # fmt: skip
 _case("getitem", "indices-of-vector", lambda xp, x, i: x[i], (3,), constants=(_INDEX,))
+_CODES = np.asarray([[2, -1, 0], [2, 3, 2]])  # of which -1 and 3 are no rows of a table of three
+_case("embedding", "codes", lambda xp, x, i: functions.embedding(x * x, i), (3, 2), constants=(_CODES,),
+      torch=lambda t, x: t.cat([x * x, x[:1] * 0])[t.tensor(_CODES) % 4])  # fmt: skip
 _case("take", "rows", lambda xp, x, i: xp.take(x, i, axis=0), (3, 4), constants=(_INDEX,))
 _case("take", "last-axis", lambda xp, x, i: xp.take(x, i, axis=-1), (2, 3), constants=(_INDEX,))
 _case("take", "vector", lambda xp, x, i: xp.take(x, i), (3,), constants=(_INDEX,), peers=("torch",))

@@ -50,6 +50,10 @@ def _square(x: Any) -> Any:
     return mpmath.sech(x) ** 2
 
 
+def _mish(x: Any) -> Any:
+    return x * mpmath.tanh(mpmath.log1p(mpmath.exp(x)))
+
+
 # function, slope, second derivative, where, and the relative errors that are tolerated, in units of ε
 SLOPES: dict[str, tuple[Any, Any, Any, str, float, float]] = {
     "exp": (_named("exp"), mpmath.exp, mpmath.exp, "line", 4, 4),
@@ -128,6 +132,14 @@ SLOPES: dict[str, tuple[Any, Any, Any, str, float, float]] = {
     ),
     "sigmoid": (functions.sigmoid, _bell, _bent, "line", 8, 8),
     "softplus": (functions.softplus, _logistic, _bell, "line", 8, 128),
+    "mish": (
+        functions.mish,
+        lambda x: mpmath.diff(_mish, x),
+        lambda x: mpmath.diff(_mish, x, 2),
+        "line",
+        32,
+        math.inf,  # far out it is right to a rounding unit of the slope, 1
+    ),
     "log-sigmoid": (
         lambda x: -functions.softplus(-x),
         lambda x: _logistic(-x),

@@ -88,6 +88,7 @@ BIG = 1e4
 STABLE: dict[str, tuple[Any, list[float] | float, list[float]]] = {
     "sigmoid": (functions.sigmoid, [0.0, 0.5, 1.0], [0.0, 0.25, 0.0]),
     "softplus": (functions.softplus, [0.0, float(np.log(2)), BIG], [0.0, 0.5, 1.0]),
+    "mish": (functions.mish, [0.0, 0.0, BIG], [0.0, 0.6, 1.0]),
     "erf": (functions.erf, [-1.0, 0.0, 1.0], [0.0, 2 / float(np.sqrt(np.pi)), 0.0]),
     "logsumexp": (functions.logsumexp, BIG, [0.0, 0.0, 1.0]),
     "log_softmax": (functions.log_softmax, [-2 * BIG, -BIG, 0.0], [1.0, 1.0, -2.0]),
@@ -170,7 +171,12 @@ def test_relu_stops_an_infinite_cotangent_at_inactive_units(backend: Backend) ->
 
 @pytest.mark.parametrize(
     ("name", "want"),
-    [("sigmoid", [0.25, 0.0, -0.125]), ("softplus", [0.5, 0.25, 0.0]), ("logistic_loss", [0.5, 0.25, 0.0])],
+    [
+        ("sigmoid", [0.25, 0.0, -0.125]),
+        ("softplus", [0.5, 0.25, 0.0]),
+        ("mish", [0.6, 0.64, -0.096]),
+        ("logistic_loss", [0.5, 0.25, 0.0]),
+    ],
 )
 def test_smooth_functions_are_smooth_at_zero(name: str, want: list[float]) -> None:
     """Their bodies use |x| and min, whose kinks must show in no derivative."""

@@ -128,7 +128,8 @@ def test_the_sigmoid_of_complex_numbers() -> None:
 
 
 _OF_REALS = (
-    "relu", "softplus", "erf", "logsumexp", "log_softmax", "softmax", "logistic_loss", "cross_entropy",
+    "relu", "softplus", "mish", "erf", "logsumexp", "log_softmax", "softmax", "logistic_loss",
+    "cross_entropy",
 )  # fmt: skip
 
 

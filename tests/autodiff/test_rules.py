@@ -234,7 +234,7 @@ def test_functions_without_derivative_are_not_recorded(name: str, backend: Backe
 
 
 @pytest.mark.parametrize("shape", [(), (0,), (2, 0, 3), (1, 1)], ids=str)
-@pytest.mark.parametrize("name", [*UNARY, *BINARY, "relu", "sigmoid", "softplus", "erf"])
+@pytest.mark.parametrize("name", [*UNARY, *BINARY, "relu", "sigmoid", "softplus", "mish", "erf"])
 def test_elementwise_rules_take_any_shape(name: str, shape: tuple[int, ...]) -> None:
     case = next(c for c in CASES if c.rule == name)
     ranges = BINARY.get(name, (UNARY.get(name, (-1.5, 1.5)),) * 1)

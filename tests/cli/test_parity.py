@@ -18,7 +18,7 @@ QUICK = ("--steps", "2", "--dtype", "float64")
 @pytest.fixture
 def one_network(monkeypatch):
     """The built-in networks are one, with one loss."""
-    monkeypatch.setattr(devices, "NETWORKS", networks.NETWORKS[2:])
+    monkeypatch.setattr(devices, "NETWORKS", networks.NETWORKS[-1:])
 
 
 def test_devices_that_agree(xpnet, one_network):
@@ -106,7 +106,7 @@ def test_it_needs_no_tables(folder):
 import sys
 sys.modules["polars"] = sys.modules["matplotlib"] = None
 from xpnet.train.agreement import devices, networks
-devices.NETWORKS = networks.NETWORKS[2:]
+devices.NETWORKS = networks.NETWORKS[-1:]
 from xpnet.cli import main
 raise SystemExit(main(["parity", *{DEVICES!r}, *{QUICK!r}]))
 """

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -14,9 +12,10 @@ import polars as pl
 import pytest
 
 import xpnet
+from tests.export.served import loaded
 from tests.export.tables import CASES as TABLES
-from tests.export.tables import model_of, table
-from tests.nn.layer_cases import CASES
+from tests.export.tables import clamped, model_of, table
+from tests.nn.layer_cases import CHAIN, chained
 from xpnet import export, nn
 from xpnet.data.columns.date_text import FORMS, pattern_of_form, read_dates
 from xpnet.data.notations import Notation
@@ -24,15 +23,6 @@ from xpnet.errors import ConfigError
 from xpnet.export import readers
 from xpnet.export.numpy_folder import marks_of
 from xpnet.tabular import TableModel
-
-
-def loaded(folder: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("predict", folder / "predict.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.mark.parametrize("name", TABLES)
@@ -54,12 +44,18 @@ def test_models_of_tables_predict_the_same_bits(name: str, tmp_path: Path) -> No
         np.testing.assert_array_equal(found["probabilities"], shares.astype(np.float32), strict=True)
 
 
+@pytest.mark.parametrize("loss", ["squared_error", "poisson"])
+def test_clamped_values(loss: str, tmp_path: Path) -> None:
+    model, rows = clamped(loss)
+    found = loaded(export.numpy(model, tmp_path / "model")).predict(rows)["value"]
+    assert found.tobytes() == model.predict(rows).tobytes()
+
+
 @pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.full)])
 def test_trainers_predict_the_same_bits(dtype: str, tmp_path: Path) -> None:
     """With all layers one after another; numbers of rows from one on, and of more rows than one part has."""
-    layers = [layer for case in CASES for layer in (nn.Dense(4), case.layer)]
     X = np.random.default_rng(0).normal(size=(4100, 4))
-    model = nn.Sequential(*layers, nn.Dense(3))
+    model = chained(CHAIN, 3)
     trainer = xpnet.Trainer(model, "softmax_cross_entropy", backend="numpy", dtype=dtype, compile="off")
     trainer.fit(X[:33], np.arange(33) % 3, epochs=1)
     module = loaded(export.numpy(trainer, tmp_path / "model"))

@@ -10,7 +10,7 @@ import pytest
 from safetensors.numpy import load_file
 
 import xpnet
-from tests.nn.layer_cases import CASES
+from tests.nn.layer_cases import CHAIN, chained
 from xpnet import export, nn
 from xpnet.errors import ConfigError
 from xpnet.export.state_dict import MODULES
@@ -23,7 +23,12 @@ def trained(model: nn.Layer, loss: str = "squared_error", **options: Any) -> xpn
     return trainer
 
 
-LAYERS = [layer for case in CASES if case.layer != nn.Sign() for layer in (nn.Dense(4), case.layer)]
+ELSEWHERE = {
+    nn.Sign, nn.Scale, nn.ParametricActivation, nn.Embedding, nn.PeriodicEmbedding,
+    nn.PiecewiseLinearEmbedding, nn.Columns, nn.Residual, nn.BatchEnsemble, nn.EnsembleDense,
+    nn.Ensemble,
+}  # fmt: skip  # PyTorch has none
+LAYERS = [layer for layer in CHAIN if type(layer) not in ELSEWHERE]
 
 
 @pytest.mark.backends("torch")
@@ -32,7 +37,7 @@ def test_pytorch_computes_the_same_with_the_weights_and_gives_them_back(tmp_path
     from safetensors import safe_open
     from safetensors.torch import load_file as load_tensors
 
-    every = nn.Sequential(*LAYERS, nn.Dense(3))  # of so many, single precision loses digits
+    every = chained(LAYERS, 3)  # of so many, single precision loses digits
     usual = nn.MLP([5, 4], 3, batch_norm=True)
     for model, dtype, near in ((usual, "float32", 1e-6), (every, "float64", 1e-9)):
         trainer = trained(model, "softmax_cross_entropy", dtype=dtype)
@@ -54,7 +59,7 @@ def test_pytorch_computes_the_same_with_the_weights_and_gives_them_back(tmp_path
 
 
 def test_what_comes_back_is_the_same(tmp_path: Path) -> None:
-    trainer = trained(nn.Sequential(*LAYERS, nn.Dense(1)))
+    trainer = trained(chained(LAYERS, 1))
     path = export.torch(trainer, tmp_path / "model.safetensors")
     assert trainer.variables is not None
     assert load_file(path)["0.weight"].shape == (4, 4)
@@ -69,7 +74,7 @@ def test_what_comes_back_is_the_same(tmp_path: Path) -> None:
 
 
 def test_every_layer_is_in_the_table_or_named(tmp_path: Path) -> None:
-    assert set(MODULES) | {nn.Sequential, nn.Sign} == {
+    assert set(MODULES) | {nn.Sequential, *ELSEWHERE} == {
         layer for layer in nn.layer.LAYERS.values() if layer.__module__.startswith("xpnet.")
     }
     with pytest.raises(ConfigError, match="found Sign"):

@@ -25,6 +25,9 @@ EXPECTED: dict[str, tuple[float, float, float | None]] = {
     "he_normal": (0.0, math.sqrt(2 / 200), None),
     "lecun_normal": (0.0, math.sqrt(1 / 200), None),
     "orthogonal": (0.0, math.sqrt(1 / 300), None),
+    "random_signs": (0.0, 1.0, 1.0),
+    "unit_variance": (0.0, math.sqrt(1 / 200), None),
+    "he_plus": (0.0, 0.0, 0.0),
 }
 
 
@@ -73,7 +76,7 @@ def test_draws_depend_on_the_key_alone(name: str) -> None:
     function = init.get(name)
     one, again, other = (function(key, (6, 5)) for key in (rng.key(1), rng.key(1), rng.key(2)))
     np.testing.assert_array_equal(one, again)
-    assert (name in ("zeros", "constant")) == np.array_equal(one, other)
+    assert (name in ("zeros", "constant", "he_plus")) == np.array_equal(one, other)
 
 
 def test_layers_draw_from_keys_of_their_own() -> None:
@@ -119,7 +122,10 @@ def test_unknown_names_and_options(spec: Any, message: str) -> None:
         init.get(spec)
 
 
-@pytest.mark.parametrize("name", [n for n in EXPECTED if n not in ("zeros", "constant", "normal", "uniform")])
+@pytest.mark.parametrize(
+    "name",
+    [n for n in EXPECTED if n not in ("zeros", "constant", "normal", "uniform", "he_plus", "random_signs")],
+)
 def test_fans_need_a_matrix(name: str) -> None:
     with pytest.raises(ConfigError, match=r"shape \(fan_in, fan_out\), found \(3,\); use normal or uniform"):
         init.get(name)(rng.key(0), (3,))

@@ -137,10 +137,10 @@ def test_init_draws_the_same_on_every_backend(case: Case, dtype: str, backend: B
 def test_shapes(case: Case, backend: Backend) -> None:
     variables = case.layer.init(seed=1, input_shape=FEATURES, backend=backend)
     x = backend.asarray(draw(1, (BATCH, FEATURES)), dtype="float32")
-    (outputs,) = case.layer.output_shape((FEATURES,))
-    assert tuple(case.layer.apply(variables, x).shape) == (BATCH, outputs)
-    y, state = case.layer.apply(variables, x, training=True, key=0)
-    assert tuple(y.shape) == (BATCH, outputs)
+    outputs = case.layer.output_shape((FEATURES,))
+    assert tuple(case.layer.apply(variables, x).shape) == (BATCH, *outputs)
+    y, state = case.layer.apply(variables, x, training=True, key=KEY)
+    assert tuple(y.shape) == (BATCH, *outputs)
     assert list(state) == list(variables.state)
 
 
@@ -150,7 +150,9 @@ SLOPES_AT_0 = {
     "ReLU": 0.0,
     "LeakyReLU": 0.01,
     "ELU": 1.0,
+    "SELU": 1.7580993408473766,
     "GELU": 0.5,
+    "Mish": 0.6,
     "SiLU": 0.5,
     "Softplus": 0.5,
     "Sigmoid": 0.25,
@@ -203,6 +205,18 @@ BAD: dict[str, tuple[Any, str]] = {
         r"BatchNorm: .*\(batch, 4\), found \(2, 3\)",
     ),
     "norm of images": (lambda: nn.LayerNorm().init(0, (8, 8)), r"LayerNorm: .*found \(8, 8\)"),
+    "parametrization": (
+        lambda: nn.Dense(3, parametrization="ntkk"),
+        "'standard' or 'ntk', found 'ntkk'.*'ntk'",
+    ),
+    "scale of another width": (
+        lambda: nn.Scale().apply(nn.Scale().init(0, FEATURES, backend="numpy"), _X[:, :3]),
+        r"Scale: .*\(batch, 4\), found \(2, 3\)",
+    ),
+    "parametric layer": (
+        lambda: nn.ParametricActivation(nn.Dense(3)),
+        "expected an activation .*found Dense",
+    ),
     "no units": (lambda: nn.Dense(0), "Dense: units: .* at least 1, found 0"),
     "units as text": (lambda: nn.Dense("8"), "found '8'"),
     "one width": (lambda: nn.MLP(8, 2), r"MLP: expected a list of widths.*found 8; write \[8\]"),
@@ -211,7 +225,7 @@ BAD: dict[str, tuple[Any, str]] = {
     "units as truth": (lambda: nn.Dense(True), "found True"),
     "initializer": (lambda: nn.Dense(3, weight_init="saxe"), "initializer: .*'saxe'"),
     "bias initializer": (lambda: nn.Dense(3, bias_init="ones"), "initializer: .*'ones'"),
-    "dropout of all": (lambda: nn.Dropout(1.0), "Dropout: rate: .* below 1, found 1.0"),
+    "dropout of all": (lambda: nn.Dropout(1.0), "Dropout: rate: .* below 1, .* found 1.0"),
     "negative dropout": (lambda: nn.Dropout(-0.1), "found -0.1"),
     "dropout as text": (lambda: nn.Dropout("0.1"), "found '0.1'"),
     "dropout NaN": (lambda: nn.Dropout(float("nan")), "found nan"),

@@ -179,9 +179,18 @@ LAYERS: dict[str, Any] = {
     "Sequential": nn.Sequential(nn.Dense(4), nn.BatchNorm(), nn.Tanh(), nn.Dropout(0.1)),
     "LeakyReLU": nn.LeakyReLU(0.2),
     "ELU": nn.ELU(0.5),
+    "Scale": nn.Scale(),
+    "Embedding": nn.Embedding([3] * 6, 2),
+    "PeriodicEmbedding": nn.PeriodicEmbedding(),
+    "PiecewiseLinearEmbedding": nn.PiecewiseLinearEmbedding([[-1.0, 0.0, 1.0]] * 6, 2),
+    "Columns": nn.Columns(one=(2, nn.Identity()), other=(4, nn.Tanh())),
+    "Residual": nn.Residual(nn.ReLU(), nn.Dense(6)),
+    "BatchEnsemble": nn.BatchEnsemble(5, 3, input_init="random_signs"),
+    "EnsembleDense": nn.EnsembleDense(5, 3),
+    "ParametricActivation": nn.ParametricActivation("selu"),
 } | {
     name: getattr(nn, name)()
-    for name in ("Identity", "ReLU", "GELU", "SiLU", "Softplus", "Sigmoid", "Tanh", "Sign")
+    for name in ["Identity", "ReLU", "SELU", "GELU", "SiLU", "Mish", "Softplus", "Sigmoid", "Tanh", "Sign"]
 }
 
 
@@ -192,7 +201,8 @@ def test_every_layer_is_tested_here():
 
 @pytest.mark.parametrize("name", sorted(LAYERS))
 def test_layers(name, tmp_path):
-    model = nn.Sequential(nn.Dense(6), LAYERS[name], nn.Dense(3))
+    last = nn.EnsembleDense(3, 3) if LAYERS[name].ensemble else nn.Dense(3)
+    model = nn.Sequential(nn.Dense(6), LAYERS[name], last)
     trainer = make(model=model, metrics=["accuracy"])
     history = trainer.fit(X, LABELS, epochs=20, batch_size=7)
     assert history["loss"][-1] < history["loss"][0]

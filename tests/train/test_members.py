@@ -1,103 +1,121 @@
-"""Several trainings as one: ``vmap`` of the training step, each member with its own rows and draws."""
+"""Ensembles in training and prediction: the mean of the members' losses, and of their predictions."""
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tests.train.support import class_data, make
-from xpnet import Trainer, nn, optim
-from xpnet.autodiff import vmap
+import xpnet
+from tests.support import draw, host, relative_error, tolerance, widest
+from xpnet import losses, nn
+from xpnet.autodiff import functions, value_and_grad
+from xpnet.backends import Backend
+from xpnet.losses.registry import exponential
 from xpnet.parameters import Parameters
-from xpnet.program import record
-from xpnet.program.looping import Loop
+from xpnet.train.members import combined
+from xpnet.train.objective import StepObjective
 from xpnet.train.rows import Rows
-from xpnet.train.step import Scalars, Step, StepState
-from xpnet.train.steps import CompiledSteps
 
-X, Y = class_data(40)
-MEMBERS, BATCH, STEPS = 4, 8, 6
-LOWERINGS = [
-    "off",
-    "numpy",
-    pytest.param("numba", marks=pytest.mark.skipif(not find_spec("numba"), reason="numba is not installed")),
-]
+X = draw(1, (30, 4))
+Y: dict[str, Any] = {
+    "values": draw(2, (30, 3)), "counts": np.arange(30) % 5, "classes": np.arange(30) % 3,
+    "binary": np.arange(30) % 2, "signs": np.arange(30) % 2 * 2 - 1,
+}  # fmt: skip
+UNITS = {"values": 3, "classes": 3}
 
 
-def _member(seed: int) -> Trainer:
-    """Return a trainer of a network that draws, and keeps statistics, after an epoch."""
-    layers = [nn.Dense(6), nn.BatchNorm(), nn.ReLU(), nn.Dropout(0.3), nn.Dense(3)]
-    trainer = make(model=nn.Sequential(layers), optimizer=optim.SGD(0.05, momentum=0.9), seed=seed)
-    trainer.fit(X, Y, epochs=1, batch_size=BATCH)
-    return trainer
+def _model(units: int) -> nn.Sequential:
+    first = nn.BatchEnsemble(6, 5, input_init="random_signs")
+    return nn.Sequential(first, nn.Tanh(), nn.EnsembleDense(units, 5))
 
 
-def _loop_step(trainer: Trainer) -> tuple[Any, list[Any], list[Any]]:
-    """Return a member's step on lists of arrays, its state, and the numbers and words of its next steps."""
-    setup, state = trainer.setup, trainer.state
-    step = Step(setup, trainer.variables.params.layout)
-    known = CompiledSteps(setup, step, state, Rows(X, Y, None))._step
-    return known, known.carry(state), known.ahead(setup, state, STEPS)
+def _softmax(z: np.ndarray) -> np.ndarray:
+    e = np.exp(z - z.max(axis=-1, keepdims=True))
+    return e / e.sum(axis=-1, keepdims=True)
 
 
-@pytest.mark.parametrize("lower", LOWERINGS)
-def test_members_together_train_as_they_do_alone(lower: str) -> None:
-    members = [_loop_step(_member(seed)) for seed in range(MEMBERS)]
-    step, carries, numbers = members[0][0], [m[1] for m in members], [m[2] for m in members]
-    orders = np.random.default_rng(0).integers(len(X), size=(STEPS, MEMBERS, BATCH))
-    shared = len(numbers[0]) - len(step._paths)  # the learning rates; the others are words of random keys
-    words = [np.stack(parts, axis=1) for parts in zip(*(n[shared:] for n in numbers), strict=True)]
-    axes = [0, *[None] * shared, *[0] * len(words)]
-    together = Loop(vmap(step, (0, None, axes)), lower)
-    carry = [np.stack(parts) for parts in zip(*carries, strict=True)]
-    carry, (losses,) = together(carry, [X, Y], [orders, *numbers[0][:shared], *words])
-    assert together.reason == ""
-    assert words
-    for n in range(MEMBERS):
-        alone, (loss,) = Loop(step, lower)(carries[n], [X, Y], [orders[:, n], *numbers[n]])
-        np.testing.assert_allclose(losses[:, n], loss, rtol=1e-10)
-        for got, want in zip(carry, alone, strict=True):
-            np.testing.assert_allclose(got[n], want, rtol=1e-8, atol=1e-10)
+LINKS = {functions.softmax: _softmax, functions.sigmoid: lambda z: 1 / (1 + np.exp(-z)), exponential: np.exp}
 
 
-def test_the_step_itself_takes_stacked_states() -> None:
-    trainers = [make(seed=seed) for seed in range(MEMBERS)]
-    for trainer in trainers:
-        trainer.fit(X, Y, epochs=1, batch_size=BATCH)
-    setup, layout = trainers[0].setup, trainers[0].variables.params.layout
-    step, rows = Step(setup, layout), np.random.default_rng(0).integers(len(X), size=(MEMBERS, BATCH))
+@pytest.mark.parametrize("name", losses.LOSSES)
+def test_predictions_are_means_of_those_of_the_members(name: str, backend: Backend) -> None:
+    loss = losses.LOSSES[name]
+    units = UNITS.get(loss.targets, 1)
+    model, outputs = _model(units), 4 * draw(3, (30, 5, units))
+    made = combined(model, loss, backend.asarray(outputs, dtype=widest(backend)))
+    link = LINKS.get(loss.link, lambda z: z)
+    found = host(loss.link(made))
+    assert found.shape == (30, units)
+    assert relative_error(found, link(outputs).mean(axis=1)) < 10 * tolerance(widest(backend))
 
-    def taken(state: StepState, rows: Any) -> Any:
-        return step(
-            state, Rows(X, Y, None).take(rows), setup.step_key(1), Scalars(step.scalars(9, 9).optimizer)
-        )
 
-    states = []
-    for trainer in trainers:
-        slots = {name: trainer.opt_state[name] for name in step.optimizer.slots}
-        states.append(StepState(trainer.variables.params, trainer.variables.state, slots))
-    flat = np.stack([state.params.flat for state in states])
-    slots = {
-        name: Parameters(np.stack([state.slots[name].flat for state in states]), layout)
-        for name in step.optimizer.slots
-    }
-    stacked = StepState(Parameters(flat, layout), states[0].model_state, slots)
-    after, losses = vmap(taken)(stacked, rows)
-    for n, state in enumerate(states):
-        want, loss = taken(state, rows[n])
-        np.testing.assert_allclose(after.params.flat[n], want.params.flat, rtol=1e-10)
-        np.testing.assert_allclose(
-            after.slots[step.optimizer.slots[0]].flat[n], want.slots[step.optimizer.slots[0]].flat
-        )
-        np.testing.assert_allclose(losses[n], loss)
-    program = record(lambda flat, rows: vmap(taken)(stacked._replace(params=Parameters(flat, layout)), rows))(
-        flat, rows
-    )
-    products = [op for op in program.operations if op.name == "matmul"]
-    assert len(products) == 5  # two forward, three backward: all of stacks
-    for op in products:
-        assert {len(program.values[n].shape) for n in (*op.reads(), *op.results)} == {3}
-        assert program.values[op.results[0]].shape[0] == MEMBERS
+def test_certain_members_are_averaged_without_overflow() -> None:
+    outputs = np.asarray([[[900.0, 0.0], [0.0, 900.0]], [[900.0, 0.0], [900.0, 0.0]]])
+    model = nn.EnsembleDense(2, 2)
+    made = combined(model, losses.softmax_cross_entropy, outputs)
+    np.testing.assert_allclose(_softmax(made), [[0.5, 0.5], [1, 0]])
+    made = combined(model, losses.binary_cross_entropy, outputs[..., :1] * np.asarray([[[1.0], [-1.0]]] * 2))
+    np.testing.assert_allclose(made, [[np.log(0.5 + 0.25) - np.log(0.25)], [0.0]], atol=1e-12)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("name", losses.LOSSES)
+def test_the_objective_is_the_mean_of_the_members_losses(name: str, weighted: bool) -> None:
+    loss = losses.LOSSES[name]
+    model = _model(UNITS.get(loss.targets, 1))
+    smoothing = 0.1 if name == "softmax_cross_entropy" else 0.0
+    trainer = xpnet.Trainer(model, name, backend="numpy", dtype="float64", label_smoothing=smoothing)
+    params, state = model.init(0, 4, backend="numpy", dtype="float64")
+    weight = draw(4, (30,), 0.5, 2.0) if weighted else None
+    y = Y[loss.targets]
+    objective = StepObjective(trainer.setup, params.layout)
+    value, gradient = value_and_grad(
+        lambda p: objective.value(p, state, Rows(X, y, weight), None)[0]
+    )(params)  # fmt: skip
+
+    def mean(p: Parameters) -> Any:
+        outputs = model.apply(nn.Variables(p, state), X)
+        targets = np.eye(3)[y] * (1 - smoothing) + smoothing / 3 if smoothing else y
+        total = 0.0
+        for i in range(5):
+            total = total + loss(outputs[:, i, :], targets, sample_weight=weight) / 5
+        return total
+
+    expected, slope = value_and_grad(mean)(params)
+    assert abs(float(value) - float(expected)) < 1e-12
+    np.testing.assert_allclose(gradient.flat, slope.flat, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["softmax_cross_entropy", "squared_error", "binary_cross_entropy"])
+def test_training_and_prediction(name: str, backend: Backend, tmp_path: Any) -> None:
+    loss = losses.LOSSES[name]
+    units = UNITS.get(loss.targets, 1)
+    trainer = xpnet.Trainer(_model(units), name, backend=backend, compile="off", dtype=widest(backend))
+    history = trainer.fit(X, Y[loss.targets], epochs=3, batch_size=7, validation=(X, Y[loss.targets]))
+    assert history.rows[-1]["loss"] < history.rows[0]["loss"]
+    raw = host(trainer.model.apply(trainer.variables, backend.asarray(X, dtype=widest(backend))))
+    assert raw.shape == (30, 5, units)
+    mean = LINKS.get(loss.link, lambda z: z)(raw).mean(axis=1)
+    if loss.targets == "values":
+        found: Any = trainer.predict(X)
+    else:
+        found = trainer.predict_proba(X)
+        mean = np.concatenate([1 - mean, mean], axis=1) if units == 1 else mean
+        np.testing.assert_array_equal(trainer.predict(X), mean.argmax(axis=1))
+    assert relative_error(found, mean) < 100 * tolerance(widest(backend))
+    trainer.save(tmp_path)
+    again = xpnet.Trainer.load(tmp_path, backend=backend)
+    np.testing.assert_array_equal(again.predict(X), trainer.predict(X))
+
+
+def test_a_users_own_loss_gets_rows_of_outputs() -> None:
+    def own(predictions: Any, targets: Any, *, sample_weight: Any = None) -> Any:
+        assert predictions.shape == targets.shape
+        xp = predictions.__array_namespace__()
+        return xp.mean((predictions - targets) ** 2)
+
+    trainer = xpnet.Trainer(_model(1), own, backend="numpy", compile="off")
+    trainer.fit(X, X[:, 0], epochs=2)
+    assert trainer.predict(X).shape == (30,)

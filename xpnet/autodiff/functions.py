@@ -19,10 +19,12 @@ from xpnet.backends.lacking import extended
 __all__ = [
     "affine",
     "cross_entropy",
+    "embedding",
     "erf",
     "log_softmax",
     "logistic_loss",
     "logsumexp",
+    "mish",
     "relu",
     "sigmoid",
     "softmax",
@@ -45,10 +47,12 @@ def _callable(name: str) -> Callable[..., Any]:
 
 affine = _callable("affine")
 cross_entropy = _callable("cross_entropy")
+embedding = _callable("embedding")
 erf = _callable("erf")
 log_softmax = _callable("log_softmax")
 logistic_loss = _callable("logistic_loss")
 logsumexp = _callable("logsumexp")
+mish = _callable("mish")
 relu = _callable("relu")
 sigmoid = _callable("sigmoid")
 softmax = _callable("softmax")

@@ -18,6 +18,8 @@ __all__ = [
     "bell",
     "complex_of",
     "copy",
+    "embedding",
+    "embedding_transpose",
     "erf",
     "extended",
     "keep",
@@ -247,6 +249,51 @@ def take_along_axis_transpose(g: Any, indices: Any, axis: int, shape: tuple[int,
     return _add_up(xp, g, lambda numbers: xp.take_along_axis(numbers, indices, axis=axis), shape)
 
 
+def embedding(table: Any, codes: Any) -> Any:
+    """Return rows of ``table`` (rows, size) for ``codes`` (...), as (..., size); zeros for unknown codes.
+
+    Codes are numbers of any dtype. Known are those from 0 to rows - 1, of which only the whole part counts.
+    """
+    xp = array_namespace(table)
+    known, rows = _known_rows(codes, table.shape[0])
+    found = xp.take(table, xp.reshape(rows, (-1,)), axis=0)
+    found = xp.reshape(found, (-1, *codes.shape[1:], table.shape[1]) if codes.shape else (-1,))
+    return xp.where(xp.expand_dims(known, axis=-1), found, xp.zeros_like(found))
+
+
+def embedding_transpose(g: Any, codes: Any, rows: int) -> Any:
+    """Return the transpose of ``embedding(table, codes)`` for a table (rows, size), of ``g`` (..., size)."""
+    xp, size = array_namespace(g), g.shape[-1]
+    known, numbers = (xp.reshape(x, (-1,)) for x in _known_rows(codes, rows))
+    g = xp.reshape(g, (-1, size))
+    g = xp.where(xp.expand_dims(known, axis=-1), g, xp.zeros_like(g))
+    name = xp.__name__
+    if name == "jax.numpy" or name.endswith("torch"):
+        zeros = xp.zeros((rows, size), dtype=g.dtype, device=_device(xp, g))
+        return zeros.at[numbers].add(g) if name == "jax.numpy" else zeros.index_add_(0, numbers, g)
+    if name.endswith("numpy"):
+        places = xp.reshape(numbers[:, None] * size + xp.arange(size), (-1,))
+        return xp.reshape(_scatter_add(xp, rows * size, places, xp.reshape(g, (-1,)), None), (rows, size))
+    # By products, whose sums have an order, as atomic additions have none.
+    step = max(1, _ONE_HOT // max(1, numbers.shape[0]))
+    parts = []
+    for start in range(0, rows, step):
+        part = xp.arange(start, min(start + step, rows), dtype=numbers.dtype, device=_device(xp, g))
+        parts.append(xp.matmul(xp.astype(part[:, None] == numbers[None, :], g.dtype), g))
+    return xp.concat(parts)
+
+
+_ONE_HOT = 1 << 24  # entries of a matrix of zeros and ones
+
+
+def _known_rows(codes: Any, rows: int) -> tuple[Any, Any]:
+    """Return which codes are known, and row numbers, 0 for unknown ones."""
+    xp = array_namespace(codes)
+    known = (codes >= 0) & (codes < rows)
+    index = xp.arange(1, device=_device(xp, codes)).dtype
+    return known, xp.astype(xp.where(known, codes, xp.zeros_like(codes)), index)
+
+
 def _set(x: Any, index: Any, value: Any) -> Any:
     """Return ``x`` with ``value`` at ``index``; writes into ``x`` itself where the library can."""
     parts = index if isinstance(index, tuple) else (index,)
@@ -340,6 +387,8 @@ class Extended:
         self.__name__ = xp.__name__
         self.bell = functools.partial(bell, xp)
         self.complex_of = functools.partial(complex_of, xp)
+        self.embedding = embedding
+        self.embedding_transpose = embedding_transpose
         self.erf = functools.partial(erf, xp)
         self.getitem = operator.getitem
         self.keep = keep

@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import json
 import operator
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
+from xpnet.export import numpy_functions
 from xpnet.export.network import ROWS, Network, cannot, with_parts_of_erf
 from xpnet.program.lowerings.operations import ELEMENTWISE
 from xpnet.program.program import Operation, Program, Ref
@@ -29,6 +30,7 @@ _FUNCTIONS = frozenset(
      "take_along_axis", "tensordot", "tile", "tril", "triu", "var", "vecdot", "where",
      "linalg.vector_norm"}
 )  # fmt: skip
+_OWN: dict[str, Callable[..., Any]] = {"embedding": numpy_functions.embedding}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,10 +40,12 @@ class Code:
     Attributes:
         lines: of the body of a function of ``x`` and ``rows``, which reads the dict ``W``.
         arrays: what the code reads from ``W``, by name.
+        functions: that the code calls.
     """
 
     lines: tuple[str, ...]
     arrays: dict[str, np.ndarray]
+    functions: tuple[Callable[..., Any], ...] = ()
 
 
 def code_of(network: Network) -> Code:
@@ -56,12 +60,14 @@ def code_of(network: Network) -> Code:
         writer.write(operation)
     found = zip(network.outputs, program.outputs, strict=True)
     returned = ", ".join(f'"{name}": {writer.text(x)}' for name, x in found)
-    return Code((*writer.lines(), f"return {{{returned}}}"), writer.arrays)
+    lines = *writer.lines(), f"return {{{returned}}}"
+    return Code(lines, writer.arrays, tuple(writer.functions.values()))
 
 
 class _Writer:
     def __init__(self, program: Program, known: dict[str, np.ndarray]):
         self.arrays: dict[str, np.ndarray] = {}
+        self.functions: dict[str, Callable[..., Any]] = {}
         self._named = {id(x): name for name, x in known.items()}
         self._kept: list[np.ndarray] = []  # whose ids are named
         self._values = dict.fromkeys(program.inputs, "x")
@@ -97,6 +103,9 @@ class _Writer:
             return f"-{given[0]}"
         if name == "pow" and operation.function is operator.pow:
             return f"{_inside(given[0])} ** {_inside(given[1])}"
+        if name in _OWN:
+            self.functions[name] = _OWN[name]
+            return f"{name}({', '.join(given)})"
         if name == "astype":
             return f"{given[0]}.astype(np.{np.dtype(operands[1]).name})"
         if name not in ELEMENTWISE and name not in _FUNCTIONS:

@@ -74,6 +74,10 @@ def _along(name: str, x: Any) -> Op:
 _X, _A = Some("x"), Some("a", "number")
 _SMALL = _op("exp", _op("negative", _op("abs", _X)))
 _POSITIVE = _op("greater", _X, 0)
+_ELU = _op("where", _POSITIVE, _X, _op("multiply", _A, _op("expm1", _op("where", _POSITIVE, 0.0, _X))))
+_P, _Q = _op("exp", _op("minimum", _X, 0)), _op("exp", _op("negative", _op("maximum", _X, 0)))
+_2Q = _op("multiply", 2, _Q)
+_MISH = _op("multiply", _P, _op("add", _P, _2Q))
 _SHIFTED = _op("subtract", _X, _along("max", _X))
 _EXP = _op("exp", _SHIFTED)
 _CENTRED = _op("subtract", _X, _along("mean", _X))
@@ -104,8 +108,14 @@ PATTERNS = (
         ("float32",),
     ),
     Pattern(
+        "Selu",
+        _op("multiply", Some("gamma", "number"), _ELU),
+        lambda found: {"alpha": float(found["a"]), "gamma": float(found["gamma"])},
+        ("float32",),
+    ),
+    Pattern(
         "Elu",
-        _op("where", _POSITIVE, _X, _op("multiply", _A, _op("expm1", _op("where", _POSITIVE, 0.0, _X)))),
+        _ELU,
         lambda found: {"alpha": float(found["a"])},
         ("float32",),
     ),
@@ -119,6 +129,11 @@ PATTERNS = (
         dtypes=("float32",),
     ),
     Pattern("Sigmoid", _op("divide", _op("exp", _op("minimum", _X, 0)), _op("add", 1, _SMALL))),
+    Pattern(
+        "Mish",
+        _op("multiply", _X, _op("divide", _MISH, _op("add", _MISH, _op("multiply", _2Q, _Q)))),
+        dtypes=("float32",),
+    ),
     Pattern("Softplus", _op("add", _op("maximum", _X, 0), _op("log1p", _SMALL)), dtypes=("float32",)),
     Pattern("Softmax", _op("divide", _EXP, _along("sum", _EXP)), lambda found: {"axis": -1}),
     Pattern(

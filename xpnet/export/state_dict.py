@@ -22,6 +22,7 @@ from xpnet.files import open_regular
 from xpnet.nn import Variables
 from xpnet.nn.layer import Layer, Shape
 from xpnet.parameters import Parameters
+from xpnet.schedules import value_at
 from xpnet.train import Trainer
 
 __all__ = ["MODULES", "Row", "from_torch", "torch"]
@@ -33,7 +34,7 @@ class Row:
 
     Attributes:
         module: the module as Python, of the layer and the shape of its input rows.
-        params: names of parameters here and there; ``weight`` of Dense is transposed.
+        params: names of parameters here and there; ``weight`` of Dense is transposed, times its gain.
         state: names of arrays of the state.
         counted: whether there is a number of batches as well.
     """
@@ -58,11 +59,13 @@ MODULES: dict[type[Layer], Row] = {
         counted=True,
     ),
     nn.LayerNorm: Row(lambda x, shape: f"LayerNorm({shape[0]}, eps={x.epsilon!r})", _SCALED),
-    nn.Dropout: Row(lambda x, shape: f"Dropout({x.rate!r})"),
+    nn.Dropout: Row(lambda x, shape: f"Dropout({value_at('Dropout', x.rate, 1)!r})"),
     nn.ReLU: Row(lambda x, shape: "ReLU()"),
     nn.LeakyReLU: Row(lambda x, shape: f"LeakyReLU({x.negative_slope!r})"),
     nn.ELU: Row(lambda x, shape: f"ELU({x.alpha!r})"),
     nn.GELU: Row(lambda x, shape: "GELU()"),
+    nn.SELU: Row(lambda x, shape: "SELU()"),
+    nn.Mish: Row(lambda x, shape: "Mish()"),
     nn.SiLU: Row(lambda x, shape: "SiLU()"),
     nn.Softplus: Row(lambda x, shape: "Softplus()"),
     nn.Sigmoid: Row(lambda x, shape: "Sigmoid()"),
@@ -78,8 +81,16 @@ class _Array:
 
     name: str  # in PyTorch
     path: tuple[str, ...]  # here
-    transposed: bool
+    dense: nn.Dense | None  # whose weight it is: transposed there, and times its gain
     learned: bool
+
+    def there(self, array: np.ndarray) -> np.ndarray:
+        """Return the array as PyTorch has it."""
+        return array if self.dense is None else array.T * array.dtype.type(self.dense.gain(array.shape[0]))
+
+    def here(self, array: np.ndarray) -> np.ndarray:
+        """Return PyTorch's array as it is here."""
+        return array if self.dense is None else array.T / self.dense.gain(array.shape[-1])
 
 
 def torch(model: Any, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
@@ -91,7 +102,8 @@ def torch(model: Any, path: str | os.PathLike[str], *, overwrite: bool = False) 
     for classes. Of a table only the network is written; its features are those of the encoder.
 
     Args:
-        model: an `xpnet.Trainer`, an `xpnet.tabular.TableModel` or an `xpnet.runs.Run`.
+        model: an `xpnet.Trainer`, an `xpnet.tabular.TableModel`, an `xpnet.runs.Run` or a fitted estimator of
+            `xpnet.estimators`.
         path: the file to make.
         overwrite: whether a file that is there already is replaced.
 
@@ -119,7 +131,7 @@ def torch(model: Any, path: str | os.PathLike[str], *, overwrite: bool = False) 
     arrays: dict[str, np.ndarray] = {}
     for item in _arrays(found.trainer.model):
         array = _at(tree[item.learned], item.path) if item.path else np.asarray(found.trainer.step)
-        arrays[item.name] = np.ascontiguousarray(array.T if item.transposed else array)
+        arrays[item.name] = np.ascontiguousarray(item.there(array))
     made = _module(found.trainer.model, (found.width,))
     content = save(arrays, metadata={"format": "pt", "sequential": made})
     return write_file(path, content, overwrite=overwrite)
@@ -158,11 +170,7 @@ def from_torch(source: Any, trainer: Trainer) -> Trainer:
             f"from_torch: expected the {len(known)} arrays of the model's layers, found {found}; give the "
             f"trainer a model of the same layers: {', '.join(type(x).__name__ for x in _flat(trainer.model))}"
         )
-    here = {
-        (item.learned, *item.path): given[item.name].T if item.transposed else given[item.name]
-        for item in items
-        if item.path
-    }
+    here = {(item.learned, *item.path): item.here(given[item.name]) for item in items if item.path}
     made = trainer.clone()
     home = made.backend
     with home.activate():
@@ -247,15 +255,16 @@ def _arrays(layer: Layer, path: tuple[str, ...] = ()) -> Iterator[_Array]:
         for number, inside in enumerate(layer.layers):
             yield from _arrays(inside, (*path, str(number)))
         return
-    row, dense = _row(layer), isinstance(layer, nn.Dense)
+    row = _row(layer)
     prefix = "".join(f"{part}." for part in path)
     for own, name in row.params.items():
         if own != "bias" or not isinstance(layer, nn.Dense) or layer.bias:
-            yield _Array(prefix + name, (*path, own), dense and own == "weight", True)
+            weight = layer if own == "weight" and isinstance(layer, nn.Dense) else None
+            yield _Array(prefix + name, (*path, own), weight, True)
     for own, name in row.state.items():
-        yield _Array(prefix + name, (*path, own), False, False)
+        yield _Array(prefix + name, (*path, own), None, False)
     if row.counted:
-        yield _Array(f"{prefix}num_batches_tracked", (), False, False)
+        yield _Array(f"{prefix}num_batches_tracked", (), None, False)
 
 
 def _module(layer: Layer, shape: Shape) -> str:

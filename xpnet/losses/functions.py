@@ -9,7 +9,7 @@ from xpnet.autodiff.functions import cross_entropy, log_softmax, logistic_loss, 
 from xpnet.autodiff.tracer import device_of, is_floating
 from xpnet.backends import array_namespace
 from xpnet.errors import DataError
-from xpnet.losses.registry import aligned, register, row_sum
+from xpnet.losses.registry import aligned, exponential, register, row_sum
 
 __all__ = [
     "absolute_error",
@@ -129,7 +129,7 @@ def symmetric_kl(predictions: Any, targets: Any) -> Any:
     return xp.sum(xp.multiply(xp.exp(log_q) - targets, log_q - log_targets), axis=-1)
 
 
-@register(targets="counts", link=lambda outputs: array_namespace(outputs).exp(outputs))
+@register(targets="counts", link=exponential)
 def poisson(predictions: Any, targets: Any) -> Any:
     """exp(z) - t z, the negative log-likelihood of counts t with rate exp(z), up to log t!.
 

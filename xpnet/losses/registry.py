@@ -17,6 +17,7 @@ __all__ = [
     "LOSSES",
     "LossWithOptions",
     "aligned",
+    "exponential",
     "get",
     "identity",
     "kind_of",
@@ -37,6 +38,11 @@ LOSSES: dict[str, Callable[..., Any]] = {}
 def identity(outputs: Any) -> Any:
     """Return raw outputs as they are: the link of losses whose outputs are the predictions."""
     return outputs
+
+
+def exponential(outputs: Any) -> Any:
+    """Return exp(z) of raw outputs z: the link of losses whose outputs are logarithms."""
+    return array_namespace(outputs).exp(outputs)
 
 
 def make(

@@ -12,8 +12,11 @@ from xpnet.nn import init
 from xpnet.nn.activations import (
     ELU,
     GELU,
+    SELU,
     Identity,
     LeakyReLU,
+    Mish,
+    ParametricActivation,
     ReLU,
     Sigmoid,
     Sign,
@@ -22,33 +25,55 @@ from xpnet.nn.activations import (
     Tanh,
     activation,
 )
+from xpnet.nn.columns import Columns
 from xpnet.nn.dense import Dense
 from xpnet.nn.dropout import Dropout
+from xpnet.nn.embedding import Embedding
+from xpnet.nn.ensemble import BatchEnsemble, Ensemble, EnsembleDense
 from xpnet.nn.layer import LAYERS, Layer, Variables, from_config
 from xpnet.nn.normalization import BatchNorm, LayerNorm
+from xpnet.nn.numeric_embeddings import PeriodicEmbedding, PiecewiseLinearEmbedding, quantile_edges
+from xpnet.nn.residual import Residual
+from xpnet.nn.scale import Scale
 from xpnet.nn.sequential import MLP, Sequential
+from xpnet.nn.tabular_models import RealMLP, TabM
 
 __all__ = [
     "ELU",
     "GELU",
     "LAYERS",
     "MLP",
+    "SELU",
+    "BatchEnsemble",
     "BatchNorm",
+    "Columns",
     "Dense",
     "Dropout",
+    "Embedding",
+    "Ensemble",
+    "EnsembleDense",
     "Identity",
     "Layer",
     "LayerNorm",
     "LeakyReLU",
+    "Mish",
+    "ParametricActivation",
+    "PeriodicEmbedding",
+    "PiecewiseLinearEmbedding",
     "ReLU",
+    "RealMLP",
+    "Residual",
+    "Scale",
     "Sequential",
     "SiLU",
     "Sigmoid",
     "Sign",
     "Softplus",
+    "TabM",
     "Tanh",
     "Variables",
     "activation",
     "from_config",
     "init",
+    "quantile_edges",
 ]

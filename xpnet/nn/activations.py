@@ -1,4 +1,4 @@
-"""Activation functions as layers: applied to each entry, without parameters.
+"""Activation functions as layers: applied to each entry; without parameters, except `ParametricActivation`.
 
 Derivatives are in :mod:`xpnet.autodiff.rules`, one line each; the chosen subgradients at kinks are stated
 with each class.
@@ -15,14 +15,18 @@ from xpnet.aliases import canonical
 from xpnet.autodiff import functions
 from xpnet.backends import array_namespace
 from xpnet.errors import ConfigError, suggest
-from xpnet.nn.layer import Layer
+from xpnet.nn import init
+from xpnet.nn.layer import Layer, Shape, check_rows, from_config
 
 __all__ = [
     "ACTIVATIONS",
     "ELU",
     "GELU",
+    "SELU",
     "Identity",
     "LeakyReLU",
+    "Mish",
+    "ParametricActivation",
     "ReLU",
     "SiLU",
     "Sigmoid",
@@ -95,6 +99,17 @@ class ELU(_Activation):
 
 
 @dataclasses.dataclass(frozen=True)
+class SELU(_Activation):
+    """λ ELU(x) with α = 1.6733 and λ = 1.0507, which keep mean 0 and variance 1. Slope λ α at x = 0.
+
+    Source: Klambauer et al., "Self-normalizing neural networks", NeurIPS 2017, whose digits these are.
+    """
+
+    def function(self, x: Any) -> Any:
+        return 1.0507009873554804934193349852946 * ELU(1.6732632423543772848170429916717).function(x)
+
+
+@dataclasses.dataclass(frozen=True)
 class GELU(_Activation):
     """x Φ(x), Φ the distribution function of N(0, 1): ½ x (1 + erf(x/√2)), without approximation.
 
@@ -111,6 +126,17 @@ class SiLU(_Activation):
 
     def function(self, x: Any) -> Any:
         return x * functions.sigmoid(x)
+
+
+@dataclasses.dataclass(frozen=True)
+class Mish(_Activation):
+    """x tanh(log(1 + exp(x))), a smooth ReLU that dips to -0.31 at x = -1.19.
+
+    Source: Misra, "Mish: a self regularized non-monotonic activation function", BMVC 2020.
+    """
+
+    def function(self, x: Any) -> Any:
+        return functions.mish(x)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,6 +169,61 @@ class Sign(_Activation):
 
     def function(self, x: Any) -> Any:
         return array_namespace(x).sign(x)
+
+
+@dataclasses.dataclass(frozen=True)
+class ParametricActivation(Layer):
+    """x + a (σ(x) - x), with an a for each unit that is learned: 0 is the identity, 1 the activation σ.
+
+    Args:
+        activation: σ, a name or a layer of this module.
+
+    Shapes:
+        x: (batch, ...) -> (batch, ...); the parameter ``activation`` is a, (...), at first 1.
+
+    Raises:
+        ConfigError: no such activation.
+
+    Example:
+        >>> ParametricActivation("selu").init(seed=0, input_shape=3, backend="numpy").params
+        Parameters(3 values in activation: (3,))
+
+    Source: Holzmüller et al., "Better by default: strong pre-tuned MLPs and boosted trees on tabular data",
+        NeurIPS 2024 (RealMLP).
+    """
+
+    activation: Any
+
+    def __post_init__(self) -> None:
+        chosen = activation(self.activation)
+        if not isinstance(chosen, _Activation):
+            raise ConfigError(
+                f"ParametricActivation: expected an activation such as 'selu', found {chosen!r}; choose one "
+                f"of {', '.join(ACTIVATIONS)}"
+            )
+        object.__setattr__(self, "activation", chosen)  # the dataclass is frozen
+
+    def parameter_shapes(self, input_shape: Shape) -> dict[str, Shape]:
+        return {"activation": input_shape}
+
+    def parameters(self, key: rng.Key, input_shape: Shape) -> dict[str, Any]:
+        return {"activation": init.constant(key, input_shape, value=1.0)}
+
+    def forward(
+        self, params: dict[str, Any], state: dict[str, Any], x: Any, *, training: bool, key: rng.Key | None
+    ) -> tuple[Any, dict[str, Any]]:
+        strength = params["activation"]
+        check_rows(self, x, tuple(strength.shape))
+        xp = array_namespace(x, strength)
+        change = xp.subtract(self.activation.function(x), x)
+        return xp.add(x, xp.multiply(strength, change)), state
+
+    def to_config(self) -> dict[str, Any]:
+        return {"layer": "ParametricActivation", "activation": self.activation.to_config()}
+
+    @classmethod
+    def build(cls, config: dict[str, Any]) -> Layer:
+        return cls(from_config(config["activation"]))
 
 
 def activation(spec: str | Layer) -> Layer:

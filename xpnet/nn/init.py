@@ -4,6 +4,9 @@ An initializer is a function ``(key, shape) -> float64 host array``; ``shape`` i
 variance decides whether signals keep their size from layer to layer. All-zero or all-equal weights keep
 the units of a layer identical for ever (lecture note 004 asks why): use them for biases, or to see that.
 
+Two initializers depend on data: `unit_variance` and `he_plus`. What they draw is adapted to training rows by
+:meth:`xpnet.nn.Layer.init_from_data`, as a fit does before its first step.
+
 Draws come from :mod:`xpnet.rng`, so the same seed gives the same weights on every backend.
 """
 
@@ -21,17 +24,21 @@ from xpnet.errors import ConfigError, suggest
 
 __all__ = [
     "INITIALIZERS",
+    "adaptation",
     "constant",
     "get",
     "glorot_normal",
     "glorot_uniform",
     "he_normal",
+    "he_plus",
     "he_uniform",
     "lecun_normal",
     "normal",
     "orthogonal",
+    "random_signs",
     "to_config",
     "uniform",
+    "unit_variance",
     "zeros",
 ]
 
@@ -113,6 +120,13 @@ def lecun_normal(key: rng.Key, shape: Shape) -> Any:
 
 
 @_register
+def random_signs(key: rng.Key, shape: Shape) -> Any:
+    """Draw -1 or 1, each with probability ½: factors that make the members of an ensemble different."""
+    xp = backend("numpy").xp
+    return xp.where(rng.uniform(key, shape) < 0.5, -1.0, 1.0)
+
+
+@_register
 def orthogonal(key: rng.Key, shape: Shape, *, gain: float = 1.0) -> Any:
     """Draw a matrix with orthonormal rows or columns (the fewer of both), times ``gain``.
 
@@ -124,6 +138,68 @@ def orthogonal(key: rng.Key, shape: Shape, *, gain: float = 1.0) -> Any:
     q, r = xp.linalg.qr(tall)
     q = q * xp.where(xp.linalg.diagonal(r) < 0, -1.0, 1.0)  # makes the draw uniform over all such matrices
     return gain * (q if fan_in >= fan_out else q.T)
+
+
+# --- Initializers that depend on data ---------------------------------------------------------------------
+
+
+@_register
+def unit_variance(key: rng.Key, shape: Shape) -> Any:
+    """Draw as :func:`lecun_normal`; then divide each column w by the standard deviation of X w over the rows.
+
+    Source: Krähenbühl et al., "Data-dependent initializations of convolutional neural networks", ICLR 2016,
+    and RealMLP (see :func:`he_plus`), for which the rows are those of training.
+    """
+    return lecun_normal(key, shape)
+
+
+@_register
+def he_plus(key: rng.Key, shape: Shape, *, points: int = 5) -> Any:
+    """Return zeros; then, for each unit, minus a random mean of its values at random rows.
+
+    The mean of ``points`` rows has weights that are uniform over the simplex. So the kink of a unit lies
+    among the data.
+
+    Source: Steinwart, "A sober look at neural network initializations", 2019; Holzmüller et al., "Better by
+    default", NeurIPS 2024 (RealMLP, there "he+5").
+    """
+    return constant(key, shape, value=0.0)
+
+
+def _to_unit_variance(key: rng.Key, weight: Any, x: Any) -> Any:
+    xp = backend("numpy").xp
+    spread = xp.std(x @ weight, axis=0)
+    return weight / xp.where(spread > 0, spread, 1.0)
+
+
+def _to_points(key: rng.Key, bias: Any, x: Any, *, points: int = 5) -> Any:
+    xp = backend("numpy").xp
+    shape = (points, *bias.shape)
+    chosen = xp.astype(rng.uniform(key.fold("rows"), shape) * x.shape[0], xp.int64)
+    share = -xp.log1p(-rng.uniform(key.fold("shares"), shape))
+    values = xp.take_along_axis(x, chosen, axis=0)
+    return -xp.sum(values * share, axis=0) / xp.sum(share, axis=0)
+
+
+_ADAPTATIONS: dict[Callable[..., Any], Callable[..., Any]] = {
+    unit_variance: _to_unit_variance,
+    he_plus: _to_points,
+}
+
+
+def adaptation(initializer: Any) -> Callable[..., Any] | None:
+    """Return how what an initializer drew is adapted to data; None for one that does not depend on them.
+
+    It is a function ``(key, drawn, x) -> array``. For weights (fan_in, fan_out), x are inputs (rows, fan_in);
+    for a bias (units,), the values (rows, units) to which it is added.
+    """
+    function = get(initializer)
+    found = _ADAPTATIONS.get(getattr(function, "func", function))
+    options = getattr(function, "keywords", {})
+    return functools.partial(found, **options) if found is not None and options else found
+
+
+# --- Names ------------------------------------------------------------------------------------------------
 
 
 def get(initializer: Any) -> Callable[..., Any]:

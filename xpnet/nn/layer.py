@@ -10,11 +10,12 @@ from typing import Any, NamedTuple
 from xpnet import backends, rng
 from xpnet.autodiff.functions import unpack
 from xpnet.autodiff.scopes import scope, snake_case
+from xpnet.configured import Configured
 from xpnet.containers import map_leaves
 from xpnet.errors import ConfigError, suggest
 from xpnet.parameters import Layout, Parameters
 
-__all__ = ["LAYERS", "Layer", "Shape", "Variables", "apply_layer", "from_config"]
+__all__ = ["LAYERS", "Layer", "Shape", "Variables", "apply_layer", "check_rows", "from_config"]
 
 Shape = tuple[int, ...]
 
@@ -37,7 +38,8 @@ class Layer:
     - :meth:`output_shape`, the shape of one output row for one input row;
     - :meth:`parameters` and :meth:`initial_state`, dicts of host arrays; also :meth:`parameter_shapes`, so
       that shapes are known without drawing what may be large;
-    - :meth:`forward`, the function itself, in array operations of the standard.
+    - :meth:`forward`, the function itself, in array operations of the standard;
+    - :attr:`needs_data` and :meth:`adapted`, for parameters that begin in dependence on training rows.
     """
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -67,6 +69,25 @@ class Layer:
     ) -> tuple[Any, dict[str, Any]]:
         """Return the output for ``x`` of shape (batch, ...) and the new state."""
         raise NotImplementedError
+
+    @property
+    def ensemble(self) -> int | None:
+        """How many members of an ensemble the outputs are of, (batch, members, outputs); None: of one model.
+
+        The loss is the mean of the members' losses, and predictions are the mean of theirs.
+        """
+        return None
+
+    @property
+    def needs_data(self) -> bool:
+        """Whether parameters begin in dependence on training rows: see `init_from_data`."""
+        return False
+
+    def adapted(
+        self, key: rng.Key, params: dict[str, Any], state: dict[str, Any], x: Any
+    ) -> tuple[dict[str, Any], Any]:
+        """Return drawn parameters adapted to inputs ``x``, as host arrays, and the output for ``x``."""
+        return params, self.forward(params, state, x, training=False, key=None)[0]
 
     def init(
         self,
@@ -99,6 +120,41 @@ class Layer:
         flat = host.concat([host.zeros(0), *(host.reshape(array, (-1,)) for array in drawn.values())])
         state = map_leaves(lambda x: home.asarray(x, dtype=dtype), self.initial_state(shape))
         return Variables(Parameters(home.asarray(flat, dtype=dtype), layout), state)
+
+    def init_from_data(self, variables: Variables, X: Any, seed: int) -> Variables:
+        """Return fresh variables adapted to training rows, by the initializers that depend on data.
+
+        These are ``unit_variance`` and ``he_plus``, see :mod:`xpnet.nn.init`; without them the variables are
+        returned as they are. Layer after layer is computed on the host, in float64, so that all devices begin
+        alike. A fit calls this before its first step, with some thousand rows.
+
+        Args:
+            variables: from :meth:`init`.
+            X: inputs (rows, ...), a host array.
+            seed: the same as for :meth:`init`.
+
+        Example:
+            >>> import numpy as np
+            >>> from xpnet.nn import Dense
+            >>> model = Dense(2, weight_init="unit_variance")
+            >>> X = np.asarray([[1.0, 5.0], [2.0, 9.0], [4.0, 4.0]])
+            >>> drawn = model.init(seed=0, input_shape=2, backend="numpy", dtype="float64")
+            >>> model.apply(model.init_from_data(drawn, X, seed=0), X).std(axis=0)
+            array([1., 1.])
+        """
+        if not self.needs_data:
+            return variables
+        (params, state), host = variables, backends.backend("numpy")
+        home = backends.backend_of(params.flat)
+
+        def on_host(x: Any) -> Any:
+            return host.asarray(home.to_host(x), dtype="float64")
+
+        tree = params.layout.tree(params.layout.views(on_host(params.flat)))
+        key = rng.key(seed).fold("init")
+        found, _ = self.adapted(key, tree, map_leaves(on_host, state), host.asarray(X, dtype="float64"))
+        flat = host.xp.concat([host.xp.reshape(params.layout.inside(found, name), (-1,)) for name in params])
+        return Variables(Parameters(home.asarray(flat, dtype=_dtype_of(params)), params.layout), state)
 
     def apply(
         self, variables: Variables, x: Any, *, training: bool = False, key: rng.Key | int | None = None
@@ -136,8 +192,9 @@ class Layer:
                 f"{type(self).__name__}: expected all settings as dataclass fields, found {hidden} beside "
                 "them; define the layer as a frozen dataclass"
             )
-        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        return {"layer": type(self).__name__, **values}
+        values = ((f.name, getattr(self, f.name)) for f in dataclasses.fields(self))
+        plain = {name: x.to_config() if isinstance(x, Configured) else x for name, x in values}
+        return {"layer": type(self).__name__, **plain}
 
     @classmethod
     def build(cls, config: dict[str, Any]) -> Layer:
@@ -159,6 +216,10 @@ def apply_layer(
         return layer.forward(params, state, x, training=training, key=key)
 
 
+def _dtype_of(params: Parameters) -> str:
+    return str(params.flat.dtype).rpartition(".")[2]
+
+
 @functools.cache
 def _scope_of(name: str) -> str:
     return f"{snake_case(name)}_forward"
@@ -178,6 +239,15 @@ def from_config(config: dict[str, Any]) -> Layer:
         return LAYERS[name].build(options)
     except (KeyError, TypeError) as error:
         raise ConfigError(f"layer {name}: expected its settings, found {options} ({error})") from error
+
+
+def check_rows(layer: Layer, x: Any, shape: Shape) -> None:
+    """Refuse a batch whose rows have another shape than the layer's parameters are for."""
+    if tuple(x.shape[1:]) != tuple(shape):
+        expected = ", ".join(["batch", *map(str, shape)])
+        raise ConfigError(
+            f"{type(layer).__name__}: expected inputs of shape ({expected}), found {tuple(x.shape)}"
+        )
 
 
 def _row_shape(input_shape: int | Sequence[int]) -> Shape:

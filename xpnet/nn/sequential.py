@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from xpnet import rng
@@ -65,6 +65,26 @@ class Sequential(Layer):
             shape = layer.output_shape(shape)
         return drawn
 
+    @property
+    def ensemble(self) -> int | None:
+        found = [layer.ensemble for layer in self.layers if layer.ensemble is not None]
+        return found[-1] if found else None
+
+    @property
+    def needs_data(self) -> bool:
+        return any(layer.needs_data for layer in self.layers)
+
+    def adapted(
+        self, key: rng.Key, params: dict[str, Any], state: dict[str, Any], x: Any
+    ) -> tuple[dict[str, Any], Any]:
+        found = dict(params)
+        for number, layer in enumerate(self.layers):
+            name = str(number)
+            own, x = layer.adapted(key.fold(number), params.get(name, {}), state.get(name, {}), x)
+            if own:
+                found[name] = own
+        return found, x
+
     def parameter_shapes(self, input_shape: Shape) -> dict[str, Shape]:
         found, row = dict[str, Shape](), input_shape
         for number, layer in enumerate(self.layers):
@@ -110,7 +130,7 @@ def MLP(
     activation: str | Layer | Sequence[str | Layer] = "relu",
     weight_init: Any = "auto",
     bias_init: Any = "zeros",
-    dropout: float = 0.0,
+    dropout: float | Callable[[int], float] = 0.0,
     batch_norm: bool = False,
 ) -> Sequential:
     """Return a multilayer perceptron: h⁽ʲ⁾ = σ(h⁽ʲ⁻¹⁾ W⁽ʲ⁾ + b⁽ʲ⁾) for each hidden layer, then an affine map.
@@ -122,7 +142,7 @@ def MLP(
         weight_init: initializer of the weights; ``"auto"`` takes he_uniform before ReLU and its relatives,
             glorot_uniform otherwise.
         bias_init: initializer of the biases.
-        dropout: rate of a Dropout layer behind each hidden layer; 0 for none.
+        dropout: rate, or schedule of it, of a Dropout layer behind each hidden layer; 0 for none.
         batch_norm: whether to put BatchNorm before each activation.
 
     Raises:
@@ -159,7 +179,7 @@ def MLP(
     return Sequential(layers)
 
 
-_RECTIFIERS = ("ReLU", "LeakyReLU", "ELU", "GELU", "SiLU", "Softplus")
+_RECTIFIERS = ("ReLU", "LeakyReLU", "ELU", "GELU", "SiLU", "Mish", "Softplus")
 
 
 def _weight_init(spec: Any, nonlinearity: Layer | None) -> Any:

@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from xpnet.nn import BatchNorm, Dense, Dropout, Layer, LayerNorm, Sequential
+from xpnet.nn import (
+    BatchNorm,
+    Dense,
+    Dropout,
+    Layer,
+    LayerNorm,
+    ParametricActivation,
+    Scale,
+    Sequential,
+)
 from xpnet.nn.activations import ACTIVATIONS
 
 __all__ = ["Placed", "in_order", "keeps_units", "replaced", "stacks_of_dense"]
@@ -49,7 +58,8 @@ def keeps_units(layer: Layer) -> bool:
 
     LayerNorm is taken as such, although it divides by the spread of all units.
     """
-    return isinstance(layer, (Dropout, BatchNorm, LayerNorm, *ACTIVATIONS.values()))
+    kinds = Dropout, BatchNorm, LayerNorm, Scale, ParametricActivation, *ACTIVATIONS.values()
+    return isinstance(layer, kinds)
 
 
 def stacks_of_dense(model: Layer) -> list[list[str]]:

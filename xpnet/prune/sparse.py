@@ -12,6 +12,7 @@ from xpnet.errors import ConfigError
 from xpnet.nn import Dense
 from xpnet.prune.layers import Placed, in_order
 from xpnet.train import Trainer
+from xpnet.train.members import combined
 from xpnet.train.predictor import in_kind, predictions
 from xpnet.train.rows import check_inputs
 
@@ -58,7 +59,7 @@ class SparsePredictor:
         """Return the function of one layer, and count the memory that it needs."""
         layer = placed.layer
         if isinstance(layer, Dense):
-            weight = params["weight"]
+            weight = params["weight"] * layer.gain(params["weight"].shape[0])
             transposed = csr(weight.T)
             size = transposed.data.nbytes + transposed.indices.nbytes + transposed.indptr.nbytes
             if size < weight.nbytes:
@@ -82,7 +83,7 @@ class SparsePredictor:
     def _apply(self, x: Any) -> Any:
         for layer in self._layers:
             x = layer(x)
-        return x
+        return combined(self._trainer.model, self._trainer.loss, x)
 
     def predict(self, X: Any) -> Any:
         """Return predictions as :meth:`Trainer.predict` does."""

@@ -13,7 +13,7 @@ import numpy as np
 from xpnet import checks
 from xpnet.backends import array_namespace
 from xpnet.errors import ConfigError, suggest
-from xpnet.nn import BatchNorm, Dense, Layer, LayerNorm, Variables
+from xpnet.nn import BatchNorm, Dense, Layer, LayerNorm, Scale, Variables
 from xpnet.parameters import Layout, Parameters
 from xpnet.prune.layers import Placed, in_order, keeps_units, replaced
 from xpnet.train import Trainer
@@ -147,13 +147,20 @@ def _hidden(model: Layer) -> list[tuple[int, int]]:
     dense = [i for i, placed in enumerate(layers) if isinstance(placed.layer, Dense)]
     if len(dense) < 2:
         raise ConfigError(
-            f"pruning of units: expected a model with a hidden Dense layer, found {model!r}; prune weights"
+            f"pruning of units: expected a model with a hidden Dense layer, found "
+            f"{checks.short_repr(model)}; prune weights"
         )
     for placed in layers[dense[0] : dense[-1]]:
         if not isinstance(placed.layer, Dense) and not keeps_units(placed.layer):
             raise ConfigError(
-                "pruning of units: expected only activations, Dropout, BatchNorm and LayerNorm between Dense "
-                f"layers, found {placed.layer!r}; prune the weights of this model"
+                "pruning of units: expected only activations, Scale, Dropout, BatchNorm and LayerNorm "
+                f"between Dense layers, found {placed.layer!r}; prune the weights of this model"
+            )
+    for i in dense[1:]:
+        if layers[i].layer.gain(4) != 1:  # type: ignore[attr-defined]
+            raise ConfigError(
+                "pruning of units: expected Dense layers of the standard parametrization, found "
+                f"{layers[i].layer!r}, whose factor depends on its inputs; prune the weights of this model"
             )
     return list(itertools.pairwise(dense))
 
@@ -200,7 +207,9 @@ def _scores(params: Parameters, layers: Sequence[Placed], score: Criterion) -> A
     incoming, outgoing = params[layers[0].name("weight")], params[layers[-1].name("weight")]
     xp = array_namespace(incoming)
     for placed in layers[1:-1]:
-        if isinstance(placed.layer, (BatchNorm, LayerNorm)):
+        if isinstance(placed.layer, Scale):
+            incoming = incoming * params[placed.name("scale")]
+        elif isinstance(placed.layer, (BatchNorm, LayerNorm)):
             norms = _norms(incoming, 0)
             sizes = xp.abs(params[placed.name("scale")]) / xp.where(norms > 0, norms, xp.ones_like(norms))
             incoming = incoming * sizes
@@ -219,9 +228,12 @@ def _cut_out(layers: Sequence[Placed], kept: Any, cuts: _Cuts) -> None:
     cuts.setdefault(dense.name("weight"), []).append((1, kept))
     cuts[dense.name("bias")] = [(0, kept)]
     for placed in between:
-        if isinstance(placed.layer, (BatchNorm, LayerNorm)):
-            cuts.update({placed.name(array): [(0, kept)] for array in ("scale", "shift", "mean", "variance")})
+        cuts.update({placed.name(array): [(0, kept)] for array in _OF_UNITS})
     cuts[following.name("weight")] = [(0, kept)]
+
+
+_OF_UNITS = ("scale", "shift", "mean", "variance", "activation")
+"""Arrays of the layers between, by name, with an entry for each unit."""
 
 
 def _cut(name: str, array: Any, cuts: _Cuts) -> Any:

@@ -22,6 +22,7 @@ from xpnet.losses import get
 from xpnet.losses.registry import to_config
 from xpnet.tabular.settings import Settings
 from xpnet.train import Trainer, rows
+from xpnet.train.members import outputs_of_model
 from xpnet.train.targets import is_classifier, kind_of, mean_loss, name_of
 
 __all__ = ["chosen_loss", "class_weights", "import_loss", "is_code", "loss_of_run", "named_loss", "try_loss"]
@@ -158,7 +159,7 @@ def try_loss(spec: str, trainer: Trainer, X: Any, y: Any) -> None:
         ConfigError: it fails, gives no mean, or cannot be differentiated.
     """
     tried = rows.prepare(trainer.setup, X[:_TRIED], y[:_TRIED], width=trainer.state.input_shape)
-    shape = (tried.X.shape[0], *trainer.model.output_shape(tuple(tried.X.shape[1:])))
+    shape = (tried.X.shape[0], outputs_of_model(trainer.model, tuple(tried.X.shape[1:])))
     home = trainer.backend
     try:
         with home.activate():

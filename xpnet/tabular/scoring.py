@@ -185,7 +185,7 @@ def predict_values(trainer: Trainer, encoder: Encoder, X: np.ndarray) -> np.ndar
     """Return values (rows,) or (rows, targets) on the scale of the target columns, float64."""
     predicted = trainer.predict(X)
     if kind_of(trainer.loss) == "counts":  # trained on the counts themselves
-        return predicted.astype(np.float64)
+        return encoder.clamped(predicted.astype(np.float64))
     columns = list(encoder.decode_targets(predicted).values())
     return columns[0] if len(columns) == 1 else np.stack(columns, axis=1)
 

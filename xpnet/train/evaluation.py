@@ -15,6 +15,7 @@ from xpnet.nn import Variables
 from xpnet.program import Compiled, compile
 from xpnet.train import targets
 from xpnet.train.blas_threads import blas_threads, is_large
+from xpnet.train.members import outputs_of
 from xpnet.train.rows import Rows
 from xpnet.train.setup import Setup
 
@@ -92,7 +93,8 @@ class Evaluation:
             if made_of != self._made_of:
                 self._made_of, self._seen = made_of, set()
                 mean_loss = functools.partial(targets.mean_loss, setup.loss)
-                functions: dict[str, Any] = {"outputs": setup.model.apply, "loss": mean_loss}
+                outputs = outputs_of(setup.model, setup.loss)
+                functions: dict[str, Any] = {"outputs": outputs, "loss": mean_loss}
                 self._programs = {n: compile(f, lower=setup.settings.compile) for n, f in functions.items()}
             if again or (name, rows) in self._seen:
                 return self._programs[name]

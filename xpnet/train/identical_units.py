@@ -8,7 +8,7 @@ from typing import Any
 
 from xpnet.backends import array_namespace
 from xpnet.errors import Words, use
-from xpnet.nn import BatchNorm, Dense, Layer, LayerNorm, Sequential
+from xpnet.nn import BatchNorm, Dense, Layer, LayerNorm, ParametricActivation, Scale, Sequential
 from xpnet.nn.activations import ACTIVATIONS
 from xpnet.parameters import Parameters
 
@@ -45,8 +45,9 @@ def identical_units(model: Layer, params: Parameters) -> list[str]:
                 found.append(hidden[0])
             hidden = path, layer.units > 1 and _alike(weight, axis=1) and _all_equal(params, path, "bias")
         elif hidden is not None and hidden[1]:
-            neutral = isinstance(layer, (*ACTIVATIONS.values(), BatchNorm, LayerNorm))
-            equal = all(_all_equal(params, path, name) for name in ("scale", "shift"))
+            kinds = *ACTIVATIONS.values(), ParametricActivation, Scale, BatchNorm, LayerNorm
+            neutral = isinstance(layer, kinds)
+            equal = all(_all_equal(params, path, name) for name in ("scale", "shift", "activation"))
             hidden = hidden[0], neutral and equal
     return found
 

@@ -13,6 +13,7 @@ import numpy as np
 from xpnet.backends import Backend
 from xpnet.errors import BackendError
 from xpnet.train import targets
+from xpnet.train.members import outputs_of_model
 from xpnet.train.setup import Setup
 
 __all__ = ["Inspected", "inspect"]
@@ -88,7 +89,7 @@ def _in_order(setup: Setup, given: Inspected) -> Inspected | None:
     floating = [x for x in given if x is not None and xp.isdtype(x.dtype, "real floating")]
     right = [_are_finite(xp, x, dtype) for x in floating]
     if y is not None:
-        outputs = setup.model.output_shape(tuple(X.shape[1:]))[0]
+        outputs = outputs_of_model(setup.model, tuple(X.shape[1:]))
         if not xp.isdtype(y.dtype, "real floating"):
             whole = xp.isdtype(y.dtype, "integral")
             y = xp.astype(y, home.index_dtype())  # a bool has no order, and an int8 none with a class of 200

@@ -9,7 +9,7 @@ from xpnet.autodiff.scopes import scope, snake_case
 from xpnet.backends import array_namespace
 from xpnet.nn import Variables
 from xpnet.parameters import Layout, Parameters
-from xpnet.train import regularization, targets
+from xpnet.train import members, regularization, targets
 from xpnet.train.rows import Rows
 from xpnet.train.setup import Setup
 
@@ -71,12 +71,12 @@ class StepObjective:
         return outputs, params, state
 
     def value_of(self, outputs: Any, params: Parameters, batch: Rows) -> Any:
-        """Return the objective of outputs and parameters."""
-        y = batch.y
+        """Return the objective of outputs and parameters; of an ensemble the mean of the members'."""
+        outputs, y, weight = members.as_rows(self.model, outputs, batch.y, batch.weight)
         if self._smoothing:
             y = regularization.smoothed(self.loss, y, outputs, self._smoothing)
         with scope(self._loss_scope):
-            loss = targets.mean_loss(self.loss, outputs, y, sample_weight=batch.weight)
+            loss = targets.mean_loss(self.loss, outputs, y, sample_weight=weight)
         flat = params.flat
         with scope("penalty_forward"):
             if self._l2 is not None:

@@ -18,6 +18,7 @@ from xpnet.errors import ConfigError, DataError, XpnetError
 from xpnet.train import targets
 from xpnet.train.columns import column_names, matched, table_to_numpy
 from xpnet.train.inspection import inspect
+from xpnet.train.members import outputs_of_model
 from xpnet.train.setup import Setup
 
 __all__ = ["Rows", "are_others", "check_inputs", "fingerprint", "prepare", "split"]
@@ -151,7 +152,7 @@ def _checked(setup: Setup, X: Any, y: Any, weight: Any = None, *, width: Any) ->
         _to_host("X", X), _to_host("y", y), _to_host("sample_weight", weight), dtype=setup.dtype
     )
     _check_width(X, width)
-    y = targets.check_targets(setup.loss, y, setup.model.output_shape(X.shape[1:]))
+    y = targets.check_targets(setup.loss, y, outputs_of_model(setup.model, X.shape[1:]))
     return _drop_unweighted(Rows(X, y, None if weight is None else weight.astype(np.float64)))
 
 
@@ -228,7 +229,9 @@ def _weigh_classes(setup: Setup, rows: Rows, class_weight: Any) -> Rows:
     classes, inverse = xp.unique_inverse(labels)
     if isinstance(class_weight, str) and class_weight == "balanced":
         counts = home.to_host(xp.unique_counts(labels)[1])
-        factors = labels.shape[0] / (len(counts) * counts)
+        if rows.weight is not None:  # which are as many rows
+            counts = np.bincount(home.to_host(inverse), home.to_host(rows.weight))
+        factors = counts.sum() / (len(counts) * counts)
     elif isinstance(class_weight, Mapping):
         names = home.to_host(classes).tolist()
         factors = np.asarray([_weight_of(name, class_weight) for name in names])

@@ -138,8 +138,8 @@ def outputs_for(loss: Any, n_classes: int, targets: int = 1) -> int:
     return n_classes if kind_of(loss) == "classes" else targets
 
 
-def check_targets(loss: Any, y: np.ndarray, output_shape: tuple[int, ...]) -> np.ndarray:
-    """Return host targets checked against the loss and the model's output, before anything is trained.
+def check_targets(loss: Any, y: np.ndarray, outputs: int) -> np.ndarray:
+    """Return host targets checked against the loss and the model's outputs, before anything is trained.
 
     Class indices come back as int64 of shape (batch,), other targets of the losses of this package as floats.
 
@@ -151,7 +151,6 @@ def check_targets(loss: Any, y: np.ndarray, output_shape: tuple[int, ...]) -> np
     """
     if not hasattr(loss, "targets"):
         return y
-    outputs = output_shape[0]
     if takes_labels(loss, y, outputs):
         return check_labels(y.reshape(-1), outputs)
     if y.reshape(len(y), -1).shape[1] != outputs:

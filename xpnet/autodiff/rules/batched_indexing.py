@@ -15,6 +15,8 @@ from xpnet.errors import RecordError
 
 __all__ = [
     "assign",
+    "embedding",
+    "embedding_transpose",
     "getitem",
     "last_written",
     "place",
@@ -216,6 +218,37 @@ def take_along_axis_transpose(call: Call, g: Any, indices: Any, axis: int, shape
     """Add values up where ``take_along_axis`` took them."""
     axis = call.axis(axis, len(shape))
     return call.function(call.spread(0, g), call.spread(1, indices), axis, (call.size, *shape))
+
+
+def embedding(call: Call, table: Any, codes: Any) -> Any:
+    """Take rows of each example's table, for codes that are the same for all or for each its own."""
+    xp = call.xp
+    if not call.mapped[0]:
+        return call.function(table, codes)
+    size, rows, width = table.shape
+    if call.mapped[1]:
+        return call.function(xp.reshape(table, (size * rows, width)), _own_codes(call, codes, rows))
+    found = call.function(xp.reshape(xp.moveaxis(table, 0, 1), (rows, size * width)), codes)
+    return xp.moveaxis(xp.reshape(found, (*codes.shape, size, width)), -2, 0)
+
+
+def embedding_transpose(call: Call, g: Any, codes: Any, rows: int) -> Any:
+    """Add up what belongs to the rows of each example's table."""
+    xp, width, g = call.xp, g.shape[-1], call.spread(0, g)
+    if call.mapped[1]:
+        found = call.function(g, _own_codes(call, codes, rows), call.size * rows)
+        return xp.reshape(found, (call.size, rows, width))
+    g = xp.reshape(xp.moveaxis(g, 0, -2), (*codes.shape, call.size * width))
+    return xp.moveaxis(xp.reshape(call.function(g, codes, rows), (rows, call.size, width)), 1, 0)
+
+
+def _own_codes(call: Call, codes: Any, rows: int) -> Any:
+    """Return mapped codes as those of one table that has all examples' rows; -1 for unknown ones."""
+    xp = call.xp
+    first = xp.astype(_numbers(call, call.size, codes) * rows, codes.dtype)
+    first = xp.reshape(first, (call.size, *(1,) * (len(codes.shape) - 1)))
+    known = xp.logical_and(codes >= 0, codes < rows)
+    return xp.where(known, codes + first, xp.zeros_like(codes) - 1)
 
 
 # --- Assignment --------------------------------------------------------------------------------------

@@ -71,6 +71,29 @@ def _softplus(xp: Any, x: Any) -> Any:
 elementwise("softplus", lambda xp, out, x: -xp.expm1(-out), body=_softplus)
 
 
+def _tanh_softplus(xp: Any, x: Any) -> tuple[Any, Any, Any, Any]:
+    """tanh(log(1 + exp(x))) = a / b, and the p and q with exp(x) = p / q that are at most 1."""
+    p, q = xp.exp(xp.minimum(x, 0)), xp.exp(-xp.maximum(x, 0))
+    a = p * (p + 2 * q)
+    return a, a + 2 * q * q, p, q
+
+
+@_of_reals
+def _mish(xp: Any, x: Any) -> Any:
+    """x tanh(log(1 + exp(x))), by two exponentials that never overflow."""
+    a, b, _, _ = _tanh_softplus(xp, x)
+    return x * (a / b)
+
+
+def _mish_slope(xp: Any, out: Any, x: Any) -> Any:
+    """t + x (1 - t²) σ(x), with t = tanh(log(1 + exp(x)))."""
+    a, b, p, q = _tanh_softplus(xp, x)
+    return (a + x * (4 * p * q * q * (p + q) / b)) / b
+
+
+elementwise("mish", _mish_slope, body=_mish)
+
+
 @_of_reals
 def _erf(xp: Any, x: Any) -> Any:
     """2/√π times the integral of exp(-t²) from 0 to x."""

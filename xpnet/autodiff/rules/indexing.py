@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from xpnet.autodiff.rules import batched_indexing as batched
-from xpnet.autodiff.rules.rule import View, constant, fit, linear, rule
+from xpnet.autodiff.rules.rule import View, compound, constant, fit, linear, rule
 
 __all__: list[str] = []
 
@@ -45,6 +45,24 @@ linear(
     "take_along_axis_transpose",
     lambda xp, g, out, x, indices, axis, shape: xp.take_along_axis(g, indices, axis=axis),
     batch=batched.take_along_axis_transpose,
+)
+
+
+@compound(
+    "embedding",
+    lambda xp, g, out, table, codes: xp.embedding_transpose(g, codes, table.shape[0]),
+    push=lambda xp, tangents, out, table, codes: xp.embedding(tangents[0], codes),
+    batch=batched.embedding,
+)
+def _embedding(xp: Any, table: Any, codes: Any) -> Any:
+    """Rows of a table (rows, size) for codes (...), as (..., size); zeros for codes that are no row."""
+    return xp.embedding(table, codes)
+
+
+linear(
+    "embedding_transpose",
+    lambda xp, g, out, x, codes, rows: xp.embedding(g, codes),
+    batch=batched.embedding_transpose,
 )
 
 

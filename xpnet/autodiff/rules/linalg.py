@@ -74,10 +74,15 @@ def _as_matrices(xp: Any, g: Any, x: Any, y: Any) -> tuple[Any, Any, Any]:
     return g, x, y
 
 
+def _product(xp: Any, x: Any, y: Any) -> Any:
+    """Return X Y: of a column and a row, as for a single output, elementwise, where a BLAS is slow."""
+    return xp.multiply(x, y) if x.shape[-1] == 1 else xp.matmul(x, y)
+
+
 def _pull_left(xp: Any, g: Any, out: Any, x: Any, y: Any) -> Any:
     """dX = dY Wᵀ for Y = X W."""
     g, _, matrix = _as_matrices(xp, g, x, y)
-    pulled = xp.matmul(g, xp.matrix_transpose(matrix))
+    pulled = _product(xp, g, xp.matrix_transpose(matrix))
     return fit(xp, xp.reshape(pulled, pulled.shape[:-2] + x.shape) if len(x.shape) == 1 else pulled, x)
 
 

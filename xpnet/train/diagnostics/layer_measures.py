@@ -14,6 +14,7 @@ from xpnet.containers import leaves
 from xpnet.nn import Layer, Sequential
 from xpnet.optim import Optimizer
 from xpnet.train.divergence import label
+from xpnet.train.members import as_rows
 from xpnet.train.rows import Rows
 from xpnet.train.setup import Setup
 from xpnet.train.state import TrainState
@@ -28,7 +29,7 @@ SATURATED = 0.99
 _NOWHERE = slice(0, 0)
 
 # Where their value is 0 their slope is 0 too.
-_RECTIFIERS = (nn.ReLU, nn.GELU, nn.SiLU, nn.Softplus)
+_RECTIFIERS = (nn.ReLU, nn.GELU, nn.SiLU, nn.Mish, nn.Softplus)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +43,7 @@ class LayerMeasures:
         gradient_norm: ‖∂L/∂θ‖₂, L the mean loss without penalties; 0 without parameters.
         activation_rms: root of the mean square of its output h.
         signal: ‖∂L/∂h‖₂ over all rows and units: what back propagation brings to the layer.
-        dead: share of units that are 0 on every row; None unless it is ReLU, GELU, SiLU or Softplus.
+        dead: share of units that are 0 on every row; None unless it is ReLU, GELU, SiLU, Mish or Softplus.
         saturated: share of entries of h beyond 99 % of the way to an end, where the slope is below a fiftieth
             of its largest value; None unless it is Sigmoid or Tanh.
         alike: how far units differ from the first one, in h or in ∂L/∂h, whichever is more, relative to the
@@ -103,7 +104,7 @@ def measure(setup: Setup, state: TrainState, rows: Rows, batch: Rows) -> Measure
     parts = list(_parts(setup.model, ()))
     spans = [_span(params.layout, path) for path, _ in parts]
     tree = params.layout.tree(params.layout.views(params.flat))
-    key = setup.key.fold("diagnostics")
+    key = setup.key.fold("diagnostics").at_step(state.step + 1)
     inputs, pullbacks, outputs = rows.X, [], []
     for number, (path, layer) in enumerate(parts):
         forward = _forward(layer, key.fold(number))
@@ -112,6 +113,7 @@ def measure(setup: Setup, state: TrainState, rows: Rows, batch: Rows) -> Measure
         outputs.append(inputs)
 
     def loss_of(outputs: Any, y: Any, weight: Any) -> Any:
+        outputs, y, weight = as_rows(setup.model, outputs, y, weight)
         return mean_loss(setup.loss, outputs, y, sample_weight=weight)
 
     loss, cotangent = value_and_grad(loss_of)(inputs, rows.y, rows.weight)

@@ -12,6 +12,7 @@ from xpnet.errors import ConfigError
 from xpnet.nn import Variables
 from xpnet.train.batches import Batches
 from xpnet.train.diagnostics.trial import begun_copy
+from xpnet.train.members import as_rows
 from xpnet.train.rows import Rows
 from xpnet.train.targets import mean_loss
 from xpnet.train.trainer import Trainer
@@ -74,9 +75,10 @@ def gradient_noise(trainer: Trainer, X: Any, y: Any, *, batch_size: int = 32) ->
 
     def loss_of(params: Any, state: Any, batch: Rows, key: Any) -> Any:
         outputs, _ = setup.model.apply(Variables(params, state), batch.X, training=True, key=key)
-        return mean_loss(setup.loss, outputs, batch.y, sample_weight=batch.weight)
+        outputs, y, weight = as_rows(setup.model, outputs, batch.y, batch.weight)
+        return mean_loss(setup.loss, outputs, y, sample_weight=weight)
 
-    gradient_of, key = value_and_grad(loss_of), setup.key.fold("gradient noise")
+    gradient_of, key = value_and_grad(loss_of), setup.key.fold("gradient noise").at_step(trainer.step + 1)
     batches = Batches(rows.X.shape[0], b, "reshuffle", key, setup.backend).epoch(0)
     xp = setup.backend.xp
     with setup.backend.activate():

@@ -30,5 +30,5 @@ def begun_copy(
         other.optimizer = optimizer
     width = other.state.input_shape
     rows, _ = split(other.setup, X, y, sample_weight, class_weight, None, width=width)
-    other.begin(tuple(rows.X.shape[1:]))
+    other.begin(tuple(rows.X.shape[1:]), rows.X)
     return other, rows
