@@ -316,6 +316,7 @@ def _escaped() -> Any:
         (lambda: vmap(lambda x: x[x > 0])(_X), r"getitem: .*found a mapped mask; use xp.where"),
         (lambda: vmap(np.sin)(_X), r"a NumPy function was applied"),
         (lambda: vmap(lambda x: _of("sum")(x, axis=-2))(_X), r"sum: expected an axis of examples with 1"),
+        (lambda: vmap(lambda x: _of("roll")(x, x[0]))(_X), r"roll: expected the same argument 2 for all"),
         (lambda: vmap(functions.softmax)(_Y), r"softmax: expected examples of 1 axes or more, found 0"),
         (lambda: vmap(_of("matrix_transpose"))(_X), r"matrix_transpose: expected examples of 2 axes"),
         (lambda: vmap(lambda x: functions.relu(x, out=x))(_X), r"relu: expected the same out= for all"),

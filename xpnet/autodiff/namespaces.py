@@ -213,7 +213,7 @@ def _without_rule(space: Namespace, name: str, function: Callable[..., Any]) -> 
             raise RecordError(
                 f"{name}: expected a function with a derivative rule, found none for it; express it by "
                 "functions that have one (xpnet.autodiff.rules.RULES), give it one with "
-                "xpnet.autodiff.custom_rule, or take stop_gradient of its arguments"
+                "xpnet.autodiff.custom_rule, or, but for vmap, take stop_gradient of its arguments"
             )
         return space.wrap(function(*args, **options))
 

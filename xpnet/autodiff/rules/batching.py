@@ -96,6 +96,15 @@ class Call:
         """Return ``x`` with an axis moved, if it moves at all."""
         return x if source == destination else self.xp.moveaxis(x, source, destination)
 
+    def check_alone(self) -> None:
+        """Refuse mapped arguments behind the first one."""
+        for position, mapped in enumerate(self.mapped[1:], 2):
+            if any(mapped) if isinstance(mapped, tuple) else mapped:
+                raise RecordError(
+                    f"{self.name}: expected the same argument {position} for all examples, found a "
+                    "mapped array; loop over the examples in place of vmap"
+                )
+
     def check_ndim(self, ndim: int, least: int) -> None:
         """Refuse examples with fewer axes than the function works on."""
         if ndim < least:
@@ -129,6 +138,7 @@ def last_axes(count: int) -> Batching:
     """Return the batching of a function of the last axes, which takes stacks."""
 
     def batch(call: Call, x: Any, *args: Any, **options: Any) -> Any:
+        call.check_alone()
         call.check_ndim(call.ndim(0, x), count)
         return call.function(x, *args, **options)
 
@@ -137,6 +147,7 @@ def last_axes(count: int) -> Batching:
 
 def reduction(call: Call, x: Any, *args: Any, axis: Any = None, keepdims: Any = None, **options: Any) -> Any:
     """Reduce over axes of the examples; None is all of them."""
+    call.check_alone()
     ndim = len(x.shape) - 1
     kept = {} if keepdims is None else {"keepdims": keepdims}
     if ndim:
@@ -156,6 +167,7 @@ def along_axis(default: int | None, *, restored: bool = False) -> Batching:
     """
 
     def batch(call: Call, x: Any, *args: Any, axis: Any = default, **options: Any) -> Any:
+        call.check_alone()
         ndim = len(x.shape) - 1
         if axis is not None and (ndim or default is not None):
             return call.function(x, *args, axis=call.axis(axis, ndim), **options)

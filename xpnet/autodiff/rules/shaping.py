@@ -247,6 +247,7 @@ def _batch_repeated(call: Call, x: Any, repeats: Any, *, axis: int | None = None
 
 
 def _batch_tiled(call: Call, x: Any, repetitions: Any) -> Any:
+    call.check_alone()
     times = tuple(repetitions) if isinstance(repetitions, (tuple, list)) else (int(repetitions),)
     x = call.widened(x, len(times))
     return call.function(x, (1,) * (len(x.shape) - len(times)) + times)
