@@ -43,7 +43,7 @@ def test_the_same_bits_from_a_configuration_and_from_python(run, xpnet):
     assert_same_run(run, "again")
     settings = {"hidden": (8,), "members": 2, "batch_size": 16, "epochs": 4, "backend": "numpy"}
     model = TableModel("best", **settings).fit("towns.csv", "price", progress=False)
-    np.testing.assert_array_equal(model.trainer.variables.params.flat, tensors(run, "final")["params"])
+    np.testing.assert_array_equal(model.trainer.variables.params.flat, tensors(run, "best")["params"])
     assert set(model.importance("towns.csv", repeats=1).columns) == {"size", "kind", "town"}
 
 
