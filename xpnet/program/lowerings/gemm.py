@@ -2,23 +2,43 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from xpnet.program.passes.aliasing import View
 from xpnet.program.program import Operation, Ref, Value
 
-__all__ = ["is_product", "lead", "matrices"]
+__all__ = ["is_product", "is_stack", "lead", "matrices", "matrix_of"]
 
 
 def is_product(operation: Operation, values: dict[int, Value]) -> bool:
     """True for a product of two matrices or vectors that a BLAS has."""
+    factors = _factors(operation, values)
+    return bool(factors) and all(len(v.shape) <= 2 for v in factors)
+
+
+def is_stack(operation: Operation, values: dict[int, Value]) -> bool:
+    """True for the products of two stacks of matrices, one by one."""
+    factors = _factors(operation, values)
+    return all(len(v.shape) == 3 for v in factors) and len({v.shape[0] for v in factors}) == 1
+
+
+def _factors(operation: Operation, values: dict[int, Value]) -> list[Value]:
+    """Return the factors of a product that a BLAS has; none if it is something else."""
     if operation.name != "matmul":
-        return False
+        return []
     given = [values[x.number] if type(x) is Ref else Value.of(x) for x in operation.operands]
     dtypes = {v.dtype for v in (*given, values[operation.results[0]])}
-    return (
+    known = (
         len(dtypes) == 1 and dtypes <= {"float32", "float64"}
-        and all(0 < len(v.shape) <= 2 and v.size for v in given)
+        and all(v.shape and v.size for v in given)
         and all(n < 2**31 for v in given for n in v.shape)
     )  # fmt: skip
+    return given if known else []
+
+
+def matrix_of(x: View) -> View:
+    """Return the first matrix of a stack."""
+    return dataclasses.replace(x, shape=x.shape[1:], strides=x.strides[1:])
 
 
 def matrices(a: View, b: View, out: View) -> tuple[View, View, View]:

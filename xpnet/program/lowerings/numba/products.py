@@ -1,15 +1,16 @@
-"""Code generation for a matrix product: calls of the BLAS, or loops if it is tiny."""
+"""Code generation for matrix products: calls of the BLAS, or loops if it is tiny."""
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 
-from xpnet.program.lowerings.gemm import lead, matrices
+from xpnet.program.lowerings.gemm import lead, matrices, matrix_of
 from xpnet.program.lowerings.numba.elements import pointer
 from xpnet.program.lowerings.numba.partition import Section, cut, most
 from xpnet.program.passes.aliasing import View
 
-__all__ = ["product"]
+__all__ = ["product", "stacked"]
 
 _TINY = 512  # products of two numbers, up to which loops are faster than the BLAS
 _FLAGS = {False: 111, True: 112}  # of cblas: as it is, transposed
@@ -29,21 +30,11 @@ def product(a: View, b: View, c: View, *, gemm: bool, zero: str, one: str, parts
         parts: into how many parts the product may be cut.
     """
     a, b, c = matrices(a, b, c)
-    (rows, inner), columns = a.shape, b.shape[1]
-    size = rows * inner * columns
-    if size <= (_TINY if gemm else 8 * _TINY):
+    (rows, _), columns = a.shape, b.shape[1]
+    if _is_tiny(a, b, gemm):
         return Section(_loops(a, b, c, zero))
-    left, right = lead(a), lead(b)
-    if not gemm or left is None or right is None:
+    if not _can_call(a, b, gemm):
         return None
-
-    def call(m: str, n: str, *moves: str) -> str:
-        moved = [f"moved({pointer(x)}, {by}{x.first})" for x, by in zip((a, b, c), moves, strict=True)]
-        return (
-            f"gemm(gemm{c.dtype[-2:]}, {_FLAGS[left[0]]}, {_FLAGS[right[0]]}, {m}, {n}, {inner}, {one}, "
-            f"{moved[0]}, {left[1]}, {moved[1]}, {right[1]}, {moved[2]}, {columns})"
-        )
-
     height, width = _tiles(rows, columns, parts)
     down, across = -(-rows // height), -(-columns // width)
     lines: list[str] = []
@@ -56,7 +47,46 @@ def product(a: View, b: View, c: View, *, gemm: bool, zero: str, one: str, parts
         lines.append(f"left = part{f' % {across}' * (down > 1)} * {width}")
         sizes[1] = most(width, columns, "left")
         moves = [moves[0], f"left * {b.strides[1]} + ", f"{moves[2]}left + "]
-    return Section([*lines, call(*sizes, *moves)], down * across)
+    return Section([*lines, _call(a, b, c, one, sizes, moves)], down * across)
+
+
+def stacked(a: View, b: View, c: View, *, gemm: bool, zero: str, one: str, parts: int) -> Section | None:
+    """Return the code of the products of two stacks of matrices, one after another; else as `product`."""
+    one_a, one_b, one_c = (matrix_of(x) for x in (a, b, c))
+    moves = [f"i * {x.strides[0]} + " for x in (a, b, c)]
+    if _is_tiny(one_a, one_b, gemm):
+        lines = _loops(one_a, one_b, one_c, zero, moves)
+    elif _can_call(one_a, one_b, gemm):
+        lines = [_call(one_a, one_b, one_c, one, [str(n) for n in one_c.shape], moves)]
+    else:
+        return None
+    count = a.shape[0]
+    each = cut(count, parts)
+    parts = -(-count // each)
+    head, goes = [], str(count)
+    if parts > 1:
+        head, goes = [f"low = part * {each}"], f"low, low + {most(each, count, 'low')}"
+    return Section([*head, f"for i in range({goes}):", *(f"    {line}" for line in lines)], parts)
+
+
+def _is_tiny(a: View, b: View, gemm: bool) -> bool:
+    return a.size * b.shape[1] <= (_TINY if gemm else 8 * _TINY)
+
+
+def _can_call(a: View, b: View, gemm: bool) -> bool:
+    return gemm and lead(a) is not None and lead(b) is not None
+
+
+def _call(a: View, b: View, c: View, one: str, sizes: Sequence[str], moves: Sequence[str]) -> str:
+    """Return the call of the BLAS for parts of these sizes, that begin ``moves`` further."""
+    left, right = lead(a), lead(b)
+    assert left is not None
+    assert right is not None
+    moved = [f"moved({pointer(x)}, {by}{x.first})" for x, by in zip((a, b, c), moves, strict=True)]
+    return (
+        f"gemm(gemm{c.dtype[-2:]}, {_FLAGS[left[0]]}, {_FLAGS[right[0]]}, {sizes[0]}, {sizes[1]}, "
+        f"{a.shape[1]}, {one}, {moved[0]}, {left[1]}, {moved[1]}, {right[1]}, {moved[2]}, {c.shape[1]})"
+    )
 
 
 def _tiles(rows: int, columns: int, parts: int) -> tuple[int, int]:
@@ -74,15 +104,16 @@ def _tiles(rows: int, columns: int, parts: int) -> tuple[int, int]:
     return min(found)[2:]
 
 
-def _loops(a: View, b: View, c: View, zero: str) -> list[str]:
+def _loops(a: View, b: View, c: View, zero: str, moves: Sequence[str] = ("", "", "")) -> list[str]:
     def at(x: View, i: str, j: str) -> str:
-        return f"{pointer(x)}[{i} * {x.strides[0]} + {j} * {x.strides[1]} + {x.first}]"
+        by = moves[(a, b, c).index(x)]
+        return f"{pointer(x)}[{by}{i} * {x.strides[0]} + {j} * {x.strides[1]} + {x.first}]"
 
     return [
-        f"for i in range({a.shape[0]}):",
+        f"for r in range({a.shape[0]}):",
         f"    for j in range({b.shape[1]}):",
         f"        s = {zero}",
         f"        for k in range({a.shape[1]}):",
-        f"            s = s + {at(a, 'i', 'k')} * {at(b, 'k', 'j')}",
-        f"        {at(c, 'i', 'j')} = s",
+        f"            s = s + {at(a, 'r', 'k')} * {at(b, 'k', 'j')}",
+        f"        {at(c, 'r', 'j')} = s",
     ]
