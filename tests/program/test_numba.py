@@ -54,7 +54,7 @@ def test_elementwise_functions(dtype: str) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
-@pytest.mark.parametrize("name", ["exp", "log", "log1p", "expm1", "tanh"])
+@pytest.mark.parametrize("name", ["exp", "log", "log1p", "expm1", "tanh", "sin", "cos"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_own_functions_over_their_whole_range(name: str, dtype: str) -> None:
     draw, far = np.random.default_rng(0), {"float32": 110, "float64": 760}[dtype]

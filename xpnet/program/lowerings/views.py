@@ -106,9 +106,9 @@ def gather_axis(operation: Operation, values: dict[int, Value]) -> int | None:
     """Return the axis along which an operation gathers by a vector of numbers; None if it is no gather."""
     if operation.name != "take" or operation.options.keys() - {"axis"}:
         return None
-    if [type(x) for x in operation.operands] != [Ref, Ref]:
+    if len(operation.operands) != 2 or type(operation.operands[0]) is not Ref:
         return None
-    rank, rows = (len(values[x.number].shape) for x in operation.operands)
+    rank, rows = (len(_shape(x, values)) for x in operation.operands)
     axis = operation.options.get("axis")
     if axis is None and rank == 1:
         axis = 0
@@ -120,8 +120,13 @@ def can_gather(operation: Operation, values: dict[int, Value]) -> bool:
     axis = gather_axis(operation, values)
     if axis is None:
         return False
-    x, rows = (values[v.number] for v in operation.operands)
-    return x.shape[axis] > 0 and x.dtype in KNOWN and rows.dtype in ("int32", "int64")
+    x, rows = values[operation.operands[0].number], operation.operands[1]
+    numbers = values[rows.number].dtype if type(rows) is Ref else str(rows.dtype)
+    return x.shape[axis] > 0 and x.dtype in KNOWN and numbers in ("int32", "int64")
+
+
+def _shape(x: Any, values: dict[int, Value]) -> tuple[int, ...]:
+    return values[x.number].shape if type(x) is Ref else tuple(getattr(x, "shape", ()))
 
 
 def reads_entry_by_entry(

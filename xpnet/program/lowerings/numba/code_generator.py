@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy as np
 from xpnet.program.lowerings.dtypes import KNOWN
 from xpnet.program.lowerings.gemm import is_product
 from xpnet.program.lowerings.memory_plan import MemoryPlan
-from xpnet.program.lowerings.numba.copies import added_up, copied, gathered
+from xpnet.program.lowerings.numba.copies import added_up, copied, gathered, in_blocks, looked_up, summed
 from xpnet.program.lowerings.numba.elements import literal
 from xpnet.program.lowerings.numba.lanes import writer_of
 from xpnet.program.lowerings.numba.loops import Surroundings
@@ -21,10 +21,10 @@ from xpnet.program.lowerings.numba.products import product
 from xpnet.program.lowerings.numba.repetition import without_repetition
 from xpnet.program.lowerings.views import Buffers, can_gather, gather_axis
 from xpnet.program.passes.aliasing import View, c_order
-from xpnet.program.passes.groups import Group
+from xpnet.program.passes.groups import Group, reduced
 from xpnet.program.program import Operation, Ref, Value
 
-__all__ = ["CodeGenerator", "gathers_rows"]
+__all__ = ["CodeGenerator", "writes_itself"]
 
 _ALIGNED = 64  # bytes: a line of the cache, and the longest vector
 
@@ -115,7 +115,7 @@ class CodeGenerator:
         for operation in self.program.operations:
             if isinstance(operation, Group):
                 sections = writer_of(operation, around).sections()
-            elif operation.name in ("matmul", "take", "concat", "sum"):
+            elif operation.name in _WRITTEN and operation.results[0] not in self._aliasing.views:
                 section = getattr(self, f"_{operation.name}")(operation)
                 if section is None:
                     continue
@@ -146,11 +146,8 @@ class CodeGenerator:
     def _matmul(self, operation: Operation) -> Section | None:
         values, result = self.program.values, Ref(operation.results[0])
         given = [x for x in operation.operands if type(x) is Ref]
-        if (
-            not is_product(operation, values, of_stacks=True)
-            or len(given) < 2
-            or not values[result.number].shape
-        ):
+        known = is_product(operation, values, of_stacks=True)
+        if not known or len(given) < 2 or not values[result.number].shape:
             return None
         a, b, c = (self.buffers(x) for x in (*given, result))
         zero, one = (self._constant(x, np.dtype(c.dtype)) for x in (0, 1))
@@ -158,11 +155,57 @@ class CodeGenerator:
         return product(a, b, c, gemm=gemm, zero=zero, one=one, parts=self._parts(operation))
 
     def _take(self, operation: Operation) -> Section | None:
-        if not gathers_rows(operation, self.program.values):
+        axis, n = gather_axis(operation, self.program.values), operation.results[0]
+        if axis is None or not can_gather(operation, self.program.values):
             return None
-        n = operation.results[0]
         x, rows = (self.buffers(v) for v in operation.operands)
-        return gathered(self.buffers(Ref(n)), x, rows, f"r{n}", self._parts(operation))
+        return gathered(self.buffers(Ref(n)), x, rows, f"r{n}", self._parts(operation), axis)
+
+    def _embedding(self, operation: Operation) -> Section | None:
+        return self._by_code(operation, looked_up)
+
+    def _embedding_transpose(self, operation: Operation) -> Section | None:
+        return self._by_code(operation, added_up)
+
+    def _by_code(self, operation: Operation, write: Callable[..., list[str]]) -> Section | None:
+        n, (x, codes) = operation.results[0], operation.operands[:2]
+        made = self.program.values[n]
+        if type(x) is not Ref or type(codes) is not Ref or made.dtype not in KNOWN or not made.size:
+            return None
+        views = (self.buffers(v) for v in (Ref(n), x, codes))
+        return Section(write(*views, f"r{n}", self._constant(0, np.dtype(made.dtype))))
+
+    def _sum(self, operation: Operation) -> Section | None:
+        """Sum over an axis with others behind it, where no group does."""
+        n, x = operation.results[0], operation.operands[0]
+        axis = summed_axis(operation, self.program.values)
+        if axis is None:
+            return None
+        target, made = self.buffers(Ref(n)), self.program.values[n]
+        if len(target.shape) < len(self.buffers(x).shape):
+            target = target.with_axis(axis)
+        return Section(summed(target, self.buffers(x), axis, self._constant(0, np.dtype(made.dtype))))
+
+    def _sin(self, operation: Operation) -> Section | None:
+        n, x = operation.results[0], operation.operands[0]
+        target = self.buffers(Ref(n))
+        if type(x) is not Ref or self.program.values[x.number].dtype != target.dtype:
+            return None
+        given = self.buffers(x)
+        if target.dtype not in ("float32", "float64") or given.strides != c_order(given.shape):
+            return None
+        return in_blocks(operation.name, target, given, self._parts(operation))
+
+    _cos = _sin
+
+    def _reshape(self, operation: Operation) -> Section | None:
+        """Copy the entries of an array that is not as it would be in memory."""
+        n, x = operation.results[0], operation.operands[0]
+        if type(x) is not Ref or self.program.values[n].dtype not in KNOWN:
+            return None
+        given, whole = self.buffers(x), self.buffers(Ref(n))
+        target = dataclasses.replace(whole, shape=given.shape, strides=c_order(given.shape))
+        return Section(copied(target, given))
 
     def _concat(self, operation: Operation) -> Section | None:
         """Copy those pieces that were not computed in their place."""
@@ -179,14 +222,6 @@ class CodeGenerator:
             lines += copied(whole.part(axis, start, given.shape[axis]), given)
             start += given.shape[axis]
         return Section(lines)
-
-    def _sum(self, operation: Operation) -> Section | None:
-        """Add up over an axis that is not the last one, where no group does."""
-        if not adds_up(operation, self.program.values):
-            return None
-        result, given = (self.buffers(x) for x in (Ref(operation.results[0]), operation.operands[0]))
-        axis = _single_axis(operation) % len(given.shape)
-        return added_up(result, given, axis, self._constant(0, np.dtype(given.dtype)))
 
     def complete(self) -> bool:
         """True if compiled code does everything; known after `write_all`."""
@@ -225,21 +260,25 @@ class CodeGenerator:
         ]
 
 
-def adds_up(operation: Operation, values: dict[int, Value]) -> bool:
-    """True for a sum of floating-point numbers over an axis that is not the last one."""
-    options, x = operation.options, operation.operands[0]
-    if operation.name != "sum" or type(x) is not Ref or options.keys() - {"axis", "keepdims"}:
-        return False
-    value, axis = values[x.number], _single_axis(operation)
-    is_before = isinstance(axis, int) and axis % max(len(value.shape), 1) < len(value.shape) - 1
-    return is_before and value.dtype in ("float32", "float64") and value.size > 0
+_WRITTEN = frozenset(
+    {"matmul", "take", "concat", "embedding", "embedding_transpose", "sum", "reshape", "sin", "cos"}
+)
+"""Operations, beside groups, of which compiled code can do some."""
 
 
-def _single_axis(operation: Operation) -> Any:
-    axis = operation.options.get("axis")
-    return axis[0] if isinstance(axis, tuple) and len(axis) == 1 else axis
+def writes_itself(operation: Operation, values: dict[int, Value]) -> bool:
+    """True for an operation that compiled code writes where we want it, which calls of NumPy do not."""
+    name = operation.name
+    return name in ("matmul", "embedding", "embedding_transpose", "reshape") or can_gather(operation, values)
 
 
-def gathers_rows(operation: Operation, values: dict[int, Value]) -> bool:
-    """True for a gather of rows, which compiled code can do."""
-    return can_gather(operation, values) and gather_axis(operation, values) == 0
+def summed_axis(operation: Operation, values: dict[int, Value]) -> int | None:
+    """Return the axis over which is summed, if it is a single one with others behind it."""
+    x, made = operation.operands[0], values[operation.results[0]]
+    if operation.name != "sum" or type(x) is not Ref or operation.options.keys() - {"axis", "keepdims"}:
+        return None
+    axes = [i for i, gone in enumerate(reduced(operation, values)) if gone]
+    rank = len(values[x.number].shape)
+    if len(axes) != 1 or axes[0] == rank - 1 or values[x.number].dtype != made.dtype:
+        return None
+    return axes[0] if made.dtype in KNOWN and made.size else None

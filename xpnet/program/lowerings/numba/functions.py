@@ -2,10 +2,12 @@
 
 The C library's ``exp``, ``log`` and ``tanh`` take one number at a time. Those here are short straight lines
 of arithmetic without branches, so that a loop over them computes 4 to 16 numbers at a time, as fast as
-NumPy's. Errors are below 1 unit in the last place for ``exp`` and ``log``, 1.5 for ``log1p`` and ``tanh``, 3
-for ``expm1``; infinities, NaN and signed zeros are what the C library gives. The formulas are those of fdlibm
-(Sun Microsystems, 1993: e_exp.c, e_log.c), of Cephes (Moshier: tanh.c, tanhf.c) and, for ``log1p`` and
-``expm1``, of Kahan.
+NumPy's. Errors are below 1 unit in the last place for ``exp`` and ``log``, 1.5 for ``log1p`` and ``tanh``, 2
+for ``sin`` and ``cos``, 3 for ``expm1``; infinities, NaN and signed zeros are what the C library gives. The
+formulas are those of fdlibm (Sun Microsystems, 1993: e_exp.c, e_log.c, e_rem_pio2.c, k_sin.c, k_cos.c), of
+Cephes (Moshier: tanh.c, tanhf.c, sinf.c) and, for ``log1p`` and ``expm1``, of Kahan.
+
+``sin`` and ``cos`` are right for numbers up to `FAR` in size only; the others are for the C library.
 
 Each is there for float32 and float64, by the dtype's name.
 """
@@ -19,7 +21,10 @@ from numba import njit
 
 from xpnet.program.lowerings.numba import intrinsics
 
-__all__ = ["exp", "expm1", "log", "log1p", "tanh"]
+__all__ = ["cos", "exp", "expm1", "log", "log1p", "sin", "tanh"]
+
+FAR = 2.0**20
+"""Size of numbers from which on ``sin`` and ``cos`` here are not right."""
 
 _compiled: Any = njit(error_model="numpy", nogil=True)
 bits_of: Any = intrinsics.bits_of
@@ -129,18 +134,31 @@ def _log1p(real: Any, log: Any) -> Any:
     return log1p
 
 
-def _expm1(real: Any, exp: Any, log: Any, far: float) -> Any:
+@_compiled
+def _expm1_32(x):  # type: ignore[no-untyped-def]
+    """e^x - 1 = 2 (h (e^r - 1) + (h - 1/2)) with h = 2^k / 2 and |r| <= ln(2)/2."""
+    z = select(x < _F(89.0), x, _F(89.0))
+    z = select(z > _F(-30.0), z, _F(-30.0))
+    k = (z * _F(1.4426950408889634) + _F(12582912.0)) - _F(12582912.0)
+    r = z - k * _F(6.9314575195e-1) - k * _F(1.4286067653e-6)
+    p = _F(1.9841270e-4) * r + _F(1.3888889e-3)
+    p = p * r + _F(8.3333333e-3)
+    p = p * r + _F(4.1666667e-2)
+    p = p * r + _F(1.6666667e-1)
+    p = p * r + _F(0.5)
+    p = p * r * r + r
+    half = float_of(_I((_I(k) + _I(126)) << _I(23)))
+    y = _F(2.0) * (half * p + (half - _F(0.5)))
+    return select((x == _F(0.0)) | (x != x), x, y)
+
+
+@_compiled
+def _expm1_64(x):  # type: ignore[no-untyped-def]
     """(e^x - 1) · x / log(e^x): the errors of the two factors make up for each other."""
-    one, far = real(1), real(far)
-
-    @_compiled
-    def expm1(x):  # type: ignore[no-untyped-def]
-        w = exp(x)
-        less = w - one
-        y = select(abs(x) > far, less, less * (x / log(w)))
-        return select((w == one) | (x != x), x, y)
-
-    return expm1
+    w = _exp64(x)
+    less = w - 1.0
+    y = select(abs(x) > 38.0, less, less * (x / _log64(w)))
+    return select((w == 1.0) | (x != x), x, y)
 
 
 @_compiled
@@ -169,11 +187,74 @@ def _tanh64(x):  # type: ignore[no-untyped-def]
     return select(z < 0.625, small, select(x < 0.0, -large, large))
 
 
+# --- sine and cosine ------------------------------------------------------------------------------------
+
+
+@_compiled
+def _turned(x):  # type: ignore[no-untyped-def]
+    """x = k π/2 + r + s: the bits of a number that ends with those of k, then r with |r| <= π/4, and s."""
+    shifted = x * 6.36619772367581382433e-01 + 6755399441055744.0
+    k = shifted - 6755399441055744.0
+    near = x - k * 1.57079632673412561417e00
+    rest = k * 6.07710050630396597660e-11
+    r = near - rest
+    rest = k * 2.02226624879595063154e-21 - ((near - r) - rest)
+    y = r - rest
+    return bits_of(shifted), y, (r - y) - rest
+
+
+@_compiled
+def _sine32(x, quarter):  # type: ignore[no-untyped-def]
+    """The sine a number of right angles further."""
+    n, r, _ = _turned(np.float64(x))
+    y = _F(r)
+    z = y * y
+    s = (_F(-1.9515295891e-4) * z + _F(8.3321608736e-3)) * z + _F(-1.6666654611e-1)
+    s = s * z * y + y
+    c = (_F(2.443315711809948e-5) * z + _F(-1.388731625493765e-3)) * z + _F(4.166664568298827e-2)
+    c = c * z * z - _F(0.5) * z + _F(1.0)
+    n += quarter
+    found = select(n & 1 == 1, c, select(x == _F(0.0), x, s))
+    return select(n & 2 == 2, -found, found)
+
+
+@_compiled
+def _sine64(x, quarter):  # type: ignore[no-untyped-def]
+    n, y, tail = _turned(x)
+    z = y * y
+    v = z * y
+    p = 1.58969099521155010221e-10
+    p = -2.50507602534068634195e-08 + z * p
+    p = 2.75573137070700676789e-06 + z * p
+    p = -1.98412698298579493134e-04 + z * p
+    p = 8.33333333332248946124e-03 + z * p
+    s = y - ((z * (0.5 * tail - v * p) - tail) - v * -1.66666666666666324348e-01)
+    q = -1.13596475577881948265e-11
+    q = 2.08757232129817482790e-09 + z * q
+    q = -2.75573143513906633035e-07 + z * q
+    q = 2.48015872894767294178e-05 + z * q
+    q = -1.38888888888741095749e-03 + z * q
+    q = 4.16666666666666019037e-02 + z * q
+    half = 0.5 * z
+    w = 1.0 - half
+    c = w + ((1.0 - w - half) + (z * (z * q) - y * tail))
+    n += quarter
+    found = select(n & 1 == 1, c, select(x == 0.0, x, s))
+    return select(n & 2 == 2, -found, found)
+
+
+def _quarters_further(sine: Any, quarter: int) -> Any:
+    @_compiled
+    def function(x):  # type: ignore[no-untyped-def]
+        return sine(x, quarter)
+
+    return function
+
+
+cos = {"float32": _quarters_further(_sine32, 1), "float64": _quarters_further(_sine64, 1)}
+sin = {"float32": _quarters_further(_sine32, 0), "float64": _quarters_further(_sine64, 0)}
 exp = {"float32": _exp32, "float64": _exp64}
 log = {"float32": _log32, "float64": _log64}
 log1p = {"float32": _log1p(np.float32, _log32), "float64": _log1p(np.float64, _log64)}
-expm1 = {
-    "float32": _expm1(np.float32, _exp32, _log32, 17.0),
-    "float64": _expm1(np.float64, _exp64, _log64, 38.0),
-}
+expm1 = {"float32": _expm1_32, "float64": _expm1_64}
 tanh = {"float32": _tanh32, "float64": _tanh64}

@@ -21,7 +21,7 @@ from xpnet.program.lowerings import blas_libraries
 from xpnet.program.lowerings.base import check_arrays, refuse
 from xpnet.program.lowerings.calls import is_written, writes_in_place
 from xpnet.program.lowerings.memory_plan import MemoryPlan, grouped_for_code, plan_of
-from xpnet.program.lowerings.numba.code_generator import CodeGenerator, gathers_rows
+from xpnet.program.lowerings.numba.code_generator import CodeGenerator, writes_itself
 from xpnet.program.lowerings.numba.compiling import Function, compiled
 from xpnet.program.lowerings.numba.elements import can_be_grouped
 from xpnet.program.lowerings.numba.partition import Piece, parts_of_program, wakes_the_blas, with_barriers
@@ -47,8 +47,7 @@ def _plan(program: Program, donated: dict[int, int]) -> MemoryPlan:
     values = grouped.values
 
     def writes(op: Operation) -> bool:
-        own = isinstance(op, Group) or op.name == "matmul" or gathers_rows(op, values)
-        return own or is_written(op, values)
+        return isinstance(op, Group) or writes_itself(op, values) or is_written(op, values)
 
     def overwrites(op: Operation, old: int, new: int, roots: Mapping[int, int]) -> bool:
         if not isinstance(op, Group):

@@ -30,7 +30,7 @@ def product(a: View, b: View, c: View, *, gemm: bool, zero: str, one: str, parts
         one: name of the number.
         parts: into how many parts the product may be cut.
     """
-    if len(c.shape) > 2:
+    if max(len(a.shape), len(b.shape)) > 2:
         return _of_stacks(a, b, c, gemm=gemm, zero=zero, one=one, parts=parts)
     a, b, c = matrices(a, b, c)
     (rows, _), columns = a.shape, b.shape[1]
@@ -76,9 +76,9 @@ def _caller(a: View, b: View, c: View, one: str) -> Callable[..., str] | None:
 
 def _of_stacks(a: View, b: View, c: View, *, gemm: bool, zero: str, one: str, parts: int) -> Section | None:
     """Return the code of the products of the matrices in stacks, one after another."""
-    *stack, rows, columns = c.shape
-    if min(len(a.shape), len(b.shape)) < 2 or c.strides[-2:] != c_order((rows, columns)):
+    if min(len(a.shape), len(b.shape)) < 2 or c.strides[-2:] != c_order(c.shape[-2:]):
         return None
+    *stack, rows, columns = c.shape
     moves = []
     for x in (a, b, c):
         missing = len(stack) + 2 - len(x.shape)

@@ -41,7 +41,8 @@ def _plan(program: Program, donated: dict[int, int], gathering: Collection[int] 
     values = grouped.values
 
     def writes(operation: Operation) -> bool:
-        gathers = gather_axis(operation, values) is not None and operation.operands[1].number in gathering
+        numbered = gather_axis(operation, values) is not None and type(operation.operands[1]) is Ref
+        gathers = numbered and operation.operands[1].number in gathering
         return isinstance(operation, Group) or gathers or is_written(operation, values)
 
     def overwrites(operation: Operation, old: int, new: int, roots: Mapping[int, int]) -> bool:
@@ -161,8 +162,10 @@ def _gathering(program: Program, changing: Sequence[int]) -> dict[int, int]:
     lengths: dict[int, set[int]] = {n: set() for n in changing}
     for operation in program.operations:
         axis = gather_axis(operation, program.values)
-        if axis is not None and operation.operands[1].number in lengths:
-            source, rows = operation.operands
+        if axis is None or type(operation.operands[1]) is not Ref:
+            continue
+        source, rows = operation.operands
+        if rows.number in lengths:
             lengths[rows.number].add(program.values[source.number].shape[axis])
     return {n: found.pop() for n, found in lengths.items() if len(found) == 1}
 
