@@ -17,9 +17,10 @@ def is_product(operation: Operation, values: dict[int, Value]) -> bool:
 
 
 def is_stack(operation: Operation, values: dict[int, Value]) -> bool:
-    """True for the products of two stacks of matrices, one by one."""
+    """True for products of two stacks of matrices, one by one, or all with the only one of the other."""
     factors = _factors(operation, values)
-    return all(len(v.shape) == 3 for v in factors) and len({v.shape[0] for v in factors}) == 1
+    counts = {v.shape[0] for v in factors} - {1}
+    return bool(factors) and all(len(v.shape) == 3 for v in factors) and len(counts) <= 1
 
 
 def _factors(operation: Operation, values: dict[int, Value]) -> list[Value]:
@@ -36,9 +37,10 @@ def _factors(operation: Operation, values: dict[int, Value]) -> list[Value]:
     return given if known else []
 
 
-def matrix_of(x: View) -> View:
-    """Return the first matrix of a stack."""
-    return dataclasses.replace(x, shape=x.shape[1:], strides=x.strides[1:])
+def matrix_of(x: View) -> tuple[View, int]:
+    """Return the first matrix of a stack, and how many entries on the next one is; 0 if there is none."""
+    one = dataclasses.replace(x, shape=x.shape[1:], strides=x.strides[1:])
+    return one, x.strides[0] if x.shape[0] > 1 else 0
 
 
 def matrices(a: View, b: View, out: View) -> tuple[View, View, View]:

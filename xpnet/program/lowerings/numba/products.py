@@ -52,15 +52,15 @@ def product(a: View, b: View, c: View, *, gemm: bool, zero: str, one: str, parts
 
 def stacked(a: View, b: View, c: View, *, gemm: bool, zero: str, one: str, parts: int) -> Section | None:
     """Return the code of the products of two stacks of matrices, one after another; else as `product`."""
-    one_a, one_b, one_c = (matrix_of(x) for x in (a, b, c))
-    moves = [f"i * {x.strides[0]} + " for x in (a, b, c)]
+    (one_a, step_a), (one_b, step_b), (one_c, step_c) = map(matrix_of, (a, b, c))
+    moves = [f"i * {step} + " for step in (step_a, step_b, step_c)]
     if _is_tiny(one_a, one_b, gemm):
         lines = _loops(one_a, one_b, one_c, zero, moves)
     elif _can_call(one_a, one_b, gemm):
         lines = [_call(one_a, one_b, one_c, one, [str(n) for n in one_c.shape], moves)]
     else:
         return None
-    count = a.shape[0]
+    count = c.shape[0]
     each = cut(count, parts)
     parts = -(-count // each)
     head, goes = [], str(count)
@@ -106,7 +106,7 @@ def _tiles(rows: int, columns: int, parts: int) -> tuple[int, int]:
 
 def _loops(a: View, b: View, c: View, zero: str, moves: Sequence[str] = ("", "", "")) -> list[str]:
     def at(x: View, i: str, j: str) -> str:
-        by = moves[(a, b, c).index(x)]
+        by = moves[next(k for k, one in enumerate((a, b, c)) if one is x)]
         return f"{pointer(x)}[{by}{i} * {x.strides[0]} + {j} * {x.strides[1]} + {x.first}]"
 
     return [
