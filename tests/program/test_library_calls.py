@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.loss_cases import CASES as LOSSES
-from tests.nn.layer_cases import BATCH, FEATURES
+from tests.nn.layer_cases import BATCH, FEATURES, with_head
 from tests.nn.layer_cases import CASES as LAYERS
 from tests.optim.optimizer_cases import TABLE as OPTIMIZERS
 from tests.support import draw, told
@@ -34,7 +34,7 @@ _HOST: Any = SimpleNamespace(contiguous=np.ascontiguousarray, to_host=np.asarray
 # Trainers by what is special about them, with arrays to fit.
 _CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     **{
-        str(case): ({"model": nn.Sequential(case.layer, nn.Dense(3))}, {})
+        str(case): ({"model": with_head(case.layer, 3)}, {})
         for case in LAYERS
     },
     **{

@@ -47,6 +47,11 @@ CASES: dict[str, tuple[Callable[..., Any], list[np.ndarray]]] = {
     "stack, of one": (lambda x, y: x @ y, [X[:1], DRAW.normal(size=(1, 9, 5))]),
     "stack, of a vector": (lambda x, y: x[0, 0] @ y, [X, DRAW.normal(size=(4, 9, 7))]),
     "first sum": (lambda x: _space(x).sum(x[1:], axis=0), [X]),
+    "stack, of one with many": (lambda x, y: x @ y, [X[:1], DRAW.normal(size=(4, 9, 50))]),
+    "stack, of many with one": (lambda x, y: x @ y, [X, DRAW.normal(size=(1, 9, 50))]),
+    "placed": (lambda x: _space(x).place(x, (slice(None), slice(3, 9)), (40, 12, 9)) * 2, [X]),
+    "placed at a number": (lambda x: _space(x).place(x, (..., -2), (40, 6, 9, 4)) * 2, [X]),
+    "placed in a vector": (lambda x: _space(x).place(x, slice(2, 11), (40,)) * 2, [X[0, 0]]),
     "middle sum": (lambda x: _space(x).sum(x, axis=1), [X]),
     "middle sum, kept": (lambda x: _space(x).sum(x * x, axis=1, keepdims=True) + x, [X]),
     "middle sum of a part": (lambda x: _space(x).sum(x[:, 1:4, ::2], axis=-2), [X]),
@@ -79,7 +84,13 @@ def _program(dtype: str) -> tuple[Program, list[np.ndarray], list[str]]:
 
 @pytest.mark.parametrize(
     ("lower", "dtype", "threads"),
-    [("numpy", "float32", 1), ("numba", "float32", 1), ("numba", "float64", 3), ("cupy", "float32", 1)],
+    [
+        ("numpy", "float32", 1),
+        ("numba", "float32", 1),
+        ("numba", "float64", 3),
+        pytest.param("cupy", "float32", 1, marks=pytest.mark.backends("cupy")),
+        pytest.param("cupy", "float64", 1, marks=pytest.mark.backends("cupy")),
+    ],
 )
 def test_lowerings_do_what_numpy_does(
     lower: str, dtype: str, threads: int, monkeypatch: pytest.MonkeyPatch

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from xpnet.program.passes.aliasing import View
 from xpnet.program.program import Operation, Ref, Value
 
-__all__ = ["is_product", "lead", "matrices"]
+__all__ = ["is_product", "is_stack", "lead", "matrices", "matrix_of"]
 
 
 def is_product(operation: Operation, values: dict[int, Value], *, of_stacks: bool = False) -> bool:
@@ -28,6 +30,20 @@ def matrices(a: View, b: View, out: View) -> tuple[View, View, View]:
     if len(b.shape) == 1:
         b, out = b.with_axis(1), out.with_axis(len(out.shape))
     return a, b, out
+
+
+def is_stack(operation: Operation, values: dict[int, Value]) -> bool:
+    """True for products of two stacks of matrices, one by one, or all with the only one of the other."""
+    if not is_product(operation, values, of_stacks=True):
+        return False
+    shapes = [(values[x.number] if type(x) is Ref else Value.of(x)).shape for x in operation.operands]
+    return all(len(shape) == 3 for shape in shapes) and len({shape[0] for shape in shapes} - {1}) <= 1
+
+
+def matrix_of(x: View) -> tuple[View, int]:
+    """Return the first matrix of a stack, and how many entries on the next one is; 0 if there is none."""
+    one = dataclasses.replace(x, shape=x.shape[1:], strides=x.strides[1:])
+    return one, x.strides[0] if x.shape[0] > 1 else 0
 
 
 def lead(x: View) -> tuple[bool, int] | None:

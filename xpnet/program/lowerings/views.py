@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -11,11 +12,22 @@ import numpy as np
 from xpnet.program.lowerings.dtypes import KNOWN
 from xpnet.program.lowerings.memory_plan import MemoryPlan
 from xpnet.program.passes.aliasing import View, c_order
-from xpnet.program.passes.groups import Group
+from xpnet.program.passes.groups import Group, reduced
 from xpnet.program.passes.schedule import Schedule
 from xpnet.program.program import Operation, Ref, Value
 
-__all__ = ["BUFFER", "Buffers", "can_gather", "gather_axis", "reads_entry_by_entry"]
+__all__ = [
+    "BUFFER",
+    "Buffers",
+    "can_gather",
+    "can_look_up",
+    "gather_axis",
+    "middle_axis",
+    "part_of",
+    "placed",
+    "reads_entry_by_entry",
+    "summed_axis",
+]  # fmt: skip
 
 BUFFER = -1
 """The root of what lies in a program's own memory."""
@@ -123,6 +135,74 @@ def can_gather(operation: Operation, values: dict[int, Value]) -> bool:
     x, rows = values[operation.operands[0].number], operation.operands[1]
     numbers = values[rows.number].dtype if type(rows) is Ref else str(rows.dtype)
     return x.shape[axis] > 0 and x.dtype in KNOWN and numbers in ("int32", "int64")
+
+
+def can_look_up(operation: Operation, values: dict[int, Value]) -> bool:
+    """True for a table of vectors, or its transpose, that generated code can do."""
+    if operation.name not in ("embedding", "embedding_transpose"):
+        return False
+    if any(type(x) is not Ref for x in operation.operands[:2]):
+        return False
+    x, codes = (values[v.number] for v in operation.operands[:2])
+    return x.dtype in KNOWN and codes.dtype in KNOWN and x.size > 0 and values[operation.results[0]].size > 0
+
+
+def middle_axis(operation: Operation, values: dict[int, Value]) -> int | None:
+    """Return the axis over which is summed, if it is a single one with others before and behind it."""
+    return summed_axis(operation, values) or None
+
+
+def summed_axis(operation: Operation, values: dict[int, Value]) -> int | None:
+    """Return the axis over which is summed, if it is a single one with others behind it."""
+    x, made = operation.operands[0], values[operation.results[0]]
+    if operation.name != "sum" or type(x) is not Ref or operation.options.keys() - {"axis", "keepdims"}:
+        return None
+    axes = [i for i, gone in enumerate(reduced(operation, values)) if gone]
+    rank = len(values[x.number].shape)
+    if len(axes) != 1 or axes[0] == rank - 1 or values[x.number].dtype != made.dtype:
+        return None
+    return axes[0] if made.dtype in KNOWN and made.size else None
+
+
+def placed(operation: Operation, values: dict[int, Value]) -> tuple[tuple[int, int, int], ...] | None:
+    """Return where an operation puts an array among zeros, as axis, start and size; None if it does not so.
+
+    That is ``place`` by slices and whole numbers, the transpose of taking out such a part.
+    """
+    x, made = operation.operands[0] if operation.operands else None, values[operation.results[0]]
+    if operation.name != "place" or type(x) is not Ref or made.dtype not in KNOWN or not made.size:
+        return None
+    index = operation.operands[1]
+    parts = list(index) if isinstance(index, tuple) else [index]
+    rank = len(made.shape)
+    if parts.count(Ellipsis) > 1 or len(parts) > rank + 1:
+        return None
+    if Ellipsis in parts:
+        at = parts.index(Ellipsis)
+        parts[at : at + 1] = [slice(None)] * (rank + 1 - len(parts))
+    found = []
+    for axis, (part, size) in enumerate(zip(parts, made.shape, strict=False)):
+        if isinstance(part, slice):
+            start, stop, step = part.indices(size)
+            if step != 1 or stop <= start:
+                return None
+            found.append((axis, start, stop - start))
+        elif isinstance(part, int):
+            found.append((axis, part % size, 1))
+        else:
+            return None
+    return tuple(found)
+
+
+def part_of(whole: View, places: Iterable[tuple[int, int, int]], given: View) -> View:
+    """Return the part of an array at some places, in the shape of ``given``, which goes there."""
+    for axis, start, size in places:
+        whole = whole.part(axis, start, size)
+    kept = [(n, s) for n, s in zip(whole.shape, whole.strides, strict=True) if n != 1]
+    strides = iter(s for _, s in kept)
+    return dataclasses.replace(
+        whole, shape=given.shape, strides=tuple(0 if n == 1 else next(strides) for n in given.shape)
+    )
 
 
 def _shape(x: Any, values: dict[int, Value]) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""Kernels that move entries: copies, and gathers of rows by number."""
+"""Kernels that move entries: copies, gathers by number, tables of vectors; and sums over middle axes."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from typing import Any
 from xpnet.program.lowerings.cupy.buffers import DeviceBuffers
 from xpnet.program.lowerings.cupy.elements import TYPES
 from xpnet.program.lowerings.cupy.kernels import Arguments, Kernel, Walk, blocks_for, indented
+from xpnet.program.lowerings.views import part_of
 from xpnet.program.passes.aliasing import View, c_order
 from xpnet.program.program import Operation, Ref, Value
 
-__all__ = ["copies_of", "copy_kernel", "gather_kernel", "is_joining"]
+__all__ = [
+    "copies_of", "copy_kernel", "gather_kernel", "is_joining", "place_kernels", "sum_kernel", "table_kernel",
+]  # fmt: skip
 
 _THREADS = 256
 
@@ -53,6 +56,68 @@ def gather_kernel(operation: Operation, buffers: DeviceBuffers) -> Kernel:
         f"{walk.entry(arguments.name(x), fixed, f'row * {x.strides[axis]}')};",
     ]
     return _by_entry(arguments, walk, body)
+
+
+def table_kernel(operation: Operation, buffers: DeviceBuffers) -> Kernel:
+    """Return the kernel of a table of vectors, or of its transpose."""
+    x, codes = (buffers(v) for v in operation.operands[:2])
+    out, arguments = buffers(Ref(operation.results[0])), Arguments()
+    if operation.name == "embedding":
+        rows, here = x.shape[0], (*codes.strides, 0)
+        row = (0,) * len(codes.shape) + x.strides[1:]
+        walk = Walk(out.shape, [out.strides, here, row])
+        entry = walk.entry(arguments.name(x), row, f"(long long)code * {x.strides[0]}")
+        body = [
+            f"const {TYPES[codes.dtype]} code = {walk.entry(arguments.name(codes), here)};",
+            f"{walk.entry(arguments.name(out), out.strides)} = code >= 0 && code < {rows} ? {entry} : 0;",
+        ]
+        return _by_entry(arguments, walk, body)
+    # A thread for each entry of the table goes through all codes, so that the sum has an order.
+    walk = Walk(out.shape, [out.strides, (1, 0), (0, x.strides[-1])])
+    terms = [f"c{k} * {s}" for k, s in enumerate(codes.strides)]
+    vectors = [f"c{k} * {s}" for k, s in enumerate(x.strides[:-1])]
+    code = f"{arguments.name(codes)}[{' + '.join(terms) or '0'}]"
+    vector = walk.entry(arguments.name(x), (0, x.strides[-1]), " + ".join(vectors))
+    body = [
+        f"const long long row = {' + '.join(walk.terms((1, 0))) or '0'};",
+        f"{TYPES[out.dtype]} sum = 0;",
+        *_loops(codes.shape, [f"if ({code} >= row && {code} < row + 1) sum += {vector};"]),
+        f"{walk.entry(arguments.name(out), out.strides)} = sum;",
+    ]
+    return _by_entry(arguments, walk, body)
+
+
+def sum_kernel(operation: Operation, buffers: DeviceBuffers, axis: int) -> Kernel:
+    """Return the kernel of a sum over an axis with others before and behind it."""
+    x, out, arguments = buffers(operation.operands[0]), buffers(Ref(operation.results[0])), Arguments()
+    if len(out.shape) < len(x.shape):
+        out = out.with_axis(axis)
+    there = tuple(0 if k == axis else s for k, s in enumerate(x.strides))
+    walk = Walk(out.shape, [out.strides, there])
+    term = walk.entry(arguments.name(x), there, f"c0 * {x.strides[axis]}")
+    body = [
+        f"{TYPES[out.dtype]} sum = 0;",
+        *_loops((x.shape[axis],), [f"sum += {term};"]),
+        f"{walk.entry(arguments.name(out), out.strides)} = sum;",
+    ]
+    return _by_entry(arguments, walk, body)
+
+
+def place_kernels(
+    operation: Operation, buffers: DeviceBuffers, places: tuple[tuple[int, int, int], ...]
+) -> list[Kernel]:
+    """Return the kernels that put an array among zeros."""
+    whole, given, arguments = buffers(Ref(operation.results[0])), buffers(operation.operands[0]), Arguments()
+    walk = Walk(whole.shape, [whole.strides])
+    zeros = _by_entry(arguments, walk, [f"{walk.entry(arguments.name(whole), whole.strides)} = 0;"])
+    return [zeros, copy_kernel(part_of(whole, places, given), given)]
+
+
+def _loops(shape: tuple[int, ...], lines: list[str]) -> list[str]:
+    """Return loops over the axes of a shape, by c0, c1 and so on."""
+    for k in reversed(range(len(shape))):
+        lines = [f"for (index c{k} = 0; c{k} < {shape[k]}; ++c{k}) {{", *indented(lines), "}"]
+    return lines
 
 
 def is_joining(operation: Operation, values: dict[int, Value]) -> bool:

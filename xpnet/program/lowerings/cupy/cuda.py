@@ -25,7 +25,10 @@ _WORKSPACE = 32 << 20  # bytes; what NVIDIA advises for Hopper, and more than en
 _MATH_MODES = {"float32": 0, "tf32": 3}  # CUBLAS_DEFAULT_MATH, CUBLAS_TF32_TENSOR_OP_MATH
 _NO_MEMORY = 3  # CUBLAS_STATUS_ALLOC_FAILED
 _REAL = {"float32": ctypes.c_float, "float64": ctypes.c_double}
-_GEMM = {"float32": "cublasSgemm_v2", "float64": "cublasDgemm_v2"}
+_GEMM = {
+    "float32": ("cublasSgemm_v2", "cublasSgemmStridedBatched"),
+    "float64": ("cublasDgemm_v2", "cublasDgemmStridedBatched"),
+}
 
 
 class CupyDevice:
@@ -87,6 +90,7 @@ class CupyDevice:
     def gemm(
         self, dtype: str, turned: tuple[bool, bool], sizes: tuple[int, int, int],
         a: tuple[int, int], b: tuple[int, int], c: tuple[int, int],
+        count: int = 1, apart: tuple[int, int, int] = (0, 0, 0),
     ) -> None:  # fmt: skip
         """Compute C = A B as the BLAS does, by columns.
 
@@ -95,9 +99,11 @@ class CupyDevice:
             turned: whether A and B are stored transposed.
             sizes: m, n, k: C is m times n, and k is summed over.
             a: address and leading dimension of A, and likewise b and c.
+            count: how many such products there are, of stacks of matrices.
+            apart: entries from a matrix to the next one, in the stacks of A, of B and of C.
         """
         stream = self._cupy.cuda.get_current_stream()
-        blas_of(self._cupy).gemm(stream, self._mode, dtype, turned, sizes, a, b, c)
+        blas_of(self._cupy).gemm(stream, self._mode, dtype, turned, sizes, a, b, c, count, apart)
 
     def capture(self, run: Callable[[], None]) -> Callable[[], None]:
         """Return the kernels and products of ``run`` as one graph, without running them."""
@@ -146,19 +152,23 @@ class Blas:
 
     def gemm(
         self, stream: Any, mode: int, dtype: str, turned: tuple[bool, bool], sizes: tuple[int, int, int],
-        a: tuple[int, int], b: tuple[int, int], c: tuple[int, int],
+        a: tuple[int, int], b: tuple[int, int], c: tuple[int, int], count: int, apart: tuple[int, int, int],
     ) -> None:  # fmt: skip
         """Compute a product in a stream, in a math mode of cuBLAS; else as `CupyDevice.gemm` says."""
         real = _REAL[dtype]
         one, zero = ctypes.byref(real(1)), ctypes.byref(real(0))
-        (at_a, lead_a), (at_b, lead_b), (at_c, lead_c) = ((ctypes.c_void_p(x), lead) for x, lead in (a, b, c))
+        stacked = count > 1
+        given: list[list[Any]] = [[ctypes.c_void_p(x), lead] for x, lead in (a, b, c)]
+        for matrix, step in zip(given, apart, strict=True):
+            matrix += [ctypes.c_longlong(step)] * stacked
+        left, right, made = given
         with self.lock:
             if stream.ptr != self.apart.ptr:  # what is captured is not done now
                 self.follow(stream)
             self._set(stream.ptr, mode)
             self._call(
-                _GEMM[dtype], self._handle, *map(int, turned), *sizes,
-                one, at_a, lead_a, at_b, lead_b, zero, at_c, lead_c,
+                _GEMM[dtype][stacked], self._handle, *map(int, turned), *sizes,
+                one, *left, *right, zero, *made, *[count] * stacked,
             )  # fmt: skip
 
     def follow(self, stream: Any) -> None:

@@ -19,15 +19,22 @@ from xpnet.backends import precision
 from xpnet.backends.lacking import apart
 from xpnet.program.lowerings.base import check_arrays
 from xpnet.program.lowerings.cupy.buffers import DeviceBuffers
-from xpnet.program.lowerings.cupy.copies import copies_of, copy_kernel, gather_kernel
+from xpnet.program.lowerings.cupy.copies import (
+    copies_of,
+    copy_kernel,
+    gather_kernel,
+    place_kernels,
+    sum_kernel,
+    table_kernel,
+)
 from xpnet.program.lowerings.cupy.cuda import CupyDevice
 from xpnet.program.lowerings.cupy.groups import write_group
 from xpnet.program.lowerings.cupy.kernels import Kernel, module_source
 from xpnet.program.lowerings.cupy.plan import is_written, plan_for_cuda
 from xpnet.program.lowerings.cupy.products import Product, product
-from xpnet.program.lowerings.gemm import is_product
+from xpnet.program.lowerings.gemm import is_product, is_stack
 from xpnet.program.lowerings.memory_plan import MemoryPlan
-from xpnet.program.lowerings.views import can_gather
+from xpnet.program.lowerings.views import can_gather, can_look_up, middle_axis, placed
 from xpnet.program.passes.aliasing import View, c_order
 from xpnet.program.passes.groups import Group
 from xpnet.program.program import Operation, Program, Ref, read
@@ -105,10 +112,16 @@ def steps_of(plan: MemoryPlan, buffers: DeviceBuffers) -> list[Step]:
             continue
         if isinstance(operation, Group):
             made = [write_group(operation, values, buffers)]
-        elif is_product(operation, values):
+        elif is_product(operation, values) or is_stack(operation, values):
             made = _product(operation, buffers)
         elif can_gather(operation, values):
             made = [gather_kernel(operation, buffers)]
+        elif can_look_up(operation, values):
+            made = [table_kernel(operation, buffers)]
+        elif (axis := middle_axis(operation, values)) is not None:
+            made = [sum_kernel(operation, buffers, axis)]
+        elif (places := placed(operation, values)) is not None:
+            made = place_kernels(operation, buffers, places)
         elif is_written(operation, values):
             made = copies_of(operation, buffers)
         else:
@@ -120,6 +133,8 @@ def steps_of(plan: MemoryPlan, buffers: DeviceBuffers) -> list[Step]:
 
 def _label(operation: Operation) -> str:
     """Return the label of an operation's kernels, which names their computation."""
+    if operation.name in ("sum", "embedding", "embedding_transpose", "place"):
+        return f"{operation.scope}_{operation.name}"
     if isinstance(operation, Group):
         names = [member.name for member in operation.members]
         return operation.scope or "_".join(
@@ -175,7 +190,7 @@ class Runner:
                 self.launch(step, [at[p.root] + p.offset for p in step.views])
             elif isinstance(step, Product):
                 a, b, c = zip((at[p.root] + p.offset for p in step.views), step.leads, strict=True)
-                self._device.gemm(step.dtype, step.turned, step.sizes, a, b, c)
+                self._device.gemm(step.dtype, step.turned, step.sizes, a, b, c, step.count, step.apart)
             else:
                 made = self._called(step, arrays)
                 at.update((n, self._device.address(x)) for n, x in made.items())

@@ -7,9 +7,15 @@ from collections.abc import Mapping
 
 from xpnet.program.lowerings.cupy.copies import is_joining
 from xpnet.program.lowerings.cupy.elements import can_be_grouped
-from xpnet.program.lowerings.gemm import is_product
+from xpnet.program.lowerings.gemm import is_product, is_stack
 from xpnet.program.lowerings.memory_plan import MemoryPlan, grouped_for_code, plan_of
-from xpnet.program.lowerings.views import can_gather, reads_entry_by_entry
+from xpnet.program.lowerings.views import (
+    can_gather,
+    can_look_up,
+    middle_axis,
+    placed,
+    reads_entry_by_entry,
+)
 from xpnet.program.passes.aliasing import view_on_host
 from xpnet.program.passes.groups import Group, domain, essential, split_group
 from xpnet.program.passes.schedule import along
@@ -40,11 +46,16 @@ def plan_for_cuda(program: Program, donated: dict[int, int]) -> MemoryPlan:
     )
 
 
+_WRITTEN = is_product, is_stack, can_gather, can_look_up, is_joining
+
+
 def is_written(operation: Operation, values: dict[int, Value]) -> bool:
     """True for an operation of kernels or the BLAS, which write into given memory."""
     return (
         isinstance(operation, Group)
-        or any(is_one(operation, values) for is_one in (is_product, can_gather, is_joining))
+        or any(is_one(operation, values) for is_one in _WRITTEN)
+        or middle_axis(operation, values) is not None
+        or placed(operation, values) is not None
         or not any(values[n].size for n in operation.results)
     )
 

@@ -12,16 +12,32 @@ import numpy as np
 from xpnet.program.lowerings.dtypes import KNOWN
 from xpnet.program.lowerings.gemm import is_product
 from xpnet.program.lowerings.memory_plan import MemoryPlan
-from xpnet.program.lowerings.numba.copies import added_up, copied, gathered, in_blocks, looked_up, summed
+from xpnet.program.lowerings.numba.copies import (
+    added_up,
+    copied,
+    filled,
+    gathered,
+    in_blocks,
+    looked_up,
+    summed,
+)
 from xpnet.program.lowerings.numba.elements import literal
 from xpnet.program.lowerings.numba.lanes import writer_of
 from xpnet.program.lowerings.numba.loops import Surroundings
 from xpnet.program.lowerings.numba.partition import Piece, Region, Section, parts_of, time_of
 from xpnet.program.lowerings.numba.products import product
 from xpnet.program.lowerings.numba.repetition import without_repetition
-from xpnet.program.lowerings.views import Buffers, can_gather, gather_axis
+from xpnet.program.lowerings.views import (
+    Buffers,
+    can_gather,
+    can_look_up,
+    gather_axis,
+    part_of,
+    placed,
+    summed_axis,
+)
 from xpnet.program.passes.aliasing import View, c_order
-from xpnet.program.passes.groups import Group, reduced
+from xpnet.program.passes.groups import Group
 from xpnet.program.program import Operation, Ref, Value
 
 __all__ = ["CodeGenerator", "writes_itself"]
@@ -170,7 +186,7 @@ class CodeGenerator:
     def _by_code(self, operation: Operation, write: Callable[..., list[str]]) -> Section | None:
         n, (x, codes) = operation.results[0], operation.operands[:2]
         made = self.program.values[n]
-        if type(x) is not Ref or type(codes) is not Ref or made.dtype not in KNOWN or not made.size:
+        if not can_look_up(operation, self.program.values):
             return None
         views = (self.buffers(v) for v in (Ref(n), x, codes))
         return Section(write(*views, f"r{n}", self._constant(0, np.dtype(made.dtype))))
@@ -185,6 +201,14 @@ class CodeGenerator:
         if len(target.shape) < len(self.buffers(x).shape):
             target = target.with_axis(axis)
         return Section(summed(target, self.buffers(x), axis, self._constant(0, np.dtype(made.dtype))))
+
+    def _place(self, operation: Operation) -> Section | None:
+        places = placed(operation, self.program.values)
+        if places is None:
+            return None
+        whole, given = self.buffers(Ref(operation.results[0])), self.buffers(operation.operands[0])
+        zero = self._constant(0, np.dtype(whole.dtype))
+        return Section([*filled(whole, zero), *copied(part_of(whole, places, given), given)])
 
     def _sin(self, operation: Operation) -> Section | None:
         n, x = operation.results[0], operation.operands[0]
@@ -261,24 +285,12 @@ class CodeGenerator:
 
 
 _WRITTEN = frozenset(
-    {"matmul", "take", "concat", "embedding", "embedding_transpose", "sum", "reshape", "sin", "cos"}
+    {"matmul", "take", "concat", "embedding", "embedding_transpose", "sum", "reshape", "place", "sin", "cos"}
 )
 """Operations, beside groups, of which compiled code can do some."""
 
 
 def writes_itself(operation: Operation, values: dict[int, Value]) -> bool:
     """True for an operation that compiled code writes where we want it, which calls of NumPy do not."""
-    name = operation.name
-    return name in ("matmul", "embedding", "embedding_transpose", "reshape") or can_gather(operation, values)
-
-
-def summed_axis(operation: Operation, values: dict[int, Value]) -> int | None:
-    """Return the axis over which is summed, if it is a single one with others behind it."""
-    x, made = operation.operands[0], values[operation.results[0]]
-    if operation.name != "sum" or type(x) is not Ref or operation.options.keys() - {"axis", "keepdims"}:
-        return None
-    axes = [i for i, gone in enumerate(reduced(operation, values)) if gone]
-    rank = len(values[x.number].shape)
-    if len(axes) != 1 or axes[0] == rank - 1 or values[x.number].dtype != made.dtype:
-        return None
-    return axes[0] if made.dtype in KNOWN and made.size else None
+    moves = can_gather(operation, values) or can_look_up(operation, values)
+    return moves or operation.name in ("matmul", "reshape") or placed(operation, values) is not None

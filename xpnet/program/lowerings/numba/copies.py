@@ -9,7 +9,7 @@ from xpnet.program.lowerings.numba.functions import FAR
 from xpnet.program.lowerings.numba.partition import Section, cut, most
 from xpnet.program.passes.aliasing import View
 
-__all__ = ["added_up", "copied", "gathered", "in_blocks", "looked_up", "summed"]
+__all__ = ["added_up", "copied", "filled", "gathered", "in_blocks", "looked_up", "summed"]
 
 _BLOCK = 512  # entries
 
@@ -19,6 +19,11 @@ def copied(target: View, given: View) -> list[str]:
     if target == given or 0 in given.shape:
         return []
     return _nested(given.shape, [f"{_entry(target)} = {_entry(given)}"])
+
+
+def filled(target: View, number: str) -> list[str]:
+    """Return code that fills an array with a number."""
+    return _nested(target.shape, [f"{_entry(target)} = {number}"])
 
 
 def gathered(target: View, given: View, rows: View, name: str, parts: int, axis: int = 0) -> Section:
@@ -60,9 +65,8 @@ def added_up(target: View, given: View, codes: View, name: str, zero: str) -> li
     """Return code that adds up vectors (..., size) in the rows of their codes; else as `looked_up`."""
     (rows, size), axis = target.shape, len(codes.shape)
     cell = _cell(target, name, axis)
-    start = _nested(target.shape, [f"{_entry(target)} = {zero}"])
     add = _along(axis, size, f"{cell} = {cell} + {_entry(given)}")
-    return [*start, *_nested(codes.shape, _if_known(codes, rows, name, add))]
+    return [*filled(target, zero), *_nested(codes.shape, _if_known(codes, rows, name, add))]
 
 
 def _if_known(codes: View, rows: int, name: str, lines: list[str]) -> list[str]:
