@@ -33,15 +33,18 @@ def matrices(a: View, b: View, out: View) -> tuple[View, View, View]:
 
 
 def is_stack(operation: Operation, values: dict[int, Value]) -> bool:
-    """True for products of two stacks of matrices, one by one, or all with the only one of the other."""
+    """True for products of two stacks of matrices, one by one, or all with one matrix."""
     if not is_product(operation, values, of_stacks=True):
         return False
     shapes = [(values[x.number] if type(x) is Ref else Value.of(x)).shape for x in operation.operands]
-    return all(len(shape) == 3 for shape in shapes) and len({shape[0] for shape in shapes} - {1}) <= 1
+    counts = {shape[0] for shape in shapes if len(shape) == 3} - {1}
+    return sorted(map(len, shapes)) in ([2, 3], [3, 3]) and len(counts) <= 1
 
 
 def matrix_of(x: View) -> tuple[View, int]:
     """Return the first matrix of a stack, and how many entries on the next one is; 0 if there is none."""
+    if len(x.shape) == 2:
+        return x, 0
     one = dataclasses.replace(x, shape=x.shape[1:], strides=x.strides[1:])
     return one, x.strides[0] if x.shape[0] > 1 else 0
 
