@@ -6,15 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from xpnet.cli.settings import resolve, to_toml
 
 from tests.train.support import class_data
 from xpnet import Trainer, losses, nn, optim
 from xpnet.aliases import ALIASES, canonical
+from xpnet.cli.flags import resolve
 from xpnet.errors import ConfigError
 from xpnet.nn import init
 from xpnet.nn.activations import ACTIVATIONS, activation
 from xpnet.optim.registry import get as optimizer
+from xpnet.runs.settings import to_toml
 from xpnet.train import checkpoint_file
 from xpnet.train.metrics import METRICS
 from xpnet.train.metrics import get as metric
@@ -25,6 +26,7 @@ KNOWN: dict[str, Any] = {
     "optimizer": ({**optim.OPTIMIZERS, **optim.METHODS}, optimizer),
     "method": (optim.METHODS, optim.METHODS.get),
     "initializer": (init.INITIALIZERS, init.get),
+    "schedule": (optim.SCHEDULES, optim.Schedule.named),
     "metric": (METRICS, lambda name: metric(name)[1]),
 }
 

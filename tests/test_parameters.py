@@ -39,6 +39,15 @@ def test_views_have_their_names_and_shapes(backend: Backend) -> None:
         np.testing.assert_array_equal(host(view), host(params[name]))
 
 
+def test_arrays_of_many_vectors_have_the_examples_first(backend: Backend) -> None:
+    flat = backend.asarray(np.arange(33.0).reshape(3, 11), dtype=widest(backend))
+    many = Parameters(flat, LAYOUT)
+    for name in LAYOUT.names:
+        want = [host(Parameters(flat[n, ...], LAYOUT)[name]) for n in range(3)]
+        np.testing.assert_array_equal(host(many[name]), np.stack(want))
+    assert repr(many).startswith("Parameters(3 times 11 values")
+
+
 def test_tree_nests_by_dots() -> None:
     tree = LAYOUT.tree(LAYOUT.views(np.arange(11.0)))
     assert list(tree) == ["0", "1", "2"]

@@ -1,4 +1,4 @@
-"""Other names of losses, activations, optimizers, initializers and metrics, which other libraries use.
+"""Other names of losses, activations, optimizers, schedules and the like, which other libraries use.
 
 What is stored and shown are the names of xpnet. Hyphens, underscores, blanks and capitals make no difference:
 ``"Cross-Entropy"`` and ``"cross_entropy"`` are the same.
@@ -57,6 +57,7 @@ ALIASES: Mapping[str, Mapping[str, str]] = {
         "xavier_uniform": "glorot_uniform",
         "zero": "zeros",
     },
+    "schedule": {"cos": "cosine", "coslog4": "coslog", "flat_cos": "flat_cosine"},
     "metric": {
         "acc": "accuracy",
         "mean_absolute_error": "mae",

@@ -73,7 +73,8 @@ class Parameters(Mapping[str, Any]):
     """One flat vector and its layout, read like a dict from names to arrays.
 
     Args:
-        flat: vector of shape (layout.size,).
+        flat: vector of shape (layout.size,); or one for each example of ``xpnet.autodiff.vmap``, (examples,
+            layout.size), of which the arrays have the examples along their first axis.
         layout: names, shapes and offsets in it.
 
     Example:
@@ -84,7 +85,7 @@ class Parameters(Mapping[str, Any]):
     """
 
     def __init__(self, flat: Any, layout: Layout):
-        if tuple(flat.shape) != (layout.size,):
+        if not flat.shape or flat.shape[-1] != layout.size:
             raise ConfigError(
                 f"Parameters: expected a flat vector of shape ({layout.size},) for {len(layout.names)} "
                 f"arrays, found shape {tuple(flat.shape)}"
@@ -95,7 +96,9 @@ class Parameters(Mapping[str, Any]):
         if name not in self.layout.names:
             raise KeyError(f"no parameter {name!r}{suggest(name, self.layout.names)}")
         part, shape = self.layout.slices[self.layout.names.index(name)]
-        return array_namespace(self.flat).reshape(self.flat[part], shape)
+        *examples, _ = self.flat.shape
+        taken = self.flat[..., part] if examples else self.flat[part]
+        return array_namespace(self.flat).reshape(taken, (*examples, *shape))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.layout.names)
@@ -105,7 +108,8 @@ class Parameters(Mapping[str, Any]):
 
     def __repr__(self) -> str:
         named = ", ".join(f"{name}: {shape}" for name, shape in self.layout.entries)
-        return f"Parameters({self.layout.size} values in {named})"
+        count = f"{self.flat.shape[0]} times " if len(self.flat.shape) > 1 else ""
+        return f"Parameters({count}{self.layout.size} values in {named})"
 
     def __leaves__(self) -> list[Any]:
         return [self.flat]

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ import numpy as np
 from xpnet import checks
 from xpnet.backends import array_namespace
 from xpnet.backends.lacking import word_dtype
+from xpnet.errors import ConfigError
 
 __all__ = [
     "Key",
@@ -48,10 +49,18 @@ class Key:
 
     Folding only writes the words down; the two 32-bit words that the generator needs are computed from
     them when something is drawn.
+
+    Attributes:
+        seed, path: the seed, and the words folded into it.
+        step: of the training, counted from 1, for layers whose settings follow a schedule; None outside.
+        stream: which of several draws side by side, such as those of an ensemble's members: a number, or a
+            0-d array of the words' dtype.
     """
 
     seed: int
     path: tuple[int | str, ...] = ()
+    step: int | None = field(default=None, compare=False)
+    stream: Any = field(default=0, compare=False)
 
     def fold(self, *words: int | str) -> Key:
         """Return the key derived from this one by ``words``, whole numbers or names.
@@ -59,7 +68,31 @@ class Key:
         >>> key(0).fold("init", 3) == key(0).fold("init").fold(3)
         True
         """
-        return Key(self.seed, self.path + words)
+        return Key(self.seed, self.path + words, self.step, self.stream)
+
+    def at_step(self, step: int) -> Key:
+        """Return this key, for a step of a training."""
+        return Key(self.seed, self.path, step, self.stream)
+
+    def at_stream(self, stream: Any) -> Key:
+        """Return this key for one of several draws side by side."""
+        return Key(self.seed, self.path, self.step, stream)
+
+    def value(self, schedule: Callable[[int], float]) -> Any:
+        """Return what a schedule gives for the step of this key: a number, or a 0-d array in a compiled step.
+
+        >>> key(0).at_step(4).fold("dropout").value(lambda step: 1 / step)
+        0.25
+
+        Raises:
+            ConfigError: the key is of no step.
+        """
+        if self.step is None:
+            raise ConfigError(
+                f"key: expected the number of a step, for the schedule {schedule!r}, found none; pass "
+                "xpnet.rng.key(seed).at_step(1), say"
+            )
+        return schedule(self.step)
 
     @property
     def words(self) -> tuple[Any, Any]:
@@ -140,7 +173,10 @@ def bits(key: Key, shape: Sequence[int], *, xp: Any, device: Any = None) -> Any:
         xp = array_namespace(*words)
     counter = xp.arange((size + 1) // 2, dtype=dtype, device=device)
     wraps_itself = dtype == xp.uint32
-    drawn = threefry(words, counter, counter * 0, *([_identity] if wraps_itself else []))
+    if hasattr(key.stream, "shape"):  # both words are tracers where one is: arrays refuse to add what is none
+        counter = key.stream * 0 + counter
+    drawn = threefry(words, counter, counter * 0 + key.stream, *([_identity] if wraps_itself else []))
+    xp = array_namespace(*drawn)
     return xp.reshape(xp.concat(drawn)[:size], tuple(shape))
 
 
@@ -148,12 +184,20 @@ def _identity(word: Any) -> Any:
     return word
 
 
-def bernoulli(key: Key, probability: float, shape: Sequence[int], *, xp: Any, device: Any = None) -> Any:
+def bernoulli(key: Key, probability: Any, shape: Sequence[int], *, xp: Any, device: Any = None) -> Any:
     """Return a boolean array of ``shape``, True with ``probability`` (to 24 bits).
 
     The comparison is one of integers, so every device draws the same mask.
+
+    Args:
+        key, shape, xp, device: as for `bits`.
+        probability: a number, or a 0-d array of a multiple of 2**-24, which is exact in every dtype.
     """
-    return (bits(key, shape, xp=xp, device=device) >> 8) < round(probability * 2**24)
+    drawn = bits(key, shape, xp=xp, device=device) >> 8
+    if not hasattr(probability, "shape"):
+        return drawn < round(probability * 2**24)
+    # 24 bits are exact in float32; an integer made of a number on the device would be compared more slowly
+    return array_namespace(drawn, probability).astype(drawn, probability.dtype) < probability * 2.0**24
 
 
 def _host_words(key: Key, size: int) -> tuple[np.ndarray, np.ndarray]:

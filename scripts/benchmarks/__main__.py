@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run what the command line asks for, and return the exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     if given[:1] == ["tables"]:
-        from scripts.benchmarks.tables import main as compare_tables
+        from scripts.benchmarks.tables.program import main as compare_tables
 
         return compare_tables(given[1:])
     if given[:1] == ["pruning"]:

@@ -2,7 +2,8 @@
 
 Each contestant fits in a process of its own. The first fit of it is the cold one; it counts with the
 imports of the contestant's package and without, as scikit-learn itself and the data are imported by both.
-The fits with the other seeds follow in the same process, and are warm. All are scored on the same rows.
+The fits with the other seeds follow in the same process. Few rows are then fitted once more with each seed,
+for xpnet compiles after some fits only: those fits are warm. All are scored on the same rows.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ __all__ = ["DATA", "Result", "main", "markdown", "measure"]
 
 CONTESTANTS = {"scikit-learn": "sklearn.neural_network", "xpnet": "xpnet.estimators"}
 _SYNTHETIC = "100,000 × 50"
+_MANY = 10_000  # rows from which on a fit is compiled from the start
 
 
 def _builtin(name: str) -> Callable[[], tuple[Any, Any]]:
@@ -58,13 +60,15 @@ class Result:
 
     Attributes:
         imports: seconds of the contestant's imports.
+        warm: how many of the fits, the last ones, are warm.
         seconds: of the fits, by the clock; the first is cold.
         processor: seconds of the fits on all cores together.
         scores: accuracy or R² on the test rows, one for each seed.
-        epochs: of each fit.
+        epochs: of a fit with each seed.
     """
 
     imports: float
+    warm: int
     seconds: list[float]
     processor: list[float]
     scores: list[float]
@@ -83,8 +87,9 @@ def measure(name: str, contestant: str, seeds: int, compile: str) -> Result:
     began = time.perf_counter()
     made = getattr(importlib.import_module(CONTESTANTS[contestant]), kind)
     options = {"compile": compile} if contestant == "xpnet" else {}
-    result = Result(time.perf_counter() - began, [], [], [], [])
-    for seed in range(seeds):
+    few = len(X) < _MANY
+    result = Result(time.perf_counter() - began, seeds if few else max(1, seeds - 1), [], [], [], [])
+    for seed in [*range(seeds)] * (1 + few):
         train, test, y_train, y_test = train_test_split(X, y, test_size=0.2, random_state=seed)
         scaler = StandardScaler().fit(train)
         estimator, train = made(random_state=seed, **options), scaler.transform(train)
@@ -93,8 +98,9 @@ def measure(name: str, contestant: str, seeds: int, compile: str) -> Result:
             estimator.fit(train, y_train)
         result.seconds.append(time.perf_counter() - clock)
         result.processor.append(time.process_time() - processor)
-        result.scores.append(float(estimator.score(scaler.transform(test), y_test)))
-        result.epochs.append(int(estimator.n_iter_))
+        if len(result.scores) < seeds:
+            result.scores.append(float(estimator.score(scaler.transform(test), y_test)))
+            result.epochs.append(int(estimator.n_iter_))
     return result
 
 
@@ -123,8 +129,8 @@ def markdown(results: dict[str, dict[str, Result]]) -> str:
     ]
     for name, of in results.items():
         theirs, ours = of["scikit-learn"], of["xpnet"]
-        warm = [statistics.median(one.seconds[1:] or one.seconds) for one in (theirs, ours)]
-        worked = [statistics.median(one.processor[1:] or one.processor) for one in (theirs, ours)]
+        warm = [statistics.median(one.seconds[-one.warm :]) for one in (theirs, ours)]
+        worked = [statistics.median(one.processor[-one.warm :]) for one in (theirs, ours)]
         whole = [one.imports + one.seconds[0] for one in (theirs, ours)]
         cells = [
             name, _score(theirs), _score(ours), f"{statistics.fmean(ours.epochs):.0f}", f"{warm[0]:.3f}",

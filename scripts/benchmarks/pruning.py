@@ -14,11 +14,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from scripts.benchmarks.tables import read, score_in_words, write_into
+from scripts.benchmarks.tables.catalogue import TABLES
+from scripts.benchmarks.tables.page import write_into
+from scripts.benchmarks.tables.reading import read
+from scripts.benchmarks.tables.results import standard_error
 
 __all__ = ["main"]
 
-_TABLES = ("iris", "penguins", "cars", "Boston", "digits")
+_TABLES = ("iris", "penguins", "Auto", "Boston", "digits")
 _WIDTHS = (128, 8)  # of the hidden layer: the default, and one with little to spare
 _SPARSITY = 0.9
 
@@ -38,7 +41,7 @@ def _measured(name: str, width: int, seeds: int) -> Iterator[_Pruning]:
     from xpnet.runs import train
     from xpnet.tabular.trainer import metric_of
 
-    frame, target = read(name)
+    frame, target = read(TABLES[name]), TABLES[name].target
     with tempfile.TemporaryDirectory() as folder:
         for seed in range(seeds):
             run = train(frame, target, f"{folder}/{seed}", progress=False, hidden=(width,), seed=seed)
@@ -69,12 +72,17 @@ def _row(name: str, width: int, found: Sequence[_Pruning]) -> list[Any]:
         name,
         width,
         "accuracy, %" if metric == "accuracy" else "R²",
-        score_in_words(metric, before),
-        score_in_words(metric, after),
+        _in_words(metric, before),
+        _in_words(metric, after),
         f"{sum(one.reached for one in found)} of {len(found)}",
         f"{100 * statistics.fmean(shares):.1f} % ({100 * min(shares):.1f} %)",
         f"{fall.fall:.3f} ({fall.tolerance:.3f})",
     ]
+
+
+def _in_words(metric: str, scores: Sequence[float]) -> str:
+    mean, error = statistics.fmean(scores), standard_error(scores)
+    return f"{100 * mean:.1f} ± {100 * error:.1f}" if metric == "accuracy" else f"{mean:.3f} ± {error:.3f}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

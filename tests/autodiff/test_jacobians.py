@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.support import draw, host, relative_error, tolerance, widest
-from xpnet.autodiff import Tracer, ggn_vp, grad, hessian, hvp, jacobian, jvp, vjp
+from xpnet.autodiff import Tracer, custom_rule, ggn_vp, grad, hessian, hvp, jacobian, jvp, vjp, vmap
 from xpnet.autodiff.rules import Rule
 from xpnet.backends import Backend, array_namespace
 from xpnet.errors import RecordError
@@ -172,19 +172,40 @@ def test_k_results_cost_k_walks_over_the_edges_not_over_the_paths(layers: int, w
     assert cost.pulls <= width * edges
 
 
-def test_the_function_is_recorded_once_in_reverse_mode_and_pushed_once_for_each_entry_in_forward_mode() -> (
-    None
-):
+@pytest.mark.parametrize("mode", MODES)
+def test_the_function_runs_once_for_all_rows_or_columns(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And more often where many of them would take too much memory."""
     calls: list[int] = []
 
     def f(x: Any) -> Any:
         calls.append(1)
-        return x * x[0]
+        wide = array_namespace(x).stack([x] * 10)
+        return _sum(wide * wide[0, :]) * x
 
-    jacobian(f)(draw(1, (4,)))
+    x = draw(1, (4,))
+    at_once = jacobian(f, mode=mode)(x)
     assert len(calls) == 1
-    jacobian(f, mode="forward")(draw(1, (4,)))
-    assert len(calls) == 1 + 4
+    monkeypatch.setattr("xpnet.autodiff.jacobians._ENTRIES", 80)
+    monkeypatch.setattr("xpnet.autodiff.jacobians._FIRST_COLUMNS", 1)
+    np.testing.assert_allclose(jacobian(f, mode=mode)(x), at_once)
+    assert len(calls) == 1 + {"reverse": 1, "forward": 3}[mode]  # of 1, 2 and 1 columns
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_rules_that_are_no_array_code_run_row_by_row(mode: str) -> None:
+    calls: list[type] = []
+
+    @custom_rule(
+        lambda xp, g, out, x: calls.append(type(g)) or np.multiply(g, np.cos(x)),
+        push=lambda xp, t, out, x: calls.append(type(t[0])) or np.multiply(t[0], np.cos(x)),
+    )
+    def wave(x: Any) -> Any:
+        return np.sin(x)
+
+    x = draw(1, (3,))
+    np.testing.assert_allclose(jacobian(wave, mode=mode)(x), np.diag(np.cos(x)))
+    assert calls == [Tracer] + [np.ndarray] * 3
+    np.testing.assert_allclose(vmap(grad(wave))(x), np.cos(x))
 
 
 # --- Complex arrays ----------------------------------------------------------------------------------

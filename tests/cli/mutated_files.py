@@ -26,7 +26,7 @@ import numpy as np
 
 import xpnet
 from tests.cli.conftest import flowers
-from xpnet.cli import commands, main
+from xpnet.cli import main, summaries
 from xpnet.data import read_table
 from xpnet.errors import XpnetError
 from xpnet.runs import open as open_run
@@ -145,7 +145,7 @@ class Bench:
 
     def show(self) -> Any:
         """Show the results of the finished run, which are what they are."""
-        commands._show_training(resume.resume_run(str(self.run), progress=False))
+        summaries.show_training(resume.resume_run(str(self.run), progress=False))
 
     def resume_pruning(self) -> Any:
         """Read what a pruning goes on from."""

@@ -87,7 +87,9 @@ def test_help_in_full_names_every_choice(asked, xpnet, monkeypatch):
         assert word in outcome.out
 
 
-COMMANDS = ("train", "predict", "evaluate", "resume", "prune", "lr-range", "graph", "export", "parity", "env")
+COMMANDS = (
+    "train", "predict", "evaluate", "resume", "prune", "tune", "lr-range", "graph", "export", "parity", "env",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("command", [(), *((name,) for name in COMMANDS)])

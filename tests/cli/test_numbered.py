@@ -154,30 +154,41 @@ def test_from_what_cannot_be_gone_on_from(xpnet, six):
 # setting: (flag's text, what was, what is)
 CHANGED = {
     "dropout": ("0.4", "0.2", "0.4"),
+    "dropout_schedule": ("cosine", "constant", "cosine"),
     "optimizer": ("rmsprop", "adamw", "rmsprop"),
     "learning_rate": ("0.01", "0.002", "0.01"),
     "momentum": None,  # with an optimizer that has it, below
+    "beta2": None,  # likewise
     "nesterov": None,  # likewise
     "schedule": ("cosine", "constant", "cosine"),
     "warmup": ("9", "0", "9"),
     "weight_decay": None,  # likewise
+    "weight_decay_schedule": None,  # likewise
     "l1": ("0.002", "0.0", "0.002"),
     "l2": ("0.001", "0.0", "0.001"),
+    "learning_rate_factors": None,  # numbers by name, as of l2; tests/train/test_groups.py
+    "weight_decay_factors": None,  # likewise
     "max_norm": ("3", "none", "3.0"),
     "label_smoothing": ("0.1", "0.0", "0.1"),
     "gradient_noise": ("0.2", "0.0", "0.2"),
     "clip_norm": ("0.1", "none", "0.1"),
     "clip_value": ("0.01", "none", "0.01"),
+    "ema_decay": ("0.9", "none", "0.9"),
+    "swa_start": None,  # one of both; tests/train/test_averaging.py
     "class_weight": ("balanced", "none", "balanced"),
     "epochs": ("7", "6", "7"),
     "max_steps": ("99", "none", "99"),
     "batch_size": ("100", "64", "100"),
     "refit": None,  # a switch; tests/runs/test_refit.py
     "batches": ("fixed", "reshuffle", "fixed"),
+    "drop_last": None,  # a switch; tests/train/test_batches.py
+    "training_metrics": None,  # likewise
     "time_limit": ("10m", "none", "600.0"),
     "patience": ("3", "none", "3"),
     "min_steps": ("9", "none", "9"),
     "min_delta": ("1e-05", "0.0", "1e-05"),
+    "monitor": ("validation_accuracy", "validation_loss", "validation_accuracy"),
+    "use_last_best_epoch": None,  # a switch; tests/train/test_stopping.py
     "backend": None,  # test_resume
     "dtype": ("float64", "float32", "float64"),
     "precision": None,  # of devices; tests/cli/test_devices.py
@@ -228,7 +239,9 @@ def test_a_change_changes_the_training(name, xpnet, six):
 FIXED_VALUES = {
     "target": "kind", "task": "regression", "decimal": ",", "thousands": ".", "drop": "x",
     "categorical": "x", "missing": "drop", "use": "x", "dayfirst": "true",
-    "validation": "0.3", "test": "0.3", "split_by": "x", "group": "x", "hidden": "9",
+    "scaling": "robust", "one_hot": "signed", "one_hot_up_to": "3", "clamp": None,
+    "validation": "0.3", "test": "0.3", "split_by": "x", "group": "x", "preset": "best",
+    "network": "realmlp", "members": "2", "hidden": "9",
     "activation": "tanh", "weight_init": "zeros",
     "batch_norm": None, "loss": "hinge", "loss_option": "delta=2", "seed": "3", "restarts": "2",
     "out": "elsewhere",

@@ -31,14 +31,22 @@ CASES = {
     "use": (["a"], ("a",), [1], [""]),
     "dayfirst": ("true", True, "maybe", "2"),
     "missing": ("mean", "mean", True, "median"),
+    "scaling": ("Robust", "robust", True, "log"),
+    "one_hot": ("signed", "signed", 2, "hashed"),
+    "one_hot_up_to": ("8", 8, 8.5, "-1"),
+    "clamp": (True, True, 1, None),
     "validation": ("0.3", 0.3, "0.3", "1.0"),
     "test": ("0", 0.0, "x", "-0.1"),
     "split_by": ("day", "day", 3, ""),
     "group": ("house", "house", 3, ""),
+    "preset": ("Best", "best", 1, "quick"),
+    "network": ("RealMLP", "realmlp", 1, "cnn"),
+    "members": ("8", 8, 8.5, "0"),
     "hidden": ("32,16", (32, 16), ["32"], "32,0"),
     "activation": ("relu,tanh", ("relu", "tanh"), 3, "relu,rleu"),
     "weight_init": ("he_normal", "he_normal", 3, "he"),
     "dropout": ("0.5", 0.5, "0.5", "1"),
+    "dropout_schedule": ("flat_cosine", "flat_cosine", 0, "flat"),
     "batch_norm": (True, True, 1, None),
     "loss": ("huber", "huber", False, "hubert"),
     "loss_option": ("delta=0.5", {"delta": 0.5}, {"delta": "x"}, "delta"),
@@ -46,26 +54,36 @@ CASES = {
     "optimizer": ("SGD", "sgd", {"name": "sgd"}, "adm"),
     "learning_rate": ("1e-2", 0.01, "fast", "-0.1"),
     "momentum": ("0.9", 0.9, [], "1"),
+    "beta2": ("0.95", 0.95, "x", "1"),
     "nesterov": (True, True, "yes", None),
-    "schedule": ("cosine", "cosine", 0, "cosinus"),
+    "schedule": ("flat-cos", "flat_cosine", 0, "cosinus"),
     "warmup": ("10", 10, 1.5, "-1"),
     "weight_decay": ("0.1", 0.1, "x", "-0.1"),
+    "weight_decay_schedule": ("cos", "cosine", 0, "cosinus"),
     "l1": ("weights=0.1, 0.bias=2", {"weights": 0.1, "0.bias": 2.0}, [1], "0=-1"),
     "l2": ("0", 0.0, None, "weights=x"),
+    "learning_rate_factors": ("biases=0.1, 0=6", {"biases": 0.1, "0": 6.0}, 1, "biases"),
+    "weight_decay_factors": ("biases=0", {"biases": 0.0}, {"a": "x"}, "biases=-1"),
     "max_norm": ("2", 2.0, True, "0"),
     "label_smoothing": ("0.1", 0.1, "x", "1"),
     "gradient_noise": ("0.1", 0.1, "x", "-1"),
     "clip_norm": ("1", 1.0, True, "0"),
     "clip_value": ("1", 1.0, True, "inf"),
+    "ema_decay": ("0.99", 0.99, "x", "1"),
+    "swa_start": ("5", 5, 5.5, "0"),
     "epochs": ("7", 7, 7.0, "0"),
     "max_steps": ("7", 7, "7", "0"),
     "batch_size": ("full", "full", 3.5, "0"),
     "refit": (False, False, 1, None),
     "batches": ("fixed", "fixed", 1, "shuffled"),
+    "drop_last": (True, True, 1, None),
+    "training_metrics": (False, False, 1, None),
     "time_limit": ("1.5m", 90.0, True, "soon"),
     "patience": ("3", 3, "3", "0"),
     "min_steps": ("7", 7, "7", "0"),
     "min_delta": ("0.01", 0.01, "x", "-1"),
+    "monitor": ("val_acc", "validation_accuracy", 1, "accuracy"),
+    "use_last_best_epoch": (True, True, 1, None),
     "backend": ("torch:cpu", "torch:cpu", 0, ""),
     "dtype": ("float64", "float64", 64, "float16"),
     "precision": ("TF32", "tf32", 32, "bf16"),
@@ -306,7 +324,7 @@ def test_schedules_are_those_of_the_library():
 @pytest.mark.parametrize(
     ("schedule", "first", "last"),
     [("constant", 0.9, 0.9), ("inverse", 0.9, 0.9 / 30), ("step", 0.9, 0.009), ("exponential", 0.9, 0.009),
-     ("cosine", 0.9, 0.0)],
+     ("cosine", 0.9, 0.0), ("flat_cosine", 0.9, 0.0)],
 )  # fmt: skip
 @pytest.mark.parametrize("warmup", ["0", "6"])
 def test_a_schedule_spans_the_training(schedule, first, last, warmup):
@@ -319,3 +337,11 @@ def test_a_schedule_spans_the_training(schedule, first, last, warmup):
     assert optimizer.learning_rate_at(steps) == pytest.approx(last, rel=0.2, abs=0.01)
     if warmup != "0":
         assert optimizer.learning_rate_at(1) < 0.2
+
+
+def test_four_waves_span_the_training_and_need_no_warm_up():
+    flags = {"schedule": "coslog4", "learning_rate": "0.9", "epochs": "5", "batch_size": "10"}
+    optimizer = build_optimizer(resolve(flags), rows=30)
+    assert [k for k in range(1, 17) if optimizer.learning_rate_at(k) < 1e-12] == [1, 2, 4, 8, 16]
+    with pytest.raises(ConfigError, match="warmup: expected 0 steps with the schedule coslog"):
+        build_optimizer(resolve(flags | {"warmup": "3"}), rows=30)

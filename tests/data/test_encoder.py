@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import decimal
+import functools
 import json
 import math
 import time
@@ -55,6 +56,27 @@ def test_features_and_classes():
     assert encoded.y.tolist() == [0, 1, 0, 1, 1, 0]
     assert encoded.X[:, 3:].tolist() == [[c == k for k in ("blue", "green", "red")] for c in COLOURS]
     assert encoder.decode_predictions(encoded.y).tolist() == ["a", "b", "a", "b", "b", "a"]
+
+
+REPEATED = {
+    "numbers": {},
+    "numbers with missing cells": {"size": [1.5, None, 0.25, 8.0, 3.0, 3.0]},
+    "equal numbers": {"size": [7.0, 7.0, 7.0, 7.0, 7.0, 8.0]},
+    "dates": {"size": [datetime.date(2020, 1 + k, 3 * k + 1) for k in range(6)]},
+    "dates with missing cells": {"size": [None, *(datetime.date(2018 + k, 1 + k, 9) for k in range(5))]},
+}
+
+
+@pytest.mark.parametrize("name", REPEATED)
+@pytest.mark.parametrize("target", ["kind", "price"])
+def test_a_weight_is_a_number_of_equal_rows(name, target):
+    frame = table(**REPEATED[name], price=[5.0, 1.0, 2.5, 8.0, 0.5, 4.0])
+    times = np.asarray([3, 1, 2, 5, 1, 2])
+    fit = functools.partial(Encoder.fit, target=target, missing="mean")  # medians are those of the rows
+    weighted = fit(frame, sample_weight=times / 8).encode(frame)
+    expected = fit(frame[np.repeat(np.arange(6), times)]).encode(frame)
+    np.testing.assert_allclose(weighted.X, expected.X, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(weighted.y, expected.y, rtol=1e-9)
 
 
 def test_agrees_with_scikit_learn():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import pickle
 
 import numpy as np
@@ -228,20 +229,37 @@ def test_what_is_missing_is_named(monkeypatch):
 
 def test_equal_networks_are_compiled_once():
     classifier(hidden_layer_sizes=17).fit(X, Y)
-    compiled = programs._idle[-1]
+    compiled = programs._idle[-1].steps
     classifier(hidden_layer_sizes=17, random_state=1).fit(X, Y)
-    assert programs._idle[-1] is compiled
+    assert programs._idle[-1].steps is compiled
     classifier(hidden_layer_sizes=17, alpha=0.1).fit(X, Y)
-    assert programs._idle[-1] is not compiled
+    assert programs._idle[-1].steps is not compiled
 
 
 @pytest.mark.skipif(bool(LOWERINGS["numba"].reason()), reason="numba cannot work here")
-def test_numba_is_for_fits_of_many_steps(backend):
-    """As far as sizes tell: 12 epochs at least of 100,000 rows, or of 1,797."""
-    large = programs.lowering("auto", backend, "float32", 5201, 200, 12 * 5000)
-    assert large == ("numba" if backend.name == "numpy" else "auto")
-    assert programs.lowering("auto", backend, "float32", 7510, 200, 12 * 9) == "auto"
-    assert programs.lowering("off", backend, "float32", 5201, 200, 12 * 5000) == "off"
+@pytest.mark.parametrize(
+    ("asked", "before", "now", "process", "expected"),
+    [
+        ("auto", 0.0, 0.6, "MainProcess", "numba"),
+        ("auto", 0.0, 0.4, "MainProcess", "auto"),
+        ("auto", 0.2, 0.0, "MainProcess", "numba"),
+        ("auto", 0.2, 0.0, "LokyProcess-1", "auto"),
+        ("numpy", 0.2, 0.6, "MainProcess", "numpy"),
+    ],
+)
+def test_numba_is_for_fits_of_many_steps(monkeypatch, backend, asked, before, now, process, expected):
+    monkeypatch.setattr(multiprocessing.current_process(), "name", process)
+    found = programs._lowering(asked, backend, before, now)
+    assert found == (expected if backend.name == "numpy" else asked)
+
+
+def test_fits_before_are_counted():
+    programs._idle.clear()
+    counted = []
+    for seed in range(2):
+        classifier(hidden_layer_sizes=19, random_state=seed, max_iter=5).fit(X, Y)
+        counted.append(programs._idle[-1].seconds)
+    assert counted[1] == pytest.approx(2 * counted[0])
 
 
 def test_no_rows_are_kept():

@@ -73,6 +73,63 @@ def test_parameters_are_kept_and_the_same_seed_gives_the_same_bits() -> None:
     np.testing.assert_array_equal(one.predict_proba(flowers()), other.predict_proba(flowers()))
 
 
+WEIGHT = np.random.default_rng(3).uniform(0.5, 2, N) * (np.arange(N) % 5 > 0)
+COUNTING = WEIGHT > 0
+# Weights of all rows, rows that are given instead, and the weights of these: both fits are the same.
+ALIKE: dict[str, tuple[Any, Any, Any]] = {
+    "rows of weight 0 are not there": (WEIGHT, COUNTING, WEIGHT[COUNTING]),
+    "only ratios matter": (4.0 * WEIGHT, COUNTING, 0.5 * WEIGHT[COUNTING]),
+    "equal ones are none": (np.full(N, 3.0), np.full(N, True), None),
+}
+
+
+@pytest.mark.parametrize("kind", [TabularClassifier, TabularRegressor])
+@pytest.mark.parametrize("name", ALIKE)
+def test_weights_of_rows(name: str, kind: Any) -> None:
+    """Also of those that are set aside: they tell when to stop."""
+    weight, rows, of_rows = ALIKE[name]
+    y = LABELS if kind is TabularClassifier else 100.0 + (np.arange(N) % 2) + 0.1 * np.sin(np.arange(N))
+    settings = {**QUICK, "validation_fraction": 0.2, "settings": {"patience": 3, "min_steps": 50}}
+    one = kind(**settings).fit(flowers(), y, sample_weight=weight)
+    other = kind(**settings).fit(flowers()[rows], y[rows], sample_weight=of_rows)
+    assert one.n_iter_ == other.n_iter_
+    predicted = [getattr(model, "predict_proba", model.predict)(flowers()) for model in (one, other)]
+    np.testing.assert_allclose(*predicted, rtol=1e-9)
+
+
+def test_classes_of_weight_zero_are_not_there() -> None:
+    y = np.where(np.arange(N) % 3 == 0, "none", LABELS)
+    model = TabularClassifier(**QUICK).fit(flowers(), y, sample_weight=y != "none")
+    assert model.classes_.tolist() == ["rose", "tulip"]
+    assert model.predict_proba(flowers()).shape == (N, 2)
+
+
+def test_large_weights_win() -> None:
+    X, y = np.zeros((N, 1)) + np.arange(N)[:, None] % 3, np.arange(N) % 2
+    for favoured in (0, 1):
+        weight = np.where(y == favoured, 20.0, 1.0)
+        assert set(TabularClassifier(**QUICK).fit(X, y, sample_weight=weight).predict(X)) == {favoured}
+
+
+# Which rows, how many of them are set aside, and the rows of a batch.
+FEW: dict[str, tuple[Any, int, Any]] = {
+    "19": (np.arange(19), 0, "full"),
+    "20": (np.arange(20), 2, 16),
+    "48, of which 12 differ": (np.arange(48) % 12, 0, "full"),
+    "60, of which 12 differ": (np.arange(60) % 12, 6, 16),
+}
+
+
+@pytest.mark.parametrize("name", FEW)
+def test_few_rows_are_all_trained_on_at_once(name: str) -> None:
+    rows, held_out, size = FEW[name]
+    model = TabularClassifier(device="numpy").fit(flowers().iloc[rows], LABELS[rows])
+    settings = model.model_.settings
+    assert round(settings.validation * len(rows)) == held_out
+    assert settings.batch_size == size
+    assert held_out or model.n_iter_ == 100
+
+
 @pytest.mark.parametrize(
     ("y", "options", "words"),
     [

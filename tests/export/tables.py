@@ -11,7 +11,7 @@ import pytest
 
 from xpnet.tabular import TableModel
 
-__all__ = ["CASES", "MODELS", "cells", "model_of", "table"]
+__all__ = ["CASES", "MODELS", "cells", "clamped", "model_of", "table"]
 
 ROWS = 40
 
@@ -51,6 +51,13 @@ def cells(missing: str = "impute") -> dict[str, list[Any]]:
 
 TARGETS = ("kind", "grade", "good", "value", "other", "visits")
 
+ROBUST: dict[str, Any] = {
+    "scaling": "robust", "one_hot": "signed", "one_hot_up_to": 2, "clamp": True, "network": "realmlp",
+    "categorical": ("count", "on"),
+}  # fmt: skip
+
+BEST: dict[str, Any] = {"preset": "best", "members": 2, "one_hot_up_to": 3, "categorical": ("count",)}
+
 # By name: the target, the policy, and settings.
 MODELS: dict[str, tuple[Any, dict[str, Any]]] = {
     "classes": ("kind", {}),
@@ -63,9 +70,20 @@ MODELS: dict[str, tuple[Any, dict[str, Any]]] = {
     "hinge": ("good", {"loss": "hinge"}),
     "multiclass-hinge": ("kind", {"loss": "multiclass_hinge"}),
     "declared": ("kind", {"categorical": ("count", "on")}),
+    "robust": ("value", ROBUST),
+    "robust-mean": ("kind", {**ROBUST, "missing": "mean", "one_hot_up_to": 0}),
+    "quantile": (["value", "other"], {**ROBUST, "scaling": "quantile", "one_hot": "plain"}),
+    "quantile-drop": (
+        "good",
+        {"scaling": "quantile", "one_hot_up_to": 3, "missing": "drop", "network": "tabm"},
+    ),
+    "clamped-counts": ("visits", {"loss": "poisson", "task": "regression", "clamp": True}),
+    "best": ("kind", BEST),
+    "best-values": (["value", "other"], BEST),
+    "signed-error": ("other", {**ROBUST, "missing": "error", "one_hot_up_to": None}),
 }
 
-EVERYDAY = ("classes", "truth-values", "several-values", "several-labels")
+EVERYDAY = ("classes", "truth-values", "several-values", "several-labels", "robust", "quantile", "best")
 CASES = [name if name in EVERYDAY else pytest.param(name, marks=pytest.mark.full) for name in MODELS]
 
 
@@ -84,3 +102,19 @@ def table(name: str) -> dict[str, list[Any]]:
     found = cells(MODELS[name][1].get("missing", "impute"))
     found["colour"][7] = "pink"  # which no training row has
     return {column: values for column, values in found.items() if column not in TARGETS}
+
+
+@functools.cache
+def clamped(loss: str) -> tuple[TableModel, dict[str, list[float]]]:
+    """Return a model of a line that is clamped, and rows for which the line leaves the training targets."""
+    x = np.linspace(0.0, 1.0, 40)
+    values = np.round(8 * x) if loss == "poisson" else 3 + 5 * x
+    settings: dict[str, Any] = {
+        "hidden": (),
+        "optimizer": "newton",
+        "epochs": 9,
+        "backend": "numpy",
+        "seed": 1,
+    }
+    model = TableModel(loss=loss, task="regression", clamp=True, test=0, **settings)
+    return model.fit({"x": x, "y": values}, "y"), {"x": [-9.0, 0.5, 9.0]}

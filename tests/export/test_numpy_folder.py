@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -14,8 +12,9 @@ import polars as pl
 import pytest
 
 import xpnet
+from tests.export.served import loaded
 from tests.export.tables import CASES as TABLES
-from tests.export.tables import model_of, table
+from tests.export.tables import clamped, model_of, table
 from tests.nn.layer_cases import CHAIN, chained
 from xpnet import export, nn
 from xpnet.data.columns.date_text import FORMS, pattern_of_form, read_dates
@@ -24,15 +23,6 @@ from xpnet.errors import ConfigError
 from xpnet.export import readers
 from xpnet.export.numpy_folder import marks_of
 from xpnet.tabular import TableModel
-
-
-def loaded(folder: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("predict", folder / "predict.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.mark.parametrize("name", TABLES)
@@ -52,6 +42,13 @@ def test_models_of_tables_predict_the_same_bits(name: str, tmp_path: Path) -> No
     if "probabilities" in found:
         shares = np.column_stack([*model.predict_proba(rows, unseen="ignore").values()])
         np.testing.assert_array_equal(found["probabilities"], shares.astype(np.float32), strict=True)
+
+
+@pytest.mark.parametrize("loss", ["squared_error", "poisson"])
+def test_clamped_values(loss: str, tmp_path: Path) -> None:
+    model, rows = clamped(loss)
+    found = loaded(export.numpy(model, tmp_path / "model")).predict(rows)["value"]
+    assert found.tobytes() == model.predict(rows).tobytes()
 
 
 @pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.full)])

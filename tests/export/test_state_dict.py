@@ -26,6 +26,7 @@ def trained(model: nn.Layer, loss: str = "squared_error", **options: Any) -> xpn
 ELSEWHERE = {
     nn.Sign, nn.Scale, nn.ParametricActivation, nn.Embedding, nn.PeriodicEmbedding,
     nn.PiecewiseLinearEmbedding, nn.Columns, nn.Residual, nn.BatchEnsemble, nn.EnsembleDense,
+    nn.Ensemble,
 }  # fmt: skip  # PyTorch has none
 LAYERS = [layer for layer in CHAIN if type(layer) not in ELSEWHERE]
 

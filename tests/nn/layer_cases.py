@@ -14,6 +14,7 @@ from xpnet import nn, rng
 from xpnet.backends import Backend
 from xpnet.nn import Variables
 from xpnet.parameters import Parameters
+from xpnet.schedules import FlatCosine
 
 __all__ = ["BATCH", "CASES", "CHAIN", "FEATURES", "Case", "chained", "variables_on", "with_head"]
 
@@ -194,6 +195,17 @@ CASES = [
         _module(_ensemble_dense, (3, 4, 5), (3, 5), (3, 5, 2), (3, 2)),
     ),
     Case(
+        "Ensemble",
+        nn.Ensemble(nn.Sequential(nn.Dense(5, bias_init="uniform"), nn.Tanh(), nn.Dense(2)), 3),
+        _module(_ensemble_dense, (3, 4, 5), (3, 5), (3, 5, 2), (3, 2)),
+    ),
+    Case(
+        "Ensemble",
+        nn.Ensemble(nn.Sequential(nn.Dense(3), nn.BatchNorm(), nn.Dropout(0.3)), 2),
+        None,
+        "-of-norms",
+    ),
+    Case(
         "Residual",
         nn.Residual(nn.Dense(5), nn.Tanh(), nn.Dense(4)),
         _module(lambda f, x, w, b, v, c: x + (x @ w + b).tanh() @ v + c, (4, 5), (5,), (5, 4), (4,)),
@@ -217,6 +229,7 @@ CASES = [
     Case("Identity", nn.Identity(), lambda t: t.Identity()),
     Case("Sign", nn.Sign(), None),
     Case("Dropout", nn.Dropout(0.4), None),
+    Case("Dropout", nn.Dropout(FlatCosine(0.4, steps=20)), None, "-scheduled"),
     Case("BatchNorm", nn.BatchNorm(epsilon=1e-4, momentum=0.3), lambda t: t.BatchNorm1d(FEATURES, 1e-4, 0.3)),
     Case("LayerNorm", nn.LayerNorm(epsilon=1e-4), lambda t: t.LayerNorm(FEATURES, 1e-4)),
     Case(
@@ -275,4 +288,4 @@ def _placed(backend: Backend, state: Any, dtype: str) -> Any:
     return backend.asarray(state, dtype=dtype)
 
 
-KEY = rng.key(11)
+KEY = rng.key(11).at_step(15)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from xpnet import optim
+from xpnet.configured import POSITIVE
 from xpnet.errors import ConfigError
-from xpnet.optim.configured import POSITIVE
 
 NOT_RATES = [0.0, -0.1, math.nan, math.inf, "0.1", None, True, 10**400, [0.1], optim.Cosine]
 NOT_FRACTIONS = [1.0, -0.1, 2, math.nan, "0.9", None, True]

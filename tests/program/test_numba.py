@@ -82,6 +82,27 @@ def test_casts() -> None:
         assert_close(a, b, 0)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_stacks_of_matrices_their_sums_and_joined_rows_are_compiled(dtype: str) -> None:
+    """As the examples of a ``vmap`` are: by loops, by a BLAS, and from one matrix for all of them."""
+    draw = np.random.default_rng(0)
+    shapes = [(8, 32, 16), (8, 16, 20), (16, 20), (2, 1, 3, 4), (5, 4, 2), (8, 1, 16)]
+    arrays = [draw.normal(size=shape).astype(dtype) for shape in shapes]
+    builder = Builder(*arrays)
+    turned = builder.apply("matrix_transpose", Ref(0))
+    products = [(Ref(0), Ref(1)), (Ref(0), Ref(2)), (turned, Ref(0)), (Ref(3), Ref(4)), (Ref(5), Ref(1))]
+    outputs = [builder.apply("matmul", *pair) for pair in products]
+    outputs += [builder.apply("sum", Ref(n), axis=1, keepdims=n == 1) for n in (0, 1, 3)]
+    outputs += [builder.apply("concat", *outputs[:2], axis=axis) for axis in (0, 1, -1)]
+    program = builder.program(*outputs)
+    run = numba.lower(program)
+    assert "matmul" not in run.source
+    assert "sum" not in run.source
+    assert "concat" not in run.source
+    for one, other in zip(generic.lower(program)(arrays), run(arrays), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4 if dtype == "float32" else 1e-12, atol=1e-5)
+
+
 @pytest.mark.full
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_reductions() -> None:

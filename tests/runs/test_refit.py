@@ -16,6 +16,7 @@ from xpnet.tabular.dataset import prepare
 from xpnet.tabular.settings import Settings, settings_from
 from xpnet.tabular.trainer import build_trainer, fit_trainer, open_backend, with_rate
 from xpnet.train import Callback, Trainer, checkpoint_file
+from xpnet.train import trainer as trainer_module
 
 SHORT: dict[str, Any] = {
     "hidden": (4,),
@@ -45,6 +46,16 @@ def trained(**settings: Any) -> tuple[Any, Trainer]:
 
 def flat(trainer: Trainer) -> np.ndarray:
     return np.array(trainer.variables.params.flat)
+
+
+def refitting(patch: pytest.MonkeyPatch, error: BaseException) -> None:
+    """Let the first epoch with the validation rows end in an error."""
+
+    def ended(setup: Any, state: Any) -> None:
+        if setup.settings.swa_start is not None:
+            raise error
+
+    patch.setattr(trainer_module, "average_epoch", ended)
 
 
 class Seen(Callback):
@@ -101,11 +112,8 @@ def test_a_run_and_a_model_have_the_same_weights_and_a_kill_changes_nothing(
     run = runs.train(table(), "kind", "run", **SHORT)
     assert np.array_equal(flat(run.model.trainer), flat(model.trainer))
 
-    def killed(*_: object) -> None:
-        raise KeyboardInterrupt
-
     with monkeypatch.context() as patch:
-        patch.setattr(refit._Mean, "on_epoch_end", killed)
+        refitting(patch, KeyboardInterrupt())
         with pytest.raises(KeyboardInterrupt, match="is saved"):
             runs.train(table(), "kind", "other", **SHORT)
     other = runs.open("other", table()).resume()
@@ -137,9 +145,6 @@ def test_scores_of_validation_rows_are_those_of_weights_that_have_not_seen_them(
 def test_epochs_that_diverge_are_given_up(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def diverged(*_: object) -> None:
-        raise DivergedError("the loss is nan")
-
-    monkeypatch.setattr(refit._Mean, "on_epoch_end", diverged)
+    refitting(monkeypatch, DivergedError("the loss is nan"))
     run = runs.train(table(), "kind", "run", **SHORT)
     assert (run.results["refit_epochs"], "are given up" in caplog.text) == (0, True)

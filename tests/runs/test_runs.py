@@ -46,6 +46,45 @@ def arrays(run: str) -> dict[str, np.ndarray]:
     return checkpoint_file.read(Path(run) / "checkpoints" / "best.safetensors")[0]
 
 
+def test_a_run_whose_best_epoch_is_that_of_the_highest_accuracy(capsys: pytest.CaptureFixture[str]) -> None:
+    """Told everywhere, the same when it is resumed, and the restarts are compared by it."""
+    settings = {**FAST, "epochs": 6, "monitor": "val_f1", "patience": 5, "validation": 0.4}
+    run = runs.train(table(), "kind", "run", restarts=2, **settings)
+    assert run.settings.monitor == "validation_f1"
+    scores = [max(row["validation_f1"] for row in run.history)]
+    told = run.results
+    assert run.history.rows[told["best_epoch"] - 1]["validation_f1"] == scores[0]
+    assert (told["best_by"], told["restarts"]["measured_by"]) == ("highest validation f1", "validation_f1")
+    assert told["restarts"]["maximum"] == pytest.approx(scores[0])
+    assert main(["resume", "run"]) == 0
+    assert "that of the highest validation f1" in " ".join(capsys.readouterr().out.split())
+    again = runs.train(table(), "kind", "again", **{**settings, "epochs": 3}).resume(epochs=6)
+    alone = runs.train(table(), "kind", "alone", **settings)
+    assert again.results["best_epoch"] == alone.results["best_epoch"]
+    assert all(np.array_equal(x, arrays("alone")[name]) for name, x in arrays("again").items())
+    with pytest.raises(ConfigError, match=r"monitor: .* of classification .* found validation_r2"):
+        runs.train(table(), "kind", "other", **{**settings, "monitor": "validation_r2"})
+    with pytest.raises(ConfigError, match="monitor: expected validation rows"):
+        runs.train(table(), "kind", "other", **{**settings, "patience": None, "validation": 0.0})
+
+
+def test_a_run_that_predicts_with_a_mean_of_its_weights() -> None:
+    """Numbered checkpoints, the best one and a run that is resumed have it; the refit has one of its own."""
+    settings = {**FAST, "epochs": 6, "ema_decay": 0.9, "save_every": 2}
+    run = runs.train(table(), "kind", "run", **settings)
+    rows, told = run.history.rows, run.results
+    best = rows[told["best_epoch"] - 1]["validation_loss"]
+    assert told["metrics"]["validation"]["loss"] == pytest.approx(best)
+    parts = runs.train(table(), "kind", "parts", **{**settings, "epochs": 4})
+    assert arrays("parts").keys() == arrays("run").keys()  # of the best weights alone
+    again = parts.resume(epochs=6)
+    last = "checkpoints/last.safetensors"
+    one, other = (checkpoint_file.read(Path(name) / last)[0] for name in ("run", "parts"))
+    assert all(np.array_equal(one[name], other[name]) for name in one)
+    assert "average.params" in one
+    assert again.results["metrics"] == told["metrics"]
+
+
 def test_a_run_in_python() -> None:
     run = runs.train(table(), target="kind", out="run", **FAST)
     assert run.path == Path("run")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import pytest
 
 from xpnet import optim
-from xpnet.tabular.settings import Settings
-from xpnet.tabular.trainer import build_optimizer, with_rate
+from xpnet.errors import ConfigError
+from xpnet.tabular.settings import Settings, settings_from
+from xpnet.tabular.trainer import build_optimizer, dropout_of, with_rate
 
 
 @pytest.mark.parametrize(
@@ -27,6 +29,19 @@ def test_rate_and_decay(settings, rows, rate, decay):
     made = build_optimizer(with_rate(Settings(**settings)), rows)
     assert made.learning_rate == rate
     assert getattr(made, "weight_decay", None) == decay
+
+
+def test_the_course_of_weight_decay_and_dropout_spans_the_training():
+    made = {"optimizer": "adamw", "weight_decay": 0.02, "weight_decay_schedule": "flat_cos", "dropout": 0.15}
+    settings = settings_from(Settings, made | {"batch_size": 10, "warmup": 3, "dropout_schedule": "cos"})
+    for limits, steps in (({}, 50 * 3), ({"epochs": 4}, 12), ({"max_steps": 7}, 7)):
+        limited = with_rate(dataclasses.replace(settings, **limits))
+        assert build_optimizer(limited, 30).weight_decay == optim.FlatCosine(0.02, steps=steps)
+        assert dropout_of(limited, 30) == optim.Cosine(0.15, steps=steps)
+    none = dataclasses.replace(settings, dropout=0.0, weight_decay=0.0)
+    assert (dropout_of(none, 30), build_optimizer(with_rate(none), 30).weight_decay) == (0.0, 0.0)
+    with pytest.raises(ConfigError, match=r"weight_decay_schedule: expected an optimizer that has it .adamw"):
+        build_optimizer(with_rate(dataclasses.replace(settings, optimizer="sgd", weight_decay=None)), 30)
 
 
 def _nothing(predictions, targets, **_):

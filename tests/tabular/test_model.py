@@ -14,6 +14,7 @@ import xpnet
 from xpnet import losses, tabular
 from xpnet.errors import CheckpointError, ConfigError, DataError
 from xpnet.tabular import PRESETS, TableModel
+from xpnet.tabular.dataset import prepare
 from xpnet.tabular.losses import named_loss
 
 FAST: dict[str, Any] = {"epochs": 5, "hidden": (8,), "backend": "numpy"}
@@ -136,6 +137,47 @@ def test_rows_left_out_are_empty() -> None:
     assert found[0] is None
 
 
+WEIGHT = 1.0 + np.arange(80) % 7
+
+
+@pytest.mark.parametrize("target", ["kind", "price"])
+def test_weights_are_those_of_the_validation_loss_too(target: str) -> None:
+    frame = flowers().drop(({"kind", "price"} - {target}).pop())
+    model = TableModel(**{**FAST, "epochs": 1}, validation=0.25).fit(frame, target, sample_weight=WEIGHT)
+    part = prepare(model.settings, model.encoder, frame=frame, sample_weight=WEIGHT).parts["validation"]
+    weighted, equal = (
+        model.trainer.evaluate(part.X, part.y, sample_weight=weight)["loss"]
+        for weight in (WEIGHT[part.rows], None)
+    )
+    assert model.trainer.history["validation_loss"] == pytest.approx([weighted], rel=1e-6)
+    assert weighted != pytest.approx(equal, rel=1e-4)
+    other = TableModel(**{**FAST, "epochs": 1}, validation=0.25).fit(frame, target)
+    assert other.trainer.history["loss"] != model.trainer.history["loss"]
+
+
+def test_rows_of_weight_zero_are_left_out_and_told_of(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "xpnet.tabular")
+    TableModel(**FAST).fit(flowers(), "kind", sample_weight=np.arange(80) % 4)
+    assert "20 rows of weight 0 are left out: rows are numbered without them" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("weight", "said"),
+    [
+        (WEIGHT[:-1], r"sample_weight: expected 80 numbers, .*found shape \(79,\)"),
+        (WEIGHT[:, None], r"found shape \(80, 1\)"),
+        (-1.0 * WEIGHT, r"sample_weight\[0\] is -1.0; weights must not be negative"),
+        (0 * WEIGHT, "sample_weight is zero everywhere"),
+        (np.where(WEIGHT == 3, np.inf, 1.0), r"sample_weight\[2\] is inf"),
+        (["heavy"] * 80, "sample_weight holds"),
+    ],
+    ids=str,
+)
+def test_weights_that_cannot_be_used(weight: Any, said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        TableModel(**FAST).fit(flowers(), "kind", sample_weight=weight)
+
+
 def test_importance(classifier: TableModel) -> None:
     model = TableModel(**{**FAST, "epochs": 60}, learning_rate=0.05, drop=["price"]).fit(flowers(), "kind")
     found = model.importance(flowers(), repeats=4, seed=3)
@@ -145,6 +187,24 @@ def test_importance(classifier: TableModel) -> None:
     assert found == model.importance(flowers(), repeats=4, seed=3)
     assert "length" in str(found)
     assert "<table>" in found._repr_html_()
+
+
+def test_codes_and_scalings(tmp_path: Path) -> None:
+    frame = flowers()
+    settings: dict[str, Any] = {**FAST, "epochs": 60, "learning_rate": 0.05, "drop": ["kind"]}
+    settings |= {"scaling": "quantile", "one_hot_up_to": 2, "clamp": True, "network": "realmlp"}
+    model = TableModel(**settings).fit(frame, "price")
+    assert model.encoder.blocks.cardinalities == (4,)
+    assert any(decision.what.startswith("is taken as codes") for decision in model.encoder.decisions)
+    assert model.importance(frame).columns == ("length", "colour")
+    model.save(tmp_path / "model")
+    again = TableModel.load(tmp_path / "model", "numpy")
+    assert again.settings.scaling == "quantile"
+    far = frame.with_columns(length=pl.col("length") * 50 - 60)
+    assert again.predict(far).to_list() == model.predict(far).to_list()
+    low, high = again.encoder.targets[0].span
+    assert low <= again.predict(far).min() < again.predict(far).max() <= high
+    assert again.evaluate(frame)["r2"] > 0.5
 
 
 @pytest.mark.parametrize("target", ["kind", "price"])
@@ -208,9 +268,6 @@ def test_settings_by_their_other_names() -> None:
 
 def test_presets() -> None:
     assert set(PRESETS) == {"auto", "fast", "best"}
-    assert (TableModel("fast").settings.epochs, TableModel().settings.epochs) == (20, None)
-    assert TableModel("best").settings.patience == 100
-    assert TableModel("fast", epochs=77).settings.epochs == 77
 
 
 def test_a_time_limit_ends_the_training() -> None:

@@ -64,7 +64,7 @@ def assert_same_training(one: Trainer, other: Trainer) -> None:
     """Assert that two trainers stand at the same point, to the last bit."""
     assert (one.epoch, one.step) == (other.epoch, other.step)
     assert without_seconds(one.history.rows) == without_seconds(other.history.rows)
-    for name in ("variables", "last", "opt_state"):
+    for name in ("variables", "last", "opt_state", "average"):
         assert (getattr(one, name) is None) == (getattr(other, name) is None), name
         pairs = zip(_host(one, getattr(one, name)), _host(other, getattr(other, name)), strict=True)
         assert all(np.array_equal(a, b) for a, b in pairs), name

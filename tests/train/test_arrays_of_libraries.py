@@ -75,12 +75,16 @@ def test_the_same_training_wherever_rows_come_from(name: str, backend: Backend, 
     assert results[0][1:] == results[1][1:]
 
 
+@pytest.mark.parametrize("of_rows", [False, True])
 @pytest.mark.parametrize("weights", ["balanced", {0: 1.0, 1: 0.0, 2: 2.5}])
-def test_weights_of_classes_and_a_split(weights: Any, backend: Backend, counting: None) -> None:
+def test_weights_of_classes_and_a_split(
+    weights: Any, of_rows: bool, backend: Backend, counting: None
+) -> None:
     results = []
     for send in (lambda x: x, backend.asarray):
         trainer = trainer_of(backend, "softmax_cross_entropy", 3)
-        trainer.fit(send(X), send(Y), epochs=2, class_weight=weights, validation=0.25)
+        given = send((1.0 + np.arange(len(X)) % 3).astype("float32")) if of_rows else None
+        trainer.fit(send(X), send(Y), epochs=2, sample_weight=given, class_weight=weights, validation=0.25)
         results.append(flat(trainer))
     assert np.array_equal(*results)
 

@@ -226,6 +226,8 @@ def bad_fits() -> list[Bad]:
         row("validation nan inside", DataError, r"validation: X\[0, 0\] is nan", validation=(changed(X, (0, 0), np.nan), Y)),
         row("patience alone", ConfigError, "patience: expected a validation set .* pass validation=0.1", settings={"patience": 2}),
         row("restore alone", ConfigError, "restore_best: expected a validation set", settings={"restore_best": True}),
+        row("monitor alone", ConfigError, "monitor: expected a validation set",
+            settings={"monitor": "validation_accuracy", "metrics": ["accuracy"]}),
         row("min_delta alone", ConfigError, "min_delta: expected a validation set", settings={"min_delta": 0.1}),
         row("r2 of classes", ConfigError, "metrics: expected .* of classes, .* found 'r2'; choose", settings={"metrics": ["r2"]}),
     ]  # fmt: skip

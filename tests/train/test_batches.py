@@ -7,6 +7,7 @@ import pytest
 
 from tests.train.support import class_data, flat, make
 from xpnet import nn, optim, rng
+from xpnet.errors import ConfigError
 from xpnet.train import Callback
 from xpnet.train.batches import Batches
 
@@ -144,3 +145,22 @@ def test_a_batch_of_all_rows_is_the_full_batch_up_to_the_order_of_sums():
     whole.fit(X, y, epochs=4)
     drawn.fit(X, y, epochs=4, batch_size=12)
     np.testing.assert_allclose(flat(whole), flat(drawn), rtol=1e-9)
+
+
+@pytest.mark.parametrize(("size", "steps", "rows"), [(4, 2, 8), (5, 2, 10), (10, 1, 10), (None, 1, 10)])
+def test_rows_that_do_not_fill_a_batch_are_dropped(size, steps, rows):
+    from xpnet import backend
+
+    plan = Batches(10, size, "reshuffle", rng.key(0), backend("numpy"), drop_last=True)
+    assert len(plan) == steps
+    orders = [[order for order, _ in plan.epoch(number)] for number in (1, 2)]
+    if size is not None:
+        one, other = (np.concatenate([np.asarray(order) for order in epoch]) for epoch in orders)
+        assert len(set(one.tolist())) == rows
+        assert set(one.tolist()) != set(other.tolist()) or rows == 10
+    X, y = class_data(10)
+    trainer = make(drop_last=True)
+    trainer.fit(X, y, epochs=2, batch_size=size)
+    assert trainer.step == 2 * steps
+    with pytest.raises(ConfigError, match="batch_size: expected at most the 10 training rows"):
+        trainer.fit(X, y, epochs=3, batch_size=11)

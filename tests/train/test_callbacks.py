@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from tests.train.support import assert_same_training, class_data, flat, make
-from xpnet import Trainer, nn
+from xpnet import Trainer, nn, optim
+from xpnet.errors import DivergedError
 from xpnet.train import Callback, History
 from xpnet.train.evaluation import Evaluation
+from xpnet.train.monitor import Monitor
 
 X, Y = class_data(20)
 
@@ -147,13 +149,13 @@ def interrupted_at(call, monkeypatch, owner, name):
 @pytest.mark.parametrize(
     "place",
     [
-        "Trainer._take_steps", "Trainer._keep_best", "Evaluation.measure", "Evaluation.outputs",
+        "Trainer._take_steps", "Monitor.is_better", "Evaluation.measure", "Evaluation.outputs",
         "History.append",
     ],
 )  # fmt: skip
 def test_ctrl_c_anywhere_in_an_epoch_leaves_the_last_whole_one(place, monkeypatch):
     owner, name = place.split(".")
-    owners = {"Trainer": Trainer, "Evaluation": Evaluation, "History": History}
+    owners = {"Trainer": Trainer, "Evaluation": Evaluation, "History": History, "Monitor": Monitor}
     straight, trainer = (make(model=nn.MLP([4], 3, dropout=0.2)) for _ in range(2))
     straight.fit(X, Y, epochs=4, batch_size=5, validation=(X, Y))
     trainer.fit(X, Y, epochs=1, batch_size=5, validation=(X, Y))
@@ -180,3 +182,49 @@ def test_an_error_before_training_leaves_an_untrained_trainer():
     wider = np.hstack([X, X])
     trainer.fit(wider, Y, epochs=1, validation=0.2)
     assert trainer.input_shape == (6,)
+
+
+class Together(Callback):
+    """Wants to hear of four epochs at a time."""
+
+    epochs_together = 4
+
+    def __init__(self, stop_at=0):
+        self.stop_at, self.told = stop_at, []
+
+    def on_epoch_end(self, trainer, row):
+        self.told.append((row["epoch"], trainer.epoch))
+        return row["epoch"] == self.stop_at
+
+
+@pytest.mark.parametrize("options", [{}, {"model": nn.MLP([4], 3, dropout=0.5)}])
+def test_epochs_together_are_the_same_epochs(options, backend):
+    """Of seven steps and a ragged one; the history has a row for each."""
+    together, alone = Together(), Noting("a", [])
+    trainers = [make(callbacks=[c], backend=backend, dtype="float32", **options) for c in (together, alone)]
+    for trainer in trainers:
+        trainer.fit(X, Y, epochs=6, batch_size=3)
+    assert_same_training(*trainers)
+    assert together.told == [(1, 4), (2, 4), (3, 4), (4, 4), (5, 6), (6, 6)]
+
+
+def test_the_end_of_a_training_is_asked_for_after_epochs_together():
+    trainer = make(callbacks=[Together(stop_at=2)])
+    trainer.fit(X, Y, epochs=9, batch_size=10)
+    assert trainer.epoch == 4
+
+
+def test_epochs_together_that_diverge_are_trained_one_by_one():
+    """So that the error names the epoch, and what was well before it is kept."""
+    errors = []
+    for callback in (Together(), Noting("a", [])):
+        trainer = make(
+            optimizer=optim.SGD(optim.Exponential(0.1, 1e30, every=10)),
+            model=nn.MLP([5], 3),
+            callbacks=[callback],
+        )
+        with pytest.raises(DivergedError) as caught:
+            trainer.fit(X, Y, epochs=50, batch_size=10)
+        errors.append((str(caught.value), trainer.epoch, flat(trainer).tolist()))
+    assert errors[0] == errors[1]
+    assert errors[0][1] > 2

@@ -26,17 +26,24 @@ SETTINGS = {
                 "gradient_noise": 0.1},
     "everything": {"model": DRAWN, "l2": 0.01, "clip_norm": 0.5, "clip_value": 0.2, "metrics": ["accuracy"],
                    "optimizer": optim.SGD(optim.WarmUp(optim.Cosine(0.1, steps=30), steps=3), momentum=0.9)},
+    "groups": {"optimizer": optim.AdamW(0.01), "learning_rate_factors": {"biases": 0.1},
+               "weight_decay_factors": {"0.bias": 0.0, "2": 3.0}},
     "fixed": {"batches": "fixed", "seed": 2**63},
     "float32": {"dtype": "float32", "model": DRAWN},
     "patience": {"patience": 4, "min_delta": 0.001, "model": DRAWN},
+    "ema": {"ema_decay": 0.9, "model": DRAWN, "monitor": "validation_accuracy", "metrics": ["accuracy"],
+            "use_last_best_epoch": True},
+    "swa": {"swa_start": 2, "model": DRAWN, "rollback": False},
     "best": {"restore_best": True, "max_steps": 11},
 }  # fmt: skip
 
 
 KEPT = (
     "model", "loss", "optimizer", "dtype", "seed", "compile", "l1", "l2", "max_norm",
+    "learning_rate_factors", "weight_decay_factors",
     "label_smoothing", "gradient_noise", "clip_norm", "clip_value", "batches", "max_steps", "patience",
-    "min_delta", "restore_best", "input_shape", "metrics",
+    "min_delta", "ema_decay", "swa_start", "monitor", "use_last_best_epoch",
+    "restore_best", "input_shape", "metrics",
 )  # fmt: skip
 
 

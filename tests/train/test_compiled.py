@@ -13,6 +13,7 @@ from xpnet import Trainer, nn, optim
 from xpnet.errors import ConfigError, DivergedError
 from xpnet.program.lowerings import base, blas_libraries
 from xpnet.train import Callback, evaluation, steps
+from xpnet.train.deadline import compiling_seconds
 
 X, Y = class_data(23)
 needs_numba = pytest.mark.skipif(not find_spec("numba"), reason="numba (extra jit) is not installed")
@@ -36,14 +37,17 @@ def lowered(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     return seen
 
 
-def _estimate(batch: int) -> float:
-    size = make().model.init(0, X.shape[1], "numpy").params.layout.size
-    return steps.step_seconds(size, batch)
+def _worth(count: float, batch: int) -> float:
+    """Return the share of the time for compiling that so many steps take."""
+    model = make().model
+    layout = model.init(0, X.shape[1], "numpy").params.layout
+    seconds = steps.step_seconds(layout.size, batch, values=steps.widths(model, layout))
+    return count * seconds / compiling_seconds(len(layout.names))
 
 
 @needs_numba
 def test_numba_is_for_steps_that_come_often_enough(lowered, monkeypatch) -> None:
-    monkeypatch.setattr(steps, "_WORTH_COMPILING", 6.5 * _estimate(10))
+    monkeypatch.setattr(steps, "WORTH_COMPILING", _worth(6.5, 10))
     trainer = make()
     trainer.fit(X, Y, epochs=8, batch_size=10)  # two steps and a ragged one
     whole, ragged = ["numpy"] * 2 + ["numba"] * 6, ["numpy"] * 6 + ["numba"] * 2
@@ -52,7 +56,7 @@ def test_numba_is_for_steps_that_come_often_enough(lowered, monkeypatch) -> None
 
 @needs_numba
 def test_a_resumed_run_goes_over_at_the_same_epoch(lowered, monkeypatch, tmp_path) -> None:
-    monkeypatch.setattr(steps, "_WORTH_COMPILING", 6.5 * _estimate(10))
+    monkeypatch.setattr(steps, "WORTH_COMPILING", _worth(6.5, 10))
     make().fit(X, Y, epochs=8, batch_size=10)
     straight = lowered.copy()
     lowered.clear()
@@ -122,9 +126,9 @@ def test_what_others_may_have_seen_is_not_overwritten(monkeypatch) -> None:
     donated = []
 
     class Watched(steps.Loop):
-        def __call__(self, *args, donate):
+        def __call__(self, *args, donate, **options):
             donated.append(donate)
-            return super().__call__(*args, donate=donate)
+            return super().__call__(*args, donate=donate, **options)
 
     class Keeper(Callback):
         steps_apart = 2
@@ -133,7 +137,7 @@ def test_what_others_may_have_seen_is_not_overwritten(monkeypatch) -> None:
             self.kept = trainer.variables.params.flat, flat(trainer)
 
     monkeypatch.setattr(steps, "Loop", Watched)
-    monkeypatch.setattr(steps.CompiledSteps, "at_a_time", lambda self: 3)
+    monkeypatch.setattr(steps.CompiledSteps, "at_a_time", lambda self, plan: 3)
     for callbacks, expected in ((), [False, True, True, True] * 2), ([Keeper()], [False] * 10):
         donated.clear()
         trainer = make(callbacks=callbacks)

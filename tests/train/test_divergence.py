@@ -154,7 +154,7 @@ def test_a_changed_schedule_counts_the_steps_of_its_own_optimizer():
 
 
 def test_a_long_epoch_is_looked_at_now_and_then(monkeypatch):
-    monkeypatch.setattr("xpnet.train.trainer._LOG_STEPS", 4)
+    monkeypatch.setattr("xpnet.train.epochs._LOG_STEPS", 4)
     steps = []
     model = nn.Sequential(nn.Dense(3), _Failing(1e9))
 
@@ -168,10 +168,10 @@ def test_a_long_epoch_is_looked_at_now_and_then(monkeypatch):
     assert error.step < 4
     assert len([s for s in steps if s >= 4]) == 0  # none beyond the first look
     whole = make()
-    monkeypatch.setattr("xpnet.train.trainer._LOG_STEPS", 1000)
+    monkeypatch.setattr("xpnet.train.epochs._LOG_STEPS", 1000)
     whole.fit(X, Y, epochs=2, batch_size=1)
     for every in (4, 7, 20):
-        monkeypatch.setattr("xpnet.train.trainer._LOG_STEPS", every)
+        monkeypatch.setattr("xpnet.train.epochs._LOG_STEPS", every)
         parts = make()
         parts.fit(X, Y, epochs=2, batch_size=1)
         assert parts.history["loss"] == whole.history["loss"]

@@ -129,6 +129,10 @@ def test_class_weights_are_weights_of_rows():
     np.testing.assert_allclose(
         trained(X, Y, class_weight="balanced"), trained(X, Y, sample_weight=balanced), rtol=1e-12
     )
+    times = np.arange(len(Y)) % 3 + 1  # weights count as so many rows
+    both = trained(X, Y, class_weight="balanced", sample_weight=times)
+    repeated = trained(X.repeat(times, axis=0), Y.repeat(times), class_weight="balanced")
+    np.testing.assert_allclose(both, repeated, rtol=1e-12)
     both = trained(X, Y, class_weight=weights, sample_weight=balanced)
     np.testing.assert_allclose(both, trained(X, Y, sample_weight=rows * balanced), rtol=1e-12)
 

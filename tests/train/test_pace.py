@@ -10,7 +10,7 @@ import pytest
 from tests.train.support import class_data, make
 from xpnet.backends import Backend
 from xpnet.backends.pace import pace
-from xpnet.train.steps import step_seconds
+from xpnet.train.steps import step_seconds, widths
 
 X, Y = class_data(40)
 GPU: Any = SimpleNamespace(ordinal=0)  # the number of a CUDA device, of whichever library
@@ -31,6 +31,7 @@ def test_steps_of_large_networks_are_taken_together_on_gpus(size, batch, fewest,
 def test_the_trainer_asks_for_the_pace_of_its_device(backend: Backend) -> None:
     trainer = make(backend=backend, dtype="float32")
     trainer.fit(X, Y, epochs=1, batch_size=8)
-    at, size = pace(backend, "float32"), trainer.variables.params.layout.size
-    assert trainer._steps.at_a_time() == int(0.5 / at.queued / step_seconds(size, 8, at))
+    at, layout = pace(backend, "float32"), trainer.variables.params.layout
+    seconds = step_seconds(layout.size, 8, at, widths(trainer.model, layout))
+    assert trainer._steps.at_a_time(trainer.fitting.batches) == int(0.5 / at.queued / seconds)
     assert at.queued == (1 if backend.name == "numpy" else 2)  # as `GraphLoop` lets the host be ahead

@@ -191,6 +191,17 @@ def test_noise_is_added_to_the_clipped_gradient():
     np.testing.assert_allclose(start - flat(trainer), expected, atol=1e-9)
 
 
+@pytest.mark.parametrize("lower", ["off", "numpy"])
+def test_another_noise_in_a_later_fit(lower):
+    """The steps of the fit before are not taken again with their noise."""
+    trainer = make(optimizer=optim.SGD(1.0), gradient_noise=0.2, clip_norm=1e-12, compile=lower)
+    trainer.fit(X, Y, epochs=1)
+    trainer.gradient_noise, before = 0.8, flat(trainer)
+    trainer.fit(X, Y, epochs=2)
+    expected = noise(trainer.setup.step_key(2), before, noise_deviation(0.8, 2))
+    np.testing.assert_allclose(before - flat(trainer), expected, atol=1e-9)
+
+
 @pytest.mark.full
 @pytest.mark.parametrize("lower", ["numpy", "numba", "auto"])
 def test_compiled_steps_are_the_steps(lower):

@@ -46,6 +46,15 @@ def test_each_restart_and_the_choice(validation):
     assert len({tuple(flat(trainer)) for trainer in each}) == 4
 
 
+def test_the_choice_by_another_column():
+    options = {"metrics": ["accuracy"], "monitor": "validation_accuracy", "optimizer": optim.SGD(0.01)}
+    found = restarts(make(model=MODEL, seed=5, **options), X, Y, n=4, validation=0.5, **FIT)
+    accuracies = found.table["validation_accuracy"]
+    assert len(set(accuracies)) > 1
+    assert found.best is found.table.rows[int(np.argmax(accuracies))]
+    assert (found.spread.minimum, found.spread.maximum) == (min(accuracies), max(accuracies))
+
+
 def test_the_first_is_the_trainer_itself_which_stays_untouched():
     trainer, straight = (make(model=MODEL, seed=5) for _ in range(2))
     found = restarts(trainer, X, Y, n=1, validation=0.25, **FIT)

@@ -28,6 +28,8 @@ PLAIN = {
     "cosine": optim.Cosine(0.05, steps=STEPS - 4),
 }
 SCHEDULES = PLAIN | {f"warmup, {name}": optim.WarmUp(one, steps=8) for name, one in PLAIN.items()}
+SCHEDULES["flat cosine"] = optim.FlatCosine(0.05, steps=STEPS - 4)
+SCHEDULES["four waves"] = optim.CosLog(0.05, steps=STEPS)
 SCHEDULES["long warmup"] = optim.WarmUp(0.05, steps=STEPS - 10)
 CASES = [
     *((name, "warmup, cosine", "auto") for name in OPTIMIZERS),

@@ -9,7 +9,8 @@ import pytest
 
 from tests.train.support import assert_same_training, class_data, flat, make
 from xpnet import Trainer, nn, optim
-from xpnet.train import Callback
+from xpnet.errors import ConfigError
+from xpnet.train import METRICS, Callback
 from xpnet.train import trainer as trainer_module
 from xpnet.train.early_stopping import Patience
 from xpnet.train.evaluation import Evaluation
@@ -58,6 +59,72 @@ def test_when_it_stops_and_what_is_kept(monkeypatch, losses, patience, min_delta
     assert (None if trainer.best is None else trainer.best.epoch) == best
     if best is not None:
         assert trainer.best.loss == losses[best - 1]
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "options", "stops_after", "best"),
+    [
+        ([0.5, 0.7, 0.6, 0.8, 0.7], {"patience": 2}, 5, 4),
+        ([0.5, 0.7, 0.7, 0.6, 0.9], {"patience": 2}, 4, 2),
+        ([0.5, 0.7, 0.7, 0.6, 0.9], {"patience": 2, "use_last_best_epoch": True}, 4, 3),  # it waits no longer
+        ([0.5, 0.55, 0.625, 0.65], {"patience": 2, "min_delta": 0.1}, 4, 4),
+        ([math.nan, -math.inf, 0.2, 0.1], {}, 4, 3),
+    ],
+)
+def test_a_metric_is_monitored(monkeypatch, accuracies, options, stops_after, best):
+    """Higher is better, of equal ones the first; or the last, as for RealMLP in pytabkit."""
+    remaining = iter(accuracies)
+    measure = Evaluation.measure
+
+    def measured(evaluation, setup, variables, rows, **choices):
+        found = measure(evaluation, setup, variables, rows, **choices)
+        return found | {"accuracy": next(remaining)} if choices.get("with_loss", True) else found
+
+    monkeypatch.setattr(Evaluation, "measure", measured)
+    trainer = make(metrics=["accuracy"], monitor="validation_accuracy", **options)
+    trainer.fit(X, Y, epochs=len(accuracies), batch_size=8, validation=HELD_OUT)
+    assert (trainer.epoch, trainer.best.epoch) == (stops_after, best)
+    assert trainer.best.loss == trainer.history["validation_loss"][best - 1]
+    assert f"highest validation accuracy {accuracies[best - 1]:.4g} in epoch {best}" in repr(trainer)
+    alone = make()
+    alone.fit(X, Y, epochs=best, batch_size=8)
+    assert np.array_equal(flat(trainer), flat(alone))
+
+
+def error(outputs, targets):
+    return 1 - METRICS["accuracy"](outputs, targets)
+
+
+def test_a_metric_of_ones_own_says_which_values_are_better(monkeypatch):
+    with pytest.raises(ConfigError, match=r"error.higher_is_better = False"):
+        make(metrics=[error], monitor="validation_error")
+    monkeypatch.setattr(error, "higher_is_better", False, raising=False)
+    one = make(metrics=[error], monitor="val_error")
+    other = make(metrics=["accuracy"], monitor="val_acc")
+    for trainer in (one, other):
+        trainer.fit(X, Y, epochs=9, batch_size=8, validation=(X, Y))
+    assert one.best.epoch == other.best.epoch == 1 + int(np.argmax(other.history["validation_accuracy"]))
+    lowest = 1 - max(other.history["validation_accuracy"])
+    assert f"lowest validation error {lowest:.4g} in epoch" in repr(one)
+
+
+def test_another_column_is_monitored_from_some_epoch_on(tmp_path):
+    """The best epoch so far stays the best until one is better by the new column."""
+    trainer = make(metrics=["accuracy"], patience=30)
+    trainer.fit(X, Y, epochs=3, batch_size=8, validation=HELD_OUT)
+    best, rows = trainer.best.epoch, trainer.history.rows
+    trainer.save(tmp_path)
+    loaded = Trainer.load(tmp_path, "numpy", monitor="validation_accuracy")
+    loaded.fit(X, Y, epochs=12, batch_size=8, validation=HELD_OUT)
+    later = [row["validation_accuracy"] for row in loaded.history][2:]
+    better = max(later) > rows[best - 1]["validation_accuracy"]
+    assert loaded.best.epoch == (3 + int(np.argmax(later)) if better else best)
+
+
+@pytest.mark.parametrize("name", ["validation_f1", "validation_losses"])
+def test_a_column_that_is_not_measured(name):
+    with pytest.raises(ConfigError, match=rf"validation_loss, validation_accuracy\), found '{name}'"):
+        make(metrics=["accuracy"], monitor=name)
 
 
 def test_the_best_weights_are_restored():
@@ -151,7 +218,7 @@ def test_patience_is_not_lost_before_some_steps(monkeypatch, min_steps, stops_af
 
 
 class Clock(Callback):
-    """Lets a time pass at the end of each epoch."""
+    """Lets a time pass in each epoch."""
 
     def __init__(self, monkeypatch, seconds):
         self.now, self.seconds, self.endings = 100.0, seconds, []
@@ -177,8 +244,8 @@ def test_a_time_limit_ends_a_fit_and_not_the_training(monkeypatch, tmp_path):
         ends.append((trainer.epoch, trainer.timed_out))
         trainer.save(tmp_path)
         trainer = Trainer.load(tmp_path, "numpy", callbacks=[clock], progress=False)
-    assert ends == [(3, True), (6, True), (8, False)]
-    assert clock.endings == [False, False, True, False, False, True, False, True]
+    assert ends == [(2, True), (4, True), (6, True), (8, False)]  # a third epoch would not be over in time
+    assert clock.endings == [False, True] * 4
     assert_same_training(trainer, straight)
 
 

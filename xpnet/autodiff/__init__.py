@@ -14,6 +14,7 @@ from xpnet.autodiff.custom import custom_rule
 from xpnet.autodiff.functions import stop_gradient
 from xpnet.autodiff.graphs import Graph, Node, graph
 from xpnet.autodiff.jacobians import ggn_vp, hessian, hvp, jacobian
+from xpnet.autodiff.mapping import vmap
 from xpnet.autodiff.namespaces import namespace
 from xpnet.autodiff.tracer import Tracer
 from xpnet.autodiff.transforms import grad, jvp, value_and_grad, vjp
@@ -35,4 +36,5 @@ __all__ = [
     "stop_gradient",
     "value_and_grad",
     "vjp",
+    "vmap",
 ]

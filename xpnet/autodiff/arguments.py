@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.autodiff.tracer import Trace, Tracer, device_of, is_floating, lowered, plain_namespace, plain_value
+from xpnet.autodiff.trace import Trace
+from xpnet.autodiff.tracer import Tracer, device_of, is_floating, lowered, plain_namespace, plain_value
 from xpnet.backends import array_namespace, is_array
 from xpnet.backends.lacking import copy, is_writeable, memory_of
 from xpnet.containers import leaves, map_leaves

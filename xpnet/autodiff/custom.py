@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import inspect
 from collections.abc import Callable
 from typing import Any
 
 from xpnet.autodiff.arguments import array_beside, belongs, explain_mixture, name_of
+from xpnet.autodiff.batch import BatchTrace
+from xpnet.autodiff.mapping import vmap
 from xpnet.autodiff.reverse import ReverseTrace
 from xpnet.autodiff.rules import Rule
+from xpnet.autodiff.rules.batching import Call, by_examples
 from xpnet.autodiff.rules.rule import fit
-from xpnet.autodiff.tracer import Tracer, dispatch, is_floating, like, lowered, plain_namespace, plain_value
-from xpnet.backends import array_namespace, is_array
-from xpnet.containers import leaves
+from xpnet.autodiff.tracer import (
+    Tracer,
+    dispatch,
+    is_floating,
+    like,
+    lowered,
+    plain_namespace,
+    without_derivative,
+)
+from xpnet.backends import array_namespace, is_array, is_out_of_memory
+from xpnet.containers import leaves, map_leaves
 from xpnet.errors import RecordError
 
 __all__ = ["custom_rule"]
@@ -26,7 +38,8 @@ def custom_rule(
 
     The function is called with plain arrays, whatever transforms are running, so it may use NumPy, SciPy, a
     solver or compiled code. Its derivatives are what the rule says; where the rule is array code, they can
-    be differentiated again.
+    be differentiated again. Under ``vmap``, and for Jacobians, function and rule run once for all examples if
+    they are array code, with arrays that stand for one example; else they are called for each.
 
     Args:
         *pulls: for each positional argument ``pull(xp, g, out, *args, **options)``, which returns its
@@ -68,7 +81,7 @@ def custom_rule(
             rule = Rule(name, pulling, push=pushing, many=many)
         else:
             rule = Rule(name, (_transposed(pushing, many),), push=pushing, many=many, variadic=True)
-        recorded = dispatch(rule, functools.partial(_plain_call, name, f, many))
+        recorded = _recorded(rule, functools.partial(_plain_call, name, f, many))
 
         @functools.wraps(f)
         def call(*args: Any, **options: Any) -> Any:
@@ -103,6 +116,10 @@ def _checked_signature(name: str, f: Any, pulls: tuple[Any, ...], push: Any) -> 
             f"found {len(pulls)}"
         )
     return signature
+
+
+def _recorded(rule: Rule, function: Callable[..., Any]) -> Callable[..., Any]:
+    return dispatch(dataclasses.replace(rule, batch=functools.partial(_batch, rule, function)), function)
 
 
 # --- The function itself -----------------------------------------------------------------------------
@@ -149,7 +166,7 @@ def _constant_if_whole(y: Any) -> Any:
     """Return results that are not floating, such as indices, as constants."""
     if type(y) is not Tracer or is_floating(y):
         return y
-    return y.trace.space.wrap(plain_value(y))
+    return y.trace.space.wrap(without_derivative(y))
 
 
 # --- Its derivatives ---------------------------------------------------------------------------------
@@ -172,7 +189,7 @@ def _checked_pull(name: str, position: int, pull: Callable[..., Any], many: bool
         x = args[position]
         return lowered(_fitted(f"pull {position + 1} of {name}", xp, pull(xp, g, out, *args, **options), x))
 
-    return checked
+    return _or_by_examples(checked)
 
 
 def _checked_push(name: str, push: Callable[..., Any], many: bool) -> Callable[..., Any]:
@@ -191,7 +208,7 @@ def _checked_push(name: str, push: Callable[..., Any], many: bool) -> Callable[.
             made.append(lowered(xp.zeros_like(y) if t is None else _fitted(what, xp, t, y)))
         return made
 
-    return checked
+    return _or_by_examples(checked)
 
 
 def _fitted(what: str, xp: Any, g: Any, x: Any) -> Any:
@@ -224,3 +241,70 @@ def _transposed(push: Any, many: bool) -> Callable[..., Any]:
         return seed.value if pulled is None else pulled
 
     return pull
+
+
+# --- Many examples -----------------------------------------------------------------------------------
+
+
+def _batch(rule: Rule, function: Callable[..., Any], call: Call, *values: Any, **options: Any) -> Any:
+    """Map the function over examples as array code, and its rule with it; failing that, call it for each."""
+    axes = tuple(0 if mapped else None for mapped in call.mapped)
+    try:
+        return _recorded(_mapped_rule(rule, axes), vmap(function, axes))(*values, **options)
+    except Exception as error:  # code that is no array code of the standard can fail in any way
+        if is_out_of_memory(error):
+            raise
+        return by_examples(call, *values, **options)
+
+
+def _or_by_examples(part: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a pull or push that, if it is no array code, runs for each example of mapped arrays."""
+
+    def call(xp: Any, g: Any, out: Any, *args: Any, **options: Any) -> Any:
+        try:
+            return part(xp, g, out, *args, **options)
+        except Exception as error:
+            traces = [x.trace for x in leaves([g, out, args]) if type(x) is Tracer]
+            trace = next((t for t in traces if isinstance(t, BatchTrace)), None)
+            if trace is None or not trace.size or is_out_of_memory(error):
+                raise
+
+        def of_example(number: int) -> Any:
+            example = map_leaves(
+                lambda x: x.value[number, ...] if belongs(x, trace) else lowered(x), [g, out, *args]
+            )
+            traced = any(type(x) is Tracer for x in leaves(example))
+            return call(trace.rule_space if traced else trace.xp, *example, **options)
+
+        made = [of_example(number) for number in range(trace.size)]
+        stack = trace.rule_space.stack
+        if isinstance(made[0], list):
+            return [trace.mapped(stack(list(parts))) for parts in zip(*made, strict=True)]
+        return trace.mapped(stack(made))
+
+    return call
+
+
+def _mapped_rule(rule: Rule, axes: tuple[int | None, ...]) -> Rule:
+    """Return the rule of the function that ``vmap`` makes of the rule's function."""
+
+    def pull_for(position: int) -> Callable[..., Any] | None:
+        if not rule.variadic and not any(rule.pulls[position : position + 1]):
+            return None
+
+        def pull(xp: Any, g: Any, out: Any, *args: Any, **options: Any) -> Any:
+            one = functools.partial(rule.pull(position), xp, **options)
+            pulled = vmap(one, (0, 0, *axes))(g, out, *args)
+            return lowered(pulled if axes[position] == 0 else array_namespace(pulled).sum(pulled, axis=0))
+
+        return pull
+
+    push = rule.push
+
+    def push_all(xp: Any, tangents: list[Any], out: Any, *args: Any, **options: Any) -> Any:
+        assert push is not None
+        one = functools.partial(push, xp, **options)
+        return lowered(vmap(one, (list(axes), 0, *axes))(tangents, out, *args))
+
+    pulls = tuple(pull_for(position) for position in range(len(axes)))
+    return Rule(rule.name, pulls, push=push and push_all, many=rule.many)

@@ -9,7 +9,8 @@ from xpnet.autodiff.arguments import explain_arguments, explain_mixture
 from xpnet.autodiff.namespaces import namespace
 from xpnet.autodiff.reverse import ReverseTrace
 from xpnet.autodiff.rules import Rule
-from xpnet.autodiff.tracer import Trace, Tracer, like, lowered
+from xpnet.autodiff.trace import Trace
+from xpnet.autodiff.tracer import Tracer, like, lowered
 from xpnet.backends.lacking import extended
 
 __all__ = ["ForwardTrace"]
@@ -54,7 +55,7 @@ class ForwardTrace(Trace):
     def _push(self, rule: Rule, tangents: list[Any], out: Any, values: list[Any], options: Any) -> Any:
         if rule.push is None:
             return self._transpose(rule, tangents, out, values, options)
-        known = [*values, *(t for t in tangents if t is not None)]
+        known = [*values, *(t for t in tangents if t is not None), *(out if rule.many else (out,))]
         xp = self.rule_space if any(type(x) is Tracer for x in known) else self.xp
         return rule.push(xp, tangents, out, *values, **options)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from xpnet.autodiff.arguments import (
@@ -17,11 +17,20 @@ from xpnet.autodiff.arguments import (
     replaced,
     space_of,
 )
-from xpnet.autodiff.tracer import device_of, is_complex, is_floating, like, plain_namespace, plain_value
+from xpnet.autodiff.batch import BatchTrace
+from xpnet.autodiff.tracer import (
+    Tracer,
+    device_of,
+    is_complex,
+    is_floating,
+    like,
+    lowered,
+    plain_namespace,
+    plain_value,
+)
 from xpnet.autodiff.transforms import Recording, grad, jvp
 from xpnet.backends import array_namespace
-from xpnet.backends.lacking import assign
-from xpnet.containers import leaves, rebuild
+from xpnet.containers import leaves, map_leaves, rebuild
 from xpnet.errors import RecordError, suggest
 
 __all__ = ["ggn_vp", "hessian", "hvp", "jacobian"]
@@ -33,7 +42,8 @@ def jacobian(
     """Return a function that computes the Jacobian J = ∂y/∂x of y = f(x).
 
     With V operations, E arguments of operations, and k entries of y, reverse mode records f once and walks
-    back k times, which is O(k (V + E)). Forward mode evaluates f once for each entry of x.
+    back with k cotangents, which is O(k (V + E)). Forward mode evaluates f once and pushes a tangent for each
+    entry of x. Each operation does so for many of them at once (``vmap``), as many as memory allows.
 
     Args:
         f: function whose result is an array or a container of arrays.
@@ -76,8 +86,8 @@ def jacobian(
 def hessian(f: Callable[..., Any], argnums: int | tuple[int, ...] = 0) -> Callable[..., Any]:
     """Return a function that computes the Hessian H = ∂²f/∂x² of a 0-d result, reverse over reverse.
 
-    The gradient is recorded once and walked back once for each of its entries. The result has the shape
-    ``x.shape + x.shape``; containers, and a tuple of ``argnums``, are nested twice.
+    The gradient is recorded once and walked back with a cotangent for each of its entries. The result has the
+    shape ``x.shape + x.shape``; containers, and a tuple of ``argnums``, are nested twice.
 
     Raises:
         RecordError: as :func:`value_and_grad` and :func:`jacobian` do.
@@ -153,25 +163,29 @@ def ggn_vp(model: Callable[[Any], Any], loss: Callable[[Any], Any], params: Any,
 
 # The result; the arguments; and for each leaf of the one (None: not floating) its blocks, for the other's.
 _Parts = tuple[Any, list[Any], list[Any]]
+_ENTRIES = 2**20  # of the largest array that is made of many rows or columns at once
+_FIRST_COLUMNS = 16  # how large a function's arrays are is known after these
 
 
 def _by_rows(name: str, f: Any, argnums: Any, args: tuple[Any, ...], options: dict[str, Any]) -> _Parts:
-    """Pull a unit cotangent back for each entry of the result."""
+    """Pull unit cotangents back, one for each entry of the result."""
     recording = Recording(name, f, argnums, args, options)
     results = leaves(recording.result)
+    outs = [out for *_, out in recording.trace.tape if hasattr(out, "shape")]
+    first = _ENTRIES // max(1, *(math.prod(out.shape) for out in outs))
 
     def pull(i: int, cotangent: Any) -> list[Any]:
         return recording.pull([cotangent if number == i else None for number in range(len(results))])
 
     rows = [
-        _assembled(name, y, functools.partial(pull, i), turn=-1j, axis=0) if is_floating(y) else None
+        _assembled(name, y, functools.partial(pull, i), first, turn=-1j, axis=0) if is_floating(y) else None
         for i, y in enumerate(results)
     ]
     return recording.result, recording.chosen, handed_back(rows, recording.trace, (args, options))
 
 
 def _by_columns(name: str, f: Any, argnums: Any, args: tuple[Any, ...], options: dict[str, Any]) -> _Parts:
-    """Push a unit tangent forward for each entry of the arguments."""
+    """Push unit tangents forward, one for each entry of the arguments."""
     positions = argument_numbers(name, argnums, len(args))
     chosen = differentiable(name, args, positions)
     inputs = leaves(chosen)
@@ -187,11 +201,14 @@ def _by_columns(name: str, f: Any, argnums: Any, args: tuple[Any, ...], options:
             return f(*replaced(space, args, positions, rebuild(chosen, varied)), **space.wrap(options))
 
         along.__name__ = name_of(f)
-        result, pushed = jvp(along, (inputs[j],), (tangent,))
-        return matched(name, result, pushed)
+        made, pushed = jvp(along, (inputs[j],), (tangent,))
+        result = map_leaves(lowered, made)
+        return matched(name, made, pushed)
 
     columns = [
-        _assembled(name, x, functools.partial(push, j), turn=1j, axis=-1) if is_floating(x) else None
+        _assembled(name, x, functools.partial(push, j), _FIRST_COLUMNS, turn=1j, axis=-1)
+        if is_floating(x)
+        else None
         for j, x in enumerate(inputs)
     ]
     rows = [
@@ -205,48 +222,70 @@ _MODES: dict[str, Callable[..., _Parts]] = {"reverse": _by_rows, "forward": _by_
 
 
 def _assembled(
-    name: str, x: Any, apply: Callable[[Any], list[Any]], *, turn: complex, axis: int
+    name: str, x: Any, apply: Callable[[Any], list[Any]], first: int, *, turn: complex, axis: int
 ) -> list[Any]:
-    """Return ``apply`` of all unit vectors like ``x``, stacked along ``axis`` and in full shape.
+    """Return ``apply`` of all unit vectors like ``x``, along ``axis`` and in full shape.
 
     ``apply``, a pullback or a push, is linear over the real numbers. A complex ``x`` therefore takes the
     units and also ``turn`` times the units. A real answer has its real part from the ones, its imaginary
     part from the others; a complex answer must turn likewise, or there is no complex derivative.
     """
-    lines = [apply(unit) for unit in _units(x)]
-    turned = [apply(unit * turn) for unit in _units(x)] if is_complex(x) else []
+    lines = _lines(x, apply, first)
+    turned = _lines(x, lambda unit: apply(unit * turn), first) if is_complex(x) else []
     blocks: list[Any] = []
-    for number, other in enumerate(lines[0] if lines else apply(_zeros(x, x.shape))):
+    for number, other in enumerate(lines):
         if other is None:
             blocks.append(None)
             continue
-        shape = (*x.shape, *other.shape) if axis == 0 else (*other.shape, *x.shape)
-        if not lines:
-            blocks.append(_zeros(other, shape))
-            continue
-        block = _stacked([line[number] for line in lines], axis, shape)
+        block = _shaped(other, x.shape, axis)
         if turned:
-            second = _stacked([line[number] for line in turned], axis, shape)
-            block = _joined(name, block, second, turn, x.dtype)
+            block = _joined(name, block, _shaped(turned[number], x.shape, axis), turn, x.dtype)
         blocks.append(block)
     return blocks
 
 
-def _units(x: Any) -> Iterator[Any]:
-    """Yield the plain arrays like ``x`` that are 1 at one entry, else 0."""
-    size = math.prod(x.shape)
-    flat = _zeros(x, (size,))
-    for i in range(size):
-        yield plain_namespace(x).reshape(assign(flat, i, 1), x.shape)
+def _lines(x: Any, apply: Callable[[Any], list[Any]], first: int) -> list[Any]:
+    """Return ``apply`` of all unit vectors like ``x``, of which the first axis of the answers has the number.
+
+    The units are a batch, or some of them are where the arrays would become too large: ``first`` of them, and
+    then as many as fit by the sizes that these had.
+    """
+    xp, size = plain_namespace(x), math.prod(x.shape)
+    parts: list[list[Any]] = []
+    done, many = 0, first
+    while done < size or not parts:  # of no units one answer tells the shapes
+        count = max(1, min(many, size - done))
+        units = xp.eye(count, size, k=done, dtype=x.dtype, device=device_of(x))
+        batch = _MeasuredBatch(xp, count)
+        answers = apply(batch.mapped(xp.reshape(units, (count, *x.shape))))
+        batch.open = False
+        parts.append([None if y is None else batch.spread(y) for y in answers])
+        done, many = done + count, _ENTRIES // batch.largest
+    if len(parts) == 1:
+        return parts[0] if size else [None if y is None else y[:0, ...] for y in parts[0]]
+    return [None if ys[0] is None else array_namespace(*ys).concat(ys) for ys in zip(*parts, strict=True)]
 
 
-def _zeros(x: Any, shape: tuple[int, ...]) -> Any:
-    return plain_namespace(x).zeros(shape, dtype=x.dtype, device=device_of(x))
+class _MeasuredBatch(BatchTrace):
+    """A batch that knows how many entries the largest example in it has."""
+
+    __slots__ = ("largest",)
+
+    def __init__(self, xp: Any, size: int):
+        super().__init__(xp, size)
+        self.largest = 1
+
+    def mapped(self, value: Any, scalar: bool = True) -> Tracer:
+        self.largest = max(self.largest, math.prod(value.shape[1:]))
+        return super().mapped(value, scalar)
 
 
-def _stacked(lines: list[Any], axis: int, shape: tuple[int, ...]) -> Any:
-    xp = array_namespace(*lines)
-    return xp.reshape(xp.stack(lines, axis=axis), shape)
+def _shaped(lines: Any, shape: tuple[int, ...], axis: int) -> Any:
+    """Return answers to the units of an array of ``shape``, whose axes come first or last."""
+    xp, others = array_namespace(lines), lines.shape[1:]
+    if axis == 0:
+        return xp.reshape(lines, (*shape, *others))
+    return xp.reshape(xp.moveaxis(lines, 0, -1), (*others, *shape))
 
 
 def _joined(name: str, straight: Any, turned: Any, turn: complex, dtype: Any) -> Any:

@@ -16,7 +16,7 @@ from xpnet.autodiff import operators  # noqa: F401  # gives traced arrays their 
 from xpnet.autodiff.rules import RULES
 from xpnet.autodiff.rules.rule import Rule
 from xpnet.autodiff.tracer import Lifted, Tracer, dispatch, is_floating_dtype, like, lowered
-from xpnet.autodiff.views import viewing
+from xpnet.autodiff.views import is_scalar, viewing
 from xpnet.backends.lacking import extended
 from xpnet.errors import RecordError
 
@@ -161,7 +161,15 @@ def _asarray(space: Namespace, plain: Callable[..., Any]) -> Callable[..., Any]:
             x = x.to_device(device)
         if dtype is not None and dtype != x.dtype:
             return space.astype(x, dtype)
-        return Tracer(x.value, x.trace, x.slot)
+        return again(x)
+
+    def again(x: Any) -> Any:
+        """Return a copy of a tracer: arrays in tracers never change. A scalar becomes a 0-d array."""
+        if not is_scalar(x):
+            return Tracer(x.value, x.trace, x.slot) if type(x) is Tracer else x
+        if type(x) is not Tracer:
+            return plain(x)
+        return Tracer(again(x.value), x.trace, False if x.trace.hides_axis else x.slot)
 
     return asarray
 
@@ -205,7 +213,7 @@ def _without_rule(space: Namespace, name: str, function: Callable[..., Any]) -> 
             raise RecordError(
                 f"{name}: expected a function with a derivative rule, found none for it; express it by "
                 "functions that have one (xpnet.autodiff.rules.RULES), give it one with "
-                "xpnet.autodiff.custom_rule, or take stop_gradient of its arguments"
+                "xpnet.autodiff.custom_rule, or, but for vmap, take stop_gradient of its arguments"
             )
         return space.wrap(function(*args, **options))
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import operator
 from typing import Any
 
-import numpy as np
-
 from xpnet.autodiff.rules import RULES
 from xpnet.autodiff.tracer import (
     OF_NUMPY,
@@ -16,6 +14,7 @@ from xpnet.autodiff.tracer import (
     plain_namespace,
     plain_value,
 )
+from xpnet.autodiff.views import is_scalar
 from xpnet.backends.lacking import copy
 from xpnet.errors import RecordError
 
@@ -30,7 +29,7 @@ def _operator(rule: str, symbol: str) -> tuple[Any, Any, Any]:
 
     def assign_result(self: Tracer, other: Any) -> Tracer:
         other = lowered(other)
-        if isinstance(plain_value(self), np.generic):
+        if is_scalar(self):
             return call(self, other)  # NumPy's scalars never change: the name is bound to the result
         if not self.trace.level and type(other) is not Tracer:
             return self._write(self.trace.space.wrap(in_place(copy(self.value), other)), f"in-place {rule}")

@@ -9,7 +9,8 @@ from xpnet.autodiff.arguments import explain_arguments, explain_mixture
 from xpnet.autodiff.namespaces import namespace
 from xpnet.autodiff.rules import RULES, Rule
 from xpnet.autodiff.scopes import current_scope, enter_way_back, scope
-from xpnet.autodiff.tracer import Trace, Tracer, like, lowered
+from xpnet.autodiff.trace import Trace
+from xpnet.autodiff.tracer import Tracer, like, lowered
 from xpnet.backends.lacking import add_at, extended
 
 __all__ = ["ReverseTrace"]
@@ -49,8 +50,8 @@ class ReverseTrace(Trace):
                     values.append(x.value)
                     parents.append(x.slot)
                     continue
-                if not x.trace.level:
-                    x = x.value  # a lifted constant
+                # A lifted constant, or a copy: an assignment would make it stand for something else.
+                x = Tracer(x.value, x.trace, x.slot) if x.trace.level else x.value
             values.append(x)
             parents.append(-1)
         try:

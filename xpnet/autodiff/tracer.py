@@ -1,6 +1,6 @@
 """Traced arrays: arrays of the standard that record the functions applied to them.
 
-A :class:`Tracer` wraps a value for one :class:`Trace`, the recording that a transform keeps. Its value may
+A :class:`Tracer` wraps a value for one trace (``trace.py``), what a transform keeps of its run. Its value may
 be a tracer of an enclosing transform: levels nest, and a function always goes to the innermost (highest)
 level among its arguments, which computes on the values one level below.
 
@@ -14,7 +14,7 @@ assignments of every library. Real traces unwrap them, so that they never hold a
 from __future__ import annotations
 
 import dataclasses
-import itertools
+import math
 import operator
 from collections.abc import Callable
 from typing import Any
@@ -22,6 +22,7 @@ from typing import Any
 import array_api_compat
 
 from xpnet.autodiff.rules import RULES, Rule
+from xpnet.autodiff.trace import Trace
 from xpnet.autodiff.views import check_writable, is_view_at, relate, write
 from xpnet.backends import array_namespace
 from xpnet.backends.lacking import assign
@@ -30,7 +31,6 @@ from xpnet.errors import RecordError
 __all__ = [
     "OF_NUMPY",
     "Lifted",
-    "Trace",
     "Tracer",
     "device_of",
     "dispatch",
@@ -41,50 +41,9 @@ __all__ = [
     "lowered",
     "plain_namespace",
     "plain_value",
+    "run_body",
     "without_derivative",
 ]
-
-_levels = itertools.count(1)
-
-
-class Trace:
-    """One recording of functions; subclasses define the entry of an applied function.
-
-    Attributes:
-        level: later transforms have higher levels; the highest among the arguments records first.
-        space: the namespace over tracers, which ``Tracer.__array_namespace__`` returns: it lifts all arrays.
-        rule_space: the same for rules, in which plain arrays stay plain.
-        open: False once the transform has finished.
-    """
-
-    __slots__ = ("level", "open", "rule_space", "space")
-
-    records = False  # True for a recording, in which whole numbers and truth values are traced too
-
-    def __init__(self, space: Any, rule_space: Any = None):
-        self.level = next(_levels)
-        self.space, self.rule_space = space, rule_space
-        self.open = True
-
-    def record(self, rule: Rule, function: Callable[..., Any], args: tuple[Any, ...], options: Any) -> Any:
-        """Apply ``function`` to the values of ``args`` and record it; returns tracers of this trace."""
-        raise NotImplementedError
-
-    def check_number(self) -> None:
-        """Refuse to make a Python number of an array; truth values are allowed, but for recordings."""
-        raise RecordError(
-            "a traced array cannot become a Python number or its text, for its derivative would be lost; "
-            "keep it an array, or take the number of xpnet.autodiff.stop_gradient(x)"
-        )
-
-    def check_open(self, rule: Rule) -> None:
-        """Refuse to record after the transform has finished."""
-        if not self.open:
-            raise RecordError(
-                f"{rule.name}: expected arrays of a running transform, found a traced array that escaped "
-                "from a finished one; return it from the differentiated function instead of storing it, or "
-                "pass it through xpnet.autodiff.stop_gradient first"
-            )
 
 
 class Lifted(Trace):
@@ -129,26 +88,32 @@ def dispatch(
     """
     below = None if wrap is None else dispatch(rule, function)
     constant = dataclasses.replace(rule, constant=True)
+    indexed = rule.indexed
 
     def call(*args: Any, **options: Any) -> Any:
         trace = None
         for x in args:
-            if type(x) is Tracer and (trace is None or x.trace.level > trace.level):
-                trace = x.trace
+            if type(x) is Tracer:
+                if trace is None or x.trace.level > trace.level:
+                    trace = x.trace
+            elif indexed and type(x) is tuple:
+                for part in x:
+                    if type(part) is Tracer and (trace is None or part.trace.level > trace.level):
+                        trace = part.trace
         if options:
             for x in options.values():
                 if type(x) is Tracer and (trace is None or x.trace.level > trace.level):
                     trace = x.trace
         if trace is None:
             return function(*args, **options) if wrap is None else wrap(function(*args, **options))
-        if rule.composed and trace.level and not trace.records:
-            return _run_body(rule, trace.space, args, options)
+        if rule.composed and trace.level and not (trace.records or (trace.hides_axis and rule.batch)):
+            return run_body(rule, trace.space, args, options)
         if options:
             options = {name: _without_derivative(rule, name, x) for name, x in options.items()}
             dtype = options.get("dtype")
             if dtype is not None and not is_floating_dtype(trace.space, dtype):
-                return trace.record(constant, below or call, args, options)  # sum(x, dtype=xp.int64)
-        return trace.record(rule, below or call, args, options)
+                return trace.record(constant, below or made, args, options)  # sum(x, dtype=xp.int64)
+        return trace.record(rule, below or made, args, options)
 
     made = call if rule.nested is None else _nesting(*rule.nested, function, call)
     made.__name__ = rule.name
@@ -164,16 +129,22 @@ def _nesting(
     around = dispatch(outer, function)
 
     def choose(x: Any) -> Any:
-        below = x.value if type(x) is Tracer and x.trace.level else None
-        if type(below) is Tracer and not below.trace.records:
+        if _is_differentiated(x) and _is_differentiated(x.value, through=True):
             return x.trace.record(inner, around, (x,), {})
         return call(x)
 
     return choose
 
 
-def _run_body(rule: Rule, space: Any, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
-    """Run a composed function's body with every array traced or lifted, so that all operators work."""
+def _is_differentiated(x: Any, through: bool = False) -> bool:
+    """True for a tracer of a derivative; ``through``: also for one inside of others."""
+    while through and type(x) is Tracer and x.trace.all_dtypes:
+        x = x.value
+    return type(x) is Tracer and x.trace.level > 0 and not x.trace.all_dtypes
+
+
+def run_body(rule: Rule, space: Any, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+    """Run a function's body with every array traced or lifted, so that all operators work."""
     named = {name: space.wrap(x) for name, x in options.items()}
     out = rule.body(space, *map(space.wrap, args), **named)  # type: ignore[misc]
     return like(out, list(map(_alone, out))) if isinstance(out, tuple) else _alone(out)
@@ -192,7 +163,7 @@ def _without_derivative(rule: Rule, name: str, x: Any) -> Any:
     if rule.constant:
         return without_derivative(x)
     x = lowered(x)
-    if type(x) is Tracer:
+    if type(x) is Tracer and not x.trace.hides_axis:  # a batch refuses in its own words
         raise RecordError(
             f"{rule.name}: expected no traced array as {name}=, for it has no derivative there; "
             "take stop_gradient of it"
@@ -223,7 +194,8 @@ class Tracer:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return self.value.shape
+        shape = self.value.shape
+        return shape[1:] if self.trace.hides_axis else shape
 
     @property
     def dtype(self) -> Any:
@@ -231,10 +203,12 @@ class Tracer:
 
     @property
     def ndim(self) -> int:
-        return len(self.value.shape)
+        return len(self.shape)
 
     @property
     def size(self) -> int | None:
+        if self.trace.hides_axis:
+            return math.prod(self.shape)
         return self.value.size if type(self.value) is Tracer else array_api_compat.size(self.value)
 
     @property
@@ -289,7 +263,7 @@ class Tracer:
         return iter(self.trace.space.unstack(self))
 
     def __bool__(self) -> bool:
-        if self.trace.records:
+        if self.trace.all_dtypes:
             self.trace.check_number()
         return bool(self.value)
 
@@ -439,9 +413,11 @@ def plain_value(x: Any) -> Any:
 
 
 def without_derivative(x: Any) -> Any:
-    """Return ``x`` as a constant: without the tracers of transforms, which may hold one of a recording."""
-    while type(x) is Tracer and not x.trace.records:
+    """Return ``x`` as a constant: without the tracers of derivatives, which may hold one of a recording."""
+    while type(x) is Tracer and not x.trace.all_dtypes:
         x = x.value
+    if type(x) is Tracer and x.trace.hides_axis:
+        return Tracer(without_derivative(x.value), x.trace, x.slot)
     return x
 
 

@@ -19,10 +19,26 @@ from xpnet.autodiff.rules import Rule
 from xpnet.backends.lacking import memory_of
 from xpnet.errors import RecordError
 
-__all__ = ["Kin", "check_writable", "is_view_at", "relate", "viewing", "write"]
+__all__ = ["Kin", "check_writable", "is_numpy", "is_scalar", "is_view_at", "relate", "viewing", "write"]
 
 
 _Array, _SCALARS = np.ndarray, frozenset(np.sctypeDict.values())
+
+
+def is_numpy(x: Any) -> bool:
+    """True if the array inside is NumPy's, under all tracers."""
+    while hasattr(type(x), "__traced__"):
+        x = x.value
+    return type(x) is _Array or type(x) in _SCALARS
+
+
+def is_scalar(x: Any) -> bool:
+    """True for a scalar of NumPy's, or many of them as the examples of a batch: it never changes."""
+    while hasattr(type(x), "__traced__"):
+        if x.trace.hides_axis and x.slot:
+            return True
+        x = x.value
+    return type(x) in _SCALARS
 
 
 class Kin:
@@ -80,6 +96,8 @@ def viewing(rule: Rule, call: Callable[..., Any], traced: type) -> Callable[...,
 def relate(out: Any, base: Any, how: tuple[Any, ...]) -> None:
     """Let ``out`` be a view of ``base`` if the arrays inside share memory; for ``how`` see :class:`Kin`."""
     value = out.value
+    if out.trace.hides_axis and (out.slot or is_scalar(base)):
+        return
     if type(value) is _Array:
         beneath = value.base
         if beneath is None:
@@ -104,12 +122,12 @@ def relate(out: Any, base: Any, how: tuple[Any, ...]) -> None:
 
 def _share_memory(out: Any, base: Any, traced: Any) -> bool:
     """True if two values share memory. JAX's arrays have none that shows: as if they were NumPy's."""
+    if is_scalar(out) or is_scalar(base):
+        return False
     while type(out) is traced:
         out = out.value
     while type(base) is traced:
         base = base.value
-    if type(out) in _SCALARS:
-        return False
     if type(out) is _Array:
         return out.base is not None and (out.base is base or out.base is getattr(base, "base", None))
     place = memory_of(out)
@@ -157,11 +175,13 @@ def _renew(kin: Kin | None, kept: list[Any]) -> None:
 
 
 def _layout(x: Any) -> Any:
-    """Return the type of the array inside, for NumPy's scalars have no views, and its strides if any."""
-    traced = type(x)
+    """Return whether it is a scalar, which has no views, the type of the array inside, and its strides."""
+    scalar, traced, hidden = is_scalar(x), type(x), 0
     while type(x) is traced:
+        hidden += x.trace.hides_axis
         x = x.value
-    return type(x), getattr(x, "strides", None)
+    strides = getattr(x, "strides", None)
+    return scalar, type(x), strides[hidden:] if isinstance(strides, tuple) else strides
 
 
 def _alive(kin: Kin) -> Iterator[Any]:

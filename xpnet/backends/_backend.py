@@ -16,7 +16,7 @@ import numpy as np
 from xpnet.backends import memory, precision, probe
 from xpnet.backends.exchange import cuda_number, imported
 from xpnet.backends.namespaces import array_namespace
-from xpnet.errors import BackendError, suggest
+from xpnet.errors import BackendError, ConfigError, suggest
 
 __all__ = ["Backend", "backend", "backend_of", "host"]
 
@@ -48,7 +48,7 @@ class Backend:
     precision: str = field(default="float32", compare=False)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the names: libraries and devices are those of the process that loads them."""
+        """Pickle the names: libraries and devices are those of the process that loads them, or else NumPy."""
         return _opened, (self.spec, self.precision)
 
     @property
@@ -262,7 +262,19 @@ def _library_of(x: Any) -> Any | None:
 
 
 def _opened(spec: str, precision: str) -> Backend:
-    return backend(spec).with_precision(precision)
+    """Return the backend of a pickle; NumPy, with a warning, where that one cannot work here."""
+    try:
+        made = backend(spec)
+    except BackendError as error:
+        made = backend("numpy")
+        _log.warning(
+            "pickle: expected backend %s, on which it was made, found none: NumPy takes its place, with the "
+            "same results up to rounding (%s)", spec, error,
+        )  # fmt: skip
+    try:
+        return made.with_precision(precision)
+    except ConfigError:  # this device has no other than float32
+        return made
 
 
 def backend(spec: str | Backend | None = "auto") -> Backend:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import operator
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
@@ -389,6 +390,7 @@ class Extended:
         self.embedding = embedding
         self.embedding_transpose = embedding_transpose
         self.erf = functools.partial(erf, xp)
+        self.getitem = operator.getitem
         self.keep = keep
         self.assign = assign
         self.last_written = last_written

@@ -84,6 +84,7 @@ _MAIN = {
     "resume": "from epochs learning-rate batch-size patience l2 backend loss quiet",
     "prune": "sparsity scope tolerance rounds epochs learning-rate out resume json",
     "lr-range": "target drop hidden optimizer batch-size low high steps output",
+    "tune": "target drop preset network trials time-limit epochs backend out config json",
     "graph": "output version wrt rows target hidden activation backend",
 }
 _EXAMPLES = {
@@ -100,6 +101,10 @@ _EXAMPLES = {
     "prune": (
         "xpnet prune runs/flowers --sparsity 90%",
         "xpnet prune runs/flowers --sparsity 0.5 --scope unit --tolerance 1%",
+    ),
+    "tune": (
+        "xpnet tune flowers.csv --target species --time-limit 30m --out runs/tuned",
+        "xpnet tune flowers.csv --target species --trials 20 --preset best",
     ),
     "lr-range": ("xpnet lr-range flowers.csv --target species --optimizer sgd",),
     "graph": (
@@ -135,13 +140,14 @@ _POLICIES = (
 )
 # Settings of an untrained model; what concerns its training has no place in its graph.
 _UNTRAINED = (
-    "target", "task", "drop", "categorical", "use", "missing", "decimal", "thousands", "dayfirst",
-    "hidden", "activation", "weight_init", "batch_norm", "loss", "loss_option", "seed",
+    "target", "task", "drop", "categorical", "use", "missing", "decimal", "thousands", "dayfirst", "scaling",
+    "one_hot", "one_hot_up_to", "clamp", "preset", "network", "members", "hidden", "activation",
+    "weight_init", "batch_norm", "loss", "loss_option", "seed",
 )  # fmt: skip
 # Settings that say how a table is taken.
 _CHECKED = (
-    "target", "task", "drop", "categorical", "use", "missing", "decimal", "thousands", "dayfirst", "split_by",
-    "group",
+    "target", "task", "drop", "categorical", "use", "missing", "decimal", "thousands", "dayfirst", "scaling",
+    "one_hot", "one_hot_up_to", "split_by", "group",
 )  # fmt: skip
 _CHECKPOINT = Parameter(
     "checkpoint",
@@ -161,6 +167,20 @@ def _train_parameters(with_choices: bool) -> tuple[Parameter, ...]:
         _DEBUG,
     )
     return (*settings, config, *(dataclasses.replace(switch, section="Output") for switch in switches))
+
+
+def _tune_parameters(with_choices: bool) -> tuple[Parameter, ...]:
+    fields = dict(setting_fields())
+    out = "folder of the search to make; not set: runs/<name>-<date>-<time>-tuning"
+    fields["out"] = dataclasses.replace(fields["out"], help=out)
+    limit = "end within so many seconds, the training of the best settings included"
+    fields["time_limit"] = dataclasses.replace(fields["time_limit"], help=limit)
+    return (
+        *(_parameter(field, with_choices) for field in fields.values()),
+        Parameter("trials", "how many trainings there are, at most", metavar="N", section="Search"),
+        Parameter("config", "TOML file of settings; flags win", metavar="FILE", section="Run"),
+        *(dataclasses.replace(switch, section="Output") for switch in (_JSON, _QUIET, _DEBUG)),
+    )
 
 
 def _check_parameters(with_choices: bool) -> tuple[Parameter, ...]:
@@ -315,6 +335,7 @@ _COMMANDS: dict[str, Callable[[bool], tuple[Parameter, ...]]] = {
     "evaluate": lambda _: _evaluate_parameters(),
     "resume": _resume_parameters,
     "prune": _prune_parameters,
+    "tune": _tune_parameters,
     "lr-range": _range_parameters,
     "graph": _graph_parameters,
     "export": lambda _: _export_parameters(),

@@ -6,7 +6,7 @@ import dataclasses
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from xpnet import checks
 from xpnet.checks import Check
@@ -18,17 +18,15 @@ from xpnet.cli.console import (
     print_range,
     print_results,
     print_text,
+    stopwatch,
 )
 from xpnet.cli.flags import changed_settings, resolve
-from xpnet.cli.wording import command, in_flags
-from xpnet.errors import ConfigError, DataError, Words, memory_in_words
+from xpnet.cli.summaries import announce, announce_search, show_plan, show_training, show_tuning
+from xpnet.cli.wording import in_flags
+from xpnet.errors import ConfigError, DataError
 from xpnet.extras import require
 from xpnet.runs.settings import setting_fields, to_toml
-from xpnet.runs.words import length_in_words, products, target_in_words, weights_in_words
 from xpnet.text import count, visible
-
-if TYPE_CHECKING:
-    from xpnet.runs.plan import Plan
 
 __all__ = [
     "check",
@@ -42,6 +40,7 @@ __all__ = [
     "prune",
     "resume",
     "train",
+    "tune",
 ]
 
 # exit codes of what is on the disk, whether or not its results can be printed
@@ -74,16 +73,17 @@ def train(
     from xpnet.runs.training import train_run
     from xpnet.tabular.losses import import_loss
 
-    plan = plan_training(settings, import_loss(code))
+    plan = plan_training(settings, import_loss(code), stopwatch=stopwatch())
     if dry_run:
-        _show_plan(plan.describe(), json=json)
+        told = plan.describe()
+        _print_json(told) if json else show_plan(told)
         if not json and plan.prepared.summary is not None:
             print_text(f"\n{plan.prepared.summary.page(in_flags)}")
         return None
     if not quiet:
         announce(plan)
     results = train_run(plan, progress=not quiet)
-    _print_json(results) if json else _show_training(results)
+    _print_json(results) if json else show_training(results)
     return _KEPT
 
 
@@ -102,16 +102,73 @@ def resume(
     _hush(quiet)
     require(*_PACKAGES)
     from xpnet.runs.resume import resume_run
+    from xpnet.runs.tuning_folder import TuningFolder
 
+    if TuningFolder(Path(run)).is_there():
+        return _resume_tuning(run, changed, from_, loss, json=json, quiet=quiet)
     shown = None if quiet else announce
-    results = resume_run(run, changed, start=from_, loss=loss, announce=shown, progress=not quiet)
+    results = resume_run(
+        run, changed, start=from_, loss=loss, announce=shown, progress=not quiet, stopwatch=stopwatch()
+    )
     if not results["resumed"]:
         # steps that are done stay so, and patience that was asked for and is lost
         open_end = results.get("epochs_open", False) or results["epochs_trained"] >= results["epochs"]
         further = "; --epochs N trains on" if open_end else ""
         stopped = results["stopped"]
         message(f"the run '{run}' is finished: {stopped}, after epoch {results['epochs_trained']}{further}")
-    _print_json(results) if json else _show_training(results)
+    _print_json(results) if json else show_training(results)
+    return _KEPT
+
+
+def tune(
+    *,
+    config: str | None,
+    trials: str | None,
+    json: bool,
+    quiet: bool,
+    debug: bool,
+    **flags: Any,
+) -> int | None:
+    """Search the settings of a network, and train the best ones as a run of their own.
+
+    Flags of training settings fix them: what is given is not searched.
+    """
+    settings = resolve(flags, config)
+    options = _checked({"trials": checks.count}, trials=trials)
+    _hush(quiet)
+    require(*_PACKAGES)
+    from xpnet.runs.tuning import search
+    from xpnet.tabular.losses import import_loss
+
+    found = search(
+        settings,
+        options.get("trials"),
+        import_loss(flags["loss"]),  # and not settings.loss: a file never brings code
+        announce=None if quiet else announce_search,
+        progress=not quiet,
+        stopwatch=stopwatch(),
+    )
+    _print_json(found.results) if json else show_tuning(found)
+    return _KEPT
+
+
+def _resume_tuning(
+    run: str, changed: Mapping[str, Any], start: str | None, loss: str | None, *, json: bool, quiet: bool
+) -> int:
+    """Go on with a search."""
+    from xpnet.runs.tuning import resume_search
+
+    asked = [*(["from"] if start is not None else []), *(name for name in changed if name != "time_limit")]
+    if asked:
+        flag = asked[0].replace("_", "-")
+        raise ConfigError(
+            f"--{flag}: expected nothing but --time-limit for a search, whose trials are compared with each "
+            "other; leave it out, or search anew"
+        )
+    announce = None if quiet else announce_search
+    limit = changed.get("time_limit")
+    found = resume_search(run, limit, loss, announce=announce, progress=not quiet, stopwatch=stopwatch())
+    _print_json(found.results) if json else show_tuning(found)
     return _KEPT
 
 
@@ -410,77 +467,3 @@ def _print_json(value: Any) -> None:
 def _hush(quiet: bool) -> None:
     if quiet:
         hush()
-
-
-def announce(plan: Plan) -> None:
-    """Write table, model and device of a training on stderr."""
-    told = plan.describe()
-    rows = ", ".join(f"{size:,} {name}" for name, size in told["rows"].items())
-    target = " (".join(target_in_words(told))
-    message(f"{told['data']}: {count(told['features'], 'feature')}, target {target}); rows: {rows}")
-    if told["rows_left_out"]:
-        left_out = count(told["rows_left_out"], "row")
-        message(f"{left_out} left out, with a missing target or other missing cells")
-    for decision in plan.prepared.decisions:
-        message(Words(f"{'warning: ' if decision.warning else ''}{decision.text}"))
-    message(
-        f"model {told['layers']} ({count(told['parameters'], 'parameter')}), {told['loss']}, "
-        f"{told['optimizer']}, batch size {told['batch_size']}, {told['dtype']}{products(told)}"
-    )
-    message(f"training {length_in_words(told)}")
-    message(f"device {told['device']} ({told['device_reason']})")
-
-
-def _show_plan(plan: Mapping[str, Any], *, json: bool) -> None:
-    if json:
-        _print_json(plan)
-        return
-    rows = plan["rows"]
-    facts(
-        {
-            "data": f"{plan['data']}: " + ", ".join(f"{size:,} {name} rows" for name, size in rows.items()),
-            "target": ": ".join(target_in_words(plan)),
-            "features": f"{plan['features']:,}",
-            "model": f"{plan['layers']}, {count(plan['parameters'], 'parameter')}",
-            "training": f"{plan['loss']}, {plan['optimizer']}, batch size {plan['batch_size']}, "
-            f"{length_in_words(plan)}",
-            "device": f"{plan['device']} ({plan['device_reason']}){products(plan)}",
-            "run folder": f"{plan['run']} (not made: this is a dry run)",
-        }
-    )
-
-
-def _show_training(results: Mapping[str, Any]) -> None:
-    told, peak = results.get("restarts"), results.get("peak_memory")
-    restarts = {} if told is None else {"restarts": _restarts_line(told)}
-    print_results(
-        results,
-        {
-            **restarts,
-            "weights": weights_in_words(results),
-            "training": f"{count(results['epochs_trained'], 'epoch')}, {count(results['steps'], 'step')}, "
-            f"{results['seconds']:.1f} s on {results['device']}{products(results)}; {results['stopped']}",
-            **({} if peak is None else {"device memory": f"{memory_in_words(peak)} taken at most"}),
-            **_advice(results),
-            "run folder": results["run"],
-            "report": results.get("report", "none: the run was finished before there were reports"),
-        },
-    )
-
-
-def _advice(results: Mapping[str, Any]) -> dict[str, str]:
-    """Return the commands with which a training goes on that could have been longer."""
-    told = [
-        f"{one['why']}; train on with: {command('resume', results['run'], **one['set'])}"
-        for one in results.get("advice", ())
-    ]
-    return {"advice": "; ".join(told)} if told else {}
-
-
-def _restarts_line(told: Mapping[str, Any]) -> str:
-    lost = f"; {told['lost']} diverged" if told["lost"] else ""
-    return (
-        f"number {told['best']} of {told['n']} is the best, seed {told['seed']}; "
-        f"{told['measured_by'].replace('_', ' ')}: min {told['minimum']:.4g}, median {told['median']:.4g}, "
-        f"max {told['maximum']:.4g}, standard deviation {told['standard_deviation']:.2g}{lost}"
-    )

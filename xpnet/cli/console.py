@@ -13,6 +13,7 @@ from xpnet.errors import Words, memory_in_words
 from xpnet.runs.words import HEADINGS, number, score_table
 from xpnet.streams import say
 from xpnet.text import count, shown, visible
+from xpnet.train.deadline import Stopwatch
 
 __all__ = [
     "Stopped",
@@ -24,6 +25,7 @@ __all__ = [
     "print_range",
     "print_results",
     "print_text",
+    "stopwatch",
 ]
 
 _MOST = 60  # characters of a name in a table
@@ -43,7 +45,7 @@ class _Messages(logging.Handler):
 
     def __init__(self) -> None:
         super().__init__(logging.INFO)
-        self.quiet = False
+        self.quiet, self.stopwatch = False, Stopwatch()
         self._known: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -62,6 +64,11 @@ class _Messages(logging.Handler):
 
 _OF_RUNS = "xpnet.runs"
 _shown: list[_Messages] = []
+
+
+def stopwatch() -> Stopwatch:
+    """Return the stopwatch that runs since the command began."""
+    return _shown[-1].stopwatch if _shown else Stopwatch()
 
 
 @contextlib.contextmanager

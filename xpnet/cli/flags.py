@@ -32,7 +32,7 @@ def resolve(flags: Mapping[str, Any], config: str | Path | None = None) -> Setti
     for attribute, text in _given(flags).items():
         where = "NAME|FILE" if attribute == "data" else f"--{fields[attribute].key}"
         given[attribute] = text if isinstance(text, bool) else fields[attribute].check.of_text(where, text)
-    return Settings(**given)
+    return Settings(**given, chosen=tuple(given))
 
 
 def changed_settings(flags: Mapping[str, Any]) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from xpnet.tabular.trainer import build_trainer, with_rate
 from xpnet.train import Trainer
 from xpnet.train import rows as train_rows
 from xpnet.train.initialization import initial_variables
+from xpnet.train.members import as_rows
 
 __all__ = ["graph_of", "write_graph"]
 
@@ -143,7 +144,8 @@ def _model_graph(trainer: Trainer, part: Part, count: int, wrt: str | None, vers
     def loss(values: Mapping[str, Any]) -> Any:
         tree = layout.tree(tuple(values[name] for name in layout.names))
         outputs, _ = trainer.model.forward(tree, state, values["x"], training=False, key=None)
-        return trainer.loss(outputs, values["y"])
+        outputs, y, _ = as_rows(trainer.model, outputs, values["y"], None)
+        return trainer.loss(outputs, y)
 
     values = {name: params[name] for name in layout.names} | {"x": rows.X, "y": rows.y}
     with trainer.backend.activate():

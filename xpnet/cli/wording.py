@@ -13,7 +13,7 @@ __all__ = ["command", "in_flags", "said"]
 
 _MOST = 4000  # characters of a message
 # Calls that are a command of another name, or one with a switch.
-_COMMANDS = {"resume_pruning": ("prune", ["--resume"])}
+_COMMANDS = {"resume_pruning": ("prune", ["--resume"]), "resume_tuning": ("resume", [])}
 _NAMES = {"start": "from"}  # of flags that are no names in Python
 _WITH_VALUE = {"dayfirst"}  # no switch, as it may be unset: it takes true or false
 _ARGUMENTS = {"data"}  # of `xpnet train`, which are no flags

@@ -11,32 +11,36 @@ A file becomes arrays in four steps::
 
 from __future__ import annotations
 
-from xpnet.data.arrays import Checked, are_labels, check_arrays, check_labels
-from xpnet.data.builtin import (
-    BUILTIN,
-    digits,
-    digits_arrays,
-    sine,
-    sine_arrays,
-    spirals,
-    spirals_arrays,
-    two_gaussians,
-    two_gaussians_arrays,
-    xor,
-    xor_arrays,
-)
-from xpnet.data.columns import Categorical, Dates, Numeric
-from xpnet.data.decisions import Decision
-from xpnet.data.encoder import Encoded, Encoder
-from xpnet.data.export import to_csv, write_table
-from xpnet.data.formats import EXTENSIONS, FORMATS
-from xpnet.data.indices import UNNAMED
-from xpnet.data.loading import listed, load
-from xpnet.data.notations import MISSING, Notation, decimal_of, notation_of, unit_of
-from xpnet.data.splits import split_rows
-from xpnet.data.summary import ColumnSummary, Summary, summarize
-from xpnet.data.tables import Table, open_table, read_table
-from xpnet.data.tasks import explain_task, infer_task, infer_tasks, joint_strata, strata
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from xpnet.data.arrays import Checked, are_labels, check_arrays, check_labels
+    from xpnet.data.builtin import (
+        BUILTIN,
+        digits,
+        digits_arrays,
+        sine,
+        sine_arrays,
+        spirals,
+        spirals_arrays,
+        two_gaussians,
+        two_gaussians_arrays,
+        xor,
+        xor_arrays,
+    )
+    from xpnet.data.columns import Blocks, Categorical, Dates, Numeric
+    from xpnet.data.decisions import Decision
+    from xpnet.data.encoder import Encoded, Encoder
+    from xpnet.data.export import to_csv, write_table
+    from xpnet.data.formats import EXTENSIONS, FORMATS
+    from xpnet.data.indices import UNNAMED
+    from xpnet.data.loading import listed, load
+    from xpnet.data.notations import MISSING, Notation, decimal_of, notation_of, unit_of
+    from xpnet.data.splits import split_rows
+    from xpnet.data.summary import ColumnSummary, Summary, summarize
+    from xpnet.data.tables import Table, open_table, read_table
+    from xpnet.data.tasks import explain_task, infer_task, infer_tasks, joint_strata, strata
 
 __all__ = [
     "BUILTIN",
@@ -44,6 +48,7 @@ __all__ = [
     "FORMATS",
     "MISSING",
     "UNNAMED",
+    "Blocks",
     "Categorical",
     "Checked",
     "ColumnSummary",
@@ -85,3 +90,63 @@ __all__ = [
     "xor",
     "xor_arrays",
 ]
+
+_HOMES = {
+    "BUILTIN": "xpnet.data.builtin",
+    "Blocks": "xpnet.data.columns",
+    "Categorical": "xpnet.data.columns",
+    "Checked": "xpnet.data.arrays",
+    "ColumnSummary": "xpnet.data.summary",
+    "Dates": "xpnet.data.columns",
+    "Decision": "xpnet.data.decisions",
+    "EXTENSIONS": "xpnet.data.formats",
+    "Encoded": "xpnet.data.encoder",
+    "Encoder": "xpnet.data.encoder",
+    "FORMATS": "xpnet.data.formats",
+    "MISSING": "xpnet.data.notations",
+    "Notation": "xpnet.data.notations",
+    "Numeric": "xpnet.data.columns",
+    "Summary": "xpnet.data.summary",
+    "Table": "xpnet.data.tables",
+    "UNNAMED": "xpnet.data.indices",
+    "are_labels": "xpnet.data.arrays",
+    "check_arrays": "xpnet.data.arrays",
+    "check_labels": "xpnet.data.arrays",
+    "decimal_of": "xpnet.data.notations",
+    "digits": "xpnet.data.builtin",
+    "digits_arrays": "xpnet.data.builtin",
+    "explain_task": "xpnet.data.tasks",
+    "infer_task": "xpnet.data.tasks",
+    "infer_tasks": "xpnet.data.tasks",
+    "joint_strata": "xpnet.data.tasks",
+    "listed": "xpnet.data.loading",
+    "load": "xpnet.data.loading",
+    "notation_of": "xpnet.data.notations",
+    "open_table": "xpnet.data.tables",
+    "read_table": "xpnet.data.tables",
+    "sine": "xpnet.data.builtin",
+    "sine_arrays": "xpnet.data.builtin",
+    "spirals": "xpnet.data.builtin",
+    "spirals_arrays": "xpnet.data.builtin",
+    "split_rows": "xpnet.data.splits",
+    "strata": "xpnet.data.tasks",
+    "summarize": "xpnet.data.summary",
+    "to_csv": "xpnet.data.export",
+    "two_gaussians": "xpnet.data.builtin",
+    "two_gaussians_arrays": "xpnet.data.builtin",
+    "unit_of": "xpnet.data.notations",
+    "write_table": "xpnet.data.export",
+    "xor": "xpnet.data.builtin",
+    "xor_arrays": "xpnet.data.builtin",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'xpnet.data' has no attribute {name!r}")
+    value = globals()[name] = getattr(importlib.import_module(_HOMES[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -12,11 +11,21 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from xpnet import checks
-from xpnet.data.columns import UNSEEN, Categorical, Column, Numeric, Reading, column_from_json
+from xpnet.data.columns import (
+    UNSEEN,
+    Blocks,
+    Categorical,
+    Column,
+    Encoding,
+    Numeric,
+    Reading,
+    blocks_of,
+    column_from_json,
+)
 from xpnet.data.decisions import Decision
 from xpnet.data.findings import Findings
 from xpnet.data.fitting import Choices, fit_columns
-from xpnet.data.rows import choose_rows, encode_ordinary, part_of, read_columns, whole_columns
+from xpnet.data.rows import check_columns, choose_rows, encode_ordinary, part_of, read_columns, whole_columns
 from xpnet.errors import CheckpointError, ConfigError, DataError, because, suggest
 from xpnet.files import write_atomically
 from xpnet.schema import ANY, DAMAGE, check, read_json
@@ -34,7 +43,6 @@ _OLD = (1, 2)  # formats of one target and of several, of columns as they were t
 _FORMAT = 3
 _TASKS = ("auto", "classification", "regression")
 _UNSEEN = ("error", "ignore")
-_MOST_LISTED, _MOST_NEAR = 20, 1000  # columns that are missing, and others whose names may be meant
 
 
 class _Arrays(NamedTuple):
@@ -64,10 +72,11 @@ class Encoder:
     Columns of numbers, and booleans as 0 and 1, are standardized with the mean and the population standard
     deviation of the training rows (`Numeric`); text of numbers in some notation, such as ``$1,234.50``, is
     read in it. Dates and times become features of calendar and clock (`Dates`); other columns are categories,
-    one-hot (`Categorical`). A classification target becomes the index of its class among the sorted classes;
-    a regression target is standardized. Of several targets, which are all of the one kind or all of the
-    other, so is each. Columns that are constant or empty, identify the rows, or have too many categories are
-    left out. Every choice is one of ``decisions``.
+    one-hot (`Categorical`). Other scalings, and codes in place of one-hot features, may be chosen; ``blocks``
+    says which feature is what. A classification target becomes the index of its class among the sorted
+    classes; a regression target is standardized. Of several targets, which are all of the one kind or all of
+    the other, so is each. Columns that are constant or empty, identify the rows, or have too many categories
+    are left out. Every choice is one of ``decisions``.
 
     The policy ``missing`` says what becomes of cells that hold nothing to encode: missing, NaN, or text in a
     column of numbers or dates.
@@ -84,7 +93,7 @@ class Encoder:
     they are errors otherwise, and in a target.
 
     Attributes:
-        columns: the fitted columns, in the order of the training table.
+        columns: the fitted columns, in the order of the training table; those of codes are last.
         targets: the fitted target columns, in the order in which they were named.
         missing: the policy.
         decisions: what was decided when it was fitted; not stored with it, and not compared.
@@ -111,6 +120,7 @@ class Encoder:
         target: str | Sequence[str],
         *,
         rows: Sequence[int] | np.ndarray | None = None,
+        sample_weight: np.ndarray | None = None,
         task: str = "auto",
         missing: str = "impute",
         categorical: Sequence[str] = (),
@@ -119,6 +129,10 @@ class Encoder:
         decimal: str | None = None,
         thousands: str | None = None,
         dayfirst: bool | None = None,
+        scaling: str = "standard",
+        one_hot: str = "plain",
+        one_hot_up_to: int | None = None,
+        clamp: bool = False,
     ) -> Encoder:
         """Fit an encoder on the training rows of a table.
 
@@ -127,6 +141,8 @@ class Encoder:
             target: name of the column to be predicted, or names of several.
             rows: the training rows, counted from 0; None takes all. Nothing else of the table is looked at
                 but its column names and types.
+            sample_weight: weights, above 0, of all rows of the table; they count for means and deviations,
+                so that a weight of 2 is as a row that is there twice. None: they are equal.
             task: "classification", "regression", or "auto", which follows `xpnet.data.infer_tasks`.
             missing: "impute", "error", "drop" or "mean", see above.
             categorical: columns to be taken as categories, whatever their type.
@@ -135,6 +151,14 @@ class Encoder:
             decimal: the decimal mark of numbers in text, "." or ","; None: found out.
             thousands: the mark between thousands of numbers in text; None: found out.
             dayfirst: whether 3/4/2021 is the 3rd of April; None: found out, or an error.
+            scaling: of numbers: "standard"; "robust", by median and quartiles, smoothly clipped to (-3, 3)
+                (`Robust`), as then one-hot features are, too; "quantile", to a normal distribution
+                (`Quantile`).
+            one_hot: "plain", or "signed": two categories are one feature, 1 and -1, and missing categories
+                are zeros.
+            one_hot_up_to: a column of more categories becomes one feature, the code of its category from 1
+                on, and 0 for missing and unknown cells; None: all are one-hot.
+            clamp: whether decoded predictions of numbers stay within the training targets.
 
         Raises:
             DataError: columns or cells that cannot be used, or can be read in two ways, or targets of both
@@ -147,11 +171,15 @@ class Encoder:
         if not targets:
             raise DataError("which column is to be predicted? expected a target, found none")
         reading = Reading(decimal, thousands, dayfirst)
-        choices = Choices(task, missing, tuple(categorical), tuple(drop), tuple(use), reading)
-        fitted = fit_columns(frame, targets, choices, rows)
+        encoding = Encoding(scaling, one_hot, one_hot_up_to)
+        choices = Choices(
+            task, missing, tuple(categorical), tuple(drop), tuple(use), reading, encoding, clamp
+        )  # fmt: skip
+        fitted = fit_columns(frame, targets, choices, rows, sample_weight)
         fitted.findings.raise_problems()
         found: Any = tuple(fitted.targets.values())
-        return cls(tuple(fitted.columns.values()), found, missing, fitted.findings.decisions)
+        columns = tuple(sorted(fitted.columns.values(), key=_is_codes))
+        return cls(columns, found, missing, fitted.findings.decisions)
 
     def encode(
         self,
@@ -214,7 +242,7 @@ class Encoder:
         target: bool,
     ) -> tuple[dict[str, Any], np.ndarray]:
         columns = {c.name: c for c in ((*features, *self.targets) if target else features)}
-        _check_columns(list(columns), frame.columns)
+        check_columns(list(columns), frame.columns)
         part, numbers = part_of(frame, rows)
         cells = read_columns(part, numbers, columns, findings)
         targets, whole = self.target_names if target else (), whole_columns(columns, cells)
@@ -246,6 +274,15 @@ class Encoder:
         rows = np.arange(frame.height)
         columns: list[Any] = [target.read(frame[target.name], rows) for target in self.targets]
         return columns[0] if len(columns) == 1 else np.stack(columns, axis=1)
+
+    def clamped(self, values: np.ndarray) -> np.ndarray:
+        """Return values of numeric targets, (rows,) or (rows, targets), within those of the training.
+
+        As they are where the encoder was not fitted with ``clamp``.
+        """
+        targets: Any = self.targets
+        pairs = zip(targets, values.reshape(len(values), len(targets)).T, strict=True)
+        return np.stack([target.clamped(x) for target, x in pairs], axis=1).reshape(values.shape)
 
     def unseen(self, frame: polars.DataFrame, rows: Sequence[int] | np.ndarray | None = None) -> np.ndarray:
         """Return which rows hold a category that no training row has.
@@ -308,13 +345,26 @@ class Encoder:
 
     @property
     def feature_names(self) -> tuple[str, ...]:
-        """Names of the columns of X: a numeric column's own, "column=category" for categorical ones."""
+        """Names of the columns of X: a column's own for numbers and codes, else "column=category"."""
         return tuple(name for column in self.columns for name in column.feature_names)
 
     @property
     def n_features(self) -> int:
         """Number of columns of X."""
         return len(self.feature_names)
+
+    @property
+    def blocks(self) -> Blocks:
+        """Which columns of X are numbers, one-hot features and codes, and how many codes there are.
+
+        Example:
+            >>> import polars
+            >>> frame = polars.DataFrame({"zip": ["a", "b", "c"], "size": [1.0, 3.0, 2.0], "y": [1, 0, 1]})
+            >>> encoder = Encoder.fit(frame, "y", one_hot_up_to=2, categorical=["zip"])
+            >>> encoder.feature_names, encoder.blocks.codes, encoder.blocks.cardinalities
+            (('size', 'zip'), (1,), (4,))
+        """
+        return blocks_of(self.columns)
 
     @property
     def text_columns(self) -> tuple[str, ...]:
@@ -341,7 +391,7 @@ class Encoder:
 
         Returns:
             By the name of each target: the classes, in their own type; or the values, float64, on the scale
-            of the target.
+            of the target, clamped if the encoder was so fitted.
 
         Raises:
             DataError: a class index is out of range, or there is not one column for each target.
@@ -406,6 +456,8 @@ class Encoder:
             raise CheckpointError(
                 f"the encoder's description needs columns of different names; found {names}"
             )
+        if list(encoder.columns) != sorted(encoder.columns, key=_is_codes):
+            raise CheckpointError("the encoder's description needs columns of codes behind all others")
         if {column.kind for column in encoder.targets} not in ({"numeric"}, {"categorical"}):
             raise CheckpointError("the encoder's description needs targets of one kind, classes or numbers")
         return encoder
@@ -434,22 +486,10 @@ class Encoder:
         return cls.from_json(read_json(path, {...: ANY}))
 
 
+def _is_codes(column: Column) -> bool:
+    return isinstance(column, Categorical) and column.form == "codes"
+
+
 def _known(setting: str, value: Any, choices: Sequence[str]) -> None:
     if value not in choices:
         raise ConfigError(f"{setting} cannot be {value!r}{suggest(value, choices)}")
-
-
-def _check_columns(needed: Sequence[str], found: Sequence[str]) -> None:
-    there, wanted = set(found), set(needed)  # of perhaps 100,000 columns
-    lacking = [name for name in needed if name not in there]
-    if not lacking:
-        return
-    others = [name for name in found if name not in wanted][:_MOST_NEAR]
-    listed = []
-    for name in lacking[:_MOST_LISTED]:
-        near = difflib.get_close_matches(name, others, n=1)
-        listed.append(f"'{name}'" + (f" (did you mean '{near[0]}'?)" if near else ""))
-    raise DataError(
-        f"the table lacks {len(lacking)} of the {len(needed)} columns that the model was trained on: "
-        f"{', '.join(listed)}{', ...' if len(lacking) > len(listed) else ''}; rename or add them"
-    )

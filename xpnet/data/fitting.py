@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xpnet.data._packages import import_polars
-from xpnet.data.columns import Categorical, Column, Numeric, Reading, choose
+from xpnet.data.columns import STANDARD, Categorical, Column, Encoding, Numeric, Reading, choose
 from xpnet.data.columns.categorical import cells_of
 from xpnet.data.columns.cells import PLAIN, is_text
 from xpnet.data.columns.choice import UNDECLARED, number_notation, reading_of, tell_notation
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Choices", "Fitted", "fit_columns"]
 
-MOST_CATEGORIES = 1000
+MOST_CATEGORIES = 1000  # one-hot
+MOST_CODES = 100_000
 _USELESS = ("empty", _MANY := "a column of too many categories")  # no setting keeps such a column
 _SMALL_TABLE = 50  # rows up to which it is not suspicious that each has a class of its own
 
@@ -46,6 +48,8 @@ class Choices:
     drop: tuple[str, ...] = ()
     use: tuple[str, ...] = ()
     reading: Reading = UNDECLARED
+    encoding: Encoding = STANDARD
+    clamp: bool = False
 
 
 @dataclass
@@ -78,6 +82,7 @@ def fit_columns(
     targets: Sequence[str],
     choices: Choices,
     rows: Sequence[int] | np.ndarray | None = None,
+    sample_weight: np.ndarray | None = None,
 ) -> Fitted:
     """Return the columns of a table, fitted on rows of it; nothing is raised for what is wrong with cells.
 
@@ -86,6 +91,7 @@ def fit_columns(
         targets: names of the columns to be predicted; none for a look at the columns alone.
         choices: what is declared.
         rows: the training rows, counted from 0; None takes all.
+        sample_weight: weights of all rows of the table in means and deviations; None: they are equal.
 
     Raises:
         DataError: a name that the table does not have, or no rows.
@@ -100,7 +106,7 @@ def fit_columns(
     shapes = dict(zip([column.name for column in texts], found, strict=True))
     fitted = Fitted(Findings())
     reading = reading_of(part, choices.reading, found)
-    _Fit(fitted, part, numbers, choices, reading, shapes).run(names, tuple(targets))
+    _Fit(fitted, part, numbers, choices, reading, shapes, sample_weight).run(names, tuple(targets))
     for told in told_of_words(words, (*fitted.columns.values(), *fitted.targets.values())):
         fitted.findings.decide(told.column, told.what, told.why, warning=told.warning)
     return fitted
@@ -116,6 +122,7 @@ class _Fit:
     choices: Choices
     reading: Reading
     shapes: Mapping[str, Shapes]
+    sample_weight: np.ndarray | None
 
     def run(self, names: Sequence[str], targets: Sequence[str]) -> None:
         fitted, findings = self.fitted, self.fitted.findings
@@ -167,15 +174,18 @@ class _Fit:
                 )
             )
             return
-        known = _statistics({name: cells[name] for name in chosen if name in whole})
+        weight = None if self.sample_weight is None else self.sample_weight[numbers]
+        features = {name: cells[name] for name in chosen if name in whole}
+        known = _statistics(features, self.choices.encoding.scaling, weight)
         for name, column in chosen.items():
             if name in cells:
                 with findings.collecting():
-                    self._fit_feature(column, cells[name], numbers, known.get(name), whole=name in whole)
+                    told = known.get(name)
+                    self._fit_feature(column, cells[name], numbers, weight, told, whole=name in whole)
         for name, target in chosen_targets.items():
             if name in cells:
                 with findings.collecting():
-                    self._fit_target(target, cells[name], numbers)
+                    self._fit_target(target, cells[name], numbers, weight)
         self._duplicates(targets)
         if not fitted.columns and not findings.problems and names:
             why = "; ".join(f"'{name}' {reason}" for name, reason in list(fitted.left_out.items())[:10])
@@ -273,10 +283,11 @@ class _Fit:
         """Leave a column out that is constant, or has too many categories."""
         name, rows = column.name, len(cells)
         lacking = 0 if name in whole else int(np.count_nonzero(column.gone(cells)))
-        if isinstance(column, Categorical) and cells.n_unique() > MOST_CATEGORIES + (lacking > 0):
+        most = MOST_CATEGORIES if self.choices.encoding.one_hot_up_to is None else MOST_CODES
+        if isinstance(column, Categorical) and cells.n_unique() > most + (lacking > 0):
             count = cells.drop_nulls().n_unique()
             there = f"{count:,} categories in {rows - lacking:,} rows"
-            told = f"{there}, and at most {MOST_CATEGORIES:,} are taken"
+            told = f"{there}, and at most {most:,} are taken"
             if self._named(name):
                 raise DataError(f"column '{name}' has {told}: leave it out with {use('drop', name)}")
             self._leave_out(name, _MANY, told, warning=True)
@@ -296,20 +307,33 @@ class _Fit:
         return True
 
     def _fit_feature(
-        self, column: Column, cells: Any, rows: np.ndarray, known: Statistics | None, *, whole: bool
+        self,
+        column: Column,
+        cells: Any,
+        rows: np.ndarray,
+        weight: np.ndarray | None,
+        known: Statistics | None,
+        *,
+        whole: bool,
     ) -> None:
-        name, findings, missing = column.name, self.fitted.findings, self.choices.missing
+        name, findings = column.name, self.fitted.findings
+        missing, encoding = self.choices.missing, self.choices.encoding
         lacking = 0 if whole else int(np.count_nonzero(column.gone(cells)))
         if lacking == len(rows):
             self._leave_out(name, "empty", f"no training row has a value ({len(rows):,} rows)", warning=True)
             return
         if isinstance(column, Numeric):
-            fitted: Column = column.fit(cells, rows, findings, missing=missing, known=known)
+            fitted: Column = column.fit(
+                cells, rows, findings, missing=missing, encoding=encoding, known=known, weight=weight
+            )
+        elif isinstance(column, Categorical):
+            fitted = column.fit(cells, rows, findings, missing=missing, encoding=encoding)
         else:
-            fitted = column.fit(cells, rows, findings, missing=missing)
+            fitted = column.fit(cells, rows, findings, missing=missing, encoding=encoding, weight=weight)
         if isinstance(fitted, Categorical):
             advise_of_categories(name, fitted.categories, findings)
             self._disguised(fitted)
+            self._tell_codes(fitted)
         elif isinstance(fitted, Numeric) and fitted.span is not None:
             advise_of_numbers(name, cells, *fitted.span, findings)
         if lacking and missing in ("impute", "mean"):
@@ -320,15 +344,24 @@ class _Fit:
         if column.name in self.shapes and not self._named(column.name):
             advise_of_disguised(self.shapes[column.name], column.categories, self.fitted.findings)
 
+    def _tell_codes(self, column: Categorical) -> None:
+        count, most = len(column.categories), self.choices.encoding.one_hot_up_to
+        if column.form == "codes":
+            self.fitted.findings.decide(
+                column.name,
+                f"is taken as codes from 1 to {count:,}, and 0 for missing and unknown cells",
+                f"more categories than {use('one_hot_up_to', most)}; a network without an embedding takes "
+                "them as numbers",
+            )
+
     def _tell_missing(self, column: Column, lacking: int, rows: int) -> None:
         told = f"{lacking:,} of {rows:,} training rows"
-        if self.choices.missing == "mean":
-            what = (
-                "takes no category for missing cells" if isinstance(column, Categorical) else "takes the mean"
-            )
+        categorical = isinstance(column, Categorical)
+        if self.choices.missing == "mean" or (isinstance(column, Categorical) and not column.own_missing):
+            what = "takes no category for missing cells" if categorical else "takes the mean"
             self.fitted.findings.decide(column.name, f"has missing cells: {what}", told, cells=lacking)
             return
-        if isinstance(column, Categorical):
+        if categorical:
             what = "has missing cells, which are a category of their own"
         elif isinstance(column, Numeric):
             what = "has missing cells, which take the training median, with a feature that says so"
@@ -337,7 +370,7 @@ class _Fit:
             what = "has missing cells, which take the median date, with a feature that says so"
         self.fitted.findings.decide(column.name, what, told, cells=lacking)
 
-    def _fit_target(self, target: Column, cells: Any, rows: np.ndarray) -> None:
+    def _fit_target(self, target: Column, cells: Any, rows: np.ndarray, weight: np.ndarray | None) -> None:
         name, findings = target.name, self.fitted.findings
         if isinstance(target, Numeric):
             if len(cells) == 1:
@@ -346,8 +379,8 @@ class _Fit:
                 raise DataError(
                     f"target '{name}' is {cells[0]} in all {len(cells)} training rows: nothing to learn"
                 )
-            numeric = target.fit(cells, rows, findings, missing="error")
-            fitted: Column = numeric
+            numeric = target.fit(cells, rows, findings, missing="error", weight=weight)
+            fitted: Column = dataclasses.replace(numeric, clamp=self.choices.clamp)
             if numeric.span is not None:
                 advise_of_numbers(name, cells, *numeric.span, findings)
         else:
@@ -397,12 +430,13 @@ class _Fit:
             )
 
 
-def _statistics(cells: Mapping[str, Any]) -> dict[str, Statistics]:
+def _statistics(cells: Mapping[str, Any], scaling: str, weight: np.ndarray | None) -> dict[str, Statistics]:
     """Return the statistics of the columns of numbers; of all of them at once, as there may be very many."""
     arrays = {
         n: found for n, found in cells.items() if isinstance(found, np.ndarray) and found.dtype.kind == "f"
     }
-    found = (one for _, block in stacks(list(arrays.values())) for one in statistics_of(block))
+    blocks = stacks(list(arrays.values()))
+    found = (one for _, block in blocks for one in statistics_of(block, scaling, weight))
     return dict(zip(arrays, found, strict=True))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import itertools
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -10,13 +11,25 @@ import numpy as np
 
 from xpnet.data.columns import Categorical, Column, Numeric
 from xpnet.data.columns.cells import EXACT
+from xpnet.data.columns.scaling import Quantile, Robust, robust
 from xpnet.data.findings import Findings
 from xpnet.data.stacks import stacks
+from xpnet.errors import DataError
 
 if TYPE_CHECKING:
     import polars
 
-__all__ = ["choose_rows", "encode_ordinary", "filtered", "part_of", "read_columns", "whole_columns"]
+__all__ = [
+    "check_columns",
+    "choose_rows",
+    "encode_ordinary",
+    "filtered",
+    "part_of",
+    "read_columns",
+    "whole_columns",
+]
+
+_MOST_LISTED, _MOST_NEAR = 20, 1000  # columns that are missing, and others whose names may be meant
 
 
 def part_of(
@@ -147,6 +160,23 @@ def _with_targets(
     return keep
 
 
+def check_columns(needed: Sequence[str], found: Sequence[str]) -> None:
+    """Raise a `DataError` for columns that a table does not have; it names those that may be meant."""
+    there, wanted = set(found), set(needed)  # of perhaps 100,000 columns
+    lacking = [name for name in needed if name not in there]
+    if not lacking:
+        return
+    others = [name for name in found if name not in wanted][:_MOST_NEAR]
+    listed = []
+    for name in lacking[:_MOST_LISTED]:
+        near = difflib.get_close_matches(name, others, n=1)
+        listed.append(f"'{name}'" + (f" (did you mean '{near[0]}'?)" if near else ""))
+    raise DataError(
+        f"the table lacks {len(lacking)} of the {len(needed)} columns that the model was trained on: "
+        f"{', '.join(listed)}{', ...' if len(lacking) > len(listed) else ''}; rename or add them"
+    )
+
+
 def filtered(cells: Any, keep: np.ndarray) -> Any:
     """Return the cells of the rows that are kept."""
     if keep.all():
@@ -155,7 +185,7 @@ def filtered(cells: Any, keep: np.ndarray) -> Any:
 
 
 def encode_ordinary(columns: Sequence[Column], cells: Mapping[str, Any], X: np.ndarray) -> set[str]:
-    """Standardize columns of numbers whose cells are all there and within limits into X, many at a time.
+    """Scale columns of numbers whose cells are all there and within limits into X, many at a time.
 
     Args:
         columns: the columns of which X (rows, features) has the features, in their order.
@@ -166,7 +196,12 @@ def encode_ordinary(columns: Sequence[Column], cells: Mapping[str, Any], X: np.n
     """
     places, numeric, place = [], [], 0
     for column in columns:
-        if isinstance(column, Numeric) and not column.indicator and column.limits and column.name in cells:
+        if (
+            isinstance(column, Numeric)
+            and not (column.indicator or isinstance(column.scaling, Quantile))
+            and column.limits
+            and column.name in cells
+        ):
             numeric.append(column)
             places.append(place)
         place += len(column.feature_names)
@@ -175,12 +210,23 @@ def encode_ordinary(columns: Sequence[Column], cells: Mapping[str, Any], X: np.n
     for some, block in stacks([cells[column.name] for column in numeric]):
         chunk, at = numeric[start : start + len(some)], np.asarray(places[start : start + len(some)])
         start += len(some)
-        told = [(*column.limits, column.mean, column.std) for column in chunk if column.limits]
-        low, high, mean, std = np.asarray(told).T[..., None]
+        low, high = np.asarray([column.limits for column in chunk], dtype=np.float64).T[..., None]
         ordinary = ((block >= low) & (block <= high)).all(axis=1)
-        with np.errstate(over="ignore", invalid="ignore"):
-            z = (block - mean) / std
+        z = _scaled(block, chunk)
         ordinary &= np.isfinite(z).all(axis=1)
         X[:, at[ordinary]] = z[ordinary].T
         done.update(column.name for column in itertools.compress(chunk, ordinary))
     return done
+
+
+def _scaled(block: np.ndarray, columns: Sequence[Numeric]) -> np.ndarray:
+    """Return z of cells (columns, rows), standardized or with the robust scaling."""
+    mean, std = np.asarray([(column.mean, column.std) for column in columns]).T[..., None]
+    with np.errstate(over="ignore", invalid="ignore"):
+        z: np.ndarray = (block - mean) / std
+    found = [(i, column.scaling) for i, column in enumerate(columns) if isinstance(column.scaling, Robust)]
+    if found:
+        chosen = [i for i, _ in found]
+        told = np.asarray([(scaling.center, scaling.factor) for _, scaling in found])
+        z[chosen] = robust(block[chosen], *told.T[..., None])
+    return z

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xpnet.data.columns import Categorical, Column, Dates, Reading
+from xpnet.data.columns import Categorical, Column, Dates, Encoding, Reading
 from xpnet.data.columns.dates import is_temporal
 from xpnet.data.decisions import Decision
 from xpnet.data.findings import Findings
@@ -193,6 +193,9 @@ def summarize(
     decimal: str | None = None,
     thousands: str | None = None,
     dayfirst: bool | None = None,
+    scaling: str = "standard",
+    one_hot: str = "plain",
+    one_hot_up_to: int | None = None,
     split_by: str | None = None,
     group: str | None = None,
 ) -> Summary:
@@ -205,6 +208,7 @@ def summarize(
             what `open_table` returned.
         target: the column to be predicted, or several; None: none (of a built-in table, its own).
         task, missing, categorical, drop, use, decimal, thousands, dayfirst: as for `Encoder.fit`.
+        scaling, one_hot, one_hot_up_to: likewise.
         split_by, group: the column in whose order a training splits the rows, or whose groups it keeps
             together; no feature is suspected of telling the target because it is one of these.
 
@@ -238,7 +242,8 @@ def summarize(
     named = (*categorical, *use, *drop)
     groups = told_of_groups(frame, group, named)
     dropped = (*drop, *(told.column for told in groups if told.column))
-    choices = Choices(task, missing, tuple(categorical), dropped, tuple(use), reading)
+    encoding = Encoding(scaling, one_hot, one_hot_up_to)
+    choices = Choices(task, missing, tuple(categorical), dropped, tuple(use), reading, encoding)
     fitted = fit_columns(frame, targets, choices)
     with fitted.findings.collecting():
         arrangement(frame, targets, split_by=split_by, group=group, reading=reading)

@@ -7,11 +7,27 @@ They need scikit-learn (extra ``sklearn``). A line changes::
 
 from __future__ import annotations
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from xpnet.extras import require
+
+if TYPE_CHECKING:
+    from xpnet.estimators.mlp import MLPClassifier, MLPRegressor
+    from xpnet.estimators.tabular import TabularClassifier, TabularRegressor
+
+__all__ = ["MLPClassifier", "MLPRegressor", "TabularClassifier", "TabularRegressor"]
 
 require("sklearn", extra="sklearn")
 
-from xpnet.estimators.mlp import MLPClassifier, MLPRegressor  # noqa: E402  # after the check
-from xpnet.estimators.tabular import TabularClassifier, TabularRegressor  # noqa: E402
 
-__all__ = ["MLPClassifier", "MLPRegressor", "TabularClassifier", "TabularRegressor"]
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'xpnet.estimators' has no attribute {name!r}")
+    home = "xpnet.estimators.mlp" if name.startswith("MLP") else "xpnet.estimators.tabular"
+    value = globals()[name] = getattr(importlib.import_module(home), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -94,6 +94,11 @@ class BaseMLP(BaseEstimator):
         trainer.state.input_shape = (widths[0],)
 
     @property
+    def trainer_(self) -> Trainer:
+        """The trainer with the weights that count, which exports take."""
+        return self._trained()
+
+    @property
     def history_(self) -> History:
         """The epochs of the last fit, with learning rates and seconds."""
         return self._trained().history

@@ -15,9 +15,9 @@ from sklearn.exceptions import ConvergenceWarning
 
 from xpnet.autodiff import value_and_grad
 from xpnet.errors import ConfigError, DivergedError
-from xpnet.estimators.programs import lowering, shared_steps
+from xpnet.estimators.programs import shared_steps
 from xpnet.nn import Variables
-from xpnet.optim import Method, Optimizer
+from xpnet.optim import Method
 from xpnet.parameters import Parameters
 from xpnet.program import compile
 from xpnet.train import Callback, Trainer
@@ -87,6 +87,13 @@ class _Epochs(Callback):
             estimator._rate.learning_rate = rate
         self.ended = estimator._no_improvement_count > estimator.n_iter_no_change and self._ends()
         return self.ended
+
+    @property
+    def epochs_together(self) -> int:  # type: ignore[override]
+        """As many epochs as there are before the first that can end the training, or change the rate."""
+        estimator = self.estimator
+        of_each = self.score is not None or estimator.verbose or estimator.learning_rate == "invscaling"
+        return 1 if of_each else 1 + estimator.n_iter_no_change - estimator._no_improvement_count
 
     def count(self, loss: float, validation_loss: float | None) -> None:
         """Count an epoch and its losses."""
@@ -173,17 +180,13 @@ def fit_epochs(
         estimator.validation_loss_curve_ = []
     state = trainer.state
     state.history, state.rows, state.best = History(), None, None  # other rows than before are nothing odd
-    if not incremental and isinstance(trainer.optimizer, Optimizer):
-        least = min(estimator.max_iter, estimator.n_iter_no_change + 2) * -(-rows // (size or rows))
-        parameters = trainer.variables.params.layout.size
-        place = trainer.backend, trainer.settings.dtype
-        lower = lowering(estimator.compile, *place, parameters, size or rows, least)
-        trainer.setup = trainer.setup.changed(compile=lower)
+    least = min(estimator.max_iter, estimator.n_iter_no_change + 2) * -(-rows // (size or rows))
+    together = (trainer, estimator.compile, size or rows, least)
     trainer.callbacks = [*(estimator.callbacks or ()), rule]
     estimator.n_iter_ = 0
     diverged = None
     try:
-        with contextlib.nullcontext() if incremental else shared_steps(trainer, size or rows):
+        with contextlib.nullcontext() if incremental else shared_steps(*together):
             trainer.fit(
                 train.X, train.y, sample_weight=train.weight, validation=validation, batch_size=size,
                 epochs=state.epoch + epochs, order=_orders(estimator.shuffle, rows, random_state),

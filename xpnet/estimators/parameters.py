@@ -84,7 +84,10 @@ _DESCRIPTIONS = """\
         device: where to compute, as for :func:`xpnet.backend`; None: where ``X`` is, NumPy's arrays on the
             host.
         dtype: ``"float32"`` or ``"float64"``; None: that of ``X``, and of ``"lbfgs"`` float64.
-        compile: how steps are run, as for :class:`xpnet.Trainer`."""
+        compile: how steps are run, as for :class:`xpnet.Trainer`. ``"auto"``: on NumPy by its functions, or
+            compiled by numba for fits of many steps, and once a process has fitted the same network several
+            times; results are the same up to rounding. ``"numpy"`` and ``"numba"`` give the same bits
+            each time."""
 
 _ATTRIBUTES = """\
         coefs_, intercepts_: weights (in, out) and intercepts (out,) of each layer, on the host. What is set
@@ -94,7 +97,8 @@ _ATTRIBUTES = """\
         validation_loss_curve_: with ``X_val``, the loss on it without penalty; else None.
         n_iter_, t_: epochs of the last fit, and rows seen in all.
         n_layers_, n_outputs_, out_activation_, n_features_in_, feature_names_in_: as in scikit-learn.
-        history_: the epochs of the last fit, with their learning rates and seconds."""
+        history_: the epochs of the last fit, with their learning rates and seconds.
+        trainer_: the :class:`xpnet.Trainer` with these weights, which :mod:`xpnet.export` takes."""
 
 
 def described(kind: type) -> type:

@@ -6,8 +6,10 @@ So a search over estimators, or a cross-validation, compiles each network for it
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import threading
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from xpnet.backends import Backend
 from xpnet.backends.pace import pace
@@ -17,59 +19,68 @@ from xpnet.train import Trainer
 from xpnet.train.step import Step
 from xpnet.train.steps import CompiledSteps, step_seconds
 
-__all__ = ["lowering", "shared_steps"]
+__all__ = ["shared_steps"]
 
 _KEPT = 4  # compiled steps that nobody uses at present
 _SIZE = 1 << 22  # numbers of the rows of a batch in all layers, above which their memory is not kept
 
-_WORTH_COMPILING = 0.5  # seconds of NumPy's time, estimated
+_WORTH_COMPILING = 0.5  # seconds of NumPy's time, estimated, of one fit
+_FITTED_BEFORE = 0.1  # of the fits before, which promise that there will be more
 
-_idle: list[CompiledSteps] = []
+
+class _Idle(NamedTuple):
+    """Compiled steps that nobody uses, and the estimated seconds of those that were taken."""
+
+    steps: CompiledSteps
+    seconds: float
+
+
+_idle: list[_Idle] = []
 _lock = threading.Lock()
 
 
-def lowering(asked: str, home: Backend, dtype: str, parameters: int, batch: int, steps: int) -> str:
-    """Return how steps are run: by numba from the start where a fit has so many that it is worth it.
-
-    That follows from sizes alone, so equal fits have equal bits.
-
-    Args:
-        asked: what the estimator's parameter says.
-        home, dtype: where, and in what, is computed.
-        parameters: number of weights and intercepts.
-        batch: rows of a step.
-        steps: that a fit has at least.
-    """
-    if asked != "auto" or home.name != "numpy" or LOWERINGS["numba"].reason():
-        return asked
-    seconds = steps * step_seconds(parameters, batch, pace(home, dtype))
-    return "numba" if seconds > _WORTH_COMPILING else asked
-
-
 @contextlib.contextmanager
-def shared_steps(trainer: Trainer, rows: int) -> Iterator[None]:
+def shared_steps(trainer: Trainer, asked: str, rows: int, least: int) -> Iterator[None]:
     """Give a trainer steps that are compiled already, if there are any, and keep its own for others.
 
-    While one trainer has steps, no other one gets them.
+    While one trainer has steps, no other one gets them. With ``"auto"`` they are NumPy's functions, or
+    compiled by numba for a fit that is long enough, or when fits of this network have taken so long in this
+    process that more are to be expected. In the processes of joblib, who gets which fit is chance, so there
+    the length of a fit alone decides, and equal searches have equal results.
 
     Args:
         trainer: with variables, before a fit.
+        asked: the estimator's parameter ``compile``.
         rows: of a batch.
+        least: number of steps that the fit has at least.
     """
     state, variables = trainer.state, trainer.state.variables
-    if trainer._steps is None and isinstance(trainer.optimizer, Optimizer) and variables is not None:
+    assert variables is not None
+    before, done = 0.0, state.step
+    if isinstance(trainer.optimizer, Optimizer):
         step = Step(trainer.setup, variables.params.layout)
         with _lock:
-            found = next((steps for steps in _idle if steps.are_of(step, state)), None)
+            found = next((idle for idle in _idle if idle.steps.are_of(step, state)), None)
             if found is not None:
                 _idle.remove(found)
-                trainer._steps = found
+                trainer._steps, before = found
+    home, dtype = trainer.backend, trainer.settings.dtype
+    seconds = step_seconds(variables.params.layout.size, rows, pace(home, dtype))
+    trainer.setup = trainer.setup.changed(compile=_lowering(asked, home, before, least * seconds))
     yield
     steps = trainer._steps
-    widths = 0 if variables is None else sum(shape[-1] for _, shape in variables.params.layout.entries)
+    widths = sum(shape[-1] for _, shape in variables.params.layout.entries)
     if isinstance(steps, CompiledSteps) and rows * widths <= _SIZE:
         steps.end()
         trainer._steps = None
         with _lock:
-            _idle.append(steps)
+            _idle.append(_Idle(steps, before + (state.step - done) * seconds))
             del _idle[:-_KEPT]
+
+
+def _lowering(asked: str, home: Backend, before: float, now: float) -> str:
+    """Return how steps are run, given the estimated seconds of the fits before and of this one."""
+    if asked != "auto" or home.name != "numpy" or LOWERINGS["numba"].reason():
+        return asked
+    before = before if multiprocessing.current_process().name == "MainProcess" else 0.0
+    return "numba" if now > _WORTH_COMPILING or before > _FITTED_BEFORE else asked

@@ -12,7 +12,13 @@ from sklearn.utils import check_array, check_consistent_length, check_random_sta
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import _check_feature_names, _check_n_features, check_is_fitted, validate_data
+from sklearn.utils.validation import (
+    _check_feature_names,
+    _check_n_features,
+    _check_sample_weight,
+    check_is_fitted,
+    validate_data,
+)
 
 from xpnet.tabular import PRESETS, TableModel
 from xpnet.tabular.frames import to_frame
@@ -20,8 +26,11 @@ from xpnet.train.targets import gives_probabilities
 
 __all__ = ["TabularClassifier", "TabularRegressor"]
 
-_FEWEST = 20
-"""Rows from which on some are set aside for validation, unless the share is given."""
+_FEWEST, _MANY = 20, 50
+"""Rows that differ, or rows of any kind, from which on some are set aside, unless their share is given."""
+
+_FEW_STEPS = 100
+"""Steps with fewer rows, each of which takes all of them."""
 
 
 class _TabularEstimator(BaseEstimator):
@@ -65,24 +74,36 @@ class _TabularEstimator(BaseEstimator):
         tags.non_deterministic = False
         return tags
 
-    def _fit(self, frame: Any, targets: Mapping[str, np.ndarray], task: str) -> None:
+    def _fit(self, frame: Any, targets: Mapping[str, np.ndarray], weight: Any, task: str) -> None:
         """Train a model of a table with its targets (n,) by name."""
-        check_consistent_length(frame, *targets.values())
         while set(targets) & set(frame.columns):
             targets = {f"{name}_": values for name, values in targets.items()}
         table = to_frame({**{name: frame[name] for name in frame.columns}, **targets})
-        share = self.validation_fraction
-        if share is None:
-            share = 0.1 if table.height >= _FEWEST else 0.0
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        preset, set_aside = self._recipe(table)
         given = {
-            "backend": self.device, "task": task, "test": 0.0, "validation": share, "seed": seed,
+            "backend": self.device, "task": task, "test": 0.0, "seed": seed, **set_aside,
             "dtype": "float64",  # rounded in float32, predictions for a row depend on the rows beside it
             **(self.settings or {}),
         }  # fmt: skip
-        model = TableModel(self.preset, self.time_limit, **given)
-        self.model_ = model.fit(table, target=list(targets), progress=False)
+        model = TableModel(preset, self.time_limit, **given)
+        self.model_ = model.fit(table, target=list(targets), sample_weight=weight, progress=False)
         self.n_iter_ = len(self.model_.trainer.history)
+
+    def _recipe(self, table: Any) -> tuple[str, dict[str, Any]]:
+        """Return the preset, and the settings of the rows that are set aside.
+
+        With few rows none are, and each step takes all of them: nothing is drawn but first weights, so that a
+        row of weight 2 is as one that is there twice.
+        """
+        if self.validation_fraction is not None:
+            return self.preset, {"validation": self.validation_fraction}
+        given = self.settings or {}
+        few = table.height < _MANY and len({repr(row) for row in table.iter_rows()}) < _FEWEST
+        if not few or self.preset == "best" or "validation" in given:
+            return self.preset, {}
+        epochs = {} if {"epochs", "max_steps"} & given.keys() else {"epochs": _FEW_STEPS}
+        return "fast", {"validation": 0.0, "batch_size": "full", **epochs}
 
     def _table(self, X: Any) -> Any:
         check_is_fitted(self)
@@ -107,9 +128,10 @@ class TabularClassifier(ClassifierMixin, _TabularEstimator):
 
     Args:
         preset: "auto", "fast" or "best", see `xpnet.tabular.TableModel`.
-        time_limit: seconds after which the training ends, at the end of an epoch; None: no limit of its own.
-        validation_fraction: share of the rows that tells when to stop; None: 0.1, and none of fewer than 20
-            rows, with which a fixed number of epochs is trained.
+        time_limit: seconds within which ``fit`` ends, with the best weights so far; None: none of its own.
+        validation_fraction: share of the rows that tells when to stop; None: that of the preset, 0.1 or 0.2.
+            Of fewer than 50 rows of which fewer than 20 differ none are set aside, unless the preset is
+            "best": they are trained on by 100 steps of "fast", each on all of them.
         device: where to compute, as for `xpnet.backend`.
         random_state: seed of the weights, the order of the rows, and those that are set aside.
         settings: further settings of `xpnet.tabular.settings.Settings`, such as
@@ -133,17 +155,24 @@ class TabularClassifier(ClassifierMixin, _TabularEstimator):
     classes_: np.ndarray
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any) -> Self:
-        """Train on rows X (n, columns), a DataFrame or an array, and labels y (n,); return the estimator."""
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Train on a table and its labels; return the estimator.
+
+        Args:
+            X: rows (n, columns), a DataFrame or an array.
+            y: labels (n,).
+            sample_weight: weights of the rows (n,), as for `xpnet.tabular.TableModel.fit`.
+        """
         table, y = _features(self, X, reset=True), column_or_1d(_present(self, y), warn=True)
         check_classification_targets(y)
+        table, y, weight = _that_count(table, y, sample_weight)
         self.classes_, indices = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
             raise ValueError(
                 f"{type(self).__name__}: expected labels of at least 2 classes, found 1 class: "
                 f"{self.classes_[0]!r}"
             )
-        self._fit(table, {"target": indices.astype(np.int64)}, "classification")
+        self._fit(table, {"target": indices.astype(np.int64)}, weight, "classification")
         return self
 
     def predict(self, X: Any) -> np.ndarray:
@@ -186,14 +215,21 @@ class TabularRegressor(RegressorMixin, _TabularEstimator):
     """
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any) -> Self:
-        """Train on rows X (n, columns), and values y (n,) or (n, targets); return the estimator."""
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Train on a table and its values; return the estimator.
+
+        Args:
+            X: rows (n, columns), a DataFrame or an array.
+            y: values (n,) or (n, targets).
+            sample_weight: weights of the rows (n,), as for `xpnet.tabular.TableModel.fit`.
+        """
         table, y = _features(self, X, reset=True), _present(self, y)
         y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y", estimator=self)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
+        table, y, weight = _that_count(table, y, sample_weight)
         columns = y.reshape(len(y), -1)
-        self._fit(table, {f"target{i}": columns[:, i] for i in range(columns.shape[1])}, "regression")
+        self._fit(table, {f"target{i}": columns[:, i] for i in range(columns.shape[1])}, weight, "regression")
         return self
 
     def predict(self, X: Any) -> np.ndarray:
@@ -208,6 +244,16 @@ def _present(estimator: Any, y: Any) -> Any:
             f"This {type(estimator).__name__} estimator requires y to be passed, but the target y is None."
         )
     return y
+
+
+def _that_count(table: Any, y: np.ndarray, sample_weight: Any) -> tuple[Any, np.ndarray, np.ndarray | None]:
+    """Return the rows of weight above 0: the others are as if they were not there, their classes included."""
+    check_consistent_length(table, y)
+    if sample_weight is None:
+        return table, y, None
+    weight = _check_sample_weight(sample_weight, y, dtype=np.float64, ensure_non_negative=True)
+    counting = weight > 0
+    return table.filter(counting), y[counting], weight[counting]
 
 
 def _features(estimator: Any, X: Any, *, reset: bool) -> Any:

@@ -1,7 +1,8 @@
 """Trained models that leave xpnet: as folders that need NumPy alone, as ONNX files, as weights of PyTorch.
 
-Each function takes an `xpnet.Trainer`, an `xpnet.tabular.TableModel` or an `xpnet.runs.Run`; the encoder of a
-table goes with its network.
+Each function takes an `xpnet.Trainer`, an `xpnet.tabular.TableModel`, an `xpnet.runs.Run` or a fitted
+estimator of `xpnet.estimators`; the encoder of a table goes with its network, and so do the labels of an
+estimator.
 """
 
 from __future__ import annotations

@@ -1,16 +1,18 @@
-"""Models that can be exported: a trainer, or the encoder and the trainer of a table."""
+"""Models that can be exported: a trainer, the encoder and the trainer of a table, or an estimator."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
+
 from xpnet.data import Encoder
 from xpnet.errors import ConfigError
 from xpnet.nn import Variables
 from xpnet.parameters import Parameters
 from xpnet.train import Trainer
-from xpnet.train.targets import is_classifier
+from xpnet.train.targets import is_classifier, kind_of
 
 __all__ = ["Exported", "exported"]
 
@@ -23,6 +25,13 @@ class _OfTable(Protocol):
     trainer: Trainer
 
 
+@runtime_checkable
+class _OfArrays(Protocol):
+    """An estimator of arrays for scikit-learn: a trainer, and ``classes_`` if it classifies."""
+
+    trainer_: Trainer
+
+
 @dataclass(frozen=True)
 class Exported:
     """A trained model with its arrays on the host.
@@ -33,6 +42,8 @@ class Exported:
         variables: parameters and state as NumPy arrays.
         width: features of a row.
         dtype: of the parameters.
+        labels: for each target its classes, by the numbers that the network predicts; none of a trainer,
+            whose labels are these numbers, and for numbers.
     """
 
     trainer: Trainer
@@ -40,6 +51,7 @@ class Exported:
     variables: Variables
     width: int
     dtype: str
+    labels: tuple[tuple[Any, ...], ...] = ()
 
     @property
     def classes(self) -> bool:
@@ -52,29 +64,53 @@ def exported(model: Any) -> Exported:
 
     Args:
         model: an `xpnet.Trainer`, an `xpnet.tabular.TableModel`, or what has one as ``model`` or ``model_``,
-            such as an `xpnet.runs.Run` or a fitted estimator of tables.
+            such as an `xpnet.runs.Run` or a fitted estimator of tables; or a fitted estimator of arrays.
 
     Raises:
         ConfigError: it is something else, or has not been trained.
     """
     if isinstance(model, Trainer):
         return _of(model, None)
+    own = getattr(model, "classes_", None)
+    if isinstance(model, _OfArrays):
+        trainer = getattr(model, "trainer_", None)  # which says that it is none before fit
+        if trainer is not None:
+            return _of(trainer, None, () if own is None else _labels_of(trainer, own))
     table = model
     if not hasattr(model, "trainer"):  # of a run, or of an estimator for scikit-learn
         table = getattr(model, "model", getattr(model, "model_", None))
     if isinstance(table, _OfTable) and isinstance(table.trainer, Trainer):
-        return _of(table.trainer, table.encoder)
+        labels = table.encoder.target_classes if table.encoder.n_classes else ()
+        if own is not None:  # the table has their numbers
+            labels = (tuple(_plain(own)[number] for number in labels[0]),)
+        return _of(table.trainer, table.encoder, labels)
     if hasattr(model, "fit"):
+        remedy = "export its last step" if hasattr(model, "steps") else "call fit, or load one"  # a pipeline
         raise ConfigError(
-            f"export: expected a model that has been trained, found {model!r}; call fit, or load one"
+            f"export: expected a model of xpnet that has been trained, found {model!r}; {remedy}"
         )
     raise ConfigError(
-        f"export: expected a Trainer, a TableModel or a Run, found {type(model).__name__}; open a run folder "
-        "with xpnet.runs.open"
+        f"export: expected a Trainer, a TableModel, a Run or an estimator of xpnet, found "
+        f"{type(model).__name__}; open a run folder with xpnet.runs.open"
     )
 
 
-def _of(trainer: Trainer, encoder: Encoder | None) -> Exported:
+def _labels_of(trainer: Trainer, classes: np.ndarray) -> tuple[tuple[Any, ...], ...]:
+    """Return the classes of an estimator of arrays; several labels of a row are 0 and 1 each."""
+    assert trainer.input_shape is not None
+    (outputs,) = trainer.model.output_shape(trainer.input_shape)
+    if kind_of(trainer.loss) != "classes" and outputs > 1:
+        return ((0, 1),) * outputs
+    known = _plain(classes)
+    return ((*known, *known[-1:]) if len(known) == 1 else known,)  # of one class alone, any number is it
+
+
+def _plain(classes: np.ndarray) -> tuple[Any, ...]:
+    """Return classes as Python's own bool, int, float or str."""
+    return tuple(x.item() if isinstance(x, np.generic) else x for x in classes)
+
+
+def _of(trainer: Trainer, encoder: Encoder | None, labels: tuple[tuple[Any, ...], ...] = ()) -> Exported:
     variables, shape = trainer.variables, trainer.input_shape
     if variables is None or shape is None:
         raise ConfigError(
@@ -82,9 +118,8 @@ def _of(trainer: Trainer, encoder: Encoder | None) -> Exported:
         )
     host = trainer.backend.to_host
     params = Parameters(host(variables.params.flat), variables.params.layout)
-    return Exported(
-        trainer, encoder, Variables(params, _on_host(host, variables.state)), shape[0], trainer.setup.dtype
-    )
+    known = Variables(params, _on_host(host, variables.state))
+    return Exported(trainer, encoder, known, shape[0], trainer.setup.dtype, labels)
 
 
 def _on_host(host: Any, state: Any) -> Any:

@@ -7,6 +7,7 @@ table, the value on the scale of the target.
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy as np
 from xpnet.autodiff.functions import unpack
 from xpnet.backends import array_namespace
 from xpnet.backends.lacking import erf
+from xpnet.data import Encoder
 from xpnet.errors import ConfigError, RecordError, XpnetError
 from xpnet.export.models import Exported
 from xpnet.nn.layer import apply_layer
@@ -120,13 +122,19 @@ def _predictions(model: Exported, raw: Any) -> dict[str, Any]:
     if not model.classes:
         values = link_of(loss)(raw)
         return {"value": without_column(values if model.encoder is None else _decoded(model, values))}
+    shares = gives_probabilities(loss)
+    # labels of an estimator of arrays are the more probable ones, others go by the sign of the output
+    by_link = kind == "binary" and model.encoder is None and bool(model.labels)
     if kind == "classes":
         label = xp.argmax(raw, axis=-1)
+    elif by_link and shares and raw.shape[1] == 1:
+        label = xp.argmax(probabilities(loss, raw), axis=-1)  # one node, where a comparison is three
     else:
-        label = xp.astype(xp.greater(without_column(raw), 0), xp.int64)
-        if kind == "signs" and model.encoder is None:
+        above = xp.greater(link_of(loss)(raw), 0.5) if by_link else xp.greater(raw, 0)
+        label = xp.astype(without_column(above), xp.int64)
+        if kind == "signs" and not model.labels:
             label = xp.subtract(xp.multiply(label, 2), 1)
-    if gives_probabilities(loss):
+    if shares:
         return {"label": label, "probabilities": probabilities(loss, raw)}
     return {"label": label, "scores": raw}  # of a hinge, or a loss of the user's own without a link
 
@@ -137,10 +145,21 @@ def _decoded(model: Exported, values: Any) -> Any:
     xp = array_namespace(values)
     values = xp.astype(values, xp.float64)
     if kind_of(model.trainer.loss) == "counts":  # trained on the counts themselves
-        return values
+        return _clamped(values, model.encoder)
     targets: Any = model.encoder.targets
     std, mean = (np.asarray([getattr(target, name) for target in targets]) for name in ("std", "mean"))
-    return xp.add(xp.multiply(values, std), mean)
+    return _clamped(xp.add(xp.multiply(values, std), mean), model.encoder)
+
+
+def _clamped(values: Any, encoder: Encoder) -> Any:
+    """Return values (rows, targets) within those of the training, if the encoder says so."""
+    targets: Any = encoder.targets
+    if not any(target.clamp for target in targets):
+        return values
+    everything = (-math.inf, math.inf)
+    low, high = np.asarray([target.span if target.clamp else everything for target in targets]).T
+    xp = array_namespace(values)
+    return xp.minimum(xp.maximum(values, low), high)
 
 
 # --- one program of two -------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import inspect
 import io
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ import numpy as np
 
 from xpnet.data import Encoder
 from xpnet.data.columns import Categorical, Column, Dates, Numeric
-from xpnet.data.columns.categorical import as_kind
+from xpnet.data.columns.categorical import as_kind, features_of
 from xpnet.data.columns.date_text import pattern_of_form
+from xpnet.data.columns.scaling import NORMAL_QUANTILE, Robust, Scaling, normal_quantile, quantile, robust
 from xpnet.data.notations import MISSING, Notation
 from xpnet.data.numerals import spellings
 from xpnet.export import readers
@@ -29,10 +31,16 @@ __all__ = ["marks_of", "numpy"]
 _CODE, _WEIGHTS = "predict.py", "weights.npz"
 _ROWS = 4096  # computed at a time, as xpnet does: sums of other sizes may have other bits
 _NUMBER = (readers.number, readers.number_cells, readers.read_number, readers.standardize)
-_READERS = {
+_READERS: dict[str, tuple[Callable[..., Any], ...]] = {
     "numeric": _NUMBER,
-    "categorical": (readers.category, as_kind),
+    "categorical": (readers.category, as_kind, features_of),
     "dates": (readers.date, readers.standardize, readers.read_dates, readers.read_date),
+}
+
+
+_SCALINGS: dict[str, tuple[Callable[..., Any], ...]] = {
+    "robust": (robust,),
+    "quantile": (quantile, normal_quantile),
 }
 
 
@@ -43,7 +51,8 @@ def numpy(model: Any, folder: str | os.PathLike[str], *, overwrite: bool = False
     model does on NumPy, from arrays, or from the columns of a table with the encoder included.
 
     Args:
-        model: an `xpnet.Trainer`, an `xpnet.tabular.TableModel` or an `xpnet.runs.Run`.
+        model: an `xpnet.Trainer`, an `xpnet.tabular.TableModel`, an `xpnet.runs.Run` or a fitted estimator of
+            `xpnet.estimators`.
         folder: to be made.
         overwrite: whether an export that is there already is replaced.
 
@@ -119,7 +128,15 @@ def _imports(encoder: Encoder | None) -> str:
 
 
 def _predict(model: Exported) -> str:
-    return f'''
+    known = ""
+    found = f"in_parts(X.astype(np.{model.dtype}))"
+    ends = f"    return {found}"
+    if len(model.labels) == 1:
+        known = f"\nCLASSES = np.asarray({list(model.labels[0])!r})\n\n"
+        ends = f"""    found = {found}
+    found["label"] = CLASSES[found["label"]]
+    return found"""
+    return f'''{known}
 def predict(X):
     """Return predictions for X, an array (rows, {model.width}): a dict of arrays."""
     X = np.asarray(X)
@@ -127,15 +144,17 @@ def predict(X):
         raise ValueError(f"X has shape {{X.shape}}; expected (rows, {model.width})")
     if not np.isfinite(X).all():
         raise ValueError("X has entries that are not finite")
-    return in_parts(X.astype(np.{model.dtype}))
-
+{ends}
 '''
 
 
 def _predict_table(model: Exported, encoder: Encoder) -> str:
     columns = "\n".join(_call(column) for column in encoder.columns)
-    pairs = zip(encoder.target_names, map(list, encoder.target_classes), strict=True)
-    known = f"CLASSES = {dict(pairs)!r}" if model.classes else f"TARGETS = {list(encoder.target_names)!r}"
+    quantiles = quantile in _scalings(encoder)
+    known = f"TARGETS = {list(encoder.target_names)!r}"
+    if model.labels:
+        pairs = zip(encoder.target_names, map(list, model.labels), strict=True)
+        known = f"CLASSES = {dict(pairs)!r}"
     forms = dict.fromkeys(column.form for column in encoder.columns if isinstance(column, Dates))
     patterns = "".join(f"    {form!r}: r'{pattern_of_form(form)}',\n" for form in forms)
     return f'''
@@ -144,6 +163,7 @@ COLUMNS = {[column.name for column in encoder.columns]!r}
 MISSING = {encoder.missing!r}  # what becomes of missing cells
 GONE = {MISSING!r}
 {f"FORMS = {{{chr(10)}{patterns}}}" if forms else ""}
+{f"NORMAL_QUANTILE = {NORMAL_QUANTILE!r}" if quantiles else ""}
 
 def predict(table, unseen="error"):
     """Return predictions for a table: a dict of arrays.
@@ -202,6 +222,11 @@ def _call(column: Column) -> str:
             f"kind={column.cells!r}, own_missing={column.own_missing}",
             f"categories={list(column.categories)!r}",
         ]
+        if column.form != "one-hot":
+            told.append(f"form={column.form!r}")
+        if column.scales:
+            centers, factors = column.scale_values
+            told.append(f"scaling=(robust, {centers!r}, {factors!r})")
         return _lines(f"category({cells}, unseen", told)
     assert isinstance(column, Dates)
     told = [f"form={column.form!r}, cycles={list(column.cycles)!r}, indicator={column.indicator}"]
@@ -218,8 +243,29 @@ def _lines(head: str, told: list[str]) -> str:
 def _fitted(column: Numeric) -> str:
     return (
         f"mean={column.mean!r}, std={column.std!r}, fill={column.fill!r}, limits={column.limits!r}, "
-        f"span={column.span!r}, indicator={column.indicator}"
+        f"span={column.span!r}, indicator={column.indicator}{_scaled(column.scaling)}"
     )
+
+
+def _scaled(scaling: Scaling | None) -> str:
+    if scaling is None:
+        return ""
+    if isinstance(scaling, Robust):
+        return f", scaling=(robust, {scaling.center!r}, {scaling.factor!r})"
+    return f", scaling=(quantile, {list(scaling.quantiles)!r})"
+
+
+def _scalings(encoder: Encoder) -> tuple[Callable[..., Any], ...]:
+    """Return the functions that scale the features, beside mean and deviation."""
+    fitted: list[Scaling | None] = []
+    for column in encoder.columns:
+        if isinstance(column, Categorical):
+            fitted += column.scales[:1]
+        else:
+            parts = [column] if isinstance(column, Numeric) else [column.year, column.elapsed]
+            fitted += [part.scaling for part in parts if part is not None]
+    kinds = {scaling.kind for scaling in fitted if scaling is not None}
+    return tuple(f for kind, functions in _SCALINGS.items() if kind in kinds for f in functions)
 
 
 def marks_of(notation: Notation) -> tuple[Any, ...] | None:
@@ -240,7 +286,8 @@ def _sources(encoder: Encoder | None) -> str:
         return ""
     kinds = {column.kind for column in encoder.columns}
     functions = dict.fromkeys(f for kind in sorted(kinds) for f in _READERS[kind])
-    return "".join(f"\n\n{inspect.getsource(f)}" for f in (*functions, readers.only_usable, readers.read_csv))
+    functions |= dict.fromkeys((*_scalings(encoder), readers.only_usable, readers.read_csv))
+    return "".join(f"\n\n{inspect.getsource(f)}" for f in functions)
 
 
 def _main(encoder: Encoder | None) -> str:

@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.data import Encoder
 from xpnet.export.encoder_nodes import add_encoder
 from xpnet.export.graph import OPSET, Graph
-from xpnet.export.models import exported
+from xpnet.export.models import Exported, exported
 from xpnet.export.network import network_of
 from xpnet.export.operations import add_program
 from xpnet.export.places import write_file
@@ -24,15 +23,17 @@ __all__ = ["OPSET", "onnx", "onnx_model"]
 def onnx(model: Any, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
     """Write a model as an ONNX file, of operator set 20, for any number of rows.
 
-    Of a trainer, the input ``X`` (rows, features) has the dtype of the training. Of a table, there is one
-    input (rows, 1) for each column, named as the column: numbers as float64 with NaN for missing ones, text
-    with "" for missing cells, truth values as booleans (as float64 where training cells were missing), dates
-    and times as text in the ISO form. The outputs are ``label`` and ``probabilities`` (rows, classes), or
-    ``scores`` where the loss has no probabilities; or ``value`` in the target's own units. What the model
-    would refuse, a missing cell under missing="error" say, gives NaN; unknown categories are none.
+    Of a trainer, or an estimator of arrays, the input ``X`` (rows, features) has the dtype of the training.
+    Of a table, there is one input (rows, 1) for each column, named as the column: numbers as float64 with NaN
+    for missing ones, text with "" for missing cells, truth values as booleans (as float64 where training
+    cells were missing), dates and times as text in the ISO form. The outputs are ``label``, classes in their
+    own type (of a trainer their numbers), and ``probabilities`` (rows, classes), or ``scores`` where the loss
+    has no probabilities; or ``value`` in the target's own units. What the model would refuse, a missing cell
+    under missing="error" say, gives NaN; unknown categories are none.
 
     Args:
-        model: an `xpnet.Trainer`, an `xpnet.tabular.TableModel` or an `xpnet.runs.Run`.
+        model: an `xpnet.Trainer`, an `xpnet.tabular.TableModel`, an `xpnet.runs.Run` or a fitted estimator of
+            `xpnet.estimators`.
         path: the file to make.
         overwrite: whether a file that is there already is replaced.
 
@@ -63,12 +64,12 @@ def onnx_model(model: Any) -> Any:
     for name, value, ref in zip(network.outputs, values, network.program.outputs, strict=True):
         shown = network.program.values[ref.number]
         dtype, shape = shown.dtype, ["rows", *shown.shape[1:]]
-        if name == "label" and encoder is not None:
-            value, dtype = _labels(graph, encoder, value)
+        if name == "label" and found.labels:
+            value, dtype = _labels(graph, found.labels, value)
         if unusable is not None:
             value = _without(graph, value, dtype, unusable, len(shape))
         graph.output(outputs[name], value, dtype, shape)
-    return graph.model(**_properties(encoder))
+    return graph.model(**_properties(found))
 
 
 def _free(name: str, columns: list[str]) -> str:
@@ -76,10 +77,11 @@ def _free(name: str, columns: list[str]) -> str:
     return name if name not in columns else _free(f"{name}_", columns)
 
 
-def _labels(graph: Graph, encoder: Encoder, codes: str) -> tuple[str, str]:
+def _labels(graph: Graph, classes: tuple[tuple[Any, ...], ...], codes: str) -> tuple[str, str]:
     """Return classes in their own type for their numbers, (rows,) or (rows, targets), and that type."""
-    classes = encoder.target_classes
     dtype = _common([x for own in classes for x in own])
+    if dtype == "int64" and all(own == tuple(range(len(own))) for own in classes):
+        return codes, dtype
     tables = [graph.constant(_as(own, dtype)) for own in classes]
     if len(classes) == 1:
         return str(graph.add("Gather", tables[0], codes)), dtype
@@ -114,12 +116,11 @@ def _without(graph: Graph, value: str, dtype: str, unusable: str, rank: int) -> 
     return str(graph.add("Where", unusable, nothing, value))
 
 
-def _properties(encoder: Encoder | None) -> dict[str, str]:
-    if encoder is None:
-        return {}
-    classes = [list(own) for own in encoder.target_classes]
+def _properties(model: Exported) -> dict[str, str]:
+    encoder = model.encoder
+    classes = [list(own) for own in model.labels]
     return {
-        "targets": json.dumps(list(encoder.target_names)),
-        **({"classes": json.dumps(classes)} if encoder.n_classes else {}),
-        "missing": encoder.missing,
+        **({"targets": json.dumps(list(encoder.target_names))} if encoder is not None else {}),
+        **({"classes": json.dumps(classes)} if classes else {}),
+        **({"missing": encoder.missing} if encoder is not None else {}),
     }

@@ -28,7 +28,7 @@ class Nodes:
         operation: the recorded one.
         given: names of its operands that are values or arrays, in order; None for numbers and the rest.
         dtypes: of these operands; None likewise.
-        ranks: likewise.
+        shapes: likewise, in the recording.
         made: dtype of the result.
         shape: of the result in the recording.
     """
@@ -37,7 +37,7 @@ class Nodes:
     operation: Operation
     given: list[str | None]
     dtypes: list[str | None]
-    ranks: list[int | None]
+    shapes: list[tuple[int, ...] | None]
     made: str
     shape: tuple[int, ...]
 
@@ -73,6 +73,11 @@ class Nodes:
         known = [np.dtype(x) for x in self.dtypes if x is not None]
         numbers = [x for x in self.operation.operands if isinstance(x, (bool, int, float))]
         return str(np.result_type(*known, *numbers))
+
+    @property
+    def rank(self) -> int:
+        """The number of axes of the first operand."""
+        return len(self.shapes[0] or ())
 
     @property
     def x(self) -> str:
@@ -203,7 +208,7 @@ def _broadcast(n: Nodes) -> str:
 
 
 def _transposed(order: Callable[[Nodes, int], list[int]]) -> Row:
-    return lambda n: str(n.graph.add("Transpose", n.x, perm=order(n, n.ranks[0] or 0)))
+    return lambda n: str(n.graph.add("Transpose", n.x, perm=order(n, n.rank)))
 
 
 def _axes_moved(n: Nodes, rank: int) -> list[int]:
@@ -254,7 +259,7 @@ def _part(n: Nodes) -> str:
     """A part of an array, by whole numbers, slices, None and Ellipsis."""
     index = n.operation.operands[1]
     parts = list(index) if isinstance(index, tuple) else [index]
-    rank = n.ranks[0] or 0
+    rank = n.rank
     if any(not isinstance(x, (int, slice, type(None), type(Ellipsis))) or isinstance(x, bool) for x in parts):
         raise cannot(n.operation, "has an index by an array, which has no counterpart in ONNX; use xp.take")
     if Ellipsis not in parts:
@@ -270,7 +275,8 @@ def _part(n: Nodes) -> str:
             continue
         if isinstance(x, int):
             end = x + 1 if x != -1 else np.iinfo(np.int64).max
-            made = str(n.graph.add("Slice", made, n.ints(x), n.ints(end), n.ints(axis)))
+            if (n.shapes[0] or ())[axis] != 1:
+                made = str(n.graph.add("Slice", made, n.ints(x), n.ints(end), n.ints(axis)))
             gone.append(axis)
         elif x != slice(None):
             step = 1 if x.step is None else x.step
@@ -286,7 +292,7 @@ def _part(n: Nodes) -> str:
 
 def _flipped(n: Nodes) -> str:
     axis = n.argument(1, "axis")
-    axes = range(n.ranks[0] or 0) if axis is None else axis if isinstance(axis, tuple) else (axis,)
+    axes = range(n.rank) if axis is None else axis if isinstance(axis, tuple) else (axis,)
     made, last = n.x, np.iinfo(np.int64)
     for one in axes:
         made = n.graph.add("Slice", made, n.ints(-1), n.ints(last.min), n.ints(one), n.ints(-1))
@@ -445,15 +451,15 @@ def add_program(graph: Graph, program: Program, inputs: list[str]) -> list[str]:
 def _nodes(graph: Graph, operation: Operation, names: dict[int, str], program: Program) -> Nodes:
     given: list[str | None] = []
     dtypes: list[str | None] = []
-    ranks: list[int | None] = []
+    shapes: list[tuple[int, ...] | None] = []
     for x in operation.operands:
         array = isinstance(x, (np.ndarray, np.generic))
         known = program.values[x.number] if type(x) is Ref else np.asarray(x) if array else None
         given.append(names[x.number] if type(x) is Ref else graph.constant(x) if array else None)
         dtypes.append(None if known is None else str(known.dtype))
-        ranks.append(None if known is None else len(known.shape))
+        shapes.append(None if known is None else tuple(known.shape))
     made = program.values[operation.results[0]]
-    return Nodes(graph, operation, given, dtypes, ranks, made.dtype, made.shape)
+    return Nodes(graph, operation, given, dtypes, shapes, made.dtype, made.shape)
 
 
 def _matched(graph: Graph, match: Match, names: dict[int, str], dtype: str) -> str:

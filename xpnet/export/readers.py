@@ -1,8 +1,8 @@
 """Cells of a table as features, in NumPy alone: the source of these functions goes into exported folders.
 
 They do what the columns of `xpnet.data` do, to the same bits, and need nothing but NumPy, the standard
-library, `GONE`, and `as_kind`, whose source goes with them. Each takes the cells of one column: a list, or an
-array, of numbers, texts, truth values, dates, or None for missing ones.
+library, `GONE`, `as_kind` and `features_of`, whose source goes with them. Each takes the cells of one column:
+a list, or an array, of numbers, texts, truth values, dates, or None for missing ones.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.data.columns.categorical import as_kind
+from xpnet.data.columns.categorical import as_kind, features_of
 from xpnet.data.numerals import MISSING
 
 __all__ = [
@@ -57,18 +57,23 @@ def standardize(
     limits: tuple[float, float] | None,
     span: tuple[float, float] | None,
     indicator: bool,
+    scaling: tuple[Any, ...] = (),
 ) -> list[np.ndarray]:
-    """Return (cells - mean) / std, absurd cells taken for the nearest of the training, and the indicator."""
+    """Return scaled cells, absurd ones taken for the nearest of the training, and the indicator.
+
+    scaling: a function and its arguments behind the cells; none: (cells - mean) / std.
+    """
     if limits is not None and span is not None:
         below, above = cells < limits[0], cells > limits[1]
         if below.any() or above.any():
             cells = np.where(below, span[0], np.where(above, span[1], cells))
+    function, *known = scaling or (lambda x: (x - mean) / std,)
     with np.errstate(over="ignore"):
-        z = (cells - mean) / std
+        z = function(cells, *known)
     gone = np.isnan(z)
     if gone.any():
         fill = mean if fill is None or missing != "impute" else fill
-        z = np.where(gone, (fill - mean) / std, z)
+        z = np.where(gone, function(np.asarray(fill), *known), z)
     return [z, gone] if indicator else [z]
 
 
@@ -149,8 +154,10 @@ def category(
     kind: str,
     categories: list[Any],
     own_missing: bool,
+    form: str = "one-hot",
+    scaling: tuple[Any, ...] = (),
 ) -> tuple[list[np.ndarray], np.ndarray]:
-    """Return the one-hot features of a column of categories, and which cells cannot be used."""
+    """Return the features of a column of categories, and which cells cannot be used."""
     place = {value: i for i, value in enumerate(categories)}
     codes = np.full(len(cells), -1)
     unusable = np.zeros(len(cells), dtype=bool)
@@ -168,10 +175,11 @@ def category(
             )
     if missing in ("error", "drop"):
         unusable |= codes == -1
-    count = len(categories)
-    if own_missing:
-        codes, count = np.where(codes == -1, count, codes), count + 1
-    return [*(codes[:, None] == np.arange(count)).astype(np.float64).T], unusable
+    features = features_of(codes, len(categories), form, own_missing)
+    if scaling:
+        function, *known = scaling
+        features = function(features, *map(np.asarray, known))
+    return [*features.T], unusable
 
 
 def date(

@@ -22,6 +22,7 @@ from xpnet.files import open_regular
 from xpnet.nn import Variables
 from xpnet.nn.layer import Layer, Shape
 from xpnet.parameters import Parameters
+from xpnet.schedules import value_at
 from xpnet.train import Trainer
 
 __all__ = ["MODULES", "Row", "from_torch", "torch"]
@@ -58,7 +59,7 @@ MODULES: dict[type[Layer], Row] = {
         counted=True,
     ),
     nn.LayerNorm: Row(lambda x, shape: f"LayerNorm({shape[0]}, eps={x.epsilon!r})", _SCALED),
-    nn.Dropout: Row(lambda x, shape: f"Dropout({x.rate!r})"),
+    nn.Dropout: Row(lambda x, shape: f"Dropout({value_at('Dropout', x.rate, 1)!r})"),
     nn.ReLU: Row(lambda x, shape: "ReLU()"),
     nn.LeakyReLU: Row(lambda x, shape: f"LeakyReLU({x.negative_slope!r})"),
     nn.ELU: Row(lambda x, shape: f"ELU({x.alpha!r})"),
@@ -101,7 +102,8 @@ def torch(model: Any, path: str | os.PathLike[str], *, overwrite: bool = False) 
     for classes. Of a table only the network is written; its features are those of the encoder.
 
     Args:
-        model: an `xpnet.Trainer`, an `xpnet.tabular.TableModel` or an `xpnet.runs.Run`.
+        model: an `xpnet.Trainer`, an `xpnet.tabular.TableModel`, an `xpnet.runs.Run` or a fitted estimator of
+            `xpnet.estimators`.
         path: the file to make.
         overwrite: whether a file that is there already is replaced.
 

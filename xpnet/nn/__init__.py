@@ -29,7 +29,7 @@ from xpnet.nn.columns import Columns
 from xpnet.nn.dense import Dense
 from xpnet.nn.dropout import Dropout
 from xpnet.nn.embedding import Embedding
-from xpnet.nn.ensemble import BatchEnsemble, EnsembleDense
+from xpnet.nn.ensemble import BatchEnsemble, Ensemble, EnsembleDense
 from xpnet.nn.layer import LAYERS, Layer, Variables, from_config
 from xpnet.nn.normalization import BatchNorm, LayerNorm
 from xpnet.nn.numeric_embeddings import PeriodicEmbedding, PiecewiseLinearEmbedding, quantile_edges
@@ -50,6 +50,7 @@ __all__ = [
     "Dense",
     "Dropout",
     "Embedding",
+    "Ensemble",
     "EnsembleDense",
     "Identity",
     "Layer",

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from xpnet import backends, rng
 from xpnet.autodiff.functions import unpack
 from xpnet.autodiff.scopes import scope, snake_case
+from xpnet.configured import Configured
 from xpnet.containers import map_leaves
 from xpnet.errors import ConfigError, suggest
 from xpnet.parameters import Layout, Parameters
@@ -191,8 +192,9 @@ class Layer:
                 f"{type(self).__name__}: expected all settings as dataclass fields, found {hidden} beside "
                 "them; define the layer as a frozen dataclass"
             )
-        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        return {"layer": type(self).__name__, **values}
+        values = ((f.name, getattr(self, f.name)) for f in dataclasses.fields(self))
+        plain = {name: x.to_config() if isinstance(x, Configured) else x for name, x in values}
+        return {"layer": type(self).__name__, **plain}
 
     @classmethod
     def build(cls, config: dict[str, Any]) -> Layer:

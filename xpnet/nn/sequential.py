@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from xpnet import rng
@@ -130,7 +130,7 @@ def MLP(
     activation: str | Layer | Sequence[str | Layer] = "relu",
     weight_init: Any = "auto",
     bias_init: Any = "zeros",
-    dropout: float = 0.0,
+    dropout: float | Callable[[int], float] = 0.0,
     batch_norm: bool = False,
 ) -> Sequential:
     """Return a multilayer perceptron: h⁽ʲ⁾ = σ(h⁽ʲ⁻¹⁾ W⁽ʲ⁾ + b⁽ʲ⁾) for each hidden layer, then an affine map.
@@ -142,7 +142,7 @@ def MLP(
         weight_init: initializer of the weights; ``"auto"`` takes he_uniform before ReLU and its relatives,
             glorot_uniform otherwise.
         bias_init: initializer of the biases.
-        dropout: rate of a Dropout layer behind each hidden layer; 0 for none.
+        dropout: rate, or schedule of it, of a Dropout layer behind each hidden layer; 0 for none.
         batch_norm: whether to put BatchNorm before each activation.
 
     Raises:

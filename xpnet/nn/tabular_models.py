@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from xpnet.errors import ConfigError
@@ -32,7 +32,7 @@ def RealMLP(
     cardinalities: Sequence[int] = (),
     hidden: Sequence[int] = (256, 256, 256),
     activation: str | Layer = "selu",
-    dropout: float = 0.15,
+    dropout: float | Callable[[int], float] = 0.15,
     number_size: int = 4,
     frequencies: int = 16,
     frequency_std: float = 0.1,
@@ -54,7 +54,7 @@ def RealMLP(
         cardinalities: of each column of codes, how many there are; code 0 stands for missing ones.
         hidden: widths of the hidden layers.
         activation: ``"selu"`` for classes; RealMLP takes ``"mish"`` for values.
-        dropout: rate behind each hidden layer.
+        dropout: rate behind each hidden layer, or its schedule.
         number_size: outputs for each number; 1 for the number alone.
         frequencies: of `PeriodicEmbedding`.
         frequency_std: of `PeriodicEmbedding`.
@@ -106,7 +106,7 @@ def TabM(
     members: int = 32,
     hidden: Sequence[int] | None = None,
     activation: str | Layer = "relu",
-    dropout: float = 0.1,
+    dropout: float | Callable[[int], float] = 0.1,
     number_size: int = 16,
     embedding_size: int = 8,
 ) -> Sequential:
@@ -128,7 +128,7 @@ def TabM(
         members: how many MLPs.
         hidden: widths of the hidden layers; None for three of 512, or two if there are edges.
         activation: of all hidden layers.
-        dropout: rate behind each hidden layer.
+        dropout: rate behind each hidden layer, or its schedule.
         number_size: outputs of an embedding for each number.
         embedding_size: outputs for each column of codes.
 

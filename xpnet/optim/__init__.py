@@ -22,16 +22,6 @@ from xpnet.optim.base import OPTIMIZERS, Optimizer
 from xpnet.optim.clipping import clip_by_norm, clip_by_value, global_norm
 from xpnet.optim.registry import get
 from xpnet.optim.rmsprop import RMSProp
-from xpnet.optim.schedules import (
-    SCHEDULES,
-    Constant,
-    Cosine,
-    Exponential,
-    Inverse,
-    Schedule,
-    Step,
-    WarmUp,
-)
 from xpnet.optim.second_order import (
     BFGS,
     LBFGS,
@@ -47,6 +37,18 @@ from xpnet.optim.second_order import (
     minimize,
 )
 from xpnet.optim.sgd import SGD
+from xpnet.schedules import (
+    SCHEDULES,
+    Constant,
+    Cosine,
+    CosLog,
+    Exponential,
+    FlatCosine,
+    Inverse,
+    Schedule,
+    Step,
+    WarmUp,
+)
 
 __all__ = [
     "BFGS",
@@ -61,9 +63,11 @@ __all__ = [
     "AdamW",
     "ConjugateGradients",
     "Constant",
+    "CosLog",
     "Cosine",
     "DampedNewton",
     "Exponential",
+    "FlatCosine",
     "GradientDescent",
     "HessianFree",
     "Inverse",

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from xpnet.backends import array_namespace
+from xpnet.configured import FRACTION, POSITIVE
 from xpnet.optim.base import Optimizer
-from xpnet.optim.configured import FRACTION, POSITIVE
-from xpnet.optim.schedules import RATE
+from xpnet.schedules import RATE
 
 __all__ = ["Adam", "adam_change", "adam_scalars"]
 
@@ -51,6 +51,10 @@ class Adam(Optimizer, name="adam"):
 
     def scalars(self, learning_rate: float, step: int) -> tuple[float, ...]:
         return adam_scalars(learning_rate, step, self.beta1, self.beta2, self.epsilon)
+
+    def vectors(self, scalars: Sequence[Any], rates: Any, decays: Any) -> tuple[Any, ...]:
+        rate, epsilon = scalars
+        return rate * rates, epsilon
 
     def rule(self, g: Any, slots: Sequence[Any], p: Any, *scalars: Any) -> tuple[Any, Sequence[Any]]:
         rate, epsilon = scalars

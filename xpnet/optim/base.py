@@ -7,16 +7,15 @@ and configuration are here, once for all of them.
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from numbers import Real
 from typing import Any, ClassVar
 
 from xpnet.backends import array_namespace
+from xpnet.configured import Configured
 from xpnet.containers import leaves, rebuild
 from xpnet.errors import ConfigError
-from xpnet.optim.configured import Configured
+from xpnet.schedules import value_at
 
 __all__ = ["OPTIMIZERS", "Optimizer"]
 
@@ -32,7 +31,7 @@ class Optimizer(Configured, ABC):
     >>> from dataclasses import dataclass, field
     >>> import numpy as np
     >>> from xpnet.optim import Optimizer
-    >>> from xpnet.optim.configured import POSITIVE
+    >>> from xpnet.configured import POSITIVE
     >>> @dataclass(frozen=True)
     ... class SignDescent(Optimizer):
     ...     learning_rate: float = field(default=0.5, metadata=POSITIVE)
@@ -76,6 +75,32 @@ class Optimizer(Configured, ABC):
         What depends on the step alone, such as Adam's powers of β, is computed here in double precision.
         """
         return learning_rate, step
+
+    def vectors(self, scalars: Sequence[Any], rates: Any, decays: Any) -> tuple[Any, ...]:
+        """Return what `rule` is given where groups of parameters have learning rates of their own.
+
+        An optimizer with `scalars` of its own has `vectors` of its own, or it takes no groups.
+
+        Args:
+            scalars: those of the step.
+            rates: factors of the learning rate, a vector like the parameters.
+            decays: factors of what decays in a step, those of rate and of weight decay multiplied.
+        """
+        learning_rate, step = scalars
+        return learning_rate * rates, step
+
+    @property
+    def takes_groups(self) -> bool:
+        """Whether groups of parameters can have learning rates of their own: see `vectors`."""
+        kind = type(self)
+        own_scalars = kind.scalars is not Optimizer.scalars and kind.vectors is Optimizer.vectors
+        return self.by_rule and not own_scalars
+
+    @property
+    def by_rule(self) -> bool:
+        """Whether the update is the rule, as nearly always, and no method of its own."""
+        kind = type(self)
+        return kind.update is Optimizer.update and kind.init is Optimizer.init
 
     def init(self, params: Any) -> dict[str, Any]:
         """Return the state before the first step: ``{"step": 0, slot: container of zeros like params}``."""
@@ -136,23 +161,8 @@ class Optimizer(Configured, ABC):
         Raises:
             ConfigError: a schedule gave a negative, infinite or NaN rate.
         """
-        rate = self.learning_rate
-        if not callable(rate):
-            return rate
-        rate = rate(step)
-        if isinstance(rate, Real):
-            rate = float(rate)  # a NumPy scalar would promote float32 arrays
-            if not 0.0 <= rate < math.inf:
-                raise ConfigError(
-                    f"{type(self).__name__}: expected a finite learning rate of at least 0, found {rate!r} "
-                    f"at step {step} from the schedule {self.learning_rate!r}; correct the schedule"
-                )
-        elif not hasattr(rate, "shape"):  # nor a 0-d array
-            raise ConfigError(
-                f"{type(self).__name__}: expected a number from the schedule {self.learning_rate!r} "
-                f"at step {step}, found {rate!r}; let it return a float"
-            )
-        return rate
+        expected = "finite learning rate of at least 0"
+        return value_at(type(self).__name__, self.learning_rate, step, expected)
 
 
 def _like(params: Any, arrays: list[Any], other: Any, what: str) -> list[Any]:

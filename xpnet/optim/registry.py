@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from xpnet.configured import chosen
 from xpnet.optim.base import Optimizer
-from xpnet.optim.configured import chosen
 from xpnet.optim.second_order import Method
 
 __all__ = ["get"]

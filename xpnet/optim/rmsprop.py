@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from xpnet.backends import array_namespace
+from xpnet.configured import FRACTION, POSITIVE
 from xpnet.optim.base import Optimizer
-from xpnet.optim.configured import FRACTION, POSITIVE
-from xpnet.optim.schedules import RATE
+from xpnet.schedules import RATE
 
 __all__ = ["RMSProp"]
 

@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from xpnet.configured import FLAG, FRACTION
 from xpnet.errors import ConfigError
 from xpnet.optim.base import Optimizer
-from xpnet.optim.configured import FLAG, FRACTION
-from xpnet.optim.schedules import RATE
+from xpnet.schedules import RATE
 
 __all__ = ["SGD"]
 

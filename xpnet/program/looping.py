@@ -61,10 +61,12 @@ class Loop:
         sequences: Sequence[Any],
         *,
         donate: bool = False,
+        apart: bool = False,
     ) -> tuple[list[Any], list[Any]]:
         """Return the state after all steps and the results of each step, stacked.
 
         The state is in arrays of its own, or with ``donate`` perhaps in those of ``carry``, overwritten.
+        ``apart``: no two arrays share memory, as with a ``carry`` that a loop has returned.
         """
         if self._lower == "off" or self.reason:
             return self._uncompiled(carry, constants, sequences)
@@ -93,7 +95,7 @@ class Loop:
                 return done
             if len(self._runners) > _CACHE:
                 self._runners.popitem(last=False)
-        if donate:
+        if donate and not apart:
             given = [*carry, *constants, *sequences]
             carry = overwritable(given, range(len(carry)))[: len(carry)]
         return runner(carry, constants, sequences, donate)

@@ -13,7 +13,8 @@ import numpy as np
 from xpnet.autodiff.namespaces import namespace
 from xpnet.autodiff.rules import Rule
 from xpnet.autodiff.scopes import current_scope
-from xpnet.autodiff.tracer import Trace, Tracer, like, lowered, plain_namespace
+from xpnet.autodiff.trace import Trace
+from xpnet.autodiff.tracer import Tracer, like, lowered, plain_namespace
 from xpnet.backends import is_array
 from xpnet.backends.lacking import copy, is_writeable
 from xpnet.containers import leaves, map_leaves, rebuild
@@ -39,7 +40,7 @@ class RecordTrace(Trace):
 
     __slots__ = ("_inside", "operations", "scopes", "values", "xp")
 
-    records = True
+    records = all_dtypes = True
 
     def __init__(self, xp: Any):
         super().__init__(namespace(xp, lift=True), namespace(xp))

@@ -235,7 +235,7 @@ def prune(
 def _without_training(trainer: Trainer) -> Trainer:
     """Return a copy to predict with, without the state of the optimizer."""
     other = trainer.copy()
-    other.opt_state = other.best = other.last = None
+    other.opt_state = other.best = other.last = other.average = None
     return other
 
 
@@ -369,7 +369,7 @@ class _Snapshot:
         self._model, self._state = trainer.model, trainer.state.snapshot()
         if not trainer.settings.rollback:  # a fit writes over these
             xp = trainer.backend.xp
-            for name in ("variables", "opt_state"):
+            for name in ("variables", "opt_state", "last", "average"):
                 self._state[name] = map_leaves(
                     lambda x: xp.asarray(x, copy=True) if hasattr(x, "shape") else x, self._state[name]
                 )

@@ -147,7 +147,8 @@ def _hidden(model: Layer) -> list[tuple[int, int]]:
     dense = [i for i, placed in enumerate(layers) if isinstance(placed.layer, Dense)]
     if len(dense) < 2:
         raise ConfigError(
-            f"pruning of units: expected a model with a hidden Dense layer, found {model!r}; prune weights"
+            f"pruning of units: expected a model with a hidden Dense layer, found "
+            f"{checks.short_repr(model)}; prune weights"
         )
     for placed in layers[dense[0] : dense[-1]]:
         if not isinstance(placed.layer, Dense) and not keeps_units(placed.layer):

@@ -1,4 +1,4 @@
-"""Runs: trainings in folders of their own, with record, report, resumption, restarts and pruning.
+"""Runs: trainings in folders of their own, with record, report, resumption, restarts, pruning and tuning.
 
 >>> import tempfile
 >>> run = train("two-gaussians", out=f"{tempfile.mkdtemp()}/run", epochs=2, backend="numpy")
@@ -17,16 +17,25 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from xpnet.runs.run import Run, train
     from xpnet.runs.run import open_run as open
+    from xpnet.runs.tuning import Tuning, resume_tuning, tune
 
-__all__ = ["Run", "open", "train"]
+__all__ = ["Run", "Tuning", "open", "resume_tuning", "train", "tune"]
 
-_NAMES = {"Run": "Run", "open": "open_run", "train": "train"}
+_NAMES = {
+    "Run": "run.Run",
+    "Tuning": "tuning.Tuning",
+    "open": "run.open_run",
+    "resume_tuning": "tuning.resume_tuning",
+    "train": "run.train",
+    "tune": "tuning.tune",
+}
 
 
 def __getattr__(name: str) -> Any:
     if name not in _NAMES:
         raise AttributeError(f"module 'xpnet.runs' has no attribute {name!r}")
-    value = getattr(importlib.import_module("xpnet.runs.run"), _NAMES[name])
+    module, _, known = _NAMES[name].partition(".")
+    value = getattr(importlib.import_module(f"xpnet.runs.{module}"), known)
     globals()[name] = value
     return value
 

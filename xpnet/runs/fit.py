@@ -19,6 +19,7 @@ from xpnet.runs.signals import Interrupted, Interruption, held
 from xpnet.runs.trainer import build_diagnostics
 from xpnet.tabular.trainer import fit_trainer
 from xpnet.train import Callback, ProgressBar, ProgressLines
+from xpnet.train.deadline import Deadline
 
 __all__ = [
     "fit",
@@ -47,11 +48,12 @@ def run_training(
     begin, diagnostics = with_diagnostics(plan, begin)
     keeper = keeper_of(plan, log, begin)
     trainer.callbacks = [*progress(shown), keeper, *diagnostics]
+    deadline = plan.deadline()
     earlier, begun = sum(row["seconds"] for row in trainer.history), time.monotonic()
     with logged(log), guarded(plan, keeper, log):
-        fit(plan, keeper)
+        fit(plan, keeper, deadline)
         keeper.save(trainer)
-        results = finish(plan, earlier + time.monotonic() - begun)
+        results = finish(plan, earlier + time.monotonic() - begun, deadline)
         log.write(f"finished: {results['stopped']}; {results['metrics']}")
     return results
 
@@ -149,11 +151,11 @@ def keeper_of(plan: Plan, log: RunLog, begin: Callable[[], RunFolder]) -> Keeper
     return Keeper(log, begin, settings.save_every, settings.keep_last, tensorboard=settings.tensorboard)
 
 
-def fit(plan: Plan, keeper: Keeper) -> None:
-    """Train as the settings say; Ctrl-C, SIGTERM and SIGHUP end it after a step."""
+def fit(plan: Plan, keeper: Keeper, deadline: Deadline) -> None:
+    """Train as the settings say, until the deadline; Ctrl-C, SIGTERM and SIGHUP end it after a step."""
     with Interruption() as interruption:
         keeper.interruption = interruption
-        fit_trainer(plan.trainer, plan.prepared)
+        fit_trainer(plan.trainer, plan.prepared, deadline)
 
 
 def progress(shown: bool | None, label: str = "") -> list[Callback]:

@@ -190,6 +190,11 @@ class RunFolder:
             if near:
                 hint = f"did you mean '{parent / near[0]}'?"
             raise CheckpointError(f"there is no run folder '{path}'; {hint}")
+        if (run.path / "tuning.json").is_file():
+            best = run.path / "best"
+            raise CheckpointError(
+                f"'{path}' is a search and no run; the run of its best settings is '{best}'"
+            )
         raise CheckpointError(f"'{path}' is no run folder: it has no config.toml")
 
     def _all_parts(self) -> list[Path]:
@@ -310,12 +315,12 @@ class RunFolder:
         try:
             lines = io.StringIO(read_regular(self.restarts).decode(), newline="")
             rows = [
-                {name: _RESTART_COLUMNS[name](text) if text else None for name, text in row.items()}
+                {name: _RESTART_COLUMNS.get(name, float)(x) if x else None for name, x in row.items()}
                 for row in csv.DictReader(lines, strict=True)
             ]
             for number, row in enumerate(rows, 1):
                 if (
-                    row.keys() != _RESTART_COLUMNS.keys()
+                    not row.keys() >= _RESTART_COLUMNS.keys()  # what is monitored may be one more
                     or row["restart"] != number
                     or None in map(row.get, _ALWAYS)
                 ):

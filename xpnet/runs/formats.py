@@ -8,7 +8,7 @@ from xpnet import checks
 from xpnet.checks import Check, require
 from xpnet.schema import ANY, NUMBER, SHA256, TEXT
 
-__all__ = ["COLUMNS", "ENVIRONMENT", "PRUNING", "RESULTS"]
+__all__ = ["COLUMNS", "ENVIRONMENT", "PRUNING", "RESULTS", "TUNING"]
 
 _WHOLE = checks.whole(0)
 _OR_NULL = (None, NUMBER)
@@ -77,6 +77,9 @@ RESULTS = {
     "device": TEXT,
     "epochs": _WHOLE,
     "patience?": (None, _WHOLE),
+    "best_by?": TEXT,
+    "ema_decay?": NUMBER,
+    "swa_start?": _WHOLE,
     "time_limit?": _OR_NULL,
     "epochs_open?": checks.flag,
     "timed_out?": checks.flag,
@@ -84,6 +87,7 @@ RESULTS = {
     "steps": _WHOLE,
     "best_epoch": (None, _WHOLE),
     "refit_epochs?": _WHOLE,
+    "refit_anew?": checks.flag,
     "stopped": TEXT,
     "seconds": NUMBER,
     "peak_memory?": _OR_NULL,
@@ -121,3 +125,11 @@ PRUNING = {
         "reached?": checks.flag,
     },
 }  # fmt: skip
+
+TUNING = {
+    "settings": {...: ANY},  # checked by their own table
+    "trials": (None, checks.count),
+    "time_limit": _OR_NULL,
+    "data": {"name": TEXT, "sha256": SHA256},
+    "versions": {...: (None, TEXT)},
+}

@@ -21,22 +21,37 @@ from xpnet.tabular.losses import try_loss
 from xpnet.tabular.trainer import build_trainer, layer_widths, open_backend, with_rate
 from xpnet.train import Trainer
 from xpnet.train.changes import Change
+from xpnet.train.deadline import Deadline, Stopwatch
+from xpnet.train.monitor import NO_STOPPING
 
 if TYPE_CHECKING:
     import polars
 
 __all__ = ["Plan", "check_contradictions", "check_packages", "plan_training"]
 
+_REPORT, _SCORE = 0.25, 2e-6  # seconds for the report and the end of the process, and for the scores of a row
+_MEANS = ("ema_decay", "swa_start")
+
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """A training that is ready to begin or to continue, with the changes of settings in its course."""
+    """A training that is ready to begin or to continue.
+
+    Attributes:
+        prepared: the table and the settings.
+        backend: where to compute.
+        trainer: to be trained.
+        run: the run folder.
+        changes: of settings, in the course of the training.
+        stopwatch: runs since the command began.
+    """
 
     prepared: Prepared[Settings]
     backend: backends.Backend
     trainer: Trainer
     run: RunFolder
     changes: Sequence[Change] = ()
+    stopwatch: Stopwatch = dataclasses.field(default_factory=Stopwatch)
 
     @property
     def settings(self) -> Settings:
@@ -53,6 +68,12 @@ class Plan:
     def length(self) -> Length:
         """How long the training goes on."""
         return length_of(self.settings, len(self.prepared.parts["train"]))
+
+    def deadline(self) -> Deadline:
+        """Return the end of the command's time; what comes after the training has its share of it."""
+        rows = sum(map(len, self.prepared.parts.values()))
+        limit, reserved = self.length.time_limit, _REPORT + _SCORE * rows
+        return Deadline(limit, self.stopwatch, reserved=reserved, rows=rows)
 
     @functools.cached_property
     def parameters(self) -> int:
@@ -79,11 +100,13 @@ class Plan:
             "optimizer": settings.optimizer,
             "epochs": self.length.epochs,
             "patience": self.length.patience,
+            "best_by": self.trainer.setup.monitor.best,
             "min_steps": self.length.min_steps,
             "time_limit": self.length.time_limit,
             "epochs_open": self.length.open,
             "refit_epochs": refit_epochs_of(settings, len(prepared.parts["train"])),
             "batch_size": settings.batch_size,
+            **{name: getattr(settings, name) for name in _MEANS if getattr(settings, name) is not None},
             "device": self.backend.spec,
             "device_reason": self.backend.reason,
             "dtype": settings.dtype,
@@ -120,6 +143,7 @@ def plan_training(
     own_loss: Callable[..., Any] | None = None,
     frame: polars.DataFrame | None = None,
     declared: Sequence[str] = (),
+    stopwatch: Stopwatch | None = None,
 ) -> Plan:
     """Check the settings against the data, the device and the disk, and build the model.
 
@@ -128,12 +152,14 @@ def plan_training(
         own_loss: the loss, where it is code of the user's own.
         frame: the table, where it is no file.
         declared: its columns of numbers that are declared as categories.
+        stopwatch: runs since the command began; None: from now on.
 
     Raises:
         ConfigError: settings that cannot be meant, or a run folder that is there already.
         DataError: a table that cannot be used.
         BackendError: a device that cannot work.
     """
+    stopwatch = stopwatch or Stopwatch()
     check_packages(settings)
     run = RunFolder.plan(settings.out, settings.data or "run")
     backend = open_backend(settings)
@@ -147,14 +173,14 @@ def plan_training(
     if own_loss is not None:
         part = prepared.parts["train"]
         try_loss(resolved.loss, trainer, part.X, part.y)
-    return Plan(prepared, backend, trainer, run)
+    return Plan(prepared, backend, trainer, run, stopwatch=stopwatch)
 
 
 def check_contradictions(prepared: Prepared[Settings]) -> None:
     """Raise a `ConfigError` if two settings contradict each other."""
     settings = prepared.settings
-    for name in ("patience", "min_delta", "min_steps"):
-        if getattr(settings, name) and len(prepared.parts["validation"]) == 0:
+    for name, without in NO_STOPPING.items():
+        if getattr(settings, name) not in (without, None) and len(prepared.parts["validation"]) == 0:
             raise ConfigError(
                 f"{use(name)}: expected validation rows to stop by, found none; use {use('validation', 0.1)}"
             )

@@ -344,8 +344,8 @@ class _Work:
         trainer.state.run = self.prepared.manifest
         if trainer.best is not None:
             best_trainer(trainer).save(run.checkpoint("best"))
-        if trainer.last is not None:  # as in training: the best weights have a checkpoint of their own
-            trainer.variables, trainer.last = trainer.last, None
+        trainer.state.go_on()  # as in training: the best weights have a checkpoint of their own
+        trainer.state.predict_with_average()
         trainer.setup = trainer.setup.changed(restore_best=False)
         trainer.save(run.checkpoint("last"))
         for log in (CSVLog(run.history), JSONLinesLog(run.history_lines)):

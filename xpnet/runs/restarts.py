@@ -25,10 +25,11 @@ from xpnet.runs.settings import Settings
 from xpnet.runs.trainer import load_trainer
 from xpnet.tabular.trainer import build_trainer
 from xpnet.train import History, Trainer
+from xpnet.train.deadline import Deadline
 from xpnet.train.random_restarts import (
     all_diverged,
     best_of,
-    loss_of,
+    cost_of,
     restart_row,
     restart_seed,
     warn_if_alike,
@@ -59,8 +60,10 @@ def run_restarts(
         Interrupted, CheckpointError: as for `guarded`.
         DivergedError: all restarts diverged.
     """
-    rows = plan.run.read_restarts()
+    rows, monitor = plan.run.read_restarts(), plan.trainer.setup.monitor
     shape = (plan.prepared.encoder.n_features,)
+
+    deadline = plan.deadline()
 
     def is_there() -> RunFolder:
         return plan.run
@@ -71,15 +74,17 @@ def run_restarts(
             one = dataclasses.replace(plan, trainer=_trainer(plan, number, seed))
             if number == 2:
                 warn_if_alike(one.trainer, plan.settings.seed, shape)
-            rows.append(_run_one(one, number, rows, log, begin, shown=shown))
+            share = deadline.share(plan.settings.restarts + 1 - number)
+            rows.append(_run_one(one, number, rows, log, begin, share, shown=shown))
+            deadline.share_evaluation(share)
             begin = is_there
         keeper = Keeper(log, begin)
         with guarded(plan, keeper, log):
-            if loss_of(best_of(rows)) == math.inf:
+            if cost_of(best_of(rows, monitor), monitor) == math.inf:
                 raise all_diverged(rows)
             best = load_trainer(plan.run, plan.prepared, plan.backend)
             seconds = sum(row["seconds"] for row in rows)
-            results = finish(dataclasses.replace(plan, trainer=best), seconds)
+            results = finish(dataclasses.replace(plan, trainer=best), seconds, deadline)
             log.write(f"finished: {results['restarts']}; {results['metrics']}")
     return results
 
@@ -100,6 +105,7 @@ def _run_one(
     rows: list[dict[str, Any]],
     log: RunLog,
     begin: Callable[[], RunFolder],
+    deadline: Deadline,
     *,
     shown: bool | None,
 ) -> dict[str, Any]:
@@ -120,14 +126,14 @@ def _run_one(
     trainer.callbacks = [*progress(shown, f"{which}  "), keeper, *diagnostics]
     with guarded(plan, keeper, log, f" of {which}"):
         try:
-            fit(plan, keeper)
+            fit(plan, keeper, deadline)
             outcome = "done"
         except DivergedError as error:
             outcome = "diverged"
             _log.warning("%s is lost: %s", which, error)
         keeper.save(trainer)
         run, row = plan.run, restart_row(number, trainer, outcome)
-        if outcome == "done" and best_of([*rows, row]) is row:
+        if outcome == "done" and best_of([*rows, row], trainer.setup.monitor) is row:
             run.adopt(run.restart(number))
         History([*rows, row]).to_csv(run.restarts)
         shutil.rmtree(run.parts, ignore_errors=True)

@@ -17,6 +17,7 @@ from xpnet.tabular.scoring import Measured, constant_in_words, constant_of, meas
 from xpnet.tabular.trainer import metric_of
 from xpnet.text import count, to_json
 from xpnet.train.checkpoint_callback import best_trainer
+from xpnet.train.deadline import Deadline
 from xpnet.train.diagnostics import first_verdicts, read_rows
 from xpnet.train.diagnostics.outcome import Outcome, Score, judge_outcome
 from xpnet.train.early_stopping import has_waited
@@ -27,20 +28,21 @@ __all__ = ["finish", "why_stopped"]
 _log = logging.getLogger("xpnet.train")
 
 
-def finish(plan: Plan, seconds: float, **told: Any) -> dict[str, Any]:
+def finish(plan: Plan, seconds: float, deadline: Deadline | None = None, **told: Any) -> dict[str, Any]:
     """Refit, measure the weights on each part, write the report with its figures, and return the results.
 
     Args:
         plan: the training, over.
         seconds: how long it took.
+        deadline: end of the time.
         told: further results, which win.
     """
     trainer, run, parts = plan.trainer, plan.run, plan.prepared.parts
     best = best_trainer(trainer)
     if trainer.best is None:
         best.save(run.checkpoint("best"))  # without validation rows the last weights are the best known
-    begun = time.monotonic()
-    final = None if "pruning" in told else refitted(trainer, plan.prepared)
+    begun, deadline = time.monotonic(), deadline or Deadline()
+    final = None if "pruning" in told else refitted(trainer, plan.prepared, deadline)
     if final is not None:
         final.save(run.checkpoint("final"))
         seconds += time.monotonic() - begun
@@ -60,9 +62,10 @@ def finish(plan: Plan, seconds: float, **told: Any) -> dict[str, Any]:
         "epochs_trained": trainer.epoch,
         "steps": trainer.step,
         "best_epoch": trainer.best.epoch if trainer.best is not None else None,
-        "refit_epochs": described["refit_epochs"] if final is not None else 0,
+        "refit_epochs": 0 if final is None else described["refit_epochs"] or final.epoch,
+        "refit_anew": final is not None and not described["refit_epochs"],
         "stopped": why or ("time limit" if timed_out else "ended by a callback"),
-        "timed_out": timed_out,
+        "timed_out": timed_out or deadline.missed,
         "seconds": round(seconds, 3),
         "peak_memory": plan.backend.peak_memory(),
         "metrics": {name: part.metrics for name, part in measured.items()},
@@ -78,14 +81,15 @@ def finish(plan: Plan, seconds: float, **told: Any) -> dict[str, Any]:
     }
     rows = run.read_restarts()
     if rows:
-        chosen = best_of(rows)
+        monitor = trainer.setup.monitor
+        chosen = best_of(rows, monitor)
         results["restarts"] = {
             "n": len(rows),
             "lost": sum(row["outcome"] == "diverged" for row in rows),
             "best": chosen["restart"],
             "seed": chosen["seed"],
-            "measured_by": "loss" if chosen["validation_loss"] is None else "validation_loss",
-            **dataclasses.asdict(spread_of(rows)),
+            "measured_by": "loss" if chosen[monitor.name] is None else monitor.name,
+            **dataclasses.asdict(spread_of(rows, monitor)),
         }
     if len(encoder.targets) > 1:
         results["target_metrics"] = {name: part.targets for name, part in measured.items()}
@@ -104,7 +108,7 @@ def _outcome(plan: Plan, measured: Mapping[str, Measured]) -> list[dict[str, Any
         for name, part in measured.items()
     }
     verdicts = judge_outcome(
-        Outcome(trainer.history.rows, has_waited(trainer.settings, trainer.state), metric, scores)
+        Outcome(trainer.history.rows, has_waited(trainer.setup, trainer.state), metric, scores)
     )
     for verdict in verdicts:
         _log.warning("%s: %s", verdict.kind, verdict.message)
@@ -116,7 +120,7 @@ def _advice(plan: Plan, verdicts: Collection[str]) -> list[dict[str, Any]]:
     trainer, most = plan.trainer, plan.settings.max_steps
     is_last = trainer.best is not None and trainer.best.epoch == trainer.epoch
     if (
-        has_waited(trainer.settings, trainer.state)
+        has_waited(trainer.setup, trainer.state)
         or trainer.stalled
         or not (is_last or "under-trained" in verdicts)
     ):
@@ -138,8 +142,10 @@ def why_stopped(plan: Plan) -> str | None:
         return trainer.stalled
     if steps is not None and trainer.step >= steps:
         return f"all {count(steps, 'step')} done"
-    if has_waited(trainer.settings, trainer.state):
+    if has_waited(trainer.setup, trainer.state):
         by, epochs = trainer.settings.min_delta, count(trainer.settings.patience or 0, "epoch")
-        wanted = f"validation loss lower by {by:g}" if by else "better validation loss"
+        monitor = trainer.setup.monitor
+        improved = f"{monitor.words} {'higher' if monitor.higher else 'lower'} by {by:g}"
+        wanted = improved if by else f"better {monitor.words}"
         return f"no {wanted} for {epochs}"
     return None

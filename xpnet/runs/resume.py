@@ -24,6 +24,7 @@ from xpnet.tabular.losses import is_code
 from xpnet.tabular.trainer import build_trainer, open_backend, with_rate
 from xpnet.text import to_json
 from xpnet.train.changes import Change
+from xpnet.train.deadline import Stopwatch
 
 if TYPE_CHECKING:
     import polars
@@ -42,6 +43,7 @@ def resume_run(
     frame: polars.DataFrame | None = None,
     announce: Callable[[Plan], None] | None = None,
     progress: bool | None = None,
+    stopwatch: Stopwatch | None = None,
 ) -> dict[str, Any]:
     """Continue a run from a checkpoint, bit-identically on the same backend if nothing is changed.
 
@@ -57,6 +59,7 @@ def resume_run(
         frame: the table, where it was no file.
         announce: called with the plan before the training.
         progress: whether it is shown, as for `Trainer`.
+        stopwatch: runs since the command began; None: from now on.
 
     Returns:
         The results, with ``"resumed"``: False if there was nothing left to do.
@@ -67,6 +70,7 @@ def resume_run(
         DataError: the table has changed.
         ConfigError: a setting that a run cannot change, or changes that leave nothing to train.
     """
+    stopwatch = stopwatch or Stopwatch()
     for name in changed or {}:
         if name in FIXED:
             raise ConfigError(f"{use(name)}: {FIXED[name]}, and stays as it is; train anew")
@@ -79,7 +83,7 @@ def resume_run(
         )
     run = RunFolder.open(path)
     with run.hold():
-        return _resume(run, dict(changed or {}), start, loss, frame, announce, progress)
+        return _resume(run, dict(changed or {}), start, loss, frame, announce, progress, stopwatch)
 
 
 def _resume(
@@ -90,16 +94,17 @@ def _resume(
     frame: polars.DataFrame | None,
     announce: Callable[[Plan], None] | None,
     progress: bool | None,
+    stopwatch: Stopwatch,
 ) -> dict[str, Any]:
     run.check_whole()
     file = _checkpoint(run, start)
     known = read_run(run, file)
     former = known.settings
     same = all(getattr(former, name) == value for name, value in changed.items() if name != "backend")
-    if run.results.exists() and start is None and same:
-        results = run.read_results()
-        if not results.get("timed_out"):
-            return {**results, "resumed": False}
+    results = run.read_results() if run.results.exists() and start is None else {}
+    timed_out = bool(results.get("timed_out"))
+    if results and same and not timed_out:
+        return {**results, "resumed": False}
     check_packages(dataclasses.replace(former, **changed))
     backend = open_backend(dataclasses.replace(former, **changed))
     if "backend" not in changed and former.backend == known.trained.backend:
@@ -122,8 +127,9 @@ def _resume(
     kept = [change for change in earlier if change.epoch <= trainer.epoch + 1]
     now = _undone(known.trained, earlier[len(kept) :])
     made = _changes(now, settings, trainer.epoch + 1)
-    plan = Plan(prepared, backend, trainer, run, changes=[*kept, *made])
-    _check_changes(plan, made, start)
+    plan = Plan(prepared, backend, trainer, run, [*kept, *made], stopwatch)
+    if not timed_out:  # after which there is something left in any case
+        _check_changes(plan, made, start)
     log = RunLog(run.log)
     told = [f"continuing after epoch {trainer.epoch} of {plan.length.epochs}", *map(str, made)]
     if start is not None:

@@ -13,7 +13,7 @@ from xpnet.data import Summary
 from xpnet.errors import CheckpointError, ConfigError, call
 from xpnet.extras import require
 from xpnet.runs.folder import RunFolder
-from xpnet.runs.plan import Plan, plan_training
+from xpnet.runs.plan import plan_training
 from xpnet.runs.prediction import evaluate_run, load_model, load_run
 from xpnet.runs.pruning import prune_run, resume_pruning
 from xpnet.runs.pruning_settings import PruningSettings, pruning_fields
@@ -37,19 +37,20 @@ from xpnet.tabular.settings import checked_settings, settings_from
 from xpnet.text import visible
 from xpnet.train import History
 from xpnet.train.checkpoint_file import read_description
+from xpnet.train.deadline import Stopwatch
 
 if TYPE_CHECKING:
     import polars
 
-__all__ = ["Run", "open_run", "train"]
+__all__ = ["Run", "asked", "open_run", "train"]
 
 Loss = str | Callable[..., Any] | None
 
 
-def _planned(
-    table: Any, target: Any = None, out: str | os.PathLike[str] | None = None, **settings: Any
-) -> Plan:
-    """Return the plan of `train`; nothing is written."""
+def asked(
+    table: Any, target: Any, out: str | os.PathLike[str] | None, settings: Mapping[str, Any]
+) -> tuple[Settings, Callable[..., Any] | None, polars.DataFrame | None, Sequence[str]]:
+    """Return the settings that arguments of Python ask for, and what `plan_training` takes beside them."""
     given, own_loss = named_loss(settings)
     given["data"] = os.fspath(table) if is_file(table) else MEMORY
     if target is not None:
@@ -58,7 +59,7 @@ def _planned(
         given["out"] = os.fspath(out)
     require("polars")
     frame = None if is_file(table) else to_frame(table)
-    return plan_training(settings_from(Settings, given), own_loss, frame, declared_categories(table))
+    return settings_from(Settings, given), own_loss, frame, declared_categories(table)
 
 
 def train(
@@ -89,7 +90,8 @@ def train(
         CheckpointError: the disk is full, or the like.
         KeyboardInterrupt: Ctrl-C; the state is saved, and the message says how to go on.
     """
-    made = _planned(table, target, out, **settings)
+    stopwatch = Stopwatch()
+    made = plan_training(*asked(table, target, out, settings), stopwatch)
     tell(made.prepared.decisions)
     results = train_run(made, progress=progress)
     return Run(results["run"], None if is_file(table) else to_frame(table))

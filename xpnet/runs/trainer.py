@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from xpnet import backends, nn
 from xpnet.errors import CheckpointError, ConfigError, Word, call, use
 from xpnet.runs.folder import RunFolder
 from xpnet.runs.settings import FIXED, Settings
 from xpnet.tabular.dataset import Prepared
 from xpnet.tabular.defaults import length_of, steps_of_epoch
-from xpnet.tabular.trainer import build_optimizer, trainer_settings
+from xpnet.tabular.trainer import build_optimizer, dropout_of, trainer_settings
 from xpnet.train import Diagnostics, Trainer
 from xpnet.train.diagnostics.callback import affordable
 
@@ -82,17 +84,19 @@ def load_trainer(
                 f"{error.text}. The best weights may still serve: {other}; training cannot continue from them"
             ) from error
         raise
-    trainer.model = with_dropout(trainer.model, settings.dropout)
+    trainer.model = with_dropout(trainer.model, dropout_of(settings, len(prepared.parts["train"])))
     trainer.state.run = prepared.manifest
     return trainer
 
 
-def with_dropout(model: nn.Layer, rate: float) -> nn.Layer:
-    """Return the model with another rate in its Dropout layers.
+def with_dropout(model: nn.Layer, rate: Any) -> nn.Layer:
+    """Return the model with another rate, or schedule of it, in its Dropout layers.
 
     Raises:
         ConfigError: a rate above 0 for a model that was made without such layers.
     """
+    if isinstance(model, nn.Ensemble):
+        return nn.Ensemble(with_dropout(model.layer, rate), model.members)
     layers = model.layers if isinstance(model, nn.Sequential) else ()
     if any(isinstance(layer, nn.Dropout) for layer in layers):
         return nn.Sequential(

@@ -30,6 +30,7 @@ HEADINGS = {
 }
 """Headings of metrics that are not their names."""
 
+_LOWEST_LOSS = "lowest validation loss"
 _SHARES = ("accuracy", "balanced_accuracy", "subset_accuracy")
 
 
@@ -144,16 +145,28 @@ def weights_in_words(told: Mapping[str, Any]) -> str:
 
     >>> weights_in_words({"best_epoch": 215, "refit_epochs": 0})
     'of epoch 215, that of the lowest validation loss'
+    >>> weights_in_words({"best_epoch": 9, "best_by": "highest validation accuracy"})
+    'of epoch 9, that of the highest validation accuracy'
     >>> weights_in_words({"best_epoch": None})
     'of the last epoch'
+    >>> weights_in_words({"best_epoch": None, "ema_decay": 0.99})
+    'of the last epoch (exponential moving averages, decay 0.99)'
     """
+    mean = _mean_in_words(told)
     if told["best_epoch"] is None:
-        return "of the last epoch"
-    words = f"of epoch {told['best_epoch']}, that of the lowest validation loss"
+        return f"of the last epoch{mean}"
+    words = f"of epoch {told['best_epoch']}, that of the {told.get('best_by', _LOWEST_LOSS)}{mean}"
     more = told.get("refit_epochs")
     if not more:
         return words
-    return f"{words}; then {more} epochs with the validation rows, whose scores are from before"
+    then = f"trained anew for {more} epochs" if told.get("refit_anew") else f"{more} epochs"
+    return f"{words}; then {then} with the validation rows, whose scores are from before"
+
+
+def _mean_in_words(told: Mapping[str, Any]) -> str:
+    if told.get("ema_decay"):
+        return f" (exponential moving averages, decay {told['ema_decay']:g})"
+    return f" (means from epoch {told['swa_start']} on)" if told.get("swa_start") else ""
 
 
 def length_in_words(told: Mapping[str, Any]) -> str:
@@ -162,6 +175,8 @@ def length_in_words(told: Mapping[str, Any]) -> str:
     >>> told = {"epochs": 1000, "patience": 25, "time_limit": 600.0, "epochs_open": True}
     >>> print(length_in_words(told))
     until the validation loss has not fallen for 25 epochs, 1,000 epochs or 600 s at most
+    >>> print(length_in_words({**told, "best_by": "highest validation accuracy"}))
+    until the validation accuracy has not risen for 25 epochs, 1,000 epochs or 600 s at most
     >>> length_in_words({**told, "patience": None, "epochs_open": False, "time_limit": None})
     'for 1,000 epochs'
     """
@@ -169,6 +184,8 @@ def length_in_words(told: Mapping[str, Any]) -> str:
     most = epochs if told["time_limit"] is None else f"{epochs} or {told['time_limit']:g} s"
     if told["patience"] is None:
         return f"for {most}"
-    words = f"until the validation loss has not fallen for {count(told['patience'], 'epoch')}, {most} at most"
+    extreme, _, column = str(told.get("best_by", _LOWEST_LOSS)).partition(" ")
+    turned = "risen" if extreme == "highest" else "fallen"
+    words = f"until the {column} has not {turned} for {count(told['patience'], 'epoch')}, {most} at most"
     more = told.get("refit_epochs")
     return f"{words}; then {count(more, 'epoch')} with the validation rows" if more else words

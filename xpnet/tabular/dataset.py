@@ -36,7 +36,9 @@ from xpnet.optim import METHODS
 from xpnet.tabular.defaults import default_batch_size
 from xpnet.tabular.frames import fingerprint_of_frame
 from xpnet.tabular.losses import chosen_loss, class_weights, is_code
+from xpnet.tabular.presets import with_preset
 from xpnet.tabular.settings import Settings, plain
+from xpnet.tabular.weights import rows_that_count
 from xpnet.text import to_json
 from xpnet.train.targets import classes_to_targets, is_classifier, kind_of, name_of
 
@@ -69,6 +71,7 @@ class Part:
             several targets (rows, targets).
         rows: which rows of the table these are.
         decisions: what was decided about their cells.
+        weight: of the rows in the loss, (rows,) above 0; None: they are equal.
     """
 
     X: np.ndarray
@@ -76,6 +79,7 @@ class Part:
     truth: np.ndarray
     rows: np.ndarray
     decisions: tuple[Decision, ...] = ()
+    weight: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -125,6 +129,7 @@ def prepare(
     encoder_sha256: str | None = None,
     frame: polars.DataFrame | None = None,
     declared: Sequence[str] = (),
+    sample_weight: Any = None,
     summarized: bool = False,
 ) -> Prepared[S]:
     """Read the table of ``settings``, split it and encode it.
@@ -136,6 +141,7 @@ def prepare(
         encoder_sha256: of the encoder's file; None: of that which will be written.
         frame: the table, where it is no file; ``data`` of the settings is its name then.
         declared: its columns of numbers that are declared as categories.
+        sample_weight: weights of its rows, see `xpnet.tabular.TableModel.fit`; None: they are equal.
         summarized: whether there is to be a summary with advice, for which all cells are read once more.
 
     Raises:
@@ -153,6 +159,10 @@ def prepare(
     else:
         table, digest = with_target(Table(frame, None, source), settings.target), fingerprint_of_frame(frame)
     (frame, words), target = without_words(table.frame), table.target
+    weight: np.ndarray | None = None
+    of_weights: list[Decision] = []
+    if sample_weight is not None:
+        frame, weight, of_weights = rows_that_count(frame, sample_weight)
     assert target is not None  # load has asked for it
     targets = (target,) if isinstance(target, str) else target
     settings = dataclasses.replace(
@@ -171,7 +181,10 @@ def prepare(
     if task == "auto":
         task = encoder.task if encoder else infer_tasks(frame, targets, reading)
         told = [explain_task(frame[name], reading=reading) for name in targets] if encoder is None else []
-    divided = _divided(settings, frame, targets, task, reading, encoder)
+    asked = encoder is not None or "batch_size" in settings.chosen
+    if encoder is None:  # the settings of a run that goes on have been resolved
+        settings = with_preset(settings, task, frame.height, frame.width - len(targets))
+    divided = _divided(settings, frame, targets, task, reading, encoder, weight)
     encoder = divided.encoder
     settings = dataclasses.replace(settings, loss=_loss_name(settings, task, len(targets)))
     loss = chosen_loss(settings, own_loss)
@@ -180,6 +193,8 @@ def prepare(
         name: encode_part(encoder, loss, frame, rows, unseen="error" if name == "train" else "ignore")
         for name, rows in zip(PARTS, divided.rows, strict=True)
     }
+    if weight is not None:
+        parts = {name: dataclasses.replace(part, weight=weight[part.rows]) for name, part in parts.items()}
     for name in PARTS[1:]:
         if len(parts[name]) == 0 and getattr(settings, name) > 0:
             raise DataError(
@@ -194,14 +209,14 @@ def prepare(
         data=data,
         target=target,
         task=task,
-        batch_size=_batch_size(settings, len(parts["train"])),
+        batch_size=_batch_size(settings, len(parts["train"]), asked=asked),
     )
     weights = class_weights(settings, encoder, loss)
     if encoder_sha256 is None:
         encoder_sha256 = hashlib.sha256(to_json(encoder.to_json()).encode()).hexdigest()
     of_table += _told_of_groups(settings, frame)
     of_table += told_of_words(words, (*encoder.columns, *encoder.targets))
-    decisions = _decisions(table, divided, parts, [*of_table, *told])
+    decisions = _decisions(table, divided, parts, [*of_weights, *of_table, *told])
     summary = None
     if summarized:
         summary = summarize_fitted(
@@ -261,6 +276,9 @@ def table_summary(settings: Settings) -> Summary:
         decimal=settings.decimal,
         thousands=settings.thousands,
         dayfirst=settings.dayfirst,
+        scaling=settings.scaling,
+        one_hot=settings.one_hot,
+        one_hot_up_to=settings.one_hot_up_to,
         split_by=settings.split_by,
         group=settings.group,
     )
@@ -295,6 +313,7 @@ def _divided(
     task: str,
     reading: Reading,
     encoder: Encoder | None,
+    weight: np.ndarray | None,
 ) -> Parts:
     """Return the rows of the parts and the encoder: the given one, of a run, or one that is fitted."""
     categorical, use = settings.categorical, settings.use
@@ -309,6 +328,7 @@ def _divided(
             frame,
             targets,
             rows=rows,
+            sample_weight=weight,
             task=task,
             missing=settings.missing,
             categorical=categorical,
@@ -317,6 +337,10 @@ def _divided(
             decimal=reading.decimal,
             thousands=reading.thousands,
             dayfirst=reading.dayfirst,
+            scaling=settings.scaling,
+            one_hot=settings.one_hot,
+            one_hot_up_to=settings.one_hot_up_to,
+            clamp=settings.clamp,
         )
 
     # fitted anew for a known encoder as well, so that the same rows are exchanged as in the training
@@ -340,8 +364,11 @@ def _told_of_groups(settings: Settings, frame: polars.DataFrame) -> list[Decisio
     return told_of_groups(frame, settings.group, named)
 
 
-def _batch_size(settings: Settings, rows: int) -> int | str:
+def _batch_size(settings: Settings, rows: int, *, asked: bool) -> int | str:
+    """Return the rows of a batch; all of them where a preset has more than there are."""
     size = settings.batch_size
+    if isinstance(size, int) and size > rows and not asked:
+        return "full"
     if settings.optimizer in METHODS:
         if isinstance(size, int):
             raise ConfigError(
@@ -392,7 +419,7 @@ def encode_part(
 
 
 def _check_counts(loss: str, encoder: Encoder, truth: np.ndarray, rows: np.ndarray) -> None:
-    columns = truth.reshape(len(truth), -1)
+    columns = truth.reshape(len(truth), len(encoder.targets))  # of a part there may be no rows
     for row, column in np.argwhere(columns < 0)[:1]:
         raise DataError(
             f"row {rows[row] + 1}, column '{encoder.target_names[column]}' holds {columns[row, column]:g}: "

@@ -20,6 +20,7 @@ __all__ = [
     "default_weight_decay",
     "length_of",
     "refit_epochs_of",
+    "refits_anew",
     "steps_of_epoch",
 ]
 
@@ -37,7 +38,7 @@ REFIT_EPOCHS = 25
 
 PATIENCE, MIN_DELTA, MIN_STEPS, TIME_LIMIT = 25, 1e-3, 500, 600.0
 _DECAY_EPOCHS, _DECAY_STEPS = 100, 300
-_SPANNING = ("step", "exponential", "cosine")  # schedules that need to know the number of steps
+_OPEN = ("constant", "inverse")  # schedules that need not know the number of steps
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,8 +67,8 @@ def length_of(settings: Settings, rows: int) -> Length:
       earlier if they are given as well. Likewise ``max_steps`` alone.
     - Otherwise the validation loss decides: training ends when it has not fallen for some epochs, but not
       before some number of steps; and in any case after some time or epochs.
-    - Without validation rows, and with a schedule of the learning rate that spans the training, it has
-      a fixed number of epochs.
+    - Without validation rows, and with a schedule that spans the training, it has a fixed number of
+      epochs.
 
     Args:
         settings: with the batch size resolved.
@@ -78,7 +79,8 @@ def length_of(settings: Settings, rows: int) -> Length:
         return Length(settings.epochs, *given)
     if settings.max_steps is not None:
         return Length(-(-settings.max_steps // steps_of_epoch(settings, rows)), *given)
-    if settings.validation == 0 or settings.schedule in _SPANNING:
+    schedules = settings.schedule, settings.weight_decay_schedule, settings.dropout_schedule
+    if settings.validation == 0 or not set(schedules) <= set(_OPEN):
         return Length(FIXED_EPOCHS, *given)
     patience, min_delta, min_steps, time_limit = given
     if min_steps is None and settings.optimizer not in METHODS:  # whose steps are whole epochs
@@ -99,9 +101,21 @@ def refit_epochs_of(settings: Settings, rows: int) -> int:
     return REFIT_EPOCHS if settings.refit and is_open else 0
 
 
+def refits_anew(settings: Settings, rows: int) -> bool:
+    """Return whether a training is repeated with the validation rows, as far as its best epoch.
+
+    That is for recipes whose schedules span the training: the best weights cannot simply be trained on.
+    """
+    spans = not length_of(settings, rows).open and settings.schedule not in _OPEN
+    return settings.refit and settings.network != "mlp" and spans and settings.validation > 0
+
+
 def steps_of_epoch(settings: Settings, rows: int) -> int:
     """Return the number of steps of an epoch."""
-    return 1 if settings.batch_size == "full" else -(-rows // int(settings.batch_size))  # type: ignore[arg-type]
+    if settings.batch_size == "full":
+        return 1
+    size = int(settings.batch_size)  # type: ignore[arg-type]
+    return rows // size if settings.drop_last else -(-rows // size)
 
 
 def default_batch_size(rows: int) -> int:

@@ -30,6 +30,7 @@ from xpnet.tabular.importance import Importance, permutation_importance
 from xpnet.tabular.losses import loss_of_run, named_loss, try_loss
 from xpnet.tabular.manifest import check_manifest, check_same
 from xpnet.tabular.prediction import predictions
+from xpnet.tabular.presets import PRESETS
 from xpnet.tabular.refit import refitted
 from xpnet.tabular.scoring import measure
 from xpnet.tabular.settings import Settings, fields_of, settings_from
@@ -38,15 +39,9 @@ from xpnet.text import count, to_json, visible
 from xpnet.train import Trainer
 from xpnet.train.checkpoint_callback import best_trainer
 from xpnet.train.checkpoint_file import read_description
+from xpnet.train.deadline import Deadline, Stopwatch
 
 __all__ = ["PRESETS", "TableModel"]
-
-PRESETS: dict[str, dict[str, Any]] = {
-    "auto": {},
-    "fast": {"epochs": 20},
-    "best": {"patience": 100, "min_steps": 2000, "time_limit": 3600.0},
-}
-"""Settings of the presets; those that are given win."""
 
 _ENCODER, _WEIGHTS = "encoder.json", "model.safetensors"
 
@@ -58,9 +53,10 @@ class TableModel:
     by name, in any order, with others among them.
 
     Args:
-        preset: "auto", the settings' defaults; "fast", a few epochs; "best", longer, in case the validation
-            loss falls again.
-        time_limit: seconds after which the training ends, at the end of an epoch; None: no limit.
+        preset: settings where none are given: "fast", a small network, until the validation loss has stopped
+            falling; "best", an ensemble of RealMLP, which takes longer; "auto", "best" as far as there is
+            time, with a time limit, else "fast".
+        time_limit: seconds within which `fit` ends, with the best weights so far; None: no limit.
         settings: those of `xpnet.tabular.settings.Settings`, such as ``hidden=(64, 64)``, ``epochs=100``,
             ``learning_rate=0.01``, ``missing="mean"``, ``seed=1``, ``backend="cuda"``; ``loss`` may also be a
             function.
@@ -92,7 +88,7 @@ class TableModel:
             )
         self.preset = preset
         self.time_limit = checks.unless_none(checks.positive, "time_limit", time_limit)
-        given, self._own_loss = named_loss({**PRESETS[preset], **settings})
+        given, self._own_loss = named_loss({"preset": preset, **settings})
         if time_limit is not None:
             given["time_limit"] = time_limit
         self._given = settings_from(Settings, given)
@@ -109,7 +105,9 @@ class TableModel:
         model.encoder, model.trainer, model._manifest = encoder, trainer, manifest
         return model
 
-    def fit(self, table: Any, target: Any = None, *, progress: bool | None = None) -> TableModel:
+    def fit(
+        self, table: Any, target: Any = None, *, sample_weight: Any = None, progress: bool | None = None
+    ) -> TableModel:
         """Train anew on a table, and return the model.
 
         Args:
@@ -117,6 +115,9 @@ class TableModel:
                 trained on.
             target: name of the column to be predicted, or names of several; None: that of the settings, or
                 the one column called target, label, class or y.
+            sample_weight: weights of the rows (rows,) that are not negative: in the loss, of validation rows
+                too, and in the means and deviations by which columns are standardized. A row of weight 0 is
+                left out before all else.
             progress: whether it is shown, as for `xpnet.Trainer`.
 
         Raises:
@@ -125,6 +126,7 @@ class TableModel:
             BackendError: the device cannot work.
             DivergedError: the loss is not finite.
         """
+        stopwatch = Stopwatch()
         given = {"data": os.fspath(table) if is_file(table) else MEMORY}
         if target is not None:
             given["target"] = target_names(table, target)
@@ -135,7 +137,13 @@ class TableModel:
         frame = None if is_file(table) else to_frame(table)
         backend = open_backend(settings)
         declared = declared_categories(table)
-        prepared = prepare(with_rate(settings), own_loss=self._own_loss, frame=frame, declared=declared)
+        prepared = prepare(
+            with_rate(settings),
+            own_loss=self._own_loss,
+            frame=frame,
+            declared=declared,
+            sample_weight=sample_weight,
+        )
         tell(prepared.decisions)
         prepared = dataclasses.replace(
             prepared, settings=dataclasses.replace(prepared.settings, backend=backend.spec)
@@ -146,10 +154,11 @@ class TableModel:
             train = prepared.parts["train"]
             try_loss(resolved.loss, trainer, train.X, train.y)
         trainer.setup = trainer.setup.changed(progress=progress)
-        fit_trainer(trainer, prepared)
+        deadline = Deadline(trainer.settings.time_limit, stopwatch)
+        fit_trainer(trainer, prepared, deadline)
         self.settings = resolved
         self.encoder = dataclasses.replace(prepared.encoder, decisions=prepared.decisions)
-        self.trainer = refitted(trainer, prepared) or best_trainer(trainer)
+        self.trainer = refitted(trainer, prepared, deadline) or best_trainer(trainer)
         self._manifest = prepared.manifest
         return self
 

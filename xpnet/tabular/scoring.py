@@ -91,9 +91,10 @@ def constant_of_words(encoder: Encoder, told: Mapping[str, Any]) -> np.ndarray:
 
 def measure(trainer: Trainer, encoder: Encoder, part: Part, constant: np.ndarray | None = None) -> Measured:
     """Return how well ``trainer`` predicts the rows of ``part``, and how well ``constant`` does."""
-    found: dict[str, Any] = {name: float(v) for name, v in trainer.evaluate(part.X, part.y).items()}
+    scores, predicted = trainer.evaluate_and_predict(part.X, part.y)
+    found: dict[str, Any] = {name: float(value) for name, value in scores.items()}
     classes = encoder.task == "classification"
-    predicted = predict_classes(trainer, part.X) if classes else predict_values(trainer, encoder, part.X)
+    predicted = _classes_of(trainer, predicted) if classes else _values_of(trainer, encoder, predicted)
     # not those of the trainer, which are rounded to the dtype of the training
     own, targets = _scores(encoder, part.truth, predicted)
     found |= own
@@ -175,7 +176,10 @@ def _mean_of(targets: dict[str, dict[str, float]], name: str) -> float:
 
 def predict_classes(trainer: Trainer, X: np.ndarray) -> np.ndarray:
     """Return class indices (rows,) or (rows, targets), for any loss for classes."""
-    predicted = trainer.predict(X)
+    return _classes_of(trainer, trainer.predict(X))
+
+
+def _classes_of(trainer: Trainer, predicted: Any) -> np.ndarray:
     if kind_of(trainer.loss) == "signs":
         predicted = predicted > 0
     return predicted.astype(np.int64)
@@ -183,9 +187,12 @@ def predict_classes(trainer: Trainer, X: np.ndarray) -> np.ndarray:
 
 def predict_values(trainer: Trainer, encoder: Encoder, X: np.ndarray) -> np.ndarray:
     """Return values (rows,) or (rows, targets) on the scale of the target columns, float64."""
-    predicted = trainer.predict(X)
+    return _values_of(trainer, encoder, trainer.predict(X))
+
+
+def _values_of(trainer: Trainer, encoder: Encoder, predicted: Any) -> np.ndarray:
     if kind_of(trainer.loss) == "counts":  # trained on the counts themselves
-        return predicted.astype(np.float64)
+        return encoder.clamped(predicted.astype(np.float64))
     columns = list(encoder.decode_targets(predicted).values())
     return columns[0] if len(columns) == 1 else np.stack(columns, axis=1)
 

@@ -59,7 +59,13 @@ def _optimizers() -> Iterable[str]:
     return (*OPTIMIZERS, *METHODS)
 
 
+_schedule = checks.choice(
+    lambda: ("constant", "inverse", "step", "exponential", "cosine", "flat_cosine", "coslog"),
+    "the name of a schedule",
+    ALIASES["schedule"],
+)
 _ROWS = "the rows and their split are those of the first epoch"
+_ENCODER = "the encoder is that of the first epoch"
 _MODEL = "it is part of the model, whose weights are trained already"
 _LOSS = "the form of the targets, the best weights and the patience go by it"
 
@@ -84,7 +90,8 @@ class Settings(TrainerSettings):
     """Settings of the model of a table, and of its training.
 
     None means: not set, or the default that ``help`` describes. Those of the trainer are inherited, and a new
-    one is a flag, a key and an argument of the trainer at once.
+    one is a flag, a key and an argument of the trainer at once. ``chosen`` names those that were given, which
+    a preset leaves alone.
     """
 
     data: str | None = setting(
@@ -159,6 +166,36 @@ class Settings(TrainerSettings):
         "whether 3/4/2021 is the 3rd of April; not set: found out, or asked for",
         fixed=_ROWS,
     )
+    scaling: str = setting(
+        "standard",
+        checks.one_of("standard", "robust", "quantile"),
+        "Data",
+        "scaling of numbers: by mean and deviation; by median and quartiles, smoothly clipped to (-3, 3), as "
+        "one-hot features are then, too; by quantiles to a normal distribution",
+        fixed=_ENCODER,
+    )
+    one_hot: str = setting(
+        "plain",
+        checks.one_of("plain", "signed"),
+        "Data",
+        "features of categories: plain: one for each; signed: two categories are one feature, 1 and -1, and "
+        "missing cells zeros",
+        fixed=_ENCODER,
+    )
+    one_hot_up_to: int | None = setting(
+        None,
+        checks.whole(0),
+        "Data",
+        "columns of more categories become codes, for networks with embeddings; not set: none does",
+        fixed=_ENCODER,
+    )
+    clamp: bool = setting(
+        False,
+        checks.flag,
+        "Data",
+        "predicted numbers stay between the smallest and the largest training target",
+        fixed=_ENCODER,
+    )
     validation: float = setting(
         0.1, checks.fraction, "Data", "share of rows that chooses the best epoch; 0 for none", fixed=_ROWS
     )
@@ -180,6 +217,29 @@ class Settings(TrainerSettings):
         "it is named by use or categorical",
         fixed=_ROWS,
     )
+    preset: str = setting(
+        "auto",
+        checks.one_of("auto", "fast", "best"),
+        "Model",
+        "settings of a recipe, where they are not given: fast: a small network; best: an ensemble of RealMLP,"
+        " which takes longer; auto: best, as far as there is time, with a time limit, else fast",
+        fixed=_MODEL,
+    )
+    network: str = setting(
+        "mlp",
+        checks.one_of("mlp", "realmlp", "realmlp_simple", "tabm"),
+        "Model",
+        "form of the network: mlp: hidden layers and no more; realmlp and tabm: with embedded inputs, as in "
+        "the papers of these names",
+        fixed=_MODEL,
+    )
+    members: int = setting(
+        1,
+        checks.count,
+        "Model",
+        "networks that are trained side by side, whose predictions are averaged",
+        fixed=_MODEL,
+    )
     hidden: tuple[int, ...] = setting(
         (128,), values.widths(), "Model", "widths of the hidden layers; none for a linear model", fixed=_MODEL
     )
@@ -199,6 +259,9 @@ class Settings(TrainerSettings):
         also="init",
     )
     dropout: float = setting(0.0, checks.fraction, "Model", "rate of Dropout behind each hidden layer")
+    dropout_schedule: str = setting(
+        "constant", _schedule, "Model", "course of the dropout, as for the learning rate, without warm-up"
+    )
     batch_norm: bool = setting(False, checks.flag, "Model", "BatchNorm before each activation", fixed=_MODEL)
     loss: str = setting(
         "auto",
@@ -236,13 +299,17 @@ class Settings(TrainerSettings):
         also="lr",
     )
     momentum: float = setting(0.0, checks.fraction, "Training", "momentum of sgd")
+    beta2: float | None = setting(
+        None, checks.fraction, "Training", "decay of adam's and adamw's mean of squares; not set: 0.999"
+    )
     nesterov: bool = setting(False, checks.flag, "Training", "Nesterov's momentum, for sgd")
     schedule: str = setting(
         "constant",
-        checks.one_of("constant", "inverse", "step", "exponential", "cosine"),
+        _schedule,
         "Training",
-        "course of the learning rate η: constant; inverse: η / k at step k; step: a tenth after each "
-        "third of the training; exponential: down to η / 100 at its end; cosine: down to 0 at its end",
+        "course of the learning rate η: constant; inverse: η / k at step k; step: a tenth after each third "
+        "of the training; exponential: down to η / 100 at its end; cosine: down to 0 at its end; flat_cosine:"
+        " likewise in its second half; coslog: four waves from 0 to η and back, each twice the one before",
     )
     warmup: int = setting(0, checks.whole(0), "Training", "steps in which the learning rate first rises")
     weight_decay: float | None = setting(
@@ -250,6 +317,12 @@ class Settings(TrainerSettings):
         checks.not_negative,
         "Training",
         "decoupled weight decay of adamw; not set: such that weights are forgotten within 100 epochs",
+    )
+    weight_decay_schedule: str = setting(
+        "constant",
+        _schedule,
+        "Training",
+        "course of the weight decay, as for the learning rate, by which it is multiplied; without warm-up",
     )
     epochs: int | None = setting(
         None,
@@ -285,6 +358,9 @@ class Settings(TrainerSettings):
         values.memory_size(),
         "Run",
         "take at most so much of a CUDA device's memory, such as 4GiB; not set: all there is",
+    )
+    chosen: tuple[str, ...] = dataclasses.field(
+        default=(), compare=False, metadata={"flag": False, "check": Check("names", tuple)}
     )
 
 
@@ -344,7 +420,9 @@ def settings_from(kind: type[K], given: Mapping[str, Any]) -> K:
     0.01
     """
     fields = fields_of(kind)
-    return kind(**checked_settings(fields, given))
+    checked = checked_settings(fields, given)
+    chosen = tuple(name for name, value in checked.items() if value is not None)
+    return kind(**checked, **({"chosen": chosen} if issubclass(kind, Settings) else {}))
 
 
 def checked_settings(fields: Mapping[str, SettingField], given: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,8 +20,9 @@ _EPOCHS_AHEAD, _NUMBERS_AHEAD = 16, 2**15
 class Batches:
     """The plan of an epoch's batches: full batch, mini-batches or single samples.
 
-    Rows are drawn without replacement; the last batch of an epoch holds what is left over. The draw of an
-    epoch depends on the seed and the epoch's number alone, so that training can resume anywhere.
+    Rows are drawn without replacement; the last batch of an epoch holds what is left over, unless that is
+    dropped. The draw of an epoch depends on the seed and the epoch's number alone, so that training can
+    resume anywhere.
 
     Args:
         rows: number of training rows.
@@ -30,10 +31,18 @@ class Batches:
             (lecture note 004 describes both). A function of the epoch's number returns the row numbers.
         key: root of the draws.
         home: where the row numbers live.
+        drop_last: whether rows that do not fill a batch are left out.
     """
 
     def __init__(
-        self, rows: int, size: int | None, order: str | Callable[[int], Any], key: rng.Key, home: Backend
+        self,
+        rows: int,
+        size: int | None,
+        order: str | Callable[[int], Any],
+        key: rng.Key,
+        home: Backend,
+        *,
+        drop_last: bool = False,
     ):
         if size is not None:
             size = checks.count("batch_size", size, "pass None for full batches")
@@ -43,7 +52,7 @@ class Batches:
                 "None for full batches"
             )
         self.rows, self.size, self.order = rows, size, order
-        self.key, self.home = key.fold("shuffle"), home
+        self.key, self.home, self.drop_last = key.fold("shuffle"), home, drop_last
         self._drawn: tuple[int, np.ndarray] = 0, np.empty((0, rows), dtype=np.int64)
         self._sent: tuple[int, Any] = -1, None
 
@@ -54,11 +63,13 @@ class Batches:
         return other
 
     def _settings(self) -> tuple[Any, ...]:
-        return self.rows, self.size, self.order, self.key, self.home
+        return self.rows, self.size, self.order, self.key, self.home, self.drop_last
 
     def __len__(self) -> int:
         """Return the number of steps of an epoch."""
-        return 1 if self.size is None else -(-self.rows // self.size)
+        if self.size is None:
+            return 1
+        return self.rows // self.size if self.drop_last else -(-self.rows // self.size)
 
     def epoch(self, number: int) -> Iterator[tuple[Any, int]]:
         """Yield the batches of an epoch: their row numbers on the device (None: all rows), and how many."""
@@ -81,7 +92,7 @@ class Batches:
             count = min(steps, whole - first)
             part = order[first * self.size : (first + count) * self.size]
             yield xp.reshape(part, (count, self.size)), self.size, count
-        rest = self.rows - whole * self.size
+        rest = 0 if self.drop_last else self.rows - whole * self.size
         if rest:
             yield xp.reshape(order[whole * self.size :], (1, rest)), rest, 1
 

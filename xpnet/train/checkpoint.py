@@ -14,15 +14,14 @@ from xpnet import backends, checks, losses, nn, optim
 from xpnet.errors import CheckpointError, ConfigError
 from xpnet.nn import Variables
 from xpnet.parameters import Layout, Parameters
-from xpnet.program.lowerings.base import choose
 from xpnet.schema import ANY, DAMAGE, NUMBER, TEXT, check
 from xpnet.text import visible
 from xpnet.train import checkpoint_file, metrics
 from xpnet.train.changes import find_changes
 from xpnet.train.history import Best, History
 from xpnet.train.settings import Settings, stored
-from xpnet.train.setup import Setup
-from xpnet.train.state import TrainState
+from xpnet.train.setup import Setup, changes_for
+from xpnet.train.state import Average, TrainState
 
 __all__ = ["load", "save", "warn_of_table"]
 
@@ -44,6 +43,7 @@ _DESCRIPTION = {
     "begun?": checks.whole(0),
     "best": ({"epoch": checks.whole(0), "loss": NUMBER}, None),
     "newest": checks.flag,
+    "average?": ({"kind": TEXT, "terms": checks.whole(0)}, None),
     "history": [{"epoch": checks.whole(0), "step": checks.whole(0), "loss": NUMBER, ...: ANY}],
     "columns?": ([TEXT], None),
     "rows?": ([NUMBER, NUMBER, NUMBER], None),
@@ -96,6 +96,8 @@ def _written_state(state: TrainState) -> tuple[dict[str, Any], dict[str, Any]]:
         named |= _arrays_of("newest.", state.last)
     if state.best is not None:
         named |= _arrays_of("best.", state.best.variables)
+    if state.average is not None:
+        named |= _arrays_of("average.", state.average.variables)
     if state.mask is not None:
         named["mask"] = state.mask
     counters: dict[str, Any] = {}
@@ -120,6 +122,9 @@ def _written_state(state: TrainState) -> tuple[dict[str, Any], dict[str, Any]]:
         "begun": state.patience_since,
         "best": None if state.best is None else {"epoch": state.best.epoch, "loss": state.best.loss},
         "newest": state.last is not None,
+        "average": None
+        if state.average is None
+        else {"kind": state.average.kind, "terms": state.average.terms},
         "history": state.history.rows,
         "columns": None if state.columns is None else list(state.columns),
         "rows": state.rows,
@@ -161,10 +166,7 @@ def load(
     _check_shapes(file, expected, dict(layout.entries))
     _check_changes(file, description, changes)
     home = backends.backend(backend)
-    if not _compiles_here(arguments.get("compile"), home):
-        arguments["compile"] = "auto"
-    if not _has_precision(home, arguments.get("precision", "float32")):
-        arguments["precision"] = "float32"
+    arguments |= changes_for(home, arguments.get("compile"), arguments.get("precision", "float32"))
 
     def read(setup: Setup) -> TrainState:
         try:
@@ -219,7 +221,7 @@ def _read_state(
             opt_state[slot] = array(name) if of_method else Parameters(array(name), layout)
     if "mask" in arrays and arrays["mask"].shape != (layout.size,):
         raise ValueError(f"mask of shape {arrays['mask'].shape} for {layout.size} parameters")
-    best = description["best"]
+    best, average = description["best"], description.get("average")
     return TrainState(
         variables=variables(""),
         opt_state=opt_state,
@@ -228,6 +230,7 @@ def _read_state(
         history=History(description["history"]),
         best=None if best is None else Best(variables("best."), **best),
         last=variables("newest.") if description["newest"] else None,
+        average=None if average is None else Average(variables("average."), **average),
         mask=array("mask") if "mask" in arrays else None,
         patience_since=description.get("begun", 0),  # older files know of no pruning
         input_shape=tuple(description["input_shape"]),
@@ -269,22 +272,6 @@ def _parts(setup: Setup) -> dict[str, Any]:
         "loss": losses.to_config(setup.loss),
         "optimizer": _written(setup.optimizer),
     }
-
-
-def _compiles_here(lower: Any, home: backends.Backend) -> bool:
-    """True unless steps were compiled by something that is not installed here, or for another backend."""
-    try:
-        return bool(choose(lower, home.xp))
-    except ConfigError:
-        return False
-
-
-def _has_precision(home: backends.Backend, precision: Any) -> bool:
-    """True unless the training was one on a device that has another precision than this one."""
-    try:
-        return bool(home.with_precision(precision))
-    except ConfigError:
-        return False
 
 
 def _arrays_of(prefix: str, variables: Variables) -> dict[str, Any]:

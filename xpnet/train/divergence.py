@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import operator
 from collections.abc import Iterator
 from typing import Any
@@ -23,9 +24,30 @@ from xpnet.train.setup import Setup
 from xpnet.train.state import TrainState
 from xpnet.train.step import Step, step_once
 
-__all__ = ["checked_losses", "first_nonfinite_layer", "label", "nonfinite_variable"]
+__all__ = ["checked_losses", "finite_losses", "first_nonfinite_layer", "label", "nonfinite_variable"]
 
 _LONG = 2**20
+
+
+def finite_losses(setup: Setup, state: TrainState, pending: list[Any]) -> list[float] | None:
+    """Return losses as numbers (one transfer); None if they, or the state after their steps, are not finite.
+
+    Args:
+        setup: of the training.
+        state: after the steps of these losses.
+        pending: arrays of losses on the device.
+    """
+    values = _on_host(setup, pending)
+    assert state.variables is not None
+    assert state.opt_state is not None
+    finite = np.isfinite(values).all() and _are_finite(state.variables, state.opt_state)
+    return values.tolist() if finite else None
+
+
+def _on_host(setup: Setup, pending: list[Any]) -> np.ndarray:
+    losses = pending[0] if len(pending) == 1 else setup.backend.xp.concat(pending)
+    values: np.ndarray = setup.backend.to_host(losses).astype(np.float64)
+    return values
 
 
 def checked_losses(
@@ -45,8 +67,7 @@ def checked_losses(
     Raises:
         DivergedError: a loss, a parameter, a statistic or the optimizer's state is not finite.
     """
-    losses = pending[0] if len(pending) == 1 else setup.backend.xp.concat(pending)
-    values = setup.backend.to_host(losses).astype(np.float64)
+    values = _on_host(setup, pending)
     epoch = state.epoch + 1
     finite = np.isfinite(values)
     if not finite.all():
@@ -86,6 +107,7 @@ def _first_layer(
     repeated = setup.settings.rollback
     if repeated:
         again.restore(before)
+        again.go_on()
     assert again.variables is not None
     layout = again.variables.params.layout
     for order, _ in plan.epoch(again.epoch + 1):
@@ -125,14 +147,11 @@ def _search(
 def nonfinite_variable(
     model: Layer, variables: Variables, opt_state: dict[str, Any]
 ) -> tuple[str, str] | None:
-    """Return the layer and the name of a parameter, statistic or slot that is not finite; None if all are.
-
-    All finite, as nearly always, is known after one transfer of one number.
-    """
+    """Return the layer and the name of a parameter, statistic or slot that is not finite; None if all are."""
+    if _are_finite(variables, opt_state):
+        return None
     params, state = variables
     slots = {name: value for name, value in opt_state.items() if isinstance(value, Parameters)}
-    if _all_finite(params.flat, *leaves(state), *leaves(slots)):
-        return None
     found = [(path, f"parameter {path}") for path, value in params.items() if not _all_finite(value)]
     found += [(path, f"state {path}") for path, value in flatten(state).items() if not _all_finite(value)]
     found += [
@@ -143,6 +162,12 @@ def nonfinite_variable(
     ]
     path, what = found[0]
     return _owner(model, path), what
+
+
+def _are_finite(variables: Variables, opt_state: dict[str, Any]) -> bool:
+    """Return True if all parameters, statistics and slots are finite: after one transfer of one number."""
+    slots = [value.flat for value in opt_state.values() if isinstance(value, Parameters)]
+    return _all_finite(variables.params.flat, *leaves(variables.state), *slots)
 
 
 def _owner(model: Layer, path: str) -> str:
@@ -161,8 +186,13 @@ def label(layer: Layer, path: tuple[str, ...]) -> str:
 
 
 def _all_finite(*arrays: Any) -> bool:
-    """True if every entry of the arrays is finite (waits for the device)."""
+    """True if every entry of the arrays is finite (waits for the device).
+
+    A sum that is finite has no term that is not, and sums take one pass over the memory.
+    """
     xp = array_namespace(*arrays)
+    if math.isfinite(float(sum(xp.sum(x) for x in arrays if xp.isdtype(x.dtype, "real floating")))):
+        return True
     return bool(
         functools.reduce(operator.and_, (xp.all(xp.isfinite(part)) for x in arrays for part in _parts(x)))
     )

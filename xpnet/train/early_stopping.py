@@ -1,4 +1,4 @@
-"""When to stop early."""
+"""The best epoch, and when to stop early."""
 
 from __future__ import annotations
 
@@ -7,24 +7,29 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+from xpnet.containers import map_leaves
 from xpnet.errors import ConfigError
+from xpnet.train.history import Best
+from xpnet.train.monitor import NO_STOPPING, Monitor
 from xpnet.train.settings import Settings
+from xpnet.train.setup import Setup
 from xpnet.train.state import TrainState
 
-__all__ = ["Patience", "check_validation", "has_waited", "nothing_left"]
+__all__ = ["Patience", "check_validation", "has_waited", "keep_best", "nothing_left"]
 
 
 @dataclasses.dataclass
 class Patience:
-    """Counts the epochs since the validation loss last fell.
+    """Counts the epochs since the monitored column, such as the validation loss, last improved.
 
-    It is derived from the rows of the history alone, so a training that was loaded counts on. A validation
-    loss that is NaN or infinite has not fallen.
+    It is derived from the rows of the history alone, so a training that was loaded counts on. What is NaN or
+    infinite has not improved.
 
     Args:
         epochs: how many of them are waited for; None: any number.
-        min_delta: by how much the loss must fall to count.
+        min_delta: by how much the column must improve to count.
         min_steps: steps before which it is not lost; None for none.
+        monitor: the column, and which of its values are better.
 
     Example:
         >>> patience = Patience(2).after({"validation_loss": loss} for loss in (0.5, 0.4, 0.45, 0.41))
@@ -35,17 +40,18 @@ class Patience:
     epochs: int | None
     min_delta: float = 0.0
     min_steps: int | None = None
+    monitor: Monitor = dataclasses.field(default_factory=Monitor)
     lowest: float = math.inf
     waited: int = 0
     step: int = 0
 
     def see(self, row: dict[str, Any]) -> None:
-        """Take an epoch's row of the history into account; one without a validation loss says nothing."""
-        loss, self.step = row.get("validation_loss"), row.get("step", self.step)
-        if loss is None:
+        """Take an epoch's row of the history into account; one without the column says nothing."""
+        cost, self.step = self.monitor.cost(row), row.get("step", self.step)
+        if cost is None:
             return
-        if loss < self.lowest - self.min_delta:
-            self.lowest, self.waited = loss, 0
+        if cost < self.lowest - self.min_delta:
+            self.lowest, self.waited = cost, 0
         else:
             self.waited += 1
 
@@ -58,28 +64,48 @@ class Patience:
 
     @property
     def lost(self) -> bool:
-        """True if the loss has not fallen for ``epochs`` epochs, and ``min_steps`` steps are done."""
+        """True if nothing has improved for ``epochs`` epochs, and ``min_steps`` steps are done."""
         if self.epochs is None or self.step < (self.min_steps or 0):
             return False
         return self.waited >= self.epochs
 
     @classmethod
-    def of(cls, settings: Settings) -> Patience:
+    def of(cls, setup: Setup) -> Patience:
         """Return the patience that settings ask for."""
-        return cls(settings.patience, settings.min_delta, settings.min_steps)
+        settings = setup.settings
+        return cls(settings.patience, settings.min_delta, settings.min_steps, setup.monitor)
 
 
-def has_waited(settings: Settings, state: TrainState) -> bool:
-    """Whether patience was lost: the validation loss has not fallen for long enough."""
-    return Patience.of(settings).after(state.history, since=state.patience_since).lost
+def has_waited(setup: Setup, state: TrainState) -> bool:
+    """Whether patience was lost: the monitored column has not improved for long enough."""
+    return Patience.of(setup).after(state.history, since=state.patience_since).lost
+
+
+def keep_best(setup: Setup, state: TrainState, row: dict[str, Any]) -> None:
+    """Keep the variables of the epoch that has just ended, if it is the best so far.
+
+    Args:
+        setup: of the training.
+        state: after the epoch.
+        row: of the epoch, the last one of the history.
+    """
+    assert state.variables is not None
+    best = None if state.best is None else state.history.row_of(state.best.epoch)
+    if not setup.monitor.is_better(row, best, ties=setup.settings.use_last_best_epoch):
+        return
+    variables = state.variables
+    if not setup.settings.rollback:  # the next epoch writes over them
+        xp = setup.backend.xp
+        variables = map_leaves(lambda x: xp.asarray(x, copy=True), variables)
+    state.best = Best(variables, state.epoch, row["validation_loss"])
 
 
 def check_validation(settings: Settings, held_out: Any) -> None:
     """Refuse settings that need validation rows if there are none."""
     if held_out is not None:
         return
-    for name in ("patience", "restore_best", "min_delta", "min_steps"):
-        if getattr(settings, name):
+    for name, without in {**NO_STOPPING, "restore_best": False}.items():
+        if getattr(settings, name) not in (without, None):
             raise ConfigError(
                 f"{name}: expected a validation set to go by, found none; pass validation=0.1, say"
             )

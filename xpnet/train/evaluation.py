@@ -69,11 +69,12 @@ class Evaluation:
             return {}
         with profiled(setup.backend, f"evaluation of {rows.X.shape[0]} rows"):
             outputs = self.outputs(setup, variables, rows.X, again=again)
-            return self._measured(setup, outputs, rows, with_loss, again)
+            return self.measured(setup, outputs, rows, with_loss=with_loss, again=again)
 
-    def _measured(
-        self, setup: Setup, outputs: Any, rows: Rows, with_loss: bool, again: bool
+    def measured(
+        self, setup: Setup, outputs: Any, rows: Rows, *, with_loss: bool = True, again: bool = False
     ) -> dict[str, float]:
+        """Return the loss and the metrics of outputs for ``rows``."""
         named: dict[str, Any] = {}
         if with_loss:
             weighted = {} if rows.weight is None else {"sample_weight": rows.weight}

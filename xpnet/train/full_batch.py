@@ -13,6 +13,7 @@ from xpnet.optim import Method
 from xpnet.optim.second_order.objective import Objective
 from xpnet.parameters import Parameters
 from xpnet.program.compiling import Compiled
+from xpnet.train.averaging import effective_count, with_term
 from xpnet.train.batches import Batches
 from xpnet.train.divergence import first_nonfinite_layer
 from xpnet.train.objective import StepObjective
@@ -46,6 +47,8 @@ class FullBatchSteps:
         ConfigError: the model draws random numbers in training.
         DivergedError: the objective is not finite where the training stands.
     """
+
+    may_compile, compiling = True, 0.0
 
     def __init__(self, setup: Setup, state: TrainState, train: Rows):
         assert isinstance(setup.optimizer, Method)
@@ -95,10 +98,10 @@ class FullBatchSteps:
             ) from error  # fmt: skip
         return {**kept, **begun}
 
-    def begin_epoch(self, state: TrainState, plan: Batches) -> None:
+    def begin_epochs(self, state: TrainState, plan: Batches, count: int) -> None:
         """Nothing has to be sent: the rows are there."""
 
-    def at_a_time(self) -> int:
+    def at_a_time(self, plan: Batches) -> int:
         """Return 1."""
         return 1
 
@@ -127,6 +130,11 @@ class FullBatchSteps:
         state.variables = Variables(Parameters(flat, self._layout), model_state)
         state.step += 1
         done = state.opt_state["step"] + 1
+        if self._setup.settings.ema_decay is not None and state.average is not None:
+            number = state.average.terms + 1
+            share = effective_count(self._setup.settings.ema_decay, number)
+            mean = with_term(state.average.variables, state.variables, share)
+            state.average = state.average._replace(variables=mean, terms=number)
         kept = {name: x for name, x in self._at.items() if name not in ("x", "value", "gradient")}
         state.opt_state = state_of(self._method) | {"step": done} | kept
         return backend.asarray([before], dtype=self._setup.dtype)

@@ -22,7 +22,13 @@ _SHOWN = 20  # rows of a table in a notebook
 
 @dataclasses.dataclass(frozen=True)
 class Best:
-    """The variables with the lowest validation loss so far."""
+    """The variables of the best epoch so far: that of the lowest validation loss, or as ``monitor`` says.
+
+    Attributes:
+        variables: after that epoch.
+        epoch: its number.
+        loss: its validation loss.
+    """
 
     variables: Variables
     epoch: int
@@ -104,6 +110,11 @@ class History:
     def columns(self) -> list[str]:
         """The names of all columns, in the order in which they appeared."""
         return list(dict.fromkeys(name for row in self.rows for name in row))
+
+    def row_of(self, epoch: int) -> dict[str, Any] | None:
+        """Return the row of an epoch, where each follows that of the epoch before; None if there is none."""
+        place = len(self.rows) - 1 - (self.rows[-1]["epoch"] - epoch) if self.rows else -1
+        return self.rows[place] if 0 <= place < len(self.rows) else None
 
     def __getitem__(self, column: str) -> list[Any]:
         if self.rows and column not in self.columns:

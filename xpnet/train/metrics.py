@@ -1,7 +1,7 @@
 """Metrics of models, computed on the device from raw outputs.
 
 A metric is a function ``(outputs, targets) -> 0-d array``. Of a user's own one, the trainer takes the
-name from ``__name__``.
+name from ``__name__``; its attribute ``higher_is_better`` says which values are better, where that matters.
 
 Where a row may have several labels (several outputs under ``binary_cross_entropy`` or ``hinge``), the names
 ``accuracy``, ``balanced_accuracy`` and ``f1`` stand for functions of their own, which look at each label
@@ -22,12 +22,14 @@ from xpnet.errors import ConfigError, suggest
 
 __all__ = [
     "METRICS",
+    "OF_NUMBERS",
     "accuracy",
     "balanced_accuracy",
     "entry_accuracy",
     "f1",
     "f1_micro",
     "get",
+    "higher_is_better",
     "is_known",
     "label_balanced_accuracy",
     "label_f1",
@@ -263,16 +265,17 @@ _OF_LABELS: dict[str, Callable[..., Any]] = {
     "f1": label_f1,
 }
 
-
-_OF_NUMBERS = ("mae", "r2", "rmse")
+OF_NUMBERS = ("mae", "r2", "rmse")
+"""Metrics of numbers; the others are of classes."""
+_ERRORS = ("mae", "rmse")
 
 
 def _check_fits(name: str, kind: str) -> None:
     """Refuse a metric of classes for numbers, and one of numbers for classes."""
     numbers = kind in ("values", "counts")
-    if (name in _OF_NUMBERS) is not numbers:
+    if (name in OF_NUMBERS) is not numbers:
         what = "numbers" if numbers else "classes"
-        fitting = [other for other in METRICS if (other in _OF_NUMBERS) is numbers]
+        fitting = [other for other in METRICS if (other in OF_NUMBERS) is numbers]
         raise ConfigError(
             f"metrics: expected metrics of {what}, as the loss has, found {name!r}; choose among "
             f"{', '.join(fitting)}"
@@ -311,3 +314,15 @@ def get(metric: str | Callable[..., Any], kind: str | None = None) -> tuple[str,
 def is_known(name: str, metric: Callable[..., Any]) -> bool:
     """True if :func:`get` makes ``metric`` of ``name``."""
     return metric in (METRICS.get(name), _OF_LABELS.get(name))
+
+
+def higher_is_better(name: str, metric: Callable[..., Any]) -> bool | None:
+    """Return whether higher values of a metric are better; None if nobody says.
+
+    >>> higher_is_better("accuracy", accuracy), higher_is_better("rmse", rmse)
+    (True, False)
+    """
+    if is_known(name, metric):
+        return name not in _ERRORS
+    declared = getattr(metric, "higher_is_better", None)
+    return None if declared is None else bool(declared)

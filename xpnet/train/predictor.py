@@ -97,11 +97,22 @@ class Predictor:
     @_telling("evaluate")
     def evaluate(self, X: Any, y: Any, sample_weight: Any = None) -> dict[str, float]:
         """Return the loss and the metrics on given rows."""
-        variables = self._trained()
-        X = matched(X, self.state.columns)
-        rows = prepare(self.setup, X, y, sample_weight, width=self.state.input_shape)
-        with self.setup.backend.activate():
-            return self._evaluation.measure(self.setup, variables, rows)
+        return self._evaluated(X, y, sample_weight)[0]
+
+    @_telling("evaluate")
+    def evaluate_and_predict(self, X: Any, y: Any, sample_weight: Any = None) -> tuple[dict[str, float], Any]:
+        """Return what `evaluate` and `predict` return, in one pass through the model."""
+        measured, outputs = self._evaluated(X, y, sample_weight)
+        return measured, in_kind(X, predictions(self.backend, self.loss, outputs))
+
+    def _evaluated(self, X: Any, y: Any, sample_weight: Any) -> tuple[dict[str, float], Any]:
+        """Return the loss and the metrics, and the outputs that they are of."""
+        variables, setup = self._trained(), self.setup
+        inputs = matched(X, self.state.columns)
+        rows = prepare(setup, inputs, y, sample_weight, width=self.state.input_shape)
+        with setup.backend.activate():
+            outputs = self._evaluation.outputs(setup, variables, rows.X)
+            return self._evaluation.measured(setup, outputs, rows), outputs
 
 
 def predictions(home: Backend, loss: Any, outputs: Any) -> Any:

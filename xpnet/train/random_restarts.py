@@ -12,6 +12,7 @@ from typing import Any
 from xpnet import checks, rng
 from xpnet.errors import ConfigError, DivergedError, Words, use
 from xpnet.train.history import History
+from xpnet.train.monitor import LOSS, Monitor
 from xpnet.train.trainer import Trainer
 
 __all__ = [
@@ -19,7 +20,7 @@ __all__ = [
     "Spread",
     "all_diverged",
     "best_of",
-    "loss_of",
+    "cost_of",
     "restart_row",
     "restart_seed",
     "restarts",
@@ -32,7 +33,7 @@ _log = logging.getLogger("xpnet")
 
 @dataclasses.dataclass(frozen=True)
 class Spread:
-    """Spread of the losses of restarts.
+    """Spread of the losses of restarts, or of what else the trainer's ``monitor`` names.
 
     Attributes:
         count: how many restarts it is of: those that did not diverge.
@@ -58,11 +59,12 @@ class Restarts:
     """Result of several restarts.
 
     Attributes:
-        trainer: the best of them, by the lowest validation loss of any epoch, or without validation rows by
-            the training loss of the last epoch.
+        trainer: the best of them, by the best epoch of each: that of the lowest validation loss, or as the
+            trainer's ``monitor`` says; without validation rows by the training loss of the last epoch.
         table: a row for each restart: ``restart`` (from 1), ``seed``, ``outcome`` ("done", "diverged" or
-            "interrupted"), ``epochs``, ``steps``, ``loss`` (training), ``validation_loss`` (the lowest),
-            ``best_epoch`` and ``seconds``. Losses of one that diverged are None.
+            "interrupted"), ``epochs``, ``steps``, ``loss`` (training), ``validation_loss`` and, if it is
+            another one, the monitored column (of the best epoch), ``best_epoch`` and ``seconds``. Losses of
+            one that diverged are None.
         best: the row of the best.
         spread: of what they are compared by.
         interrupted: whether Ctrl-C ended them before the last.
@@ -147,13 +149,14 @@ def restarts(
         shape = one.input_shape
         row = restart_row(number, one, outcome)
         rows.append(row)
-        if math.isfinite(loss_of(row)) and best_of(rows) is row:
+        if math.isfinite(cost_of(row, one.setup.monitor)) and best_of(rows, one.setup.monitor) is row:
             kept = one
         if interrupted:
             break
     if kept is None:
         raise all_diverged(rows)
-    return Restarts(kept, History(rows), best_of(rows), spread_of(rows), interrupted)
+    monitor = kept.setup.monitor
+    return Restarts(kept, History(rows), best_of(rows, monitor), spread_of(rows, monitor), interrupted)
 
 
 def restart_seed(seed: int, number: int) -> int:
@@ -168,10 +171,12 @@ def restart_seed(seed: int, number: int) -> int:
 def restart_row(number: int, trainer: Trainer, outcome: str) -> dict[str, Any]:
     """Return the row of a restart in the table of them."""
     lost = outcome == "diverged" or not len(trainer.history)
-    best = None if lost else trainer.best
-    held_out = None if lost else trainer.history.rows[-1].get("validation_loss")
-    if held_out is not None:
-        held_out = math.inf if best is None else best.loss  # which is of finite losses only
+    best, monitor = None if lost else trainer.best, trainer.setup.monitor
+    held_out = dict.fromkeys((LOSS, monitor.name))
+    if not lost and LOSS in trainer.history.rows[-1]:
+        worst = {LOSS: math.inf, monitor.name: monitor.worst}  # without an epoch that is finite
+        found = None if best is None else trainer.history.row_of(best.epoch)
+        held_out = {name: worst[name] if found is None else found[name] for name in worst}
     return {
         "restart": number,
         "seed": trainer.settings.seed,
@@ -179,28 +184,33 @@ def restart_row(number: int, trainer: Trainer, outcome: str) -> dict[str, Any]:
         "epochs": trainer.epoch,
         "steps": trainer.step,
         "loss": None if lost else trainer.history.rows[-1]["loss"],
-        "validation_loss": held_out,
+        **held_out,
         "best_epoch": None if best is None else best.epoch,
         "seconds": round(sum(row["seconds"] for row in trainer.history), 3),
     }
 
 
-def loss_of(row: dict[str, Any]) -> float:
-    """Return the loss by which a restart is judged, infinite if it diverged."""
-    loss = row["loss"] if row["validation_loss"] is None else row["validation_loss"]
-    return math.inf if loss is None else loss
+def _judge(row: dict[str, Any], monitor: Monitor) -> Monitor:
+    """Return what a restart is judged by: the training loss where there are no validation rows."""
+    return Monitor("loss") if row[monitor.name] is None else monitor
 
 
-def best_of(rows: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    """Return the row of the lowest loss, of equal ones the first."""
-    return min(rows, key=loss_of)
+def cost_of(row: dict[str, Any], monitor: Monitor) -> float:
+    """Return the cost by which a restart is judged, the lower the better; infinite if it diverged."""
+    cost = _judge(row, monitor).cost(row)
+    return math.inf if cost is None else cost
 
 
-def spread_of(rows: Iterable[dict[str, Any]]) -> Spread:
-    """Return the spread of the losses of restarts; one at least must not be lost."""
-    losses = [loss for loss in map(loss_of, rows) if math.isfinite(loss)]
-    deviation = statistics.stdev(losses) if len(losses) > 1 else 0.0
-    return Spread(len(losses), min(losses), statistics.median(losses), max(losses), deviation)
+def best_of(rows: Iterable[dict[str, Any]], monitor: Monitor) -> dict[str, Any]:
+    """Return the row of the best restart, of equal ones the first."""
+    return min(rows, key=lambda row: cost_of(row, monitor))
+
+
+def spread_of(rows: Iterable[dict[str, Any]], monitor: Monitor) -> Spread:
+    """Return the spread of what restarts are judged by; one at least must not be lost."""
+    values = [row[_judge(row, monitor).name] for row in rows if math.isfinite(cost_of(row, monitor))]
+    deviation = statistics.stdev(values) if len(values) > 1 else 0.0
+    return Spread(len(values), min(values), statistics.median(values), max(values), deviation)
 
 
 def all_diverged(rows: list[dict[str, Any]]) -> DivergedError:

@@ -6,6 +6,7 @@ update. Dropout is a layer, weight decay an optimizer's, early stopping the trai
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,11 @@ from xpnet import rng
 from xpnet.autodiff.functions import softmax
 from xpnet.autodiff.tracer import device_of, plain_namespace
 from xpnet.backends import array_namespace
-from xpnet.errors import ConfigError, suggest
+from xpnet.errors import ConfigError
 from xpnet.losses import distributions
 from xpnet.parameters import Layout
 from xpnet.train import targets
+from xpnet.train.groups import number_of_each
 
 __all__ = [
     "bounded",
@@ -31,13 +33,12 @@ __all__ = [
 _NOISE_DECAY = 0.55
 
 
-def penalty_factors(label: str, factors: float | dict[str, float], layout: Layout) -> np.ndarray:
+def penalty_factors(label: str, factors: float | Mapping[str, float], layout: Layout) -> np.ndarray:
     """Return the factor of each entry of the flat vector.
 
     Args:
         label: the setting, for messages.
-        factors: one for all weights, or by name: ``"weights"`` (arrays of two dimensions), ``"biases"``, a
-            layer such as ``"0"`` for its weights, or a parameter such as ``"0.bias"``. The narrower wins.
+        factors: one for all weights, or by name, see `number_of_each`: a layer stands for its weights.
         layout: of the parameters.
 
     Raises:
@@ -47,31 +48,8 @@ def penalty_factors(label: str, factors: float | dict[str, float], layout: Layou
     >>> penalty_factors("l2", {"weights": 0.1, "biases": 0.2, "1": 0.3}, layout)
     array([0.1, 0.1, 0.2, 0.2, 0.3, 0.3])
     """
-    named = factors if isinstance(factors, dict) else {"weights": factors}
-    known = ["weights", "biases", *_layers(layout), *layout.names]
-    for name in named:
-        if name not in known:
-            raise ConfigError(
-                f"{label}: expected 'weights', 'biases', or the name of a layer or parameter of the model, "
-                f"found {name!r}{suggest(name, known)}"
-            )
-    found = np.zeros(layout.size)
-    for (name, shape), (part, _) in zip(layout.entries, layout.slices, strict=True):
-        layer, _, last = name.rpartition(".")
-        if len(shape) > 1:
-            found[part] = named.get("weights", 0.0)
-            if layer in named:
-                found[part] = named[layer]
-        elif last == "bias":
-            found[part] = named.get("biases", 0.0)
-        if name in named:
-            found[part] = named[name]
-    return found
-
-
-def _layers(layout: Layout) -> list[str]:
-    """Return the names of the layers that have weights."""
-    return [name.rpartition(".")[0] for name, shape in layout.entries if len(shape) > 1]
+    named = factors if isinstance(factors, Mapping) else {"weights": factors}
+    return number_of_each(label, named, layout, 0.0, whole_layers=False)
 
 
 def check_smoothing(loss: Any, share: float) -> None:

@@ -39,7 +39,7 @@ class Rows:
         """Return the rows numbered by ``order``, an array on their device; None means all."""
         if order is None:
             return self
-        xp = array_namespace(self.X)
+        xp = array_namespace(self.X, order)
         weight = None if self.weight is None else xp.take(self.weight, order, axis=0)
         return Rows(xp.take(self.X, order, axis=0), xp.take(self.y, order, axis=0), weight)
 
@@ -229,7 +229,9 @@ def _weigh_classes(setup: Setup, rows: Rows, class_weight: Any) -> Rows:
     classes, inverse = xp.unique_inverse(labels)
     if isinstance(class_weight, str) and class_weight == "balanced":
         counts = home.to_host(xp.unique_counts(labels)[1])
-        factors = labels.shape[0] / (len(counts) * counts)
+        if rows.weight is not None:  # which are as many rows
+            counts = np.bincount(home.to_host(inverse), home.to_host(rows.weight))
+        factors = counts.sum() / (len(counts) * counts)
     elif isinstance(class_weight, Mapping):
         names = home.to_host(classes).tolist()
         factors = np.asarray([_weight_of(name, class_weight) for name in names])

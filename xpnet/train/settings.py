@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from xpnet import checks
+from xpnet.aliases import ALIASES
 from xpnet.checks import Check
-from xpnet.errors import ConfigError, suggest
+from xpnet.errors import ConfigError, suggest, use
 
 __all__ = ["Settings", "setting", "settings_of", "stored"]
 
@@ -51,6 +52,18 @@ _penalty = Check(
     _factors,
     lambda text: _by_name.read(text) if "=" in text else float(text),
     "X|NAME=X,...",
+)
+
+
+def _known_column(value: Any) -> str:
+    """Return the name of a column of the history: ``val_acc`` is ``validation_accuracy``."""
+    prefix, _, name = checks.require(isinstance(value, str), value).partition("_")
+    checks.require(prefix in ("val", "validation") and name != "", value)
+    return f"validation_{ALIASES['metric'].get(name, name)}"
+
+
+_column = Check(
+    "'validation_loss', or 'validation_' and the name of a metric", _known_column, metavar="COLUMN"
 )
 _ONE_SEED = "all draws and the split of the rows follow from it"
 
@@ -105,6 +118,19 @@ class Settings:
         "factor of the penalty Σ w², or several by name: weights, biases, a layer such as 0 for its weights, "
         "or a parameter such as 0.bias; the narrower name wins. In Python those are a dict.",
     )
+    learning_rate_factors: Mapping[str, float] | None = setting(
+        None,
+        _by_name,
+        "factors of the learning rate by name: weights, biases, a layer such as 0 for all of it, the last "
+        "part of names such as scale, or a parameter such as 0.bias; the narrower name wins. Others have 1; "
+        "0 keeps parameters as they are.",
+    )
+    weight_decay_factors: Mapping[str, float] | None = setting(
+        None,
+        _by_name,
+        "factors of the weight decay of adamw by name, as for ``learning_rate_factors``, which multiply it "
+        "as well.",
+    )
     penalty_per_row: bool = setting(
         False,
         checks.flag,
@@ -138,10 +164,35 @@ class Settings:
     clip_value: float | None = setting(
         None, checks.positive, "bound for the size of the gradient's entries. None for no bound."
     )
+    ema_decay: float | None = setting(
+        None,
+        checks.fraction,
+        "decay d of an exponential moving average of the weights, which takes their place in validation, "
+        "predictions and checkpoints. It is a ← d a + (1 - d) θ after each step, with no bias to the start "
+        "(a / (1 - dⁿ), as for Adam's moments). None for none.",
+    )
+    swa_start: int | None = setting(
+        None,
+        checks.count,
+        "first epoch of stochastic weight averaging: from there on the mean of the weights after each epoch "
+        "takes their place in validation, predictions and checkpoints. None for none.",
+    )
     batches: str = setting(
         "reshuffle",
         checks.one_of("reshuffle", "fixed"),
         "``reshuffle`` for new batches each epoch, ``fixed`` for batches drawn once and kept.",
+    )
+    training_metrics: bool = setting(
+        True,
+        checks.flag,
+        "whether metrics are measured on the training rows after each epoch too, which takes a third of its "
+        "time or more.",
+    )
+    drop_last: bool = setting(
+        False,
+        checks.flag,
+        "whether an epoch leaves out the rows that are left over, other ones each time, where they do not "
+        "fill a batch.",
     )
     max_steps: int | None = setting(
         None,
@@ -152,28 +203,42 @@ class Settings:
     time_limit: float | None = setting(
         None,
         checks.seconds,
-        "stop at the end of the epoch in which so many seconds have passed since the training began or was "
-        "continued. None for no limit. The epochs are the same with and without it: a later ``fit`` "
-        "continues with the next.",
+        "end within so many seconds, reading the table, refit and report included. None for no limit. Of "
+        "``fit`` it is the time since it began. An epoch that would not be over in time is not begun, or is "
+        "given up, so that epochs are the same with and without a limit, to rounding, and a later ``fit`` "
+        "continues with the next; only a first epoch is cut short, and counts.",
     )
     patience: int | None = setting(
         None,
         checks.count,
-        "stop when the validation loss has not fallen for this many epochs. None: never. Once lost, it stays "
-        "so: to train further, set the attribute to None or more.",
+        "stop when the validation loss, or what else ``monitor`` names, has not improved for this many "
+        "epochs. None: never. Once lost, it stays so: to train further, set the attribute to None or more.",
     )
     min_steps: int | None = setting(
         None, checks.count, "steps before which ``patience`` does not end the training. None for none."
     )
     min_delta: float = setting(
-        0.0, checks.not_negative, "by how much the validation loss must fall to count for ``patience``."
+        0.0, checks.not_negative, "by how much that must improve to count for ``patience``."
+    )
+    monitor: str = setting(
+        "validation_loss",
+        _column,
+        "column of the history that chooses the best epoch and for which ``patience`` waits: "
+        "``validation_loss``, or a metric that is measured, such as ``validation_accuracy``. Whether higher "
+        "or lower values are better follows from the metric; a function of your own says so: "
+        "``function.higher_is_better = False``.",
+    )
+    use_last_best_epoch: bool = setting(
+        False,
+        checks.flag,
+        "whether the last of epochs that are equally good is the best one, instead of the first. Patience "
+        "waits for a better one all the same.",
     )
     restore_best: bool | None = setting(
         None,
         checks.flag,
-        "whether a fit with a validation set ends with the variables of the lowest validation loss, as it "
-        "does by default; a later ``fit`` goes on from the last epoch all the same. True demands a "
-        "validation set.",
+        "whether a fit with a validation set ends with the variables of the best epoch, as it does by "
+        "default; a later ``fit`` goes on from the last epoch all the same. True demands a validation set.",
         flag=False,
     )
     rollback: bool = setting(
@@ -202,6 +267,11 @@ class Settings:
             else:
                 value = check(field.name, value)
             object.__setattr__(self, field.name, value)
+        if self.ema_decay is not None and self.swa_start is not None:
+            raise ConfigError(
+                f"{use('swa_start')}: expected one mean of the weights, found {use('ema_decay')} with it; "
+                "leave one of them out"
+            )
         if self.precision == "tf32" and self.dtype != "float32":
             raise ConfigError(
                 f"precision: expected 'float32' for dtype {self.dtype}, found 'tf32', a precision of float32 "

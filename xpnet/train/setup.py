@@ -13,13 +13,15 @@ from xpnet.nn import Layer
 from xpnet.optim import Method, Optimizer
 from xpnet.program.lowerings.base import choose
 from xpnet.train.arguments import check_model
+from xpnet.train.monitor import Monitor, monitor_of
 from xpnet.train.regularization import check_smoothing
 from xpnet.train.settings import Settings
 
-__all__ = ["Setup"]
+__all__ = ["Setup", "changes_for"]
 
 _BATCH = 64
-_NOT_OF_SECOND_ORDER = ("clip_norm", "clip_value", "max_norm", "gradient_noise")
+_GROUPS = ("learning_rate_factors", "weight_decay_factors")
+_NOT_OF_SECOND_ORDER = ("clip_norm", "clip_value", "max_norm", "gradient_noise", *_GROUPS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +61,9 @@ class Setup:
         self.backend.dtype(settings.dtype)  # complains now if the device lacks it
         choose(settings.compile, self.backend.xp)  # likewise
         check_smoothing(self.loss, settings.label_smoothing)
+        monitor_of(settings.monitor, self.metrics)
         self._check_second_order()
+        self._check_groups()
 
     def _check_second_order(self) -> None:
         """Refuse settings for which a line search would need another objective at each point."""
@@ -71,6 +75,23 @@ class Setup:
                         "search looks at the objective itself; leave it out, or choose a first-order "
                         "optimizer such as sgd"
                     )
+
+    def _check_groups(self) -> None:
+        """Refuse factors that the optimizer does not apply."""
+        for name in _GROUPS:
+            value, optimizer = getattr(self.settings, name), self.optimizer
+            if not value or isinstance(optimizer, Method):
+                continue
+            if not optimizer.takes_groups:
+                raise ConfigError(
+                    f"{name}: expected an optimizer with a method 'vectors' and no 'update' of its own, "
+                    f"found {self.optimizer_name}; define it as xpnet.optim.Optimizer says, or leave them out"
+                )
+            if name == "weight_decay_factors" and not hasattr(optimizer, "weight_decay"):
+                raise ConfigError(
+                    f"{name}: expected an optimizer with a weight decay, found {self.optimizer_name}; leave "
+                    "them out, or choose adamw"
+                )
 
     def check_batch_size(self, batch_size: int | str | None) -> None:
         """Refuse mini-batches for a method of second order: its objective is that of all rows."""
@@ -90,10 +111,20 @@ class Setup:
         """Return a setup with other settings, checked as a whole."""
         return dataclasses.replace(self, settings=dataclasses.replace(self.settings, **settings))
 
+    def workable(self) -> Setup:
+        """Return this setup, of a pickle, with settings that its backend has: it may be another one here."""
+        changes = changes_for(self.backend, self.settings.compile, self.settings.precision)
+        return self.changed(**changes) if changes else self
+
     @property
     def optimizer_name(self) -> str:
         """The optimizer's registered name, or that of its class."""
         return self.optimizer.name or type(self.optimizer).__name__
+
+    @property
+    def monitor(self) -> Monitor:
+        """What chooses the best epoch."""
+        return monitor_of(self.settings.monitor, self.metrics)
 
     @property
     def dtype(self) -> str:
@@ -107,4 +138,24 @@ class Setup:
 
     def step_key(self, step: int) -> rng.Key:
         """Return the randomness of a step: it depends on the seed and the step's number alone."""
-        return self.key.fold("step", step)
+        return self.key.fold("step", step).at_step(step)
+
+
+def changes_for(home: Backend, compile: Any, precision: Any) -> dict[str, Any]:
+    """Return the settings of a training on another device that have to be others on this backend.
+
+    Args:
+        home: where the training goes on, or predicts.
+        compile: its setting: steps may have been compiled by something that is not installed here.
+        precision: its setting, which this device may not have.
+    """
+    changes: dict[str, Any] = {}
+    try:
+        choose(compile, home.xp)
+    except ConfigError:
+        changes["compile"] = "auto"
+    try:
+        home.with_precision(precision)
+    except ConfigError:
+        changes["precision"] = "float32"
+    return changes

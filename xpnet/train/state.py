@@ -4,16 +4,30 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from xpnet.containers import map_leaves
 from xpnet.nn import Variables
 from xpnet.train.history import Best, History
 
-__all__ = ["TrainState"]
+__all__ = ["Average", "TrainState"]
 
-_ARRAYS = ("variables", "opt_state", "last", "mask")
-_OVERWRITTEN = ("variables", "opt_state", "step")  # by an epoch that nobody watches
+_ARRAYS = ("variables", "opt_state", "last", "average", "mask")
+_OVERWRITTEN = ("variables", "opt_state", "last", "average", "step")  # by an epoch that nobody watches
+
+
+class Average(NamedTuple):
+    """A mean of the variables over a training, see :mod:`xpnet.train.averaging`.
+
+    Attributes:
+        variables: the mean.
+        terms: of how many steps or epochs.
+        kind: ``"ema"``, an exponential moving average of steps, or ``"swa"``, a mean of epochs.
+    """
+
+    variables: Variables
+    terms: int
+    kind: str
 
 
 @dataclasses.dataclass
@@ -25,8 +39,9 @@ class TrainState:
         opt_state: the optimizer's slots, and how many steps it has done; None before training.
         epoch, step: how many are done.
         history: a row for each epoch.
-        best: the variables of the lowest validation loss so far, their epoch and that loss; or None.
-        last: the variables after the last epoch, where ``variables`` are the best ones; else None.
+        best: the variables of the best epoch so far, its number and its validation loss; or None.
+        last: the variables after the last epoch, where ``variables`` are the best ones or a mean; else None.
+        average: the mean of the variables over the training, where one is asked for; or None.
         mask: a vector of 0 and 1 like the parameters: those at 0 stay 0; or None.
         patience_since: the epoch after which patience counts: that of the last pruning, or 0.
         input_shape: of a row of inputs; None before training.
@@ -42,6 +57,7 @@ class TrainState:
     history: History = dataclasses.field(default_factory=History)
     best: Best | None = None
     last: Variables | None = None
+    average: Average | None = None
     mask: Any = None
     patience_since: int = 0
     input_shape: tuple[int, ...] | None = None
@@ -82,7 +98,23 @@ class TrainState:
             else:
                 setattr(self, name, value)
 
+    def predict_with(self, variables: Variables) -> None:
+        """Predict with other variables than those of the last step, which are kept for the next one."""
+        self.last = self.variables if self.last is None else self.last
+        self.variables = variables
+
+    def predict_with_average(self) -> None:
+        """Predict with the mean of the variables, if there is one."""
+        if self.average is not None and self.average.terms:
+            self.predict_with(self.average.variables)
+
+    def go_on(self) -> TrainState:
+        """Take the variables of the last step again, and return the same object."""
+        if self.last is not None:
+            self.variables, self.last = self.last, None
+        return self
+
     def begin_patience_anew(self) -> None:
-        """Restart patience and forget the best weights, after a change of the network."""
-        self.best = self.last = None
+        """Restart patience and forget the best weights and the mean, after a change of the network."""
+        self.best = self.last = self.average = None
         self.patience_since = self.epoch

@@ -11,6 +11,8 @@ from xpnet.nn import Variables
 from xpnet.optim import Optimizer
 from xpnet.parameters import Layout, Parameters
 from xpnet.train import regularization
+from xpnet.train.averaging import effective_count, with_term
+from xpnet.train.groups import number_of_each
 from xpnet.train.objective import StepObjective
 from xpnet.train.rows import Rows
 from xpnet.train.settings import Settings
@@ -27,11 +29,13 @@ class StepState(NamedTuple):
         params: parameters.
         model_state: such as the running statistics of BatchNorm.
         slots: the optimizer's arrays by name; all of its state if it has an ``update`` of its own.
+        average: the exponential moving average of parameters and model's state; None without.
     """
 
     params: Parameters
     model_state: Any
     slots: dict[str, Any]
+    average: Variables | None = None
 
 
 class Scalars(NamedTuple):
@@ -40,10 +44,12 @@ class Scalars(NamedTuple):
     Attributes:
         optimizer: those of its rule, such as the learning rate.
         noise: standard deviation of the noise in the gradient; None without.
+        averaged: of how many the step is one in the exponential moving average; None without.
     """
 
     optimizer: tuple[Any, ...]
     noise: Any = None
+    averaged: Any = None
 
 
 class Step:
@@ -62,17 +68,22 @@ class Step:
         assert isinstance(setup.optimizer, Optimizer)
         settings, optimizer = setup.settings, setup.optimizer
         self.objective, self.optimizer, self.settings = StepObjective(setup, layout), optimizer, settings
-        kind: Any = type(optimizer)
-        self.by_rule = kind.update is Optimizer.update and kind.init is Optimizer.init
-        self._update_scope = f"{optimizer.name or snake_case(kind.__name__)}_update"
-        bounds = settings.clip_norm, settings.clip_value, settings.max_norm, self.noisy
+        self.by_rule, self._groups = optimizer.by_rule, step_groups(setup, layout)
+        self._update_scope = f"{optimizer.name or snake_case(type(optimizer).__name__)}_update"
+        bounds = settings.clip_norm, settings.clip_value, settings.max_norm, settings.gradient_noise
+        groups = settings.learning_rate_factors, settings.weight_decay_factors
         place = setup.backend, setup.dtype
-        self.made_of = (optimizer, *self.objective.made_of, *bounds, *place)
+        self.made_of = (optimizer, *self.objective.made_of, *bounds, settings.ema_decay, *groups, *place)
 
     @property
     def noisy(self) -> bool:
         """Whether noise is added to gradients."""
         return self.settings.gradient_noise > 0.0
+
+    @property
+    def averaging(self) -> bool:
+        """Whether an exponential moving average of the weights is kept."""
+        return self.settings.ema_decay is not None
 
     def __call__(
         self, state: StepState, batch: Rows, key: rng.Key, scalars: Scalars, mask: Any = None
@@ -91,7 +102,11 @@ class Step:
         )
         params, slots = self._update(gradient, state, scalars)
         flat = constrained(params.flat, params.layout, self.settings.max_norm, mask)
-        return StepState(Parameters(flat, params.layout), model_state, slots), loss
+        params, average = Parameters(flat, params.layout), state.average
+        if average is not None:
+            with scope("weight_average"):
+                average = with_term(average, Variables(params, model_state), scalars.averaged)
+        return StepState(params, model_state, slots, average), loss
 
     def _update(
         self, gradient: Parameters, state: StepState, scalars: Scalars
@@ -101,37 +116,62 @@ class Step:
         names, layout = self.optimizer.slots, state.params.layout
         before = [state.slots[name].flat for name in names]
         with scope(self._update_scope):
-            flat, after = self.optimizer.rule(gradient.flat, before, state.params.flat, *scalars.optimizer)
+            given = scalars.optimizer
+            if self._groups is not None:
+                given = self.optimizer.vectors(given, *self._groups)
+            flat, after = self.optimizer.rule(gradient.flat, before, state.params.flat, *given)
         named = {name: Parameters(x, layout) for name, x in zip(names, after, strict=True)}
         return Parameters(flat, layout), named
 
-    def numbers(self, first: int, done: int, count: int) -> list[tuple[float, ...]]:
-        """Return the numbers of the next steps, a row for each: those of the rule, and σ if there is noise.
+    def numbers(self, first: int, done: int, count: int, averaged: int = 0) -> list[tuple[float, ...]]:
+        """Return the numbers of the next steps, a row for each: the rule's, then the others of `Scalars`.
 
         Args:
             first: number of the first of these steps, counted from 1.
             done: how many steps the optimizer's state has seen.
             count: how many steps.
+            averaged: how many steps the average has seen.
         """
         at, rate = self.optimizer.scalars, self.optimizer.learning_rate_at
         rows = [at(rate(n), n) for n in range(done + 1, done + count + 1)]
-        if not self.noisy:
-            return rows
-        variance = self.settings.gradient_noise
-        return [(*row, regularization.noise_deviation(variance, first + n)) for n, row in enumerate(rows)]
+        if self.noisy:
+            variance = self.settings.gradient_noise
+            rows = [(*row, regularization.noise_deviation(variance, first + n)) for n, row in enumerate(rows)]
+        if self.averaging:
+            rows = [(*row, self._share(averaged + n)) for n, row in enumerate(rows, 1)]
+        return rows
 
-    def scalars(self, step: int, done: int) -> Scalars:
+    def scalars(self, step: int, done: int, averaged: int = 0) -> Scalars:
         """Return the numbers of a step; an optimizer with an ``update`` of its own finds out its own.
 
         Args:
             step: its number, counted from 1.
             done: how many steps the optimizer's state has seen.
+            averaged: how many steps the average has seen.
         """
         noise = regularization.noise_deviation(self.settings.gradient_noise, step) if self.noisy else None
-        if not self.by_rule:
-            return Scalars((), noise)
-        (row,) = self.numbers(step, done, 1)
-        return Scalars(tuple(row[:-1] if self.noisy else row), noise)
+        share = self._share(averaged + 1) if self.averaging else None
+        optimizer, n = self.optimizer, done + 1
+        rule = optimizer.scalars(optimizer.learning_rate_at(n), n) if self.by_rule else ()
+        return Scalars(tuple(rule), noise, share)
+
+    def _share(self, number: int) -> float:
+        assert self.settings.ema_decay is not None
+        return effective_count(self.settings.ema_decay, number)
+
+
+def step_groups(setup: Setup, layout: Layout) -> tuple[Any, Any] | None:
+    """Return the factors of each parameter for `Optimizer.vectors`, on the device; None if all are 1."""
+    settings, backend, dtype = setup.settings, setup.backend, setup.dtype
+    rates, decays = (
+        number_of_each(name, getattr(settings, name) or {}, layout, 1.0)
+        for name in ("learning_rate_factors", "weight_decay_factors")
+    )
+    if (rates == 1.0).all() and (decays == 1.0).all():
+        return None
+    on_device = backend.asarray(rates, dtype=dtype)
+    same = (decays == 1.0).all()  # one vector is read in place of two
+    return on_device, on_device if same else backend.asarray(rates * decays, dtype=dtype)
 
 
 def clipped_gradient(
@@ -186,9 +226,14 @@ def step_once(step: Step, state: TrainState, batch: Rows, key: rng.Key) -> Any:
     assert variables is not None
     assert opt_state is not None
     counted = opt_state.get("step", 0)
-    before = StepState(variables.params, variables.state, opt_state)
-    after, loss = step(before, batch, key, step.scalars(state.step + 1, counted), state.mask)
+    known = state.average if step.averaging else None
+    mean, averaged = (None, 0) if known is None else (known.variables, known.terms)
+    before = StepState(variables.params, variables.state, opt_state, mean)
+    scalars = step.scalars(state.step + 1, counted, averaged)
+    after, loss = step(before, batch, key, scalars, state.mask)
     state.variables = Variables(after.params, after.model_state)
+    if known is not None and after.average is not None:
+        state.average = known._replace(variables=after.average, terms=known.terms + 1)
     state.opt_state = {"step": counted + 1, **after.slots} if step.by_rule else after.slots
     state.step += 1
     return loss

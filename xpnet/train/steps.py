@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import operator
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,36 +15,56 @@ from xpnet.backends.lacking import word_dtype
 from xpnet.backends.pace import HOST, Pace, pace
 from xpnet.backends.profiling import profiled
 from xpnet.containers import leaves, rebuild
-from xpnet.nn import Variables
-from xpnet.parameters import Parameters
+from xpnet.nn import Layer, Variables
+from xpnet.parameters import Layout, Parameters
 from xpnet.program.looping import Loop
 from xpnet.program.lowerings import blas_libraries
 from xpnet.program.lowerings.base import LOWERINGS
 from xpnet.train.batches import Batches
 from xpnet.train.blas_threads import blas_threads
+from xpnet.train.deadline import compiling_seconds
 from xpnet.train.regularization import noise
 from xpnet.train.rows import Rows
 from xpnet.train.setup import Setup
 from xpnet.train.state import TrainState
 from xpnet.train.step import Scalars, Step, StepState, step_once
 
-__all__ = ["CompiledSteps", "Steps", "UncompiledSteps", "first_order_steps", "paths_of_draws", "step_seconds"]
+__all__ = [
+    "WORTH_COMPILING",
+    "CompiledSteps",
+    "Steps",
+    "UncompiledSteps",
+    "first_order_steps",
+    "paths_of_draws",
+    "step_seconds",
+    "widths",
+]
+
+Path = tuple[int | str, ...]  # of a key below that of the step
 
 _MOVED = 28  # bytes for each parameter: gradient, parameter and two slots are read, most of them written
 _PRODUCT = 6  # operations for each parameter and row: a product and a sum forward, and twice that backward
 _HEARD = 0.5  # seconds after which Ctrl-C is heard, at the latest
-_WORTH_COMPILING = 1.0
+WORTH_COMPILING = 0.3  # of the seconds that numba takes at most, for which NumPy takes the steps
 _BLAS_AWAKE = 0.1
 _SIZES = 8  # of batches whose programs are kept
 
 
 class Steps(Protocol):
-    """Protocol of the steps of a fit, which update the state."""
+    """Protocol of the steps of a fit, which update the state.
 
-    def begin_epoch(self, state: TrainState, plan: Batches) -> None:
-        """Prepare the steps of the next epoch."""
+    Attributes:
+        may_compile: whether there is time to compile them by numba.
+        compiling: seconds that this takes, at most.
+    """
 
-    def at_a_time(self) -> int:
+    may_compile: bool
+    compiling: float
+
+    def begin_epochs(self, state: TrainState, plan: Batches, count: int) -> None:
+        """Prepare the steps of the next ``count`` epochs."""
+
+    def at_a_time(self, plan: Batches) -> int:
         """Return how many steps are taken together."""
 
     def run(self, state: TrainState, orders: Any, count: int, *, donate: bool) -> Any:
@@ -71,13 +93,15 @@ class UncompiledSteps:
         train: training rows on the device.
     """
 
+    may_compile, compiling = True, 0.0
+
     def __init__(self, setup: Setup, step: Step, train: Rows):
         self._setup, self._step, self._train = setup, step, train
 
-    def begin_epoch(self, state: TrainState, plan: Batches) -> None:
+    def begin_epochs(self, state: TrainState, plan: Batches, count: int) -> None:
         """Nothing has to be prepared."""
 
-    def at_a_time(self) -> int:
+    def at_a_time(self, plan: Batches) -> int:
         """Return 1."""
         return 1
 
@@ -115,6 +139,7 @@ class CompiledSteps:
         lowering: what runs the steps, once they have run.
     """
 
+    may_compile = True
     loop: Loop
     _plan: Batches
 
@@ -122,10 +147,13 @@ class CompiledSteps:
         self._setup = setup
         self._step = _LoopStep(setup, step, state, train)
         self._pace = pace(setup.backend, setup.dtype)
+        self._widths = widths(setup.model, self._step.layout)
+        self.compiling = compiling_seconds(len(self._step.layout.names))
         self._may_go_over = setup.backend.name == "numpy" and not LOWERINGS["numba"].reason()
         self._constants: list[Any] = []
         self._ahead: list[Any] = []  # one array for each scalar and each draw, over the epoch's steps
         self._taken = 0
+        self._returned: tuple[list[Any], tuple[Any, ...]] = [], (None,)  # and the state that was made of it
         self._loops: dict[int, tuple[str, Loop]] = {}
         self.lowering = ""
 
@@ -145,57 +173,68 @@ class CompiledSteps:
         self._constants = [x for x in (train.X, train.y, train.weight, state.mask) if x is not None]
 
     def end(self) -> None:
-        """Release the rows."""
-        self._constants = []
+        """Release the rows, and what was returned last."""
+        self._constants, self._returned = [], ([], (None,))
 
-    def begin_epoch(self, state: TrainState, plan: Batches) -> None:
-        """Copy the numbers for the steps of the next epoch to the device, in one transfer."""
-        self._plan, self._epoch_began, self._epoch = plan, state.step, state.epoch
-        self._ahead = self._step.ahead(self._setup, state, len(plan))
+    def begin_epochs(self, state: TrainState, plan: Batches, count: int) -> None:
+        """Copy the numbers for the steps of the next epochs to the device, in one transfer."""
+        self._plan, self._began_at, self._epoch = plan, state.step, state.epoch
+        self._ahead = self._step.ahead(self._setup, state, count * len(plan))
         self._taken = 0
 
-    def at_a_time(self) -> int:
+    def at_a_time(self, plan: Batches) -> int:
         """Return how many steps are taken together: few enough for a quick reaction to Ctrl-C."""
-        batch = self._plan.size or self._plan.rows
-        seconds = step_seconds(self._step.layout.size, batch, self._pace)
-        return max(1, int(_HEARD / self._pace.queued / seconds))
+        batch = plan.size or plan.rows
+        return max(1, int(_HEARD / self._pace.queued / self._seconds(batch)))
+
+    def _seconds(self, batch: int) -> float:
+        return step_seconds(self._step.layout.size, batch, self._pace, self._widths)
 
     def run(self, state: TrainState, orders: Any, count: int, *, donate: bool) -> Any:
         """Take steps; see `Steps`."""
-        carry = self._step.carry(state)
+        known, made = self._returned
+        ours = all(map(operator.is_, made, (state.variables, state.opt_state, state.average)))
+        carry = known if ours else self._step.carry(state)
         sequences = [x[self._taken : self._taken + count, ...] for x in self._ahead]
-        self._taken += count
         if orders is not None:
             sequences.insert(0, orders)
         batch = self._plan.rows if orders is None else orders.shape[1]
         self.loop = self._loop(batch)
+        self._taken += count
         as_written = self.lowering == "generic" or self.loop.reason
         threads = blas_threads(self._setup, batch, self._step.layout.size)
         blas = threads if as_written else contextlib.nullcontext()
         with profiled(self._setup.backend, f"{count} steps"), blas:
-            carry, (losses,) = self.loop(carry, self._constants, sequences, donate=donate)
+            carry, (losses,) = self.loop(carry, self._constants, sequences, donate=donate, apart=ours)
         after = self._step.opened(carry)
         assert state.opt_state is not None
         state.variables = Variables(after.params, after.model_state)
         state.opt_state = {"step": state.opt_state["step"] + count, **after.slots}
+        if state.average is not None and after.average is not None:
+            terms = state.average.terms + count
+            state.average = state.average._replace(variables=after.average, terms=terms)
         state.step += count
+        self._returned = carry, (state.variables, state.opt_state, state.average)
         return losses
 
     def _loop(self, batch: int) -> Loop:
         """Return the loop for steps on ``batch`` rows.
 
         With ``"auto"``, numba is for steps that there will have been enough of by the end of this epoch to be
-        worth a second of compiling: not for the ragged last batches of a few epochs. How long a step takes is
-        estimated from sizes, not measured, so that the same run, or one that is resumed, always goes over at
-        the same epoch.
+        worth compiling: not for the ragged last batches of a few epochs. How long a step and compiling it
+        take is estimated from sizes, not measured, so that the same run, or one that is resumed, always goes
+        over at the same epoch.
         """
         lower = self._setup.settings.compile
         if lower == "auto" and self._may_go_over:
-            ragged = self._plan.size not in (None, batch)
-            steps = self._epoch + 1 if ragged else self._epoch_began + len(self._plan)
-            worth = steps * step_seconds(self._step.layout.size, batch, self._pace)
-            lower = "numba" if worth > _WORTH_COMPILING else "numpy"
+            ragged, each = self._plan.size not in (None, batch), len(self._plan)
+            epochs = self._taken // each + 1
+            steps = self._epoch + epochs if ragged else self._began_at + epochs * each
+            worth = steps * self._seconds(batch) > WORTH_COMPILING * self.compiling
+            lower = "numba" if worth else "numpy"
         known, loop = self._loops.pop(batch, ("", None))
+        if lower == "numba" != known and self._setup.settings.compile == "auto" and not self.may_compile:
+            lower = "numpy"
         if loop is None or known != lower:
             loop = Loop(self._step, lower)  # the memory of the other one is free now
         if len(self._loops) >= _SIZES:
@@ -229,31 +268,35 @@ class _LoopStep:
         params, self._model_state = state.variables
         self.layout, self.masked, self.step = params.layout, state.mask is not None, step
         self._slots = list(self.step.optimizer.slots)
-        self._numbers = len(self.step.optimizer.scalars(0.1, 1)) + self.step.noisy
-        self._paths = paths_of_draws(setup, state.variables, train)
+        self._numbers = len(self.step.numbers(1, 0, 1)[0])
+        self._paths, self._schedules = _needs_of_layers(setup, state.variables, train)
 
     def __call__(self, carry: list[Any], constants: list[Any], row: list[Any]) -> tuple[list[Any], list[Any]]:
         X, y, *rest = constants
         mask = rest.pop() if self.masked else None
         batch = Rows(X, y, rest[0] if rest else None)
-        numbers, draws = len(row) - len(self._paths) - self._numbers, len(row) - len(self._paths)
-        if numbers > 0:
+        given = len(row) - self._numbers - len(self._schedules) - len(self._paths)
+        if given > 0:
             with scope("batch"):
                 batch = batch.take(row[0])
-        scalars, words = list(row[numbers:draws]), row[draws:]
+        scalars, of_layers = list(row[given : given + self._numbers]), row[given + self._numbers :]
+        share = scalars.pop() if self.step.averaging else None
         deviation = scalars.pop() if self.step.noisy else None
-        key = _StepKey(0, (), dict(zip(self._paths, words, strict=True)))
-        after, loss = self.step(self.opened(carry), batch, key, Scalars(tuple(scalars), deviation), mask)
+        values = dict(zip(self._schedules, of_layers, strict=False))
+        words = dict(zip(self._paths, of_layers[len(values) :], strict=True))
+        key, numbers = _StepKey(0, (), words, values), Scalars(tuple(scalars), deviation, share)
+        after, loss = self.step(self.opened(carry), batch, key, numbers, mask)
         slots = [after.slots[name].flat for name in self._slots]
-        return [after.params.flat, *leaves(after.model_state), *slots], [loss]
+        return [*leaves((after.params, after.model_state, after.average)), *slots], [loss]
 
     def carry(self, state: TrainState) -> list[Any]:
         """Return the arrays of a state that steps change."""
         variables, opt_state = state.variables, state.opt_state
         assert variables is not None
         assert opt_state is not None
+        average = state.average.variables if self.step.averaging and state.average is not None else None
         slots = (opt_state[name].flat for name in self._slots)
-        return [variables.params.flat, *leaves(variables.state), *slots]
+        return [*leaves((variables, average)), *slots]
 
     def opened(self, carry: list[Any]) -> StepState:
         """Return the state around these arrays."""
@@ -261,14 +304,25 @@ class _LoopStep:
         state = rest[: len(rest) - len(self._slots)]
         slots = zip(self._slots, rest[len(state) :], strict=True)
         named = {name: Parameters(x, self.layout) for name, x in slots}
-        return StepState(Parameters(flat, self.layout), rebuild(self._model_state, state), named)
+        average = None
+        if self.step.averaging:
+            half = len(state) // 2
+            state, (mean, *means) = state[:half], state[half:]
+            average = Variables(Parameters(mean, self.layout), rebuild(self._model_state, means))
+        return StepState(Parameters(flat, self.layout), rebuild(self._model_state, state), named, average)
 
     def ahead(self, setup: Setup, state: TrainState, count: int) -> list[Any]:
         """Return the scalars and the random words of the next steps, each as an array over the steps."""
         backend, key = setup.backend, setup.key.fold("step")
         assert state.opt_state is not None
         done, first = state.opt_state["step"], state.step + 1
-        rows = np.asarray(self.step.numbers(first, done, count), dtype=np.float64)
+        averaged = 0 if state.average is None else state.average.terms
+        schedules = self._schedules.values()
+        numbers = self.step.numbers(first, done, count, averaged)
+        rows = np.asarray(
+            [(*row, *(schedule(first + n) for schedule in schedules)) for n, row in enumerate(numbers)],
+            dtype=np.float64,
+        )
         columns = backend.asarray(np.ascontiguousarray(rows.T), dtype=setup.dtype)  # one transfer
         scalars = [columns[i, ...] for i in range(columns.shape[0])]
         dtype = word_dtype(backend.xp)
@@ -294,34 +348,76 @@ def first_order_steps(setup: Setup, state: TrainState, train: Rows, known: Any) 
     return steps
 
 
-def step_seconds(size: int, batch: int, at: Pace = HOST) -> float:
-    """Return roughly how long a step takes on a network of ``size`` parameters; on NumPy by default."""
-    return at.calls + size * (_MOVED * at.byte + batch * _PRODUCT * at.operation)
+def step_seconds(size: int, batch: int, at: Pace = HOST, values: int = 0) -> float:
+    """Return roughly how long a step takes; on NumPy by default.
+
+    Args:
+        size: number of parameters.
+        batch: number of rows.
+        at: pace of the device.
+        values: that layers compute for a row, see `widths`.
+    """
+    products = size * (_MOVED * at.byte + batch * _PRODUCT * at.operation)
+    return at.calls + products + batch * values * at.value
+
+
+def widths(model: Layer, layout: Layout) -> int:
+    """Return roughly how many values the layers of a model compute for a row, from its arrays' last axes."""
+    return (model.ensemble or 1) * sum(shape[-1] for _, shape in layout.entries)
 
 
 class _StepKey(rng.Key):
-    """A step's key: records its draws, and returns their words where they are given."""
+    """A step's key: records draws and schedules, and returns their words and values where these are given.
 
-    def __init__(self, seed: int, path: tuple[int | str, ...], known: dict[Any, Any]):
-        super().__init__(seed, path)
-        object.__setattr__(self, "known", known)
+    Args:
+        seed, path: as for any key.
+        drawn: words, or None, by the path of their key.
+        values: schedules, or their values as 0-d arrays, by the path of their key.
+        stream: as for any key.
+    """
 
-    known: dict[Any, Any]
+    def __init__(
+        self,
+        seed: int,
+        path: tuple[int | str, ...],
+        drawn: dict[Path, Any],
+        values: dict[Path, Any],
+        stream: Any = 0,
+    ):
+        super().__init__(seed, path, stream=stream)
+        object.__setattr__(self, "drawn", drawn)
+        object.__setattr__(self, "values", values)
+
+    drawn: dict[Path, Any]
+    values: dict[Path, Any]
 
     def fold(self, *words: int | str) -> _StepKey:
-        return _StepKey(self.seed, self.path + words, self.known)
+        return _StepKey(self.seed, self.path + words, self.drawn, self.values, self.stream)
+
+    def at_stream(self, stream: Any) -> _StepKey:
+        return _StepKey(self.seed, self.path, self.drawn, self.values, stream)
 
     @property
     def words(self) -> tuple[Any, Any]:
-        words = self.known.setdefault(self.path, None)
+        words = self.drawn.setdefault(self.path, None)
         return (0, 0) if words is None else (words[0, ...], words[1, ...])
 
+    def value(self, schedule: Callable[[int], float]) -> Any:
+        value = self.values.setdefault(self.path, schedule)
+        return value(1) if callable(value) else value
 
-def paths_of_draws(setup: Setup, variables: Variables, train: Rows) -> list[tuple[int | str, ...]]:
-    """Return the paths of a step's draws below its key, found by applying the model to one row."""
-    known: dict[Any, Any] = {}
-    rows, key = train.X[:2, ...], _StepKey(0, (), known)
+
+def _needs_of_layers(
+    setup: Setup, variables: Variables, train: Rows
+) -> tuple[list[Path], dict[Path, Callable[[int], float]]]:
+    """Return the paths of a step's draws, and schedules by path: found by applying the model to two rows."""
+    rows, key = train.X[:2, ...], _StepKey(0, (), {}, {})
     setup.model.apply(variables, rows, training=True, key=key)
     if setup.settings.gradient_noise:
         noise(key, variables.params.flat[:2], 1.0)
-    return list(known)
+    return list(key.drawn), key.values
+
+
+def paths_of_draws(setup: Setup, variables: Variables, train: Rows) -> list[Path]:
+    """Return the paths of a step's draws below its key."""
+    return _needs_of_layers(setup, variables, train)[0]

@@ -21,7 +21,8 @@ def summary(setup: Setup, state: TrainState) -> str:
     if len(state.history):
         done.append(f"loss {state.history.rows[-1]['loss']:.4g}")
     if state.best is not None:
-        done.append(f"lowest validation loss {state.best.loss:.4g} in epoch {state.best.epoch}")
+        found = (state.history.row_of(state.best.epoch) or {}).get(setup.monitor.name, state.best.loss)
+        done.append(f"{setup.monitor.best} {found:.4g} in epoch {state.best.epoch}")
     return f"Trainer({made}; {', '.join(done)})"
 
 

@@ -8,28 +8,38 @@ import logging
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import Any
 
 from xpnet import backends, checks, losses, optim
 from xpnet.backends import Backend
 from xpnet.backends.memory import tells
 from xpnet.backends.profiling import profiled
-from xpnet.containers import map_leaves
 from xpnet.nn import Layer, Variables
 from xpnet.parameters import Parameters
 from xpnet.train import checkpoint, targets
 from xpnet.train.arguments import check_callbacks, check_mask, named_metrics, needing_less
 from xpnet.train.attributes import OfState, takes_settings
+from xpnet.train.averaging import average_epoch, begun_average
 from xpnet.train.batches import Batches
 from xpnet.train.callbacks import Callback
 from xpnet.train.columns import column_names, matched
+from xpnet.train.deadline import Deadline, EpochGivenUpError
 from xpnet.train.divergence import checked_losses
-from xpnet.train.early_stopping import Patience, check_validation, nothing_left
+from xpnet.train.early_stopping import Patience, check_validation, keep_best, nothing_left
+from xpnet.train.epochs import (
+    FitContext,
+    at_a_time,
+    ends_within,
+    epochs_together,
+    evaluated_rows,
+    looked_at_after,
+    row_of,
+    train_together,
+    warn_if_late,
+)
 from xpnet.train.evaluation import Evaluation
 from xpnet.train.full_batch import FullBatchSteps, state_of
-from xpnet.train.history import Best, History
+from xpnet.train.history import History
 from xpnet.train.initialization import initial_variables
 from xpnet.train.predictor import Predictor
 from xpnet.train.progress import for_terminal
@@ -41,25 +51,10 @@ from xpnet.train.steps import CompiledSteps, Steps, first_order_steps
 from xpnet.train.summary import summary
 from xpnet.train.threads import Use, alone
 
-__all__ = ["FitContext", "Trainer"]
+__all__ = ["Trainer"]
 
 _log = logging.getLogger("xpnet")
 _MADE_ANEW = ("fitting", "_steps", "_evaluation", "_use")
-_LOG_STEPS = 1000  # within an epoch, losses are looked at this often
-
-
-class FitContext(NamedTuple):
-    """Rows, batches and steps of a fit, for callbacks.
-
-    Attributes:
-        rows: the rows to train on, checked and on the device.
-        batches: their batches.
-        steps: takes the steps.
-    """
-
-    rows: Rows
-    batches: Batches
-    steps: Steps
 
 
 @takes_settings(Settings)
@@ -112,7 +107,7 @@ class Trainer(Predictor):
     _steps: Steps | None
 
     opt_state, epoch, step, history, best = OfState(), OfState(), OfState(), OfState(), OfState()
-    last, mask, patience_since = OfState(), OfState(), OfState()
+    last, mask, patience_since, average = OfState(), OfState(), OfState(), OfState()
 
     def __init__(
         self,
@@ -156,6 +151,7 @@ class Trainer(Predictor):
         sample_weight: Any = None,
         class_weight: Mapping[int, float] | str | None = None,
         order: Callable[[int], Any] | None = None,
+        deadline: Deadline | None = None,
     ) -> History:
         """Train until ``epochs`` epochs are done in total; a trained or loaded trainer continues.
 
@@ -167,10 +163,11 @@ class Trainer(Predictor):
                 if there are fewer or the optimizer is of second order.
             validation: a fraction of the rows to split off, or ``(X, y)``, or ``(X, y, sample_weight)``.
             sample_weight: (batch,), weights of the rows in the loss; rows of weight 0 are left out.
-            class_weight: weight of each class index, or ``"balanced"`` for n / (classes · count); for the
-                training rows alone.
+            class_weight: weight of each class index, or ``"balanced"`` for n / (classes · count), of weights
+                their sums; for the training rows alone.
             order: function of an epoch's number, from 1, that returns the row numbers (batch,) in the order
                 in which that epoch takes them; by default they are drawn as the setting ``batches`` says.
+            deadline: end of the time, if that is not ``time_limit`` seconds from now.
 
         Returns:
             The history, one row an epoch; also kept as ``self.history``.
@@ -193,12 +190,13 @@ class Trainer(Predictor):
         train, held_out = split(setup, X, y, sample_weight, class_weight, validation, width=state.input_shape)
         check_validation(settings, held_out)
         size = setup.batch_size_of(train.X.shape[0], batch_size)
-        batches = Batches(train.X.shape[0], size, order or settings.batches, setup.key, setup.backend)
+        n, taken = train.X.shape[0], order or settings.batches
+        batches = Batches(n, size, taken, setup.key, setup.backend, drop_last=settings.drop_last)
         batches = batches.or_same(known)
         bar = for_terminal(settings.progress)
         callbacks = [*self.callbacks, *([bar] if bar else [])]
-        began, limit = time.monotonic(), settings.time_limit
-        patience = Patience.of(settings)
+        deadline = deadline or Deadline(settings.time_limit)
+        patience = Patience.of(setup)
         if settings.patience is not None:  # the history may be long
             patience.after(state.history, since=state.patience_since)
 
@@ -215,46 +213,66 @@ class Trainer(Predictor):
                 self._steps = FullBatchSteps(setup, state, train)
             else:
                 self._steps = first_order_steps(setup, state, train, self._steps)
-            self.fitting = FitContext(train, batches, self._steps)
+            self.fitting = FitContext(train, batches, self._steps, held_out, deadline)
             if is_over():
                 _log.warning("%s", nothing_left(settings, state.epoch, state.step, epochs))
+            warn_if_late(state, deadline)
             for callback in callbacks:
                 callback.on_fit_begin(self, epochs)
                 ending.callback(callback.on_fit_end, self, state.history)
+            began, steps = time.monotonic(), self._steps
             while not (is_over() or self.timed_out):
+                steps.may_compile = deadline.may_compile(steps.compiling)
                 try:
                     with profiled(setup.backend, f"epoch {state.epoch + 1}"):
-                        row = self._train_epoch(self.fitting, held_out, callbacks)
+                        rows = self._train_epochs(self.fitting, callbacks, epochs - state.epoch)
+                except EpochGivenUpError:
+                    self.timed_out = True
+                    break
                 except optim.StuckError as stuck:
                     self.stalled = str(stuck)
                     _log.info("training ended after epoch %d: %s", state.epoch, stuck)
                     break
-                patience.see(row)
-                self.timed_out = limit is not None and time.monotonic() - began >= limit and not is_over()
+                for row in rows:
+                    patience.see(row)
+                before, began = began, time.monotonic()  # of the callbacks as well
+                deadline.see_epoch(began - before)
+                self.timed_out = deadline.is_over(deadline.epoch) and not is_over()
                 self.ending = self.timed_out or is_over()
-                answers = [callback.on_epoch_end(self, row) for callback in callbacks]
+                answers = [callback.on_epoch_end(self, row) for row in rows for callback in callbacks]
                 if any(answers):
                     break
             if held_out is not None and settings.restore_best is not False and state.best is not None:
-                state.last, state.variables = state.variables, state.best.variables
+                state.predict_with(state.best.variables)
+            else:
+                state.predict_with_average()
         setup.backend.peak_memory()  # is looked at now, for CuPy does not remember it
         return state.history
 
-    def _train_epoch(
-        self, fitting: FitContext, held_out: Rows | None, callbacks: list[Callback]
-    ) -> dict[str, Any]:
+    def _train_epochs(
+        self, fitting: FitContext, callbacks: list[Callback], left: int
+    ) -> list[dict[str, Any]]:
+        """Train an epoch, or several if nobody looks at what is between them, and return their rows."""
+        count = epochs_together(self.setup, callbacks, fitting, left)
+        if count > 1 and (rows := train_together(self.setup, self.state, fitting, count)):
+            return rows
+        return [self._train_epoch(fitting, callbacks)]
+
+    def _train_epoch(self, fitting: FitContext, callbacks: list[Callback]) -> dict[str, Any]:
         """Train one epoch and return its row; on any exception everything is as it was before the epoch."""
-        started = time.perf_counter()
+        started, began = time.perf_counter(), time.monotonic()
         setup, settings, state = self.setup, self.setup.settings, self.state
-        train, batches, steps = fitting
+        train, batches, steps, held_out, deadline = fitting
         before = state.snapshot(overwritten=settings.rollback)
         watching = [c for c in callbacks if type(c).on_step_end is not Callback.on_step_end]
         values: list[float] = []
         counts: list[int] = []
         pending: list[Any] = []  # arrays of losses still on the device
+        state.go_on()
         try:
-            steps.begin_epoch(state, batches)
-            for order, rows, number in batches.chunks(state.epoch + 1, self._at_a_time(steps, watching)):
+            steps.begin_epochs(state, batches, 1)
+            together, apart = at_a_time(setup, state, fitting, watching), looked_at_after(fitting)
+            for order, rows, number in batches.chunks(state.epoch + 1, together):
                 if settings.max_steps is not None and number > settings.max_steps - state.step:
                     number = settings.max_steps - state.step
                     order = order[:number, ...]
@@ -263,28 +281,25 @@ class Trainer(Predictor):
                 counts += [rows] * number
                 for callback in watching:
                     callback.on_step_end(self, len(counts), len(batches))
-                if len(counts) - len(values) >= _LOG_STEPS:
+                if len(counts) - len(values) >= apart:
                     values += checked_losses(setup, state, pending, len(values), before, train, batches)
                     pending = []
-                if self._exhausted():
+                if ends_within(setup, state, fitting, began, counts):
                     break
             if pending:
                 values += checked_losses(setup, state, pending, len(values), before, train, batches)
-            row = {
-                "epoch": state.epoch + 1,
-                "step": state.step,
-                "loss": float(np.dot(values, counts) / sum(counts)),
-                **self._measured(train, with_loss=False),
-            }
+            average_epoch(setup, state)
+            began = time.monotonic()
+            measured = self._measured(train, with_loss=False) if settings.training_metrics else {}
             if held_out is not None:
-                measured = self._measured(held_out)
-                row |= {f"validation_{name}": value for name, value in measured.items()}
-            if isinstance(setup.optimizer, optim.Optimizer) and state.opt_state is not None:
-                row["learning_rate"] = float(setup.optimizer.learning_rate_at(state.opt_state["step"]))
-            row["seconds"] = round(time.perf_counter() - started, 6)
+                found = self._measured(held_out)
+                measured |= {f"validation_{name}": value for name, value in found.items()}
+            deadline.see_evaluation(time.monotonic() - began, evaluated_rows(setup, fitting))
+            seconds = time.perf_counter() - started
+            row = row_of(setup, state, values, counts, seconds, measured, epoch=state.epoch + 1)
             state.epoch += 1
             state.history.append(row)
-            self._keep_best(row)
+            keep_best(setup, state, row)
         except BaseException:
             state.restore(before)
             raise
@@ -296,12 +311,6 @@ class Trainer(Predictor):
             return self._evaluation.measure(
                 self.setup, self._trained(), rows, with_loss=with_loss, again=True
             )
-
-    def _at_a_time(self, steps: Steps, watching: list[Callback]) -> int:
-        """Return how many steps are taken at a time: all that are looked at together."""
-        number = min(_LOG_STEPS, steps.at_a_time(), *(c.steps_apart for c in watching))
-        most = self.setup.settings.max_steps
-        return number if most is None else max(1, min(number, most - self.state.step))
 
     def _take_steps(self, steps: Steps, orders: Any, count: int, *, donate: bool) -> Any:
         """Take ``count`` steps on the rows ``orders`` (steps, batch); returns their losses, on the device."""
@@ -367,7 +376,7 @@ class Trainer(Predictor):
             return {**left, "state": self.state.map_arrays(self.setup.backend.to_host)}
 
     def __setstate__(self, values: dict[str, Any]) -> None:
-        self.__dict__.update({**values, "_use": Use()})
+        self.__dict__.update({**values, "setup": values["setup"].workable(), "_use": Use()})
         with self.setup.backend.activate():
             self.state = self.state.map_arrays(self.setup.backend.asarray)
         self._forget_rows()
@@ -395,9 +404,10 @@ class Trainer(Predictor):
         if state.variables is None:
             state.variables = initial_variables(setup, input_shape, X)
             state.input_shape = input_shape
-        if state.last is not None:
-            state.variables, state.last = state.last, None
+        state.go_on()
         state.opt_state = begun_optimizer(setup, state)
+        with setup.backend.activate():
+            state.average = begun_average(setup, state)
 
     def _remember(self, train: Rows, columns: tuple[str, ...] | None) -> None:
         """Remember which rows and columns are trained on, and tell of rows that are others than before."""
@@ -420,15 +430,6 @@ class Trainer(Predictor):
     def _exhausted(self) -> bool:
         most = self.setup.settings.max_steps
         return most is not None and self.state.step >= most
-
-    def _keep_best(self, row: dict[str, Any]) -> None:
-        state, loss = self.state, row.get("validation_loss")
-        if loss is not None and loss < (np.inf if state.best is None else state.best.loss):
-            variables = self._trained()
-            if not self.setup.settings.rollback:  # the next epoch writes over them
-                xp = self.setup.backend.xp
-                variables = map_leaves(lambda x: xp.asarray(x, copy=True), variables)
-            state.best = Best(variables, state.epoch, loss)
 
     # --- disk ----------------------------------------------------------------------------------------
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from xpnet.autodiff.namespaces import namespace
 from xpnet.autodiff.rules import Rule
-from xpnet.autodiff.tracer import Trace, Tracer, like, lowered
+from xpnet.autodiff.trace import Trace
+from xpnet.autodiff.tracer import Tracer, like, lowered
 
 __all__ = ["Counter"]
 

@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from xpnet.autodiff.rules.batching import entrywise, entrywise_along, last_axes
 from xpnet.autodiff.rules.elementwise import smooth_sigmoid
 from xpnet.autodiff.rules.rule import compound, elementwise, fit, is_complex, rule
 from xpnet.errors import RecordError
@@ -160,6 +161,7 @@ rule(
     "logsumexp",
     lambda xp, g, out, x: fit(xp, xp.multiply(_column(xp, g), _shares(xp, x)), x),
     body=_logsumexp,
+    batch=last_axes(1),
 )
 
 
@@ -174,6 +176,7 @@ rule(
     "log_softmax",
     lambda xp, g, out, x: xp.subtract(g, xp.multiply(xp.exp(out), xp.sum(g, axis=-1, keepdims=True))),
     body=_log_softmax,
+    batch=last_axes(1),
 )
 
 
@@ -189,7 +192,13 @@ def _pull_softmax(xp: Any, g: Any, out: Any, x: Any) -> Any:
     return xp.subtract(weighted, xp.multiply(out, xp.sum(weighted, axis=-1, keepdims=True)))
 
 
-rule("softmax", _pull_softmax, push=lambda xp, t, out, x: _pull_softmax(xp, t[0], out, x), body=_softmax)
+rule(
+    "softmax",
+    _pull_softmax,
+    push=lambda xp, t, out, x: _pull_softmax(xp, t[0], out, x),
+    body=_softmax,
+    batch=last_axes(1),
+)
 
 
 # --- Losses on logits --------------------------------------------------------------------------------
@@ -237,6 +246,7 @@ def _pull_logits(xp: Any, g: Any, out: Any, logits: Any, targets: Any, normalize
     lambda xp, g, out, logits, targets, normalized=False: fit(
         xp, xp.multiply(_column(xp, -g), _log_softmax(xp, logits)), targets
     ),
+    batch=entrywise_along,
 )
 @_of_reals
 def _cross_entropy(xp: Any, logits: Any, targets: Any, normalized: bool = False) -> Any:
@@ -247,4 +257,4 @@ def _cross_entropy(xp: Any, logits: Any, targets: Any, normalized: bool = False)
     return -xp.sum(xp.multiply(_log_softmax(xp, logits), targets), axis=-1)
 
 
-rule("stop_gradient", body=lambda xp, x: x, constant=True)
+rule("stop_gradient", body=lambda xp, x: x, constant=True, batch=entrywise)

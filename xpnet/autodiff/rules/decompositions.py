@@ -25,6 +25,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from xpnet.autodiff.rules.batching import last_axes
 from xpnet.autodiff.rules.linalg import adjoint, conjugate, identity
 from xpnet.autodiff.rules.rule import cast, composed, rule
 from xpnet.errors import RecordError
@@ -54,7 +55,7 @@ def _pull_cholesky(xp: Any, g: Any, out: Any, x: Any, *, upper: bool = False) ->
     return conjugate(xp, xp.linalg.solve(turned, adjoint(xp, half)))
 
 
-rule("linalg.cholesky", _pull_cholesky)
+rule("linalg.cholesky", _pull_cholesky, batch=last_axes(2))
 
 
 def _pull_square_qr(xp: Any, q: Any, r: Any, to_q: Any, to_r: Any) -> Any:
@@ -82,7 +83,7 @@ def _pull_qr(xp: Any, g: list[Any], out: Any, x: Any, *, mode: str = "reduced") 
     return conjugate(xp, xp.concat([square, xp.matmul(q, beside)], axis=-1))
 
 
-rule("linalg.qr", _pull_qr, many=True)
+rule("linalg.qr", _pull_qr, many=True, batch=last_axes(2))
 
 
 # --- Eigenvalues and singular values -----------------------------------------------------------------
@@ -126,10 +127,10 @@ def _push_eigh(xp: Any, tangents: list[Any], out: Any, x: Any) -> tuple[Any, Any
 
 
 # Pushes of their own, here and below: what ``_shares`` does depends on zeros, and cannot be transposed.
-rule("linalg.eigh", _pull_eigh, push=_push_eigh, many=True)
+rule("linalg.eigh", _pull_eigh, push=_push_eigh, many=True, batch=last_axes(2))
 
 
-@composed("linalg.eigvalsh")
+@composed("linalg.eigvalsh", batch=last_axes(2))
 def _eigvalsh(xp: Any, x: Any) -> Any:
     return xp.linalg.eigh(x)[0]
 
@@ -211,9 +212,9 @@ def _push_svd(
     return du, cast(xp, xp.linalg.diagonal(inner), s.dtype), adjoint(xp, dv)
 
 
-rule("linalg.svd", _pull_svd, push=_push_svd, many=True)
+rule("linalg.svd", _pull_svd, push=_push_svd, many=True, batch=last_axes(2))
 
 
-@composed("linalg.svdvals")
+@composed("linalg.svdvals", batch=last_axes(2))
 def _svdvals(xp: Any, x: Any) -> Any:
     return xp.linalg.svd(x, full_matrices=False)[1]

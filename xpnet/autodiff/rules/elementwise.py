@@ -24,6 +24,7 @@ import cmath
 import math
 from typing import Any
 
+from xpnet.autodiff.rules.batching import entrywise, last_axes
 from xpnet.autodiff.rules.rule import (
     Rule,
     View,
@@ -189,7 +190,7 @@ elementwise(
 )
 
 # Parts of complex numbers, with their pulls for cotangents c that stand for Re Σ c dz
-linear("conj", lambda xp, g, out, x: xp.conj(g))
+linear("conj", lambda xp, g, out, x: xp.conj(g), batch=entrywise)
 
 
 def _push_complex(xp: Any, tangents: list[Any], out: Any, real: Any, imaginary: Any) -> Any:
@@ -201,6 +202,7 @@ rule(
     lambda xp, g, out, real, imaginary: xp.real(g),
     lambda xp, g, out, real, imaginary: -xp.imag(g),
     push=_push_complex,
+    batch=lambda call, *parts: call.function(*(call.spread(i, x) for i, x in enumerate(parts))),
 )
 
 
@@ -212,7 +214,7 @@ def _put_imag(xp: Any, part: Any, x: Any) -> Any:
     return xp.complex_of(xp.real(x), part)
 
 
-linear("real", lambda xp, g, out, x: cast(xp, g, x.dtype), view=View(_put_real))
+linear("real", lambda xp, g, out, x: cast(xp, g, x.dtype), view=View(_put_real), batch=entrywise)
 
 
 def _pull_imag(xp: Any, g: Any, out: Any, x: Any) -> Any:
@@ -220,7 +222,7 @@ def _pull_imag(xp: Any, g: Any, out: Any, x: Any) -> Any:
     return xp.astype(g, x.dtype) * -1j if is_complex(xp, x) else xp.zeros_like(x)
 
 
-linear("imag", _pull_imag, view=View(_put_imag))
+linear("imag", _pull_imag, view=View(_put_imag), batch=entrywise)
 
 
 def _direction(xp: Any, size: Any, x: Any) -> Any:
@@ -276,13 +278,14 @@ rule(
     _pull_size,
     push=_push_size,
     nested=(
-        Rule("abs", (_pull_inner_size,), push=_push_right_hand),
-        Rule("abs", (_pull_outer_size,), push=_push_right_hand),
+        Rule("abs", (_pull_inner_size,), push=_push_right_hand, batch=entrywise),
+        Rule("abs", (_pull_outer_size,), push=_push_right_hand, batch=entrywise),
     ),
+    batch=entrywise,
 )
 
 
-@composed("sign")
+@composed("sign", batch=entrywise)
 def _sign(xp: Any, x: Any) -> Any:
     """z / |z|, and 0 at 0: constant on the real line."""
     if not is_complex(xp, x):
@@ -336,13 +339,14 @@ elementwise(
 )
 
 # g where the mask is True, else 0: what boolean slopes do to a cotangent.
-linear("keep", lambda xp, g, out, x, mask: fit(xp, xp.keep(g, mask), x))
+linear("keep", lambda xp, g, out, x, mask: fit(xp, xp.keep(g, mask), x), batch=entrywise)
 
 # Conversions
 rule(
     "astype",
     lambda xp, g, out, x, dtype, **options: cast(xp, g, x.dtype),
     push=lambda xp, tangents, out, x, dtype, **options: xp.astype(tangents[0], dtype),
+    batch=last_axes(0),
 )
 
 constant(

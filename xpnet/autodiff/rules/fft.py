@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from xpnet.autodiff.rules.batching import Call, along_axis
 from xpnet.autodiff.rules.rule import along, cast, composed, constant, linear, lookup
 
 __all__: list[str] = []
@@ -33,7 +34,7 @@ def _symmetric(name: str) -> None:
         g = lookup(xp, name)(g, axis=axis, norm=norm)
         return cast(xp, _resized(xp, g, x.shape[axis], axis), x.dtype)
 
-    linear(name, pull)
+    linear(name, pull, batch=along_axis(-1))
 
 
 _symmetric("fft.fft")
@@ -60,8 +61,8 @@ def _pull_irfft(
     return cast(xp, _resized(xp, g, x.shape[axis], axis), x.dtype)
 
 
-linear("fft.rfft", _pull_rfft)
-linear("fft.irfft", _pull_irfft)
+linear("fft.rfft", _pull_rfft, batch=along_axis(-1))
+linear("fft.irfft", _pull_irfft, batch=along_axis(-1))
 
 
 # --- Several axes, one after the other ----------------------------------------------------------------
@@ -118,7 +119,20 @@ def _ihfft(xp: Any, x: Any, *, n: Any = None, axis: int = -1, norm: str = "backw
     return xp.conj(xp.fft.rfft(x, n=n, axis=axis, norm=_OTHER_WAY[norm]))
 
 
-linear("fft.fftshift", lambda xp, g, out, x, *, axes=None: xp.fft.ifftshift(g, axes=axes))
-linear("fft.ifftshift", lambda xp, g, out, x, *, axes=None: xp.fft.fftshift(g, axes=axes))
+def _batch_shifted(call: Call, x: Any, *, axes: Any = None) -> Any:
+    ndim = len(x.shape) - 1
+    return call.function(x, axes=tuple(range(1, ndim + 1)) if axes is None else call.axis(axes, ndim))
+
+
+linear(
+    "fft.fftshift",
+    lambda xp, g, out, x, *, axes=None: xp.fft.ifftshift(g, axes=axes),
+    batch=_batch_shifted,
+)
+linear(
+    "fft.ifftshift",
+    lambda xp, g, out, x, *, axes=None: xp.fft.fftshift(g, axes=axes),
+    batch=_batch_shifted,
+)
 
 constant("fft.fftfreq", "fft.rfftfreq")

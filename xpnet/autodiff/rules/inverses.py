@@ -21,6 +21,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from xpnet.autodiff.rules import batched_products
+from xpnet.autodiff.rules.batching import last_axes
 from xpnet.autodiff.rules.linalg import adjoint, conjugate, identity
 from xpnet.autodiff.rules.rule import cast, constant, fit, rule
 
@@ -38,6 +40,7 @@ rule(
     "linalg.inv",
     lambda xp, g, out, x: _sandwich(xp, xp.matrix_transpose(out), g),
     push=lambda xp, tangents, out, x: _sandwich(xp, out, tangents[0]),  # d(A⁻¹) = -A⁻¹ dA A⁻¹
+    batch=last_axes(2),
 )
 
 
@@ -58,7 +61,7 @@ def _pull_solved_matrix(xp: Any, g: Any, out: Any, matrix: Any, right: Any) -> A
     return fit(xp, -xp.matmul(pulled, xp.matrix_transpose(_as_columns(xp, out, right))), matrix)
 
 
-rule("linalg.solve", _pull_solved_matrix, _pull_right_side)
+rule("linalg.solve", _pull_solved_matrix, _pull_right_side, batch=batched_products.solve)
 
 
 def _pull_pinv(xp: Any, g: Any, out: Any, x: Any, *, rtol: Any = None) -> Any:
@@ -73,8 +76,8 @@ def _pull_pinv(xp: Any, g: Any, out: Any, x: Any, *, rtol: Any = None) -> Any:
     return conjugate(xp, xp.subtract(xp.add(left, right), direct))
 
 
-rule("linalg.pinv", _pull_pinv)
-constant("linalg.matrix_rank")
+rule("linalg.pinv", _pull_pinv, batch=last_axes(2))
+constant("linalg.matrix_rank", batch=last_axes(2))
 
 
 # --- Determinants ------------------------------------------------------------------------------------
@@ -126,7 +129,7 @@ def _pull_det(xp: Any, g: Any, out: Any, x: Any) -> Any:
     return xp.multiply(_beside_matrices(xp, g), cofactors)
 
 
-rule("linalg.det", _pull_det)
+rule("linalg.det", _pull_det, batch=last_axes(2))
 
 
 def _pull_slogdet(xp: Any, g: list[Any], out: Any, x: Any) -> Any:
@@ -141,4 +144,4 @@ def _pull_slogdet(xp: Any, g: list[Any], out: Any, x: Any) -> Any:
     return xp.multiply(_beside_matrices(xp, total), xp.matrix_transpose(xp.linalg.inv(x)))
 
 
-rule("linalg.slogdet", _pull_slogdet, many=True)
+rule("linalg.slogdet", _pull_slogdet, many=True, batch=last_axes(2))

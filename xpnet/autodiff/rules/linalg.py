@@ -11,6 +11,8 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from xpnet.autodiff.rules import batched_products
+from xpnet.autodiff.rules.batching import entrywise, entrywise_along, last_axes, reduction
 from xpnet.autodiff.rules.rule import (
     View,
     cast,
@@ -46,7 +48,7 @@ def identity(xp: Any, x: Any) -> Any:
 # --- Products ----------------------------------------------------------------------------------------
 
 
-def _bilinear(name: str, pull_left: Callable[..., Any], pull_right: Callable[..., Any]) -> None:
+def _bilinear(name: str, pull_left: Callable[..., Any], pull_right: Callable[..., Any], **parts: Any) -> None:
     """Enter a product of two arrays, with the product rule as its forward part."""
 
     def push(xp: Any, tangents: list[Any], out: Any, x: Any, y: Any, *args: Any, **options: Any) -> Any:
@@ -56,7 +58,7 @@ def _bilinear(name: str, pull_left: Callable[..., Any], pull_right: Callable[...
         right = product(x, dy, *args, **options)
         return right if dx is None else xp.add(product(dx, y, *args, **options), right)
 
-    rule(name, pull_left, pull_right, push=push)
+    rule(name, pull_left, pull_right, push=push, **parts)
 
 
 def _as_matrices(xp: Any, g: Any, x: Any, y: Any) -> tuple[Any, Any, Any]:
@@ -72,10 +74,15 @@ def _as_matrices(xp: Any, g: Any, x: Any, y: Any) -> tuple[Any, Any, Any]:
     return g, x, y
 
 
+def _product(xp: Any, x: Any, y: Any) -> Any:
+    """Return X Y: of a column and a row, as for a single output, elementwise, where a BLAS is slow."""
+    return xp.multiply(x, y) if x.shape[-1] == 1 else xp.matmul(x, y)
+
+
 def _pull_left(xp: Any, g: Any, out: Any, x: Any, y: Any) -> Any:
     """dX = dY Wᵀ for Y = X W."""
     g, _, matrix = _as_matrices(xp, g, x, y)
-    pulled = xp.matmul(g, xp.matrix_transpose(matrix))
+    pulled = _product(xp, g, xp.matrix_transpose(matrix))
     return fit(xp, xp.reshape(pulled, pulled.shape[:-2] + x.shape) if len(x.shape) == 1 else pulled, x)
 
 
@@ -86,14 +93,14 @@ def _pull_right(xp: Any, g: Any, out: Any, x: Any, y: Any) -> Any:
     return fit(xp, xp.reshape(pulled, pulled.shape[:-2] + y.shape) if len(y.shape) == 1 else pulled, y)
 
 
-_bilinear("matmul", _pull_left, _pull_right)
+_bilinear("matmul", _pull_left, _pull_right, batch=batched_products.matmul)
 
 
 def _pull_transposed(xp: Any, g: Any, out: Any, x: Any) -> Any:
     return xp.matrix_transpose(g)
 
 
-linear("matrix_transpose", _pull_transposed, view=rearranged(_pull_transposed))
+linear("matrix_transpose", _pull_transposed, view=rearranged(_pull_transposed), batch=last_axes(2))
 
 
 def _pull_vecdot_left(xp: Any, g: Any, out: Any, x: Any, y: Any, *, axis: int = -1) -> Any:
@@ -105,7 +112,7 @@ def _pull_vecdot_right(xp: Any, g: Any, out: Any, x: Any, y: Any, *, axis: int =
     return fit(xp, xp.multiply(xp.expand_dims(g, axis=axis), conjugate(xp, x)), y)
 
 
-_bilinear("vecdot", _pull_vecdot_left, _pull_vecdot_right)
+_bilinear("vecdot", _pull_vecdot_left, _pull_vecdot_right, batch=entrywise_along)
 
 
 def _split(x: Any, y: Any, axes: Any) -> tuple[list[int], list[int], list[int], list[int]]:
@@ -136,13 +143,14 @@ def _pull_tensordot_right(xp: Any, g: Any, out: Any, x: Any, y: Any, *, axes: An
     return _in_order(xp, g, [a for _, a in sorted(zip(summed_x, summed_y, strict=True))] + free_y, y)
 
 
-_bilinear("tensordot", _pull_tensordot_left, _pull_tensordot_right)
+_bilinear("tensordot", _pull_tensordot_left, _pull_tensordot_right, batch=batched_products.tensordot)
 
 # ⟨g, dx × y⟩ = ⟨y × g, dx⟩ and ⟨g, x × dy⟩ = ⟨g × x, dy⟩
 _bilinear(
     "linalg.cross",
     lambda xp, g, out, x, y, *, axis=-1: fit(xp, xp.linalg.cross(y, g, axis=axis), x),
     lambda xp, g, out, x, y, *, axis=-1: fit(xp, xp.linalg.cross(g, x, axis=axis), y),
+    batch=entrywise_along,
 )
 
 
@@ -151,7 +159,7 @@ def _outer(xp: Any, x: Any, y: Any) -> Any:
     return xp.multiply(xp.expand_dims(x, axis=1), xp.expand_dims(y, axis=0))
 
 
-@composed("linalg.matrix_power")
+@composed("linalg.matrix_power", batch=last_axes(2))
 def _matrix_power(xp: Any, x: Any, n: int) -> Any:
     """Repeated squaring: the power is a product of X, X², X⁴ ..., one for each binary digit 1 of n."""
     n = int(n)
@@ -168,7 +176,7 @@ def _matrix_power(xp: Any, x: Any, n: int) -> Any:
 # --- Diagonals ---------------------------------------------------------------------------------------
 
 
-@composed("linalg.diagonal", view=View(None))
+@composed("linalg.diagonal", view=View(None), batch=last_axes(2))
 def _diagonal(xp: Any, x: Any, *, offset: int = 0) -> Any:
     """The diagonal of a matrix of n columns is every (n + 1)-th entry of its rows in a line."""
     *stack, m, n = x.shape
@@ -178,7 +186,7 @@ def _diagonal(xp: Any, x: Any, *, offset: int = 0) -> Any:
     return xp.reshape(x, (*stack, m * n))[..., start : stop : n + 1]
 
 
-@composed("linalg.trace")
+@composed("linalg.trace", batch=last_axes(2))
 def _trace(xp: Any, x: Any, *, offset: int = 0, dtype: Any = None) -> Any:
     return xp.sum(xp.linalg.diagonal(x, offset=offset), axis=-1, dtype=dtype)
 
@@ -201,10 +209,10 @@ def _push_root(xp: Any, tangents: list[Any], out: Any, x: Any, power: float) -> 
     return _pull_root(xp, tangents[0], out, x, power)
 
 
-rule("root", _pull_root, push=_push_root, body=root)
+rule("root", _pull_root, push=_push_root, body=root, batch=entrywise)
 
 
-@composed("linalg.vector_norm")
+@composed("linalg.vector_norm", batch=reduction)
 def _vector_norm(xp: Any, x: Any, *, axis: Any = None, keepdims: bool = False, ord: float = 2) -> Any:
     """(Σ |x|^p)^(1/p) and its limits; zeros are kept out of the powers, which have no slope there."""
     options = {"axis": axis, "keepdims": keepdims}
@@ -232,7 +240,7 @@ def _vector_norm(xp: Any, x: Any, *, axis: Any = None, keepdims: bool = False, o
 _OF_SINGULAR_VALUES = {"nuc": 1, 2: math.inf, -2: -math.inf}
 
 
-@composed("linalg.matrix_norm")
+@composed("linalg.matrix_norm", batch=last_axes(2))
 def _matrix_norm(xp: Any, x: Any, *, keepdims: bool = False, ord: Any = "fro") -> Any:
     """Each is a norm of the entries, of the singular values, or of the absolute row or column sums."""
     norm = xp.linalg.vector_norm

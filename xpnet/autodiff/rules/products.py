@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from xpnet.autodiff.rules.batching import along_axis, reduction
 from xpnet.autodiff.rules.rule import along, cast, rule
 
 __all__: list[str] = []
@@ -42,7 +43,10 @@ def _shifted(xp: Any, y: Any, axis: int, step: int, fill: float = 0.0) -> Any:
 def _delayed(xp: Any, y: Any, axis: int, fill: float = 0.0) -> Any:
     """Return y_{i-1}, and ``fill`` before the beginning."""
     size = y.shape[axis]
-    first, rest = y[along(y, axis, slice(0, min(size, 1)))], y[along(y, axis, slice(0, max(size - 1, 0)))]
+    first, rest = (
+        y[along(y, axis, slice(0, min(size, 1)))],
+        y[along(y, axis, slice(0, max(size - 1, 0)))],
+    )
     return xp.concat([xp.zeros_like(first) + fill, rest], axis=axis)
 
 
@@ -81,7 +85,7 @@ def _pull_product(
     return cast(xp, xp.permute_dims(g, tuple(order.index(a) for a in range(ndim))), x.dtype)
 
 
-rule("prod", _pull_product)
+rule("prod", _pull_product, batch=reduction)
 
 
 def _recurrence(xp: Any, terms: Any, levels: Any, factors: Any, exponents: Any, axis: int) -> tuple[Any, Any]:
@@ -145,4 +149,4 @@ def _as_line(xp: Any, x: Any, axis: int | None) -> tuple[Any, int]:
     return (x, axis or 0) if x.shape else (xp.reshape(x, (1,)), 0)
 
 
-rule("cumulative_prod", _pull_running_product, push=_push_running_product)
+rule("cumulative_prod", _pull_running_product, push=_push_running_product, batch=along_axis(None))

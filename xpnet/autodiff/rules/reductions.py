@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from xpnet.autodiff.rules.batching import along_axis, along_or_all, reduction
 from xpnet.autodiff.rules.rule import along, cast, constant, is_complex, linear, rule
 
 __all__: list[str] = []
@@ -51,8 +52,8 @@ def _pull_mean(xp: Any, g: Any, out: Any, x: Any, *, axis: Any = None, keepdims:
     return _pull_sum(xp, g * _divided(1, _count(x, axis)), out, x, axis=axis, keepdims=keepdims)
 
 
-linear("sum", _pull_sum)
-linear("mean", _pull_mean)
+linear("sum", _pull_sum, batch=reduction)
+linear("mean", _pull_mean, batch=reduction)
 
 
 def _pull_variance(
@@ -89,8 +90,8 @@ def _pull_deviation(
     return _pull_variance(xp, halved, out, x, axis=axis, correction=correction, keepdims=keepdims)
 
 
-rule("var", _pull_variance)
-rule("std", _pull_deviation)
+rule("var", _pull_variance, batch=reduction)
+rule("std", _pull_deviation, batch=reduction)
 
 
 def _extreme_share(xp: Any, out: Any, x: Any, axis: Any, keepdims: bool) -> Any:
@@ -110,8 +111,8 @@ def _push_extreme(
     return xp.sum(xp.multiply(tangents[0], share), axis=axis, keepdims=keepdims)
 
 
-rule("max", _pull_extreme, push=_push_extreme)
-rule("min", _pull_extreme, push=_push_extreme)
+rule("max", _pull_extreme, push=_push_extreme, batch=reduction)
+rule("min", _pull_extreme, push=_push_extreme, batch=reduction)
 
 
 # --- Running sums --------------------------------------------------------------------------------------
@@ -127,6 +128,7 @@ def _pull_running_sum(
     return cast(xp, pulled if x.shape else xp.reshape(pulled, ()), x.dtype)
 
 
-linear("cumulative_sum", _pull_running_sum)
+linear("cumulative_sum", _pull_running_sum, batch=along_axis(None))
 
-constant("all", "any", "argmax", "argmin", "count_nonzero")
+constant("all", "any", "count_nonzero", batch=reduction)
+constant("argmax", "argmin", batch=along_or_all)

@@ -30,6 +30,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from xpnet.autodiff.rules.batching import entrywise
 from xpnet.errors import RecordError
 
 __all__ = [
@@ -84,6 +85,9 @@ class Rule:
         nested: rules that take its place where derivatives are differentiated again: that of the innermost
             transform, and that of those around it.
         view: how the result lies in the memory of an argument, where the library makes it a view.
+        batch: the function of many examples at once, ``batch(call, *args, **options)``; ``batching.py`` has
+            the kinds. None: ``body`` runs on them.
+        indexed: an argument is an index, in which arrays lie.
     """
 
     name: str
@@ -96,6 +100,8 @@ class Rule:
     many: bool = False
     nested: tuple[Rule, Rule] | None = None
     view: View | None = None
+    batch: Callable[..., Any] | None = None
+    indexed: bool = False
 
     def pull(self, position: int) -> Callable[..., Any]:
         """Return the pull for argument number ``position``: ``(xp, g, out, *args, **options) -> cotangent``.
@@ -121,20 +127,20 @@ def rule(name: str, *pulls: Callable[..., Any] | None, **parts: Any) -> Rule:
     return RULES[name]
 
 
-def constant(*names: str) -> None:
+def constant(*names: str, batch: Callable[..., Any] = entrywise, **parts: Any) -> None:
     """Enter functions whose derivative is zero wherever it exists, or whose result is not floating."""
     for name in names:
-        rule(name, constant=True)
+        rule(name, constant=True, batch=batch, **parts)
 
 
-def composed(name: str, view: View | None = None) -> Callable[..., Any]:
+def composed(name: str, **parts: Any) -> Callable[..., Any]:
     """Return a decorator that enters a function of the standard as ``body(xp, *args, **options)`` of others.
 
     It may take traced arrays in any place, also by keyword and inside lists.
     """
 
     def enter(body: Callable[..., Any]) -> Callable[..., Any]:
-        rule(name, body=body, composed=True, view=view)
+        rule(name, body=body, composed=True, **parts)
         return body
 
     return enter
@@ -156,7 +162,8 @@ def elementwise(name: str, *slopes: Any, body: Callable[..., Any] | None = None)
                 total = part if total is None else xp.add(total, part)
         return xp.broadcast_to(xp.astype(total, out.dtype), out.shape)
 
-    rule(name, *(pull_for(i, s) for i, s in enumerate(slopes)), push=push, body=body)
+    pulls = (pull_for(i, s) for i, s in enumerate(slopes))
+    rule(name, *pulls, push=push, body=body, batch=entrywise)
 
 
 def rearranged(pull: Callable[..., Any]) -> View:
@@ -164,13 +171,13 @@ def rearranged(pull: Callable[..., Any]) -> View:
     return View(lambda xp, part, x, *args, **options: pull(xp, part, None, x, *args, **options))
 
 
-def linear(name: str, *pulls: Callable[..., Any] | None, push: Any = None, view: View | None = None) -> None:
+def linear(name: str, *pulls: Callable[..., Any] | None, push: Any = None, **parts: Any) -> None:
     """Enter a function linear in its first argument: by default its push is the function itself."""
 
     def same(xp: Any, tangents: list[Any], out: Any, x: Any, *args: Any, **options: Any) -> Any:
         return lookup(xp, name)(tangents[0], *args, **options)
 
-    rule(name, *pulls, push=push or same, view=view)
+    rule(name, *pulls, push=push or same, **parts)
 
 
 def compound(name: str, *pulls: Callable[..., Any] | None, **parts: Any) -> Callable[..., Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from xpnet.autodiff.rules.batching import Call, along_axis, last_axes, reduction, shaped_by_values
 from xpnet.autodiff.rules.rule import (
     View,
     along,
@@ -46,12 +47,46 @@ def _pull_moved(xp: Any, g: Any, out: Any, x: Any, source: Any, destination: Any
     return xp.moveaxis(g, destination, source)
 
 
-rule("reshape", _pull_reshaped, push=_push_reshaped, view=rearranged(_pull_reshaped))
-linear("expand_dims", _pull_along_axis, view=rearranged(_pull_along_axis))
-linear("squeeze", _pull_along_axis, view=rearranged(_pull_along_axis))
-linear("broadcast_to", lambda xp, g, out, x, *shape, **options: fit(xp, g, x), view=View(None))
-linear("flip", _pull_flipped, view=rearranged(_pull_flipped))
-linear("moveaxis", _pull_moved, view=rearranged(_pull_moved))
+def _batch_reshaped(call: Call, x: Any, shape: Any, **options: Any) -> Any:
+    known = math.prod(n for n in shape if n != -1)
+    size = math.prod(x.shape[1:]) // known if known else 0  # -1 is unknown where there are no examples
+    return call.function(x, (call.size, *(size if n == -1 else n for n in shape)), **options)
+
+
+def _batch_expanded(call: Call, x: Any, axis: int = 0) -> Any:
+    return call.function(x, axis=call.axis(axis, len(x.shape)))
+
+
+def _batch_squeezed(call: Call, x: Any, axis: Any) -> Any:
+    return call.function(x, axis=call.axis(axis, len(x.shape) - 1))
+
+
+def _batch_broadcast(call: Call, x: Any, shape: Any) -> Any:
+    return call.function(call.widened(x, len(shape)), (call.size, *shape))
+
+
+def _batch_moved(call: Call, x: Any, source: Any, destination: Any) -> Any:
+    ndim = len(x.shape) - 1
+    return call.function(x, call.axis(source, ndim), call.axis(destination, ndim))
+
+
+rule(
+    "reshape",
+    _pull_reshaped,
+    push=_push_reshaped,
+    view=rearranged(_pull_reshaped),
+    batch=_batch_reshaped,
+)
+linear("expand_dims", _pull_along_axis, view=rearranged(_pull_along_axis), batch=_batch_expanded)
+linear("squeeze", _pull_along_axis, view=rearranged(_pull_along_axis), batch=_batch_squeezed)
+linear(
+    "broadcast_to",
+    lambda xp, g, out, x, *shape, **options: fit(xp, g, x),
+    view=View(None),
+    batch=_batch_broadcast,
+)
+linear("flip", _pull_flipped, view=rearranged(_pull_flipped), batch=reduction)
+linear("moveaxis", _pull_moved, view=rearranged(_pull_moved), batch=_batch_moved)
 
 
 def _pull_permuted(xp: Any, g: Any, out: Any, x: Any, axes: tuple[int, ...]) -> Any:
@@ -59,7 +94,11 @@ def _pull_permuted(xp: Any, g: Any, out: Any, x: Any, axes: tuple[int, ...]) -> 
     return xp.permute_dims(g, tuple(inverse))
 
 
-linear("permute_dims", _pull_permuted, view=rearranged(_pull_permuted))
+def _batch_permuted(call: Call, x: Any, axes: tuple[int, ...]) -> Any:
+    return call.function(x, (0, *(a % len(x.shape) for a in call.axis(axes, len(x.shape) - 1))))
+
+
+linear("permute_dims", _pull_permuted, view=rearranged(_pull_permuted), batch=_batch_permuted)
 
 
 def _pull_rolled(xp: Any, g: Any, out: Any, x: Any, shift: Any, axis: Any = None) -> Any:
@@ -67,9 +106,9 @@ def _pull_rolled(xp: Any, g: Any, out: Any, x: Any, shift: Any, axis: Any = None
     return xp.roll(g, back, axis=axis)
 
 
-linear("roll", _pull_rolled)
-linear("tril", lambda xp, g, out, x, k=0: xp.tril(g, k=k))
-linear("triu", lambda xp, g, out, x, k=0: xp.triu(g, k=k))
+linear("roll", _pull_rolled, batch=along_axis(None, restored=True))
+linear("tril", lambda xp, g, out, x, k=0: xp.tril(g, k=k), batch=last_axes(2))
+linear("triu", lambda xp, g, out, x, k=0: xp.triu(g, k=k), batch=last_axes(2))
 
 
 @composed("broadcast_arrays", view=View(None, each=True))
@@ -126,8 +165,20 @@ def _filled(xp: Any, parts: list[Any], arrays: tuple[Any, ...]) -> list[Any]:
     return [xp.zeros_like(x) if part is None else part for part, x in zip(parts, arrays, strict=True)]
 
 
-rule("concat", _pull_concat, push=_push_concat, variadic=True)
-rule("stack", _pull_stack, push=_push_stack, variadic=True)
+def _batch_concat(call: Call, *arrays: Any, axis: int | None = 0) -> Any:
+    arrays = tuple(call.spread(i, x) for i, x in enumerate(arrays))
+    if axis is None:
+        return call.function(*map(call.flat, arrays), axis=1)
+    return call.function(*arrays, axis=call.axis(axis, len(arrays[0].shape) - 1))
+
+
+def _batch_stack(call: Call, *arrays: Any, axis: int = 0) -> Any:
+    arrays = tuple(call.spread(i, x) for i, x in enumerate(arrays))
+    return call.function(*arrays, axis=call.axis(axis, len(arrays[0].shape)))
+
+
+rule("concat", _pull_concat, push=_push_concat, variadic=True, batch=_batch_concat)
+rule("stack", _pull_stack, push=_push_stack, variadic=True, batch=_batch_stack)
 
 
 def _put_unstacked(xp: Any, part: Any, number: int, x: Any, axis: int = 0) -> Any:
@@ -140,6 +191,7 @@ rule(
     view=View(_put_unstacked),
     push=lambda xp, tangents, out, x, axis=0: xp.unstack(tangents[0], axis=axis),
     many=True,
+    batch=along_axis(0),
 )
 
 
@@ -188,8 +240,21 @@ def _pull_tiled(xp: Any, g: Any, out: Any, x: Any, repetitions: Any) -> Any:
     return xp.reshape(xp.sum(copies, axis=tuple(range(0, 2 * ndim, 2))), x.shape)
 
 
-linear("repeat", _pull_repeated)
-linear("tile", _pull_tiled)
+def _batch_repeated(call: Call, x: Any, repeats: Any, *, axis: int | None = None) -> Any:
+    if call.mapped[1]:
+        shaped_by_values(call)
+    return along_axis(None)(call, x, repeats, axis=axis)
+
+
+def _batch_tiled(call: Call, x: Any, repetitions: Any) -> Any:
+    call.check_alone()
+    times = tuple(repetitions) if isinstance(repetitions, (tuple, list)) else (int(repetitions),)
+    x = call.widened(x, len(times))
+    return call.function(x, (1,) * (len(x.shape) - len(times)) + times)
+
+
+linear("repeat", _pull_repeated, batch=_batch_repeated)
+linear("tile", _pull_tiled, batch=_batch_tiled)
 
 
 # --- Differences -------------------------------------------------------------------------------------
@@ -220,13 +285,20 @@ def _full(xp: Any, shape: Any, fill_value: Any, *, dtype: Any = None, device: An
     return made if dtype is None else xp.astype(made, dtype)
 
 
-@composed("full_like")
+def _batch_full_like(call: Call, x: Any, fill_value: Any, *, dtype: Any = None, device: Any = None) -> Any:
+    if call.mapped[1]:
+        x = call.spread(0, x)
+        fill_value = call.xp.broadcast_to(call.widened(fill_value, len(x.shape) - 1), x.shape)
+    return call.function(x, fill_value, dtype=dtype, device=device)
+
+
+@composed("full_like", batch=_batch_full_like)
 def _full_like(xp: Any, x: Any, fill_value: Any, *, dtype: Any = None, device: Any = None) -> Any:
     if hasattr(fill_value, "shape"):
         return _full(xp, x.shape, fill_value, dtype=x.dtype if dtype is None else dtype, device=device)
     return xp.full_like(xp.stop_gradient(x), fill_value, dtype=dtype, device=device)
 
 
-linear("to_device", lambda xp, g, out, x, device: xp.to_device(g, x.device))
+linear("to_device", lambda xp, g, out, x, device: xp.to_device(g, x.device), batch=last_axes(0))
 
 constant("empty_like", "ones_like", "zeros_like", "result_type", "can_cast", "finfo")

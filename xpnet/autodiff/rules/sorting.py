@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from xpnet.autodiff.rules.batching import Call, along_axis, by_examples, shaped_by_values
 from xpnet.autodiff.rules.rule import composed, constant, rule
 
 __all__: list[str] = []
@@ -19,6 +20,11 @@ def _pull_sorted(
     """Cotangents go back in the order that ``argsort`` finds."""
     order = xp.argsort(x, axis=axis, descending=descending, stable=True)
     return xp.take_along_axis_transpose(g, order, axis, x.shape)
+
+
+def _batch_search(call: Call, x: Any, values: Any, **options: Any) -> Any:
+    """Search for all examples' values at once in one sorted array, else one example after the other."""
+    return by_examples(call, x, values, **options) if call.mapped[0] else call.function(x, values, **options)
 
 
 def _push_sorted(
@@ -35,32 +41,34 @@ def _push_sorted(
     return xp.take_along_axis(tangents[0], order, axis=axis)
 
 
-rule("sort", _pull_sorted, push=_push_sorted)
-constant("argsort", "nonzero", "searchsorted")
+rule("sort", _pull_sorted, push=_push_sorted, batch=along_axis(-1))
+constant("argsort", batch=along_axis(-1))
+constant("nonzero", batch=shaped_by_values)
+constant("searchsorted", batch=_batch_search)
 
 
 # --- Sets: each value is taken from its first occurrence, which gets its cotangent --------------------
 
 
-@composed("unique_all")
+@composed("unique_all", batch=shaped_by_values)
 def _unique_all(xp: Any, x: Any) -> Any:
     found = xp.unique_all(xp.stop_gradient(x))
     return found._replace(values=xp.take(xp.reshape(x, (-1,)), found.indices))
 
 
-@composed("unique_counts")
+@composed("unique_counts", batch=shaped_by_values)
 def _unique_counts(xp: Any, x: Any) -> Any:
     found = xp.unique_counts(xp.stop_gradient(x))
     return found._replace(values=_first(xp, x, found.values))
 
 
-@composed("unique_inverse")
+@composed("unique_inverse", batch=shaped_by_values)
 def _unique_inverse(xp: Any, x: Any) -> Any:
     found = xp.unique_inverse(xp.stop_gradient(x))
     return found._replace(values=_first(xp, x, found.values))
 
 
-@composed("unique_values")
+@composed("unique_values", batch=shaped_by_values)
 def _unique_values(xp: Any, x: Any) -> Any:
     return _first(xp, x, xp.unique_values(xp.stop_gradient(x)))
 

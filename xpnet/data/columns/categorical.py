@@ -1,9 +1,9 @@
-"""Columns of categories, one-hot."""
+"""Columns of categories, one-hot or as codes."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from xpnet.data._packages import import_polars
 from xpnet.data.columns.cells import check_type, is_text, other_cells, shortened, text_of
+from xpnet.data.columns.scaling import STANDARD, Encoding, Robust, robust, robust_of_counts
 from xpnet.data.findings import Findings
 from xpnet.data.notations import MISSING
 from xpnet.data.stacks import counts_of
@@ -19,10 +20,13 @@ from xpnet.errors import DataError, use
 if TYPE_CHECKING:
     import polars
 
-__all__ = ["UNSEEN", "Categorical", "as_kind", "cells_of"]
+__all__ = ["CATEGORICAL_FORMS", "UNSEEN", "Categorical", "as_kind", "cells_of", "features_of"]
 
 UNSEEN = -2
 """Code of a category that no training row has."""
+
+CATEGORICAL_FORMS = ("one-hot", "signed", "codes")
+"""What the features of a column of categories may be."""
 
 
 def cells_of(series: polars.Series) -> str:
@@ -44,7 +48,13 @@ def cells_of(series: polars.Series) -> str:
 
 @dataclass(frozen=True)
 class Categorical:
-    """A column of categories, one-hot: one feature for each category of the training rows, in sorted order.
+    """A column of categories, as one of these forms:
+
+    - "one-hot": one feature for each category of the training rows, in sorted order;
+    - "signed": the same, but two categories are one feature, 1 for the first and -1 for the second; missing
+      cells are zeros (a single category is 1, and missing cells are -1 then);
+    - "codes": one feature, which is 1 for the first category, 2 for the second, and so on, for a layer that
+      looks vectors up; 0 for missing and unknown cells.
 
     Attributes:
         name: the column.
@@ -52,6 +62,8 @@ class Categorical:
         categories: the categories, sorted (text by code points).
         own_missing: whether missing cells are a category of their own, the last one: some training cells
             were.
+        form: one of `CATEGORICAL_FORMS`.
+        scales: of each one-hot feature the scaling; none: they are as they are.
     """
 
     kind: ClassVar[str] = "categorical"
@@ -59,9 +71,17 @@ class Categorical:
     cells: str = "str"
     categories: tuple[Any, ...] = ()
     own_missing: bool = False
+    form: str = "one-hot"
+    scales: tuple[Robust, ...] = ()
 
     def fit(
-        self, cells: polars.Series, rows: np.ndarray, findings: Findings, *, missing: str = "impute"
+        self,
+        cells: polars.Series,
+        rows: np.ndarray,
+        findings: Findings,
+        *,
+        missing: str = "impute",
+        encoding: Encoding = STANDARD,
     ) -> Categorical:
         """Return the column with the categories of the cells that are there.
 
@@ -69,16 +89,42 @@ class Categorical:
             cells: as `read` gives them.
             rows: their numbers in the table; of no use here.
             findings: of no use here.
-            missing: the policy; under "impute" missing cells are a category of their own.
+            missing: the policy; under "impute" missing cells are a category of their own, if one-hot.
+            encoding: says which form it takes; robust scaling is also that of one-hot features.
         """
-        there = [value for value in counts_of(cells) if value is not None]
-        categories = sorted({as_kind(value, self.cells) for value in there})
-        own = missing == "impute" and cells.null_count() > 0
-        return dataclasses.replace(self, categories=tuple(categories), own_missing=own)
+        counts: dict[Any, int] = {}
+        for value, count in counts_of(cells).items():
+            category = None if value is None else as_kind(value, self.cells)
+            counts[category] = counts.get(category, 0) + count
+        lacking = counts.pop(None, 0)
+        form = "signed" if encoding.one_hot == "signed" else "one-hot"
+        if encoding.one_hot_up_to is not None and len(counts) > encoding.one_hot_up_to:
+            form = "codes"
+        own = form == "one-hot" and missing == "impute" and lacking > 0
+        fitted = dataclasses.replace(self, categories=tuple(sorted(counts)), own_missing=own, form=form)
+        if encoding.scaling != "robust" or form == "codes":
+            return fitted
+        sizes = [counts[category] for category in fitted.categories]
+        return dataclasses.replace(fitted, scales=tuple(fitted._scales(sizes, lacking)))
+
+    def _scales(self, sizes: Sequence[int], lacking: int) -> Iterator[Robust]:
+        """Yield the scaling of each one-hot feature, of as many cells of each category and missing ones."""
+        if self.form == "signed" and len(sizes) == 1:
+            yield robust_of_counts([-1.0, 1.0], [lacking, *sizes])
+        elif self.form == "signed" and len(sizes) == 2:
+            yield robust_of_counts([-1.0, 0.0, 1.0], [sizes[1], lacking, sizes[0]])
+        else:
+            every = sum(sizes) + lacking
+            for size in (*sizes, lacking) if self.own_missing else sizes:
+                yield robust_of_counts([0.0, 1.0], [every - size, size])
 
     @property
     def feature_names(self) -> tuple[str, ...]:
-        """One name for each category: "column=category"."""
+        """One name for each category: "column=category", of two as one the first; of codes the column's."""
+        if self.form == "codes":
+            return (self.name,)
+        if self.form == "signed" and len(self.categories) <= 2:
+            return (f"{self.name}={self.categories[0]}",)
         names = tuple(f"{self.name}={category}" for category in self.categories)
         return (*names, f"{self.name} is missing") if self.own_missing else names
 
@@ -178,17 +224,15 @@ class Categorical:
         missing: str = "impute",
         unseen: str = "error",
     ) -> np.ndarray:
-        """Return the one-hot code of shape (rows, categories).
+        """Return the features of shape (rows, features).
 
-        A missing cell gives its own category if there is one, else zeros alone. ``unseen="ignore"`` gives
-        zeros for a category that no training row has. ``missing`` and ``findings`` concern numbers.
+        A missing cell gives its own category if there is one, else none, and so does a category that no
+        training row has under ``unseen="ignore"``. ``missing`` and ``findings`` concern numbers.
         """
         remedy = f"correct it, train on it, or use {use('unseen', 'ignore')} (takes it for no category)"
         codes = self.codes(cells) if unseen == "ignore" else self.known_codes(cells, rows, remedy=remedy)
-        count = len(self.categories)
-        if self.own_missing:
-            codes, count = np.where(codes == -1, count, codes), count + 1
-        return (codes[:, None] == np.arange(count)).astype(np.float64)
+        features = features_of(codes, len(self.categories), self.form, self.own_missing)
+        return robust(features, *np.asarray(self.scale_values)) if self.scales else features
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
         """Return the categories (rows,) of codes, in their own type.
@@ -201,9 +245,14 @@ class Categorical:
         return _category_array(self.categories)[codes.astype(np.int64)]
 
     @property
+    def scale_values(self) -> tuple[list[float], list[float]]:
+        """The centers and the factors of the features."""
+        return [scale.center for scale in self.scales], [scale.factor for scale in self.scales]
+
+    @property
     def is_old(self) -> bool:
         """Whether formats before the third can describe the column."""
-        return not self.own_missing
+        return self == Categorical(self.name, self.cells, self.categories)
 
     def to_json(self) -> dict[str, Any]:
         """Return the column as JSON values."""
@@ -212,8 +261,33 @@ class Categorical:
             "name": self.name,
             "cells": self.cells,
             "categories": list(self.categories),
+            **({"own_missing": True} if self.own_missing else {}),
+            **({} if self.form == "one-hot" else {"form": self.form}),
         }
-        return {**described, "own_missing": True} if self.own_missing else described
+        pairs = [list(pair) for pair in zip(*self.scale_values, strict=True)]
+        return {**described, "scales": pairs} if pairs else described
+
+
+def features_of(codes: np.ndarray, count: int, form: str, own_missing: bool) -> np.ndarray:
+    """Return the features (rows, features) of the codes of a column of ``count`` categories.
+
+    Args:
+        codes: (rows,), from 0; below for cells that are none of the categories.
+        count: the number of categories.
+        form: "one-hot", "signed" or "codes".
+        own_missing: whether the code -1 is a category of its own.
+
+    >>> features_of(np.asarray([1, 0, -1]), 2, "signed", False).tolist()
+    [[-1.0], [1.0], [0.0]]
+    """
+    if form == "codes":
+        return np.maximum(codes + 1, 0).astype(np.float64)[:, None]
+    if form == "signed" and count <= 2:
+        second = codes == 1 if count == 2 else codes < 0
+        return ((codes == 0).astype(np.float64) - second)[:, None]
+    if own_missing:
+        codes, count = np.where(codes == -1, count, codes), count + 1
+    return (codes[:, None] == np.arange(count)).astype(np.float64)
 
 
 def as_kind(value: Any, kind: str) -> Any:

@@ -12,6 +12,7 @@ from xpnet.data._packages import import_polars
 from xpnet.data.columns.cells import is_temporal, is_text, named_cells, other_cells, text_among
 from xpnet.data.columns.date_text import read_dates
 from xpnet.data.columns.numeric import Numeric
+from xpnet.data.columns.scaling import STANDARD, Encoding
 from xpnet.data.findings import Findings
 from xpnet.errors import DataError, use
 
@@ -32,17 +33,17 @@ class Dates:
 
     Its features, as far as they differ among the training rows:
 
-    - ``NAME year``: the year, standardized;
+    - ``NAME year``: the year, scaled as numbers are;
     - ``NAME month (sin)``, ``(cos)``: the month as an angle, so that December is next to January;
       likewise ``weekday`` and, where times are not all the same, ``hour`` (with its fraction);
-    - ``NAME elapsed``: the time gone by in days, standardized.
+    - ``NAME elapsed``: the time gone by in days, scaled likewise.
 
     Attributes:
         name: the column.
         form: how text is read, one of `xpnet.data.columns.date_text.FORMS`.
         cycles: those of `CYCLES` that differ.
-        year: how the year is standardized; None: it is the same in all training rows.
-        elapsed: how the time is standardized.
+        year: how the year is scaled; None: it is the same in all training rows.
+        elapsed: how the time is scaled.
         indicator: whether a last feature is 1 where a cell is missing: some training cells were. Such a cell
             has the median of year and time, and no month, weekday and hour: zeros, the middle of the circle.
     """
@@ -57,18 +58,29 @@ class Dates:
     from_text: ClassVar[bool] = True
 
     def fit(
-        self, cells: np.ndarray, rows: np.ndarray, findings: Findings, *, missing: str = "impute"
+        self,
+        cells: np.ndarray,
+        rows: np.ndarray,
+        findings: Findings,
+        *,
+        missing: str = "impute",
+        encoding: Encoding = STANDARD,
+        weight: np.ndarray | None = None,
     ) -> Dates:
         """Return the column with what the training cells say; at least one is there."""
         gone = np.isnat(cells)
         present, there = cells[~gone], rows[~gone]
+        weight = None if weight is None else weight[~gone]
         known = CYCLES if "day" in self.form or "hour" in self.form else ("month",)
         cycles = tuple(cycle for cycle in known if len(np.unique(_number(cycle, present))) > 1)
         years = _number("year", present)
-        year = (
-            Numeric(f"{self.name} year").fit(years, there, Findings()) if len(np.unique(years)) > 1 else None
-        )
-        elapsed = Numeric(f"{self.name} elapsed").fit(_number("elapsed", present), there, Findings())
+
+        def fitted(part: str, numbers: np.ndarray) -> Numeric:
+            column = Numeric(f"{self.name} {part}")
+            return column.fit(numbers, there, Findings(), encoding=encoding, weight=weight)
+
+        year = fitted("year", years) if len(np.unique(years)) > 1 else None
+        elapsed = fitted("elapsed", _number("elapsed", present))
         absurd = _absurd(elapsed, present)
         if absurd.any():
             assert elapsed.span is not None

@@ -1,4 +1,4 @@
-"""Columns of numbers, standardized."""
+"""Columns of numbers, standardized or scaled otherwise."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from xpnet.data.columns.cells import (
     text_among,
     text_of,
 )
+from xpnet.data.columns.scaling import STANDARD, Encoding, Scaling, scalings_of
 from xpnet.data.columns.statistics import FAR, Statistics, moments_of, statistics_of
 from xpnet.data.findings import Findings
 from xpnet.data.notations import Notation
@@ -32,16 +33,16 @@ __all__ = ["Numeric"]
 
 @dataclass(frozen=True, slots=True)
 class Numeric:
-    """A column of numbers, standardized: z = (x - mean) / std.
+    """A column of numbers, standardized: z = (x - mean) / std, or with another scaling.
 
     ``std`` is the population standard deviation. A column that is constant in the training rows has
     ``std`` 1, so that those rows give zeros.
 
     A cell is *absurd* if it lies farther from the median of the training cells than 1000 (`FAR`) times the
     distance of their quartiles (of the quantiles of 5 and 95 %, or 1 and 99 %, where the quartiles are
-    equal). If there are such cells among the training rows, but no more than 5 % of them, mean and deviation
-    are those of the other cells. An absurd cell, in training or later, is taken for the nearest of the
-    ordinary training cells.
+    equal). If there are such cells among the training rows, but no more than 5 % of them, mean, deviation
+    and scaling are those of the other cells. An absurd cell, in training or later, is taken for the nearest
+    of the ordinary training cells.
 
     Attributes:
         name: the column.
@@ -53,6 +54,8 @@ class Numeric:
         indicator: whether a second feature is 1 where a cell is missing: some training cells were.
         notation: of numbers in text.
         boolean: whether the training cells were truth values.
+        scaling: how z follows from x where it is not by mean and deviation.
+        clamp: whether decoded values are at least the smallest and at most the largest of ``span``.
     """
 
     kind: ClassVar[str] = "numeric"
@@ -65,6 +68,8 @@ class Numeric:
     indicator: bool = False
     notation: Notation = PLAIN
     boolean: bool = False
+    scaling: Scaling | None = None
+    clamp: bool = False
 
     def fit(
         self,
@@ -73,7 +78,9 @@ class Numeric:
         findings: Findings,
         *,
         missing: str = "impute",
+        encoding: Encoding = STANDARD,
         known: Statistics | None = None,
+        weight: np.ndarray | None = None,
     ) -> Numeric:
         """Return the column with what the training cells say.
 
@@ -82,21 +89,26 @@ class Numeric:
             rows: their numbers in the table, for messages.
             findings: take note of absurd cells.
             missing: the policy; under "impute" a column with missing cells gets an indicator.
+            encoding: says how numbers are scaled.
             known: the statistics of the cells, where they are known; all of these are finite then.
+            weight: (rows,) above 0, of the rows in mean and deviation; None: they are equal.
         """
         gone = False
         if known is None:
-            gone, present = bool(np.isnan(cells).any()), cells[np.isfinite(cells)]
+            finite = np.isfinite(cells)
+            gone, present = bool(np.isnan(cells).any()), cells[finite]
             if present.size == 0:
                 raise DataError(
                     f"column '{self.name}' holds no finite number in {len(cells)} training rows: leave it "
                     f"out with {use('drop', self.name)}"
                 )
-            known = statistics_of(present[None])[0]
-        mean, std, span = known.mean, known.std, known.span
+            of_rows = None if weight is None else weight[finite]
+            known = statistics_of(present[None], encoding.scaling, of_rows)[0]
+        mean, std, span, scaling = known.mean, known.std, known.span, known.scaling
         if known.absurd or np.isinf(cells).any():
             absurd = (cells < known.limits[0]) | (cells > known.limits[1])
-            ordinary = cells[~absurd & ~np.isnan(cells)]
+            there = ~absurd & ~np.isnan(cells)
+            ordinary = cells[there]
             span = low, high = float(ordinary.min()), float(ordinary.max())
             far = f"{FAR:,.0f} times the distance of the quartiles from the median, {known.median:.6g}"
             findings.decide(
@@ -106,8 +118,10 @@ class Numeric:
                 warning=True,
                 cells=int(absurd.sum()),
             )
-            moments = moments_of(ordinary[None], np.asarray([low]), np.asarray([high]))
+            ends = np.asarray([low]), np.asarray([high])
+            moments = moments_of(ordinary[None], *ends, None if weight is None else weight[there])
             mean, std = (float(moment[0]) for moment in moments)
+            (scaling,) = scalings_of(ordinary[None], encoding.scaling)
         if not 0.0 < std < math.inf or not math.isfinite(mean):
             raise DataError(
                 f"column '{self.name}' cannot be standardized: its values run from {span[0]!r} to "
@@ -115,7 +129,7 @@ class Numeric:
             )
         indicator = missing == "impute" and gone
         found = known.median, known.limits, span, indicator
-        return Numeric(self.name, mean, std, *found, self.notation, self.boolean)
+        return Numeric(self.name, mean, std, *found, self.notation, self.boolean, scaling)
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -297,8 +311,7 @@ class Numeric:
         """
         if self.limits is not None:
             cells = self._within_limits(cells, rows, findings)
-        with np.errstate(over="ignore"):
-            z = (cells - self.mean) / self.std
+        z = self.scaled(cells)
         if np.isinf(z).any():
             first = int(np.argmax(np.isinf(z)))
             raise DataError(
@@ -308,8 +321,16 @@ class Numeric:
         gone = np.isnan(z)
         if gone.any():
             fill = self.mean if self.fill is None or missing != "impute" else self.fill
-            z = np.where(gone, (fill - self.mean) / self.std, z)
+            z = np.where(gone, self.scaled(np.asarray(fill)), z)
         return np.column_stack([z, gone]) if self.indicator else z
+
+    def scaled(self, x: np.ndarray) -> np.ndarray:
+        """Return z of numbers of any shape; NaN stays."""
+        if self.scaling is not None:
+            return self.scaling(x)
+        with np.errstate(over="ignore"):
+            z: np.ndarray = (x - self.mean) / self.std
+        return z
 
     def _within_limits(self, cells: np.ndarray, rows: np.ndarray, findings: Findings) -> np.ndarray:
         assert self.limits is not None
@@ -329,8 +350,12 @@ class Numeric:
         return np.where(below, low, np.where(above, high, cells))
 
     def decode(self, z: np.ndarray) -> np.ndarray:
-        """Return the values (rows,) float64 that `encode` made z of."""
-        return z.astype(np.float64) * self.std + self.mean
+        """Return the values (rows,) float64 of standardized z, clamped if so fitted."""
+        return self.clamped(z.astype(np.float64) * self.std + self.mean)
+
+    def clamped(self, values: np.ndarray) -> np.ndarray:
+        """Return values within those of the training, if so fitted; NaN stays."""
+        return np.clip(values, *self.span) if self.clamp and self.span is not None else values
 
     @property
     def is_old(self) -> bool:
@@ -350,4 +375,6 @@ class Numeric:
             "indicator": self.indicator,
             **({} if self.notation == PLAIN else {"notation": self.notation.to_json()}),
             **({"boolean": True} if self.boolean else {}),
+            **({} if self.scaling is None else {"scaling": self.scaling.to_json()}),
+            **({"clamp": True} if self.clamp else {}),
         }

@@ -1,4 +1,4 @@
-"""Statistics of columns of numbers, of many columns at once: the standardization, and the limits of cells."""
+"""Statistics of columns of numbers, of many columns at once: the scaling, and the limits of cells."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import sys
 from typing import NamedTuple
 
 import numpy as np
+
+from xpnet.data.columns.scaling import Scaling, scalings_of
 
 __all__ = ["FAR", "Statistics", "moments_of", "statistics_of"]
 
@@ -28,6 +30,7 @@ class Statistics(NamedTuple):
         absurd: whether a cell is.
         span: the smallest and the largest cell.
         mean, std: mean and population standard deviation of all cells; of equal ones their value, and 1.
+        scaling: that of all cells; None: by mean and deviation.
     """
 
     median: float
@@ -36,13 +39,18 @@ class Statistics(NamedTuple):
     span: tuple[float, float]
     mean: float
     std: float
+    scaling: Scaling | None
 
 
-def statistics_of(cells: np.ndarray) -> list[Statistics]:
+def statistics_of(
+    cells: np.ndarray, scaling: str = "standard", weight: np.ndarray | None = None
+) -> list[Statistics]:
     """Return the statistics of columns.
 
     Args:
         cells: (columns, rows) float64, finite; at least one row.
+        scaling: one of `xpnet.data.columns.scaling.SCALINGS`.
+        weight: (rows,) above 0, of the rows in mean and deviation; None: they are equal.
 
     >>> statistics_of(np.asarray([[1.0, 2.0, 3.0]]))[0].median
     2.0
@@ -71,20 +79,30 @@ def statistics_of(cells: np.ndarray) -> list[Statistics]:
         if not undecided.any():
             break
     absurd = _beyond(cells, lower, upper).any(axis=1)
-    columns = (median, lower, upper, absurd, low, high, *moments_of(cells, low, high))
+    columns = (median, lower, upper, absurd, low, high, *moments_of(cells, low, high, weight))
     rows = zip(*(column.tolist() for column in columns), strict=True)
     return [
-        Statistics(m, (a, b), odd, (least, most), mean, std) for m, a, b, odd, least, most, mean, std in rows
+        Statistics(m, (a, b), odd, (least, most), mean, std, scaled)
+        for (m, a, b, odd, least, most, mean, std), scaled in zip(
+            rows, scalings_of(cells, scaling), strict=True
+        )
     ]
 
 
-def moments_of(cells: np.ndarray, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def moments_of(
+    cells: np.ndarray, low: np.ndarray, high: np.ndarray, weight: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Return mean and standard deviation of columns, (columns, rows), between ``low`` and ``high``."""
     # scaled by a power of two, which is exact: huge squares do not overflow, tiny ones do not vanish
     exponent = np.frexp(np.maximum(np.abs(low), np.abs(high)))[1]
     scaled = np.ldexp(cells, -exponent[:, None])
     with np.errstate(over="ignore"):
-        mean, std = np.ldexp(scaled.mean(axis=1), exponent), np.ldexp(scaled.std(axis=1), exponent)
+        if weight is None:
+            mean, std = scaled.mean(axis=1), scaled.std(axis=1)
+        else:
+            mean = np.average(scaled, axis=1, weights=weight)
+            std = np.sqrt(np.average((scaled - mean[:, None]) ** 2, axis=1, weights=weight))
+        mean, std = np.ldexp(mean, exponent), np.ldexp(std, exponent)
     equal = low == high
     return np.where(equal, low, mean), np.where(equal, 1.0, std)
 

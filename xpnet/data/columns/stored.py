@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from xpnet import checks
-from xpnet.data.columns.categorical import Categorical
+from xpnet.data.columns.categorical import CATEGORICAL_FORMS, Categorical
 from xpnet.data.columns.cells import PLAIN
 from xpnet.data.columns.choice import Column
 from xpnet.data.columns.date_text import FORMS
 from xpnet.data.columns.dates import CYCLES, Dates
 from xpnet.data.columns.numeric import Numeric
+from xpnet.data.columns.scaling import MOST_QUANTILES, Quantile, Robust, Scaling
 from xpnet.data.notations import Notation
 from xpnet.schema import ANY, NUMBER, TEXT, check
 
@@ -20,6 +24,10 @@ __all__ = ["SCHEMAS", "column_from_json"]
 
 _PAIR = [NUMBER, NUMBER]
 _OLD_NUMERIC = {"kind": TEXT, "name": TEXT, "mean": NUMBER, "std": NUMBER}
+_SCALINGS = {
+    Robust.kind: {"kind": TEXT, "center": NUMBER, "factor": NUMBER},
+    Quantile.kind: {"kind": TEXT, "quantiles": [NUMBER]},
+}
 _NUMERIC = {
     **_OLD_NUMERIC,
     "fill?": (None, NUMBER),
@@ -36,6 +44,8 @@ _NUMERIC = {
         "scaled?": checks.flag,
     },
     "boolean?": checks.flag,
+    "scaling?": {"kind": checks.one_of(*_SCALINGS), ...: ANY},
+    "clamp?": checks.flag,
 }
 _OLD_CATEGORICAL = {
     "kind": TEXT,
@@ -57,7 +67,12 @@ SCHEMAS: dict[bool, dict[str, Any]] = {
     False: {Numeric.kind: _OLD_NUMERIC, Categorical.kind: _OLD_CATEGORICAL},
     True: {
         Numeric.kind: _NUMERIC,
-        Categorical.kind: {**_OLD_CATEGORICAL, "own_missing?": checks.flag},
+        Categorical.kind: {
+            **_OLD_CATEGORICAL,
+            "own_missing?": checks.flag,
+            "form?": checks.one_of(*CATEGORICAL_FORMS),
+            "scales?": [_PAIR],
+        },
         Dates.kind: _DATES,
     },
 }
@@ -91,6 +106,9 @@ def _numeric(data: Mapping[str, Any]) -> Numeric:
     if fill is not None and not math.isfinite(fill):
         raise ValueError(f"column '{name}' fills missing cells with {fill}")
     notation = Notation.from_json(data["notation"]) if "notation" in data else PLAIN
+    scaling, clamp = data.get("scaling"), data.get("clamp", False)
+    if limits is None and (scaling is not None or clamp):
+        raise ValueError(f"column '{name}' has a scaling, or is clamped, without limits")
     return Numeric(
         name,
         mean,
@@ -101,7 +119,28 @@ def _numeric(data: Mapping[str, Any]) -> Numeric:
         indicator=data.get("indicator", False),
         notation=notation,
         boolean=data.get("boolean", False),
+        scaling=None if scaling is None else _scaling(scaling, f"column '{name}'"),
+        clamp=clamp,
     )
+
+
+def _scaling(data: Mapping[str, Any], place: str) -> Scaling:
+    check(data, _SCALINGS[data["kind"]], f"{place}.scaling")
+    if data["kind"] == Robust.kind:
+        return _robust(data["center"], data["factor"], place)
+    quantiles = tuple(map(float, data["quantiles"]))
+    if not (2 <= len(quantiles) <= MOST_QUANTILES and np.isfinite(quantiles).all()):
+        raise ValueError(f"{place} has {len(quantiles)} quantiles; expected 2 to {MOST_QUANTILES} numbers")
+    if any(one > other for one, other in itertools.pairwise(quantiles)):
+        raise ValueError(f"{place} has quantiles that do not ascend")
+    return Quantile(quantiles)
+
+
+def _robust(center: float, factor: float, place: str) -> Robust:
+    center, factor = float(center), float(factor)
+    if not (math.isfinite(center) and 0.0 <= factor < math.inf):
+        raise ValueError(f"{place} is scaled by the center {center} and the factor {factor}")
+    return Robust(center, factor)
 
 
 def _pair(data: Mapping[str, Any], key: str) -> tuple[float, float] | None:
@@ -120,7 +159,14 @@ def _categorical(data: Mapping[str, Any]) -> Categorical:
         raise ValueError(f"column '{name}' has cells {cells!r} and categories {categories!r}")
     if any(type(category) is not kind for category in categories) or sorted(set(categories)) != categories:
         raise ValueError(f"column '{name}' has categories that are not sorted {cells} values")
-    return Categorical(name, cells, tuple(categories), data.get("own_missing", False))
+    own, form = data.get("own_missing", False), data.get("form", "one-hot")
+    if own and form != "one-hot":
+        raise ValueError(f"column '{name}' has the form {form} and missing cells as a category")
+    scales = tuple(_robust(center, factor, f"column '{name}'") for center, factor in data.get("scales", ()))
+    column = Categorical(name, cells, tuple(categories), own, form, scales)
+    if scales and (form == "codes" or len(scales) != len(column.feature_names)):
+        raise ValueError(f"column '{name}' has {len(scales)} scales; expected one for each one-hot feature")
+    return column
 
 
 def _dates(data: Mapping[str, Any]) -> Dates:

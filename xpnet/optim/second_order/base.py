@@ -15,8 +15,8 @@ from typing import Any
 
 from xpnet.backends import array_namespace
 from xpnet.checks import number
+from xpnet.configured import Configured
 from xpnet.errors import ConfigError, XpnetError, suggest
-from xpnet.optim.configured import Configured
 from xpnet.optim.second_order.line_search import LINE_SEARCHES, Found
 from xpnet.optim.second_order.objective import Objective
 

@@ -9,7 +9,7 @@ from typing import Any
 from xpnet import rng
 from xpnet.backends import array_namespace
 from xpnet.checks import not_negative
-from xpnet.optim.configured import COUNT, POSITIVE
+from xpnet.configured import COUNT, POSITIVE
 from xpnet.optim.second_order.base import BETWEEN, Method, State, StuckError
 from xpnet.optim.second_order.objective import Objective
 

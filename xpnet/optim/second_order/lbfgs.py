@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from xpnet.optim.configured import COUNT
+from xpnet.configured import COUNT
 from xpnet.optim.second_order.base import Directed, State
 from xpnet.optim.second_order.bfgs import curves_upward
 from xpnet.optim.second_order.line_search import Found

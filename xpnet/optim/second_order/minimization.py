@@ -9,8 +9,8 @@ from typing import Any
 
 from xpnet import checks
 from xpnet.backends import array_namespace
+from xpnet.configured import chosen
 from xpnet.errors import ConfigError
-from xpnet.optim.configured import chosen
 from xpnet.optim.second_order.base import Method, StuckError, largest
 from xpnet.optim.second_order.curvature import Extremes, extreme_eigenvalues, nature_of
 from xpnet.optim.second_order.objective import Objective

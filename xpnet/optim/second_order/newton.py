@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from xpnet.backends import array_namespace
-from xpnet.optim.configured import POSITIVE
+from xpnet.configured import POSITIVE
 from xpnet.optim.second_order.base import Directed, Method, State, StuckError
 from xpnet.optim.second_order.line_search import rounding
 from xpnet.optim.second_order.objective import Objective

@@ -10,35 +10,29 @@ from xpnet.program.program import Operation, Ref, Value
 __all__ = ["is_product", "is_stack", "lead", "matrices", "matrix_of"]
 
 
-def is_product(operation: Operation, values: dict[int, Value]) -> bool:
-    """True for a product of two matrices or vectors that a BLAS has."""
-    factors = _factors(operation, values)
-    return bool(factors) and all(len(v.shape) <= 2 for v in factors)
+def is_product(operation: Operation, values: dict[int, Value], *, of_stacks: bool = False) -> bool:
+    """True for a product of two matrices or vectors that a BLAS has; or one of several in stacks of them."""
+    if operation.name != "matmul":
+        return False
+    given = [values[x.number] if type(x) is Ref else Value.of(x) for x in operation.operands]
+    dtypes = {v.dtype for v in (*given, values[operation.results[0]])}
+    return (
+        len(dtypes) == 1 and dtypes <= {"float32", "float64"}
+        and all(len(v.shape) > 0 and (of_stacks or len(v.shape) <= 2) and v.size for v in given)
+        and all(n < 2**31 for v in given for n in v.shape)
+    )  # fmt: skip
 
 
 def is_stack(operation: Operation, values: dict[int, Value]) -> bool:
-    """True for products of two stacks of matrices, one by one, or all with the only one of the other."""
-    factors = _factors(operation, values)
-    counts = {v.shape[0] for v in factors} - {1}
-    return bool(factors) and all(len(v.shape) == 3 for v in factors) and len(counts) <= 1
-
-
-def _factors(operation: Operation, values: dict[int, Value]) -> list[Value]:
-    """Return the factors of a product that a BLAS has; none if it is something else."""
-    if operation.name != "matmul":
-        return []
-    given = [values[x.number] if type(x) is Ref else Value.of(x) for x in operation.operands]
-    dtypes = {v.dtype for v in (*given, values[operation.results[0]])}
-    known = (
-        len(dtypes) == 1 and dtypes <= {"float32", "float64"}
-        and all(v.shape and v.size for v in given)
-        and all(n < 2**31 for v in given for n in v.shape)
-    )  # fmt: skip
-    return given if known else []
+    """True for products of two stacks of matrices, one by one, or of a stack with one matrix."""
+    ranks = [len(values[x.number].shape) for x in operation.operands if type(x) is Ref]
+    return sorted(ranks) in ([2, 3], [3, 3]) and is_product(operation, values, of_stacks=True)
 
 
 def matrix_of(x: View) -> tuple[View, int]:
     """Return the first matrix of a stack, and how many entries on the next one is; 0 if there is none."""
+    if len(x.shape) == 2:
+        return x, 0
     one = dataclasses.replace(x, shape=x.shape[1:], strides=x.strides[1:])
     return one, x.strides[0] if x.shape[0] > 1 else 0
 

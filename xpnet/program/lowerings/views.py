@@ -17,8 +17,8 @@ from xpnet.program.passes.schedule import Schedule
 from xpnet.program.program import Operation, Ref, Value
 
 __all__ = [
-    "BUFFER", "Buffers", "can_gather", "can_look_up", "gather_axis", "middle_axis", "part_of", "placed",
-    "reads_entry_by_entry",
+    "BUFFER", "Buffers", "can_gather", "can_look_up", "gather_axis", "part_of", "placed",
+    "reads_entry_by_entry", "summed_axis",
 ]  # fmt: skip
 
 BUFFER = -1
@@ -139,14 +139,14 @@ def can_look_up(operation: Operation, values: dict[int, Value]) -> bool:
     return x.dtype in KNOWN and codes.dtype in KNOWN and x.size > 0 and values[operation.results[0]].size > 0
 
 
-def middle_axis(operation: Operation, values: dict[int, Value]) -> int | None:
-    """Return the axis over which is summed, if it is one with others before and behind it."""
+def summed_axis(operation: Operation, values: dict[int, Value]) -> int | None:
+    """Return the axis over which is summed, if it is a single one with others behind it."""
     x, made = operation.operands[0], values[operation.results[0]]
     if operation.name != "sum" or type(x) is not Ref or operation.options.keys() - {"axis", "keepdims"}:
         return None
     axes = [i for i, gone in enumerate(reduced(operation, values)) if gone]
     rank = len(values[x.number].shape)
-    if len(axes) != 1 or not 0 < axes[0] < rank - 1 or values[x.number].dtype != made.dtype:
+    if len(axes) != 1 or axes[0] == rank - 1 or values[x.number].dtype != made.dtype:
         return None
     return axes[0] if made.dtype in KNOWN and made.size else None
 

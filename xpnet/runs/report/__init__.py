@@ -6,6 +6,7 @@ from xpnet.runs.report.contents import Contents, Prediction
 from xpnet.runs.report.diagnostics import Diagnostics, draw_diagnostics, read_diagnostics, with_outcome
 from xpnet.runs.report.page import render
 from xpnet.runs.report.pictures import Picture, describe_confusion, describe_curve, describe_predicted
+from xpnet.runs.report.tuning_page import render_tuning
 
 __all__ = [
     "Contents",
@@ -18,5 +19,6 @@ __all__ = [
     "draw_diagnostics",
     "read_diagnostics",
     "render",
+    "render_tuning",
     "with_outcome",
 ]

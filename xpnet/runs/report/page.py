@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from importlib import resources
 
 from xpnet.runs.report import column_sections, result_sections, run_sections
@@ -10,7 +11,7 @@ from xpnet.runs.report.elements import Html, join, tag
 from xpnet.runs.words import target_in_words
 from xpnet.text import count
 
-__all__ = ["render"]
+__all__ = ["document", "render"]
 
 # What the page may load: nothing but the pictures that are in it.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
@@ -29,27 +30,39 @@ def render(contents: Contents) -> str:
         "Configuration": run_sections.configuration(contents),
         "Environment": run_sections.environment(contents),
     }
-    made = {name: made_section for name, made_section in made.items() if made_section is not None}
+    sections = {name: made_section for name, made_section in made.items() if made_section is not None}
     contents_list = tag(
         "nav",
-        tag("ul", *(tag("li", tag("a", name, href=f"#{_identifier(name)}")) for name in made)),
+        tag("ul", *(tag("li", tag("a", name, href=f"#{_identifier(name)}")) for name in sections)),
         aria_label="Sections",
     )
-    version = contents.environment["versions"].get("xpnet")
+    version = str(contents.environment["versions"].get("xpnet"))
+    header = [_heading(contents), result_sections.headline(contents), contents_list]
+    return document(f"{contents.title}: training report", join(header), sections.values(), version)
+
+
+def document(title: str, header: Html, sections: Iterable[Html], version: str) -> str:
+    """Return a report as an HTML document.
+
+    Args:
+        title: of its window.
+        header, sections: what it shows.
+        version: of the xpnet that made what it is about.
+    """
     body = tag(
         "body",
-        tag("header", _heading(contents), result_sections.headline(contents), contents_list),
-        tag("main", *made.values()),
+        tag("header", header),
+        tag("main", *sections),
         tag("footer", tag("p", f"Written by xpnet {version}. This page is complete in itself.")),
     )
-    return "<!DOCTYPE html>\n" + tag("html", _head(contents), body, lang="en") + "\n"
+    return "<!DOCTYPE html>\n" + tag("html", _head(title), body, lang="en") + "\n"
 
 
 def _identifier(name: str) -> str:
     return {"Use": "usage", "Columns and decisions": "columns"}.get(name, name.lower())
 
 
-def _head(contents: Contents) -> Html:
+def _head(title: str) -> Html:
     style = resources.files("xpnet.runs.report").joinpath("report.css").read_text(encoding="utf-8")
     return tag(
         "head",
@@ -57,7 +70,7 @@ def _head(contents: Contents) -> Html:
         tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
         tag("meta", http_equiv="Content-Security-Policy", content=_POLICY),
         tag("meta", name="color-scheme", content="light dark"),
-        tag("title", f"{contents.title}: training report"),
+        tag("title", title),
         tag("link", rel="icon", href="data:,"),
         tag("style", Html(style)),
     )

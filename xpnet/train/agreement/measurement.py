@@ -18,6 +18,7 @@ from xpnet.train.batches import Batches
 from xpnet.train.checkpoint_file import flatten
 from xpnet.train.diagnostics.trial import begun_copy
 from xpnet.train.history import History
+from xpnet.train.monitor import NO_STOPPING
 from xpnet.train.objective import StepObjective
 from xpnet.train.regularization import noise_deviation
 from xpnet.train.rows import Rows
@@ -76,8 +77,8 @@ def moved(trainer: Trainer, home: Backend, dtype: str, compile: str) -> Trainer:
 
     other = trainer.copy()
     settings = dataclasses.replace(
-        trainer.settings, dtype=dtype, compile=compile, patience=None, restore_best=False, progress=False,
-        max_steps=None,
+        trainer.settings, dtype=dtype, compile=compile, restore_best=False, progress=False, max_steps=None,
+        **NO_STOPPING,
     )  # fmt: skip
     other.setup = dataclasses.replace(trainer.setup, backend=home, metrics={}, settings=settings)
     other.state = trainer.state.map_arrays(there)
@@ -107,6 +108,7 @@ class _Drawn(NamedTuple):
     """A key of which only the words are known, as in a compiled step."""
 
     words: tuple[Any, Any]
+    stream: int = 0
 
 
 def _words(trainer: Trainer, step: int, path: tuple[int | str, ...]) -> Any:

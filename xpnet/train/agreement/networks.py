@@ -14,6 +14,7 @@ import numpy as np
 
 from xpnet import losses, nn, optim
 from xpnet.data import digits_arrays
+from xpnet.schedules import FlatCosine
 from xpnet.train.trainer import Trainer
 
 __all__ = ["NETWORKS", "Network", "digits_inputs", "digits_targets"]
@@ -96,6 +97,31 @@ NETWORKS = (
         ("binary_cross_entropy", "hinge"),
         50,
         {"seed": 3, "clip_value": 0.02, "gradient_noise": 1e-6, "batches": "fixed"},
+    ),
+    Network(
+        "ensemble of RealMLP",
+        nn.Ensemble(
+            nn.RealMLP(
+                10, numbers=range(8, 64), one_hot=range(2, 8), codes=[0, 1], cardinalities=[2, 2],
+                hidden=[16, 12], dropout=FlatCosine(0.15, steps=100),
+            ),
+            members=2,
+        ),
+        optim.AdamW(optim.CosLog(0.02, steps=100), beta2=0.95, weight_decay=FlatCosine(0.02, steps=100)),
+        ("softmax_cross_entropy",),
+        100,
+        {"seed": 4, "label_smoothing": 0.1, "learning_rate_factors": {"scale": 6.0}, "drop_last": True},
+    ),
+    Network(
+        "TabM",
+        nn.Sequential(
+            *nn.TabM(10, numbers=64, edges=[[0.0, 0.3, 1.0]] * 64, members=3, hidden=[16], number_size=2),
+            nn.Residual(nn.EnsembleDense(10, 3), nn.Mish()),
+        ),
+        optim.AdamW(0.002),
+        ("squared_error",),
+        100,
+        {"seed": 5},
     ),
 )  # fmt: skip
 

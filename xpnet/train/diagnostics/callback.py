@@ -141,7 +141,7 @@ class Diagnostics(Callback):
         assert trainer.fitting is not None
         rows, batch = self._measured_rows
         with trainer.fitting.steps.between_epochs(rows.X.shape[0]):
-            measured = measure(trainer.setup, trainer.state, rows, batch)
+            measured = measure(trainer.setup, trainer.state.copy().go_on(), rows, batch)
         known = {verdict["kind"] for verdict in self.verdicts}
         verdicts = judge(measured, trainer.history.rows)
         train = trainer.fitting.rows
@@ -227,7 +227,7 @@ def read_rows(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
 def _sample(trainer: Trainer, size: int) -> tuple[Rows, Rows]:
     """Return the sample of the training rows, drawn from the seed, and its first rows as a batch."""
     assert trainer.fitting is not None  # for callbacks are called by a fit
-    train, batches, _ = trainer.fitting
+    train, batches = trainer.fitting.rows, trainer.fitting.batches
     n, batch = train.X.shape[0], batches.size
     if n > size:
         order = rng.permutation(trainer.setup.key.fold("diagnostics"), n)[:size]

@@ -104,7 +104,7 @@ def measure(setup: Setup, state: TrainState, rows: Rows, batch: Rows) -> Measure
     parts = list(_parts(setup.model, ()))
     spans = [_span(params.layout, path) for path, _ in parts]
     tree = params.layout.tree(params.layout.views(params.flat))
-    key = setup.key.fold("diagnostics")
+    key = setup.key.fold("diagnostics").at_step(state.step + 1)
     inputs, pullbacks, outputs = rows.X, [], []
     for number, (path, layer) in enumerate(parts):
         forward = _forward(layer, key.fold(number))

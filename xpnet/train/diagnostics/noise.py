@@ -78,7 +78,7 @@ def gradient_noise(trainer: Trainer, X: Any, y: Any, *, batch_size: int = 32) ->
         outputs, y, weight = as_rows(setup.model, outputs, batch.y, batch.weight)
         return mean_loss(setup.loss, outputs, y, sample_weight=weight)
 
-    gradient_of, key = value_and_grad(loss_of), setup.key.fold("gradient noise")
+    gradient_of, key = value_and_grad(loss_of), setup.key.fold("gradient noise").at_step(trainer.step + 1)
     batches = Batches(rows.X.shape[0], b, "reshuffle", key, setup.backend).epoch(0)
     xp = setup.backend.xp
     with setup.backend.activate():

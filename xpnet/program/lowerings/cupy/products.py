@@ -32,7 +32,7 @@ def product(a: View, b: View, out: View) -> Product | None:
     By columns, the memory of a matrix is its transpose. So the transposed equation is what is asked for:
     its first factor is ``b``.
     """
-    if len(a.shape) == 3:
+    if len(out.shape) == 3:
         (one_a, step_a), (one_b, step_b), (one_out, step_out) = map(matrix_of, (a, b, out))
         made, apart = product(one_a, one_b, one_out), (step_b, step_a, step_out)
         return None if made is None else replace(made, views=(b, a, out), count=out.shape[0], apart=apart)

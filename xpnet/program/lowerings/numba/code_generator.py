@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from xpnet.program.lowerings.dtypes import KNOWN
-from xpnet.program.lowerings.gemm import is_product, is_stack
+from xpnet.program.lowerings.gemm import is_product
 from xpnet.program.lowerings.memory_plan import MemoryPlan
 from xpnet.program.lowerings.numba.copies import (
     added_up,
@@ -25,16 +25,16 @@ from xpnet.program.lowerings.numba.elements import literal
 from xpnet.program.lowerings.numba.lanes import writer_of
 from xpnet.program.lowerings.numba.loops import Surroundings
 from xpnet.program.lowerings.numba.partition import Piece, Region, Section, parts_of, time_of
-from xpnet.program.lowerings.numba.products import product, stacked
+from xpnet.program.lowerings.numba.products import product
 from xpnet.program.lowerings.numba.repetition import without_repetition
 from xpnet.program.lowerings.views import (
     Buffers,
     can_gather,
     can_look_up,
     gather_axis,
-    middle_axis,
     part_of,
     placed,
+    summed_axis,
 )
 from xpnet.program.passes.aliasing import View, c_order
 from xpnet.program.passes.groups import Group
@@ -162,13 +162,13 @@ class CodeGenerator:
     def _matmul(self, operation: Operation) -> Section | None:
         values, result = self.program.values, Ref(operation.results[0])
         given = [x for x in operation.operands if type(x) is Ref]
-        one, several = is_product(operation, values), is_stack(operation, values)
-        if not (one or several) or len(given) < 2 or not values[result.number].shape:
+        known = is_product(operation, values, of_stacks=True)
+        if not known or len(given) < 2 or not values[result.number].shape:
             return None
         a, b, c = (self.buffers(x) for x in (*given, result))
-        names = {name: self._constant(x, np.dtype(c.dtype)) for x, name in enumerate(("zero", "one"))}
+        zero, one = (self._constant(x, np.dtype(c.dtype)) for x in (0, 1))
         gemm = bool(self.gemm[c.dtype == "float64"])
-        return (product if one else stacked)(a, b, c, gemm=gemm, parts=self._parts(operation), **names)
+        return product(a, b, c, gemm=gemm, zero=zero, one=one, parts=self._parts(operation))
 
     def _take(self, operation: Operation) -> Section | None:
         axis, n = gather_axis(operation, self.program.values), operation.results[0]
@@ -192,9 +192,9 @@ class CodeGenerator:
         return Section(write(*views, f"r{n}", self._constant(0, np.dtype(made.dtype))))
 
     def _sum(self, operation: Operation) -> Section | None:
-        """Sum over an axis between others, which no group does."""
+        """Sum over an axis with others behind it, where no group does."""
         n, x = operation.results[0], operation.operands[0]
-        axis = middle_axis(operation, self.program.values)
+        axis = summed_axis(operation, self.program.values)
         if axis is None:
             return None
         target, made = self.buffers(Ref(n)), self.program.values[n]

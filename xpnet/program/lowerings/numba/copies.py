@@ -1,4 +1,4 @@
-"""Code generation for what moves entries: copies, gathers, tables of vectors, sums over middle axes."""
+"""Code generation for what moves entries: copies, gathers, tables of vectors, sums of rows."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def _cell(table: View, name: str, axis: int) -> str:
 
 
 def summed(target: View, given: View, axis: int, zero: str) -> list[str]:
-    """Return code that sums along an axis between others, of which ``target`` has one entry."""
+    """Return code that sums along an axis before the last, of which ``target`` has one entry."""
     entry = _entry(target)
     before, behind = given.shape[:axis], (1,) * (axis + 1) + given.shape[axis + 1 :]
     start = _nested(behind, [f"{entry} = {zero}"])

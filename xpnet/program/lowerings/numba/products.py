@@ -1,16 +1,17 @@
-"""Code generation for matrix products: calls of the BLAS, or loops if it is tiny."""
+"""Code generation for matrix products: calls of the BLAS, or loops if they are tiny."""
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from xpnet.program.lowerings.gemm import lead, matrices, matrix_of
+from xpnet.program.lowerings.gemm import lead, matrices
 from xpnet.program.lowerings.numba.elements import pointer
 from xpnet.program.lowerings.numba.partition import Section, cut, most
-from xpnet.program.passes.aliasing import View
+from xpnet.program.passes.aliasing import View, c_order
 
-__all__ = ["product", "stacked"]
+__all__ = ["product"]
 
 _TINY = 512  # products of two numbers, up to which loops are faster than the BLAS
 _FLAGS = {False: 111, True: 112}  # of cblas: as it is, transposed
@@ -21,19 +22,22 @@ def product(a: View, b: View, c: View, *, gemm: bool, zero: str, one: str, parts
     """Return the code of C = A B; None if it can be neither a call nor a loop.
 
     Args:
-        a: vector or matrix.
-        b: vector or matrix.
-        c: their product, C-contiguous.
+        a: vector or matrix, or a stack of matrices.
+        b: vector or matrix, or a stack of matrices.
+        c: their product; its matrices are C-contiguous.
         gemm: whether there is a BLAS.
         zero: name of the number.
         one: name of the number.
         parts: into how many parts the product may be cut.
     """
+    if max(len(a.shape), len(b.shape)) > 2:
+        return _of_stacks(a, b, c, gemm=gemm, zero=zero, one=one, parts=parts)
     a, b, c = matrices(a, b, c)
     (rows, _), columns = a.shape, b.shape[1]
     if _is_tiny(a, b, gemm):
         return Section(_loops(a, b, c, zero))
-    if not _can_call(a, b, gemm):
+    call = _caller(a, b, c, one) if gemm else None
+    if call is None:
         return None
     height, width = _tiles(rows, columns, parts)
     down, across = -(-rows // height), -(-columns // width)
@@ -47,46 +51,53 @@ def product(a: View, b: View, c: View, *, gemm: bool, zero: str, one: str, parts
         lines.append(f"left = part{f' % {across}' * (down > 1)} * {width}")
         sizes[1] = most(width, columns, "left")
         moves = [moves[0], f"left * {b.strides[1]} + ", f"{moves[2]}left + "]
-    return Section([*lines, _call(a, b, c, one, sizes, moves)], down * across)
-
-
-def stacked(a: View, b: View, c: View, *, gemm: bool, zero: str, one: str, parts: int) -> Section | None:
-    """Return the code of the products of two stacks of matrices, one after another; else as `product`."""
-    (one_a, step_a), (one_b, step_b), (one_c, step_c) = map(matrix_of, (a, b, c))
-    moves = [f"i * {step} + " for step in (step_a, step_b, step_c)]
-    if _is_tiny(one_a, one_b, gemm):
-        lines = _loops(one_a, one_b, one_c, zero, moves)
-    elif _can_call(one_a, one_b, gemm):
-        lines = [_call(one_a, one_b, one_c, one, [str(n) for n in one_c.shape], moves)]
-    else:
-        return None
-    count = c.shape[0]
-    each = cut(count, parts)
-    parts = -(-count // each)
-    head, goes = [], str(count)
-    if parts > 1:
-        head, goes = [f"low = part * {each}"], f"low, low + {most(each, count, 'low')}"
-    return Section([*head, f"for i in range({goes}):", *(f"    {line}" for line in lines)], parts)
+    return Section([*lines, call(*sizes, *moves)], down * across)
 
 
 def _is_tiny(a: View, b: View, gemm: bool) -> bool:
     return a.size * b.shape[1] <= (_TINY if gemm else 8 * _TINY)
 
 
-def _can_call(a: View, b: View, gemm: bool) -> bool:
-    return gemm and lead(a) is not None and lead(b) is not None
-
-
-def _call(a: View, b: View, c: View, one: str, sizes: Sequence[str], moves: Sequence[str]) -> str:
-    """Return the call of the BLAS for parts of these sizes, that begin ``moves`` further."""
+def _caller(a: View, b: View, c: View, one: str) -> Callable[..., str] | None:
+    """Return the call of the BLAS for m rows and n columns, with pointers moved; None if it cannot."""
     left, right = lead(a), lead(b)
-    assert left is not None
-    assert right is not None
-    moved = [f"moved({pointer(x)}, {by}{x.first})" for x, by in zip((a, b, c), moves, strict=True)]
-    return (
-        f"gemm(gemm{c.dtype[-2:]}, {_FLAGS[left[0]]}, {_FLAGS[right[0]]}, {sizes[0]}, {sizes[1]}, "
-        f"{a.shape[1]}, {one}, {moved[0]}, {left[1]}, {moved[1]}, {right[1]}, {moved[2]}, {c.shape[1]})"
-    )
+    if left is None or right is None:
+        return None
+
+    def call(m: str, n: str, *moves: str) -> str:
+        moved = [f"moved({pointer(x)}, {by}{x.first})" for x, by in zip((a, b, c), moves, strict=True)]
+        return (
+            f"gemm(gemm{c.dtype[-2:]}, {_FLAGS[left[0]]}, {_FLAGS[right[0]]}, {m}, {n}, {a.shape[1]}, {one}, "
+            f"{moved[0]}, {left[1]}, {moved[1]}, {right[1]}, {moved[2]}, {c.shape[1]})"
+        )
+
+    return call
+
+
+def _of_stacks(a: View, b: View, c: View, *, gemm: bool, zero: str, one: str, parts: int) -> Section | None:
+    """Return the code of the products of the matrices in stacks, one after another."""
+    if min(len(a.shape), len(b.shape)) < 2 or c.strides[-2:] != c_order(c.shape[-2:]):
+        return None
+    *stack, rows, columns = c.shape
+    moves = []
+    for x in (a, b, c):
+        missing = len(stack) + 2 - len(x.shape)
+        ways = [0] * missing + [s if n > 1 else 0 for n, s in zip(x.shape[:-2], x.strides[:-2], strict=True)]
+        moves.append("".join(f"m{k} * {way} + " for k, way in enumerate(ways) if way))
+    a, b, c = (dataclasses.replace(x, shape=x.shape[-2:], strides=x.strides[-2:]) for x in (a, b, c))
+    if _is_tiny(a, b, gemm):
+        lines = _loops(a, b, c, zero, moves)
+    else:
+        call = _caller(a, b, c, one) if gemm else None
+        if call is None:
+            return None
+        lines = [call(str(rows), str(columns), *moves)]
+    each = max(1, cut(stack[0], parts))
+    parts = -(-stack[0] // each)
+    for k in reversed(range(len(stack))):
+        goes = f"low, low + {most(each, stack[0], 'low')}" if k == 0 and parts > 1 else str(stack[k])
+        lines = [f"for m{k} in range({goes}):", *(f"    {line}" for line in lines)]
+    return Section([f"low = part * {each}", *lines] if parts > 1 else lines, parts)
 
 
 def _tiles(rows: int, columns: int, parts: int) -> tuple[int, int]:
@@ -105,15 +116,16 @@ def _tiles(rows: int, columns: int, parts: int) -> tuple[int, int]:
 
 
 def _loops(a: View, b: View, c: View, zero: str, moves: Sequence[str] = ("", "", "")) -> list[str]:
-    def at(x: View, i: str, j: str) -> str:
-        by = moves[next(k for k, one in enumerate((a, b, c)) if one is x)]
-        return f"{pointer(x)}[{by}{i} * {x.strides[0]} + {j} * {x.strides[1]} + {x.first}]"
+    by = dict(zip("abc", moves, strict=True))
+
+    def at(name: str, x: View, i: str, j: str) -> str:
+        return f"{pointer(x)}[{by[name]}{i} * {x.strides[0]} + {j} * {x.strides[1]} + {x.first}]"
 
     return [
-        f"for r in range({a.shape[0]}):",
+        f"for i in range({a.shape[0]}):",
         f"    for j in range({b.shape[1]}):",
         f"        s = {zero}",
         f"        for k in range({a.shape[1]}):",
-        f"            s = s + {at(a, 'r', 'k')} * {at(b, 'k', 'j')}",
-        f"        {at(c, 'r', 'j')} = s",
+        f"            s = s + {at('a', a, 'i', 'k')} * {at('b', b, 'k', 'j')}",
+        f"        {at('c', c, 'i', 'j')} = s",
     ]

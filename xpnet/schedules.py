@@ -1,9 +1,10 @@
-r"""Learning-rate schedules: $\alpha_k$, the learning rate of step $k = 1, 2, \dots$
+r"""Schedules: $\alpha_k$, the learning rate (weight decay, rate of dropout) of step $k = 1, 2, \dots$
 
 An optimizer takes a float, a schedule of this file, or any callable ``step -> float`` for its
-``learning_rate``. Schedules are frozen dataclasses, so a configuration file can hold them; a
-callable works as well but cannot be written down. They count steps (parameter updates), not
-epochs: multiply epochs by the number of batches.
+``learning_rate``, `AdamW` for its ``weight_decay``, and `Dropout` for its ``rate``. Schedules are
+frozen dataclasses, so a configuration file can hold them; a callable works as well but cannot be
+written down. They count steps (parameter updates), not epochs: multiply epochs by the number of
+batches.
 
 >>> from xpnet.optim import SGD
 >>> optimizer = SGD(WarmUp(Cosine(0.1, steps=1000), steps=100), momentum=0.9)
@@ -13,26 +14,33 @@ epochs: multiply epochs by the number of batches.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Any, Self
 
-from xpnet.checks import number
+from xpnet.checks import number, whole
+from xpnet.configured import COUNT, FRACTION, NOT_NEGATIVE, POSITIVE, Configured
 from xpnet.errors import ConfigError
-from xpnet.optim.configured import COUNT, NOT_NEGATIVE, POSITIVE, Configured
 
 __all__ = [
+    "DECAY",
     "RATE",
     "SCHEDULES",
     "Constant",
+    "CosLog",
     "Cosine",
     "Exponential",
+    "FlatCosine",
     "Inverse",
     "Schedule",
     "Step",
     "WarmUp",
+    "scheduled",
+    "value_at",
 ]
 
 SCHEDULES: dict[str, type[Schedule]] = {}
@@ -47,22 +55,61 @@ class Schedule(Configured, ABC):
 
     @abstractmethod
     def __call__(self, step: int) -> float:
-        """Return the learning rate of step ``step``."""
+        """Return the number, such as the learning rate, of step ``step``."""
 
 
-_check_number = number("a finite number above 0, a schedule or a callable", lambda x: 0.0 < x < math.inf)
+def scheduled(expected: str, allowed: Callable[[float], bool]) -> Callable[[str, Any, str], Any]:
+    """Return a check of numbers for which ``allowed`` holds, schedules (or their tables) and callables."""
+    check_number = number(f"{expected}, a schedule or a callable", allowed)
+
+    def check(label: str, value: Any, remedy: str) -> float | Callable[[int], float]:
+        if isinstance(value, dict):
+            return Schedule.from_config(value)
+        if isinstance(value, type) and issubclass(value, Schedule):
+            raise ConfigError(f"{label}: expected a schedule, found its class; write {value.__name__}(...)")
+        return value if callable(value) else check_number(label, value, remedy)
+
+    return check
 
 
-def _rate(label: str, value: Any, remedy: str) -> float | Callable[[int], float]:
-    if isinstance(value, dict):
-        return Schedule.from_config(value)
-    if isinstance(value, type) and issubclass(value, Schedule):
-        raise ConfigError(f"{label}: expected a schedule, found its class; write {value.__name__}(...)")
-    return value if callable(value) else _check_number(label, value, remedy)
+def value_at(
+    label: str, value: Any, step: int, expected: str = "finite number of at least 0", below: float = math.inf
+) -> Any:
+    """Return a number, or what a schedule or callable gives for a step: a float, or a 0-d array if it does.
+
+    Args:
+        label: whose number it is, for messages.
+        value: as a check of `scheduled` returned it.
+        step: counted from 1.
+        expected: the values that a schedule may give, in words.
+        below: their bound.
+
+    Raises:
+        ConfigError: a schedule gave a negative number, one not below the bound, NaN, or none.
+    """
+    if not callable(value):
+        return value
+    found = value(step)
+    if isinstance(found, Real):
+        found = float(found)  # a NumPy scalar would promote float32 arrays
+        if not 0.0 <= found < below:
+            raise ConfigError(
+                f"{label}: expected a {expected}, found {found!r} at step {step} from the schedule "
+                f"{value!r}; correct the schedule"
+            )
+    elif not hasattr(found, "shape"):  # nor a 0-d array
+        raise ConfigError(
+            f"{label}: expected a number from the schedule {value!r} at step {step}, found {found!r}; let it "
+            "return a float"
+        )
+    return found
 
 
-# Metadata of a field that holds a positive number, a schedule (or its table) or a callable.
-RATE = {"check": _rate}
+_CYCLES = {"check": dataclasses.replace(whole(1, 50), expected="a whole number from 1 to 50")}
+
+# Metadata of fields that hold a number, a schedule (or its table) or a callable.
+RATE = {"check": scheduled("a finite number above 0", lambda x: x > 0.0)}
+DECAY = {"check": scheduled("a finite number of at least 0", lambda x: x >= 0.0)}
 
 
 @dataclass(frozen=True)
@@ -194,6 +241,65 @@ class Cosine(Schedule, name="cosine"):
     def __call__(self, step: int) -> float:
         done = min(step - 1, self.steps) / self.steps
         return self.final + 0.5 * (self.learning_rate - self.final) * (1.0 + math.cos(math.pi * done))
+
+
+@dataclass(frozen=True)
+class FlatCosine(Schedule, name="flat_cosine"):
+    r"""The rate $\alpha$ for a share $f$ of $n$ steps, then half a cosine wave down to 0, where it stays:
+
+    $\alpha_k = \alpha$ for $t = \min(k - 1, n) / n \le f$, and
+    $\alpha_k = \frac12 \alpha\, (1 + \cos(\pi \frac{t - f}{1 - f}))$ after.
+
+    Args:
+        learning_rate: $\alpha$.
+        steps: $n$.
+        flat: $f$, from 0 up to but not including 1; with 0 the same as `Cosine`.
+
+    References: Holzmüller et al., Better by default: strong pre-tuned MLPs and boosted trees on tabular data,
+    NeurIPS 2024 (``flat_cos`` of RealMLP's dropout and weight decay).
+
+    >>> [round(FlatCosine(0.2, steps=10)(k), 6) for k in (1, 6, 8, 11, 100)]
+    [0.2, 0.2, 0.130902, 0.0, 0.0]
+    """
+
+    learning_rate: float = field(metadata=POSITIVE)
+    steps: int = field(metadata=COUNT)
+    flat: float = field(default=0.5, metadata=FRACTION)
+
+    def __call__(self, step: int) -> float:
+        done = min(step - 1, self.steps) / self.steps
+        falling = max(0.0, done - self.flat) / (1.0 - self.flat)
+        return 0.5 * self.learning_rate * (1.0 + math.cos(math.pi * falling))
+
+
+@dataclass(frozen=True)
+class CosLog(Schedule, name="coslog"):
+    r"""$c$ cosine waves from 0 to $\alpha$ and back in $n$ steps, each twice as long as the one before:
+
+    $\alpha_k = \frac12 \alpha\, (1 - \cos(2 \pi \log_2(1 + (2^c - 1) \min(k - 1, n) / n)))$.
+
+    The first step has rate 0, and so have those after the last wave.
+
+    Args:
+        learning_rate: $\alpha$, the highest rate.
+        steps: $n$.
+        cycles: $c$, at most 50.
+
+    References: Holzmüller et al., Better by default: strong pre-tuned MLPs and boosted trees on tabular data,
+    NeurIPS 2024 (``coslog4``, the learning rate of RealMLP).
+
+    >>> [round(CosLog(0.2, steps=15)(k), 6) for k in (1, 2, 3, 4, 8, 16)]
+    [0.0, 0.0, 0.186086, 0.0, 0.0, 0.0]
+    """
+
+    learning_rate: float = field(metadata=POSITIVE)
+    steps: int = field(metadata=COUNT)
+    cycles: int = field(default=4, metadata=_CYCLES)
+
+    def __call__(self, step: int) -> float:
+        done = min(step - 1, self.steps) / self.steps
+        waves = math.log2(1.0 + (2.0**self.cycles - 1.0) * done)
+        return 0.5 * self.learning_rate * (1.0 - math.cos(2.0 * math.pi * waves))
 
 
 @dataclass(frozen=True)

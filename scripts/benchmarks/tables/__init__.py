@@ -1,0 +1,1 @@
+"""``scripts/bench tables``: accuracy on public tables, beside other libraries on the same splits."""
