@@ -23,6 +23,20 @@ def is_product(operation: Operation, values: dict[int, Value], *, of_stacks: boo
     )  # fmt: skip
 
 
+def is_stack(operation: Operation, values: dict[int, Value]) -> bool:
+    """True for products of two stacks of matrices, one by one, or of a stack with one matrix."""
+    ranks = [len(values[x.number].shape) for x in operation.operands if type(x) is Ref]
+    return sorted(ranks) in ([2, 3], [3, 3]) and is_product(operation, values, of_stacks=True)
+
+
+def matrix_of(x: View) -> tuple[View, int]:
+    """Return the first matrix of a stack, and how many entries on the next one is; 0 if there is none."""
+    if len(x.shape) == 2:
+        return x, 0
+    one = dataclasses.replace(x, shape=x.shape[1:], strides=x.strides[1:])
+    return one, x.strides[0] if x.shape[0] > 1 else 0
+
+
 def matrices(a: View, b: View, out: View) -> tuple[View, View, View]:
     """Return the factors and the result of a product with vectors as rows and columns."""
     if len(a.shape) == 1:

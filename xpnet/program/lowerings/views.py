@@ -17,16 +17,8 @@ from xpnet.program.passes.schedule import Schedule
 from xpnet.program.program import Operation, Ref, Value
 
 __all__ = [
-    "BUFFER",
-    "Buffers",
-    "can_gather",
-    "can_look_up",
-    "gather_axis",
-    "middle_axis",
-    "part_of",
-    "placed",
-    "reads_entry_by_entry",
-    "summed_axis",
+    "BUFFER", "Buffers", "can_gather", "can_look_up", "gather_axis", "part_of", "placed",
+    "reads_entry_by_entry", "summed_axis",
 ]  # fmt: skip
 
 BUFFER = -1
@@ -145,11 +137,6 @@ def can_look_up(operation: Operation, values: dict[int, Value]) -> bool:
         return False
     x, codes = (values[v.number] for v in operation.operands[:2])
     return x.dtype in KNOWN and codes.dtype in KNOWN and x.size > 0 and values[operation.results[0]].size > 0
-
-
-def middle_axis(operation: Operation, values: dict[int, Value]) -> int | None:
-    """Return the axis over which is summed, if it is a single one with others before and behind it."""
-    return summed_axis(operation, values) or None
 
 
 def summed_axis(operation: Operation, values: dict[int, Value]) -> int | None:

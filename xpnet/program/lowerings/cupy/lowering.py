@@ -34,7 +34,7 @@ from xpnet.program.lowerings.cupy.plan import is_written, plan_for_cuda
 from xpnet.program.lowerings.cupy.products import Product, product
 from xpnet.program.lowerings.gemm import is_product, is_stack
 from xpnet.program.lowerings.memory_plan import MemoryPlan
-from xpnet.program.lowerings.views import can_gather, can_look_up, middle_axis, placed
+from xpnet.program.lowerings.views import can_gather, can_look_up, placed, summed_axis
 from xpnet.program.passes.aliasing import View, c_order
 from xpnet.program.passes.groups import Group
 from xpnet.program.program import Operation, Program, Ref, read
@@ -118,7 +118,7 @@ def steps_of(plan: MemoryPlan, buffers: DeviceBuffers) -> list[Step]:
             made = [gather_kernel(operation, buffers)]
         elif can_look_up(operation, values):
             made = [table_kernel(operation, buffers)]
-        elif (axis := middle_axis(operation, values)) is not None:
+        elif (axis := summed_axis(operation, values)) is not None:
             made = [sum_kernel(operation, buffers, axis)]
         elif (places := placed(operation, values)) is not None:
             made = place_kernels(operation, buffers, places)

@@ -12,9 +12,9 @@ from xpnet.program.lowerings.memory_plan import MemoryPlan, grouped_for_code, pl
 from xpnet.program.lowerings.views import (
     can_gather,
     can_look_up,
-    middle_axis,
     placed,
     reads_entry_by_entry,
+    summed_axis,
 )
 from xpnet.program.passes.aliasing import view_on_host
 from xpnet.program.passes.groups import Group, domain, essential, split_group
@@ -54,7 +54,7 @@ def is_written(operation: Operation, values: dict[int, Value]) -> bool:
     return (
         isinstance(operation, Group)
         or any(is_one(operation, values) for is_one in _WRITTEN)
-        or middle_axis(operation, values) is not None
+        or summed_axis(operation, values) is not None
         or placed(operation, values) is not None
         or not any(values[n].size for n in operation.results)
     )
