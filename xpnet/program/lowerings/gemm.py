@@ -46,23 +46,6 @@ def matrices(a: View, b: View, out: View) -> tuple[View, View, View]:
     return a, b, out
 
 
-def is_stack(operation: Operation, values: dict[int, Value]) -> bool:
-    """True for products of two stacks of matrices, one by one, or all with one matrix."""
-    if not is_product(operation, values, of_stacks=True):
-        return False
-    shapes = [(values[x.number] if type(x) is Ref else Value.of(x)).shape for x in operation.operands]
-    counts = {shape[0] for shape in shapes if len(shape) == 3} - {1}
-    return sorted(map(len, shapes)) in ([2, 3], [3, 3]) and len(counts) <= 1
-
-
-def matrix_of(x: View) -> tuple[View, int]:
-    """Return the first matrix of a stack, and how many entries on the next one is; 0 if there is none."""
-    if len(x.shape) == 2:
-        return x, 0
-    one = dataclasses.replace(x, shape=x.shape[1:], strides=x.strides[1:])
-    return one, x.strides[0] if x.shape[0] > 1 else 0
-
-
 def lead(x: View) -> tuple[bool, int] | None:
     """Return whether a matrix is stored transposed, and its leading dimension; None if it has none."""
     (rows, columns), (s, t) = x.shape, x.strides
