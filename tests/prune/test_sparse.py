@@ -25,7 +25,7 @@ MODELS = {
 }
 
 
-class Residual(Sequential):
+class Skipping(Sequential):
     """x + f(x): applies its layers in a way of its own."""
 
     def forward(self, params, state, x, *, training, key):
@@ -33,7 +33,7 @@ class Residual(Sequential):
         return x + y, state
 
 
-MODELS["residual"] = Sequential(Dense(16), Residual(Dense(16), ReLU(), Dropout(0.1)), Dense(3))
+MODELS["residual"] = Sequential(Dense(16), Skipping(Dense(16), ReLU(), Dropout(0.1)), Dense(3))
 
 
 def pruned(model: nn.Layer, **options) -> Trainer:
