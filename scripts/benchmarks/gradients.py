@@ -14,6 +14,7 @@ from typing import Any
 import array_api_compat.numpy as xp
 import numpy as np
 
+from scripts.benchmarks.batches import batch_calls, show_batches
 from scripts.benchmarks.works import Work
 from xpnet import autodiff
 from xpnet.autodiff import functions
@@ -140,8 +141,11 @@ def _torch(params: Any, X: np.ndarray, rows: np.ndarray) -> dict[str, Call]:
 
 
 def time_gradients(works: list[Work], rounds: int) -> dict[str, Any]:
-    """Return microseconds: of an operation under ``"recording"``, and by work of each contestant's rounds."""
-    found: dict[str, Any] = {"recording": recording(rounds)}
+    """Return microseconds: of an operation under ``"recording"``, and by work of each contestant's rounds.
+
+    Those of many derivatives at once are under ``"batches"``.
+    """
+    found: dict[str, Any] = {"recording": recording(rounds), "batches": _in_turn(batch_calls(), rounds)}
     for work in works:
         products = work.batch * sum(n * k for n, k in zip(work.sizes, work.sizes[1:], strict=False))
         found[work.name] = _in_turn(_calls(work), rounds, repeats=max(1, 20_000_000 // products))
@@ -154,6 +158,7 @@ def show_gradients(works: list[Work], found: dict[str, Any]) -> None:
     figures = ", ".join(f"{name} {value:.2f}" for name, value in chain.items())
     print(f"\na chain of 0-d operations, µs an operation: {figures}")
     print(f"  recording adds {chain['recorded'] - chain['plain']:.2f} µs an operation")
+    show_batches(found["batches"])
     for work in works:
         times = found[work.name]
         medians = {name: statistics.median(values) for name, values in times.items()}

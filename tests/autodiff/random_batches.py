@@ -36,16 +36,23 @@ class _Batch:
         inputs = self.f.inputs()
         mapped = draw.random(len(inputs)) < 0.6
         mapped[:1] = mapped[:1] | ~mapped.any()
-        self.axes = tuple(0 if m else None for m in mapped)
+        self.axes = tuple(
+            int(draw.integers(-1, x.ndim + 1)) if m else None for x, m in zip(inputs, mapped, strict=True)
+        )
         self.numbers = tuple(range(len(inputs)))
         self.args = [
-            np.stack([x * (1 + 0.05 * draw.normal(size=x.shape)) for _ in range(_EXAMPLES)]) if m else x
-            for x, m in zip(inputs, mapped, strict=True)
+            x
+            if axis is None
+            else np.stack([x * (1 + 0.05 * draw.normal(size=x.shape)) for _ in range(_EXAMPLES)], axis)
+            for x, axis in zip(inputs, self.axes, strict=True)
         ]
         self.tangents = tuple(np.asarray(draw.normal(size=x.shape)) for x in inputs)
 
     def example(self, number: int) -> list[Any]:
-        return [x if axis is None else x[number] for x, axis in zip(self.args, self.axes, strict=True)]
+        return [
+            x if axis is None else np.moveaxis(x, axis, 0)[number]
+            for x, axis in zip(self.args, self.axes, strict=True)
+        ]
 
     def each(self, f: Callable[..., Any]) -> list[Any]:
         """Return a list with the results of ``f`` for each example, stacked."""
@@ -54,7 +61,10 @@ class _Batch:
 
     def summed(self, gradients: list[Any]) -> list[Any]:
         """Return the gradients of the sum over all examples, from those of each."""
-        return [g.sum(axis=0) if axis is None else g for g, axis in zip(gradients, self.axes, strict=True)]
+        return [
+            g.sum(axis=0) if axis is None else np.moveaxis(g, 0, axis)
+            for g, axis in zip(gradients, self.axes, strict=True)
+        ]
 
 
 def _as_list(x: Any) -> list[Any]:

@@ -54,9 +54,8 @@ def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callable
     def run(*args: Any, **options: Any) -> Any:
         given = _given(name, in_axes, args)
         trace = BatchTrace(_space(name, given), _size(name, given))
-        move = trace.rule_space.moveaxis
         inside = [
-            trace.space.wrap(x) if axis is None else trace.mapped(move(x, axis, 0) if axis else x)
+            trace.space.wrap(x) if axis is None else trace.mapped(_in_front(trace.rule_space, x, axis))
             for _, x, axis in given
         ]
         try:
@@ -169,6 +168,21 @@ def _leaves(path: str, tree: Any) -> Iterator[tuple[str, Any]]:
     else:
         for leaf in leaves(tree):
             yield path, leaf
+
+
+def _in_front(xp: Any, x: Any, axis: int) -> Any:
+    """Return an array with the examples along its first axis, in memory, too: each of them in one piece.
+
+    Else results of it would be laid out otherwise than those of one example, and have other views.
+    """
+    ways = getattr(x, "strides", None)
+    in_pieces = not isinstance(ways, tuple) or all(
+        abs(way) <= abs(ways[0]) for way, n in zip(ways, x.shape, strict=True) if n > 1
+    )
+    if not axis and in_pieces:
+        return x
+    x = xp.moveaxis(x, axis, 0) if axis else x
+    return xp.reshape(x, x.shape, copy=True)
 
 
 # --- Results -----------------------------------------------------------------------------------------
