@@ -65,6 +65,22 @@ def test_trainers_predict_the_same_bits(dtype: str, tmp_path: Path) -> None:
         np.testing.assert_array_equal(found["label"], trainer.predict(X[:rows]))
 
 
+@pytest.mark.parametrize(
+    "loss", ["softmax_cross_entropy", "squared_error", "binary_cross_entropy", "poisson"]
+)
+def test_ensembles_predict_the_same_bits(loss: str, tmp_path: Path) -> None:
+    X = np.random.default_rng(0).normal(size=(40, 4))
+    columns = {"numbers": [0, 2], "one_hot": [1], "codes": [3], "cardinalities": [2]}
+    units = 3 if loss.startswith("softmax") else 1
+    model = nn.TabM(units, **columns, members=3, hidden=[8], edges=[[-1, 0, 1], [0, 2]])
+    trainer = xpnet.Trainer(model, loss, backend="numpy", compile="off")
+    trainer.fit(X, np.arange(40) % max(units, 2), epochs=1)
+    found = loaded(export.numpy(trainer, tmp_path / "model")).predict(X)
+    np.testing.assert_array_equal(found["value" if "value" in found else "label"], trainer.predict(X))
+    if "probabilities" in found:
+        np.testing.assert_array_equal(found["probabilities"], trainer.predict_proba(X))
+
+
 NUMBERS = [
     "1", " -2.5 ", "+.5", "1e3", "1,234.5", "1.234,5", "1 234", "1'234", "12,34,567", "$5", "-$5", "$-5",
     "($5)", "(5)", "5 $", "5%", "% 5", "0", "0.0", "00", "\u22125", "1\u2019000", "inf", "-Infinity",

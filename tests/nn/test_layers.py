@@ -238,6 +238,10 @@ BAD: dict[str, tuple[Any, str]] = {
     "dtype": (lambda: nn.ReLU().init(0, 3, dtype="float16"), "'float32' or 'float64', found 'float16'"),
     "seed": (lambda: nn.ReLU().init(-1, 3), "seed: .*found -1"),
     "unknown layer": (lambda: nn.from_config({"layer": "Dens"}), "did you mean 'Dense'"),
+    "name of another layer": (
+        lambda: type("Scale", (nn.Layer,), {}),
+        "layer Scale: .*call the class OwnScale",
+    ),
     "no layer": (lambda: nn.from_config({}), "name of a layer, found None"),
     "unknown setting": (
         lambda: nn.from_config({"layer": "Dense", "unit": 3}),

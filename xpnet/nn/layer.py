@@ -44,6 +44,12 @@ class Layer:
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
+        known = LAYERS.get(cls.__name__)
+        if known is not None and _is_own(known) and not _is_own(cls):
+            raise ConfigError(
+                f"layer {cls.__name__}: expected a name that no layer of xpnet has, as stored models are "
+                f"made again by their layers' names; call the class Own{cls.__name__}, say"
+            )
         if not cls.__name__.startswith("_"):
             LAYERS[cls.__name__] = cls
 
@@ -200,6 +206,10 @@ class Layer:
     def build(cls, config: dict[str, Any]) -> Layer:
         """Return the layer described by ``config``, what :meth:`to_config` wrote, without its class name."""
         return cls(**config)
+
+
+def _is_own(kind: type[Layer]) -> bool:
+    return kind.__module__.startswith("xpnet.")
 
 
 def apply_layer(
