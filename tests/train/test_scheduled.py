@@ -38,7 +38,7 @@ def trained(epochs: int = 4, **options: Any) -> Trainer:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("lower", ["generic", "numpy", "numba"])
+@pytest.mark.parametrize("lower", ["generic", "numpy", pytest.param("numba", marks=pytest.mark.full)])
 def test_compiled_steps_are_the_steps_and_no_step_is_compiled_anew(lower, dtype):
     if lower == "numba":
         pytest.importorskip("numba", reason="numba (extra jit) is not installed")
