@@ -293,4 +293,5 @@ _WRITTEN = frozenset(
 def writes_itself(operation: Operation, values: dict[int, Value]) -> bool:
     """True for an operation that compiled code writes where we want it, which calls of NumPy do not."""
     moves = can_gather(operation, values) or can_look_up(operation, values)
-    return moves or operation.name in ("matmul", "reshape") or placed(operation, values) is not None
+    copies = operation.name == "reshape" and values[operation.results[0]].dtype in KNOWN
+    return moves or copies or operation.name == "matmul" or placed(operation, values) is not None
