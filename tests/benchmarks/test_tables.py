@@ -221,7 +221,8 @@ def test_page_compares_what_is_comparable() -> None:
         "### Regression: 1 - R², %; middle tables",
         "Means and standard errors of 1 splits, or of as many as are in brackets.",
         "| table | rows | columns (categories) | a |\n| --- | --: | --: | --: |\n"
-        "| SLID | 4,147 | 4 (2) | **50.0** |\n",
+        "| SLID | 4,147 | 4 (2) | **50.0** |",
+        "Versions: a 1; b 1; c 1.\n",
     ]
 
 

@@ -32,7 +32,12 @@ def markdown(fits: Sequence[Fit], contestants: Sequence[str], tables: Sequence[s
                 made.append(f"### {title}; {group} tables")
                 made += [_summary(of, what).markdown() for what, of in _comparable(found)]
                 made.append(_by_table(found, contestants).markdown())
-    return "\n\n".join(made) + "\n"
+    return "\n\n".join([*made, _versions(fits, contestants)]) + "\n"
+
+
+def _versions(fits: Sequence[Fit], contestants: Sequence[str]) -> str:
+    of = {name: sorted({fit.version for fit in fits if fit.contestant == name}) for name in contestants}
+    return "Versions: " + "; ".join(f"{name} {', '.join(found)}" for name, found in of.items() if found) + "."
 
 
 def _comparable(fits: Sequence[Fit]) -> Iterator[tuple[str, list[Fit]]]:
