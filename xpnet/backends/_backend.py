@@ -375,7 +375,8 @@ def _make(text: str) -> Backend:
     if not state.usable:
         raise BackendError(f"backend {text!r} cannot work here: {state.reason}; xpnet env shows what works")
     xp, handle, device = probe.open_device(name, device)
-    return Backend(name, f"{name}:{device}" if device else name, xp, handle)
+    spec = f"{name}:{device}" if device else name
+    return Backend(name, spec, xp, handle) if spec == text else _make(spec)  # one object for each device
 
 
 def _choose() -> Backend:

@@ -14,6 +14,8 @@ from scipy import optimize
 from sklearn.exceptions import ConvergenceWarning
 
 from xpnet.autodiff import value_and_grad
+from xpnet.backends.lacking import copy
+from xpnet.containers import map_leaves
 from xpnet.errors import ConfigError, DivergedError
 from xpnet.estimators.programs import shared_steps
 from xpnet.nn import Variables
@@ -122,7 +124,7 @@ class _Epochs(Callback):
         if score > estimator.best_validation_score_:
             estimator.best_validation_score_ = score
             if estimator.early_stopping:
-                self.best = _copied(trainer)
+                self.best = map_leaves(copy, trainer.variables)  # the next epoch writes over them
 
     def _ends(self) -> bool:
         """Return whether training ends here, or goes on at a lower rate."""
@@ -172,7 +174,7 @@ def fit_epochs(
     size = _batch_size(estimator, trainer, rows)
     rule = _Epochs(estimator, rows, score)
     if estimator.early_stopping:
-        rule.best = _copied(trainer)
+        rule.best = map_leaves(copy, trainer.variables)
     epochs = 1 if incremental else estimator.max_iter
     if score is not None and estimator.validation_scores_ is None:
         estimator.validation_scores_, estimator.best_validation_score_ = [], -math.inf
@@ -243,14 +245,6 @@ def _orders(shuffled: bool, rows: int, random_state: np.random.RandomState) -> C
         return order
 
     return of_epoch
-
-
-def _copied(trainer: Trainer) -> Variables:
-    """Return a copy of the variables: the next epoch writes over them."""
-    variables, home = trainer.state.variables, trainer.setup.backend
-    assert variables is not None
-    params = variables.params
-    return Variables(Parameters(home.xp.asarray(params.flat, copy=True), params.layout), variables.state)
 
 
 def fit_lbfgs(estimator: Any, trainer: Trainer, train: Data, summed: Any) -> None:

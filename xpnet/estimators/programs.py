@@ -17,7 +17,7 @@ from xpnet.optim import Optimizer
 from xpnet.program.lowerings.base import LOWERINGS
 from xpnet.train import Trainer
 from xpnet.train.step import Step
-from xpnet.train.steps import CompiledSteps, step_seconds
+from xpnet.train.steps import CompiledSteps, step_seconds, widths
 
 __all__ = ["shared_steps"]
 
@@ -56,21 +56,24 @@ def shared_steps(trainer: Trainer, asked: str, rows: int, least: int) -> Iterato
     """
     state, variables = trainer.state, trainer.state.variables
     assert variables is not None
+    if not isinstance(trainer.optimizer, Optimizer):  # a method has other steps for each fit
+        yield
+        return
+    layout = variables.params.layout
     before, done = 0.0, state.step
-    if isinstance(trainer.optimizer, Optimizer):
-        step = Step(trainer.setup, variables.params.layout)
+    if trainer._steps is None:
+        step = Step(trainer.setup, layout)
         with _lock:
             found = next((idle for idle in _idle if idle.steps.are_of(step, state)), None)
             if found is not None:
                 _idle.remove(found)
                 trainer._steps, before = found
     home, dtype = trainer.backend, trainer.settings.dtype
-    seconds = step_seconds(variables.params.layout.size, rows, pace(home, dtype))
+    seconds = step_seconds(layout.size, rows, pace(home, dtype))
     trainer.setup = trainer.setup.changed(compile=_lowering(asked, home, before, least * seconds))
     yield
     steps = trainer._steps
-    widths = sum(shape[-1] for _, shape in variables.params.layout.entries)
-    if isinstance(steps, CompiledSteps) and rows * widths <= _SIZE:
+    if isinstance(steps, CompiledSteps) and rows * widths(trainer.model, layout) <= _SIZE:
         steps.end()
         trainer._steps = None
         with _lock:

@@ -42,8 +42,8 @@ def refitted(trainer: Trainer, prepared: Prepared[Any], deadline: Deadline | Non
     """
     settings, parts = prepared.settings, [prepared.parts[name] for name in ("train", "validation")]
     rows = len(parts[0])
-    anew = refits_anew(settings, rows) and trainer.best is not None
-    epochs = trainer.best.epoch if anew and trainer.best else refit_epochs_of(settings, rows)
+    best = trainer.best if refits_anew(settings, rows) else None
+    epochs = refit_epochs_of(settings, rows) if best is None else best.epoch
     waited = has_waited(trainer.setup, trainer.state)
     if not epochs or not (waited or trainer.epoch >= length_of(settings, rows).epochs):
         return None
@@ -53,7 +53,7 @@ def refitted(trainer: Trainer, prepared: Prepared[Any], deadline: Deadline | Non
         _leave_out(deadline, f"would take {expected:.2g} s")
         return None
     joined = _joined(*parts)
-    other = _begun_anew(trainer, prepared, joined) if anew else _going_on(trainer)
+    other = _going_on(trainer) if best is None else _begun_anew(trainer, prepared, joined)
     try:
         other.fit(
             joined.X,

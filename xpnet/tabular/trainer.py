@@ -9,11 +9,13 @@ from typing import Any, TypeVar
 
 from xpnet import backends, checks, nn, optim
 from xpnet.errors import ConfigError, use
+from xpnet.parameters import Layout
 from xpnet.tabular.dataset import Prepared
 from xpnet.tabular.defaults import RATES, default_weight_decay, length_of, steps_of_epoch
 from xpnet.tabular.settings import Settings
 from xpnet.train import Trainer
 from xpnet.train.deadline import Deadline
+from xpnet.train.groups import known_names
 from xpnet.train.metrics import METRICS, OF_NUMBERS
 from xpnet.train.monitor import LOSS
 from xpnet.train.settings import Settings as TrainerSettings
@@ -217,16 +219,12 @@ def _factors(settings: Settings, network: nn.Layer, shape: tuple[int, ...]) -> d
     """Return the factors of learning rate and decay of RealMLP, for those parameters that there are."""
     if not settings.network.startswith("realmlp") or settings.optimizer in optim.METHODS:
         return {}
-    names = network.parameter_shapes(shape)
-    rates = {name: x for name, x in REALMLP_RATES.items() if any(_is(name, known) for known in names)}
+    names = known_names(Layout(tuple(network.parameter_shapes(shape).items())))
+    rates = {name: x for name, x in REALMLP_RATES.items() if name in names}
     found: dict[str, Any] = {"learning_rate_factors": settings.learning_rate_factors or rates}
     if settings.optimizer == "adamw":  # others have no decay
         found["weight_decay_factors"] = settings.weight_decay_factors or {"biases": 0.0}
     return found
-
-
-def _is(name: str, parameter: str) -> bool:
-    return parameter.startswith(f"{name}.") or parameter.endswith(f".{name}") or name == "biases"
 
 
 def build_trainer(prepared: Prepared[Any], backend: backends.Backend, seed: int | None = None) -> Trainer:

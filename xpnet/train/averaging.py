@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from xpnet.backends.lacking import copy
 from xpnet.containers import leaves, map_leaves, rebuild
 from xpnet.nn import Variables
 from xpnet.train.settings import Settings
@@ -53,7 +54,10 @@ def begun_average(setup: Setup, state: TrainState) -> Average | None:
     kind, known = kind_of(setup.settings), state.average
     if known is not None and known.kind == kind:
         return known
-    return None if kind is None else Average(_copied(setup, state.variables), 0, kind)
+    if kind is None:
+        return None
+    assert state.variables is not None
+    return Average(map_leaves(copy, state.variables), 0, kind)  # steps may overwrite the others
 
 
 def kind_of(settings: Settings) -> str | None:
@@ -79,8 +83,3 @@ def average_epoch(setup: Setup, state: TrainState) -> None:
         mean = with_term(known.variables, state.variables, float(terms))
         state.average = known._replace(variables=mean, terms=terms)
     state.predict_with_average()
-
-
-def _copied(setup: Setup, variables: Any) -> Any:
-    """Return a copy of variables, which steps may overwrite."""
-    return map_leaves(lambda x: setup.backend.xp.asarray(x, copy=True), variables)

@@ -145,7 +145,6 @@ def best_trainer(trainer: Trainer) -> Trainer:
         state.variables, state.epoch = best.variables, best.epoch
         state.history = History([row for row in state.history if row["epoch"] <= best.epoch])
         state.step = state.history.rows[-1]["step"] if len(state.history) else 0
-        state.opt_state = state.best = state.last = state.average = (
-            None  # for going on there are the other checkpoints
-        )
+        # for going on there are the other checkpoints
+        state.opt_state = state.best = state.last = state.average = None
     return other

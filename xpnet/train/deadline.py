@@ -9,6 +9,7 @@ import time
 __all__ = ["Deadline", "EpochGivenUpError", "Stopwatch", "compiling_seconds"]
 
 _SHARE, _LEAST = 0.02, 0.05  # of the limit, or seconds, after which the clock is looked at again
+_MEASURABLE = 0.01  # seconds of processor time, below which the clocks say nothing
 _SLOWEST = 8.0  # so much longer than in processor time things are expected to take, at most
 _FORWARD = 1 / 3  # of the time of a training row, which goes forward and backward
 
@@ -32,7 +33,7 @@ class Stopwatch:
     def slowness(self) -> float:
         """How many times as long as its processor time the process has taken, as others compute here too."""
         worked = time.process_time() - self._worked
-        return min(max(1.0, self.seconds / worked), _SLOWEST) if worked > 0.0 else 1.0
+        return min(max(1.0, self.seconds / worked), _SLOWEST) if worked > _MEASURABLE else 1.0
 
 
 def compiling_seconds(arrays: int) -> float:
@@ -59,7 +60,7 @@ class Deadline:
         missed: whether something is left out for want of time.
 
     >>> deadline = Deadline(60.0, reserved=2.0)
-    >>> 0.0 < deadline.left < 58.0, deadline.is_over(), Deadline().left
+    >>> 57.0 < deadline.left < 58.0, deadline.is_over(), Deadline().left
     (True, False, inf)
     """
 

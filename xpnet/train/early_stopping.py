@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+from xpnet.backends.lacking import copy
 from xpnet.containers import map_leaves
 from xpnet.errors import ConfigError
 from xpnet.train.history import Best
@@ -95,8 +96,7 @@ def keep_best(setup: Setup, state: TrainState, row: dict[str, Any]) -> None:
         return
     variables = state.variables
     if not setup.settings.rollback:  # the next epoch writes over them
-        xp = setup.backend.xp
-        variables = map_leaves(lambda x: xp.asarray(x, copy=True), variables)
+        variables = map_leaves(copy, variables)
     state.best = Best(variables, state.epoch, row["validation_loss"])
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from xpnet.errors import ConfigError, suggest
 from xpnet.parameters import Layout
 
-__all__ = ["number_of_each"]
+__all__ = ["known_names", "number_of_each"]
 
 
 def number_of_each(
@@ -36,8 +36,7 @@ def number_of_each(
     >>> number_of_each("factors", {"weights": 6.0, "biases": 0.1, "1": 3.0}, layout, 1.0)
     array([6. , 6. , 0.1, 0.1, 3. , 3. ])
     """
-    names = [list(_names(name, shape, whole_layers)) for name, shape in layout.entries]
-    known = dict.fromkeys(["weights", "biases", *(name for fitting in names for name in fitting)])
+    known = known_names(layout, whole_layers=whole_layers)
     for name in named:
         if name not in known:
             raise ConfigError(
@@ -45,9 +44,16 @@ def number_of_each(
                 f"found {name!r}{suggest(name, known)}"
             )
     found = np.full(layout.size, usual)
-    for fitting, (part, _) in zip(names, layout.slices, strict=True):
-        found[part] = next((named[name] for name in fitting if name in named), usual)
+    for (name, shape), (part, _) in zip(layout.entries, layout.slices, strict=True):
+        fitting = _names(name, shape, whole_layers)
+        found[part] = next((named[one] for one in fitting if one in named), usual)
     return found
+
+
+def known_names(layout: Layout, *, whole_layers: bool = True) -> list[str]:
+    """Return all names that `number_of_each` takes for these parameters."""
+    names = (one for name, shape in layout.entries for one in _names(name, shape, whole_layers))
+    return list(dict.fromkeys(["weights", "biases", *names]))
 
 
 def _names(name: str, shape: tuple[int, ...], whole_layers: bool) -> Iterator[str]:
