@@ -240,7 +240,7 @@ FIXED_VALUES = {
     "target": "kind", "task": "regression", "decimal": ",", "thousands": ".", "drop": "x",
     "categorical": "x", "missing": "drop", "use": "x", "dayfirst": "true",
     "scaling": "robust", "one_hot": "signed", "one_hot_up_to": "3", "clamp": None,
-    "validation": "0.3", "test": "0.3", "split_by": "x", "group": "x", "preset": "best",
+    "validation": "0.3", "folds": "3", "test": "0.3", "split_by": "x", "group": "x", "preset": "best",
     "network": "realmlp", "members": "2", "hidden": "9",
     "activation": "tanh", "weight_init": "zeros",
     "batch_norm": None, "loss": "hinge", "loss_option": "delta=2", "seed": "3", "restarts": "2",

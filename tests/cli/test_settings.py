@@ -36,6 +36,7 @@ CASES = {
     "one_hot_up_to": ("8", 8, 8.5, "-1"),
     "clamp": (True, True, 1, None),
     "validation": ("0.3", 0.3, "0.3", "1.0"),
+    "folds": ("3", 3, "3", "0"),
     "test": ("0", 0.0, "x", "-0.1"),
     "split_by": ("day", "day", 3, ""),
     "group": ("house", "house", 3, ""),

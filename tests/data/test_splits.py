@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xpnet.data import split_rows, strata
-from xpnet.data.splits import exchange, order_of
+from xpnet.data.splits import exchange, fold_rows, order_of
 from xpnet.errors import ConfigError, DataError
 
 
@@ -141,6 +141,24 @@ def test_groups_come_close_to_what_was_asked_for():
     assert [labels[part].mean() for part in parts] == pytest.approx([labels.mean()] * 3, abs=0.01)
     one, two = (split_rows(1000, test=0.2, seed=seed, groups=groups)[2] for seed in (0, 1))
     assert not np.array_equal(one, two)
+
+
+@pytest.mark.parametrize("folds", [2, 5, 7])
+def test_folds_have_their_share_of_each_class_and_whole_groups(folds):
+    classes = np.repeat([0, 1, 2], [40, 33, 8])
+    found = fold_rows(81, folds, seed=3, stratify=classes)
+    assert set(np.bincount(found)) <= {81 // folds, -(-81 // folds)}
+    for number in range(3):
+        counts = np.bincount(found[classes == number], minlength=folds)
+        assert counts.max() - counts.min() <= 1
+    assert (found != fold_rows(81, folds, seed=4, stratify=classes)).any()
+    assert (found != np.sort(found)).any()
+    groups = np.arange(81) % 11
+    found = fold_rows(81, folds, groups=groups)
+    assert all(len(set(found[groups == group])) == 1 for group in range(11))
+    assert np.bincount(found, minlength=folds).min() >= 7
+    with pytest.raises(DataError, match=f"11 groups for {12} folds"):
+        fold_rows(81, 12, groups=groups)
 
 
 def test_exchanged_rows_leave_the_sizes():

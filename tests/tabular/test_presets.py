@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from typing import Any
 
@@ -12,7 +13,9 @@ import pytest
 from xpnet import losses
 from xpnet.errors import ConfigError, DataError
 from xpnet.tabular import TableModel
+from xpnet.tabular.dataset import prepare
 from xpnet.tabular.presets import REALMLP, _seconds, with_preset
+from xpnet.tabular.scoring import measure
 from xpnet.tabular.settings import Settings, fields_of, settings_from
 
 SMALL: dict[str, Any] = {"hidden": (8,), "epochs": 2, "members": 2, "backend": "numpy"}
@@ -68,12 +71,20 @@ def test_fast_and_auto_without_a_limit_are_the_defaults() -> None:
         ({"loss": "hinge"}, {"label_smoothing": 0.0, "use_last_best_epoch": True}),
         ({"loss": "softmax_cross_entropy"}, {"label_smoothing": 0.1}),
         ({"validation": 0.0}, {"monitor": "validation_loss", "use_last_best_epoch": False}),
-        ({"network": "mlp"}, {"one_hot_up_to": None, "learning_rate": None, "members": 8}),
-        ({"network": "tabm"}, {"one_hot_up_to": 8, "activation": "relu"}),
+        ({"network": "mlp"}, {"one_hot_up_to": None, "learning_rate": None, "members": 5, "folds": 5}),
+        ({"network": "tabm"}, {"one_hot_up_to": 8, "activation": "relu", "folds": None}),
         ({"network": "realmlp_simple"}, {"dropout": 0.0, "learning_rate": 0.04}),
         ({"hidden": ()}, {"dropout": 0.0}),
-        ({"members": 3}, {"members": 3, "epochs": 256}),
-        ({"epochs": 7}, {"members": 8, "epochs": 7}),
+        ({"members": 3}, {"members": 3, "epochs": 256, "folds": 5}),
+        ({"members": 7}, {"members": 7, "folds": 7}),
+        ({"members": 1}, {"folds": None}),
+        ({"rows": 20}, {"members": 5, "folds": None}),
+        ({"folds": 9}, {"members": 5, "folds": 9}),
+        ({"validation": 0.1}, {"members": 5, "folds": None}),
+        ({"split_by": "day"}, {"folds": None}),
+        ({"group": "patient"}, {"folds": None}),
+        ({"loss": "losses.py:mine"}, {"folds": None}),
+        ({"epochs": 7}, {"members": 5, "epochs": 7}),
     ],
 )
 def test_what_does_not_go_with_what_is_given_is_left_out(given: Any, expected: dict[str, Any]) -> None:
@@ -152,8 +163,8 @@ def test_batches_are_of_all_rows_where_there_are_too_few() -> None:
     for rows in (features("kind"), half, features("kind").head(9)):
         model = TableModel("best", **SMALL).fit(rows, "kind", progress=False)
         assert model.settings.batch_size == "full"
-    with pytest.raises(ConfigError, match="batch_size: expected at most the 72 training rows, found 73"):
-        TableModel("best", **SMALL, batch_size=73).fit(features("kind"), "kind")
+    with pytest.raises(ConfigError, match="batch_size: expected at most the 96 training rows, found 97"):
+        TableModel("best", **SMALL, batch_size=97).fit(features("kind"), "kind")
 
 
 @pytest.mark.parametrize("preset", ["best", "fast"])
@@ -187,3 +198,21 @@ def test_what_the_network_has_not_is_refused() -> None:
             TableModel("best", **SMALL, **dict([given])).fit(features("kind"), "kind")
     with pytest.raises(ConfigError, match="dropout: expected 0 with network='realmlp_simple'"):
         TableModel("best", **SMALL, network="realmlp_simple", dropout=0.1).fit(features("kind"), "kind")
+
+
+def test_with_folds_all_rows_train_and_validate() -> None:
+    rows = features("kind").with_columns(length=pl.when(pl.int_range(120) != 7).then("length"))
+    given = {"members": 3, "hidden": (8,), "epochs": 3, "missing": "drop", "backend": "numpy", "test": 0.2}
+    model = TableModel("fast", folds=4, **given).fit(rows, "kind", progress=False)
+    prepared = prepare(dataclasses.replace(model.settings, data="rows"), frame=rows)
+    parts, fold = prepared.parts, prepared.parts["train"].weight
+    assert fold is not None
+    assert sum(map(len, (parts["train"], parts["test"]))) == 119 == 120 - prepared.rows_left_out
+    assert (fold.sum(axis=1) == np.where(np.isin(parts["train"].rows, parts["validation"].rows), 2, 3)).all()
+    measured = measure(model.trainer, model.encoder, parts["validation"]).metrics
+    best = model.trainer.history.rows[model.trainer.epoch - 1]
+    assert measured["loss"] == pytest.approx(best["validation_loss"], rel=1e-6)
+    TableModel("fast", folds=4, group="town", **given).fit(rows, "kind", progress=False)
+    for wrong in ({"members": 1}, {"members": 5}, {"network": "tabm"}, {"split_by": "length"}):
+        with pytest.raises(ConfigError, match=r"folds: expected 2 to 4 members with weights of their own"):
+            TableModel("fast", folds=4, **{**given, **wrong}).fit(features("kind"), "kind")

@@ -12,6 +12,7 @@ from tests.support import draw, host, relative_error, tolerance, widest
 from xpnet import losses, nn
 from xpnet.autodiff import functions, value_and_grad
 from xpnet.backends import Backend
+from xpnet.errors import DataError
 from xpnet.losses.registry import exponential
 from xpnet.parameters import Parameters
 from xpnet.train.members import combined
@@ -49,6 +50,57 @@ def test_predictions_are_means_of_those_of_the_members(name: str, backend: Backe
     found = host(loss.link(made))
     assert found.shape == (30, units)
     assert relative_error(found, link(outputs).mean(axis=1)) < 10 * tolerance(widest(backend))
+
+
+OF_EACH_LINK = ["softmax_cross_entropy", "squared_error", "binary_cross_entropy", "poisson"]
+
+
+@pytest.mark.parametrize("name", OF_EACH_LINK)
+    "name", ["softmax_cross_entropy", "squared_error", "binary_cross_entropy", "poisson"]
+)
+def test_predictions_are_means_weighted_by_the_members_of_each_row(name: str, backend: Backend) -> None:
+    loss, dtype = losses.LOSSES[name], widest(backend)
+    units = UNITS.get(loss.targets, 1)
+    outputs, weight = 4 * draw(3, (30, 5, units)), np.abs(draw(5, (30, 5)))
+    weight[:9] = np.eye(5)[np.arange(9) % 5]  # rows out of fold
+    made = combined(
+        _model(units), loss, backend.asarray(outputs, dtype=dtype), backend.asarray(weight, dtype=dtype)
+    )
+    share = (weight / weight.sum(axis=1, keepdims=True))[..., None]
+    expected = (share * LINKS.get(loss.link, lambda z: z)(outputs)).sum(axis=1)
+    assert relative_error(host(loss.link(made)), expected) < 10 * tolerance(dtype)
+
+
+def test_each_member_is_trained_on_its_folds_and_validated_on_its_own() -> None:
+    """As it is alone with these weights: by plain gradient descent."""
+    fold, members = np.arange(30) % 6, 3  # half of the rows are out of no member's folds
+    own = (fold[:, None] == np.arange(members)).astype(float)
+    options: dict[str, Any] = {"backend": "numpy", "dtype": "float64", "metrics": ["accuracy"]}
+    fit: dict[str, Any] = {"epochs": 9, "order": "fixed"}
+
+    def made(model: nn.Layer, rate: float) -> xpnet.Trainer:
+        trainer = xpnet.Trainer(
+            model, "softmax_cross_entropy", xpnet.optim.SGD(rate), restore_best=False, **options
+        )
+        trainer.begin((4,))
+        return trainer
+
+    together = made(nn.Ensemble(nn.MLP([6], 3), members), 1.5)
+    begun = {name: x.copy() for name, x in together.variables.params.items()}
+    last = together.fit(X, Y["classes"], sample_weight=1 - own, validation=(X, Y["classes"], own), **fit)
+    held_out, found = fold < members, np.empty((30, 3))
+    for number in range(members):
+        alone = made(nn.MLP([6], 3), 0.5)
+        for name, x in alone.variables.params.items():
+            x[...] = begun[name][number]
+        alone.fit(X, Y["classes"], sample_weight=1 - own[:, number], **fit)
+        found[fold == number] = alone.outputs(X)[fold == number]
+    loss = losses.softmax_cross_entropy(found[held_out], Y["classes"][held_out])
+    assert last.rows[-1]["validation_loss"] == pytest.approx(float(loss), rel=1e-9)
+    assert last.rows[-1]["validation_accuracy"] == np.mean(found.argmax(1) == Y["classes"], where=held_out)
+    assert together.evaluate(X, Y["classes"], own)["loss"] == pytest.approx(float(loss), rel=1e-9)
+    with pytest.raises(DataError, match=r"shape \(30, 2\); expected \(30,\): one for each row, or \(30, 3\)"):
+        together.fit(X, Y["classes"], sample_weight=own[:, :2], **fit)
 
 
 def test_certain_members_are_averaged_without_overflow() -> None:

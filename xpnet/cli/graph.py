@@ -19,8 +19,9 @@ from xpnet.files import write_atomically
 from xpnet.runs.folder import RunFolder
 from xpnet.runs.manifest import read_run
 from xpnet.runs.settings import Settings
-from xpnet.tabular.dataset import Part, prepare
+from xpnet.tabular.dataset import prepare
 from xpnet.tabular.losses import import_loss, is_code
+from xpnet.tabular.parts import Part
 from xpnet.tabular.trainer import build_trainer, with_rate
 from xpnet.train import Trainer
 from xpnet.train import rows as train_rows

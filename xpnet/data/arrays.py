@@ -20,7 +20,14 @@ class Checked(NamedTuple):
     sample_weight: np.ndarray | None
 
 
-def check_arrays(X: Any, y: Any = None, sample_weight: Any = None, *, dtype: str | None = None) -> Checked:
+def check_arrays(
+    X: Any,
+    y: Any = None,
+    sample_weight: Any = None,
+    *,
+    dtype: str | None = None,
+    members: int | None = None,
+) -> Checked:
     """Return the arguments as NumPy arrays after checking that they fit together.
 
     Args:
@@ -28,6 +35,7 @@ def check_arrays(X: Any, y: Any = None, sample_weight: Any = None, *, dtype: str
         y: numbers of shape (batch,) or (batch, outputs), finite; or None.
         sample_weight: numbers of shape (batch,), finite, not negative, not all zero; or None.
         dtype: name of the float type in which X and y will be used; values too large for it are refused.
+        members: of an ensemble, which may have weights of shape (batch, members).
 
     Raises:
         DataError: one of these does not hold; the message names the shapes or the first bad entry.
@@ -54,14 +62,15 @@ def check_arrays(X: Any, y: Any = None, sample_weight: Any = None, *, dtype: str
         _finite("y", y, dtype)
     if sample_weight is not None:
         sample_weight = _numbers("sample_weight", sample_weight)
-        if sample_weight.ndim != 1:
+        if sample_weight.ndim != 1 and sample_weight.shape[1:] != (members,):
+            each = "" if members is None else f", or ({len(X)}, {members}): one for each of its members"
             raise DataError(
-                f"sample_weight has shape {sample_weight.shape}; expected ({len(X)},): one for each row"
+                f"sample_weight has shape {sample_weight.shape}; expected ({len(X)},): one for each row{each}"
             )
         _same_length(X, "sample_weight", sample_weight, "weight")
         _finite("sample_weight", sample_weight, dtype)
         if (sample_weight < 0).any():
-            first = int(np.argmax(sample_weight < 0))
+            first = int(np.argmax((sample_weight < 0).reshape(len(X), -1).any(axis=1)))
             raise DataError(f"sample_weight[{first}] is {sample_weight[first]}; weights must not be negative")
         if not sample_weight.any():
             raise DataError("sample_weight is zero everywhere; at least one row must count")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from xpnet.data.columns import Reading
 
-__all__ = ["exchange", "order_of", "split_rows"]
+__all__ = ["exchange", "fold_rows", "order_of", "split_rows"]
 
 _FEW_ROWS = 5  # up to so many it is a matter of their number that each has a class of its own
 Parts = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -208,6 +208,57 @@ def _grouped(classes: np.ndarray, groups: np.ndarray, wanted: dict[str, int], se
         part_of[moved] = 0
     train, validation, test = (np.flatnonzero(part_of[groups] == part) for part in range(3))
     return train, validation, test
+
+
+def fold_rows(
+    n: int,
+    folds: int,
+    *,
+    seed: int = 0,
+    stratify: Sequence[int] | np.ndarray | None = None,
+    groups: Sequence[int] | np.ndarray | None = None,
+) -> np.ndarray:
+    """Return the fold of each of the rows 0 .. n-1, int64 from 0 to folds - 1.
+
+    Folds are drawn at random and of equal size, up to one row, and each has its share of the rows of each
+    class; whole groups are given away one by one, large ones first, each to the fold with the fewest rows.
+
+    Args:
+        n: number of rows.
+        folds: how many.
+        seed: seed of the shuffle, drawn from ``xpnet.rng.key(seed).fold("folds")``.
+        stratify: class of each row, shape (n,); None does not stratify.
+        groups: group of each row, shape (n,), which stays in one fold; classes do not count then.
+
+    Raises:
+        DataError: there are fewer rows or groups than folds.
+
+    Example:
+        >>> found = fold_rows(10, 5, stratify=[0, 1] * 5)
+        >>> [sorted(row % 2 for row in range(10) if found[row] == fold) for fold in range(5)]
+        [[0, 1], [0, 1], [0, 1], [0, 1], [0, 1]]
+    """
+    from xpnet import rng
+
+    classes = np.zeros(n, dtype=np.int64) if stratify is None else _numbered("stratify", n, stratify)
+    parts = np.arange(n) if groups is None else _numbered("groups", n, groups)
+    sizes = np.bincount(parts)
+    if len(sizes) < folds:
+        what = "rows" if groups is None else "groups"
+        raise DataError(
+            f"{len(sizes)} {what} for {folds} folds: too few; ask for fewer with {use('folds', 2)}, or for "
+            f"one validation part of all members with {use('validation', 0.2)}"
+        )
+    shuffled = rng.permutation(rng.key(seed).fold("folds"), len(sizes))
+    found = np.empty(len(sizes), dtype=np.int64)
+    if groups is None:
+        found[shuffled[np.argsort(classes[shuffled], kind="stable")]] = np.arange(n) % folds
+        return found
+    given = np.zeros(folds, dtype=np.int64)
+    for group in shuffled[np.argsort(-sizes[shuffled], kind="stable")]:
+        found[group] = np.argmin(given)
+        given[found[group]] += sizes[group]
+    return found[parts]
 
 
 def exchange(

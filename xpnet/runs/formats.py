@@ -87,7 +87,6 @@ RESULTS = {
     "steps": _WHOLE,
     "best_epoch": (None, _WHOLE),
     "refit_epochs?": _WHOLE,
-    "refit_anew?": checks.flag,
     "stopped": TEXT,
     "seconds": NUMBER,
     "peak_memory?": _OR_NULL,

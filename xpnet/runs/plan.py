@@ -15,9 +15,10 @@ from xpnet.extras import require
 from xpnet.runs.environment import describe_run
 from xpnet.runs.folder import RunFolder
 from xpnet.runs.settings import Settings
-from xpnet.tabular.dataset import PARTS, Prepared, prepare
+from xpnet.tabular.dataset import Prepared, prepare
 from xpnet.tabular.defaults import Length, length_of, refit_epochs_of
 from xpnet.tabular.losses import try_loss
+from xpnet.tabular.parts import PARTS
 from xpnet.tabular.trainer import build_trainer, layer_widths, open_backend, with_rate
 from xpnet.train import Trainer
 from xpnet.train.changes import Change
@@ -89,7 +90,7 @@ class Plan:
             "target": settings.target,
             "task": settings.task,
             "rows": {name: len(prepared.parts[name]) for name in PARTS},
-            "rows_left_out": prepared.table_rows - sum(map(len, prepared.parts.values())),
+            "rows_left_out": prepared.rows_left_out,
             "features": prepared.encoder.n_features,
             "classes": _classes(prepared),
             "layers": layer_widths(prepared),

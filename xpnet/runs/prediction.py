@@ -12,10 +12,10 @@ import numpy as np
 from xpnet.errors import ConfigError, DataError, use
 from xpnet.runs.folder import RunFolder
 from xpnet.runs.manifest import RunRecord, read_run
-from xpnet.tabular.dataset import Part, encode_part
 from xpnet.tabular.frames import called, is_file, tell, to_frame
 from xpnet.tabular.losses import loss_of_run
 from xpnet.tabular.model import TableModel
+from xpnet.tabular.parts import Part, encode_part
 from xpnet.tabular.scoring import constant_in_words, constant_of_words, measure
 from xpnet.train import Trainer
 

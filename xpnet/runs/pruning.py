@@ -276,6 +276,7 @@ class _Work:
                 self.trainer,
                 parts["train"].X,
                 parts["train"].y,
+                sample_weight=parts["train"].weight,
                 sparsity=settings.sparsity,  # type: ignore[arg-type]
                 rounds=settings.rounds,
                 epochs_per_round=settings.epochs,
@@ -284,7 +285,7 @@ class _Work:
                 decay=settings.decay,
                 tolerance=settings.tolerance,
                 batch_size=own.batch_size if isinstance(own.batch_size, int) else None,
-                validation=(held_out.X, held_out.y) if len(held_out) else None,
+                validation=(held_out.X, held_out.y, held_out.weight) if len(held_out) else None,
                 class_weight=self.prepared.class_weight,
                 test=(test.X, test.y) if len(test) else None,
                 on_round=self._keep,

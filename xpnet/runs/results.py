@@ -11,7 +11,7 @@ from typing import Any
 from xpnet.files import write_atomically
 from xpnet.runs.plan import Plan
 from xpnet.runs.run_report import write_report
-from xpnet.tabular.dataset import PARTS
+from xpnet.tabular.parts import PARTS
 from xpnet.tabular.refit import refitted
 from xpnet.tabular.scoring import Measured, constant_in_words, constant_of, measure
 from xpnet.tabular.trainer import metric_of
@@ -62,8 +62,7 @@ def finish(plan: Plan, seconds: float, deadline: Deadline | None = None, **told:
         "epochs_trained": trainer.epoch,
         "steps": trainer.step,
         "best_epoch": trainer.best.epoch if trainer.best is not None else None,
-        "refit_epochs": 0 if final is None else described["refit_epochs"] or final.epoch,
-        "refit_anew": final is not None and not described["refit_epochs"],
+        "refit_epochs": 0 if final is None else described["refit_epochs"],
         "stopped": why or ("time limit" if timed_out else "ended by a callback"),
         "timed_out": timed_out or deadline.missed,
         "seconds": round(seconds, 3),

@@ -26,8 +26,8 @@ from xpnet.runs.report import (
     with_outcome,
 )
 from xpnet.runs.settings import Settings
-from xpnet.tabular.dataset import PARTS
 from xpnet.tabular.defaults import default_batch_size
+from xpnet.tabular.parts import PARTS
 from xpnet.tabular.scoring import Measured
 from xpnet.tabular.trainer import metric_of, with_rate
 from xpnet.text import count

@@ -159,8 +159,7 @@ def weights_in_words(told: Mapping[str, Any]) -> str:
     more = told.get("refit_epochs")
     if not more:
         return words
-    then = f"trained anew for {more} epochs" if told.get("refit_anew") else f"{more} epochs"
-    return f"{words}; then {then} with the validation rows, whose scores are from before"
+    return f"{words}; then {more} epochs with the validation rows, whose scores are from before"
 
 
 def _mean_in_words(told: Mapping[str, Any]) -> str:

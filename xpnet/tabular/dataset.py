@@ -36,53 +36,23 @@ from xpnet.optim import METHODS
 from xpnet.tabular.defaults import default_batch_size
 from xpnet.tabular.frames import fingerprint_of_frame
 from xpnet.tabular.losses import chosen_loss, class_weights, is_code
+from xpnet.tabular.parts import PARTS, Part, encode_part, folded
 from xpnet.tabular.presets import with_preset
 from xpnet.tabular.settings import Settings, plain
 from xpnet.tabular.weights import rows_that_count
 from xpnet.text import to_json
-from xpnet.train.targets import classes_to_targets, is_classifier, kind_of, name_of
 
 if TYPE_CHECKING:
     import polars
 
 __all__ = [
-    "PARTS",
-    "Part",
     "Prepared",
-    "encode_part",
     "fingerprint",
     "prepare",
     "table_summary",
 ]
 
 S = TypeVar("S", bound=Settings)
-
-PARTS = ("train", "validation", "test")
-
-
-@dataclass(frozen=True)
-class Part:
-    """Rows ready for the trainer.
-
-    Attributes:
-        X: features (rows, features) float64.
-        y: targets as the loss asks for them, of several (rows, targets).
-        truth: what the rows really are: class indices, or values on the scale of the target columns, of
-            several targets (rows, targets).
-        rows: which rows of the table these are.
-        decisions: what was decided about their cells.
-        weight: of the rows in the loss, (rows,) above 0; None: they are equal.
-    """
-
-    X: np.ndarray
-    y: np.ndarray
-    truth: np.ndarray
-    rows: np.ndarray
-    decisions: tuple[Decision, ...] = ()
-    weight: np.ndarray | None = None
-
-    def __len__(self) -> int:
-        return len(self.rows)
 
 
 @dataclass(frozen=True)
@@ -105,6 +75,11 @@ class Prepared(Generic[S]):
     encoder_sha256: str
     decisions: tuple[Decision, ...] = ()
     summary: Summary | None = None
+
+    @property
+    def rows_left_out(self) -> int:
+        """How many rows of the table are in no part."""
+        return self.table_rows - len(np.unique(np.concatenate([part.rows for part in self.parts.values()])))
 
     @property
     def manifest(self) -> dict[str, Any]:
@@ -195,6 +170,8 @@ def prepare(
     }
     if weight is not None:
         parts = {name: dataclasses.replace(part, weight=weight[part.rows]) for name, part in parts.items()}
+    if settings.folds is not None:
+        parts |= folded(settings, task, parts["train"], frame, reading)
     for name in PARTS[1:]:
         if len(parts[name]) == 0 and getattr(settings, name) > 0:
             raise DataError(
@@ -349,7 +326,7 @@ def _divided(
         targets,
         task,
         fit,
-        validation=settings.validation,
+        validation=settings.validation if settings.folds is None else 0.0,
         test=settings.test,
         seed=settings.seed,
         split_by=settings.split_by,
@@ -384,47 +361,6 @@ def _batch_size(settings: Settings, rows: int, *, asked: bool) -> int | str:
             "full"
         )
     return size
-
-
-def encode_part(
-    encoder: Encoder,
-    loss: Callable[..., Any],
-    frame: polars.DataFrame,
-    rows: np.ndarray | None = None,
-    **policies: Any,
-) -> Part:
-    """Return rows of a table with their targets in the form that ``loss`` asks for.
-
-    ``policies`` are those of `Encoder.encode`: missing, unseen.
-
-    Raises:
-        ConfigError: the loss is one for classes and the target has numbers, or the other way round.
-        DataError: cells that cannot be used, among them negative ones where the loss asks for counts.
-    """
-    X, y, kept = encoded = encoder.encode(frame, rows=rows, target=True, **policies)
-    decisions = encoded.decisions
-    assert y is not None  # it was asked for
-    if encoder.task == "classification":
-        return Part(X, classes_to_targets(loss, y, encoder.n_classes), y, kept, decisions)
-    if is_classifier(loss):
-        raise ConfigError(
-            f"{use('loss', name_of(loss))}: expected a loss for numbers, for the target is one; choose "
-            f"squared_error, absolute_error or huber, or {use('task', 'classification')}"
-        )
-    truth = encoder.values(frame[kept])
-    if kind_of(loss) != "counts":
-        return Part(X, y, truth, kept, decisions)
-    _check_counts(name_of(loss), encoder, truth, kept)
-    return Part(X, truth, truth, kept, decisions)  # standardized, counts would be none
-
-
-def _check_counts(loss: str, encoder: Encoder, truth: np.ndarray, rows: np.ndarray) -> None:
-    columns = truth.reshape(len(truth), len(encoder.targets))  # of a part there may be no rows
-    for row, column in np.argwhere(columns < 0)[:1]:
-        raise DataError(
-            f"row {rows[row] + 1}, column '{encoder.target_names[column]}' holds {columns[row, column]:g}: "
-            f"{use('loss', loss)} expected counts that are not negative; correct it, or choose squared_error"
-        )
 
 
 def fingerprint(name_or_path: str) -> str:

@@ -20,7 +20,6 @@ __all__ = [
     "default_weight_decay",
     "length_of",
     "refit_epochs_of",
-    "refits_anew",
     "steps_of_epoch",
 ]
 
@@ -98,16 +97,7 @@ def length_of(settings: Settings, rows: int) -> Length:
 def refit_epochs_of(settings: Settings, rows: int) -> int:
     """Return how many epochs with the validation rows follow where the validation loss ends a training."""
     is_open = length_of(settings, rows).open and settings.optimizer not in METHODS
-    return REFIT_EPOCHS if settings.refit and is_open else 0
-
-
-def refits_anew(settings: Settings, rows: int) -> bool:
-    """Return whether a training is repeated with the validation rows, as far as its best epoch.
-
-    That is for recipes whose schedules span the training: the best weights cannot simply be trained on.
-    """
-    spans = not length_of(settings, rows).open and settings.schedule not in _OPEN
-    return settings.refit and settings.network != "mlp" and spans and settings.validation > 0
+    return REFIT_EPOCHS if settings.refit and is_open and settings.folds is None else 0
 
 
 def steps_of_epoch(settings: Settings, rows: int) -> int:

@@ -15,7 +15,7 @@ from xpnet.data import Encoder
 from xpnet.errors import CheckpointError, ConfigError, DataError, because, suggest
 from xpnet.files import read_regular, write_atomically
 from xpnet.schema import parse
-from xpnet.tabular.dataset import encode_part, prepare
+from xpnet.tabular.dataset import prepare
 from xpnet.tabular.frames import (
     MEMORY,
     column_like,
@@ -29,6 +29,7 @@ from xpnet.tabular.frames import (
 from xpnet.tabular.importance import Importance, permutation_importance
 from xpnet.tabular.losses import loss_of_run, named_loss, try_loss
 from xpnet.tabular.manifest import check_manifest, check_same
+from xpnet.tabular.parts import encode_part
 from xpnet.tabular.prediction import predictions
 from xpnet.tabular.presets import PRESETS
 from xpnet.tabular.refit import refitted

@@ -11,6 +11,7 @@ from xpnet.nn import RealMLP
 from xpnet.optim import METHODS
 from xpnet.parameters import Layout
 from xpnet.program.lowerings.base import LOWERINGS
+from xpnet.tabular.losses import is_code
 from xpnet.tabular.settings import Settings
 from xpnet.train.deadline import compiling_seconds
 from xpnet.train.steps import WORTH_COMPILING, step_seconds, widths
@@ -70,8 +71,14 @@ _DECAY = ("weight_decay", "weight_decay_schedule")
 _OWN = ("learning_rate", "beta2", "weight_decay", "activation")
 """What is RealMLP's own: other networks take the usual."""
 
-_MEMBERS = ((2_500, 8), (25_000, 4), (100_000, 2))
+_MEMBERS = ((10_000, 5), (25_000, 3), (100_000, 2))
 """Rows up to which so many members are trained; of more rows one."""
+
+_FOLDS = 5
+"""Of the rows, each of which is the validation of one member, or of none."""
+
+_OTHER_ROWS = {"folds", "validation", "split_by", "group"}
+"""What tells of other validation rows than folds."""
 
 _EPOCHS, _FEWER = (256, 128, 64, 32), (16, 8, 4, 2)
 """Epochs of one member; the fewer ones only where nothing but "best" will do."""
@@ -110,7 +117,11 @@ def with_preset(settings: S, task: str, rows: int, features: int) -> S:
     if not fitting and settings.preset == "auto":
         return settings
     members, epochs = (fitting or lengths[-1:])[0]
-    return dataclasses.replace(made, members=members, epochs=epochs)
+    folds = made.folds
+    apart = made.network != "tabm" and not is_code(made.loss) and not _OTHER_ROWS & {*made.chosen}
+    if apart and 1 < members <= rows // (2 * _FOLDS):
+        folds = max(_FOLDS, members)
+    return dataclasses.replace(made, members=members, epochs=epochs, folds=folds)
 
 
 def _recipe(settings: Settings, task: str) -> dict[str, Any]:
@@ -134,7 +145,7 @@ def _recipe(settings: Settings, task: str) -> dict[str, Any]:
 def _lengths(settings: Settings, rows: int) -> list[tuple[int, int]]:
     """Return members and epochs, from the best to the shortest, as far as they were not given."""
     most = next((members for up_to, members in _MEMBERS if rows <= up_to), 1)
-    members, epochs = [m for m in (8, 4, 2, 1) if m <= most], [*_EPOCHS]
+    members, epochs = [m for m in (5, 3, 2, 1) if m <= most], [*_EPOCHS]
     if settings.preset == "best":
         epochs += _FEWER
     if "members" in settings.chosen:

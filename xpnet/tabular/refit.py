@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from xpnet.errors import DivergedError, Words, use
-from xpnet.tabular.dataset import Part, Prepared
-from xpnet.tabular.defaults import length_of, refit_epochs_of, refits_anew
-from xpnet.tabular.trainer import batch_size_of, build_trainer
+from xpnet.tabular.dataset import Prepared
+from xpnet.tabular.defaults import length_of, refit_epochs_of
+from xpnet.tabular.parts import Part
+from xpnet.tabular.trainer import batch_size_of
 from xpnet.train import Trainer
 from xpnet.train.checkpoint_callback import best_trainer
 from xpnet.train.deadline import Deadline
@@ -30,8 +31,7 @@ def refitted(trainer: Trainer, prepared: Prepared[Any], deadline: Deadline | Non
     A few validation rows choose an epoch that is mostly too early, and are missed in training. So where they
     have ended a training, the best weights are trained for some more epochs on all rows but those of the
     test, and the mean of the weights after each of these epochs is kept. It follows from the state at the
-    end of the training alone: one that was killed here is refitted alike when it is resumed. A recipe whose
-    schedules span the training is instead repeated on these rows from the start, as far as the best epoch.
+    end of the training alone: one that was killed here is refitted alike when it is resumed.
 
     Args:
         trainer: the training, over; it stays as it is.
@@ -42,8 +42,7 @@ def refitted(trainer: Trainer, prepared: Prepared[Any], deadline: Deadline | Non
     """
     settings, parts = prepared.settings, [prepared.parts[name] for name in ("train", "validation")]
     rows = len(parts[0])
-    best = trainer.best if refits_anew(settings, rows) else None
-    epochs = refit_epochs_of(settings, rows) if best is None else best.epoch
+    epochs = refit_epochs_of(settings, rows)
     waited = has_waited(trainer.setup, trainer.state)
     if not epochs or not (waited or trainer.epoch >= length_of(settings, rows).epochs):
         return None
@@ -53,7 +52,7 @@ def refitted(trainer: Trainer, prepared: Prepared[Any], deadline: Deadline | Non
         _leave_out(deadline, f"would take {expected:.2g} s")
         return None
     joined = _joined(*parts)
-    other = _going_on(trainer) if best is None else _begun_anew(trainer, prepared, joined)
+    other = _going_on(trainer)
     try:
         other.fit(
             joined.X,
@@ -96,17 +95,6 @@ def _going_on(trainer: Trainer) -> Trainer:
         **NO_STOPPING, time_limit=None, progress=False, ema_decay=None, swa_start=other.epoch + 1
     )
     other.state.opt_state, other.state.rows = trainer.state.opt_state, None
-    return other
-
-
-def _begun_anew(trainer: Trainer, prepared: Prepared[Any], joined: Part) -> Trainer:
-    """Return a fresh trainer for the joined rows, whose schedules have the length that they ask for."""
-    parts = {**prepared.parts, "train": joined}
-    other = build_trainer(
-        dataclasses.replace(prepared, parts=parts), trainer.backend, seed=trainer.settings.seed
-    )
-    other.setup = other.setup.changed(**NO_STOPPING, time_limit=None, progress=False)
-    other.state.run = trainer.state.run  # the parts of the run are what they were
     return other
 
 

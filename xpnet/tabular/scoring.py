@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from xpnet.data import Encoder
-from xpnet.tabular.dataset import Part
+from xpnet.tabular.parts import Part
 from xpnet.train import Trainer, intervals, metrics
+from xpnet.train.members import of_members
 from xpnet.train.targets import gives_probabilities, kind_of
 
 __all__ = [
@@ -91,7 +92,7 @@ def constant_of_words(encoder: Encoder, told: Mapping[str, Any]) -> np.ndarray:
 
 def measure(trainer: Trainer, encoder: Encoder, part: Part, constant: np.ndarray | None = None) -> Measured:
     """Return how well ``trainer`` predicts the rows of ``part``, and how well ``constant`` does."""
-    scores, predicted = trainer.evaluate_and_predict(part.X, part.y)
+    scores, predicted = trainer.evaluate_and_predict(part.X, part.y, of_members(part.weight))
     found: dict[str, Any] = {name: float(value) for name, value in scores.items()}
     classes = encoder.task == "classification"
     predicted = _classes_of(trainer, predicted) if classes else _values_of(trainer, encoder, predicted)

@@ -199,6 +199,15 @@ class Settings(TrainerSettings):
     validation: float = setting(
         0.1, checks.fraction, "Data", "share of rows that chooses the best epoch; 0 for none", fixed=_ROWS
     )
+    folds: int | None = setting(
+        None,
+        checks.count,
+        "Data",
+        "each member of an ensemble has one of so many folds of the rows as its validation rows, and is "
+        "trained on the others: then all rows but those of the test count in both, and validation does not; "
+        "not set: all members have the same validation rows",
+        fixed=_ROWS,
+    )
     test: float = setting(
         0.2, checks.fraction, "Data", "share of rows kept for the final test; 0 for none", fixed=_ROWS
     )

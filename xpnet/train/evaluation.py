@@ -15,7 +15,7 @@ from xpnet.nn import Variables
 from xpnet.program import Compiled, compile
 from xpnet.train import targets
 from xpnet.train.blas_threads import blas_threads, is_large
-from xpnet.train.members import outputs_of
+from xpnet.train.members import of_members, of_rows, outputs_of
 from xpnet.train.rows import Rows
 from xpnet.train.setup import Setup
 
@@ -39,20 +39,31 @@ class Evaluation:
         self._seen: set[tuple[str, int]] = set()
         self._lock = threading.Lock()  # several threads may predict with one trainer
 
-    def outputs(self, setup: Setup, variables: Variables, X: Any, *, again: bool = False) -> Any:
-        """Return the model's raw outputs for rows on the device; ``again``: so many rows will come again."""
-        n = X.shape[0]
+    def outputs(
+        self, setup: Setup, variables: Variables, X: Any, weight: Any = None, *, again: bool = False
+    ) -> Any:
+        """Return the model's raw outputs for rows on the device.
+
+        Args:
+            setup: the model and how it is compiled.
+            variables: of the model.
+            X: rows.
+            weight: of the rows; those of each member of an ensemble count in the mean of their predictions.
+            again: whether so many rows will come again.
+        """
+        n, weight = X.shape[0], of_members(weight)
         parts = []
         for start in range(0, n, _ROWS):
-            rows = X[start : min(start + _ROWS, n), ...]
-            size = rows.shape[0], variables.params.layout.size
+            part = slice(start, min(start + _ROWS, n))
+            rows = [X[part, ...], *([] if weight is None else [weight[part, ...]])]
+            size = rows[0].shape[0], variables.params.layout.size
             # Large products have other bits in the BLAS's threads than in those of compiled code.
-            apply = self._function("outputs", setup, rows.shape[0], again or is_large(setup, *size))
+            apply = self._function("outputs", setup, size[0], again or is_large(setup, *size))
             compiled = isinstance(apply, Compiled) and not apply.reason
             as_written = not compiled or setup.settings.compile == "generic"
             blas = blas_threads(setup, *size) if as_written else contextlib.nullcontext()
-            with profiled(setup.backend, f"outputs of {rows.shape[0]} rows"), blas:
-                parts.append(apply(variables, rows))
+            with profiled(setup.backend, f"outputs of {size[0]} rows"), blas:
+                parts.append(apply(variables, *rows))
         return parts[0] if len(parts) == 1 else setup.backend.xp.concat(parts)
 
     def measure(
@@ -68,7 +79,7 @@ class Evaluation:
         if not with_loss and not setup.metrics:
             return {}
         with profiled(setup.backend, f"evaluation of {rows.X.shape[0]} rows"):
-            outputs = self.outputs(setup, variables, rows.X, again=again)
+            outputs = self.outputs(setup, variables, rows.X, rows.weight, again=again)
             return self.measured(setup, outputs, rows, with_loss=with_loss, again=again)
 
     def measured(
@@ -77,7 +88,7 @@ class Evaluation:
         """Return the loss and the metrics of outputs for ``rows``."""
         named: dict[str, Any] = {}
         if with_loss:
-            weighted = {} if rows.weight is None else {"sample_weight": rows.weight}
+            weighted = {} if rows.weight is None else {"sample_weight": of_rows(rows.weight)}
             loss = self._function("loss", setup, outputs.shape[0], again)
             named["loss"] = loss(outputs, rows.y, **weighted)
         classes = targets.is_classifier(setup.loss)

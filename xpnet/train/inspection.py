@@ -13,7 +13,7 @@ import numpy as np
 from xpnet.backends import Backend
 from xpnet.errors import BackendError
 from xpnet.train import targets
-from xpnet.train.members import outputs_of_model
+from xpnet.train.members import of_members, outputs_of_model
 from xpnet.train.setup import Setup
 
 __all__ = ["Inspected", "inspect"]
@@ -48,7 +48,8 @@ def inspect(
     with home.activate():
         given = [there, *(None if x is None else _sent(home, x) for x in (y, weight))]
         sent = [x for x in given if x is not None]
-        if len(sent) < 1 + (y is not None) + (weight is not None) or not _fit_together(home, *given):
+        members = setup.model.ensemble
+        if len(sent) < 1 + (y is not None) + (weight is not None) or not _fit_together(home, members, *given):
             return None
         return _in_order(setup, Inspected(*given))
 
@@ -69,9 +70,11 @@ def _sent(home: Backend, x: Any) -> Any | None:
         return None
 
 
-def _fit_together(home: Backend, X: Any, y: Any, weight: Any) -> bool:
+def _fit_together(home: Backend, members: int | None, X: Any, y: Any, weight: Any) -> bool:
     """Return whether shapes and kinds of dtypes are those of rows, targets and weights."""
-    for x, axes in ((X, (2,)), (y, (1, 2)), (weight, (1,))):
+    if of_members(weight) is not None and weight.shape[1] != members:
+        return False
+    for x, axes in ((X, (2,)), (y, (1, 2)), (weight, (1, 2))):
         if x is not None and not (
             len(x.shape) in axes
             and x.shape[0] == X.shape[0]
@@ -103,7 +106,7 @@ def _in_order(setup: Setup, given: Inspected) -> Inspected | None:
     if weight is not None:
         if weight.dtype not in (xp.float32, xp.float64):
             weight = xp.astype(weight, dtype)
-        right += [weight >= 0, xp.reshape(xp.any(weight > 0), (1,))]
+        right += [xp.reshape(weight, (-1,)) >= 0, xp.reshape(xp.any(weight > 0), (1,))]
     flags = [xp.all(each) for each in right]
     return Inspected(X, y, weight) if not flags or bool(xp.all(xp.stack(flags))) else None
 

@@ -96,7 +96,11 @@ class Predictor:
 
     @_telling("evaluate")
     def evaluate(self, X: Any, y: Any, sample_weight: Any = None) -> dict[str, float]:
-        """Return the loss and the metrics on given rows."""
+        """Return the loss and the metrics on given rows.
+
+        Weights (batch, members) are those of each member of an ensemble in the mean of their predictions: 1
+        for the members that have not been trained on a row, and 0 for the others, measure rows out of fold.
+        """
         return self._evaluated(X, y, sample_weight)[0]
 
     @_telling("evaluate")
@@ -111,7 +115,7 @@ class Predictor:
         inputs = matched(X, self.state.columns)
         rows = prepare(setup, inputs, y, sample_weight, width=self.state.input_shape)
         with setup.backend.activate():
-            outputs = self._evaluation.outputs(setup, variables, rows.X)
+            outputs = self._evaluation.outputs(setup, variables, rows.X, rows.weight)
             return self._evaluation.measured(setup, outputs, rows), outputs
 
 

@@ -18,7 +18,7 @@ from xpnet.errors import ConfigError, DataError, XpnetError
 from xpnet.train import targets
 from xpnet.train.columns import column_names, matched, table_to_numpy
 from xpnet.train.inspection import inspect
-from xpnet.train.members import outputs_of_model
+from xpnet.train.members import of_members, of_rows, outputs_of_model
 from xpnet.train.setup import Setup
 
 __all__ = ["Rows", "are_others", "check_inputs", "fingerprint", "prepare", "split"]
@@ -29,7 +29,10 @@ _ROUNDING = 1e-5  # of means of numbers from -1 to 1, in float32
 
 @dataclasses.dataclass(frozen=True)
 class Rows:
-    """Rows on the device, and before on the host: inputs (n, features), targets, and weights (n,) or None."""
+    """Rows on the device, and before on the host: inputs (n, features), targets, and weights or None.
+
+    Weights are (n,), or of an ensemble (n, members).
+    """
 
     X: Any
     y: Any
@@ -149,7 +152,9 @@ def _checked(setup: Setup, X: Any, y: Any, weight: Any = None, *, width: Any) ->
     if there is not None:
         return _drop_unweighted(Rows(*there))
     X, y, weight = check_arrays(
-        _to_host("X", X), _to_host("y", y), _to_host("sample_weight", weight), dtype=setup.dtype
+        *(_to_host(name, x) for name, x in (("X", X), ("y", y), ("sample_weight", weight))),
+        dtype=setup.dtype,
+        members=setup.model.ensemble,
     )
     _check_width(X, width)
     y = targets.check_targets(setup.loss, y, outputs_of_model(setup.model, X.shape[1:]))
@@ -202,7 +207,7 @@ def _drop_unweighted(rows: Rows) -> Rows:
     exponent = math.frexp(float(xp.max(rows.weight)))[1]
     half = exponent // 2  # the whole power may be beyond the dtype
     scaled = rows.weight * 2.0**-half * 2.0 ** (half - exponent)
-    counting = scaled > 1e-30  # what is smaller would underflow in float32 sums
+    counting = of_rows(scaled) > 1e-30  # what is smaller would underflow in float32 sums
     count = int(xp.count_nonzero(counting))
     if not count:
         raise DataError("weights: expected a weight above 0 for some training row, found none")
@@ -230,7 +235,7 @@ def _weigh_classes(setup: Setup, rows: Rows, class_weight: Any) -> Rows:
     if isinstance(class_weight, str) and class_weight == "balanced":
         counts = home.to_host(xp.unique_counts(labels)[1])
         if rows.weight is not None:  # which are as many rows
-            counts = np.bincount(home.to_host(inverse), home.to_host(rows.weight))
+            counts = np.bincount(home.to_host(inverse), home.to_host(of_rows(rows.weight)))
         factors = counts.sum() / (len(counts) * counts)
     elif isinstance(class_weight, Mapping):
         names = home.to_host(classes).tolist()
@@ -239,6 +244,8 @@ def _weigh_classes(setup: Setup, rows: Rows, class_weight: Any) -> Rows:
         raise ConfigError(f"class_weight: expected a dict or 'balanced', found {class_weight!r}")
     dtype = "float64" if home.name == "numpy" else setup.dtype
     weight = xp.take(home.asarray(factors, dtype=dtype), inverse)
+    if of_members(rows.weight) is not None:
+        weight = xp.expand_dims(weight, axis=1)
     return _drop_unweighted(
         dataclasses.replace(rows, weight=weight if rows.weight is None else weight * rows.weight)
     )

@@ -162,7 +162,8 @@ class Trainer(Predictor):
             batch_size: rows of a step; None for all (full batch), 1 for single samples. By default 64, or all
                 if there are fewer or the optimizer is of second order.
             validation: a fraction of the rows to split off, or ``(X, y)``, or ``(X, y, sample_weight)``.
-            sample_weight: (batch,), weights of the rows in the loss; rows of weight 0 are left out.
+            sample_weight: (batch,), weights of the rows in the loss; rows of weight 0 are left out. Of an
+                ensemble also (batch, members), so that each member can have validation rows of its own.
             class_weight: weight of each class index, or ``"balanced"`` for n / (classes · count), of weights
                 their sums; for the training rows alone.
             order: function of an epoch's number, from 1, that returns the row numbers (batch,) in the order

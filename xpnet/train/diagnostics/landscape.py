@@ -12,6 +12,7 @@ from xpnet.nn import Variables
 from xpnet.parameters import Layout, Parameters
 from xpnet.train.diagnostics.trial import begun_copy
 from xpnet.train.evaluation import Evaluation
+from xpnet.train.members import of_rows
 from xpnet.train.rows import Rows
 from xpnet.train.targets import mean_loss
 from xpnet.train.trainer import Trainer
@@ -191,6 +192,6 @@ def _losses(trainer: Trainer, rows: Rows, places: Any) -> np.ndarray:
     with setup.backend.activate():
         for flat in places:
             variables = Variables(Parameters(flat, params.layout), state)
-            outputs = evaluation.outputs(setup, variables, rows.X, again=True)
-            found.append(mean_loss(setup.loss, outputs, rows.y, sample_weight=rows.weight))
+            outputs = evaluation.outputs(setup, variables, rows.X, rows.weight, again=True)
+            found.append(mean_loss(setup.loss, outputs, rows.y, sample_weight=of_rows(rows.weight)))
         return setup.backend.to_host(setup.backend.xp.stack(found)).astype(np.float64)

@@ -14,7 +14,7 @@ from xpnet.containers import leaves
 from xpnet.nn import Layer, Sequential
 from xpnet.optim import Optimizer
 from xpnet.train.divergence import label
-from xpnet.train.members import as_rows
+from xpnet.train.members import as_rows, of_rows
 from xpnet.train.rows import Rows
 from xpnet.train.setup import Setup
 from xpnet.train.state import TrainState
@@ -159,7 +159,7 @@ def losses_of(setup: Setup, outputs: Any, rows: Rows) -> tuple[float, float]:
     """
     xp = setup.backend.xp
     found = [
-        mean_loss(setup.loss, predicted, rows.y, sample_weight=rows.weight)
+        mean_loss(setup.loss, predicted, rows.y, sample_weight=of_rows(rows.weight))
         for predicted in (outputs, _mean_of_rows(outputs))
     ]
     loss, constant = setup.backend.to_host(xp.stack(found)).tolist()
