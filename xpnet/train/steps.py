@@ -201,9 +201,9 @@ class CompiledSteps:
         batch = self._plan.rows if orders is None else orders.shape[1]
         self.loop = self._loop(batch)
         self._taken += count
-        as_written = self.lowering == "generic" or self.loop.reason
-        threads = blas_threads(self._setup, batch, self._step.layout.size)
-        blas = threads if as_written else contextlib.nullcontext()
+        blas: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
+        if self.lowering == "generic" or self.loop.reason:
+            blas = blas_threads(self._setup, batch, self._step.layout.size)
         with profiled(self._setup.backend, f"{count} steps"), blas:
             carry, (losses,) = self.loop(carry, self._constants, sequences, donate=donate, apart=ours)
         after = self._step.opened(carry)

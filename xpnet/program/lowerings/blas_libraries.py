@@ -200,7 +200,12 @@ def choice() -> Choice:
 
 def _loaded() -> list[Loaded]:
     """Return the library that is called, and the one that NumPy calls."""
-    found = (load(name) for name in dict.fromkeys(("openblas", choice().name)) if name)
+    return _loaded_with(choice().name)
+
+
+@functools.cache
+def _loaded_with(name: str) -> list[Loaded]:
+    found = (load(each) for each in dict.fromkeys(("openblas", name)) if each)
     return [library for library in found if library is not None]
 
 

@@ -55,7 +55,7 @@ class Threaded:
             self._function(0, 0, 1, steps, *arguments)
             return
         try:
-            threads = min(self._parts, blas_libraries.threads())
+            threads = 1 if self._parts == 1 else min(self._parts, blas_libraries.threads())
             with blas_libraries.one_thread():
                 if threads == 1:
                     self._function(0, 0, 1, steps, *arguments)
