@@ -56,8 +56,6 @@ OF_EACH_LINK = ["softmax_cross_entropy", "squared_error", "binary_cross_entropy"
 
 
 @pytest.mark.parametrize("name", OF_EACH_LINK)
-    "name", ["softmax_cross_entropy", "squared_error", "binary_cross_entropy", "poisson"]
-)
 def test_predictions_are_means_weighted_by_the_members_of_each_row(name: str, backend: Backend) -> None:
     loss, dtype = losses.LOSSES[name], widest(backend)
     units = UNITS.get(loss.targets, 1)
