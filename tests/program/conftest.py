@@ -27,6 +27,7 @@ def cut_everything(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(partition, "_PART", 1e-6)
     patch.setattr(partition, "_BARRIER", 1e-6)
     patch.setattr(partition, "_WAKING", 0.0)
+    patch.setattr(partition, "_MEETING", 0.0)
     patch.setattr(partition, "_LINE", 1)
     patch.setattr(loops, "_BLOCK", 8)
     patch.setattr(lanes, "_LANES", 2)

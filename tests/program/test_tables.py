@@ -101,7 +101,7 @@ def test_lowerings_do_what_numpy_does(
         from xpnet.program.lowerings.numba import partition
 
         monkeypatch.setattr(blas_libraries, "threads", lambda: threads)
-        for name in ("_PART", "_WAKING", "_BARRIER"):
+        for name in ("_PART", "_WAKING", "_MEETING", "_BARRIER"):
             monkeypatch.setattr(partition, name, 0.01)
     program, args, names = _program(dtype)
     assert_as_uncompiled(program, args, lower, ulps=None if lower == "numpy" else 64, names=names)

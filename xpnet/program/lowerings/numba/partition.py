@@ -31,6 +31,7 @@ _ENTRY, _CHEAP, _DEAR, _PRODUCT = 0.1, 0.03, 0.4, 0.01
 _BARRIER = 100.0  # for each thread there is
 _PART = 400.0  # of an operation is worth a thread
 _WAKING = 150e3  # of a call is worth waking threads for
+_MEETING = 50e3  # of a step of a loop is worth threads that meet in it
 _LINE = 16  # entries that a part of a row has at the least: a line of the cache, or two
 _THREADED = 2600.0  # of a matrix product, from which on the BLAS would cut it itself
 
@@ -223,7 +224,7 @@ def parts_of_program(program: Program, threads: int, *, once: bool) -> int:
     if threads == 1:
         return 1
     times = [time_of(op, program.values) for op in program.operations]
-    if once and sum(times) < _WAKING:
+    if sum(times) < (_WAKING if once else _MEETING):
         return 1
     cuttable = [t for t in times if parts_of(t, threads) > 1]
     if not cuttable:
