@@ -9,9 +9,9 @@ Everything loads when it is first used: ``import xpnet`` by itself loads no arra
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from xpnet import lazy
 from xpnet.version import __version__
 
 if TYPE_CHECKING:
@@ -69,17 +69,4 @@ _HOMES = {
     "record": "xpnet.program",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        value = getattr(importlib.import_module(_HOMES[name]), name)
-    elif name in __all__:
-        value = importlib.import_module(f"xpnet.{name}")
-    else:
-        raise AttributeError(f"module 'xpnet' has no attribute {name!r}")
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy.attributes(__name__, {name: f"xpnet.{name}" for name in __all__} | _HOMES)

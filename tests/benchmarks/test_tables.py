@@ -106,6 +106,7 @@ def test_contestants_learn_tables_with_gaps_and_rare_categories(name: str, table
     assert found["error"] < 0.4  # that of the mean is 1 or more, of one class near 1/2
 
 
+@pytest.mark.full
 def test_processes_import_their_contestant_alone(tmp_path: Path) -> None:
     job = Job("iris", "HistGradientBoosting max_iter=2", [0, 3], 1, str(tmp_path))
     found = list(fits.in_a_process(job))

@@ -87,7 +87,7 @@ def _program(dtype: str) -> tuple[Program, list[np.ndarray], list[str]]:
     [
         ("numpy", "float32", 1),
         ("numba", "float32", 1),
-        ("numba", "float64", 3),
+        pytest.param("numba", "float64", 3, marks=pytest.mark.full),
         pytest.param("cupy", "float32", 1, marks=pytest.mark.backends("cupy")),
         pytest.param("cupy", "float64", 1, marks=pytest.mark.backends("cupy")),
     ],

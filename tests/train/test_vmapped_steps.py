@@ -23,7 +23,13 @@ MEMBERS, BATCH, STEPS = 4, 8, 6
 LOWERINGS = [
     "off",
     "numpy",
-    pytest.param("numba", marks=pytest.mark.skipif(not find_spec("numba"), reason="numba is not installed")),
+    pytest.param(
+        "numba",
+        marks=[
+            pytest.mark.full,
+            pytest.mark.skipif(not find_spec("numba"), reason="numba is not installed"),
+        ],
+    ),
 ]
 
 

@@ -11,8 +11,9 @@ A file becomes arrays in four steps::
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from xpnet import lazy
 
 if TYPE_CHECKING:
     from xpnet.data.arrays import Checked, are_labels, check_arrays, check_labels
@@ -140,13 +141,4 @@ _HOMES = {
     "xor_arrays": "xpnet.data.builtin",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'xpnet.data' has no attribute {name!r}")
-    value = globals()[name] = getattr(importlib.import_module(_HOMES[name]), name)
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy.attributes(__name__, _HOMES)

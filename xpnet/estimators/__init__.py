@@ -7,9 +7,9 @@ They need scikit-learn (extra ``sklearn``). A line changes::
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from xpnet import lazy
 from xpnet.extras import require
 
 if TYPE_CHECKING:
@@ -20,14 +20,11 @@ __all__ = ["MLPClassifier", "MLPRegressor", "TabularClassifier", "TabularRegress
 
 require("sklearn", extra="sklearn")
 
+_HOMES = {
+    "MLPClassifier": "xpnet.estimators.mlp",
+    "MLPRegressor": "xpnet.estimators.mlp",
+    "TabularClassifier": "xpnet.estimators.tabular",
+    "TabularRegressor": "xpnet.estimators.tabular",
+}
 
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module 'xpnet.estimators' has no attribute {name!r}")
-    home = "xpnet.estimators.mlp" if name.startswith("MLP") else "xpnet.estimators.tabular"
-    value = globals()[name] = getattr(importlib.import_module(home), name)
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy.attributes(__name__, _HOMES)

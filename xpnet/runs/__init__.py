@@ -11,8 +11,9 @@ before NumPy is there.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from xpnet import lazy
 
 if TYPE_CHECKING:
     from xpnet.runs.run import Run, train
@@ -21,24 +22,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Run", "Tuning", "open", "resume_tuning", "train", "tune"]
 
-_NAMES = {
-    "Run": "run.Run",
-    "Tuning": "tuning.Tuning",
-    "open": "run.open_run",
-    "resume_tuning": "tuning.resume_tuning",
-    "train": "run.train",
-    "tune": "tuning.tune",
+_HOMES = {
+    "Run": "xpnet.runs.run",
+    "Tuning": "xpnet.runs.tuning",
+    "open": "xpnet.runs.run:open_run",
+    "resume_tuning": "xpnet.runs.tuning",
+    "train": "xpnet.runs.run",
+    "tune": "xpnet.runs.tuning",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _NAMES:
-        raise AttributeError(f"module 'xpnet.runs' has no attribute {name!r}")
-    module, _, known = _NAMES[name].partition(".")
-    value = getattr(importlib.import_module(f"xpnet.runs.{module}"), known)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy.attributes(__name__, _HOMES)

@@ -6,8 +6,9 @@ before NumPy is there.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from xpnet import lazy
 
 if TYPE_CHECKING:
     from xpnet.tabular.importance import Importance
@@ -21,15 +22,4 @@ _HOMES = {
     "TableModel": "xpnet.tabular.model",
 }
 
-
-def __getattr__(name: str) -> Any:
-    # a module is not "settings" or "frames" by this way: those are imported by their own names
-    if name not in _HOMES:
-        raise AttributeError(f"module 'xpnet.tabular' has no attribute {name!r}")
-    value = getattr(importlib.import_module(_HOMES[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy.attributes(__name__, _HOMES)

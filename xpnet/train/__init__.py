@@ -6,8 +6,9 @@ before NumPy is there.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from xpnet import lazy
 
 if TYPE_CHECKING:
     from xpnet.train import diagnostics
@@ -55,6 +56,7 @@ _HOMES = {
     "History": "xpnet.train.history",
     "JSONLinesLog": "xpnet.train.logs",
     "METRICS": "xpnet.train.metrics",
+    "diagnostics": "xpnet.train.diagnostics",
     "ParityReport": "xpnet.train.agreement",
     "ParityRow": "xpnet.train.agreement",
     "ProgressBar": "xpnet.train.progress",
@@ -69,17 +71,4 @@ _HOMES = {
     "restarts": "xpnet.train.random_restarts",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        value = getattr(importlib.import_module(_HOMES[name]), name)
-    elif name == "diagnostics":
-        value = importlib.import_module("xpnet.train.diagnostics")
-    else:
-        raise AttributeError(f"module 'xpnet.train' has no attribute {name!r}")
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy.attributes(__name__, _HOMES)
