@@ -113,14 +113,16 @@ def test_a_longer_limit_gives_no_shorter_training(rows: int, columns: int) -> No
 
 
 def test_the_time_of_a_training_that_was_measured() -> None:
-    """On one core of a machine: 5,000 rows and 20 numbers, one member; 150 rows and 5 numbers, four."""
+    """On one core of an AMD EPYC; a tenth is to be left, and some code was compiled before."""
     for (members, epochs, rows, columns), seconds in {
-        (1, 32, 5000, 20): 8.0,
-        (1, 128, 5000, 20): 29.2,
-        (4, 256, 150, 5): 9.2,
+        (5, 256, 150, 5): 13.4,
+        (5, 256, 846, 18): 38.0,
+        (1, 256, 3677, 57): 22.0,
+        (5, 20, 3677, 57): 28.2,
+        (3, 10, 12_000, 16): 20.2,
     }.items():
-        made = chosen(rows=rows, features=columns, members=members, epochs=epochs)
-        assert 0.8 < _seconds(made, members, epochs, rows, columns) / seconds < 1.25
+        made = chosen(rows=rows, features=columns, members=members, epochs=epochs, test=0.0)
+        assert 0.9 < _seconds(made, members, epochs, rows, columns) / seconds < 1.8
 
 
 # ------------------------------------------------------------------------------- what is trained

@@ -68,6 +68,18 @@ def test_a_resumed_run_goes_over_at_the_same_epoch(lowered, monkeypatch, tmp_pat
     assert lowered == straight
 
 
+@needs_numba
+@pytest.mark.parametrize(("share", "expected"), [(0.9, "numba"), (1.1, "numpy")])
+def test_a_training_that_its_schedule_spans_is_compiled_from_the_start(
+    lowered, monkeypatch, share, expected
+) -> None:
+    monkeypatch.setattr(steps, "PLANNED_WORTH", share * _worth(24, 10))
+    trainer = make(optimizer=optim.Adam(optim.Cosine(0.01, steps=24)), drop_last=True)
+    for epochs in (1, 12):
+        trainer.fit(X, Y, epochs=epochs, batch_size=10)
+    assert lowered == [(expected, 2)] * 12
+
+
 @pytest.mark.parametrize("name", ["generic", "numpy", "numba"])
 def test_a_named_lowering_is_used_from_the_start(name, lowered) -> None:
     if name == "numba":
@@ -115,11 +127,11 @@ def test_evaluation_is_compiled_for_numbers_of_rows_that_come_again(monkeypatch)
     counts = []
     for _ in range(4):
         np.testing.assert_allclose(trainer.outputs(X), plain, rtol=1e-12)
-        counts.append(programs["outputs"].recordings)
+        counts.append(programs["outputs", "auto"].recordings)
     assert counts == [2, 2, 2, 2]  # 10 rows and 3, both seen in the metrics of the epoch
     losses = [trainer.evaluate(X, Y)["loss"] for _ in range(4)]
     assert len(set(losses)) == 1
-    assert programs["loss"].recordings == 1
+    assert programs["loss", "auto"].recordings == 1
 
 
 def test_what_others_may_have_seen_is_not_overwritten(monkeypatch) -> None:

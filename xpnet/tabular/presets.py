@@ -14,7 +14,7 @@ from xpnet.program.lowerings.base import LOWERINGS
 from xpnet.tabular.losses import is_code
 from xpnet.tabular.settings import Settings
 from xpnet.train.deadline import compiling_seconds
-from xpnet.train.steps import WORTH_COMPILING, step_seconds, widths
+from xpnet.train.steps import PLANNED_WORTH, step_seconds, widths
 
 __all__ = ["PRESETS", "REALMLP", "with_preset"]
 
@@ -86,11 +86,11 @@ _EPOCHS, _FEWER = (256, 128, 64, 32), (16, 8, 4, 2)
 _COSINES = 16
 """Values in the embedding of a number, for each row."""
 
-_NUMPY, _NUMBA = 2.6, 1.2
-"""Seconds of one core for a second that is estimated, of all cores, by sizes."""
+_NUMPY, _NUMBA, _COMPILING = 2.6, 1.1, 1.2
+"""Seconds of one core for a second that is estimated by sizes: of steps, and of compiling."""
 
-_EVALUATION = 1.2
-"""Factor for the rows of the validation."""
+_EVALUATION = {False: 1.05, True: 1.4}
+"""Factor for the rows of the validation; True: with folds, for all members compute all rows."""
 
 _BEFORE, _CELL = 2.0, 1e-6
 """Seconds for programs to be loaded and a report to be written, and for each cell to be read."""
@@ -117,11 +117,7 @@ def with_preset(settings: S, task: str, rows: int, features: int) -> S:
     if not fitting and settings.preset == "auto":
         return settings
     members, epochs = (fitting or lengths[-1:])[0]
-    folds = made.folds
-    apart = made.network != "tabm" and not is_code(made.loss) and not _OTHER_ROWS & {*made.chosen}
-    if apart and 1 < members <= rows // (2 * _FOLDS):
-        folds = max(_FOLDS, members)
-    return dataclasses.replace(made, members=members, epochs=epochs, folds=folds)
+    return dataclasses.replace(made, members=members, epochs=epochs, folds=_folds(made, members, rows))
 
 
 def _recipe(settings: Settings, task: str) -> dict[str, Any]:
@@ -155,18 +151,24 @@ def _lengths(settings: Settings, rows: int) -> list[tuple[int, int]]:
     return [(m, epochs[0]) for m in members] + [(members[-1], e) for e in epochs[1:]]
 
 
+def _folds(settings: Settings, members: int, rows: int) -> int | None:
+    """Return the number of folds: those that were asked for, or so many that each member has one."""
+    apart = settings.network != "tabm" and not is_code(settings.loss)
+    if not apart or _OTHER_ROWS & {*settings.chosen} or not 1 < members <= rows // (2 * _FOLDS):
+        return settings.folds
+    return max(_FOLDS, members)
+
+
 def _seconds(settings: Settings, members: int, epochs: int, rows: int, features: int) -> float:
     """Return how long a command takes on one core, or less, as far as sizes tell; with all that is around."""
-    train = max(1, int(rows * (1 - settings.test - settings.validation)))
+    folded = _folds(settings, members, rows) is not None
+    train = max(1, int(rows * (1 - settings.test - (0.0 if folded else settings.validation))))
     batch = min(train, settings.batch_size) if isinstance(settings.batch_size, int) else train
     model = RealMLP(1, numbers=max(1, features), hidden=settings.hidden)
     layout = Layout(tuple(model.parameter_shapes((max(1, features),)).items()))
     values = widths(model, layout) + _COSINES * features
     step = step_seconds(members * layout.size, batch, values=members * values)
     estimated, compiling = epochs * (train // batch) * step, compiling_seconds(len(layout.names))
-    until = WORTH_COMPILING * compiling
-    if estimated <= until or LOWERINGS["numba"].reason():
-        steps = _NUMPY * estimated
-    else:
-        steps = _NUMPY * until + compiling + _NUMBA * (estimated - until)
-    return (_BEFORE + _CELL * rows * features + _EVALUATION * steps) / _SHARE
+    worth = estimated > PLANNED_WORTH * compiling and not LOWERINGS["numba"].reason()
+    steps = _EVALUATION[folded] * estimated * (_NUMBA if worth else _NUMPY)
+    return (_BEFORE + _CELL * rows * features + worth * _COMPILING * compiling + steps) / _SHARE

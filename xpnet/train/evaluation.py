@@ -34,13 +34,20 @@ class Evaluation:
     """
 
     def __init__(self) -> None:
-        self._programs: dict[str, Compiled] = {}
+        self._programs: dict[tuple[str, str], Compiled] = {}
         self._made_of: tuple[Any, ...] = ()
         self._seen: set[tuple[str, int]] = set()
         self._lock = threading.Lock()  # several threads may predict with one trainer
 
     def outputs(
-        self, setup: Setup, variables: Variables, X: Any, weight: Any = None, *, again: bool = False
+        self,
+        setup: Setup,
+        variables: Variables,
+        X: Any,
+        weight: Any = None,
+        *,
+        again: bool = False,
+        lower: str | None = None,
     ) -> Any:
         """Return the model's raw outputs for rows on the device.
 
@@ -50,6 +57,7 @@ class Evaluation:
             X: rows.
             weight: of the rows; those of each member of an ensemble count in the mean of their predictions.
             again: whether so many rows will come again.
+            lower: how the model is compiled, if not as the setup says.
         """
         n, weight = X.shape[0], of_members(weight)
         parts = []
@@ -58,7 +66,7 @@ class Evaluation:
             rows = [X[part, ...], *([] if weight is None else [weight[part, ...]])]
             size = rows[0].shape[0], variables.params.layout.size
             # Large products have other bits in the BLAS's threads than in those of compiled code.
-            apply = self._function("outputs", setup, size[0], again or is_large(setup, *size))
+            apply = self._function("outputs", setup, size[0], again or is_large(setup, *size), lower)
             compiled = isinstance(apply, Compiled) and not apply.reason
             as_written = not compiled or setup.settings.compile == "generic"
             blas = blas_threads(setup, *size) if as_written else contextlib.nullcontext()
@@ -74,12 +82,13 @@ class Evaluation:
         *,
         with_loss: bool = True,
         again: bool = False,
+        lower: str | None = None,
     ) -> dict[str, float]:
         """Return the loss and the metrics on ``rows``, outside training mode; one transfer in all."""
         if not with_loss and not setup.metrics:
             return {}
         with profiled(setup.backend, f"evaluation of {rows.X.shape[0]} rows"):
-            outputs = self.outputs(setup, variables, rows.X, rows.weight, again=again)
+            outputs = self.outputs(setup, variables, rows.X, rows.weight, again=again, lower=lower)
             return self.measured(setup, outputs, rows, with_loss=with_loss, again=again)
 
     def measured(
@@ -98,22 +107,24 @@ class Evaluation:
         values = setup.backend.to_host(setup.backend.xp.stack(list(named.values())))
         return dict(zip(named, (float(v) for v in values), strict=True))
 
-    def _function(self, name: str, setup: Setup, rows: int, again: bool) -> Any:
+    def _function(self, name: str, setup: Setup, rows: int, again: bool, lower: str | None = None) -> Any:
         """Return the model or the loss, compiled if that number of rows was seen before, or comes again."""
         made_of = setup.model, setup.loss, setup.settings.compile
         with self._lock:
             if made_of != self._made_of:
-                self._made_of, self._seen = made_of, set()
-                mean_loss = functools.partial(targets.mean_loss, setup.loss)
-                outputs = outputs_of(setup.model, setup.loss)
-                functions: dict[str, Any] = {"outputs": outputs, "loss": mean_loss}
-                self._programs = {n: compile(f, lower=setup.settings.compile) for n, f in functions.items()}
+                self._made_of, self._seen, self._programs = made_of, set(), {}
+            which = name, lower or setup.settings.compile
+            if which not in self._programs:
+                function: Any = functools.partial(targets.mean_loss, setup.loss)
+                if name == "outputs":
+                    function = outputs_of(setup.model, setup.loss)
+                self._programs[which] = compile(function, lower=which[1])
             if again or (name, rows) in self._seen:
-                return self._programs[name]
+                return self._programs[which]
             if len(self._seen) >= _SEEN:
                 self._seen.clear()
             self._seen.add((name, rows))
-            return self._programs[name].__wrapped__  # type: ignore[attr-defined]
+            return self._programs[which].__wrapped__  # type: ignore[attr-defined]
 
 
 def _one_number(setup: Setup, name: str, value: Any) -> Any:

@@ -109,6 +109,10 @@ class FullBatchSteps:
         """Return a context that does nothing."""
         return contextlib.nullcontext()
 
+    def measures_by(self, rows: int) -> str:
+        """Return the lowering that was asked for."""
+        return self._setup.settings.compile
+
     def end(self) -> None:
         """Nothing is left to let go of: each fit has steps of its own."""
 

@@ -30,6 +30,7 @@ from xpnet.train.state import TrainState
 from xpnet.train.step import Scalars, Step, StepState, step_once
 
 __all__ = [
+    "PLANNED_WORTH",
     "WORTH_COMPILING",
     "CompiledSteps",
     "Steps",
@@ -46,6 +47,7 @@ _MOVED = 28  # bytes for each parameter: gradient, parameter and two slots are r
 _PRODUCT = 6  # operations for each parameter and row: a product and a sum forward, and twice that backward
 _HEARD = 0.5  # seconds after which Ctrl-C is heard, at the latest
 WORTH_COMPILING = 0.3  # of the seconds that numba takes at most, for which NumPy takes the steps
+PLANNED_WORTH = 0.5  # of them, from which on a training of a known length is compiled from its first step
 _BLAS_AWAKE = 0.1
 _SIZES = 8  # of batches whose programs are kept
 
@@ -79,6 +81,9 @@ class Steps(Protocol):
 
     def between_epochs(self, rows: int) -> contextlib.AbstractContextManager[None]:
         """Return the context for computations on so many rows between two epochs."""
+
+    def measures_by(self, rows: int) -> str:
+        """Return the lowering of outputs for so many rows after each epoch, as for `xpnet.compile`."""
 
     def end(self) -> None:
         """Release the rows."""
@@ -117,6 +122,10 @@ class UncompiledSteps:
         """Return a context that does nothing."""
         return contextlib.nullcontext()
 
+    def measures_by(self, rows: int) -> str:
+        """Return the lowering that was asked for."""
+        return self._setup.settings.compile
+
     def end(self) -> None:
         """Nothing is kept."""
 
@@ -149,6 +158,7 @@ class CompiledSteps:
         self._pace = pace(setup.backend, setup.dtype)
         self._widths = widths(setup.model, self._step.layout)
         self.compiling = compiling_seconds(len(self._step.layout.names))
+        self._planned = _planned_steps(setup)
         self._may_go_over = setup.backend.name == "numpy" and not LOWERINGS["numba"].reason()
         self._constants: list[Any] = []
         self._ahead: list[Any] = []  # one array for each scalar and each draw, over the epoch's steps
@@ -220,18 +230,20 @@ class CompiledSteps:
     def _loop(self, batch: int) -> Loop:
         """Return the loop for steps on ``batch`` rows.
 
-        With ``"auto"``, numba is for steps that there will have been enough of by the end of this epoch to be
-        worth compiling: not for the ragged last batches of a few epochs. How long a step and compiling it
-        take is estimated from sizes, not measured, so that the same run, or one that is resumed, always goes
-        over at the same epoch.
+        With ``"auto"``, numba is for steps that there will be enough of in the training that a schedule of
+        the learning rate spans, or else will have been enough of by the end of this epoch, to be worth
+        compiling: not for the ragged last batches of a few epochs. How long a step and compiling it take is
+        estimated from sizes, not measured, so that the same run, or one that is resumed, always goes over at
+        the same epoch.
         """
         lower = self._setup.settings.compile
         if lower == "auto" and self._may_go_over:
             ragged, each = self._plan.size not in (None, batch), len(self._plan)
             epochs = self._taken // each + 1
             steps = self._epoch + epochs if ragged else self._began_at + epochs * each
-            worth = steps * self._seconds(batch) > WORTH_COMPILING * self.compiling
-            lower = "numba" if worth else "numpy"
+            if self._planned:
+                steps = self._planned // each if ragged else self._planned
+            lower = "numba" if self._is_worth(steps, batch) else "numpy"
         known, loop = self._loops.pop(batch, ("", None))
         if lower == "numba" != known and self._setup.settings.compile == "auto" and not self.may_compile:
             lower = "numpy"
@@ -242,6 +254,17 @@ class CompiledSteps:
         self._loops[batch] = lower, loop
         self.lowering = lower
         return loop
+
+    def _is_worth(self, steps: int, batch: int) -> bool:
+        """Return whether so many steps on ``batch`` rows are worth compiling."""
+        least = PLANNED_WORTH if self._planned else WORTH_COMPILING
+        return steps * self._seconds(batch) > least * self.compiling
+
+    def measures_by(self, rows: int) -> str:
+        """Return numba for outputs that are computed after many epochs, once it takes the steps."""
+        asked = self._setup.settings.compile
+        many = asked == "auto" and self._is_worth(self._planned // len(self._plan), rows)
+        return "numba" if many and self.lowering == "numba" else asked
 
     def between_epochs(self, rows: int) -> contextlib.AbstractContextManager[None]:
         """Return the context for computing outputs of ``rows`` rows between two epochs.
@@ -346,6 +369,13 @@ def first_order_steps(setup: Setup, state: TrainState, train: Rows, known: Any) 
     steps = known if same else CompiledSteps(setup, step, state, train)
     steps.begin(setup, state, train)
     return steps
+
+
+def _planned_steps(setup: Setup) -> int:
+    """Return how many steps the schedule of the learning rate spans; 0 if the training may end before."""
+    found = getattr(setup.optimizer, "learning_rate", None)
+    steps: int = getattr(getattr(found, "schedule", found), "steps", 0)
+    return steps if setup.settings.patience is None else 0
 
 
 def step_seconds(size: int, batch: int, at: Pace = HOST, values: int = 0) -> float:

@@ -308,10 +308,10 @@ class Trainer(Predictor):
 
     def _measured(self, rows: Rows, *, with_loss: bool = True) -> dict[str, float]:
         assert self.fitting is not None
-        with self.fitting.steps.between_epochs(rows.X.shape[0]):
-            return self._evaluation.measure(
-                self.setup, self._trained(), rows, with_loss=with_loss, again=True
-            )
+        steps, n = self.fitting.steps, rows.X.shape[0]
+        options: dict[str, Any] = {"with_loss": with_loss, "again": True, "lower": steps.measures_by(n)}
+        with steps.between_epochs(n):
+            return self._evaluation.measure(self.setup, self._trained(), rows, **options)
 
     def _take_steps(self, steps: Steps, orders: Any, count: int, *, donate: bool) -> Any:
         """Take ``count`` steps on the rows ``orders`` (steps, batch); returns their losses, on the device."""
