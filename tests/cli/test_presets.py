@@ -22,7 +22,9 @@ def run(folder, xpnet) -> str:
     outcome = xpnet("train", *BEST, "--out", "run", "--json", "--save-every", "1")
     assert outcome.code == 0, outcome.err
     assert outcome.json["layers"].startswith("2 × RealMLP ")
-    assert "2 × RealMLP" in outcome.err + Path("run/report.html").read_text()
+    for told in (outcome.err, Path("run/report.html").read_text()):
+        assert "2 × RealMLP" in told
+        assert "validation (out of 5 folds)" in told
     return "run"
 
 

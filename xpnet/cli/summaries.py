@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any
 from xpnet.cli.console import facts, message, print_results
 from xpnet.cli.wording import command, in_flags
 from xpnet.errors import Word, Words, memory_in_words, use
-from xpnet.runs.words import length_in_words, products, target_in_words, weights_in_words
+from xpnet.runs.words import (
+    length_in_words,
+    parts_in_words,
+    products,
+    target_in_words,
+    weights_in_words,
+)
 from xpnet.text import count
 
 if TYPE_CHECKING:
@@ -21,7 +27,8 @@ __all__ = ["announce", "announce_search", "show_plan", "show_training", "show_tu
 def announce(plan: Plan) -> None:
     """Write table, model and device of a training on stderr."""
     told = plan.describe()
-    rows = ", ".join(f"{size:,} {name}" for name, size in told["rows"].items())
+    parts = parts_in_words(told)
+    rows = ", ".join(f"{size:,} {parts[name]}" for name, size in told["rows"].items())
     target = " (".join(target_in_words(told))
     message(f"{told['data']}: {count(told['features'], 'feature')}, target {target}); rows: {rows}")
     if told["rows_left_out"]:
@@ -63,10 +70,11 @@ def show_tuning(found: Tuning) -> None:
 
 def show_plan(plan: Mapping[str, Any]) -> None:
     """Print what a training would be."""
-    rows = plan["rows"]
+    parts = parts_in_words(plan)
+    rows = ", ".join(f"{size:,} {parts[name]} rows" for name, size in plan["rows"].items())
     facts(
         {
-            "data": f"{plan['data']}: " + ", ".join(f"{size:,} {name} rows" for name, size in rows.items()),
+            "data": f"{plan['data']}: {rows}",
             "target": ": ".join(target_in_words(plan)),
             "features": f"{plan['features']:,}",
             "model": f"{plan['layers']}, {count(plan['parameters'], 'parameter')}",

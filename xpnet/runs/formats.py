@@ -80,6 +80,7 @@ RESULTS = {
     "best_by?": TEXT,
     "ema_decay?": NUMBER,
     "swa_start?": _WHOLE,
+    "folds?": _WHOLE,
     "time_limit?": _OR_NULL,
     "epochs_open?": checks.flag,
     "timed_out?": checks.flag,

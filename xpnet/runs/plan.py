@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["Plan", "check_contradictions", "check_packages", "plan_training"]
 
 _REPORT, _SCORE = 0.25, 2e-6  # seconds for the report and the end of the process, and for the scores of a row
-_MEANS = ("ema_decay", "swa_start")
+_IF_SET = ("ema_decay", "swa_start", "folds")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,7 +107,7 @@ class Plan:
             "epochs_open": self.length.open,
             "refit_epochs": refit_epochs_of(settings, len(prepared.parts["train"])),
             "batch_size": settings.batch_size,
-            **{name: getattr(settings, name) for name in _MEANS if getattr(settings, name) is not None},
+            **{name: getattr(settings, name) for name in _IF_SET if getattr(settings, name) is not None},
             "device": self.backend.spec,
             "device_reason": self.backend.reason,
             "dtype": settings.dtype,

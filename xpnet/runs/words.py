@@ -13,6 +13,7 @@ __all__ = [
     "interval_in_words",
     "length_in_words",
     "number",
+    "parts_in_words",
     "products",
     "score_table",
     "target_in_words",
@@ -102,13 +103,23 @@ def score_table(results: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]
     known, rows = results.get("intervals", {}), []
     for part, values in metrics.items():
         ends = {} if part == "train" else known.get(part, {})
-        rows.append(cells(part, f"{results['rows'][part]:,}", values, ends))
+        rows.append(cells(parts_in_words(results)[part], f"{results['rows'][part]:,}", values, ends))
     baseline = results.get("baseline")
     if baseline and rows:
         last = list(metrics)[-1]
         values = baseline["metrics"].get(last, {})
         rows.append(cells(baseline_in_words(baseline["prediction"]), "", values, {}))
     return headings, rows
+
+
+def parts_in_words(told: Mapping[str, Any]) -> dict[str, str]:
+    """Return the names of the parts of a table: the validation rows of folds are training rows as well.
+
+    >>> parts_in_words({"rows": {"train": 8, "validation": 8, "test": 2}, "folds": 5})["validation"]
+    'validation (out of 5 folds)'
+    """
+    folds = f" (out of {told['folds']} folds)" if told.get("folds") else ""
+    return {part: part + folds * (part == "validation") for part in told["rows"]}
 
 
 def baseline_in_words(prediction: Mapping[str, Any]) -> str:
