@@ -42,6 +42,15 @@ def _f(x: Any) -> Any:
     return xp.sum(xp.exp(xp.sin(x)) * x[0]) * xp.mean(x * x[1])
 
 
+def test_what_could_be_taken_for_another_axis_or_example() -> None:
+    rows = np.asarray([[0, 1], [1, 0]])
+    x = np.arange(12.0).reshape(2, 2, 3)
+    found = vmap(lambda x, i: x[i, [0, 1]], (None, 0))(x[0], rows)
+    np.testing.assert_array_equal(found, [x[0][i, [0, 1]] for i in rows])
+    full = vmap(lambda x: array_namespace(x).full_like(x, fill_value=2.0))(x)
+    np.testing.assert_array_equal(full, np.full_like(x, 2.0))
+
+
 # --- Axes and containers -----------------------------------------------------------------------------
 
 
@@ -317,6 +326,10 @@ def _escaped() -> Any:
         (lambda: vmap(np.sin)(_X), r"a NumPy function was applied"),
         (lambda: vmap(lambda x: _of("sum")(x, axis=-2))(_X), r"sum: expected an axis of examples with 1"),
         (lambda: vmap(lambda x: _of("roll")(x, x[0]))(_X), r"roll: expected the same argument 2 for all"),
+        (lambda: vmap(lambda x: _of("take")(x, np.asarray([0])))(_X[None]),
+         r"take: expected axis= for examples"),
+        (lambda: vmap(_of("cumulative_sum"))(_X[None]), r"cumulative_sum: expected axis= for examples"),
+        (lambda: vmap(lambda x: _of("argmax")(x, axis=5))(_Y), r"argmax: expected an axis of examples"),
         (lambda: vmap(functions.softmax)(_Y), r"softmax: expected examples of 1 axes or more, found 0"),
         (lambda: vmap(_of("matrix_transpose"))(_X), r"matrix_transpose: expected examples of 2 axes"),
         (lambda: vmap(lambda x: functions.relu(x, out=x))(_X), r"relu: expected the same out= for all"),

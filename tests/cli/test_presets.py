@@ -24,7 +24,7 @@ def run(folder, xpnet) -> str:
     assert outcome.json["layers"].startswith("2 × RealMLP ")
     for told in (outcome.err, Path("run/report.html").read_text()):
         assert "2 × RealMLP" in told
-        assert "validation (out of 5 folds)" in told
+        assert "validation (training rows, out of fold)" in told
     return "run"
 
 

@@ -53,8 +53,9 @@ def test_other_models_stay_as_they_are() -> None:
 def test_units_of_constant_inputs_keep_their_weights() -> None:
     layer = nn.Dense(3, weight_init="unit_variance")
     drawn = layer.init(0, 2, backend="numpy")
-    found = layer.init_from_data(drawn, np.ones((5, 2)), 0)
-    np.testing.assert_array_equal(found.params.flat, drawn.params.flat)
+    for constant in (np.ones((5, 2)), np.full((7, 2), 0.3)):  # of which a deviation has rounding errors
+        found = layer.init_from_data(drawn, constant, 0)
+        np.testing.assert_array_equal(found.params.flat, drawn.params.flat)
 
 
 def test_every_backend_begins_alike(backend: Backend) -> None:

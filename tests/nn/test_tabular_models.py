@@ -191,6 +191,13 @@ def test_models_learn_and_are_stored(name: str, tmp_path: Any) -> None:
         ),
         (lambda: nn.TabM(2, numbers=2, members=0), "members: .*found 0"),
         (lambda: nn.RealMLP(2, numbers=2).init(0, 5), r"no part for the columns .2, 3, 4"),
+        (
+            lambda: nn.RealMLP(2, numbers=np.arange(3)),
+            "RealMLP: numbers: expected how many columns, or a list",
+        ),
+        (lambda: nn.Ensemble(nn.TabM(2, numbers=2), 2), "Ensemble: layer: expected a network of one member"),
+        (lambda: nn.Ensemble("relu", 2), "Ensemble: layer: expected a network .*found 'relu'"),
+        (lambda: nn.BatchEnsemble(2, 3, chunks=3), "chunks: expected a list of sizes, found 3"),
         (lambda: nn.BatchEnsemble(2, 3).init(0, (2, 4)), r"or \(3, features\), found \(2, 4\)"),
     ],
 )

@@ -49,6 +49,7 @@ CASES: dict[str, tuple[Callable[..., Any], list[np.ndarray]]] = {
     "stack, of many with one": (lambda x, y: x @ y, [X, DRAW.normal(size=(1, 9, 50))]),
     "placed": (lambda x: _space(x).place(x, (slice(None), slice(3, 9)), (40, 12, 9)) * 2, [X]),
     "placed at a number": (lambda x: _space(x).place(x, (..., -2), (40, 6, 9, 4)) * 2, [X]),
+    "placed by numbers": (lambda x: _space(x).place(x, (slice(None), np.arange(6)), (40, 12, 9)), [X]),
     "placed in a vector": (lambda x: _space(x).place(x, slice(2, 11), (40,)) * 2, [X[0, 0]]),
     "stack, of a vector": (lambda x, y: x[0, 0] @ y, [X, DRAW.normal(size=(4, 9, 7))]),
     "first sum": (lambda x: _space(x).sum(x[1:], axis=0), [X]),
@@ -107,7 +108,7 @@ def test_lowerings_do_what_numpy_does(
     assert_as_uncompiled(program, args, lower, ulps=None if lower == "numpy" else 64, names=names)
 
 
-def test_numba_leaves_two_cases_to_numpy() -> None:
+def test_numba_leaves_three_cases_to_numpy() -> None:
     lowering = pytest.importorskip("xpnet.program.lowerings.numba.lowering", reason="numba is not installed")
     plan = lowering._plan(simplify(_program("float32")[0]), {})
     code = lowering._code_of(plan, once=True)
@@ -116,4 +117,5 @@ def test_numba_leaves_two_cases_to_numpy() -> None:
         op.name for op in plan.program.operations
         if id(op) not in code.code and op.results[0] not in plan.aliasing.views
     ]  # fmt: skip
-    assert left == ["matmul", "cos"]  # of a vector with a stack, of a part that does not lie side by side
+    # by numbers in an array, of a vector with a stack, of a part that does not lie side by side
+    assert left == ["place", "matmul", "cos"]

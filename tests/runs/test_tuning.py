@@ -12,6 +12,7 @@ from tests.runs.test_time_limits import Clock
 from xpnet import runs
 from xpnet.errors import DataError
 from xpnet.runs import search
+from xpnet.tabular.trainer import fit_trainer
 
 pytest.importorskip("optuna")
 
@@ -32,6 +33,25 @@ def test_a_table_in_memory_and_an_ensemble(tmp_path: Path, monkeypatch: pytest.M
     assert found.score == found.trials["validation_loss"].min()
     assert found.run.predict(table()).height == 60
     assert "2 trials, validation loss" in repr(found)
+
+
+def test_with_folds_trials_have_one_of_them_for_validation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def fit(trainer: Any, prepared: Any, *args: Any) -> None:
+        seen.append(prepared)
+        fit_trainer(trainer, prepared, *args)
+
+    monkeypatch.setattr(search, "fit_trainer", fit)
+    settings = {"hidden": (8,), "backend": "numpy", "epochs": 2, "preset": "best"}
+    found = runs.tune(table(), "kind", tmp_path / "run", trials=3, **settings)
+    assert (found.run.settings.members, found.run.settings.folds) == (5, 5)
+    for prepared in seen:
+        rows = [set(part.rows.tolist()) for part in prepared.parts.values()]
+        assert [len(part) for part in rows] == [38, 10, 12]
+        assert len(set.union(*rows)) == 60
 
 
 def interrupted(*_: Any, **__: Any) -> None:

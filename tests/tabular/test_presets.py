@@ -80,6 +80,8 @@ def test_fast_and_auto_without_a_limit_are_the_defaults() -> None:
         ({"members": 1}, {"folds": None}),
         ({"rows": 20}, {"members": 5, "folds": None}),
         ({"folds": 9}, {"members": 5, "folds": 9}),
+        ({"folds": 4}, {"members": 3, "folds": 4}),
+        ({"folds": 5, "rows": 200_000}, {"members": 1, "folds": 5}),
         ({"validation": 0.1}, {"members": 5, "folds": None}),
         ({"split_by": "day"}, {"folds": None}),
         ({"group": "patient"}, {"folds": None}),
@@ -215,6 +217,23 @@ def test_with_folds_all_rows_train_and_validate() -> None:
     best = model.trainer.history.rows[model.trainer.epoch - 1]
     assert measured["loss"] == pytest.approx(best["validation_loss"], rel=1e-6)
     TableModel("fast", folds=4, group="town", **given).fit(rows, "kind", progress=False)
-    for wrong in ({"members": 1}, {"members": 5}, {"network": "tabm"}, {"split_by": "length"}):
-        with pytest.raises(ConfigError, match=r"folds: expected 2 to 4 members with weights of their own"):
-            TableModel("fast", folds=4, **{**given, **wrong}).fit(features("kind"), "kind")
+    one = TableModel("fast", folds=4, **{**given, "members": 1}).fit(rows, "kind", progress=False)
+    parts = prepare(dataclasses.replace(one.settings, data="rows"), frame=rows).parts
+    assert [len(part) for part in parts.values()] == [72, 24, 23]
+    for wrong, says in {
+        ("members", 5): "members: expected at most 4, one for each fold, found members=5 with folds=4",
+        ("network", "tabm"): "network: expected another one, as members of tabm share weights",
+        ("split_by", "length"): "split_by: expected none, as folds are drawn at random",
+    }.items():
+        with pytest.raises(ConfigError, match=says):
+            TableModel("fast", folds=4, **{**given, **dict([wrong])}).fit(features("kind"), "kind")
+
+
+def test_a_class_that_a_member_does_not_know_is_told() -> None:
+    given = {"members": 5, "folds": 5, "test": 0.0, "backend": "numpy", "seed": 0}
+    settings = settings_from(Settings, {"data": "rows", "target": "kind", "preset": "fast", **given})
+    known = [str(d) for d in prepare(settings, frame=features("kind")).decisions]
+    assert not any("know all classes" in told for told in known)
+    rare = pl.when(pl.int_range(120) == 1).then(pl.lit("rare")).otherwise("kind")
+    told = [str(d) for d in prepare(settings, frame=features("kind").with_columns(kind=rare)).decisions]
+    assert any("1 member of the ensemble does not know all classes" in line for line in told)

@@ -135,3 +135,12 @@ class Own(optim.SGD):
 def test_what_is_refused(options, message):
     with pytest.raises(ConfigError, match=message):
         make(**{"optimizer": "adamw", **options}).fit(X, Y, epochs=1)
+
+
+def test_an_optimizer_with_other_scalars_has_no_groups_by_those_of_the_class_above() -> None:
+    class Own(optim.Adam):
+        def scalars(self, learning_rate: float, step: int) -> tuple[float, ...]:
+            return (*super().scalars(learning_rate, step), 1.0)
+
+    assert optim.Adam().takes_groups
+    assert not Own().takes_groups

@@ -36,10 +36,11 @@ def custom_rule(
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Return a decorator that gives a function of arrays a custom derivative rule.
 
-    The function is called with plain arrays, whatever transforms are running, so it may use NumPy, SciPy, a
+    The function is called with plain arrays, whatever derivatives are taken, so it may use NumPy, SciPy, a
     solver or compiled code. Its derivatives are what the rule says; where the rule is array code, they can
-    be differentiated again. Under ``vmap``, and for Jacobians, function and rule run once for all examples if
-    they are array code, with arrays that stand for one example; else they are called for each.
+    be differentiated again. Under ``vmap``, and for Jacobians, function and rule are first tried on arrays
+    that stand for one example; if that fails, for whatever reason, they are called for each example with
+    plain arrays. So they must have no side effects.
 
     Args:
         *pulls: for each positional argument ``pull(xp, g, out, *args, **options)``, which returns its
@@ -265,7 +266,8 @@ def _or_by_examples(part: Callable[..., Any]) -> Callable[..., Any]:
             return part(xp, g, out, *args, **options)
         except Exception as error:
             traces = [x.trace for x in leaves([g, out, args]) if type(x) is Tracer]
-            trace = next((t for t in traces if isinstance(t, BatchTrace)), None)
+            batches = [trace for trace in traces if isinstance(trace, BatchTrace)]
+            trace = max(batches, key=lambda trace: trace.level, default=None)  # the innermost
             if trace is None or not trace.size or is_out_of_memory(error):
                 raise
 

@@ -76,9 +76,8 @@ def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callable
 
 # --- Arguments ---------------------------------------------------------------------------------------
 
-_Given = list[
-    tuple[str, Any, int | None]
-]  # of each leaf of the arguments its place, itself and its mapped axis
+# of each leaf of the arguments its place, itself and its mapped axis
+_Given = list[tuple[str, Any, int | None]]
 
 
 def _given(name: str, in_axes: Any, args: tuple[Any, ...]) -> _Given:

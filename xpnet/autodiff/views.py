@@ -97,7 +97,7 @@ def relate(out: Any, base: Any, how: tuple[Any, ...]) -> None:
     """Let ``out`` be a view of ``base`` if the arrays inside share memory; for ``how`` see :class:`Kin`."""
     value = out.value
     if out.trace.hides_axis and (out.slot or is_scalar(base)):
-        return
+        return  # examples that are scalars have no views
     if type(value) is _Array:
         beneath = value.base
         if beneath is None:

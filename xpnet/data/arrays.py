@@ -33,9 +33,10 @@ def check_arrays(
     Args:
         X: numbers of shape (batch, features), finite; at least one row and one feature.
         y: numbers of shape (batch,) or (batch, outputs), finite; or None.
-        sample_weight: numbers of shape (batch,), finite, not negative, not all zero; or None.
+        sample_weight: numbers of shape (batch,), or with ``members`` (batch, members), finite, not negative,
+            not all zero; or None.
         dtype: name of the float type in which X and y will be used; values too large for it are refused.
-        members: of an ensemble, which may have weights of shape (batch, members).
+        members: of an ensemble; None without.
 
     Raises:
         DataError: one of these does not hold; the message names the shapes or the first bad entry.

@@ -246,8 +246,8 @@ def fold_rows(
     if len(sizes) < folds:
         what = "rows" if groups is None else "groups"
         raise DataError(
-            f"{len(sizes)} {what} for {folds} folds: too few; ask for fewer with {use('folds', 2)}, or for "
-            f"one validation part of all members with {use('validation', 0.2)}"
+            f"{len(sizes)} {what} for {folds} folds: too few; ask for fewer with {use('folds', 2)}, or leave "
+            "folds out"
         )
     shuffled = rng.permutation(rng.key(seed).fold("folds"), len(sizes))
     found = np.empty(len(sizes), dtype=np.int64)

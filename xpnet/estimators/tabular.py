@@ -124,12 +124,13 @@ class TabularClassifier(ClassifierMixin, _TabularEstimator):
     """Predicts classes from tables with numbers, categories, dates and missing cells.
 
     The columns are read as `xpnet.tabular.TableModel` reads them: nothing has to be scaled, encoded or
-    imputed before. Training ends when the loss of rows that were set aside has stopped falling.
+    imputed before. "fast" ends when the loss of rows that were set aside has stopped falling.
 
     Args:
         preset: "auto", "fast" or "best", see `xpnet.tabular.TableModel`.
         time_limit: seconds within which ``fit`` ends, with the best weights so far; None: none of its own.
-        validation_fraction: share of the rows that tells when to stop; None: that of the preset, 0.1 or 0.2.
+        validation_fraction: share of the rows that tells when to stop; None: that of the preset, 0.1, or
+            with "best" folds.
             Of fewer than 50 rows of which fewer than 20 differ none are set aside, unless the preset is
             "best": they are trained on by 100 steps of "fast", each on all of them.
         device: where to compute, as for `xpnet.backend`.

@@ -99,7 +99,8 @@ def torch(model: Any, path: str | os.PathLike[str], *, overwrite: bool = False) 
     Its keys are those of an ``nn.Sequential`` of the same layers: ``0.weight`` of shape (out, in),
     ``0.bias``, ``1.running_mean``, ...; ``num_batches_tracked`` is the number of steps. The metadata of the
     file say under "sequential" how that module is made. The outputs are raw: logits, where the loss is one
-    for classes. Of a table only the network is written; its features are those of the encoder.
+    for classes. Of a table only the network is written; its features are those of the encoder. Of a schedule
+    of dropout the rate of the first step is written.
 
     Args:
         model: an `xpnet.Trainer`, an `xpnet.tabular.TableModel`, an `xpnet.runs.Run` or a fitted estimator of

@@ -105,6 +105,10 @@ class BatchEnsemble(_OfMembers):
         init.get(self.input_init)
         init.get(self.output_init)
         if self.chunks is not None:
+            if not isinstance(self.chunks, (list, tuple)):
+                raise ConfigError(
+                    f"BatchEnsemble: chunks: expected a list of sizes, found {checks.short_repr(self.chunks)}"
+                )
             found = tuple(checks.count("BatchEnsemble: chunks", size) for size in self.chunks)
             object.__setattr__(self, "chunks", found)  # the dataclass is frozen
 
@@ -221,6 +225,9 @@ class Ensemble(Layer):
         >>> model.output_shape((3,))
         (5, 2)
 
+    Raises:
+        ConfigError: members below 1, or a layer that is an ensemble itself.
+
     Source: Lakshminarayanan et al., "Simple and scalable predictive uncertainty estimation using deep
         ensembles", NeurIPS 2017.
     """
@@ -230,6 +237,11 @@ class Ensemble(Layer):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "members", checks.count("Ensemble: members", self.members))  # frozen
+        if not isinstance(self.layer, Layer) or self.layer.ensemble is not None:
+            raise ConfigError(
+                "Ensemble: layer: expected a network of one member, found "
+                f"{checks.short_repr(self.layer)}; give a Layer that is no ensemble"
+            )
 
     @property
     def ensemble(self) -> int:

@@ -168,8 +168,10 @@ def he_plus(key: rng.Key, shape: Shape, *, points: int = 5) -> Any:
 
 def _to_unit_variance(key: rng.Key, weight: Any, x: Any) -> Any:
     xp = backend("numpy").xp
-    spread = xp.std(x @ weight, axis=0)
-    return weight / xp.where(spread > 0, spread, 1.0)
+    values = x @ weight
+    spread = xp.std(values, axis=0)
+    varies = spread > 1e-6 * xp.max(xp.abs(values), axis=0)  # more than by rounding
+    return weight / xp.where(varies, spread, 1.0)
 
 
 def _to_points(key: rng.Key, bias: Any, x: Any, *, points: int = 5) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from xpnet import checks
 from xpnet.errors import ConfigError
 from xpnet.nn.activations import Identity, ParametricActivation
 from xpnet.nn.activations import activation as activation_layer
@@ -171,6 +172,8 @@ def _inputs(
     embedding_size: int,
 ) -> Columns:
     """Return the layer that takes the columns in: first numbers, then one-hot columns, then codes."""
+    for name, places in (("numbers", numbers), ("one_hot", one_hot)):
+        _check_places(f"{model}: {name}", places)
     if codes is not None and len(codes) != len(cardinalities):
         raise ConfigError(
             f"{model}: expected a cardinality for each column of codes, found {len(cardinalities)} for "
@@ -191,3 +194,10 @@ def _inputs(
 
 def _count(places: Places) -> int:
     return len(places) if isinstance(places, Sequence) else places
+
+
+def _check_places(name: str, places: Any) -> None:
+    if not isinstance(places, (int, list, tuple, range)) or isinstance(places, bool):
+        raise ConfigError(
+            f"{name}: expected how many columns, or a list of their places, found {checks.short_repr(places)}"
+        )

@@ -92,9 +92,11 @@ class Optimizer(Configured, ABC):
     @property
     def takes_groups(self) -> bool:
         """Whether groups of parameters can have learning rates of their own: see `vectors`."""
-        kind = type(self)
-        own_scalars = kind.scalars is not Optimizer.scalars and kind.vectors is Optimizer.vectors
-        return self.by_rule and not own_scalars
+        scalars, vectors = (
+            next(place for place, kind in enumerate(type(self).__mro__) if name in vars(kind))
+            for name in ("scalars", "vectors")
+        )
+        return self.by_rule and vectors <= scalars  # not those of a class above, for other scalars
 
     @property
     def by_rule(self) -> bool:

@@ -137,6 +137,7 @@ class Search:
         recipe = dataclasses.replace(given, out=None, time_limit=whole and _HALF * whole)
         self.plan = plan_training(recipe, own_loss, frame, declared, stopwatch)
         self.base, prepared = self.plan.settings, self.plan.prepared
+        self._known = {self.base.members: prepared}  # with folds, parts depend on the number of members
         self.monitor = self.plan.trainer.setup.monitor
         self.copies = self.base.members * self.base.restarts
         if len(prepared.parts["validation"]) == 0:
@@ -298,12 +299,15 @@ class Search:
 
     def _prepared(self, settings: Settings) -> Prepared[Settings]:
         """Return the table as these settings encode it; it is read again only where they differ in that."""
-        known = self.plan.prepared
-        if all(getattr(settings, name) == getattr(self.base, name) for name in ENCODING):
-            return dataclasses.replace(known, settings=settings)
+        members = self.base.members if settings.folds is None else settings.members
+        alike = all(getattr(settings, name) == getattr(self.base, name) for name in ENCODING)
+        if alike and members in self._known:
+            return dataclasses.replace(self._known[members], settings=settings)
         made = prepare(settings, own_loss=self.own_loss, frame=self.frame, declared=self.declared)
-        if made.fingerprint != known.fingerprint:
+        if made.fingerprint != self.plan.prepared.fingerprint:
             raise DataError(f"the table '{self.base.data}' has changed since the search began; search anew")
+        if alike:
+            self._known[members] = made
         return made
 
     def _outcome(self, trainer: Trainer, prepared: Prepared[Settings], watch: _Watch) -> str:

@@ -116,9 +116,9 @@ def parts_in_words(told: Mapping[str, Any]) -> dict[str, str]:
     """Return the names of the parts of a table: the validation rows of folds are training rows as well.
 
     >>> parts_in_words({"rows": {"train": 8, "validation": 8, "test": 2}, "folds": 5})["validation"]
-    'validation (out of 5 folds)'
+    'validation (training rows, out of fold)'
     """
-    folds = f" (out of {told['folds']} folds)" if told.get("folds") else ""
+    folds = " (training rows, out of fold)" if told.get("folds") else ""
     return {part: part + folds * (part == "validation") for part in told["rows"]}
 
 

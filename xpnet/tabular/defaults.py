@@ -79,7 +79,8 @@ def length_of(settings: Settings, rows: int) -> Length:
     if settings.max_steps is not None:
         return Length(-(-settings.max_steps // steps_of_epoch(settings, rows)), *given)
     schedules = settings.schedule, settings.weight_decay_schedule, settings.dropout_schedule
-    if settings.validation == 0 or not set(schedules) <= set(_OPEN):
+    validated = settings.validation > 0 or settings.folds is not None
+    if not validated or not set(schedules) <= set(_OPEN):
         return Length(FIXED_EPOCHS, *given)
     patience, min_delta, min_steps, time_limit = given
     if min_steps is None and settings.optimizer not in METHODS:  # whose steps are whole epochs

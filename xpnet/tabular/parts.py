@@ -15,6 +15,7 @@ from xpnet.data.parts import arrangement
 from xpnet.data.splits import fold_rows
 from xpnet.errors import ConfigError, DataError, use
 from xpnet.tabular.settings import Settings
+from xpnet.text import count
 from xpnet.train.targets import classes_to_targets, is_classifier, kind_of, name_of
 
 if TYPE_CHECKING:
@@ -49,10 +50,10 @@ class Part:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def take(self, which: np.ndarray, weight: np.ndarray) -> Part:
-        """Return some of the rows, with other weights."""
+    def take(self, which: np.ndarray, weight: np.ndarray | None) -> Part:
+        """Return some of the rows, with weights of all of them or none."""
         found = {name: getattr(self, name)[which] for name in ("X", "y", "truth", "rows")}
-        return dataclasses.replace(self, **found, weight=weight[which])
+        return dataclasses.replace(self, **found, weight=None if weight is None else weight[which])
 
 
 def encode_part(
@@ -99,15 +100,20 @@ def _check_counts(loss: str, encoder: Encoder, truth: np.ndarray, rows: np.ndarr
 def folded(
     settings: Settings, task: str, part: Part, frame: polars.DataFrame, reading: Reading
 ) -> dict[str, Part]:
-    """Return training and validation rows, of which each member has others: all of the part are both."""
+    """Return training and validation rows: each member is trained on all folds of the part but its own.
+
+    So all rows are training rows, and those of the members' folds are validation rows too; of a single
+    member, those of the first fold are its validation rows and no more.
+    """
     members, folds = settings.members, settings.folds or 0
-    if settings.split_by is not None or settings.network == "tabm" or not 1 < members <= folds:
-        found = {name: getattr(settings, name) for name in ("members", "network", "split_by")}
-        raise ConfigError(
-            f"{use('folds')}: expected 2 to {folds} members with weights of their own (not those of tabm), "
-            f"and rows without an order, found {', '.join(use(*one) for one in found.items() if one[1])}; "
-            "leave folds out"
-        )
+    for name, refused, instead in (
+        ("members", members > folds, f"at most {folds}, one for each fold"),
+        ("network", settings.network == "tabm", "another one, as members of tabm share weights"),
+        ("split_by", settings.split_by is not None, "none, as folds are drawn at random"),
+    ):
+        if refused:
+            found = use(name, getattr(settings, name))
+            raise ConfigError(f"{use(name)}: expected {instead}, found {found} with {use('folds', folds)}")
     groups = arrangement(frame, (), group=settings.group, reading=reading)[1]
     fold = fold_rows(
         len(part),
@@ -116,8 +122,30 @@ def folded(
         stratify=part.truth if task == "classification" and part.truth.ndim == 1 else None,
         groups=None if groups is None else groups[part.rows],
     )
+    if members == 1:
+        return {"train": part.take(fold > 0, part.weight), "validation": part.take(fold == 0, part.weight)}
     own = (fold[:, None] == np.arange(members)).astype(np.float64)
     weight = np.ones(len(part)) if part.weight is None else part.weight
     train, validation = (weight[:, None] * counting for counting in (1.0 - own, own))
-    held_out = np.flatnonzero(fold < members)
-    return {"train": dataclasses.replace(part, weight=train), "validation": part.take(held_out, validation)}
+    return {
+        "train": dataclasses.replace(part, weight=train),
+        "validation": dataclasses.replace(
+            part.take(fold < members, validation), decisions=_unseen_by_members(part, task, own)
+        ),
+    }
+
+
+def _unseen_by_members(part: Part, task: str, own: np.ndarray) -> tuple[Decision, ...]:
+    """Return that some members are not trained on all classes, where it is so."""
+    if task != "classification":
+        return ()
+    columns = part.truth.reshape(len(part), -1)
+    lacking = sum(
+        bool(np.setdiff1d(column, column[member == 0.0]).size) for member in own.T for column in columns.T
+    )
+    if not lacking:
+        return ()
+    does = "does" if lacking == 1 else "do"
+    what = f"{count(lacking, 'member')} of the ensemble {does} not know all classes"
+    why = "all rows of a class are in one fold; the other members are trained on them"
+    return (Decision(None, what, why, warning=True),)

@@ -125,7 +125,7 @@ def _recipe(settings: Settings, task: str) -> dict[str, Any]:
     recipe, without = {**REALMLP, **_OF_TASK[task]}, set()
     if settings.loss not in ("auto", "softmax_cross_entropy", "binary_cross_entropy"):
         without.add("label_smoothing")
-    if "validation" in settings.chosen and settings.validation == 0:
+    if "validation" in settings.chosen and settings.validation == 0 and settings.folds is None:
         without.add("use_last_best_epoch")
     if "network" in settings.chosen and settings.network in ("mlp", "tabm"):
         without |= {*_OWN, "one_hot_up_to"} if settings.network == "mlp" else set(_OWN)
@@ -144,6 +144,8 @@ def _lengths(settings: Settings, rows: int) -> list[tuple[int, int]]:
     members, epochs = [m for m in (5, 3, 2, 1) if m <= most], [*_EPOCHS]
     if settings.preset == "best":
         epochs += _FEWER
+    if settings.folds is not None:
+        members = [m for m in members if m <= settings.folds] or [1]
     if "members" in settings.chosen:
         members = [settings.members]
     if "epochs" in settings.chosen and settings.epochs is not None:

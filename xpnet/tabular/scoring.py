@@ -92,7 +92,9 @@ def constant_of_words(encoder: Encoder, told: Mapping[str, Any]) -> np.ndarray:
 
 def measure(trainer: Trainer, encoder: Encoder, part: Part, constant: np.ndarray | None = None) -> Measured:
     """Return how well ``trainer`` predicts the rows of ``part``, and how well ``constant`` does."""
-    scores, predicted = trainer.evaluate_and_predict(part.X, part.y, of_members(part.weight))
+    own = of_members(part.weight)
+    counting = None if own is None else (own > 0).astype(np.float64)  # which members predict a row
+    scores, predicted = trainer.evaluate_and_predict(part.X, part.y, counting)
     found: dict[str, Any] = {name: float(value) for name, value in scores.items()}
     classes = encoder.task == "classification"
     predicted = _classes_of(trainer, predicted) if classes else _values_of(trainer, encoder, predicted)

@@ -201,11 +201,11 @@ class Settings(TrainerSettings):
     )
     folds: int | None = setting(
         None,
-        checks.count,
+        checks.whole(2),
         "Data",
         "each member of an ensemble has one of so many folds of the rows as its validation rows, and is "
-        "trained on the others: then all rows but those of the test count in both, and validation does not; "
-        "not set: all members have the same validation rows",
+        "trained on the others: all rows but those of the test are trained on; validation and refit have no "
+        "effect then; not set: all members have the same validation rows",
         fixed=_ROWS,
     )
     test: float = setting(

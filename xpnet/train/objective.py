@@ -91,4 +91,6 @@ class StepObjective:
             return penalty
         if batch.weight is None:
             return penalty * (1 / batch.X.shape[0])
-        return penalty / array_namespace(batch.weight).sum(batch.weight)
+        total = array_namespace(batch.weight).sum(batch.weight)
+        own = members.of_members(batch.weight)
+        return penalty / (total if own is None else total / own.shape[1])

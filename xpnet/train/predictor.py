@@ -105,7 +105,10 @@ class Predictor:
 
     @_telling("evaluate")
     def evaluate_and_predict(self, X: Any, y: Any, sample_weight: Any = None) -> tuple[dict[str, float], Any]:
-        """Return what `evaluate` and `predict` return, in one pass through the model."""
+        """Return what `evaluate` and `predict` return, in one pass through the model.
+
+        Rows of weight 0 have no prediction.
+        """
         measured, outputs = self._evaluated(X, y, sample_weight)
         return measured, in_kind(X, predictions(self.backend, self.loss, outputs))
 

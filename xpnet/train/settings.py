@@ -134,8 +134,9 @@ class Settings:
     penalty_per_row: bool = setting(
         False,
         checks.flag,
-        "whether the penalties are divided by the number of rows of a batch, or by the sum of their weights: "
-        "with l2 = α/2 that is scikit-learn's penalty, which weighs less the more rows there are.",
+        "whether the penalties are divided by the number of rows of a batch, or by the sum of their "
+        "weights (scaled by a power of two, so that the largest is from ½ to 1): with l2 = α/2 that is "
+        "scikit-learn's penalty, which weighs less the more rows there are.",
         flag=False,
     )
     max_norm: float | None = setting(

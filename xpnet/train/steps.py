@@ -264,7 +264,7 @@ class CompiledSteps:
         """Return numba for outputs that are computed after many epochs, once it takes the steps."""
         asked = self._setup.settings.compile
         many = asked == "auto" and self._is_worth(self._planned // len(self._plan), rows)
-        return "numba" if many and self.lowering == "numba" else asked
+        return "numba" if many and "numba" in (known for known, _ in self._loops.values()) else asked
 
     def between_epochs(self, rows: int) -> contextlib.AbstractContextManager[None]:
         """Return the context for computing outputs of ``rows`` rows between two epochs.
@@ -372,7 +372,7 @@ def first_order_steps(setup: Setup, state: TrainState, train: Rows, known: Any) 
 
 
 def _planned_steps(setup: Setup) -> int:
-    """Return how many steps the schedule of the learning rate spans; 0 if the training may end before."""
+    """Return how many steps the schedule of the learning rate spans; 0 if patience may end it before."""
     found = getattr(setup.optimizer, "learning_rate", None)
     steps: int = getattr(getattr(found, "schedule", found), "steps", 0)
     return steps if setup.settings.patience is None else 0

@@ -69,6 +69,7 @@ def _by_index(call: Call, position: int, x: Any, index: Any) -> Any:
     if not _is_mapped(call, position):
         return xp.getitem(x, index)
     given, mapped = (index, known) if isinstance(index, tuple) else ((index,), (known,))
+    given = tuple(xp.asarray(part, device=x.device) if isinstance(part, list) else part for part in given)
     if any(m and _is_mask(part) for part, m in zip(given, mapped, strict=True)):
         raise RecordError(
             f"{call.name}: expected an index that takes equally many entries of all examples, found a mapped "
@@ -181,8 +182,7 @@ def place(call: Call, g: Any, index: Any, shape: tuple[int, ...]) -> Any:
 
 def take(call: Call, x: Any, indices: Any, *, axis: int | None = None) -> Any:
     """Take values along an axis of each example."""
-    xp, ndim = call.xp, call.ndim(0, x)
-    axis = call.axis(axis or 0, ndim) % (ndim + 1) - 1
+    xp, axis = call.xp, _taken_axis(call, axis, call.ndim(0, x))
     if not call.mapped[1]:
         return call.function(x, indices, axis=axis + 1)
     kind = indices.shape[1:]
@@ -193,6 +193,16 @@ def take(call: Call, x: Any, indices: Any, *, axis: int | None = None) -> Any:
     return call.moved(taken, axis, 0)
 
 
+def _taken_axis(call: Call, axis: int | None, ndim: int) -> int:
+    """Return the axis of an example, not negative; it may be left out where there is only one."""
+    if axis is None and ndim != 1:
+        raise RecordError(
+            f"{call.name}: expected axis= for examples with {ndim} axes, found none; the mapped axis does "
+            "not count"
+        )
+    return call.axis(axis or 0, ndim) % (ndim + 1) - 1
+
+
 def _known_places(call: Call, indices: Any, count: int) -> Any:
     """Return mapped indices as places: none of them negative, or among another example's."""
     found = call.xp.take(_numbers(call, count, indices), call.xp.reshape(indices, (-1,)), axis=0)
@@ -201,7 +211,7 @@ def _known_places(call: Call, indices: Any, count: int) -> Any:
 
 def take_transpose(call: Call, g: Any, indices: Any, axis: int | None, shape: tuple[int, ...]) -> Any:
     """Add values up where ``take`` took them along an axis of each example."""
-    axis = call.axis(axis or 0, len(shape)) % (len(shape) + 1) - 1
+    axis = _taken_axis(call, axis, len(shape))
     g = call.spread(0, g)
     if not call.mapped[1]:
         return call.function(g, indices, axis + 1, (call.size, *shape))
@@ -245,10 +255,11 @@ def embedding_transpose(call: Call, g: Any, codes: Any, rows: int) -> Any:
 def _own_codes(call: Call, codes: Any, rows: int) -> Any:
     """Return mapped codes as those of one table that has all examples' rows; -1 for unknown ones."""
     xp = call.xp
-    first = xp.astype(_numbers(call, call.size, codes) * rows, codes.dtype)
+    first = _numbers(call, call.size, codes) * rows  # whole numbers: floats may not tell so many rows apart
     first = xp.reshape(first, (call.size, *(1,) * (len(codes.shape) - 1)))
     known = xp.logical_and(codes >= 0, codes < rows)
-    return xp.where(known, codes + first, xp.zeros_like(codes) - 1)
+    own = xp.astype(xp.where(known, codes, xp.zeros_like(codes)), first.dtype) + first
+    return xp.where(known, own, xp.zeros_like(own) - 1)
 
 
 # --- Assignment --------------------------------------------------------------------------------------

@@ -160,17 +160,24 @@ def reduction(call: Call, x: Any, *args: Any, axis: Any = None, keepdims: Any = 
     return call.xp.reshape(out, (call.size,))
 
 
-def along_axis(default: int | None, *, restored: bool = False) -> Batching:
+def along_axis(default: int | None, *, restored: bool = False, flattens: bool = True) -> Batching:
     """Return the batching of a function along one axis, whose default is given.
 
-    ``restored``: what it makes of a flattened array gets its shape again.
+    Args:
+        default: the axis; None: that of the flattened array.
+        restored: what it makes of a flattened array gets its shape again.
+        flattens: without an axis it takes arrays of several ones, not only those of one.
     """
 
     def batch(call: Call, x: Any, *args: Any, axis: Any = default, **options: Any) -> Any:
         call.check_alone()
         ndim = len(x.shape) - 1
-        if axis is not None and (ndim or default is not None):
-            return call.function(x, *args, axis=call.axis(axis, ndim), **options)
+        if axis is not None:
+            own = call.axis(axis, max(ndim, 1))
+            if ndim or default is not None:
+                return call.function(x, *args, axis=own, **options)
+        elif not flattens and ndim > 1:
+            raise RecordError(f"{call.name}: expected axis= for examples with {ndim} axes, found none")
         flat = call.flat(x)
         out = call.function(flat, *args, axis=1, **options)
         return call.xp.reshape(out, x.shape) if restored else out

@@ -149,4 +149,5 @@ def _as_line(xp: Any, x: Any, axis: int | None) -> tuple[Any, int]:
     return (x, axis or 0) if x.shape else (xp.reshape(x, (1,)), 0)
 
 
-rule("cumulative_prod", _pull_running_product, push=_push_running_product, batch=along_axis(None))
+_along = along_axis(None, flattens=False)
+rule("cumulative_prod", _pull_running_product, push=_push_running_product, batch=_along)

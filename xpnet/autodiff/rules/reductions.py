@@ -128,7 +128,7 @@ def _pull_running_sum(
     return cast(xp, pulled if x.shape else xp.reshape(pulled, ()), x.dtype)
 
 
-linear("cumulative_sum", _pull_running_sum, batch=along_axis(None))
+linear("cumulative_sum", _pull_running_sum, batch=along_axis(None, flattens=False))
 
 constant("all", "any", "count_nonzero", batch=reduction)
 constant("argmax", "argmin", batch=along_or_all)

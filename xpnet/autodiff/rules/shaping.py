@@ -286,7 +286,7 @@ def _full(xp: Any, shape: Any, fill_value: Any, *, dtype: Any = None, device: An
 
 
 def _batch_full_like(call: Call, x: Any, fill_value: Any, *, dtype: Any = None, device: Any = None) -> Any:
-    if call.mapped[1]:
+    if any(call.mapped[1:]):
         x = call.spread(0, x)
         fill_value = call.xp.broadcast_to(call.widened(fill_value, len(x.shape) - 1), x.shape)
     return call.function(x, fill_value, dtype=dtype, device=device)

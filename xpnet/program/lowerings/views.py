@@ -141,8 +141,10 @@ def can_look_up(operation: Operation, values: dict[int, Value]) -> bool:
 
 def summed_axis(operation: Operation, values: dict[int, Value]) -> int | None:
     """Return the axis over which is summed, if it is a single one with others behind it."""
+    if operation.name != "sum" or operation.options.keys() - {"axis", "keepdims"}:
+        return None
     x, made = operation.operands[0], values[operation.results[0]]
-    if operation.name != "sum" or type(x) is not Ref or operation.options.keys() - {"axis", "keepdims"}:
+    if type(x) is not Ref:
         return None
     axes = [i for i, gone in enumerate(reduced(operation, values)) if gone]
     rank = len(values[x.number].shape)
@@ -156,16 +158,17 @@ def placed(operation: Operation, values: dict[int, Value]) -> tuple[tuple[int, i
 
     That is ``place`` by slices and whole numbers, the transpose of taking out such a part.
     """
-    x, made = operation.operands[0] if operation.operands else None, values[operation.results[0]]
-    if operation.name != "place" or type(x) is not Ref or made.dtype not in KNOWN or not made.size:
+    if operation.name != "place":
         return None
-    index = operation.operands[1]
+    (x, index), made = operation.operands[:2], values[operation.results[0]]
+    if type(x) is not Ref or made.dtype not in KNOWN or not made.size:
+        return None
     parts = list(index) if isinstance(index, tuple) else [index]
     rank = len(made.shape)
-    if parts.count(Ellipsis) > 1 or len(parts) > rank + 1:
+    wide = [i for i, part in enumerate(parts) if part is ...]
+    if len(wide) > 1 or len(parts) > rank + 1:
         return None
-    if Ellipsis in parts:
-        at = parts.index(Ellipsis)
+    for at in wide:
         parts[at : at + 1] = [slice(None)] * (rank + 1 - len(parts))
     found = []
     for axis, (part, size) in enumerate(zip(parts, made.shape, strict=False)):
@@ -174,7 +177,7 @@ def placed(operation: Operation, values: dict[int, Value]) -> tuple[tuple[int, i
             if step != 1 or stop <= start:
                 return None
             found.append((axis, start, stop - start))
-        elif isinstance(part, int):
+        elif isinstance(part, int) and not isinstance(part, bool):
             found.append((axis, part % size, 1))
         else:
             return None

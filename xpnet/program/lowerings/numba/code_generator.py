@@ -291,7 +291,7 @@ _WRITTEN = frozenset(
 
 
 def writes_itself(operation: Operation, values: dict[int, Value]) -> bool:
-    """True for an operation that compiled code writes where we want it, which calls of NumPy do not."""
+    """True if compiled code can write the result into planned memory, while NumPy's function allocates it."""
     moves = can_gather(operation, values) or can_look_up(operation, values)
     copies = operation.name == "reshape" and values[operation.results[0]].dtype in KNOWN
     return moves or copies or operation.name == "matmul" or placed(operation, values) is not None

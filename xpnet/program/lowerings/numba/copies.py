@@ -6,6 +6,7 @@ import dataclasses
 
 from xpnet.program.lowerings.numba.elements import pointer
 from xpnet.program.lowerings.numba.functions import FAR
+from xpnet.program.lowerings.numba.loops import indented
 from xpnet.program.lowerings.numba.partition import Section, cut, most
 from xpnet.program.passes.aliasing import View
 
@@ -48,21 +49,29 @@ def gathered(target: View, given: View, rows: View, name: str, parts: int, axis:
         f"        {name} += {size}",
         f"    if {name} < 0 or {name} >= {size}:",
         '        raise IndexError("take: an index is out of bounds")',
-        *_indented(_nested(others, [f"{of_one(target, 'i')} = {of_one(given, name)}"])),
+        *indented(_nested(others, [f"{of_one(target, 'i')} = {of_one(given, name)}"])),
     ]
     return Section(lines, parts)
 
 
 def looked_up(target: View, table: View, codes: View, name: str, zero: str) -> list[str]:
-    """Return code that copies rows of a table for codes (...); ``name`` is for a row, ``zero`` for others."""
+    """Return code that copies rows of a table for codes (...).
+
+    Args:
+        target: for the rows, (..., size).
+        table: (rows, size).
+        codes: numbers of rows.
+        name: for the number of a row.
+        zero: name of the number 0, for codes that are no row.
+    """
     (rows, size), axis, entry = table.shape, len(codes.shape), _entry(target)
     known = _along(axis, size, f"{entry} = {_cell(table, name, axis)}")
     unknown = _along(axis, size, f"{entry} = {zero}")
-    return _nested(codes.shape, [*_if_known(codes, rows, name, known), "else:", *_indented(unknown)])
+    return _nested(codes.shape, [*_if_known(codes, rows, name, known), "else:", *indented(unknown)])
 
 
 def added_up(target: View, given: View, codes: View, name: str, zero: str) -> list[str]:
-    """Return code that adds up vectors (..., size) in the rows of their codes; else as `looked_up`."""
+    """Return code that adds up vectors (..., size) in the rows of their codes; names as for `looked_up`."""
     (rows, size), axis = target.shape, len(codes.shape)
     cell = _cell(target, name, axis)
     add = _along(axis, size, f"{cell} = {cell} + {_entry(given)}")
@@ -75,7 +84,7 @@ def _if_known(codes: View, rows: int, name: str, lines: list[str]) -> list[str]:
         f"{name} = {_entry(codes)}",
         f"if {name} >= 0 and {name} < {rows}:",
         f"    {name}_row = np.int64({name})",
-        *_indented(lines),
+        *indented(lines),
     ]
 
 
@@ -119,16 +128,12 @@ def in_blocks(function: str, target: View, given: View, parts: int) -> Section:
         "    for i in range(start, stop):",
         f"        {y} = np.{dtype}(math.{function}({x}))",
     ]
-    return Section([*head, f"for block in range({goes}):", *_indented(lines)], parts)
+    return Section([*head, f"for block in range({goes}):", *indented(lines)], parts)
 
 
 def _along(axis: int, size: int, *lines: str) -> list[str]:
     """Return a loop over an axis."""
-    return [*lines] if size == 1 else [f"for j{axis} in range({size}):", *_indented([*lines])]
-
-
-def _indented(lines: list[str]) -> list[str]:
-    return [f"    {line}" for line in lines]
+    return [*lines] if size == 1 else [f"for j{axis} in range({size}):", *indented([*lines])]
 
 
 def _entry(view: View, first: str = "") -> str:
