@@ -19,6 +19,7 @@ from xpnet.train.checkpoint_callback import best_trainer
 from xpnet.train.deadline import Deadline
 from xpnet.train.early_stopping import has_waited
 from xpnet.train.monitor import NO_STOPPING
+from xpnet.train.steps import CompiledSteps
 
 __all__ = ["refitted"]
 
@@ -107,7 +108,7 @@ def _expected_seconds(trainer: Trainer, epochs: int, more: float) -> float:
 def _compiling(trainer: Trainer) -> float:
     """Return how long numba compiles the steps, which it does anew for other numbers of rows."""
     steps = None if trainer.fitting is None else trainer.fitting.steps
-    return steps.compiling if steps is not None and getattr(steps, "lowering", "") == "numba" else 0.0
+    return steps.compiling if isinstance(steps, CompiledSteps) and steps.by_numba else 0.0
 
 
 def _leave_out(deadline: Deadline, why: str) -> None:

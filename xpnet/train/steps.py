@@ -255,6 +255,11 @@ class CompiledSteps:
         self.lowering = lower
         return loop
 
+    @property
+    def by_numba(self) -> bool:
+        """Whether numba takes the steps on some size of batch."""
+        return any(lower == "numba" for lower, _ in self._loops.values())
+
     def _is_worth(self, steps: int, batch: int) -> bool:
         """Return whether so many steps on ``batch`` rows are worth compiling."""
         least = PLANNED_WORTH if self._planned else WORTH_COMPILING
@@ -264,7 +269,7 @@ class CompiledSteps:
         """Return numba for outputs that are computed after many epochs, once it takes the steps."""
         asked = self._setup.settings.compile
         many = asked == "auto" and self._is_worth(self._planned // len(self._plan), rows)
-        return "numba" if many and "numba" in (known for known, _ in self._loops.values()) else asked
+        return "numba" if many and self.by_numba else asked
 
     def between_epochs(self, rows: int) -> contextlib.AbstractContextManager[None]:
         """Return the context for computing outputs of ``rows`` rows between two epochs.
