@@ -354,9 +354,17 @@ REFUSALS: dict[str, tuple[Any, str]] = {
         "expected floating arrays as the solver's result.*return the solution alone",
     ),
     "complex": (lambda: _slope(implicit.root(_keep)(_keep), ONE * 1j), "expected real arrays, .*complex128"),
-    "from outside": (
+    "a solver that looks outside": (
         lambda: grad(lambda a: implicit.root(lambda x, b: x - a)(lambda init, b: a * 1.0)(None, ONE)[0])(ONE),
-        "depends on a traced array from outside.*pass it as an argument",
+        "a traced array from outside.*pass it as an argument",
+    ),
+    "a condition that looks outside": (
+        lambda: jvp(lambda a: implicit.root(lambda x, b: x * b - a)(_keep)(None, 2 * a), (ONE,), (ONE,)),
+        "a traced array from outside.*pass it as an argument",
+    ),
+    "an option": (
+        lambda: grad(lambda a: cubic_root(None, np.asarray(2.0), tolerance=[a]))(np.asarray(1.0)),
+        "root of cubic: expected options that are constants, found a traced array as tolerance=",
     ),
 }
 

@@ -199,6 +199,12 @@ def _decorator(
     def decorate(solver: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(solver)
         def call(init: Any, *theta: Any, **options: Any) -> Any:
+            for key, value in options.items():
+                if _traces(leaves(value)):
+                    raise RecordError(
+                        f"{name}: expected options that are constants, found a traced array as {key}=; pass "
+                        "it by position, as an argument of the condition, or take stop_gradient of it"
+                    )
             problem = _Problem(name, condition, solver, init, theta, fixed)
             varied, constants = problem.arrays()
             if not varied:
@@ -250,12 +256,7 @@ class _Problem:
             )
         self._check_real(parts)
         explain_mixture(f"solution of {self.name}", plain_namespace(flat), parts)
-        if any(type(y) is Tracer for y in parts) and not any(type(a) is Tracer for a in (flat, *constants)):
-            raise RecordError(
-                f"{self.name}: expected a solver that uses its arguments, found a solution that depends on a "
-                "traced array from outside of it, whose derivative would be lost; pass it as an argument of "
-                "the solver and of its condition"
-            )
+        self._check_closed(parts, [flat, *constants])
         self.x = rebuild(x, parts)
         return _packed(parts, [flat])
 
@@ -269,6 +270,7 @@ class _Problem:
             raise RecordError(
                 f"{self.name}: expected a result like the solution, {_kinds(inside)}, found {_kinds(made)}"
             )
+        self._check_closed(made, [x, flat, *others])
         values = _packed(made, [x])
         return x - values if self.fixed else values
 
@@ -281,6 +283,14 @@ class _Problem:
         ]
         return rebuild(list(self.theta), made), rest
 
+    def _check_closed(self, made: list[Any], given: list[Any]) -> None:
+        """Refuse results that are traced where the arguments are not."""
+        if not _traces(made) <= _traces(given):
+            raise RecordError(
+                f"{self.name}: expected a solver and a condition that use their arguments, found a traced "
+                "array from outside of them, whose derivative would be lost; pass it as an argument of both"
+            )
+
     def _check_real(self, arrays: list[Any]) -> None:
         for x in arrays:
             if is_complex(x):
@@ -288,6 +298,17 @@ class _Problem:
                     f"{self.name}: expected real arrays, found dtype {x.dtype}; write the problem in the "
                     "real and imaginary parts"
                 )
+
+
+def _traces(arrays: list[Any]) -> set[Any]:
+    """Return the transforms that trace one of the arrays."""
+    found = set()
+    for x in arrays:
+        while type(x) is Tracer:
+            if x.trace.level:
+                found.add(x.trace)
+            x = x.value
+    return found
 
 
 def _shape(x: Any) -> tuple[int, ...] | None:
