@@ -9,6 +9,7 @@
 array([0.    , 0.6397])
 """
 
+from xpnet.autodiff import implicit
 from xpnet.autodiff.checks import check_grads
 from xpnet.autodiff.custom import custom_rule
 from xpnet.autodiff.functions import stop_gradient
@@ -30,6 +31,7 @@ __all__ = [
     "graph",
     "hessian",
     "hvp",
+    "implicit",
     "jacobian",
     "jvp",
     "namespace",

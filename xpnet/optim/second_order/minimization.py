@@ -65,6 +65,8 @@ def minimize(
 ) -> Result:
     """Return a local minimum of ``f``, found from ``x0`` by derivatives.
 
+    :func:`xpnet.autodiff.implicit.minimum` makes it differentiable by the numbers that ``f`` depends on.
+
     Args:
         f: array code with a real 0-d result.
         x0: array or container of floating arrays of any library of the Array API standard.
