@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from xpnet.autodiff import (
+    checkpoint,
     custom_rule,
     ggn_vp,
     grad,
@@ -97,6 +98,8 @@ _RUNS: dict[str, Any] = {
     "ggn_vp": lambda x, watch: ggn_vp(lambda x: watch(x * 2) * x, _cube, x, x),
     "grad of grad": lambda x, watch: grad(lambda x: _cube(grad(lambda y: _cube(watch(y * x)))(x)))(x),
     "grad of jvp": lambda x, watch: grad(lambda x: _cube(jvp(lambda y: watch(y * x), (x,), (x,))[1]))(x),
+    "checkpoint": lambda x, watch: grad(lambda x: _cube(checkpoint(lambda y: watch(y * y) * y)(x * 2)))(x),
+    "hvp of a checkpoint": lambda x, watch: hvp(lambda x: _cube(checkpoint(lambda y: watch(y * 2))(x)), x, x),
     "an error": lambda x, watch: _failing(lambda x: 1 / watch(x * 2).nothing, x),
 }
 

@@ -16,6 +16,7 @@ from xpnet.autodiff.graphs import Graph, Node, graph
 from xpnet.autodiff.jacobians import ggn_vp, hessian, hvp, jacobian
 from xpnet.autodiff.mapping import vmap
 from xpnet.autodiff.namespaces import namespace
+from xpnet.autodiff.rematerialization import checkpoint
 from xpnet.autodiff.tracer import Tracer
 from xpnet.autodiff.transforms import grad, jvp, value_and_grad, vjp
 
@@ -24,6 +25,7 @@ __all__ = [
     "Node",
     "Tracer",
     "check_grads",
+    "checkpoint",
     "custom_rule",
     "ggn_vp",
     "grad",
