@@ -18,7 +18,7 @@ from xpnet.autodiff.mapping import vmap
 from xpnet.autodiff.namespaces import namespace
 from xpnet.autodiff.rematerialization import checkpoint
 from xpnet.autodiff.tracer import Tracer
-from xpnet.autodiff.transforms import grad, jvp, value_and_grad, vjp
+from xpnet.autodiff.transforms import grad, jvp, linearize, value_and_grad, vjp
 
 __all__ = [
     "Graph",
@@ -34,6 +34,7 @@ __all__ = [
     "hvp",
     "jacobian",
     "jvp",
+    "linearize",
     "namespace",
     "stop_gradient",
     "value_and_grad",

@@ -8,14 +8,9 @@ from collections.abc import Callable
 from typing import Any
 
 from xpnet.autodiff.arguments import (
-    argument_numbers,
-    differentiable,
     handed_back,
-    lifted_beside,
     matched,
     name_of,
-    replaced,
-    space_of,
 )
 from xpnet.autodiff.batch import BatchTrace
 from xpnet.autodiff.tracer import (
@@ -24,13 +19,12 @@ from xpnet.autodiff.tracer import (
     is_complex,
     is_floating,
     like,
-    lowered,
     plain_namespace,
     plain_value,
 )
 from xpnet.autodiff.transforms import Recording, grad, jvp
 from xpnet.backends import array_namespace
-from xpnet.containers import leaves, map_leaves, rebuild
+from xpnet.containers import leaves, rebuild
 from xpnet.errors import RecordError, suggest
 
 __all__ = ["ggn_vp", "hessian", "hvp", "jacobian"]
@@ -42,8 +36,8 @@ def jacobian(
     """Return a function that computes the Jacobian J = ∂y/∂x of y = f(x).
 
     With V operations, E arguments of operations, and k entries of y, reverse mode records f once and walks
-    back with k cotangents, which is O(k (V + E)). Forward mode evaluates f once and pushes a tangent for each
-    entry of x. Each operation does so for many of them at once (``vmap``), as many as memory allows.
+    back with k cotangents, which is O(k (V + E)). Forward mode records f once, too, and pushes a tangent for
+    each entry of x. Each operation does so for many of them at once (``vmap``), as many as memory allows.
 
     Args:
         f: function whose result is an array or a container of arrays.
@@ -186,24 +180,11 @@ def _by_rows(name: str, f: Any, argnums: Any, args: tuple[Any, ...], options: di
 
 def _by_columns(name: str, f: Any, argnums: Any, args: tuple[Any, ...], options: dict[str, Any]) -> _Parts:
     """Push unit tangents forward, one for each entry of the arguments."""
-    positions = argument_numbers(name, argnums, len(args))
-    chosen = differentiable(name, args, positions)
-    inputs = leaves(chosen)
-    space_of(name, [x for x in inputs if is_floating(x)])  # refuses none, and those of several libraries
-    result: Any = None
+    recording = Recording(name, f, argnums, args, options)
+    inputs = leaves(recording.chosen)
 
     def push(j: int, tangent: Any) -> list[Any]:
-        nonlocal result
-
-        def along(x: Any) -> Any:
-            space = x.trace.space
-            varied = [x if number == j else space.wrap(other) for number, other in enumerate(inputs)]
-            return f(*replaced(space, args, positions, rebuild(chosen, varied)), **space.wrap(options))
-
-        along.__name__ = name_of(f)
-        made, pushed = jvp(along, (inputs[j],), (tangent,))
-        result = map_leaves(lowered, made)
-        return matched(name, made, pushed)
+        return recording.push([tangent if number == j else None for number in range(len(inputs))])
 
     columns = [
         _assembled(name, x, functools.partial(push, j), _FIRST_COLUMNS, turn=1j, axis=-1)
@@ -213,9 +194,9 @@ def _by_columns(name: str, f: Any, argnums: Any, args: tuple[Any, ...], options:
     ]
     rows = [
         [None if column is None else column[i] for column in columns] if is_floating(y) else None
-        for i, y in enumerate(leaves(result))
+        for i, y in enumerate(leaves(recording.result))
     ]
-    return result, chosen, lifted_beside(rows, (args, options))
+    return recording.result, recording.chosen, handed_back(rows, recording.trace, (args, options))
 
 
 _MODES: dict[str, Callable[..., _Parts]] = {"reverse": _by_rows, "forward": _by_columns}

@@ -1,4 +1,4 @@
-"""Transforms from functions to derivatives: ``grad``, ``value_and_grad``, ``vjp`` and ``jvp``.
+"""Transforms from functions to derivatives: ``grad``, ``value_and_grad``, ``vjp``, ``jvp``, ``linearize``.
 
 Arguments may be nested dicts, lists and tuples of arrays, and :class:`xpnet.parameters.Parameters`.
 Inside them floating arrays and Python's floats and complex numbers, as 0-d arrays, are differentiated; others
@@ -32,7 +32,7 @@ from xpnet.autodiff.tracer import Tracer, is_complex, is_floating, lowered, plai
 from xpnet.containers import leaves, map_leaves, rebuild
 from xpnet.errors import RecordError
 
-__all__ = ["Recording", "grad", "jvp", "value_and_grad", "vjp"]
+__all__ = ["Recording", "grad", "jvp", "linearize", "value_and_grad", "vjp"]
 
 
 def value_and_grad(
@@ -169,8 +169,46 @@ def jvp(f: Callable[..., Any], primals: tuple[Any, ...], tangents: tuple[Any, ..
     return map_leaves(back, result), rebuild(result, apart(pushed, tangents))
 
 
+def linearize(f: Callable[..., Any], *primals: Any) -> tuple[Any, ...]:
+    """Return ``f(*primals)`` and the function that maps tangents of the primals to that of the result: J v.
+
+    ``f`` runs once and is recorded; for each call the tangents are pushed along the recording, without
+    another evaluation: cheaper than :func:`jvp` for several directions at one point. In return the recording
+    keeps what ``f`` computed, as that of :func:`vjp` does.
+
+    Args:
+        f: function whose result is an array or a container of arrays.
+        *primals: its arguments.
+
+    Returns:
+        The result, and ``push(*tangents)``, which takes one tangent for each primal (None for leaves that
+        are not floating) and returns a container like the result. It may be called many times, as long as
+        the primals, and plain arrays that ``f`` used, keep their entries.
+
+    Raises:
+        RecordError: the result is not made of arrays; from the function returned: a tangent unlike its array,
+            or another number of them.
+
+    Example:
+        >>> import numpy as np
+        >>> y, push = linearize(lambda x: x * x, np.asarray([1.0, 3.0]))
+        >>> push(np.asarray([1.0, 0.0])), push(np.asarray([0.0, 1.0]))
+        (array([2., 0.]), array([0., 6.]))
+    """
+    name = f"linearize of {name_of(f)}"
+    recording = Recording(name, f, tuple(range(len(primals))), primals, {})
+
+    def push(*tangents: Any) -> Any:
+        directions = matched(f"{name}: tangents", tuple(recording.chosen), tangents)
+        back = handing_back(recording.trace, (primals, tangents))
+        pushed = [back(t) for t in recording.push(directions)]
+        return rebuild(recording.result, apart(pushed, tangents))
+
+    return handed_back(recording.result, recording.trace, primals), push
+
+
 class Recording:
-    """One run of a function in reverse mode, and its backward pass; the base of all reverse transforms.
+    """One run of a function on a tape, and the passes over it: cotangents backwards, tangents forwards.
 
     Attributes:
         chosen: the arguments to differentiate.
@@ -193,7 +231,8 @@ class Recording:
         self.chosen = differentiable(name, args, positions)
         self._leaves = leaves(self.chosen)
         floating = [is_floating(x) for x in self._leaves]
-        self.trace = trace = ReverseTrace(space_of(name, list(itertools.compress(self._leaves, floating))))
+        self._plain = space_of(name, list(itertools.compress(self._leaves, floating)))
+        self.trace = trace = ReverseTrace(self._plain)
         wrap = trace.space.wrap
         traced = [
             trace.leaf(x) if known else wrap(x) for x, known in zip(self._leaves, floating, strict=True)
@@ -234,6 +273,26 @@ class Recording:
         return [
             None if slot is None else self._like(x, next(found))
             for slot, x in zip(self._slots, self._leaves, strict=True)
+        ]
+
+    def push(self, tangents: list[Any]) -> list[Any]:
+        """Return the tangent of each leaf of ``result``, given those of the leaves of ``chosen``.
+
+        None stands for a tangent of zero, and in the answer for a leaf that is not floating.
+        """
+        pairs = zip(self._slots, tangents, strict=True)
+        starts = {slot: t for slot, t in pairs if slot is not None and t is not None}
+        outs = leaves(self.result)
+        wanted = {y.slot for y in outs if belongs(y, self.trace)}
+        found = self.trace.push_forward(starts, wanted, ForwardTrace(self._plain).push)
+        zeros_like = self.trace.space.zeros_like
+        return [
+            None
+            if not is_floating(y)
+            else found[y.slot]
+            if belongs(y, self.trace) and y.slot in found
+            else zeros_like(y.value if belongs(y, self.trace) else y)
+            for y in outs
         ]
 
     def _like(self, x: Any, g: Any) -> Any:
