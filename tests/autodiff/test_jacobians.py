@@ -11,6 +11,7 @@ import pytest
 from tests.support import draw, host, relative_error, tolerance, widest
 from xpnet.autodiff import Tracer, custom_rule, ggn_vp, grad, hessian, hvp, jacobian, jvp, vjp, vmap
 from xpnet.autodiff.rules import Rule
+from xpnet.autodiff.transforms import Recording
 from xpnet.backends import Backend, array_namespace
 from xpnet.errors import RecordError
 from xpnet.parameters import Layout, Parameters
@@ -174,8 +175,9 @@ def test_k_results_cost_k_walks_over_the_edges_not_over_the_paths(layers: int, w
 
 @pytest.mark.parametrize("mode", MODES)
 def test_the_function_runs_once_for_all_rows_or_columns(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And more often where many of them would take too much memory."""
+    """Also where many of them at once would take too much memory."""
     calls: list[int] = []
+    passes: list[int] = []
 
     def f(x: Any) -> Any:
         calls.append(1)
@@ -187,8 +189,12 @@ def test_the_function_runs_once_for_all_rows_or_columns(mode: str, monkeypatch: 
     assert len(calls) == 1
     monkeypatch.setattr("xpnet.autodiff.jacobians._ENTRIES", 80)
     monkeypatch.setattr("xpnet.autodiff.jacobians._FIRST_COLUMNS", 1)
+    one_pass = {"reverse": "pull", "forward": "push"}[mode]
+    run = getattr(Recording, one_pass)
+    monkeypatch.setattr(Recording, one_pass, lambda self, given: passes.append(1) or run(self, given))
     np.testing.assert_allclose(jacobian(f, mode=mode)(x), at_once)
-    assert len(calls) == 1 + {"reverse": 1, "forward": 3}[mode]  # of 1, 2 and 1 columns
+    assert len(calls) == 2
+    assert len(passes) == {"reverse": 2, "forward": 3}[mode]  # of 2 and 2 rows; of 1, 2 and 1 columns
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from xpnet.autodiff import (
+    checkpoint,
     custom_rule,
     ggn_vp,
     grad,
@@ -19,6 +20,7 @@ from xpnet.autodiff import (
     hvp,
     jacobian,
     jvp,
+    linearize,
     value_and_grad,
     vjp,
 )
@@ -97,6 +99,9 @@ _RUNS: dict[str, Any] = {
     "ggn_vp": lambda x, watch: ggn_vp(lambda x: watch(x * 2) * x, _cube, x, x),
     "grad of grad": lambda x, watch: grad(lambda x: _cube(grad(lambda y: _cube(watch(y * x)))(x)))(x),
     "grad of jvp": lambda x, watch: grad(lambda x: _cube(jvp(lambda y: watch(y * x), (x,), (x,))[1]))(x),
+    "linearize": lambda x, watch: linearize(lambda x: watch(x * 2) * x, x)[1](x + 0),
+    "checkpoint": lambda x, watch: grad(lambda x: _cube(checkpoint(lambda y: watch(y * y) * y)(x * 2)))(x),
+    "hvp of a checkpoint": lambda x, watch: hvp(lambda x: _cube(checkpoint(lambda y: watch(y * 2))(x)), x, x),
     "an error": lambda x, watch: _failing(lambda x: 1 / watch(x * 2).nothing, x),
 }
 
@@ -149,8 +154,9 @@ def test_training_steps_do_not_pile_up_memory() -> None:
     assert grown < 80_000, f"20 steps left {grown} bytes, one array has 80,000"
 
 
-def test_the_backward_walk_frees_cotangents_as_it_goes() -> None:
-    """A chain of 50 arrays keeps its 50 values for the walk back, but not 50 cotangents beside them."""
+@pytest.mark.parametrize("transform", [vjp, linearize])
+def test_walks_free_cotangents_and_tangents_as_they_go(transform: Any) -> None:
+    """A chain of 50 arrays keeps its 50 values for the walk, but not 50 cotangents beside them."""
     size = 100_000 * 8
 
     def chain(x: Any) -> Any:
@@ -161,10 +167,10 @@ def test_the_backward_walk_frees_cotangents_as_it_goes() -> None:
     x = np.ones(100_000)
     tracemalloc.start()
     try:
-        y, pullback = vjp(chain, x)
+        y, walk = transform(chain, x)
         tracemalloc.reset_peak()
         held = tracemalloc.get_traced_memory()[0]
-        pullback(y)
+        walk(y)
         peak = tracemalloc.get_traced_memory()[1] - held
     finally:
         tracemalloc.stop()

@@ -17,14 +17,16 @@ from xpnet.autodiff.graphs import Graph, Node, graph
 from xpnet.autodiff.jacobians import ggn_vp, hessian, hvp, jacobian
 from xpnet.autodiff.mapping import vmap
 from xpnet.autodiff.namespaces import namespace
+from xpnet.autodiff.rematerialization import checkpoint
 from xpnet.autodiff.tracer import Tracer
-from xpnet.autodiff.transforms import grad, jvp, value_and_grad, vjp
+from xpnet.autodiff.transforms import grad, jvp, linearize, value_and_grad, vjp
 
 __all__ = [
     "Graph",
     "Node",
     "Tracer",
     "check_grads",
+    "checkpoint",
     "custom_rule",
     "ggn_vp",
     "grad",
@@ -34,6 +36,7 @@ __all__ = [
     "implicit",
     "jacobian",
     "jvp",
+    "linearize",
     "namespace",
     "stop_gradient",
     "value_and_grad",

@@ -26,7 +26,6 @@ __all__ = [
     "explain_mixture",
     "handed_back",
     "handing_back",
-    "lifted_beside",
     "matched",
     "name_of",
     "replaced",
@@ -277,12 +276,6 @@ def handing_back(trace: Trace, given: Any) -> Callable[[Any], Any]:
         return value if wrap is None else wrap(value)
 
     return value_of
-
-
-def lifted_beside(tree: Any, given: Any) -> Any:
-    """Return ``tree`` with plain arrays lifted if a traced or lifted array is among those in ``given``."""
-    wrap = _lifting_beside(given)
-    return tree if wrap is None else map_leaves(wrap, tree)
 
 
 def _lifting_beside(given: Any) -> Callable[[Any], Any] | None:

@@ -43,7 +43,7 @@ class ForwardTrace(Trace):
             out = function(*values, **options)
             if rule.constant:
                 return self.space.wrap(out)
-            tangent = self._push(rule, tangents, out, values, options)
+            tangent = self.push(rule, tangents, out, values, options)
         except Exception as error:
             explain_mixture(rule.name, self.xp, values, error)
             explain_arguments(rule.name, error)
@@ -52,7 +52,8 @@ class ForwardTrace(Trace):
             return like(out, [Tracer(o, self, t) for o, t in zip(out, tangent, strict=True)])
         return Tracer(out, self, tangent)
 
-    def _push(self, rule: Rule, tangents: list[Any], out: Any, values: list[Any], options: Any) -> Any:
+    def push(self, rule: Rule, tangents: list[Any], out: Any, values: list[Any], options: Any) -> Any:
+        """Return the tangent of ``out``, from those of ``values`` (None: constant)."""
         if rule.push is None:
             return self._transpose(rule, tangents, out, values, options)
         known = [*values, *(t for t in tangents if t is not None), *(out if rule.many else (out,))]

@@ -8,14 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 from xpnet.autodiff.arguments import (
-    argument_numbers,
-    differentiable,
     handed_back,
-    lifted_beside,
+    handing_back,
     matched,
     name_of,
-    replaced,
-    space_of,
 )
 from xpnet.autodiff.batch import BatchTrace
 from xpnet.autodiff.tracer import (
@@ -24,7 +20,6 @@ from xpnet.autodiff.tracer import (
     is_complex,
     is_floating,
     like,
-    lowered,
     plain_namespace,
     plain_value,
 )
@@ -37,18 +32,23 @@ __all__ = ["ggn_vp", "hessian", "hvp", "jacobian"]
 
 
 def jacobian(
-    f: Callable[..., Any], argnums: int | tuple[int, ...] = 0, mode: str = "reverse"
+    f: Callable[..., Any],
+    argnums: int | tuple[int, ...] = 0,
+    mode: str = "reverse",
+    *,
+    has_aux: bool = False,
 ) -> Callable[..., Any]:
     """Return a function that computes the Jacobian J = ∂y/∂x of y = f(x).
 
     With V operations, E arguments of operations, and k entries of y, reverse mode records f once and walks
-    back with k cotangents, which is O(k (V + E)). Forward mode evaluates f once and pushes a tangent for each
-    entry of x. Each operation does so for many of them at once (``vmap``), as many as memory allows.
+    back with k cotangents, which is O(k (V + E)). Forward mode records f once, too, and pushes a tangent for
+    each entry of x. Each operation does so for many of them at once (``vmap``), as many as memory allows.
 
     Args:
         f: function whose result is an array or a container of arrays.
         argnums: which positional arguments to differentiate; a tuple gives a tuple.
         mode: ``"reverse"``, cheaper for fewer results than arguments; or ``"forward"``.
+        has_aux: ``f`` returns ``(y, aux)``, and the function returned ``(J, aux)``; aux is anything.
 
     Returns:
         A function of the same arguments that returns an array of shape ``y.shape + x.shape``. Containers are
@@ -74,20 +74,27 @@ def jacobian(
     name = f"jacobian of {name_of(f)}"
 
     def run(*args: Any, **options: Any) -> Any:
-        result, chosen, blocks = _MODES[mode](name, f, argnums, args, options)
+        recording = Recording(name, f, argnums, args, options, has_aux)
+        back = handing_back(recording.trace, (args, options))
+        chosen = recording.chosen
         argument = _opened(tuple(chosen) if isinstance(argnums, (tuple, list)) else chosen[0])
+        blocks = map_leaves(back, _MODES[mode](recording))
         rows = [None if row is None else rebuild(argument, row) for row in blocks]
-        return rebuild(_opened(result), rows)
+        made = rebuild(_opened(recording.result), rows)
+        return (made, map_leaves(back, recording.aux)) if has_aux else made
 
     run.__name__ = name
     return run
 
 
-def hessian(f: Callable[..., Any], argnums: int | tuple[int, ...] = 0) -> Callable[..., Any]:
+def hessian(
+    f: Callable[..., Any], argnums: int | tuple[int, ...] = 0, *, has_aux: bool = False
+) -> Callable[..., Any]:
     """Return a function that computes the Hessian H = ∂²f/∂x² of a 0-d result, reverse over reverse.
 
     The gradient is recorded once and walked back with a cotangent for each of its entries. The result has the
-    shape ``x.shape + x.shape``; containers, and a tuple of ``argnums``, are nested twice.
+    shape ``x.shape + x.shape``; containers, and a tuple of ``argnums``, are nested twice. With ``has_aux``
+    ``f`` returns ``(value, aux)``, and the function returned ``(H, aux)``.
 
     Raises:
         RecordError: as :func:`value_and_grad` and :func:`jacobian` do.
@@ -98,7 +105,7 @@ def hessian(f: Callable[..., Any], argnums: int | tuple[int, ...] = 0) -> Callab
         array([[10.,  6.],
                [ 6.,  0.]])
     """
-    return jacobian(grad(f, argnums), argnums)
+    return jacobian(grad(f, argnums, has_aux=has_aux), argnums, has_aux=has_aux)
 
 
 def hvp(f: Callable[..., Any], x: Any, v: Any) -> Any:
@@ -161,15 +168,14 @@ def ggn_vp(model: Callable[[Any], Any], loss: Callable[[Any], Any], params: Any,
 
 # --- Rows and columns --------------------------------------------------------------------------------
 
-# The result; the arguments; and for each leaf of the one (None: not floating) its blocks, for the other's.
-_Parts = tuple[Any, list[Any], list[Any]]
+# For each leaf of the result (None: not floating) its blocks, one for each leaf of the arguments.
+_Blocks = list[list[Any] | None]
 _ENTRIES = 2**20  # of the largest array that is made of many rows or columns at once
 _FIRST_COLUMNS = 16  # how large a function's arrays are is known after these
 
 
-def _by_rows(name: str, f: Any, argnums: Any, args: tuple[Any, ...], options: dict[str, Any]) -> _Parts:
+def _by_rows(recording: Recording) -> _Blocks:
     """Pull unit cotangents back, one for each entry of the result."""
-    recording = Recording(name, f, argnums, args, options)
     results = leaves(recording.result)
     outs = [out for *_, out in recording.trace.tape if hasattr(out, "shape")]
     first = _ENTRIES // max(1, *(math.prod(out.shape) for out in outs))
@@ -177,48 +183,34 @@ def _by_rows(name: str, f: Any, argnums: Any, args: tuple[Any, ...], options: di
     def pull(i: int, cotangent: Any) -> list[Any]:
         return recording.pull([cotangent if number == i else None for number in range(len(results))])
 
-    rows = [
-        _assembled(name, y, functools.partial(pull, i), first, turn=-1j, axis=0) if is_floating(y) else None
+    return [
+        _assembled(recording.name, y, functools.partial(pull, i), first, turn=-1j, axis=0)
+        if is_floating(y)
+        else None
         for i, y in enumerate(results)
     ]
-    return recording.result, recording.chosen, handed_back(rows, recording.trace, (args, options))
 
 
-def _by_columns(name: str, f: Any, argnums: Any, args: tuple[Any, ...], options: dict[str, Any]) -> _Parts:
+def _by_columns(recording: Recording) -> _Blocks:
     """Push unit tangents forward, one for each entry of the arguments."""
-    positions = argument_numbers(name, argnums, len(args))
-    chosen = differentiable(name, args, positions)
-    inputs = leaves(chosen)
-    space_of(name, [x for x in inputs if is_floating(x)])  # refuses none, and those of several libraries
-    result: Any = None
+    inputs = leaves(recording.chosen)
 
     def push(j: int, tangent: Any) -> list[Any]:
-        nonlocal result
-
-        def along(x: Any) -> Any:
-            space = x.trace.space
-            varied = [x if number == j else space.wrap(other) for number, other in enumerate(inputs)]
-            return f(*replaced(space, args, positions, rebuild(chosen, varied)), **space.wrap(options))
-
-        along.__name__ = name_of(f)
-        made, pushed = jvp(along, (inputs[j],), (tangent,))
-        result = map_leaves(lowered, made)
-        return matched(name, made, pushed)
+        return recording.push([tangent if number == j else None for number in range(len(inputs))])
 
     columns = [
-        _assembled(name, x, functools.partial(push, j), _FIRST_COLUMNS, turn=1j, axis=-1)
+        _assembled(recording.name, x, functools.partial(push, j), _FIRST_COLUMNS, turn=1j, axis=-1)
         if is_floating(x)
         else None
         for j, x in enumerate(inputs)
     ]
-    rows = [
+    return [
         [None if column is None else column[i] for column in columns] if is_floating(y) else None
-        for i, y in enumerate(leaves(result))
+        for i, y in enumerate(leaves(recording.result))
     ]
-    return result, chosen, lifted_beside(rows, (args, options))
 
 
-_MODES: dict[str, Callable[..., _Parts]] = {"reverse": _by_rows, "forward": _by_columns}
+_MODES: dict[str, Callable[[Recording], _Blocks]] = {"reverse": _by_rows, "forward": _by_columns}
 
 
 def _assembled(

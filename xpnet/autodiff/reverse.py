@@ -122,6 +122,41 @@ class ReverseTrace(Trace):
                     cotangents[parent] = pulled if known is None else self.rule_space.add(known, pulled)
         return [keep[number] for number in wanted]
 
+    def push_forward(
+        self, starts: dict[int, Any], wanted: set[int], push: Callable[..., Any]
+    ) -> dict[int, Any]:
+        """Return the tangents of the entries ``wanted``, given those of the leaves in ``starts``.
+
+        Walks the tape forwards once, by ``push(rule, tangents, out, values, options)``; a tangent that no
+        later entry uses is dropped. Entries without a tangent in the answer have one of zero.
+        """
+        last: dict[int, int] = {}
+        for number, (rule, parents, *_) in enumerate(self.tape):
+            for parent in (parents,) if rule is _ITEM else parents:
+                last[parent] = number
+        tangents = dict(starts)
+        for number, (rule, parents, values, options, out) in enumerate(self.tape):
+            if rule is _LEAF:
+                continue
+            if rule is _ITEM:
+                siblings = tangents.get(parents)
+                if siblings is not None:
+                    tangents[number] = siblings[values]
+                parents = (parents,)
+            else:
+                given = [tangents.get(parent) for parent in parents]  # -1: a constant
+                if any(t is not None for t in given):
+                    try:
+                        tangents[number] = push(rule, given, out, values, options)
+                    except Exception as error:
+                        explain_mixture(rule.name, self.xp, values, error)
+                        explain_arguments(rule.name, error)
+                        raise
+            for parent in parents:
+                if last[parent] == number and parent not in wanted:
+                    tangents.pop(parent, None)
+        return {number: tangents[number] for number in wanted if number in tangents}
+
     def pull_space(self, g: Any, out: Any) -> Any:
         """Return the namespace for a pull: over tracers if the cotangent or the output is one."""
         for x in g if type(g) is list else (g,):

@@ -1,4 +1,4 @@
-"""Transforms from functions to derivatives: ``grad``, ``value_and_grad``, ``vjp`` and ``jvp``.
+"""Transforms from functions to derivatives: ``grad``, ``value_and_grad``, ``vjp``, ``jvp``, ``linearize``.
 
 Arguments may be nested dicts, lists and tuples of arrays, and :class:`xpnet.parameters.Parameters`.
 Inside them floating arrays and Python's floats and complex numbers, as 0-d arrays, are differentiated; others
@@ -18,7 +18,6 @@ from xpnet.autodiff.arguments import (
     belongs,
     differentiable,
     explain_mixture,
-    handed_back,
     handing_back,
     matched,
     name_of,
@@ -32,7 +31,7 @@ from xpnet.autodiff.tracer import Tracer, is_complex, is_floating, lowered, plai
 from xpnet.containers import leaves, map_leaves, rebuild
 from xpnet.errors import RecordError
 
-__all__ = ["Recording", "grad", "jvp", "value_and_grad", "vjp"]
+__all__ = ["Recording", "grad", "jvp", "linearize", "value_and_grad", "vjp"]
 
 
 def value_and_grad(
@@ -76,8 +75,12 @@ def value_and_grad(
     return run
 
 
-def grad(f: Callable[..., Any], argnums: int | tuple[int, ...] = 0) -> Callable[..., Any]:
+def grad(
+    f: Callable[..., Any], argnums: int | tuple[int, ...] = 0, *, has_aux: bool = False
+) -> Callable[..., Any]:
     """Return a function that computes the gradient of ``f``; see :func:`value_and_grad`.
+
+    With ``has_aux`` ``f`` returns ``(value, aux)``, and the function returned ``(gradients, aux)``.
 
     Example:
         >>> import numpy as np
@@ -86,21 +89,24 @@ def grad(f: Callable[..., Any], argnums: int | tuple[int, ...] = 0) -> Callable[
         >>> float(grad(grad(lambda x: x**3))(np.asarray(2.0)))
         12.0
     """
-    both = value_and_grad(f, argnums)
+    both = value_and_grad(f, argnums, has_aux=has_aux)
 
     def run(*args: Any, **options: Any) -> Any:
-        return both(*args, **options)[1]
+        value, gradients = both(*args, **options)
+        return (gradients, value[1]) if has_aux else gradients
 
     run.__name__ = both.__name__
     return run
 
 
-def vjp(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[[Any], tuple[Any, ...]]]:
+def vjp(f: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tuple[Any, ...]:
     """Return ``f(*primals)`` and the pullback, which maps a cotangent of the result to those of the primals.
 
     The pullback takes a container like the result (None for leaves that are not floating) and returns one
     entry for each primal: with y = f(x) and Jacobian J it computes Jᵀ g. It may be called many times, as long
     as the primals, and plain arrays that ``f`` used, keep their entries.
+
+    With ``has_aux`` ``f`` returns ``(y, aux)``, and aux, anything else, comes as a third entry.
 
     Raises:
         RecordError: the result is not made of arrays; from the pullback: a cotangent unlike the result.
@@ -112,7 +118,7 @@ def vjp(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[[Any], tupl
         (array([2., 3.]),)
     """
     name = f"vjp of {name_of(f)}"
-    recording = Recording(name, f, tuple(range(len(primals))), primals, {})
+    recording = Recording(name, f, tuple(range(len(primals))), primals, {}, has_aux)
 
     def pullback(cotangent: Any) -> tuple[Any, ...]:
         given = matched(f"{name}: cotangent", recording.result, cotangent)
@@ -120,16 +126,19 @@ def vjp(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[[Any], tupl
         pulled = apart([back(g) for g in recording.pull(given)], cotangent)
         return tuple(rebuild(recording.chosen, pulled))
 
-    return handed_back(recording.result, recording.trace, primals), pullback
+    return _beside(recording, pullback, primals, has_aux)
 
 
-def jvp(f: Callable[..., Any], primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Any, Any]:
+def jvp(
+    f: Callable[..., Any], primals: tuple[Any, ...], tangents: tuple[Any, ...], *, has_aux: bool = False
+) -> tuple[Any, ...]:
     """Return ``f(*primals)`` and its derivative in the direction ``tangents``: J v.
 
     Args:
         f: function whose result is an array or a container of arrays.
         primals: the arguments.
         tangents: their directions, with None for leaves that are not floating.
+        has_aux: ``f`` returns ``(y, aux)``; aux, anything else, comes as a third entry.
 
     Raises:
         RecordError: a tangent unlike its array; a result that is not made of arrays.
@@ -155,7 +164,8 @@ def jvp(f: Callable[..., Any], primals: tuple[Any, ...], tangents: tuple[Any, ..
         for x, t in zip(leaves(chosen), directions, strict=True)
     ]
     try:
-        result = results_of(name, f(*rebuild(chosen, made)), trace, chosen)
+        result, aux = _parted(name, f(*rebuild(chosen, made)), has_aux)
+        result = results_of(name, result, trace, chosen)
     finally:
         trace.open = False
 
@@ -166,11 +176,60 @@ def jvp(f: Callable[..., Any], primals: tuple[Any, ...], tangents: tuple[Any, ..
 
     back = handing_back(trace, (primals, tangents))
     pushed = [back(tangent_of(y)) for y in leaves(result)]
-    return map_leaves(back, result), rebuild(result, apart(pushed, tangents))
+    both = map_leaves(back, result), rebuild(result, apart(pushed, tangents))
+    return (*both, map_leaves(back, aux)) if has_aux else both
+
+
+def linearize(f: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tuple[Any, ...]:
+    """Return ``f(*primals)`` and the function that maps tangents of the primals to that of the result: J v.
+
+    ``f`` runs once and is recorded; for each call the tangents are pushed along the recording, without
+    another evaluation: cheaper than :func:`jvp` for several directions at one point. In return the recording
+    keeps what ``f`` computed, as that of :func:`vjp` does.
+
+    Args:
+        f: function whose result is an array or a container of arrays.
+        *primals: its arguments.
+        has_aux: ``f`` returns ``(y, aux)``; aux, anything else, comes as a third entry.
+
+    Returns:
+        The result, and ``push(*tangents)``, which takes one tangent for each primal (None for leaves that
+        are not floating) and returns a container like the result. It may be called many times, as long as
+        the primals, and plain arrays that ``f`` used, keep their entries.
+
+    Raises:
+        RecordError: the result is not made of arrays; from the function returned: a tangent unlike its array,
+            or another number of them.
+
+    Example:
+        >>> import numpy as np
+        >>> y, push = linearize(lambda x: x * x, np.asarray([1.0, 3.0]))
+        >>> push(np.asarray([1.0, 0.0])), push(np.asarray([0.0, 1.0]))
+        (array([2., 0.]), array([0., 6.]))
+    """
+    name = f"linearize of {name_of(f)}"
+    recording = Recording(name, f, tuple(range(len(primals))), primals, {}, has_aux)
+
+    def push(*tangents: Any) -> Any:
+        directions = matched(f"{name}: tangents", tuple(recording.chosen), tangents)
+        back = handing_back(recording.trace, (primals, tangents))
+        pushed = [back(t) for t in recording.push(directions)]
+        return rebuild(recording.result, apart(pushed, tangents))
+
+    return _beside(recording, push, primals, has_aux)
+
+
+def _beside(
+    recording: Recording, walk: Callable[..., Any], primals: tuple[Any, ...], has_aux: bool
+) -> tuple[Any, ...]:
+    """Return the result of a recording, the function that walks along it, and aux if there is one."""
+    back = handing_back(recording.trace, primals)
+    result = map_leaves(back, recording.result)
+    return (result, walk, map_leaves(back, recording.aux)) if has_aux else (result, walk)
 
 
 class Recording:
-    """One run of a function in reverse mode, and its backward pass; the base of all reverse transforms.
+    """One run of a function on a tape, and the passes over it: cotangents backwards, tangents forwards.
 
     Attributes:
         chosen: the arguments to differentiate.
@@ -193,7 +252,8 @@ class Recording:
         self.chosen = differentiable(name, args, positions)
         self._leaves = leaves(self.chosen)
         floating = [is_floating(x) for x in self._leaves]
-        self.trace = trace = ReverseTrace(space_of(name, list(itertools.compress(self._leaves, floating))))
+        self._plain = space_of(name, list(itertools.compress(self._leaves, floating)))
+        self.trace = trace = ReverseTrace(self._plain)
         wrap = trace.space.wrap
         traced = [
             trace.leaf(x) if known else wrap(x) for x, known in zip(self._leaves, floating, strict=True)
@@ -205,14 +265,7 @@ class Recording:
             result = f(*inside, **wrap(options))
         finally:
             trace.open = False
-        self.aux = None
-        if has_aux:
-            if not isinstance(result, tuple) or len(result) != 2:
-                raise RecordError(
-                    f"{name}: expected a pair (value, aux) as result, for has_aux is set, found "
-                    f"{type(result).__name__}"
-                )
-            result, self.aux = result
+        result, self.aux = _parted(name, result, has_aux)
         self.result = results_of(name, result, trace, self.chosen)
 
     def one(self) -> Any:
@@ -236,6 +289,26 @@ class Recording:
             for slot, x in zip(self._slots, self._leaves, strict=True)
         ]
 
+    def push(self, tangents: list[Any]) -> list[Any]:
+        """Return the tangent of each leaf of ``result``, given those of the leaves of ``chosen``.
+
+        None stands for a tangent of zero, and in the answer for a leaf that is not floating.
+        """
+        pairs = zip(self._slots, tangents, strict=True)
+        starts = {slot: t for slot, t in pairs if slot is not None and t is not None}
+        outs = leaves(self.result)
+        wanted = {y.slot for y in outs if belongs(y, self.trace)}
+        found = self.trace.push_forward(starts, wanted, ForwardTrace(self._plain).push)
+        zeros_like = self.trace.space.zeros_like
+        return [
+            None
+            if not is_floating(y)
+            else found[y.slot]
+            if belongs(y, self.trace) and y.slot in found
+            else zeros_like(y.value if belongs(y, self.trace) else y)
+            for y in outs
+        ]
+
     def _like(self, x: Any, g: Any) -> Any:
         """Return the cotangent ``g`` of ``x``, zeros for None."""
         if g is None:
@@ -244,6 +317,18 @@ class Recording:
             # Some libraries compute with arrays of others.
             explain_mixture(self.name, plain_namespace(x), [g])
         return g
+
+
+def _parted(name: str, result: Any, has_aux: bool) -> tuple[Any, Any]:
+    """Return the result of a function, and what it returned beside it."""
+    if not has_aux:
+        return result, None
+    if not isinstance(result, tuple) or len(result) != 2:
+        found = f"a tuple of {len(result)}" if isinstance(result, tuple) else type(result).__name__
+        raise RecordError(
+            f"{name}: expected a pair (value, aux) as result, for has_aux is set, found {found}"
+        )
+    return result
 
 
 def _check_scalar(name: str, value: Any) -> None:
