@@ -14,7 +14,7 @@ from xpnet.autodiff.checks import check_grads
 from xpnet.autodiff.custom import custom_rule
 from xpnet.autodiff.functions import stop_gradient
 from xpnet.autodiff.graphs import Graph, Node, graph
-from xpnet.autodiff.jacobians import ggn_vp, hessian, hvp, jacobian
+from xpnet.autodiff.jacobians import ggn_vp, hessian, hvp, jacfwd, jacobian, jacrev
 from xpnet.autodiff.mapping import vmap
 from xpnet.autodiff.namespaces import namespace
 from xpnet.autodiff.rematerialization import checkpoint
@@ -34,7 +34,9 @@ __all__ = [
     "hessian",
     "hvp",
     "implicit",
+    "jacfwd",
     "jacobian",
+    "jacrev",
     "jvp",
     "linearize",
     "namespace",

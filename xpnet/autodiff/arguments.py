@@ -278,6 +278,12 @@ def handing_back(trace: Trace, given: Any) -> Callable[[Any], Any]:
     return value_of
 
 
+def lifted_beside(tree: Any, given: Any) -> Any:
+    """Return ``tree`` with plain arrays lifted if a traced or lifted array is among those in ``given``."""
+    wrap = _lifting_beside(given)
+    return tree if wrap is None else map_leaves(wrap, tree)
+
+
 def _lifting_beside(given: Any) -> Callable[[Any], Any] | None:
     for x in leaves(given):
         if type(x) is Tracer:

@@ -28,7 +28,7 @@ from xpnet.backends import array_namespace
 from xpnet.containers import leaves, map_leaves, rebuild
 from xpnet.errors import RecordError, suggest
 
-__all__ = ["ggn_vp", "hessian", "hvp", "jacobian"]
+__all__ = ["ggn_vp", "hessian", "hvp", "jacfwd", "jacobian", "jacrev"]
 
 
 def jacobian(
@@ -85,6 +85,30 @@ def jacobian(
 
     run.__name__ = name
     return run
+
+
+def jacfwd(
+    f: Callable[..., Any], argnums: int | tuple[int, ...] = 0, *, has_aux: bool = False
+) -> Callable[..., Any]:
+    """Return a function that computes the Jacobian by forward mode: `jacobian` with ``mode="forward"``.
+
+    >>> import numpy as np
+    >>> float(jacfwd(lambda x: x**3)(np.asarray(2.0)))
+    12.0
+    """
+    return jacobian(f, argnums, "forward", has_aux=has_aux)
+
+
+def jacrev(
+    f: Callable[..., Any], argnums: int | tuple[int, ...] = 0, *, has_aux: bool = False
+) -> Callable[..., Any]:
+    """Return a function that computes the Jacobian by reverse mode: `jacobian` as it is by default.
+
+    >>> import numpy as np
+    >>> float(jacrev(lambda x: x**3)(np.asarray(2.0)))
+    12.0
+    """
+    return jacobian(f, argnums, "reverse", has_aux=has_aux)
 
 
 def hessian(
