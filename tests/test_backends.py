@@ -346,3 +346,9 @@ def test_nan_and_infinity_raise_no_warnings_inside(backend: Backend) -> None:
         x = backend.asarray([0.0], dtype="float32")
         assert np.isnan(backend.to_host(x / x))[0]
         assert np.isinf(backend.to_host(1 / x))[0]
+
+
+def test_bytes_in_another_order_are_put_right() -> None:
+    swapped = np.arange(3, dtype=">f8")
+    found = xpnet.backend("numpy").asarray(swapped, dtype="float64")
+    assert (found.dtype.isnative, found.tolist()) == (True, [0.0, 1.0, 2.0])

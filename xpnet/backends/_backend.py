@@ -112,7 +112,8 @@ CUDA devices have; leave it out, or choose another device
         Raises:
             BackendError: ``x`` is no array, or does not fit into the device's memory.
         """
-        if self.name == "numpy" and type(x) is np.ndarray and dtype in (None, x.dtype.name):
+        is_ours = self.name == "numpy" and type(x) is np.ndarray and x.dtype.isnative
+        if is_ours and dtype in (None, x.dtype.name):
             return x
         if _is_foreign(x, self.xp):
             adopted = self.adopt(x)
