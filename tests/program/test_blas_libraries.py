@@ -29,6 +29,7 @@ AMD = INTEL.replace("GenuineIntel", "AuthenticAMD")
 @pytest.fixture
 def ask(monkeypatch: pytest.MonkeyPatch):
     """Return a function that sets ``XPNET_BLAS`` and forgets the choice of this process."""
+    monkeypatch.setattr(blas_libraries, "_loaded_with", blas_libraries._loaded_with.__wrapped__)  # not cached
 
     def asked(name: str) -> None:
         monkeypatch.setenv("XPNET_BLAS", name)
@@ -236,7 +237,6 @@ def test_one_thread(numpys, mkls, asked, ask, monkeypatch) -> None:
     """NumPy's threads say how many there are, also where MKL has none of its own."""
     pools = {"openblas": Pool(numpys), "mkl": Pool(mkls)}
     monkeypatch.setattr(blas_libraries, "load", lambda name: pools[name].loaded)
-    monkeypatch.setattr(blas_libraries, "_loaded_with", blas_libraries._loaded_with.__wrapped__)  # not cached
     ask(asked)
     called = [numpys, mkls] if asked == "mkl" else [numpys]
     assert blas_libraries.threads() == max(called)
