@@ -237,3 +237,8 @@ def test_a_class_that_a_member_does_not_know_is_told() -> None:
     rare = pl.when(pl.int_range(120) == 1).then(pl.lit("rare")).otherwise("kind")
     told = [str(d) for d in prepare(settings, frame=features("kind").with_columns(kind=rare)).decisions]
     assert any("1 member of the ensemble does not know all classes" in line for line in told)
+    one = pl.int_range(120) == 1  # the only row of a class of both targets: one fold, and one member
+    both = features("warm", "dry").with_columns(warm=one.cast(pl.String), dry=one.cast(pl.String))
+    several = dataclasses.replace(settings, target=("warm", "dry"))
+    told = [str(d) for d in prepare(several, frame=both).decisions]
+    assert any("1 member of the ensemble does not know all classes" in line for line in told)

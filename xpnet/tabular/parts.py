@@ -141,7 +141,7 @@ def _unseen_by_members(part: Part, task: str, own: np.ndarray) -> tuple[Decision
         return ()
     columns = part.truth.reshape(len(part), -1)
     lacking = sum(
-        bool(np.setdiff1d(column, column[member == 0.0]).size) for member in own.T for column in columns.T
+        any(np.setdiff1d(column, column[member == 0.0]).size for column in columns.T) for member in own.T
     )
     if not lacking:
         return ()
