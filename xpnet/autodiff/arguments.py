@@ -26,6 +26,7 @@ __all__ = [
     "explain_mixture",
     "handed_back",
     "handing_back",
+    "lifted_beside",
     "matched",
     "name_of",
     "replaced",

@@ -37,12 +37,12 @@ from xpnet.autodiff.arguments import array_beside, explain_mixture, lifted_besid
 from xpnet.autodiff.custom import custom_rule
 from xpnet.autodiff.linear_solvers import SOLVERS, solve
 from xpnet.autodiff.tracer import (
-    Tracer,
     is_complex,
     is_floating,
     lowered,
     plain_namespace,
     plain_value,
+    traces_of,
     without_derivative,
 )
 from xpnet.autodiff.transforms import grad, jvp, vjp
@@ -200,7 +200,7 @@ def _decorator(
         @functools.wraps(solver)
         def call(init: Any, *theta: Any, **options: Any) -> Any:
             for key, value in options.items():
-                if _traces(leaves(value)):
+                if traces_of(leaves(value)):
                     raise RecordError(
                         f"{name}: expected options that are constants, found a traced array as {key}=; pass "
                         "it by position, as an argument of the condition, or take stop_gradient of it"
@@ -285,7 +285,7 @@ class _Problem:
 
     def _check_closed(self, made: list[Any], given: list[Any]) -> None:
         """Refuse results that are traced where the arguments are not."""
-        if not _traces(made) <= _traces(given):
+        if not traces_of(made) <= traces_of(given):
             raise RecordError(
                 f"{self.name}: expected a solver and a condition that use their arguments, found a traced "
                 "array from outside of them, whose derivative would be lost; pass it as an argument of both"
@@ -298,17 +298,6 @@ class _Problem:
                     f"{self.name}: expected real arrays, found dtype {x.dtype}; write the problem in the "
                     "real and imaginary parts"
                 )
-
-
-def _traces(arrays: list[Any]) -> set[Any]:
-    """Return the transforms that trace one of the arrays."""
-    found = set()
-    for x in arrays:
-        while type(x) is Tracer:
-            if x.trace.level:
-                found.add(x.trace)
-            x = x.value
-    return found
 
 
 def _shape(x: Any) -> tuple[int, ...] | None:

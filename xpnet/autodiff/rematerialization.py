@@ -13,7 +13,7 @@ from xpnet.autodiff.mapping import vmap
 from xpnet.autodiff.reverse import ReverseTrace
 from xpnet.autodiff.rules import Rule
 from xpnet.autodiff.trace import Trace
-from xpnet.autodiff.tracer import Tracer, is_floating, lowered, plain_value
+from xpnet.autodiff.tracer import Tracer, is_floating, lowered, plain_value, traces_of
 from xpnet.autodiff.transforms import Recording, jvp
 from xpnet.containers import leaves, rebuild
 from xpnet.errors import RecordError
@@ -75,7 +75,7 @@ _OfLeaves = Callable[[list[Any]], Any]  # from the leaves of the arguments to a 
 
 def _run(name: str, f: _OfLeaves, values: list[Any]) -> Any:
     """Return ``f(values)``, recorded as one function where a tape would keep what it computes."""
-    traces = _traces(values)
+    traces = traces_of(values)
     if any(map(_is_tape, traces)):
         trace = max(traces, key=lambda trace: trace.level)
         for kind, apply in _APPLY.items():
@@ -83,7 +83,7 @@ def _run(name: str, f: _OfLeaves, values: list[Any]) -> Any:
                 trace.check_open(Rule(name))
                 return apply(name, f, trace, values)
     result = f(values)
-    _check_outside(name, filter(_is_tape, _traces(leaves(result))), traces)
+    _check_outside(name, filter(_is_tape, traces_of(leaves(result))), traces)
     return result
 
 
@@ -95,19 +95,8 @@ def _below(name: str, f: _OfLeaves, trace: Trace, values: Iterable[Any]) -> Any:
     """Return ``f(values)`` of values inside tracers of ``trace``."""
     inside = trace.space.wrap(list(values))
     result = results_of(name, _run(name, f, inside), trace, inside)
-    _check_outside(name, _traces(leaves(result)), _traces(inside))
+    _check_outside(name, traces_of(leaves(result)), traces_of(inside))
     return result
-
-
-def _traces(values: Iterable[Any]) -> set[Trace]:
-    """Return the traces of all levels of ``values``, but for constants."""
-    found: set[Trace] = set()
-    for x in values:
-        while type(x) is Tracer:
-            if x.trace.level:
-                found.add(x.trace)
-            x = x.value
-    return found
 
 
 def _check_outside(name: str, found: Iterable[Trace], given: set[Trace]) -> None:
@@ -198,7 +187,7 @@ def _pushed(name: str, f: _OfLeaves, trace: Any, values: list[Any]) -> Any:
     tangents = [values[i].slot for i in wanted]
     inside = [x.value if belongs(x, trace) else x for x in values]
     result, outs, pushed = _push(name, f, wanted, inside, tangents)
-    _check_outside(name, _traces([*outs, *pushed]), _traces([*inside, *tangents]))
+    _check_outside(name, traces_of([*outs, *pushed]), traces_of([*inside, *tangents]))
     made = [
         trace.space.wrap(y) if t is None else Tracer(y, trace, t) for y, t in zip(outs, pushed, strict=True)
     ]

@@ -44,7 +44,7 @@ class Trace:
         raise NotImplementedError
 
     def check_number(self) -> None:
-        """Refuse to make a Python number of an array; truth values only in recordings and batches."""
+        """Refuse to make a Python number of an array; recordings and batches refuse truth values, too."""
         raise RecordError(
             "a traced array cannot become a Python number or its text, for its derivative would be lost; "
             "keep it an array, or take the number of xpnet.autodiff.stop_gradient(x)"

@@ -16,7 +16,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import array_api_compat
@@ -42,6 +42,7 @@ __all__ = [
     "plain_namespace",
     "plain_value",
     "run_body",
+    "traces_of",
     "without_derivative",
 ]
 
@@ -403,6 +404,17 @@ _getitem = dispatch(RULES["getitem"], operator.getitem)
 _assign = dispatch(RULES["assign"], assign)
 _to_device = dispatch(RULES["to_device"], array_api_compat.to_device)
 Tracer.__hash__ = object.__hash__  # type: ignore[method-assign]
+
+
+def traces_of(values: Iterable[Any]) -> set[Trace]:
+    """Return the traces of all levels of ``values``, but for constants."""
+    found: set[Trace] = set()
+    for x in values:
+        while type(x) is Tracer:
+            if x.trace.level:
+                found.add(x.trace)
+            x = x.value
+    return found
 
 
 def plain_value(x: Any) -> Any:

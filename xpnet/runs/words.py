@@ -100,10 +100,10 @@ def score_table(results: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]
             made += [interval_in_words(name, ends.get(name)) or "-"] if name == main else []
         return made
 
-    known, rows = results.get("intervals", {}), []
+    known, parts, rows = results.get("intervals", {}), parts_in_words(results), []
     for part, values in metrics.items():
         ends = {} if part == "train" else known.get(part, {})
-        rows.append(cells(parts_in_words(results)[part], f"{results['rows'][part]:,}", values, ends))
+        rows.append(cells(parts[part], f"{results['rows'][part]:,}", values, ends))
     baseline = results.get("baseline")
     if baseline and rows:
         last = list(metrics)[-1]

@@ -31,7 +31,6 @@ from xpnet.train.step import Scalars, Step, StepState, step_once
 
 __all__ = [
     "PLANNED_WORTH",
-    "WORTH_COMPILING",
     "CompiledSteps",
     "Steps",
     "UncompiledSteps",
