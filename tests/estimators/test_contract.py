@@ -39,7 +39,12 @@ ESTIMATORS: dict[str, Any] = {
     ),
     "regressor, sgd": MLPRegressor(solver="sgd", learning_rate="adaptive", learning_rate_init=0.01),
     "regressor, more": MLPRegressor(
-        "huber", [40], "silu", solver=optim.AdamW(optim.WarmUp(0.01, 20)), dtype="float64", callbacks=[Callback()]
+        "huber",
+        [40],
+        "silu",
+        solver=optim.AdamW(optim.WarmUp(0.01, 20)),
+        dtype="float64",
+        callbacks=[Callback()],
     ),
     "TabularClassifier, defaults": TabularClassifier(),
     "TabularClassifier, validation": TabularClassifier(
