@@ -1,7 +1,7 @@
 """Calls of SciPy's functions on traced arrays: those that are differentiated as they stand, and the others.
 
-The calls are in ``scipy_calls.txt``, by what becomes of them. In them ``x`` is a vector of six numbers, ``p`` one of
-numbers below 1, ``X`` (6, 4), ``Y`` (30, 2), ``S`` a square matrix, and ``xp`` their namespace.
+The calls are in ``scipy_calls.txt``, by what becomes of them. In them ``x`` is a vector of six numbers, ``p``
+one of numbers below 1, ``X`` (6, 4), ``Y`` (30, 2), ``S`` a square matrix, and ``xp`` their namespace.
 
 ``python -m tests.autodiff.test_scipy_calls`` writes what docs/scipy.md has of them.
 """
@@ -27,11 +27,11 @@ from xpnet.backends import array_namespace
 PAGE = Path(__file__).parents[2] / "docs" / "scipy.md"
 MEASURED = "1.17"  # SciPy's version of the lists
 _MODULES = (
-    "special", "stats", "signal", "fft", "integrate", "differentiate", "optimize", "linalg", "interpolate", "cluster",
-    "ndimage", "spatial", "constants",
+    "special", "stats", "signal", "fft", "integrate", "differentiate", "optimize", "linalg", "interpolate",
+    "cluster", "ndimage", "spatial", "constants",
 )  # fmt: skip
-_SUBMODULES = ("optimize.elementwise", "stats.contingency", "cluster.vq", "cluster.hierarchy", "spatial.distance",
-               "spatial.transform")  # fmt: skip
+_SUBMODULES = ("optimize.elementwise", "stats.contingency", "cluster.vq", "cluster.hierarchy",
+               "spatial.distance", "spatial.transform")  # fmt: skip
 _ARGUMENTS: dict[str, np.ndarray] = {
     "x": draw(3, (6,), 0.3, 0.95), "p": draw(4, (6,), 0.05, 0.95), "X": draw(5, (6, 4), 0.3, 1.2),
     "Y": draw(6, (30, 2), 0.3, 1.5), "S": draw(7, (4, 4), 0.2, 1.2) + 2 * np.eye(4),
@@ -45,7 +45,7 @@ EVERYDAY = (
 
 
 def _lists() -> dict[str, list[str]]:
-    """Return the calls by the first words of their heading, without those that are not SciPy's own."""
+    """Return the calls by their headings."""
     found: dict[str, list[str]] = {}
     for line in Path(__file__).with_name("scipy_calls.txt").read_text(encoding="utf-8").splitlines():
         if line.startswith("# "):
@@ -118,35 +118,40 @@ def test_other_calls_are_refused(heading: str, call: str) -> None:
     scipy = pytest.importorskip("scipy", reason="SciPy is not installed")
     if not scipy.__version__.startswith(MEASURED):
         pytest.skip(f"the lists are those of SciPy {MEASURED}")
-    with pytest.raises(Exception):  # noqa: B017, PT011  # of any kind: SciPy's code stops where it fails
+    with pytest.raises(Exception):  # noqa: B017  # of any kind: SciPy's code stops where it fails
         _check(call)
 
 
 # --- The page -----------------------------------------------------------------------------------------
 
 
+def _name(call: str) -> str:
+    return call[: call.index("(")]
+
+
 def _names(calls: list[str]) -> dict[str, list[str]]:
     """Return the functions called, by module."""
     found: dict[str, set[str]] = defaultdict(set)
     for call in calls:
-        module, _, name = re.match(r"[\w.]+", call).group().partition(".")  # type: ignore[union-attr]
+        module, _, name = _name(call).partition(".")
         found[module].add(name)
     return {module: sorted(names) for module, names in found.items()}
 
 
 def table() -> str:
     """Return the tables of docs/scipy.md."""
-    names = {rule: name for name, rule in ALIASES.items()}
-    special = {names.get(case.rule, case.rule.removeprefix("special.")) for case in SPECIAL}
+    aliases = {rule: name for name, rule in ALIASES.items()}
+    special = {aliases.get(case.rule, case.rule.removeprefix("special.")) for case in SPECIAL}
     work = _names([*WORK, *(f"special.{name}(x)" for name in special)])
+    known = {f"{module}.{name}" for module, names in work.items() for name in names}
     lines = ["| `scipy.` | differentiated unchanged |", "|---|---|"]
     lines += [
         f"| `{module}` | {', '.join(f'`{name}`' for name in found)} |" for module, found in work.items()
     ]
     lines += ["", "| reason | not differentiated |", "|---|---|"]
     for heading, calls in list(LISTS.items())[1:]:
-        found = [f"`{module}.{name}`" for module, names in _names(calls).items() for name in names]
-        lines += [f"| {heading.partition(': ')[2]} | {', '.join(found)} |"]
+        shown = {_name(call) if _name(call) not in known else call for call in calls}
+        lines += [f"| {heading.partition(': ')[2]} | {', '.join(f'`{text}`' for text in sorted(shown))} |"]
     return "\n".join(lines) + "\n"
 
 
