@@ -16,6 +16,7 @@ from tests.autodiff.test_rules import _both_modes, _function, _numpy_results
 from tests.support import draw, host, relative_error, tolerance, widest
 from xpnet import compile as compiled
 from xpnet.autodiff import check_grads, grad, jvp, namespace, special, vjp, vmap
+from xpnet.autodiff.graphs.expressions import Expression
 from xpnet.autodiff.rules import RULES
 from xpnet.autodiff.rules.special import ALIASES
 from xpnet.backends import Backend, array_namespace
@@ -74,7 +75,9 @@ def _check_on(case: Case, backend: Backend) -> None:
 
 
 @pytest.mark.parametrize(
-    "backend", ["array_api_strict", "array_api_strict:no_float64", "torch:cpu"], indirect=True
+    "backend",
+    [pytest.param("array_api_strict", marks=slower), "array_api_strict:no_float64", "torch:cpu"],
+    indirect=True,
 )
 @every_case
 def test_values_and_derivatives_on_other_libraries(case: Case, backend: Backend) -> None:
@@ -301,6 +304,12 @@ def test_scipy_finds_them() -> None:
         np.testing.assert_allclose(
             vjp(f, y)[1](np.ones(4))[0], vjp(getattr(special, name), y)[1](np.ones(4))[0]
         )
+
+
+def test_they_are_functions_of_expressions() -> None:
+    assert float(Expression("2 * special.gammaln(x)")({"x": np.asarray(5.0)})) == pytest.approx(
+        2 * np.log(24)
+    )
 
 
 # --- Libraries without a function ----------------------------------------------------------------------
