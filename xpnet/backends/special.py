@@ -175,7 +175,7 @@ def name_in_scipy(ufunc: Any) -> str:
     return name if getattr(found, "__wrapped__", found) is ufunc and ufunc is not None else ""
 
 
-def floating(xp: Any, name: str, args: Sequence[Any]) -> list[Any]:
+def floating(xp: Any, name: str, args: Sequence[Any]) -> Sequence[Any]:
     """Return arguments as real floating arrays of one dtype, promoted as the library promotes them.
 
     Whole numbers beside no floating ones become the library's default; NumPy and CuPy count them beside
@@ -184,13 +184,18 @@ def floating(xp: Any, name: str, args: Sequence[Any]) -> list[Any]:
     Raises:
         RecordError: complex arrays.
     """
-    arrays = [x for x in args if type(x) not in (bool, int, float)]
+    first = getattr(args[0], "dtype", None)
+    if (xp.__name__, first) in _known and all(getattr(x, "dtype", None) == first for x in args[1:]):
+        return args
     if name == "multigammaln":
         return [*floating(xp, "", args[:1]), *args[1:]]
+    arrays = [x for x in args if type(x) not in (bool, int, float)]
     real = [x.dtype for x in arrays if xp.isdtype(x.dtype, "real floating")]
     for x in arrays:
         if xp.isdtype(x.dtype, "complex floating"):
-            raise RecordError(f"special.{name}: expected real arrays, found dtype {x.dtype}")
+            raise RecordError(
+                f"special.{name}: expected real arrays, found dtype {x.dtype}; take xp.real(x) or xp.abs(x)"
+            )
     device = _device(xp, arrays)
     if not real:
         dtype = xp.asarray(0.0, device=device).dtype
@@ -198,14 +203,17 @@ def floating(xp: Any, name: str, args: Sequence[Any]) -> list[Any]:
         dtype = xp.result_type(*(x.dtype for x in arrays))
     else:
         dtype = xp.result_type(*real)
-    return [
-        xp.asarray(x, dtype=dtype, device=device)
-        if type(x) in (bool, int, float)
-        else x
-        if x.dtype == dtype
-        else xp.astype(x, dtype)
-        for x in args
-    ]
+    _known.add((xp.__name__, dtype))
+
+    def promoted(x: Any) -> Any:
+        if type(x) in (bool, int, float):
+            return xp.asarray(x, dtype=dtype, device=device)
+        return x if x.dtype == dtype else xp.astype(x, dtype)
+
+    return list(map(promoted, args))
+
+
+_known: set[Any] = set()  # libraries and their real dtypes: asking a library takes microseconds each time
 
 
 def _device(xp: Any, arrays: Sequence[Any]) -> Any:
