@@ -9,7 +9,7 @@
 array([0.    , 0.6397])
 """
 
-from xpnet.autodiff import implicit
+from xpnet.autodiff import implicit, special
 from xpnet.autodiff.checks import check_grads
 from xpnet.autodiff.custom import custom_rule
 from xpnet.autodiff.functions import stop_gradient
@@ -40,6 +40,7 @@ __all__ = [
     "jvp",
     "linearize",
     "namespace",
+    "special",
     "stop_gradient",
     "value_and_grad",
     "vjp",
