@@ -32,8 +32,8 @@ _ON_JAX = (
 )  # fmt: skip
 """Whose tests run on JAX, which compiles each operation for each shape, unless ``--backends`` names it."""
 
-_AS_ANOTHER = "array_api_strict:CPU_DEVICE"
-"""What goes wrong on it goes wrong on ``device1``, where arrays made without a device are refused as well."""
+_AS_ANOTHER = ("array_api_strict:CPU_DEVICE", "array_api_strict:device2")
+"""What goes wrong on them goes wrong on ``device1``, where arrays made without a device are refused as well."""
 
 
 def _specs(config: pytest.Config) -> list[Any]:
@@ -48,7 +48,7 @@ def _specs(config: pytest.Config) -> list[Any]:
         everyday = name != "jax" or wanted
         found += [spec] if everyday else []
         if full:
-            more = [other for other in others if other not in (*found, _AS_ANOTHER)]
+            more = [other for other in others if other not in (*found, *_AS_ANOTHER)]
             found += [pytest.param(other, marks=pytest.mark.full) for other in more]
     return found
 
