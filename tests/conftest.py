@@ -18,6 +18,8 @@ import pytest
 
 os.environ.setdefault("JAX_ENABLE_X64", "1")  # read when JAX loads: its float64 is off by default
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # compiling takes longer than what is run once
+for _threads in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
+    os.environ.setdefault(_threads, "1")  # read when NumPy and PyTorch load: their threads wait by spinning
 os.environ.setdefault("SCIPY_ARRAY_API", "1")  # read when SciPy loads: it then takes arrays of any library
 
 from xpnet.backends import Backend, known, probe
