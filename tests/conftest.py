@@ -18,8 +18,8 @@ import pytest
 
 os.environ.setdefault("JAX_ENABLE_X64", "1")  # read when JAX loads: its float64 is off by default
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # compiling takes longer than what is run once
-for _threads in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
-    os.environ.setdefault(_threads, "1")  # read when NumPy and PyTorch load: their threads wait by spinning
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # read when NumPy loads: its threads wait by spinning
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # the same of PyTorch
 os.environ.setdefault("SCIPY_ARRAY_API", "1")  # read when SciPy loads: it then takes arrays of any library
 
 from xpnet.backends import Backend, known, probe
@@ -35,7 +35,7 @@ _ON_JAX = (
 """Whose tests run on JAX, which compiles each operation for each shape, unless ``--backends`` names it."""
 
 _AS_ANOTHER = ("array_api_strict:CPU_DEVICE", "array_api_strict:device2")
-"""What goes wrong on them goes wrong on ``device1``, where arrays made without a device are refused as well."""
+"""What goes wrong on them goes wrong on ``device1``, which refuses arrays made without a device as well."""
 
 
 def _specs(config: pytest.Config) -> list[Any]:
