@@ -13,9 +13,8 @@ from xpnet.autodiff.arguments import (
     matched,
     name_of,
 )
-from xpnet.autodiff.batch import BatchTrace
+from xpnet.autodiff.directions import FIRST_COLUMNS, in_batches, rows_at_once
 from xpnet.autodiff.tracer import (
-    Tracer,
     device_of,
     is_complex,
     is_floating,
@@ -194,15 +193,12 @@ def ggn_vp(model: Callable[[Any], Any], loss: Callable[[Any], Any], params: Any,
 
 # For each leaf of the result (None: not floating) its blocks, one for each leaf of the arguments.
 _Blocks = list[list[Any] | None]
-_ENTRIES = 2**20  # of the largest array that is made of many rows or columns at once
-_FIRST_COLUMNS = 16  # how large a function's arrays are is known after these
 
 
 def _by_rows(recording: Recording) -> _Blocks:
     """Pull unit cotangents back, one for each entry of the result."""
     results = leaves(recording.result)
-    outs = [out for *_, out in recording.trace.tape if hasattr(out, "shape")]
-    first = _ENTRIES // max(1, *(math.prod(out.shape) for out in outs))
+    first = rows_at_once(recording)
 
     def pull(i: int, cotangent: Any) -> list[Any]:
         return recording.pull([cotangent if number == i else None for number in range(len(results))])
@@ -223,7 +219,7 @@ def _by_columns(recording: Recording) -> _Blocks:
         return recording.push([tangent if number == j else None for number in range(len(inputs))])
 
     columns = [
-        _assembled(recording.name, x, functools.partial(push, j), _FIRST_COLUMNS, turn=1j, axis=-1)
+        _assembled(recording.name, x, functools.partial(push, j), FIRST_COLUMNS, turn=1j, axis=-1)
         if is_floating(x)
         else None
         for j, x in enumerate(inputs)
@@ -261,39 +257,14 @@ def _assembled(
 
 
 def _lines(x: Any, apply: Callable[[Any], list[Any]], first: int) -> list[Any]:
-    """Return ``apply`` of all unit vectors like ``x``, of which the first axis of the answers has the number.
-
-    The units are a batch, or some of them are where the arrays would become too large: ``first`` of them, and
-    then as many as fit by the sizes that these had.
-    """
+    """Return ``apply`` of all unit vectors like ``x``; the first axis of the answers has their number."""
     xp, size = plain_namespace(x), math.prod(x.shape)
-    parts: list[list[Any]] = []
-    done, many = 0, first
-    while done < size or not parts:  # of no units one answer tells the shapes
-        count = max(1, min(many, size - done))
-        units = xp.eye(count, size, k=done, dtype=x.dtype, device=device_of(x))
-        batch = _MeasuredBatch(xp, count)
-        answers = apply(batch.mapped(xp.reshape(units, (count, *x.shape))))
-        batch.open = False
-        parts.append([None if y is None else batch.spread(y) for y in answers])
-        done, many = done + count, _ENTRIES // batch.largest
-    if len(parts) == 1:
-        return parts[0] if size else [None if y is None else y[:0, ...] for y in parts[0]]
-    return [None if ys[0] is None else array_namespace(*ys).concat(ys) for ys in zip(*parts, strict=True)]
 
+    def units(start: int, count: int) -> list[Any]:
+        rows = xp.eye(count, size, k=start, dtype=x.dtype, device=device_of(x))
+        return [xp.reshape(rows, (count, *x.shape))]
 
-class _MeasuredBatch(BatchTrace):
-    """A batch that knows how many entries the largest example in it has."""
-
-    __slots__ = ("largest",)
-
-    def __init__(self, xp: Any, size: int):
-        super().__init__(xp, size)
-        self.largest = 1
-
-    def mapped(self, value: Any, scalar: bool = True) -> Tracer:
-        self.largest = max(self.largest, math.prod(value.shape[1:]))
-        return super().mapped(value, scalar)
+    return in_batches(xp, size, units, lambda given: apply(given[0]), first)
 
 
 def _shaped(lines: Any, shape: tuple[int, ...], axis: int) -> Any:

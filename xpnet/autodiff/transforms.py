@@ -236,6 +236,7 @@ class Recording:
         result: what the function returned, in which traced arrays depend on them.
         aux: the function's second result, with ``has_aux``.
         trace: the tape, closed for further functions.
+        slots: the number on the tape of each leaf of ``chosen``; None for one that is not floating.
     """
 
     def __init__(
@@ -259,7 +260,7 @@ class Recording:
             trace.leaf(x) if known else wrap(x) for x, known in zip(self._leaves, floating, strict=True)
         ]
         # Kept as numbers: assignment inside f makes a traced argument stand for something else.
-        self._slots = [x.slot if known else None for x, known in zip(traced, floating, strict=True)]
+        self.slots = [x.slot if known else None for x, known in zip(traced, floating, strict=True)]
         inside = replaced(trace.space, args, positions, rebuild(self.chosen, traced))
         try:
             result = f(*inside, **wrap(options))
@@ -282,11 +283,11 @@ class Recording:
         for y, g in zip(leaves(self.result), cotangents, strict=True):
             if g is not None and belongs(y, self.trace):
                 starts[y.slot] = g if y.slot not in starts else self.trace.rule_space.add(starts[y.slot], g)
-        wanted = [slot for slot in self._slots if slot is not None]
+        wanted = [slot for slot in self.slots if slot is not None]
         found = iter(self.trace.pull_back(starts, wanted))
         return [
             None if slot is None else self._like(x, next(found))
-            for slot, x in zip(self._slots, self._leaves, strict=True)
+            for slot, x in zip(self.slots, self._leaves, strict=True)
         ]
 
     def push(self, tangents: list[Any]) -> list[Any]:
@@ -294,7 +295,7 @@ class Recording:
 
         None stands for a tangent of zero, and in the answer for a leaf that is not floating.
         """
-        pairs = zip(self._slots, tangents, strict=True)
+        pairs = zip(self.slots, tangents, strict=True)
         starts = {slot: t for slot, t in pairs if slot is not None and t is not None}
         outs = leaves(self.result)
         wanted = {y.slot for y in outs if belongs(y, self.trace)}
