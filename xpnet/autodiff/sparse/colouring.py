@@ -210,8 +210,9 @@ def _coloured(order: Iterable[int], of_columns: list[list[int]], m: int) -> list
 
 def _lists(keys: np.ndarray, values: np.ndarray, count: int) -> list[list[int]]:
     """Return for each key below ``count`` the list of its values."""
-    ends = np.cumsum(np.bincount(keys, minlength=count))[:-1]
-    return [part.tolist() for part in np.split(values[np.argsort(keys, kind="stable")], ends)]
+    ends = np.cumsum(np.bincount(keys, minlength=count))
+    parts = np.split(values[np.argsort(keys, kind="stable")], ends)
+    return [part.tolist() for part in parts[:count]]
 
 
 # --- Symmetric matrices ------------------------------------------------------------------------------

@@ -300,7 +300,7 @@ def _check(recording: Recording, layout: _Layout, colours: Colouring, values: An
     """Compare the product of the sparse Jacobian and a random vector with that of the true one."""
     if not math.prod(layout.shape) or any(trace.all_dtypes for trace in traces_of([values, *layout.inputs])):
         return
-    v = normal(key(0).fold("sparsity"), (layout.shape[1],))
+    v = normal(key(0).fold("sparsity"), (layout.shape[1],)).astype(np.float32)  # which every device has
     true = _flat(recording.push(_placed(_vector(v, layout.inputs), recording.chosen)))
     terms = host(plain_value(values)) * v[colours.columns]
     found, size = (np.bincount(colours.rows, x, layout.shape[0]) for x in (terms, np.abs(terms)))

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.autodiff.tracer import device_of, plain_value
+from xpnet.autodiff.tracer import plain_value
 from xpnet.backends import array_namespace, backend_of, host
 from xpnet.backends.lacking import extended
 from xpnet.errors import RecordError
@@ -44,14 +44,11 @@ class SparseMatrix:
     def todense(self) -> Any:
         """Return the matrix as an array of the library of its values, (..., rows, columns)."""
         xp = array_namespace(self.values)
-        xp = xp if hasattr(xp, "assign") else extended(xp)
-        m, n = self.shape
-        beside = tuple(self.values.shape[:-1])
-        zeros = xp.zeros((*beside, m * n), dtype=self.values.dtype, device=device_of(self.values))
+        xp = xp if hasattr(xp, "take_transpose") else extended(xp)
+        (m, n), beside = self.shape, tuple(self.values.shape[:-1])
         places = backend_of(plain_value(self.values)).asarray(self.rows * n + self.columns)
-        if len(self.rows):
-            zeros = xp.assign(zeros, (..., places) if beside else places, self.values)
-        return xp.reshape(zeros, (*beside, m, n))
+        dense = xp.take_transpose(self.values, places, len(beside), (*beside, m * n))
+        return xp.reshape(dense, (*beside, m, n))
 
     def to_scipy(self) -> Any:
         """Return the matrix as a ``scipy.sparse.csr_array`` on the host.
@@ -88,7 +85,9 @@ def read_sparsity(
         rows, columns, found = host(given.row), host(given.col), tuple(given.shape)
     elif hasattr(given, "rows") and hasattr(given, "columns"):
         rows, columns, found = given.rows, given.columns, given.shape
-    elif isinstance(given, tuple) and len(given) == 2 and shape is not None:
+    elif isinstance(given, tuple) and len(given) == 2:
+        if shape is None:
+            raise RecordError(f"{name}: expected the shape= of the matrix beside index arrays, found none")
         rows, columns = (np.asarray(host(x) if hasattr(x, "shape") else x) for x in given)
         found = shape
     else:
@@ -96,7 +95,7 @@ def read_sparsity(
         if dense.ndim != 2:
             raise RecordError(
                 f"{name}: expected the sparsity as a matrix of truth values, a sparse array of SciPy or a "
-                f"pair (rows, columns) of index arrays, found {_described(given, dense)}"
+                f"pair (rows, columns) of index arrays, found {type(given).__name__} of shape {dense.shape}"
             )
         (rows, columns), found = np.nonzero(dense), dense.shape
     if shape is not None and tuple(found) != tuple(shape):
@@ -116,9 +115,3 @@ def read_sparsity(
             )
     keys = np.unique(rows.astype(np.int64) * n + columns)
     return *np.divmod(keys, max(n, 1)), (int(m), int(n))
-
-
-def _described(given: Any, dense: np.ndarray) -> str:
-    if isinstance(given, tuple):
-        return f"a tuple of {len(given)}; give the shape= for index arrays"
-    return f"{type(given).__name__} of shape {dense.shape}"
