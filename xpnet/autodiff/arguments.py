@@ -22,6 +22,7 @@ __all__ = [
     "array_beside",
     "belongs",
     "differentiable",
+    "entries",
     "explain_arguments",
     "explain_mixture",
     "handed_back",
@@ -166,6 +167,15 @@ def matched(what: str, tree: Any, other: Any) -> list[Any]:
             _check_like(path, x, t)
         made.append(lowered(t))
     return made
+
+
+def entries(what: str, tree: Any, other: Any) -> list[Any]:
+    """Return the entries of ``other`` in the places of the leaves of ``tree``, whose structure it has.
+
+    Raises:
+        RecordError: another structure; the message says at which place.
+    """
+    return [entry for _, _, entry in _pairs(what, tree, other)]
 
 
 def _pairs(path: str, tree: Any, other: Any) -> Iterator[tuple[str, Any, Any]]:
