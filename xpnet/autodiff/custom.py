@@ -91,7 +91,8 @@ def custom_rule(
             args = tuple(map(_unlifted, args))
             beside: list[Any] = []
             kept = beside if traces_of(leaves(args)) else None
-            function, own = functools.partial(_plain_call, name, f, many, kept), rule
+            function: Any = functools.partial(_plain_call, name, f, many, kept)
+            own = rule
             if any(_is_traced_container(x) for x in args):
                 own = _rule(name, *_of_leaves(name, args, pulls, push), many)
                 function, args = _function_of_leaves(function, args), tuple(leaves(args))
