@@ -112,7 +112,7 @@ def test_a_traced_array_from_elsewhere_keeps_its_derivative() -> None:
     programs = []
 
     def f(y: Any) -> Any:
-        programs.append(xpnet.compile(lambda x: array_namespace(x).sum(x * y)))
+        programs.append(xpnet.compile(lambda x: (x * y) @ _ones()))
         return programs[-1](_ones())
 
     assert float(autodiff.grad(f)(np.asarray(3.0))) == 2.0

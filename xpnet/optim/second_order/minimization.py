@@ -130,20 +130,21 @@ def minimize(
 
 def _traced(f: Callable[..., Any], search: Callable[..., Result], x0: Any, args: tuple[Any, ...]) -> Result:
     """Return the result for traced arguments: a minimum, and value and gradient there, with derivatives."""
-    ends: list[Result] | None = []
+    ends: list[Result] = []
+    is_first = True
 
     @implicit.minimum(f)
     def solve(x0: Any, *args: Any) -> Any:
         end = search(x0, *args)
-        if ends is not None:
+        if is_first:
             ends.append(end)
         return end.x
 
     x = solve(x0, *args)
-    found, ends = ends, None  # a program runs the solver again and again
+    is_first = False  # a program runs the solver again and again
     value, gradient = value_and_grad(f)(x, *args)
-    first = next((end for end in found if not end.success), found[-1])  # of several examples
-    counts = {name: sum(getattr(end, name) for end in found) for name in ("nit", "nfev", "nhv")}
+    first = next((end for end in ends if not end.success), ends[-1])  # of several examples
+    counts = {name: sum(getattr(end, name) for end in ends) for name in ("nit", "nfev", "nhv")}
     return dataclasses.replace(first, x=x, fun=value, grad=gradient, **counts)
 
 
