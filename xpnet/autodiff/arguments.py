@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import operator
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -18,7 +17,6 @@ from xpnet.errors import BackendError, RecordError, XpnetError
 
 __all__ = [
     "apart",
-    "argument_numbers",
     "array_beside",
     "belongs",
     "differentiable",
@@ -62,29 +60,6 @@ def belongs(x: Any, trace: Trace) -> bool:
 
 
 # --- Arguments ---------------------------------------------------------------------------------------
-
-
-def argument_numbers(name: str, argnums: Any, count: int) -> tuple[int, ...]:
-    """Return the positions that ``argnums`` names among ``count`` arguments, none of them negative."""
-    if type(argnums) is int and 0 <= argnums < count:
-        return (argnums,)
-    try:
-        given = tuple(argnums) if isinstance(argnums, (tuple, list)) else (operator.index(argnums),)
-        positions = tuple(operator.index(number) for number in given)
-    except TypeError as error:
-        raise RecordError(
-            f"{name}: expected argnums to be a whole number or a tuple of them, found {argnums!r}"
-        ) from error
-    for position in positions:
-        if not -count <= position < count:
-            raise RecordError(
-                f"{name}: expected argument number {position}, found {count} arguments; argnums counts "
-                "positional arguments from 0"
-            )
-    positions = tuple(position % count for position in positions)
-    if len(set(positions)) < len(positions):
-        raise RecordError(f"{name}: expected argnums to name each argument once, found {argnums!r}")
-    return positions
 
 
 def _is_number(x: Any) -> bool:

@@ -10,6 +10,7 @@ import numpy as np
 
 from xpnet.autodiff.arguments import handed_back, name_of
 from xpnet.autodiff.directions import FIRST_COLUMNS, in_batches, rows_at_once
+from xpnet.autodiff.selection import Argnames, Argnums, transformed
 from xpnet.autodiff.sparse.colouring import Colouring, colouring
 from xpnet.autodiff.sparse.index_sets import IndexSets, structure
 from xpnet.autodiff.sparse.matrix import SparseMatrix, read_sparsity
@@ -27,8 +28,9 @@ _MODES = ["auto", "forward", "reverse"]
 
 def sparse_jacobian(
     f: Callable[..., Any],
-    argnums: int | tuple[int, ...] = 0,
+    argnums: Argnums = None,
     *,
+    argnames: Argnames = None,
     sparsity: Any = None,
     mode: str = "auto",
     has_aux: bool = False,
@@ -40,7 +42,7 @@ def sparse_jacobian(
 
     Args:
         f: function whose result is an array or a container of arrays.
-        argnums: which positional arguments to differentiate, one or a tuple.
+        argnums, argnames: which arguments to differentiate, as for `value_and_grad`: one or a tuple.
         sparsity: where J may be other than zero: a boolean matrix, a sparse array of SciPy, a
             `SparseMatrix`, a pair (rows, columns) of index arrays, or a `Colouring`. None: found from the
             functions that ``f`` uses (`jacobian_sparsity`). With each call the products are compared with
@@ -79,11 +81,16 @@ def sparse_jacobian(
         raise RecordError(
             f"{name}: expected the mode 'auto', 'forward' or 'reverse', found {mode!r}{suggest(mode, _MODES)}"
         )
-    return _derivative(name, f, argnums, sparsity, mode, has_aux)
+    return _derivative(name, f, (argnums, argnames), sparsity, mode, has_aux)
 
 
 def sparse_hessian(
-    f: Callable[..., Any], argnums: int | tuple[int, ...] = 0, *, sparsity: Any = None, has_aux: bool = False
+    f: Callable[..., Any],
+    argnums: Argnums = None,
+    *,
+    argnames: Argnames = None,
+    sparsity: Any = None,
+    has_aux: bool = False,
 ) -> Callable[..., Any]:
     """Return a function that computes the Hessian H = ∂²f/∂x² of a 0-d result as a sparse matrix.
 
@@ -92,7 +99,7 @@ def sparse_hessian(
 
     Args:
         f: function with a real 0-d result.
-        argnums, has_aux: as for `sparse_jacobian`.
+        argnums, argnames, has_aux: as for `sparse_jacobian`.
         sparsity: as for `sparse_jacobian`; an entry on one side of the diagonal counts on both.
 
     Returns:
@@ -115,11 +122,12 @@ def sparse_hessian(
     Source: as of `colouring`.
     """
     name = f"sparse_hessian of {name_of(f)}"
-    return _derivative(name, grad(f, argnums, has_aux=has_aux), argnums, sparsity, "symmetric", has_aux)
+    gradient = grad(f, argnums, argnames=argnames, has_aux=has_aux)
+    return _derivative(name, gradient, (argnums, argnames), sparsity, "symmetric", has_aux)
 
 
 def jacobian_sparsity(
-    f: Callable[..., Any], argnums: int | tuple[int, ...] = 0, *, has_aux: bool = False
+    f: Callable[..., Any], argnums: Argnums = None, *, argnames: Argnames = None, has_aux: bool = False
 ) -> Callable[..., Any]:
     """Return a function that finds where the Jacobian of ``f`` may be other than zero.
 
@@ -129,7 +137,7 @@ def jacobian_sparsity(
     each entry of their results depend on all entries that they take.
 
     Args:
-        f, argnums, has_aux: as for `sparse_jacobian`.
+        f, argnums, argnames, has_aux: as for `sparse_jacobian`.
 
     Returns:
         A function of the same arguments that returns a `SparseMatrix` of truth values, which `colouring`
@@ -143,11 +151,11 @@ def jacobian_sparsity(
         array([[ True,  True, False],
                [ True, False,  True]])
     """
-    return _sparsity(f"jacobian_sparsity of {name_of(f)}", f, argnums, has_aux)
+    return _sparsity(f"jacobian_sparsity of {name_of(f)}", f, (argnums, argnames), has_aux)
 
 
 def hessian_sparsity(
-    f: Callable[..., Any], argnums: int | tuple[int, ...] = 0, *, has_aux: bool = False
+    f: Callable[..., Any], argnums: Argnums = None, *, argnames: Argnames = None, has_aux: bool = False
 ) -> Callable[..., Any]:
     """Return a function that finds where the Hessian of ``f`` may be other than zero.
 
@@ -161,23 +169,27 @@ def hessian_sparsity(
                [ True, False, False],
                [False, False, False]])
     """
-    return _sparsity(f"hessian_sparsity of {name_of(f)}", grad(f, argnums, has_aux=has_aux), argnums, has_aux)
+    gradient = grad(f, argnums, argnames=argnames, has_aux=has_aux)
+    return _sparsity(f"hessian_sparsity of {name_of(f)}", gradient, (argnums, argnames), has_aux)
 
 
-def _sparsity(name: str, f: Callable[..., Any], argnums: Any, has_aux: bool) -> Callable[..., Any]:
+_Which = tuple[Argnums, Argnames]
+
+
+def _sparsity(name: str, f: Callable[..., Any], which: _Which, has_aux: bool) -> Callable[..., Any]:
     def run(*args: Any, **options: Any) -> Any:
-        recording = Recording(name, f, argnums, args, options, has_aux)
+        recording = Recording(name, f, which[0], args, options, has_aux, argnames=which[1])
         shape, sets = _Layout(recording).shape, IndexSets(recording)
         run.assumed = sets.assumed  # type: ignore[attr-defined]
-        return SparseMatrix(sets.rows, sets.columns, np.ones(len(sets.rows), dtype=bool), shape)
+        made = SparseMatrix(sets.rows, sets.columns, np.ones(len(sets.rows), dtype=bool), shape)
+        return (made, handed_back(recording.aux, recording.trace, (args, options))) if has_aux else made
 
-    run.__name__ = name
     run.assumed = ()  # type: ignore[attr-defined]
-    return run
+    return transformed(run, name, f)
 
 
 def _derivative(
-    name: str, f: Callable[..., Any], argnums: Any, sparsity: Any, mode: str, has_aux: bool
+    name: str, f: Callable[..., Any], which: _Which, sparsity: Any, mode: str, has_aux: bool
 ) -> Callable[..., Any]:
     known: dict[Any, Colouring] = {}
 
@@ -201,7 +213,7 @@ def _derivative(
         return known[at]
 
     def run(*args: Any, **options: Any) -> Any:
-        recording = Recording(name, f, argnums, args, options, has_aux)
+        recording = Recording(name, f, which[0], args, options, has_aux, argnames=which[1])
         layout = _Layout(recording)
         colours = colours_of(recording, layout)
         values = _entries(recording, layout, colours)
@@ -211,8 +223,7 @@ def _derivative(
         made = SparseMatrix(colours.rows, colours.columns, values, colours.shape)
         return (made, aux) if has_aux else made
 
-    run.__name__ = name
-    return run
+    return transformed(run, name, f)
 
 
 _KNOWN = 16  # colourings that are kept
