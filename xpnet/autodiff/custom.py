@@ -21,6 +21,7 @@ from xpnet.autodiff.tracer import (
     is_floating,
     like,
     lowered,
+    option_without_derivative,
     plain_namespace,
     plain_value,
     traces_of,
@@ -96,7 +97,7 @@ def custom_rule(
             if any(_is_traced_container(x) for x in args):
                 own = _rule(name, *_of_leaves(name, args, pulls, push), many)
                 function, args = _function_of_leaves(function, args), tuple(leaves(args))
-            out = _recorded(own, function)(*args, **options)
+            out = _apply(own, function, *args, **options)
             if not many:
                 return _with_derivatives(name, [out], beside)[0]
             return like(out, [_constant_if_whole(y) for y in _with_derivatives(name, out, beside)])
@@ -136,8 +137,19 @@ def _rule(name: str, pulls: tuple[Any, ...], push: Any, many: bool) -> Rule:
     return Rule(name, (_transposed(pushing, many),), push=pushing, many=many, variadic=True)
 
 
-def _recorded(rule: Rule, function: Callable[..., Any]) -> Callable[..., Any]:
-    return dispatch(dataclasses.replace(rule, batch=functools.partial(_batch, rule, function)), function)
+def _apply(rule: Rule, function: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    """Return ``function`` of arguments, recorded under ``rule`` if they are traced.
+
+    As what `dispatch` returns; but that refers to itself, and is not for a function of a single call.
+    """
+    traces = [x.trace for x in (*args, *options.values()) if type(x) is Tracer]
+    if not traces:
+        return function(*args, **options)
+    trace = max(traces, key=lambda trace: trace.level)
+    options = {name: option_without_derivative(rule, name, x) for name, x in options.items()}
+    if trace.hides_axis:  # no tape keeps the function, which may hold traced arrays of it
+        rule = dataclasses.replace(rule, batch=functools.partial(_batch, rule, function))
+    return trace.record(rule, functools.partial(_apply, rule, function), args, options)
 
 
 # --- The function itself -----------------------------------------------------------------------------
@@ -187,7 +199,8 @@ def _with_derivatives(name: str, outs: Any, beside: list[Any]) -> list[Any]:
         return list(outs)
     if len(beside) > 1:  # one for each example
         raise _lost(name)
-    parts = beside[0] if isinstance(beside[0], (list, tuple)) else [beside[0]]
+    found = beside.pop()
+    parts = found if isinstance(found, (list, tuple)) else [found]
     made = []
     for y, part in zip(outs, parts, strict=True):
         if type(part) is Tracer and is_floating(part):
@@ -339,7 +352,7 @@ def _batch(rule: Rule, function: Callable[..., Any], call: Call, *values: Any, *
     """Map the function over examples as array code, and its rule with it; failing that, call it for each."""
     axes = tuple(0 if mapped else None for mapped in call.mapped)
     try:
-        return _recorded(_mapped_rule(rule, axes), vmap(function, axes))(*values, **options)
+        return _apply(_mapped_rule(rule, axes), vmap(function, axes), *values, **options)
     except Exception as error:  # code that is no array code of the standard can fail in any way
         if is_out_of_memory(error):
             raise
@@ -348,31 +361,34 @@ def _batch(rule: Rule, function: Callable[..., Any], call: Call, *values: Any, *
 
 def _or_by_examples(part: Callable[..., Any]) -> Callable[..., Any]:
     """Return a pull or push that, if it is no array code, runs for each example of mapped arrays."""
+    return functools.partial(_call_or_by_examples, part)
 
-    def call(xp: Any, g: Any, out: Any, *args: Any, **options: Any) -> Any:
-        try:
-            return part(xp, g, out, *args, **options)
-        except Exception as error:
-            traces = [x.trace for x in leaves([g, out, args]) if type(x) is Tracer]
-            batches = [trace for trace in traces if isinstance(trace, BatchTrace)]
-            trace = max(batches, key=lambda trace: trace.level, default=None)  # the innermost
-            if trace is None or not trace.size or is_out_of_memory(error):
-                raise
 
-        def of_example(number: int) -> Any:
-            example = map_leaves(
-                lambda x: x.value[number, ...] if belongs(x, trace) else lowered(x), [g, out, *args]
-            )
-            traced = any(type(x) is Tracer for x in leaves(example))
-            return call(trace.rule_space if traced else trace.xp, *example, **options)
+def _call_or_by_examples(
+    part: Callable[..., Any], xp: Any, g: Any, out: Any, *args: Any, **options: Any
+) -> Any:
+    try:
+        return part(xp, g, out, *args, **options)
+    except Exception as error:
+        traces = [x.trace for x in leaves([g, out, args]) if type(x) is Tracer]
+        batches = [trace for trace in traces if isinstance(trace, BatchTrace)]
+        trace = max(batches, key=lambda trace: trace.level, default=None)  # the innermost
+        if trace is None or not trace.size or is_out_of_memory(error):
+            raise
 
-        made = [of_example(number) for number in range(trace.size)]
-        stack = trace.rule_space.stack
-        if isinstance(made[0], list):
-            return [trace.mapped(stack(list(parts))) for parts in zip(*made, strict=True)]
-        return trace.mapped(stack(made))
+    def of_example(number: int) -> Any:
+        example = map_leaves(
+            lambda x: x.value[number, ...] if belongs(x, trace) else lowered(x), [g, out, *args]
+        )
+        traced = any(type(x) is Tracer for x in leaves(example))
+        space = trace.rule_space if traced else trace.xp
+        return _call_or_by_examples(part, space, *example, **options)
 
-    return call
+    made = [of_example(number) for number in range(trace.size)]
+    stack = trace.rule_space.stack
+    if isinstance(made[0], list):
+        return [trace.mapped(stack(list(parts))) for parts in zip(*made, strict=True)]
+    return trace.mapped(stack(made))
 
 
 def _mapped_rule(rule: Rule, axes: tuple[int | None, ...]) -> Rule:
