@@ -492,6 +492,17 @@ def test_an_entry_that_a_given_sparsity_lacks_is_named(dtype: str, mode: str) ->
         sparse_hessian(_rosenbrock, sparsity=np.eye(50))(x.astype(dtype))
 
 
+def test_a_colouring_for_symmetric_matrices_is_for_no_others() -> None:
+    f, x, _ = JACOBIANS["tridiagonal"]
+    point, pattern = x[:9], np.tri(9, k=1) - np.tri(9, k=-2)
+    pattern[0] = pattern[:, 0] = 1
+    colours = colouring(pattern, "symmetric")
+    with pytest.raises(
+        RecordError, match=r"found one that mixes entries of row \d; one of the mode 'symmetric'"
+    ):
+        sparse_jacobian(lambda x: f(x) + x[0] + np.eye(9)[0] * _sum(x**2), sparsity=colours)(point)
+
+
 _X, _Z = np.ones(3), np.ones(3) * 1j
 
 

@@ -133,8 +133,8 @@ def jacobian_sparsity(
 
     It follows from the functions that ``f`` uses, and the shapes and indices in it, and is right for all
     values, as long as those decide neither Python's control flow nor an index. It can be too large: a product
-    with a matrix, even one with zeros, a solution of a linear system, and a function with a custom rule make
-    each entry of their results depend on all entries that they take.
+    with a matrix, even one with zeros, a solution of a linear system, a checkpoint, and a function with a
+    custom rule make each entry of their results depend on all entries that they take.
 
     Args:
         f, argnums, argnames, has_aux: as for `sparse_jacobian`.
@@ -326,6 +326,11 @@ def _check(recording: Recording, layout: _Layout, colours: Colouring, values: An
     row = _flat(recording.pull(_placed(unit, recording.result)))
     row[colours.columns[colours.rows == i]] = 0
     j = int(np.argmax(np.abs(row)))
+    if not row[j]:
+        raise RecordError(
+            f"{recording.name}: expected a colouring for this matrix, found one that mixes entries of row {i}; "
+            "one of the mode 'symmetric' is for Hessians"
+        )
     raise RecordError(
         f"{recording.name}: expected zeros where the sparsity has no entry, found {row[j]:.4g} in row {i}, "
         f"column {j}; add that entry, or leave sparsity= out to have it found"
