@@ -498,7 +498,7 @@ def test_a_colouring_for_symmetric_matrices_is_for_no_others() -> None:
     pattern[0] = pattern[:, 0] = 1
     colours = colouring(pattern, "symmetric")
     with pytest.raises(
-        RecordError, match=r"found one that mixes entries of row \d; one of the mode 'symmetric'"
+        RecordError, match=r"found one that mixes some in row \d; one of the mode 'symmetric'"
     ):
         sparse_jacobian(lambda x: f(x) + x[0] + np.eye(9)[0] * _sum(x**2), sparsity=colours)(point)
 

@@ -328,7 +328,7 @@ def _check(recording: Recording, layout: _Layout, colours: Colouring, values: An
     j = int(np.argmax(np.abs(row)))
     if not row[j]:
         raise RecordError(
-            f"{recording.name}: expected a colouring for this matrix, found one that mixes entries of row {i}; "
+            f"{recording.name}: expected a colouring for this matrix, found one that mixes some in row {i}; "
             "one of the mode 'symmetric' is for Hessians"
         )
     raise RecordError(
