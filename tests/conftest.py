@@ -26,8 +26,14 @@ from xpnet.backends import backend as open_backend
 _FIRST = {"cupy": "0", "torch": "cpu", "jax": "cpu", "array_api_strict": "no_float64"}
 """Each library's device for everyday: of the strict ones, one that is not the host and lacks float64."""
 
-_AS_ANOTHER = "array_api_strict:CPU_DEVICE"
-"""What goes wrong on it goes wrong on ``device1``, where arrays made without a device are refused as well."""
+_ON_JAX = (
+    "autodiff/test_rules.py", "autodiff/test_implicit.py", "autodiff/test_nesting.py", "nn", "test_losses.py",
+    "train/test_devices.py",
+)  # fmt: skip
+"""Whose tests run on JAX, which compiles each operation for each shape, unless ``--backends`` names it."""
+
+_AS_ANOTHER = ("array_api_strict:CPU_DEVICE", "array_api_strict:device2")
+"""What goes wrong on them goes wrong on ``device1``, where arrays made without a device are refused as well."""
 
 
 def _specs(config: pytest.Config) -> list[Any]:
@@ -42,7 +48,7 @@ def _specs(config: pytest.Config) -> list[Any]:
         everyday = name != "jax" or wanted
         found += [spec] if everyday else []
         if full:
-            more = [other for other in others if other not in (*found, _AS_ANOTHER)]
+            more = [other for other in others if other not in (*found, *_AS_ANOTHER)]
             found += [pytest.param(other, marks=pytest.mark.full) for other in more]
     return found
 
@@ -131,19 +137,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what takes long, what is of other backends than those asked for, and most cases on JAX.
 
-    JAX compiles each operation for each shape: it takes one case of a test, or of a derivative's rule.
+    JAX takes one case of a test, or of a derivative's rule, of the files that are for it.
     """
     wanted, full = set(_wanted(config)), config.getoption("--full")
     on_jax: dict[Any, pytest.Item] = {}
+    folders = [config.rootpath / "tests" / path for path in _ON_JAX]
     for item in items:
-        if _is_on(item, "jax"):
+        if _is_on(item, "jax") and any(item.path.is_relative_to(folder) for folder in folders):
             on_jax.setdefault(_kind(item), item)
     left = [
         item
         for item in items
         if (not full and item.get_closest_marker("full"))
         or (wanted and not wanted & _backends_of(item))
-        or (_is_on(item, "jax") and "jax" not in wanted and on_jax[_kind(item)] is not item)
+        or (_is_on(item, "jax") and "jax" not in wanted and on_jax.get(_kind(item)) is not item)
     ]
     if left:
         config.hook.pytest_deselected(items=left)

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 import xpnet
-from tests.autodiff import cases_linalg, cases_numeric, cases_shapes, rule_cases
 from tests.autodiff.random_functions import Function
+from tests.autodiff.rule_cases import Case
+from tests.autodiff.test_rules import CASES
 from tests.support import draw, host, relative_error, tolerance, widest
 from xpnet import autodiff
 from xpnet.autodiff import (
@@ -192,12 +193,11 @@ def test_values_of_every_backend(backend: Backend) -> None:
 
 # --- Sparsity ----------------------------------------------------------------------------------------
 
-_CASES = [*rule_cases.CASES, *cases_linalg.CASES, *cases_numeric.CASES, *cases_shapes.CASES]
-_FIRST = list({case.rule: case for case in reversed(_CASES)}.values())
+_FIRST = list({case.rule: case for case in reversed(CASES)}.values())
 _ASSUMED = {"linalg.solve"}
 
 
-def _of_vector(case: rule_cases.Case) -> tuple[Callable[[Any], Any], np.ndarray]:
+def _of_vector(case: Case) -> tuple[Callable[[Any], Any], np.ndarray]:
     """Return the function of a case as one of vectors, with real and imaginary parts of its results."""
 
     def run(flat: Any) -> Any:
@@ -213,7 +213,7 @@ def _of_vector(case: rule_cases.Case) -> tuple[Callable[[Any], Any], np.ndarray]
 
 @pytest.mark.parametrize("everything", [False, pytest.param(True, marks=pytest.mark.full)])
 def test_sparsity_of_every_rule_covers_its_jacobian_and_that_of_its_gradient(everything: bool) -> None:
-    for case in _CASES if everything else _FIRST:
+    for case in CASES if everything else _FIRST:
         f, x = _of_vector(case)
 
         def energy(x: Any, f: Any = f) -> Any:

@@ -30,7 +30,6 @@ __all__ = [
     "assert_same",
     "compared_lowerings",
     "every_lowering",
-    "every_lowering_at_length",
     "longest_sum",
     "lowered",
     "lowered_steps",
@@ -92,7 +91,6 @@ def _those(wanted: Callable[[str], bool], *, many: bool = False) -> pytest.MarkD
 
 
 every_lowering = _those(lambda name: True)
-every_lowering_at_length = _those(lambda name: True, many=True)
 compared_lowerings = _those(lambda name: name != "generic", many=True)  # which they are compared with
 slow_lowerings = _those(lambda name: TABLE[name].compiles, many=True)
 host_lowerings = _those(lambda name: name != "cupy" and not isinstance(name, InThreads))

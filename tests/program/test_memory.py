@@ -17,9 +17,9 @@ from tests.program.cuda import allocated_bytes, most_allocated
 from tests.program.lowerings import (
     InThreads,
     array_for,
-    every_lowering_at_length,
     lowered,
     lowered_steps,
+    one_of_each_library,
     planning_lowerings,
 )
 from tests.program.random_programs import Builder
@@ -110,7 +110,7 @@ def _assert_flat(run: Callable[[], Any], times: int) -> None:
 
 
 @pytest.mark.full
-@every_lowering_at_length
+@one_of_each_library
 def test_steps_leak_nothing(lower: str) -> None:
     step, args = training_step(optim.Adam())
     compiled = xpnet.compile(lambda *args: step(*args), lower=lower, donate=(0, 1, 2))
@@ -124,7 +124,7 @@ def test_steps_leak_nothing(lower: str) -> None:
 
 
 @pytest.mark.full
-@every_lowering_at_length
+@one_of_each_library
 def test_loops_leak_nothing(lower: str) -> None:
     step, args = training_step(optim.Adam())
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.program.cuda import from_device
-from tests.program.lowerings import one_of_each_library, planning_lowerings
+from tests.program.lowerings import one_of_each_library
 from tests.train.support import class_data, flat, make
 from xpnet import Trainer, nn, optim
 from xpnet.program.lowerings.base import LOWERINGS
@@ -56,7 +56,7 @@ def test_an_optimizer_with_a_schedule(lower: str) -> None:
 
 
 @pytest.mark.full
-@planning_lowerings
+@pytest.mark.parametrize("lower", ["numpy", pytest.param("cupy", marks=pytest.mark.backends("cupy"))])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=repr)
 def test_optimizers(optimizer: optim.Optimizer, lower: str) -> None:
     _assert_close(_train(lower, batch=7, optimizer=optimizer), _uncompiled(optimizer))

@@ -9,7 +9,7 @@
 array([0.    , 0.6397])
 """
 
-from xpnet.autodiff import implicit
+from xpnet.autodiff import implicit, special
 from xpnet.autodiff.checks import check_grads
 from xpnet.autodiff.custom import custom_rule
 from xpnet.autodiff.functions import stop_gradient
@@ -56,6 +56,7 @@ __all__ = [
     "namespace",
     "sparse_hessian",
     "sparse_jacobian",
+    "special",
     "stop_gradient",
     "value_and_grad",
     "vjp",

@@ -15,9 +15,11 @@ import array_api_compat
 from xpnet.autodiff import operators  # noqa: F401  # gives traced arrays their operators
 from xpnet.autodiff.rules import RULES
 from xpnet.autodiff.rules.rule import Rule
+from xpnet.autodiff.rules.special import ALIASES
 from xpnet.autodiff.tracer import Lifted, Tracer, dispatch, is_floating_dtype, like, lowered
 from xpnet.autodiff.views import is_scalar, viewing
 from xpnet.backends.lacking import extended
+from xpnet.backends.special import floating
 from xpnet.errors import RecordError
 
 __all__ = ["Namespace", "namespace"]
@@ -33,6 +35,7 @@ class Namespace:
     def __init__(self, xp: Any, lift: bool = False, prefix: str = "", outer: Namespace | None = None):
         self._xp = xp
         self._prefix = prefix
+        self._outer = outer
         self._lifted: Lifted | None = Lifted(self) if lift else None
         if outer is not None:
             self._lifted = outer._lifted
@@ -57,7 +60,7 @@ class Namespace:
         return out if self._lifted is None else _wrap(out, self._lifted)
 
     def _made(self, name: str, value: Any) -> Any:
-        if name in ("linalg", "fft") and not self._prefix:
+        if name in ("linalg", "fft", "special") and not self._prefix:
             return Namespace(value, self._lifted is not None, prefix=f"{name}.", outer=self)
         if isinstance(value, types.ModuleType):  # such as torch.special, whose functions know no tracers
             raise AttributeError(f"{self.__name__} has no attribute {name!r}")
@@ -66,6 +69,8 @@ class Namespace:
         rule = RULES.get(self._prefix + name)
         if rule is None and self._prefix == "linalg.":
             rule = RULES.get(name)  # linalg.matmul is matmul
+        if self._prefix == "special.":
+            return _described(_promoted(self, name, value), value)
         adapt = _ADAPTED.get(self._prefix + name)
         if adapt is not None:
             made = adapt(self, value)
@@ -201,6 +206,20 @@ def _clip(space: Namespace, plain: Callable[..., Any]) -> Callable[..., Any]:
         return recorded(x, min, max)
 
     return clip
+
+
+def _promoted(space: Namespace, name: str, plain: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a special function, which takes whole numbers and Python's numbers as floating arrays."""
+    rule, outer = RULES[ALIASES.get(name, f"special.{name}")], space._outer
+    assert outer is not None
+    if rule.body is not None and name in ALIASES:  # what programs compute, too
+        plain = functools.partial(rule.body, outer._xp)
+    recorded = space._recorded(rule, plain)
+
+    def call(*args: Any) -> Any:
+        return recorded(*floating(outer, name, args))
+
+    return call
 
 
 _ADAPTED = {"asarray": _asarray, "astype": _astype, "clip": _clip}

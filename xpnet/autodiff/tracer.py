@@ -26,6 +26,7 @@ from xpnet.autodiff.trace import Trace
 from xpnet.autodiff.views import check_writable, is_view_at, relate, write
 from xpnet.backends import array_namespace
 from xpnet.backends.lacking import assign
+from xpnet.backends.special import name_in_scipy
 from xpnet.errors import RecordError
 
 __all__ = [
@@ -290,7 +291,11 @@ class Tracer:
         return self.value
 
     def __array_ufunc__(self, function: Any, method: str, *inputs: Any, **options: Any) -> Any:
-        """Record ``array + x`` and the like, which NumPy hands over; refuse its other functions."""
+        """Record ``array + x`` and the like, and SciPy's special functions; refuse NumPy's others."""
+        special = name_in_scipy(function) if method == "__call__" and not options else ""
+        if special:
+            traced = next(x for x in inputs if type(x) is Tracer)
+            return getattr(traced.trace.space.special, special)(*inputs)
         if not any(type(x) is Tracer and x.trace.level for x in inputs):
             done = getattr(function, method)(*map(lowered, inputs), **options)
             return done if "out" in options else self.trace.space.wrap(done)

@@ -12,6 +12,7 @@ import array_api_compat
 
 from xpnet.backends.corrections import corrected
 from xpnet.backends.namespaces import array_namespace
+from xpnet.backends.special import Special
 
 __all__ = [
     "assign",
@@ -396,6 +397,7 @@ class Extended:
         self.last_written = last_written
         self.place = place
         self.root = functools.partial(root, xp)
+        self.special = Special(xp)
         self.stop_gradient = _unchanged
         self.take_along_axis_transpose = take_along_axis_transpose
         self.take_transpose = take_transpose

@@ -11,7 +11,7 @@ import operator
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from xpnet.autodiff import functions
+from xpnet.autodiff import functions, special
 from xpnet.autodiff.rules import RULES
 from xpnet.autodiff.rules.rule import lookup
 from xpnet.backends import array_namespace, lacking
@@ -178,6 +178,8 @@ def _space(values: Mapping[str, Any]) -> Any:
 
 
 def _function(name: str, space: Any) -> Callable[..., Any]:
+    if name.startswith("special."):
+        return getattr(special, name.removeprefix("special."))
     return getattr(functions, name) if name in functions.__all__ else lookup(space, name)
 
 

@@ -16,6 +16,7 @@ from xpnet.autodiff.rules import (
     reductions,
     shaping,
     sorting,
+    special,
 )
 from xpnet.autodiff.rules.rule import RULES, Rule
 
@@ -33,4 +34,5 @@ __all__ = [
     "reductions",
     "shaping",
     "sorting",
+    "special",
 ]

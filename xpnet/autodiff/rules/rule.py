@@ -113,10 +113,14 @@ class Rule:
         pull = self.pulls[known] if known < len(self.pulls) else None
         if pull is not None:
             return functools.partial(pull, position) if self.variadic else pull
-        raise RecordError(
-            f"{self.name}: expected no traced array as argument {position + 1}, for it has no derivative "
-            "there; take stop_gradient of it"
-        )
+        raise _no_derivative(self.name, position)
+
+
+def _no_derivative(name: str, position: int) -> RecordError:
+    return RecordError(
+        f"{name}: expected no traced array as argument {position + 1}, for it has no derivative "
+        "there; take stop_gradient of it"
+    )
 
 
 def rule(name: str, *pulls: Callable[..., Any] | None, **parts: Any) -> Rule:
@@ -147,17 +151,21 @@ def composed(name: str, **parts: Any) -> Callable[..., Any]:
 
 
 def elementwise(name: str, *slopes: Any, body: Callable[..., Any] | None = None) -> None:
-    """Enter an elementwise function of broadcast arguments by its partial derivatives."""
+    """Enter an elementwise function of broadcast arguments by its partial derivatives (None: has none)."""
 
-    def pull_for(position: int, slope: Any) -> Callable[..., Any]:
+    def pull_for(position: int, slope: Any) -> Callable[..., Any] | None:
+        if slope is None:
+            return None
         if callable(slope):
             return lambda xp, g, out, *args: fit(xp, scale(xp, g, slope(xp, out, *args)), args[position])
         return lambda xp, g, out, *args: fit(xp, scale(xp, g, slope), args[position])
 
     def push(xp: Any, tangents: list[Any], out: Any, *args: Any) -> Any:
         total = None
-        for slope, tangent in zip(slopes, tangents, strict=False):
+        for position, (slope, tangent) in enumerate(zip(slopes, tangents, strict=False)):
             if tangent is not None:
+                if slope is None:
+                    raise _no_derivative(name, position)
                 part = scale(xp, tangent, slope(xp, out, *args) if callable(slope) else slope)
                 total = part if total is None else xp.add(total, part)
         return xp.broadcast_to(xp.astype(total, out.dtype), out.shape)

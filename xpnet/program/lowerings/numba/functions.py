@@ -191,6 +191,22 @@ def _tanh64(x):  # type: ignore[no-untyped-def]
 
 
 @_compiled
+def _sine32(x, quarter):  # type: ignore[no-untyped-def]
+    """The sine a number of right angles further: x = k π/2 + r with |r| <= π/4, in float64."""
+    wide = np.float64(x)
+    k = (wide * 6.36619772367581382433e-01 + 6755399441055744.0) - 6755399441055744.0
+    r = _F((wide - k * 1.57079632673412561417e00) - k * 6.07710050650619224932e-11)
+    z = r * r
+    s = (_F(-1.9515295891e-4) * z + _F(8.3321608736e-3)) * z + _F(-1.6666654611e-1)
+    s = s * z * r + r
+    c = (_F(2.443315711809948e-5) * z + _F(-1.388731625493765e-3)) * z + _F(4.166664568298827e-2)
+    c = c * z * z - _F(0.5) * z + _F(1.0)
+    n = _I(_I(_F(k)) + _I(quarter))
+    found = select(_I(n & _I(1)) == _I(1), c, select(x == _F(0.0), x, s))
+    return float_of(_I(bits_of(found) ^ _I(_I(n & _I(2)) << _I(30))))  # with the other sign where n & 2
+
+
+@_compiled
 def _turned(x):  # type: ignore[no-untyped-def]
     """x = k π/2 + r + s: the bits of a number that ends with those of k, then r with |r| <= π/4, and s."""
     shifted = x * 6.36619772367581382433e-01 + 6755399441055744.0
@@ -201,21 +217,6 @@ def _turned(x):  # type: ignore[no-untyped-def]
     rest = k * 2.02226624879595063154e-21 - ((near - r) - rest)
     y = r - rest
     return bits_of(shifted), y, (r - y) - rest
-
-
-@_compiled
-def _sine32(x, quarter):  # type: ignore[no-untyped-def]
-    """The sine a number of right angles further."""
-    n, r, _ = _turned(np.float64(x))
-    y = _F(r)
-    z = y * y
-    s = (_F(-1.9515295891e-4) * z + _F(8.3321608736e-3)) * z + _F(-1.6666654611e-1)
-    s = s * z * y + y
-    c = (_F(2.443315711809948e-5) * z + _F(-1.388731625493765e-3)) * z + _F(4.166664568298827e-2)
-    c = c * z * z - _F(0.5) * z + _F(1.0)
-    n += quarter
-    found = select(n & 1 == 1, c, select(x == _F(0.0), x, s))
-    return select(n & 2 == 2, -found, found)
 
 
 @_compiled
