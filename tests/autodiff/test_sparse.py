@@ -325,11 +325,17 @@ def test_sparsity_is_found_once_and_again_for_other_shapes_and_indices(
         x = draw(wanted, (3,))
         np.testing.assert_array_equal(jac(x).todense(), jacobian(taken)(x))
         assert len(calls) == wanted
+    padded = sparse_jacobian(lambda x, n: [np.ones(n), x * x, np.ones(3 - n)])
+    for n in (0, 2, 0):  # constants in other places
+        want = np.zeros((6, 3))
+        want[n : n + 3] = 2 * np.eye(3)
+        np.testing.assert_array_equal(padded(np.ones(3), n).todense(), want)
+    assert len(calls) == 4
     by_branch = sparse_jacobian(lambda x: x[::-1] * x if x[0] > 0 else x * x)  # Python's control flow
     for x in (np.ones(3), -np.ones(3), np.ones(3)):
         want = 2 * np.eye(3) * x if x[0] < 0 else np.diag(x) + np.diag(x)[::-1]
         np.testing.assert_array_equal(by_branch(x).todense(), want)
-    assert len(calls) == 4
+    assert len(calls) == 6
 
 
 # --- Colourings --------------------------------------------------------------------------------------

@@ -88,7 +88,8 @@ def structure(recording: Recording) -> tuple[Any, ...]:
 
     These are functions, shapes, indices and options, but no floating values.
     """
-    ends = [y.slot if belongs(y, recording.trace) else None for y in leaves(recording.result)]
+    outs = filter(is_floating, leaves(recording.result))
+    ends = [y.slot if belongs(y, recording.trace) else tuple(y.shape) for y in outs]
     return (
         tuple(recording.slots),
         tuple(ends),
