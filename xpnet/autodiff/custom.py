@@ -91,7 +91,7 @@ def custom_rule(
                 args, options = bound.args, bound.kwargs
             args = tuple(map(_unlifted, args))
             beside: list[Any] = []
-            kept = beside if traces_of(leaves(args)) else None
+            kept = beside if any(type(x) is Tracer for x in leaves(args)) else None
             function: Any = functools.partial(_plain_call, name, f, many, kept)
             own = rule
             if any(_is_traced_container(x) for x in args):
@@ -169,12 +169,13 @@ def _plain_call(
     those results are put ``beside``, and only their values are returned.
     """
     out = f(*args, **options)
-    given = traces_of(leaves([args, options]))
-    if beside is not None and not traces_of(leaves(out)) <= given:
-        beside.append(out)
-        out = map_leaves(without_derivative, out)
+    if beside is not None and any(type(y) is Tracer for y in leaves(out)):
+        given = traces_of(leaves([args, options]))
         if not traces_of(leaves(out)) <= given:
-            raise _lost(name)
+            beside.append(out)
+            out = map_leaves(without_derivative, out)
+            if not traces_of(leaves(out)) <= given:
+                raise _lost(name)
     if isinstance(out, (list, tuple)) is not many:
         raise RecordError(
             f"{name}: expected {'a tuple of arrays' if many else 'one array'} as result, found "

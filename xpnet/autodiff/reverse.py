@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from xpnet.autodiff.arguments import explain_arguments, explain_mixture
@@ -86,14 +85,10 @@ class ReverseTrace(Trace):
         Walks the tape backwards once; each entry hands its cotangent on to its parents (version 2 of note
         003). None stands for a cotangent of zero.
         """
-        with scope(current_scope()), self._walk():
-            return self._walk_back(seeds, wanted)
-
-    @contextlib.contextmanager
-    def _walk(self) -> Iterator[None]:
         self.walks += 1
         try:
-            yield
+            with scope(current_scope()):
+                return self._walk_back(seeds, wanted)
         finally:
             self.walks -= 1
 
@@ -146,8 +141,11 @@ class ReverseTrace(Trace):
         Walks the tape forwards once, by ``push(rule, tangents, out, values, options)``; a tangent that no
         later entry uses is dropped. Entries without a tangent in the answer have one of zero.
         """
-        with self._walk():
+        self.walks += 1
+        try:
             return self._walk_forward(starts, wanted, push)
+        finally:
+            self.walks -= 1
 
     def _walk_forward(
         self, starts: dict[int, Any], wanted: set[int], push: Callable[..., Any]

@@ -5,8 +5,7 @@ from __future__ import annotations
 import inspect
 import operator
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from xpnet.errors import RecordError, suggest
 
@@ -16,8 +15,7 @@ Argnums = int | tuple[int, ...] | None
 Argnames = str | tuple[str, ...] | None
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
+class Selection(NamedTuple):
     """A call of a function, with the arguments to differentiate.
 
     Attributes:
