@@ -1,4 +1,4 @@
-"""What ``vmap`` saves: Jacobians, Hessians, gradients of rows; beside a loop and PyTorch's ``torch.func``."""
+"""What ``vmap`` and sparsity save: Jacobians, Hessians, gradients of rows; beside loops, PyTorch, SciPy."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from xpnet.backends import array_namespace
 __all__ = ["batch_calls", "show_batches"]
 
 Call = Callable[[], Any]
-_SIZE, _ROWS = 300, 64
+_SIZE, _ROWS, _BANDED = 300, 64, 1000
 
 
 def batch_calls() -> dict[str, Call]:
@@ -55,7 +55,36 @@ def batch_calls() -> dict[str, Call]:
             gradient(params, *pair) for pair in zip(rows, targets, strict=True)
         ],
     }
-    return calls | _torch(W, x, [np.asarray(p) for p in params.values()], rows, targets)
+    calls |= _banded() | _torch(W, x, [np.asarray(p) for p in params.values()], rows, targets)
+    return calls
+
+
+def _banded() -> dict[str, Call]:
+    """Return calls for a tridiagonal Jacobian, and SciPy's differences with the same colours."""
+    x = np.linspace(0.1, 1.0, _BANDED)
+
+    def broyden(x: Any) -> Any:
+        xp = array_namespace(x)
+        wide = xp.concat([xp.zeros(1), x, xp.zeros(1)])
+        return (3 - 2 * x) * x - wide[:-2] - 2 * wide[2:] + 1
+
+    dense, sparse = autodiff.jacobian(broyden), autodiff.sparse_jacobian(broyden)
+    compiled, work = xpnet.compile(sparse), f"tridiagonal jacobian of {_BANDED}"
+    calls: dict[str, Call] = {
+        f"{work}: xpnet": lambda: dense(x),
+        f"{work}: xpnet, sparse": lambda: sparse(x),
+        f"{work}: xpnet, sparse and compiled": lambda: compiled(x),
+        f"{work}: xpnet, sparsity alone": lambda: autodiff.jacobian_sparsity(broyden)(x),
+    }
+    try:
+        from scipy.optimize._numdiff import approx_derivative, group_columns
+    except ImportError:
+        return calls
+    pattern = autodiff.jacobian_sparsity(broyden)(x).to_scipy()
+    groups = group_columns(pattern)
+    return calls | {
+        f"{work}: SciPy, differences": lambda: approx_derivative(broyden, x, sparsity=(pattern, groups))
+    }
 
 
 def _torch(W: Any, x: Any, params: list[Any], rows: Any, targets: Any) -> dict[str, Call]:

@@ -11,7 +11,8 @@ import scipy.optimize
 import scipy.special
 
 from tests.support import draw, host, relative_error, widest
-from xpnet.autodiff import Tracer, check_grads, custom_rule, grad, hessian, jacobian, jvp, vjp
+from xpnet import autodiff
+from xpnet.autodiff import Tracer, check_grads, custom_rule, grad, hessian, jacobian, jvp, vjp, vmap
 from xpnet.autodiff.rules import RULES
 from xpnet.backends import Backend, array_namespace, backend_of
 from xpnet.errors import RecordError
@@ -227,6 +228,79 @@ def test_compiled_functions_can_be_wrapped_and_nothing_enters_the_table() -> Non
     assert before == RULES
 
 
+# --- Containers and closures -------------------------------------------------------------------------
+
+
+@custom_rule(
+    lambda xp, g, out, tree, y: {"a": g * tree["b"][0] * y, "b": (g * tree["a"] * y, None), "n": None},
+    lambda xp, g, out, tree, y: g * tree["a"] * tree["b"][0],
+)
+def _of_tree(tree: Any, y: Any) -> Any:
+    return tree["a"] * tree["b"][0] * y + tree["b"][1]
+
+
+def _push_of_tree(xp: Any, tangents: Any, out: Any, tree: Any, y: Any) -> Any:
+    (da, (db, _)), dy = (tangents[0][name] for name in "ab"), tangents[1]
+    parts = [(da, tree["b"][0] * y), (db, tree["a"] * y), (dy, tree["a"] * tree["b"][0])]
+    return sum(t * by for t, by in parts if t is not None)
+
+
+_OF_TREE = {
+    "pulls": _of_tree,
+    "push": custom_rule(push=_push_of_tree)(_of_tree.__wrapped__),
+}
+
+
+@pytest.mark.parametrize("by", _OF_TREE)
+def test_arguments_may_be_containers(by: str) -> None:
+    """Also with constants in them, that are no arrays, too; twice differentiated, and mapped."""
+    rule, plain = _OF_TREE[by], _of_tree.__wrapped__
+    x = draw(1, (3,))
+
+    def through(f: Any) -> Any:
+        def run(x: Any) -> Any:
+            tree = {"a": x, "b": (2 * x * x, 1.0), "n": np.asarray(3)}
+            return f(tree, x) + f({"a": X, "b": (x, 2.0), "n": 4}, X)
+
+        return run
+
+    mine, theirs = through(rule), through(plain)
+    np.testing.assert_allclose(mine(x), theirs(x))
+    for order in (
+        lambda f: jacobian(f),
+        lambda f: jacobian(f, mode="forward"),
+        lambda f: hessian(lambda x: _sum(f(x))),
+        lambda f: vmap(grad(lambda x: _sum(f(x)))),
+    ):
+        point = np.stack([x, 2 * x]) if order(mine).__name__.startswith("vmap") else x
+        np.testing.assert_allclose(order(mine)(point), order(theirs)(point))
+
+
+@pytest.mark.parametrize("is_array_code", [True, False])
+def test_closures_over_traced_arrays(is_array_code: bool) -> None:
+    """The function is differentiated as code by them; in the rule they are constants."""
+
+    def mine(y: Any) -> Any:
+        @custom_rule(lambda xp, g, out, x: 3 * g * y)  # three times what it is, to tell it apart
+        def product(x: Any) -> Any:
+            return x * y if is_array_code else np.multiply(x, y)
+
+        return product(array_namespace(y).exp(y))
+
+    def wanted(y: Any) -> Any:
+        xp = array_namespace(y)
+        x = xp.exp(y)
+        fixed = autodiff.stop_gradient(x)
+        return fixed * y + 3 * autodiff.stop_gradient(y) * (x - fixed)
+
+    x = draw(1, (3,))
+    np.testing.assert_allclose(mine(x), wanted(x))
+    for mode in ("reverse", "forward"):
+        np.testing.assert_allclose(jacobian(mine, mode=mode)(x), jacobian(wanted, mode=mode)(x))
+    np.testing.assert_allclose(jvp(mine, (x,), (X,))[1], jvp(wanted, (x,), (X,))[1])
+    np.testing.assert_allclose(autodiff.linearize(mine, x)[1](X), jvp(wanted, (x,), (X,))[1])
+
+
 def _rule(**parts: Any) -> Any:
     pulls = parts.pop("pulls", (lambda xp, g, out, *args: g,))
     body = parts.pop("body", lambda x: x * 1.0)
@@ -242,9 +316,13 @@ REFUSALS: dict[str, tuple[Any, str]] = {
     "a tuple": (lambda: _rule(body=lambda x: (x, x))(X), r"mine: expected one array .*many=True"),
     "no tuple": (lambda: _rule(many=True)(X), r"mine: expected a tuple of arrays.*many=False"),
     "text": (lambda: _rule(body=lambda x: "a")(X), "mine: expected an array as result, found str"),
-    "inside a list": (
+    "pull of a list": (
         lambda: grad(lambda x: _sum(_rule(body=lambda x: x[0])([x])))(X),
-        "mine: expected traced arrays as arguments of their own, found one inside a list",
+        "pull 1 of mine: expected a list of 1, found ndarray",
+    ),
+    "mapped closure": (
+        lambda: vmap(lambda y: _rule(body=lambda x: x * y)(2 * y))(X),
+        "mine: expected a function of its arguments, found that it uses a traced array from elsewhere",
     ),
     "shape of a pull": (
         lambda: grad(lambda x: _sum(_rule(pulls=(lambda xp, g, out, x: xp.sum(g),))(x)))(X),

@@ -187,8 +187,8 @@ def test_the_function_runs_once_for_all_rows_or_columns(mode: str, monkeypatch: 
     x = draw(1, (4,))
     at_once = jacobian(f, mode=mode)(x)
     assert len(calls) == 1
-    monkeypatch.setattr("xpnet.autodiff.jacobians._ENTRIES", 80)
-    monkeypatch.setattr("xpnet.autodiff.jacobians._FIRST_COLUMNS", 1)
+    monkeypatch.setattr("xpnet.autodiff.directions._ENTRIES", 80)
+    monkeypatch.setattr("xpnet.autodiff.jacobians.FIRST_COLUMNS", 1)
     one_pass = {"reverse": "pull", "forward": "push"}[mode]
     run = getattr(Recording, one_pass)
     monkeypatch.setattr(Recording, one_pass, lambda self, given: passes.append(1) or run(self, given))

@@ -21,6 +21,8 @@ from xpnet.autodiff import (
     jacobian,
     jvp,
     linearize,
+    sparse_hessian,
+    sparse_jacobian,
     value_and_grad,
     vjp,
 )
@@ -85,6 +87,13 @@ def _cube(x: Any) -> Any:
 
 
 _identity = custom_rule(lambda xp, g, out, x: g * 1)(lambda x: x * 1)
+_of_list = custom_rule(lambda xp, g, out, xs: [g * 1, None])(lambda xs: xs[0] * 1)
+
+
+def _twice(xp: Any, g: Any, out: Any, x: Any) -> Any:
+    return g * 2
+
+
 _RUNS: dict[str, Any] = {
     "grad": lambda x, watch: grad(lambda x: _cube(watch(x * 2)))(x),
     "unused argument": lambda x, watch: grad(lambda x, y: _cube(watch(x * 2)), argnums=1)(x, x + 1),
@@ -95,6 +104,11 @@ _RUNS: dict[str, Any] = {
     "jacobian": lambda x, watch: jacobian(lambda x: watch(x * 2) * x)(x),
     "jacobian by columns": lambda x, watch: jacobian(lambda x: watch(x * 2) * x, mode="forward")(x),
     "hessian": lambda x, watch: hessian(lambda x: _cube(watch(x * 2)))(x),
+    "sparse jacobian": lambda x, watch: sparse_jacobian(lambda x: watch(x * 2) * x)(x),
+    "sparse rows": lambda x, watch: sparse_jacobian(lambda x: watch(x * 2) @ x, sparsity=np.ones((1, 3)))(x),
+    "sparse hessian": lambda x, watch: sparse_hessian(lambda x: _cube(watch(x * 2)))(x),
+    "container": lambda x, watch: grad(lambda x: _cube(_of_list([watch(x * 2), x])))(x),
+    "closure": lambda x, watch: grad(lambda x: _cube(custom_rule(_twice)(lambda y: watch(y * x))(x)))(x),
     "hvp": lambda x, watch: hvp(lambda x: _cube(watch(x * 2)), x, x),
     "ggn_vp": lambda x, watch: ggn_vp(lambda x: watch(x * 2) * x, _cube, x, x),
     "grad of grad": lambda x, watch: grad(lambda x: _cube(grad(lambda y: _cube(watch(y * x)))(x)))(x),

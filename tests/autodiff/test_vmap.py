@@ -351,7 +351,7 @@ def test_random_functions_are_those_of_a_loop() -> None:
     assert found.count("compared") > 30
 
 
-@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.full) for seed in range(1, 20))])
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.full) for seed in range(1, 200))])
 def test_random_functions_are_those_of_jax(seed: int) -> None:
     pytest.importorskip("jax", reason="JAX is not installed")
     assert check_against_jax(seed) in ("compared", "another convention")

@@ -11,8 +11,8 @@ import pytest
 
 from tests.optim.problems import PROBLEMS, least_squares, logistic, quadratic, rosenbrock
 from tests.support import told
-from xpnet import optim
-from xpnet.autodiff import value_and_grad
+from xpnet import compile, optim
+from xpnet.autodiff import hessian, jacobian, value_and_grad, vmap
 from xpnet.backends import Backend, array_namespace
 from xpnet.errors import ConfigError, RecordError
 from xpnet.optim import minimize
@@ -429,3 +429,64 @@ def test_extreme_eigenvalues_that_coincide(diagonal: list[float]) -> None:
 )  # fmt: skip
 def test_natures(pair: tuple[float, float], nature: str) -> None:
     assert nature_of(*pair, 2.2e-16) == nature
+
+
+# --- Derivatives of the minimum ----------------------------------------------------------------------
+
+_X, _Y = np.asarray([[1.0, 0.5], [0.0, 2.0], [1.0, 1.0]]), np.asarray([1.0, 1.0, -2.0])
+_PENALTY = np.asarray(0.7)
+
+
+def _ridge(w: Any, theta: Any) -> Any:
+    error = _X @ w - _Y * theta["scale"]
+    return error @ error + theta["penalty"] * (w @ w)
+
+
+def _found(penalty: Any, **settings: Any) -> Any:
+    theta = {"penalty": penalty, "scale": 2.0}
+    return minimize(_ridge, np.zeros(2), args=(theta,), tolerance=1e-11, **settings)
+
+
+def _known(penalty: Any) -> Any:
+    xp = array_namespace(penalty)
+    return xp.linalg.inv(_X.T @ _X + penalty * np.eye(2)) @ (_X.T @ _Y * 2.0)
+
+
+def test_a_minimum_is_differentiated_by_further_arguments() -> None:
+    """In both modes, twice, mapped, compiled, by each part of the result."""
+    np.testing.assert_allclose(_found(_PENALTY).x, _known(_PENALTY))
+    assert type(_found(_PENALTY).fun) is float
+    points = np.asarray([0.5, 0.7])
+    for order in (
+        lambda f: f,
+        lambda f: jacobian(f),
+        lambda f: jacobian(f, mode="forward"),
+        lambda f: jacobian(jacobian(f)),
+        lambda f: compile(jacobian(f)),
+    ):
+        f, g = order(lambda p: _found(p).x), order(_known)
+        np.testing.assert_allclose(f(_PENALTY), g(_PENALTY), rtol=1e-8)
+        np.testing.assert_allclose(vmap(f)(points), vmap(g)(points), rtol=1e-8)
+    w = _known(_PENALTY)
+    slope, bend = jacobian(lambda p: _found(p).fun)(_PENALTY), hessian(lambda p: _found(p).fun)(_PENALTY)
+    np.testing.assert_allclose([slope, bend], [w @ w, 2 * w @ jacobian(_known)(_PENALTY)], rtol=1e-8)
+    np.testing.assert_allclose(jacobian(lambda p: _found(p).grad)(_PENALTY), np.zeros(2), atol=1e-8)
+    model = {"model": lambda w: 2 * w, "method": "newton"}
+    np.testing.assert_allclose(
+        jacobian(lambda p: _found(p, **model).x)(_PENALTY), jacobian(_known)(_PENALTY) / 2
+    )
+    ends = []
+    vmap(lambda p: ends.append(_found(p)) or ends[-1].x)(points)
+    assert ends[0].success
+    assert ends[0].nfev == sum(_found(p).nfev for p in points)
+
+
+def test_a_minimum_has_no_derivative_by_the_start_and_none_is_lost() -> None:
+    by_start = jacobian(lambda x: minimize(_ridge, x, args=({"penalty": 1.0, "scale": 1.0},)).x)
+    np.testing.assert_array_equal(by_start(np.ones(2)), np.zeros((2, 2)))
+    for lower in ("auto", "off"):
+        closed = lambda p, lower=lower: minimize(lambda x: (x - p) ** 2, _PENALTY, compile=lower).x  # noqa: E731
+        with pytest.raises(RecordError, match=r"uses a traced array from elsewhere.* args= of minimize"):
+            jacobian(closed)(_PENALTY)
+    with pytest.raises(ConfigError, match=r"args: expected a tuple .* write \(a,\)"):
+        minimize(_ridge, np.zeros(2), args=_PENALTY)

@@ -199,6 +199,10 @@ def transforms(dtype: str) -> dict[str, Case]:
         "checkpoint": lambda *given: autodiff.grad(autodiff.checkpoint(loss), argnums=(0, 1, 2))(*given[:5]),
         "jacobian forward": lambda *given: autodiff.jacobian(network, argnums=1, mode="forward")(*given[:4]),
         "hessian": lambda *given: autodiff.hessian(loss, argnums=1)(*given[:5]),
+        "sparse_jacobian": lambda *given: autodiff.sparse_jacobian(network, (0, 1))(*given[:4]),
+        "sparse_hessian": lambda *given: autodiff.sparse_hessian(loss, argnames="b")(
+            given[0], U=given[2], X=given[3], y=given[4], b=given[1]
+        ),
         "hvp": lambda *given: autodiff.hvp(of_weights(given), given[0], given[5]),
         "ggn_vp": ggn_vp,
         "vmap": lambda *given: autodiff.vmap(autodiff.grad(of_row, (0, 1, 2)), (None, None, None, 0, 0))(

@@ -15,7 +15,9 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 import xpnet
 from tests.program.lowerings import assert_same, host_lowerings
+from xpnet import autodiff
 from xpnet.backends import array_namespace
+from xpnet.errors import RecordError
 
 
 def _ones() -> np.ndarray:
@@ -103,6 +105,21 @@ def test_arrays_from_elsewhere_are_those_of_the_recording(lower: str) -> None:
         array[:] = 5.0
     moved, same = compiled(_ones())
     assert (moved.tolist(), same.tolist(), compiled.reason) == ([2.0, 2.0], [1.0, 1.0], "")
+
+
+def test_a_traced_array_from_elsewhere_keeps_its_derivative() -> None:
+    """A program would have its value alone: the function runs uncompiled, and says so."""
+    programs = []
+
+    def f(y: Any) -> Any:
+        programs.append(xpnet.compile(lambda x: (x * y) @ _ones()))
+        return programs[-1](_ones())
+
+    assert float(autodiff.grad(f)(np.asarray(3.0))) == 2.0
+    assert float(autodiff.jvp(f, (np.asarray(3.0),), (np.asarray(1.0),))[1]) == 2.0
+    assert all("a program cannot keep a traced array from outside" in g.reason for g in programs)
+    with pytest.raises(RecordError, match=r"traced array from outside \(test_arguments_of_compile.py:\d+\)"):
+        autodiff.grad(lambda y: xpnet.record(lambda x: y)(_ones()) and y)(np.asarray(3.0))
 
 
 # --- changes in place -------------------------------------------------------------------------------------

@@ -18,28 +18,44 @@ from xpnet.autodiff.jacobians import ggn_vp, hessian, hvp, jacfwd, jacobian, jac
 from xpnet.autodiff.mapping import vmap
 from xpnet.autodiff.namespaces import namespace
 from xpnet.autodiff.rematerialization import checkpoint
+from xpnet.autodiff.sparse import (
+    Colouring,
+    SparseMatrix,
+    colouring,
+    hessian_sparsity,
+    jacobian_sparsity,
+    sparse_hessian,
+    sparse_jacobian,
+)
 from xpnet.autodiff.tracer import Tracer
 from xpnet.autodiff.transforms import grad, jvp, linearize, value_and_grad, vjp
 
 __all__ = [
+    "Colouring",
     "Graph",
     "Node",
+    "SparseMatrix",
     "Tracer",
     "check_grads",
     "checkpoint",
+    "colouring",
     "custom_rule",
     "ggn_vp",
     "grad",
     "graph",
     "hessian",
+    "hessian_sparsity",
     "hvp",
     "implicit",
     "jacfwd",
     "jacobian",
+    "jacobian_sparsity",
     "jacrev",
     "jvp",
     "linearize",
     "namespace",
+    "sparse_hessian",
+    "sparse_jacobian",
     "special",
     "stop_gradient",
     "value_and_grad",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import operator
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -18,10 +17,10 @@ from xpnet.errors import BackendError, RecordError, XpnetError
 
 __all__ = [
     "apart",
-    "argument_numbers",
     "array_beside",
     "belongs",
     "differentiable",
+    "entries",
     "explain_arguments",
     "explain_mixture",
     "handed_back",
@@ -61,29 +60,6 @@ def belongs(x: Any, trace: Trace) -> bool:
 
 
 # --- Arguments ---------------------------------------------------------------------------------------
-
-
-def argument_numbers(name: str, argnums: Any, count: int) -> tuple[int, ...]:
-    """Return the positions that ``argnums`` names among ``count`` arguments, none of them negative."""
-    if type(argnums) is int and 0 <= argnums < count:
-        return (argnums,)
-    try:
-        given = tuple(argnums) if isinstance(argnums, (tuple, list)) else (operator.index(argnums),)
-        positions = tuple(operator.index(number) for number in given)
-    except TypeError as error:
-        raise RecordError(
-            f"{name}: expected argnums to be a whole number or a tuple of them, found {argnums!r}"
-        ) from error
-    for position in positions:
-        if not -count <= position < count:
-            raise RecordError(
-                f"{name}: expected argument number {position}, found {count} arguments; argnums counts "
-                "positional arguments from 0"
-            )
-    positions = tuple(position % count for position in positions)
-    if len(set(positions)) < len(positions):
-        raise RecordError(f"{name}: expected argnums to name each argument once, found {argnums!r}")
-    return positions
 
 
 def _is_number(x: Any) -> bool:
@@ -166,6 +142,15 @@ def matched(what: str, tree: Any, other: Any) -> list[Any]:
             _check_like(path, x, t)
         made.append(lowered(t))
     return made
+
+
+def entries(what: str, tree: Any, other: Any) -> list[Any]:
+    """Return the entries of ``other`` in the places of the leaves of ``tree``, whose structure it has.
+
+    Raises:
+        RecordError: another structure; the message says at which place.
+    """
+    return [entry for _, _, entry in _pairs(what, tree, other)]
 
 
 def _pairs(path: str, tree: Any, other: Any) -> Iterator[tuple[str, Any, Any]]:

@@ -13,9 +13,9 @@ from xpnet.autodiff.arguments import (
     matched,
     name_of,
 )
-from xpnet.autodiff.batch import BatchTrace
+from xpnet.autodiff.directions import FIRST_COLUMNS, in_batches, rows_at_once
+from xpnet.autodiff.selection import Argnames, Argnums, selection, transformed
 from xpnet.autodiff.tracer import (
-    Tracer,
     device_of,
     is_complex,
     is_floating,
@@ -23,7 +23,7 @@ from xpnet.autodiff.tracer import (
     plain_namespace,
     plain_value,
 )
-from xpnet.autodiff.transforms import Recording, grad, jvp
+from xpnet.autodiff.transforms import Recording, grad, jvp, pushed
 from xpnet.backends import array_namespace
 from xpnet.containers import leaves, map_leaves, rebuild
 from xpnet.errors import RecordError, suggest
@@ -33,9 +33,10 @@ __all__ = ["ggn_vp", "hessian", "hvp", "jacfwd", "jacobian", "jacrev"]
 
 def jacobian(
     f: Callable[..., Any],
-    argnums: int | tuple[int, ...] = 0,
+    argnums: Argnums = None,
     mode: str = "reverse",
     *,
+    argnames: Argnames = None,
     has_aux: bool = False,
 ) -> Callable[..., Any]:
     """Return a function that computes the Jacobian J = ∂y/∂x of y = f(x).
@@ -46,7 +47,8 @@ def jacobian(
 
     Args:
         f: function whose result is an array or a container of arrays.
-        argnums: which positional arguments to differentiate; a tuple gives a tuple.
+        argnums, argnames: which arguments to differentiate, as for `value_and_grad`; a tuple of numbers gives
+            a tuple, one of names a dict.
         mode: ``"reverse"``, cheaper for fewer results than arguments; or ``"forward"``.
         has_aux: ``f`` returns ``(y, aux)``, and the function returned ``(J, aux)``; aux is anything.
 
@@ -74,21 +76,19 @@ def jacobian(
     name = f"jacobian of {name_of(f)}"
 
     def run(*args: Any, **options: Any) -> Any:
-        recording = Recording(name, f, argnums, args, options, has_aux)
+        recording = Recording(name, f, argnums, args, options, has_aux, argnames=argnames)
         back = handing_back(recording.trace, (args, options))
-        chosen = recording.chosen
-        argument = _opened(tuple(chosen) if isinstance(argnums, (tuple, list)) else chosen[0])
+        argument = _opened(recording.asked)
         blocks = map_leaves(back, _MODES[mode](recording))
         rows = [None if row is None else rebuild(argument, row) for row in blocks]
         made = rebuild(_opened(recording.result), rows)
         return (made, map_leaves(back, recording.aux)) if has_aux else made
 
-    run.__name__ = name
-    return run
+    return transformed(run, name, f)
 
 
 def jacfwd(
-    f: Callable[..., Any], argnums: int | tuple[int, ...] = 0, *, has_aux: bool = False
+    f: Callable[..., Any], argnums: Argnums = None, *, argnames: Argnames = None, has_aux: bool = False
 ) -> Callable[..., Any]:
     """Return a function that computes the Jacobian by forward mode: `jacobian` with ``mode="forward"``.
 
@@ -96,11 +96,11 @@ def jacfwd(
     >>> float(jacfwd(lambda x: x**3)(np.asarray(2.0)))
     12.0
     """
-    return jacobian(f, argnums, "forward", has_aux=has_aux)
+    return jacobian(f, argnums, "forward", argnames=argnames, has_aux=has_aux)
 
 
 def jacrev(
-    f: Callable[..., Any], argnums: int | tuple[int, ...] = 0, *, has_aux: bool = False
+    f: Callable[..., Any], argnums: Argnums = None, *, argnames: Argnames = None, has_aux: bool = False
 ) -> Callable[..., Any]:
     """Return a function that computes the Jacobian by reverse mode: `jacobian` as it is by default.
 
@@ -108,17 +108,17 @@ def jacrev(
     >>> float(jacrev(lambda x: x**3)(np.asarray(2.0)))
     12.0
     """
-    return jacobian(f, argnums, "reverse", has_aux=has_aux)
+    return jacobian(f, argnums, "reverse", argnames=argnames, has_aux=has_aux)
 
 
 def hessian(
-    f: Callable[..., Any], argnums: int | tuple[int, ...] = 0, *, has_aux: bool = False
+    f: Callable[..., Any], argnums: Argnums = None, *, argnames: Argnames = None, has_aux: bool = False
 ) -> Callable[..., Any]:
     """Return a function that computes the Hessian H = ∂²f/∂x² of a 0-d result, reverse over reverse.
 
     The gradient is recorded once and walked back with a cotangent for each of its entries. The result has the
-    shape ``x.shape + x.shape``; containers, and a tuple of ``argnums``, are nested twice. With ``has_aux``
-    ``f`` returns ``(value, aux)``, and the function returned ``(H, aux)``.
+    shape ``x.shape + x.shape``; containers, and tuples of ``argnums`` or ``argnames``, nest twice. With
+    ``has_aux`` ``f`` returns ``(value, aux)``, and the function returned ``(H, aux)``.
 
     Raises:
         RecordError: as :func:`value_and_grad` and :func:`jacobian` do.
@@ -129,19 +129,23 @@ def hessian(
         array([[10.,  6.],
                [ 6.,  0.]])
     """
-    return jacobian(grad(f, argnums, has_aux=has_aux), argnums, has_aux=has_aux)
+    gradient = grad(f, argnums, argnames=argnames, has_aux=has_aux)
+    return jacobian(gradient, argnums, argnames=argnames, has_aux=has_aux)
 
 
-def hvp(f: Callable[..., Any], x: Any, v: Any) -> Any:
-    """Return the Hessian-vector product H v of ``f``, a function of one argument, at ``x``.
+def hvp(f: Callable[..., Any], x: Any, v: Any, *, argnums: Argnums = None, has_aux: bool = False) -> Any:
+    """Return the Hessian-vector product H v of ``f`` at ``x``.
 
     It is the derivative of the gradient in the direction v: a few evaluations of ``f``, whatever the size
     of x. Source: B. A. Pearlmutter, "Fast exact multiplication by the Hessian", Neural Computation 6 (1994).
 
     Args:
         f: function with a 0-d result.
-        x: array or container of arrays.
-        v: like ``x``, with None for what is not floating in it.
+        x: array or container of arrays, the argument of ``f``; with ``argnums`` the tuple of all arguments.
+        v: like ``x``, with None for what is not floating in it; with ``argnums`` like the arguments named.
+        argnums: of a function of several arguments, which of them H and v belong to: one, or a tuple, for
+            which v and the product are tuples.
+        has_aux: ``f`` returns ``(value, aux)``, and this ``(H v, aux)``; aux is anything.
 
     Raises:
         RecordError: the result is not a real floating 0-d array, or ``v`` is unlike ``x``.
@@ -150,8 +154,21 @@ def hvp(f: Callable[..., Any], x: Any, v: Any) -> Any:
         >>> import numpy as np
         >>> hvp(lambda x: x[0] ** 2 * x[1], np.asarray([3.0, 5.0]), np.asarray([1.0, 0.0]))
         array([10.,  6.])
+        >>> a, b = np.asarray([3.0]), np.asarray([5.0])
+        >>> hvp(lambda a, b: (a**2) @ b, (a, b), (np.ones(1), np.zeros(1)), argnums=(0, 1))
+        (array([10.]), array([6.]))
     """
-    return jvp(grad(f), (x,), (v,))[1]
+    name, args, directions = f"hvp of {name_of(f)}", (x,), v
+    if argnums is not None:
+        if not isinstance(x, (tuple, list)):
+            raise RecordError(
+                f"{name}: expected a tuple of all arguments, for argnums is set, found {type(x).__name__}"
+            )
+        args = tuple(x)
+    call = selection(name, f, argnums, None, args, {})
+    directions = (v,) if call.alone else v
+    _, *product = pushed(name, grad(f, argnums, has_aux=has_aux), args, call.positions, directions, has_aux)
+    return tuple(product) if has_aux else product[0]
 
 
 def ggn_vp(model: Callable[[Any], Any], loss: Callable[[Any], Any], params: Any, v: Any) -> Any:
@@ -180,10 +197,10 @@ def ggn_vp(model: Callable[[Any], Any], loss: Callable[[Any], Any], params: Any,
     """
     name = f"ggn_vp of {name_of(model)}"
 
-    def pushed(params: Any) -> Any:
+    def outputs(params: Any) -> Any:
         return jvp(model, (params,), (v,))
 
-    recording = Recording(name, pushed, 0, (params,), {}, has_aux=True)
+    recording = Recording(name, outputs, 0, (params,), {}, has_aux=True)
     y, dy = handed_back((recording.result, recording.aux), recording.trace, (params, v))
     curved = matched(f"{name}: cotangent", recording.result, hvp(loss, y, dy))
     (pulled,) = rebuild(recording.chosen, recording.pull(curved))
@@ -194,15 +211,12 @@ def ggn_vp(model: Callable[[Any], Any], loss: Callable[[Any], Any], params: Any,
 
 # For each leaf of the result (None: not floating) its blocks, one for each leaf of the arguments.
 _Blocks = list[list[Any] | None]
-_ENTRIES = 2**20  # of the largest array that is made of many rows or columns at once
-_FIRST_COLUMNS = 16  # how large a function's arrays are is known after these
 
 
 def _by_rows(recording: Recording) -> _Blocks:
     """Pull unit cotangents back, one for each entry of the result."""
     results = leaves(recording.result)
-    outs = [out for *_, out in recording.trace.tape if hasattr(out, "shape")]
-    first = _ENTRIES // max(1, *(math.prod(out.shape) for out in outs))
+    first = rows_at_once(recording)
 
     def pull(i: int, cotangent: Any) -> list[Any]:
         return recording.pull([cotangent if number == i else None for number in range(len(results))])
@@ -223,7 +237,7 @@ def _by_columns(recording: Recording) -> _Blocks:
         return recording.push([tangent if number == j else None for number in range(len(inputs))])
 
     columns = [
-        _assembled(recording.name, x, functools.partial(push, j), _FIRST_COLUMNS, turn=1j, axis=-1)
+        _assembled(recording.name, x, functools.partial(push, j), FIRST_COLUMNS, turn=1j, axis=-1)
         if is_floating(x)
         else None
         for j, x in enumerate(inputs)
@@ -261,39 +275,14 @@ def _assembled(
 
 
 def _lines(x: Any, apply: Callable[[Any], list[Any]], first: int) -> list[Any]:
-    """Return ``apply`` of all unit vectors like ``x``, of which the first axis of the answers has the number.
-
-    The units are a batch, or some of them are where the arrays would become too large: ``first`` of them, and
-    then as many as fit by the sizes that these had.
-    """
+    """Return ``apply`` of all unit vectors like ``x``; the first axis of the answers has their number."""
     xp, size = plain_namespace(x), math.prod(x.shape)
-    parts: list[list[Any]] = []
-    done, many = 0, first
-    while done < size or not parts:  # of no units one answer tells the shapes
-        count = max(1, min(many, size - done))
-        units = xp.eye(count, size, k=done, dtype=x.dtype, device=device_of(x))
-        batch = _MeasuredBatch(xp, count)
-        answers = apply(batch.mapped(xp.reshape(units, (count, *x.shape))))
-        batch.open = False
-        parts.append([None if y is None else batch.spread(y) for y in answers])
-        done, many = done + count, _ENTRIES // batch.largest
-    if len(parts) == 1:
-        return parts[0] if size else [None if y is None else y[:0, ...] for y in parts[0]]
-    return [None if ys[0] is None else array_namespace(*ys).concat(ys) for ys in zip(*parts, strict=True)]
 
+    def units(start: int, count: int) -> list[Any]:
+        rows = xp.eye(count, size, k=start, dtype=x.dtype, device=device_of(x))
+        return [xp.reshape(rows, (count, *x.shape))]
 
-class _MeasuredBatch(BatchTrace):
-    """A batch that knows how many entries the largest example in it has."""
-
-    __slots__ = ("largest",)
-
-    def __init__(self, xp: Any, size: int):
-        super().__init__(xp, size)
-        self.largest = 1
-
-    def mapped(self, value: Any, scalar: bool = True) -> Tracer:
-        self.largest = max(self.largest, math.prod(value.shape[1:]))
-        return super().mapped(value, scalar)
+    return in_batches(xp, size, units, lambda given: apply(given[0]), first)
 
 
 def _shaped(lines: Any, shape: tuple[int, ...], axis: int) -> Any:

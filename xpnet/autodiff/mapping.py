@@ -7,6 +7,7 @@ from typing import Any
 
 from xpnet.autodiff.arguments import belongs, handing_back, name_of, results_of, space_of
 from xpnet.autodiff.batch import BatchTrace
+from xpnet.autodiff.selection import transformed
 from xpnet.autodiff.tracer import plain_value
 from xpnet.backends import is_array
 from xpnet.containers import leaves, rebuild
@@ -70,8 +71,7 @@ def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callable
         ]
         return rebuild(result, placed)
 
-    run.__name__ = name
-    return run
+    return transformed(run, name, f)
 
 
 # --- Arguments ---------------------------------------------------------------------------------------

@@ -26,12 +26,13 @@ class ReverseTrace(Trace):
     Entries refer to earlier ones by number, never to tracers: a dropped tape frees everything at once.
     """
 
-    __slots__ = ("tape", "xp")
+    __slots__ = ("tape", "walks", "xp")
 
     def __init__(self, xp: Any):
         super().__init__(namespace(xp, lift=True), namespace(xp))
         self.xp = extended(xp)
         self.tape: list[tuple[Rule, Any, Any, Any, Any]] = []
+        self.walks = 0  # passes over the tape that are under way
 
     def leaf(self, value: Any) -> Tracer:
         """Return a tracer of ``value``, an argument to differentiate."""
@@ -41,7 +42,7 @@ class ReverseTrace(Trace):
 
     def record(self, rule: Rule, function: Callable[..., Any], args: tuple[Any, ...], options: Any) -> Any:
         if not self.open:
-            self.check_open(rule)
+            return self._as_constants(rule, function, args, options)
         values: list[Any] = []
         parents: list[int] = []
         for x in args:
@@ -72,14 +73,24 @@ class ReverseTrace(Trace):
             made.append(Tracer(item, self, len(tape) - 1))
         return like(out, made)
 
+    def _as_constants(self, rule: Rule, function: Callable[..., Any], args: Any, options: Any) -> Any:
+        """Apply a function to traced arrays that a custom rule uses in a pass over this tape."""
+        if not self.walks:
+            self.check_open(rule)
+        return function(*(x.value if type(x) is Tracer and x.trace is self else x for x in args), **options)
+
     def pull_back(self, seeds: dict[int, Any], wanted: list[int]) -> list[Any]:
         """Return the cotangents of the entries ``wanted``, given those of the entries in ``seeds``.
 
         Walks the tape backwards once; each entry hands its cotangent on to its parents (version 2 of note
         003). None stands for a cotangent of zero.
         """
-        with scope(current_scope()):
-            return self._walk_back(seeds, wanted)
+        self.walks += 1
+        try:
+            with scope(current_scope()):
+                return self._walk_back(seeds, wanted)
+        finally:
+            self.walks -= 1
 
     def _walk_back(self, seeds: dict[int, Any], wanted: list[int]) -> list[Any]:
         cotangents: list[Any] = [None] * len(self.tape)
@@ -130,6 +141,15 @@ class ReverseTrace(Trace):
         Walks the tape forwards once, by ``push(rule, tangents, out, values, options)``; a tangent that no
         later entry uses is dropped. Entries without a tangent in the answer have one of zero.
         """
+        self.walks += 1
+        try:
+            return self._walk_forward(starts, wanted, push)
+        finally:
+            self.walks -= 1
+
+    def _walk_forward(
+        self, starts: dict[int, Any], wanted: set[int], push: Callable[..., Any]
+    ) -> dict[int, Any]:
         last: dict[int, int] = {}
         for number, (rule, parents, *_) in enumerate(self.tape):
             for parent in (parents,) if rule is _ITEM else parents:

@@ -40,6 +40,7 @@ __all__ = [
     "is_floating_dtype",
     "like",
     "lowered",
+    "option_without_derivative",
     "plain_namespace",
     "plain_value",
     "run_body",
@@ -111,7 +112,7 @@ def dispatch(
         if rule.composed and trace.level and not (trace.records or (trace.hides_axis and rule.batch)):
             return run_body(rule, trace.space, args, options)
         if options:
-            options = {name: _without_derivative(rule, name, x) for name, x in options.items()}
+            options = {name: option_without_derivative(rule, name, x) for name, x in options.items()}
             dtype = options.get("dtype")
             if dtype is not None and not is_floating_dtype(trace.space, dtype):
                 return trace.record(constant, below or made, args, options)  # sum(x, dtype=xp.int64)
@@ -161,7 +162,8 @@ def _alone(x: Any) -> Any:
     )
 
 
-def _without_derivative(rule: Rule, name: str, x: Any) -> Any:
+def option_without_derivative(rule: Rule, name: str, x: Any) -> Any:
+    """Return an option of a function as a constant; refuse one with a derivative."""
     if rule.constant:
         return without_derivative(x)
     x = lowered(x)

@@ -14,7 +14,6 @@ from typing import Any
 
 from xpnet.autodiff.arguments import (
     apart,
-    argument_numbers,
     belongs,
     differentiable,
     explain_mixture,
@@ -27,22 +26,30 @@ from xpnet.autodiff.arguments import (
 )
 from xpnet.autodiff.forward import ForwardTrace
 from xpnet.autodiff.reverse import ReverseTrace
+from xpnet.autodiff.selection import Argnames, Argnums, selection, transformed
 from xpnet.autodiff.tracer import Tracer, is_complex, is_floating, lowered, plain_namespace
 from xpnet.containers import leaves, map_leaves, rebuild
 from xpnet.errors import RecordError
 
-__all__ = ["Recording", "grad", "jvp", "linearize", "value_and_grad", "vjp"]
+__all__ = ["Recording", "grad", "jvp", "linearize", "pushed", "value_and_grad", "vjp"]
 
 
 def value_and_grad(
-    f: Callable[..., Any], argnums: int | tuple[int, ...] = 0, *, has_aux: bool = False
+    f: Callable[..., Any],
+    argnums: Argnums = None,
+    *,
+    argnames: Argnames = None,
+    has_aux: bool = False,
 ) -> Callable[..., Any]:
     """Return a function that computes ``f`` and its gradient.
 
     Args:
         f: function with a real floating 0-d array as result (with ``has_aux``: a pair of it and anything
             else).
-        argnums: which positional arguments to differentiate; a tuple gives a tuple of gradients.
+        argnums: which positional arguments to differentiate, by default the first one; a tuple gives a tuple
+            of gradients.
+        argnames: in its place, the name of an argument, given by position or by keyword; a tuple of names
+            gives a dict.
         has_aux: ``f`` returns ``(value, aux)``; the result is ``((value, aux), gradients)``.
 
     Returns:
@@ -62,21 +69,23 @@ def value_and_grad(
     name = f"grad of {name_of(f)}"
 
     def run(*args: Any, **options: Any) -> Any:
-        recording = Recording(name, f, argnums, args, options, has_aux)
+        recording = Recording(name, f, argnums, args, options, has_aux, argnames=argnames)
         value = recording.result
         _check_scalar(name, value)
         pulled = recording.pull([recording.one()])
         back = handing_back(recording.trace, (args, options))
-        answer = rebuild(recording.chosen, apart([back(g) for g in pulled]))
-        answer = tuple(answer) if isinstance(argnums, (tuple, list)) else answer[0]
+        answer = rebuild(recording.asked, apart([back(g) for g in pulled]))
         return ((back(value), map_leaves(back, recording.aux)) if has_aux else back(value)), answer
 
-    run.__name__ = name
-    return run
+    return transformed(run, name, f)
 
 
 def grad(
-    f: Callable[..., Any], argnums: int | tuple[int, ...] = 0, *, has_aux: bool = False
+    f: Callable[..., Any],
+    argnums: Argnums = None,
+    *,
+    argnames: Argnames = None,
+    has_aux: bool = False,
 ) -> Callable[..., Any]:
     """Return a function that computes the gradient of ``f``; see :func:`value_and_grad`.
 
@@ -89,14 +98,13 @@ def grad(
         >>> float(grad(grad(lambda x: x**3))(np.asarray(2.0)))
         12.0
     """
-    both = value_and_grad(f, argnums, has_aux=has_aux)
+    both = value_and_grad(f, argnums, argnames=argnames, has_aux=has_aux)
 
     def run(*args: Any, **options: Any) -> Any:
         value, gradients = both(*args, **options)
         return (gradients, value[1]) if has_aux else gradients
 
-    run.__name__ = both.__name__
-    return run
+    return transformed(run, both.__name__, f)
 
 
 def vjp(f: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tuple[Any, ...]:
@@ -156,7 +164,14 @@ def jvp(
                 f"{name}: expected a tuple of {what}, one for each argument, found {type(given).__name__}; "
                 "write jvp(f, (x,), (v,))"
             )
-    chosen = differentiable(name, tuple(primals), tuple(range(len(primals))))
+    return pushed(name, f, tuple(primals), tuple(range(len(primals))), tangents, has_aux)
+
+
+def pushed(
+    name: str, f: Callable[..., Any], args: Any, positions: tuple[int, ...], tangents: Any, has_aux: bool
+) -> tuple[Any, ...]:
+    """Return what :func:`jvp` does, for tangents of the arguments at some positions; others are constants."""
+    chosen = differentiable(name, args, positions)
     trace = ForwardTrace(space_of(name, [x for x in leaves(chosen) if is_floating(x)]))
     directions = matched(f"{name}: tangents", tuple(chosen), tangents)
     made = [
@@ -164,7 +179,8 @@ def jvp(
         for x, t in zip(leaves(chosen), directions, strict=True)
     ]
     try:
-        result, aux = _parted(name, f(*rebuild(chosen, made)), has_aux)
+        inside = replaced(trace.space, args, positions, rebuild(chosen, made))
+        result, aux = _parted(name, f(*inside), has_aux)
         result = results_of(name, result, trace, chosen)
     finally:
         trace.open = False
@@ -174,9 +190,9 @@ def jvp(
             return y.slot
         return trace.space.zeros_like(y) if is_floating(y) else None
 
-    back = handing_back(trace, (primals, tangents))
-    pushed = [back(tangent_of(y)) for y in leaves(result)]
-    both = map_leaves(back, result), rebuild(result, apart(pushed, tangents))
+    back = handing_back(trace, (args, tangents))
+    made = [back(tangent_of(y)) for y in leaves(result)]
+    both = map_leaves(back, result), rebuild(result, apart(made, tangents))
     return (*both, map_leaves(back, aux)) if has_aux else both
 
 
@@ -233,23 +249,28 @@ class Recording:
 
     Attributes:
         chosen: the arguments to differentiate.
+        asked: the same as ``argnums`` or ``argnames`` asks for them: one, a tuple, or a dict.
         result: what the function returned, in which traced arrays depend on them.
         aux: the function's second result, with ``has_aux``.
         trace: the tape, closed for further functions.
+        slots: the number on the tape of each leaf of ``chosen``; None for one that is not floating.
     """
 
     def __init__(
         self,
         name: str,
         f: Callable[..., Any],
-        argnums: int | tuple[int, ...],
+        argnums: Argnums,
         args: tuple[Any, ...],
         options: dict[str, Any],
         has_aux: bool = False,
+        *,
+        argnames: Argnames = None,
     ):
-        positions = argument_numbers(name, argnums, len(args))
+        call = selection(name, f, argnums, argnames, args, options)
         self.name = name
-        self.chosen = differentiable(name, args, positions)
+        self.chosen = differentiable(name, call.args, call.positions)
+        self.asked = call.answer(self.chosen)
         self._leaves = leaves(self.chosen)
         floating = [is_floating(x) for x in self._leaves]
         self._plain = space_of(name, list(itertools.compress(self._leaves, floating)))
@@ -259,10 +280,10 @@ class Recording:
             trace.leaf(x) if known else wrap(x) for x, known in zip(self._leaves, floating, strict=True)
         ]
         # Kept as numbers: assignment inside f makes a traced argument stand for something else.
-        self._slots = [x.slot if known else None for x, known in zip(traced, floating, strict=True)]
-        inside = replaced(trace.space, args, positions, rebuild(self.chosen, traced))
+        self.slots = [x.slot if known else None for x, known in zip(traced, floating, strict=True)]
+        inside = replaced(trace.space, call.args, call.positions, rebuild(self.chosen, traced))
         try:
-            result = f(*inside, **wrap(options))
+            result = call.function(*inside, **wrap(call.options))
         finally:
             trace.open = False
         result, self.aux = _parted(name, result, has_aux)
@@ -282,11 +303,11 @@ class Recording:
         for y, g in zip(leaves(self.result), cotangents, strict=True):
             if g is not None and belongs(y, self.trace):
                 starts[y.slot] = g if y.slot not in starts else self.trace.rule_space.add(starts[y.slot], g)
-        wanted = [slot for slot in self._slots if slot is not None]
+        wanted = [slot for slot in self.slots if slot is not None]
         found = iter(self.trace.pull_back(starts, wanted))
         return [
             None if slot is None else self._like(x, next(found))
-            for slot, x in zip(self._slots, self._leaves, strict=True)
+            for slot, x in zip(self.slots, self._leaves, strict=True)
         ]
 
     def push(self, tangents: list[Any]) -> list[Any]:
@@ -294,7 +315,7 @@ class Recording:
 
         None stands for a tangent of zero, and in the answer for a leaf that is not floating.
         """
-        pairs = zip(self._slots, tangents, strict=True)
+        pairs = zip(self.slots, tangents, strict=True)
         starts = {slot: t for slot, t in pairs if slot is not None and t is not None}
         outs = leaves(self.result)
         wanted = {y.slot for y in outs if belongs(y, self.trace)}

@@ -96,6 +96,14 @@ class RecordTrace(Trace):
             "would keep the decision of its first run; use xp.where, or leave that part uncompiled"
         )
 
+    def check_own(self, x: Any) -> None:
+        """Refuse an array of a transform around the recording, which the program would keep as a constant."""
+        if type(x) is Tracer and x.trace is not self and x.trace.level:
+            raise RecordError(
+                f"a program cannot keep a traced array from outside{_place()}, whose derivative is lost; "
+                "pass it as an argument, or leave that part uncompiled"
+            )
+
     def _made(self, value: Any) -> Tracer:
         number = len(self.values)
         self.values[number] = Value.of(value)
@@ -108,6 +116,7 @@ class RecordTrace(Trace):
 
     def _operand(self, x: Any) -> Any:
         if type(x) is Tracer:
+            self.check_own(x)
             return Ref(x.slot) if x.trace is self else x.value
         return type(x)(map(self._operand, x)) if type(x) in (list, tuple) else x
 
@@ -175,6 +184,8 @@ def record_call(
     for number, (x, before) in enumerate(zip(traced, given, strict=True)):
         _check_unchanged(number, x, lowered(before))
     parts = leaves(result)
+    for x in parts:
+        trace.check_own(x)
     outputs = tuple(Ref(x.slot) if type(x) is Tracer and x.trace is trace else lowered(x) for x in parts)
     operations = trace.operations
     if freeze:

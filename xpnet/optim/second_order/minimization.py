@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from xpnet import checks
+from xpnet.autodiff import implicit, value_and_grad
+from xpnet.autodiff.tracer import traces_of, without_derivative
 from xpnet.backends import array_namespace
 from xpnet.configured import chosen
+from xpnet.containers import leaves, map_leaves
 from xpnet.errors import ConfigError
 from xpnet.optim.second_order.base import Method, StuckError, largest
 from xpnet.optim.second_order.curvature import Extremes, extreme_eigenvalues, nature_of
@@ -26,7 +31,7 @@ class Result:
 
     Attributes:
         x: the lowest point that was found, a container like the one that was given.
-        fun: the value there.
+        fun: the value there; an array inside of transforms.
         grad: the gradient there, like ``x``.
         nit: iterations.
         nfev: evaluations of the function, with its gradient or without.
@@ -39,7 +44,7 @@ class Result:
     """
 
     x: Any
-    fun: float
+    fun: Any
     grad: Any
     nit: int
     nfev: int
@@ -51,9 +56,10 @@ class Result:
 
 
 def minimize(
-    f: Callable[[Any], Any],
+    f: Callable[..., Any],
     x0: Any,
     *,
+    args: tuple[Any, ...] = (),
     method: str | Method = "l-bfgs",
     model: Callable[[Any], Any] | None = None,
     tolerance: float = 1e-5,
@@ -65,14 +71,18 @@ def minimize(
 ) -> Result:
     """Return a local minimum of ``f``, found from ``x0`` by derivatives.
 
-    :func:`xpnet.autodiff.implicit.minimum` makes it differentiable by the numbers that ``f`` depends on.
+    Inside of transforms such as ``grad`` the minimum is differentiated by ``args``, to any order and as
+    exactly as it was found (set the ``tolerance``), by the implicit function theorem and not through the
+    iterations: :func:`xpnet.autodiff.implicit.minimum`. Its derivative by ``x0`` is zero.
 
     Args:
-        f: array code with a real 0-d result.
+        f: array code ``f(x, *args)`` with a real 0-d result.
         x0: array or container of floating arrays of any library of the Array API standard.
+        args: further arguments of ``f``, arrays or containers of them.
         method: ``"newton"``, ``"damped-newton"``, ``"bfgs"``, ``"l-bfgs"``, ``"cg"``, ``"hessian-free"``,
             ``"gd"``, or an object such as ``xpnet.optim.LBFGS(history=20)``.
-        model: if given, ``f(model(x))`` is minimized, and ``"hessian-free"`` uses the Gauss-Newton matrix.
+        model: if given, ``f(model(x), *args)`` is minimized, and ``"hessian-free"`` uses the Gauss-Newton
+            matrix.
         tolerance: of the gradient's largest entry, at which the search ends.
         max_iterations: None for 200 for each dimension, but at least 1,000 and at most 100,000.
         test: whether the second-derivative test is made where the gradient vanishes. A direction of negative
@@ -83,7 +93,8 @@ def minimize(
 
     Raises:
         ConfigError: an unknown method or option; ``x0`` is not floating, or ``f`` is not finite there.
-        RecordError: ``f`` does not return a real 0-d array.
+        RecordError: ``f`` does not return a real 0-d array, or uses traced arrays that are not in ``args``.
+            From a derivative: the Hessian is not positive definite.
 
     Example:
         >>> import numpy as np
@@ -91,16 +102,50 @@ def minimize(
         >>> found = minimize(rosenbrock, np.asarray([-1.2, 1.0]), method="bfgs", tolerance=1e-9)
         >>> found.x.round(6), found.nature, found.success
         (array([1., 1.]), 'minimum', True)
+        >>> from xpnet.autodiff import grad
+        >>> def lowest(a):
+        ...     return minimize(lambda x, a: (x - a) ** 2 + x**2, np.asarray(1.0), args=(a,)).x
+        >>> round(float(grad(lowest)(np.asarray(3.0))), 6)  # a / 2
+        0.5
     """
+    if not isinstance(args, (tuple, list)):
+        raise ConfigError(f"args: expected a tuple of further arguments of f, found {args!r}; write (a,)")
     chosen_method: Method = chosen([Method], method, options)
     tolerance = checks.positive("tolerance", tolerance)
     checks.flag("test", test)
-    objective = Objective(f, x0, model=model, compile=compile)
-    limit = _limit(max_iterations, objective.size)
     if callback is not None and not callable(callback):
         raise ConfigError(f"callback: expected a function of the result so far, found {callback!r}; pass one")
-    search = _Search(objective, chosen_method, tolerance, limit, test, callback)
-    return search.run()
+
+    def search(x0: Any, *args: Any) -> Result:
+        function = functools.wraps(f)(lambda x: f(x, *args)) if args and callable(f) else f
+        objective = Objective(function, x0, model=model, compile=compile)
+        limit = _limit(max_iterations, objective.size)
+        return _Search(objective, chosen_method, tolerance, limit, test, callback).run()
+
+    x0 = map_leaves(without_derivative, x0)
+    if traces_of(leaves([x0, args])):
+        return _traced(lambda x, *args: f(x if model is None else model(x), *args), search, x0, args)
+    return search(x0, *args)
+
+
+def _traced(f: Callable[..., Any], search: Callable[..., Result], x0: Any, args: tuple[Any, ...]) -> Result:
+    """Return the result for traced arguments: a minimum, and value and gradient there, with derivatives."""
+    ends: list[Result] = []
+    is_first = True
+
+    @implicit.minimum(f)
+    def solve(x0: Any, *args: Any) -> Any:
+        end = search(x0, *args)
+        if is_first:
+            ends.append(end)
+        return end.x
+
+    x = solve(x0, *args)
+    is_first = False  # a program runs the solver again and again
+    value, gradient = value_and_grad(f)(x, *args)
+    first = next((end for end in ends if not end.success), ends[-1])  # of several examples
+    counts = {name: sum(getattr(end, name) for end in ends) for name in ("nit", "nfev", "nhv")}
+    return dataclasses.replace(first, x=x, fun=value, grad=gradient, **counts)
 
 
 def _limit(max_iterations: int | None, size: int) -> int:

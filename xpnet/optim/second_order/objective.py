@@ -7,9 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 from xpnet.autodiff import ggn_vp, hvp, value_and_grad
+from xpnet.autodiff.tracer import traces_of
 from xpnet.backends import array_namespace
 from xpnet.containers import leaves, rebuild
-from xpnet.errors import ConfigError
+from xpnet.errors import ConfigError, RecordError
 from xpnet.program.compiling import Compiled
 
 __all__ = ["Objective"]
@@ -34,6 +35,7 @@ class Objective:
 
     Raises:
         ConfigError: ``x0`` is not made of such arrays.
+        RecordError: when evaluated: ``f`` uses a traced array that is not its argument.
 
     >>> import numpy as np
     >>> objective = Objective(lambda x: x["a"] @ x["a"] + x["b"], {"a": np.ones(2), "b": np.asarray(3.0)})
@@ -61,7 +63,9 @@ class Objective:
 
         # Not by way of this object, which has these functions: it would be gone only with the collector.
         def value(x: Any) -> Any:
-            return f(_opened(x0, x)) if model is None else f(model(_opened(x0, x)))
+            y = f(_opened(x0, x)) if model is None else f(model(_opened(x0, x)))
+            _check_closed(value.__name__, y, x)
+            return y
 
         def outputs(x: Any) -> Any:
             return model(_opened(x0, x))  # type: ignore[misc]
@@ -109,6 +113,16 @@ class Objective:
         units = xp.eye(self.size, dtype=x.dtype, device=x.device)
         columns = xp.stack([self.hvp(x, units[i, :]) for i in range(self.size)])
         return 0.5 * (columns + columns.mT)
+
+
+def _check_closed(name: str, y: Any, x: Any) -> None:
+    """Refuse a value that is traced where its argument is not: its derivative would be lost."""
+    if not traces_of(leaves(y)) <= traces_of([x]):
+        raise RecordError(
+            f"{name}: expected a function of x, found that it uses a traced array from elsewhere, whose "
+            "derivative would be lost; pass it in args= of minimize, or as an argument of a solver with "
+            "xpnet.autodiff.implicit.minimum, or take stop_gradient of it"
+        )
 
 
 def _opened(like: Any, x: Any) -> Any:
