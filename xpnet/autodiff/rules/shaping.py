@@ -53,8 +53,9 @@ def _batch_reshaped(call: Call, x: Any, shape: Any, **options: Any) -> Any:
     return call.function(x, (call.size, *(size if n == -1 else n for n in shape)), **options)
 
 
-def _batch_expanded(call: Call, x: Any, axis: int = 0) -> Any:
-    return call.function(x, axis=call.axis(axis, len(x.shape)))
+def _batch_expanded(call: Call, x: Any, axis: Any = 0) -> Any:
+    new = len(axis) if isinstance(axis, (tuple, list)) else 1
+    return call.function(x, axis=call.axis(axis, len(x.shape) - 1 + new))
 
 
 def _batch_squeezed(call: Call, x: Any, axis: Any) -> Any:
