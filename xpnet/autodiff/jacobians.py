@@ -16,10 +16,10 @@ from xpnet.autodiff.arguments import (
 from xpnet.autodiff.batch import BatchTrace
 from xpnet.autodiff.tracer import (
     Tracer,
-    device_of,
     is_complex,
     is_floating,
     like,
+    placement_of,
     plain_namespace,
     plain_value,
 )
@@ -271,7 +271,7 @@ def _lines(x: Any, apply: Callable[[Any], list[Any]], first: int) -> list[Any]:
     done, many = 0, first
     while done < size or not parts:  # of no units one answer tells the shapes
         count = max(1, min(many, size - done))
-        units = xp.eye(count, size, k=done, dtype=x.dtype, device=device_of(x))
+        units = xp.eye(count, size, k=done, dtype=x.dtype, **placement_of(x))
         batch = _MeasuredBatch(xp, count)
         answers = apply(batch.mapped(xp.reshape(units, (count, *x.shape))))
         batch.open = False

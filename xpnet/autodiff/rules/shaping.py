@@ -18,6 +18,7 @@ from xpnet.autodiff.rules.rule import (
     rearranged,
     rule,
 )
+from xpnet.backends.lacking import placement
 
 __all__: list[str] = []
 
@@ -228,7 +229,7 @@ def _pull_repeated(xp: Any, g: Any, out: Any, x: Any, repeats: Any, axis: int | 
         repeats = int(repeats)
         copies = xp.reshape(g, (*shape[: along + 1], repeats, *shape[along + 1 :]))
         return xp.reshape(xp.sum(copies, axis=along + 1), x.shape)
-    source = xp.repeat(xp.arange(shape[along], device=x.device), repeats)  # where each entry came from
+    source = xp.repeat(xp.arange(shape[along], **placement(x)), repeats)  # where each entry came from
     return xp.reshape(xp.take_transpose(g, source, along, shape), x.shape)
 
 
