@@ -17,10 +17,11 @@ from xpnet.autodiff.rules import (
     shaping,
     sorting,
 )
-from xpnet.autodiff.rules.rule import RULES, Rule
+from xpnet.autodiff.rules.rule import RULES, Outline, Rule
 
 __all__ = [
     "RULES",
+    "Outline",
     "Rule",
     "compounds",
     "decompositions",
