@@ -126,20 +126,29 @@ class ReverseTrace(Trace):
                 xp = self.rule_space if type(g) is Tracer or type(out) is Tracer else self.xp
             if xp is self.rule_space:
                 enter_way_back(out)
+            fresh = rule is _GETITEM and xp is self.xp  # such a pull makes an array of its own
             for position, parent in enumerate(parents):
-                if parent >= 0:
-                    if rule is _GETITEM and xp is self.xp:
-                        if parent in own and add_at(cotangents[parent], values[1], g):
-                            continue  # a loop over entries costs one array, not one for each entry
+                if parent < 0:
+                    continue
+                known = cotangents[parent]
+                if fresh and parent in own and add_at(known, values[1], g):
+                    continue  # a loop over entries costs one array, not one for each entry
+                try:
+                    pulled = rule.pull(position)(xp, g, out, *values, **options)
+                except Exception as error:  # some libraries take arrays of others in the function itself
+                    explain_mixture(rule.name, self.xp, [g, out, values], error)
+                    explain_arguments(rule.name, error)
+                    raise
+                if known is None:
+                    if fresh:
                         own.add(parent)
-                    try:
-                        pulled = rule.pull(position)(xp, g, out, *values, **options)
-                    except Exception as error:  # some libraries take arrays of others in the function itself
-                        explain_mixture(rule.name, self.xp, [g, out, values], error)
-                        explain_arguments(rule.name, error)
-                        raise
-                    known = cotangents[parent]
-                    cotangents[parent] = pulled if known is None else self.rule_space.add(known, pulled)
+                elif parent in own and type(known) is not Tracer and type(pulled) is not Tracer:
+                    known += pulled
+                    pulled = known
+                else:
+                    own.add(parent)
+                    pulled = self.rule_space.add(known, pulled)
+                cotangents[parent] = pulled
         return [keep[number] for number in wanted]
 
     def push_forward(
