@@ -167,7 +167,10 @@ def _hypotenuse(xp: Any, out: Any, x: Any) -> Any:
 
 elementwise("sinh", lambda xp, _out, x: xp.cosh(x))
 elementwise("cosh", lambda xp, _out, x: xp.sinh(x))
-elementwise("tanh", lambda xp, out, x: 1 - out * out if is_complex(xp, x) else 4 * xp.bell(2 * x))
+elementwise(
+    "tanh",  # of x alone, so that tapes need not keep both
+    lambda xp, _out, x: 1 - xp.square(xp.tanh(x)) if is_complex(xp, x) else 4 * xp.bell(2 * x),
+)
 elementwise("asinh", lambda xp, out, x: 1 / _hypotenuse(xp, out, x))
 elementwise(
     "acosh",  # on its branch, for complex x; x² - 1 would overflow
