@@ -15,6 +15,7 @@ import array_api_compat.numpy as xp
 import numpy as np
 
 from scripts.benchmarks.batches import batch_calls, show_batches
+from scripts.benchmarks.chains import chain_calls
 from scripts.benchmarks.works import Work
 from xpnet import autodiff
 from xpnet.autodiff import functions
@@ -143,9 +144,13 @@ def _torch(params: Any, X: np.ndarray, rows: np.ndarray) -> dict[str, Call]:
 def time_gradients(works: list[Work], rounds: int) -> dict[str, Any]:
     """Return microseconds: of an operation under ``"recording"``, and by work of each contestant's rounds.
 
-    Those of many derivatives at once are under ``"batches"``.
+    Those of chains of operations are under ``"chains"``, of many derivatives at once under ``"batches"``.
     """
-    found: dict[str, Any] = {"recording": recording(rounds), "batches": _in_turn(batch_calls(), rounds)}
+    found: dict[str, Any] = {
+        "recording": recording(rounds),
+        "chains": _in_turn(chain_calls(), rounds),
+        "batches": _in_turn(batch_calls(), rounds),
+    }
     for work in works:
         products = work.batch * sum(n * k for n, k in zip(work.sizes, work.sizes[1:], strict=False))
         found[work.name] = _in_turn(_calls(work), rounds, repeats=max(1, 20_000_000 // products))
@@ -158,6 +163,7 @@ def show_gradients(works: list[Work], found: dict[str, Any]) -> None:
     figures = ", ".join(f"{name} {value:.2f}" for name, value in chain.items())
     print(f"\na chain of 0-d operations, µs an operation: {figures}")
     print(f"  recording adds {chain['recorded'] - chain['plain']:.2f} µs an operation")
+    show_batches(found["chains"])
     show_batches(found["batches"])
     for work in works:
         times = found[work.name]

@@ -238,6 +238,26 @@ _case("linalg.eigh", "complex", _of_complex(_of_eigenvectors), _apart(3, 3), _sm
 _case("linalg.eigvalsh", "matrix", _of_hermitian("eigvalsh"), _apart(3, 3))
 _case("linalg.eigvalsh", "complex", _of_complex(_of_hermitian("eigvalsh")), _apart(2, 2, 2), (2, 2, 2))
 
+
+def _of_vectors(xp: Any, w: Any, v: Any) -> Any:
+    """Return what no phase of the vectors changes: sizes of entries, products of neighbours."""
+    beside = xp.multiply(v[..., 1:, :], xp.conj(v[..., :-1, :]))
+    return xp.concat([_sizes(xp, v), xp.real(beside), xp.imag(beside)], axis=-2)
+
+
+def _weighed(xp: Any, w: Any, v: Any) -> Any:
+    return xp.multiply(_sizes(xp, v), xp.expand_dims(xp.sin(xp.real(w)) + xp.imag(w) ** 3, axis=-2))
+
+
+_TURNING = np.asarray([[1.0, 3.0, 0.5], [-2.0, 1.5, 0.2], [0.3, -0.4, 4.0]])  # two values are complex
+for _label, _matrix in {"turning": _TURNING, "stack": _apart(2, 3, 3), "size-one": _apart(1, 1)}.items():
+    _case("linalg.eig", f"vectors-{_label}", _combined("eig", _of_vectors), _matrix, peers=("torch",))
+    _case("linalg.eig", f"both-{_label}", _combined("eig", _weighed), _matrix, peers=("torch",))
+    _case("linalg.eigvals", _label, lambda xp, x: _parts(xp, xp.linalg.eigvals(x)), _matrix)
+_case("linalg.eig", "complex", _of_complex(_combined("eig", _of_vectors)), _apart(3, 3), _small(3, 3),
+      peers=("torch",))  # fmt: skip
+_case("linalg.eigvals", "complex", _of_complex(_named("eigvals")), _apart(2, 2, 2), (2, 2, 2))
+
 for _label, _shape in {"square": (3, 3), "tall": (4, 2), "wide-stack": (2, 2, 3)}.items():
     for _i, _factor in enumerate("USV"):
         _function = _combined("svd", lambda xp, *factors, i=_i: _sizes(xp, factors[i]), full_matrices=False)

@@ -38,6 +38,8 @@ _NO_MIX = {"array_api_strict": "the standard mixes no index arrays with slices"}
 _case("reshape", "copied", lambda xp, x: xp.reshape(x * x, (4, 3), copy=True), (3, 4), peers=("jax",))
 _case("reshape", "0-d", lambda xp, x: xp.reshape(x, (1, 1)) + xp.reshape(x * x, ()), (1,))
 _case("expand_dims", "0-d", lambda xp, x: xp.expand_dims(x * x, axis=0), ())
+_case("expand_dims", "two-axes", lambda xp, x: xp.expand_dims(x * x, axis=(-1, 1)), (2, 3),
+      peers=("jax",))  # fmt: skip
 _case("squeeze", "two-axes", lambda xp, x: xp.squeeze(x * x, axis=(0, -1)), (1, 3, 1))
 _case("broadcast_to", "size-one", lambda xp, x: xp.broadcast_to(x * x, (2, 1, 3)), (1, 1, 3))
 _case("flip", "two-axes", lambda xp, x: xp.flip(x, axis=(0, -1)), (2, 3, 2))
@@ -211,6 +213,10 @@ def _flat(xp: Any, x: Any) -> Any:
     return xp.reshape(x, (-1,))
 
 
+def _whole(xp: Any, x: Any) -> Any:
+    return xp.astype(_flat(xp, x) * 3, xp.int32)
+
+
 def _last_written(xp: Any, x: Any) -> Any:
     space = xp if isinstance(xp, Namespace) else extended(xp)
     return space.last_written(_flat(xp, x), slice(0, 2))
@@ -219,6 +225,7 @@ def _last_written(xp: Any, x: Any) -> Any:
 CONSTANTS: dict[str, Callable[..., Any]] = {
     "argsort": lambda xp, x: xp.argsort(x, descending=True),
     "finfo": lambda xp, x: xp.asarray(xp.finfo(x.dtype).bits),
+    "isin": lambda xp, x: xp.isin(_whole(xp, x), _whole(xp, x)[:2] + 1),
     "last_written": _last_written,
     "nonzero": lambda xp, x: xp.nonzero(x > 0.5)[1],
     "searchsorted": lambda xp, x: xp.searchsorted(xp.sort(_flat(xp, x)), _flat(xp, x), side="right"),

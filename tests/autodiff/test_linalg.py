@@ -41,8 +41,8 @@ def _hermitian(seed: int, size: int) -> np.ndarray:
 
 OF_SQUARES: dict[str, Callable[..., Any]] = {
     **{name: _linalg(name) for name in (
-        "cholesky", "det", "diagonal", "eigh", "eigvalsh", "inv", "matrix_norm", "pinv", "qr", "slogdet",
-        "svd", "svdvals", "trace", "vector_norm")},
+        "cholesky", "det", "diagonal", "eig", "eigh", "eigvals", "eigvalsh", "inv", "matrix_norm", "pinv",
+        "qr", "slogdet", "svd", "svdvals", "trace", "vector_norm")},
     "matrix_power": lambda x: array_namespace(x).linalg.matrix_power(x, 3),
     "solve": lambda x: array_namespace(x).linalg.solve(x, x),
     "tensordot": lambda x: array_namespace(x).tensordot(x, x, axes=((-1,), (-1,))),
@@ -90,6 +90,7 @@ OF_COMPLEX: dict[str, tuple[Callable[..., Any], tuple[np.ndarray, ...]]] = {
     "cholesky": (lambda x: _linalg("cholesky")((x + _adjoint(x)) / 2), (_hermitian(1, 3) + 3 * np.eye(3),)),
     "eigvalsh": (_linalg("eigvalsh"), (_hermitian(1, 3),)),
     "eigh": (_of_factors("eigh", lambda w, v: (w, _projector(v))), (_hermitian(1, 3),)),
+    "eigvals": (_linalg("eigvals"), (_complex(1, 3, 3),)),
     "qr": (_linalg("qr"), (_complex(1, 4, 2),)),
     "svdvals": (_linalg("svdvals"), (_complex(1, 3, 2),)),
     "svd": (
@@ -143,6 +144,7 @@ def test_cotangents_of_complex_arrays_are_the_conjugates_of_pytorch(name: str) -
 
 REASSEMBLED: dict[str, Callable[..., Any]] = {
     "cholesky": lambda x: (lambda factor: factor @ _adjoint(factor))(array_namespace(x).linalg.cholesky(x)),
+    "eig": _of_factors("eig", lambda w, v: (v * w[None, :]) @ array_namespace(v).linalg.inv(v)),
     "eigh": _of_factors("eigh", lambda w, v: (v * w[None, :]) @ _adjoint(v)),
     "qr": _of_factors("qr", lambda q, r: q @ r),
     "svd": _of_factors("svd", lambda u, s, vh: (u * s[None, :]) @ vh, full_matrices=False),
@@ -153,7 +155,7 @@ REASSEMBLED: dict[str, Callable[..., Any]] = {
 @pytest.mark.parametrize("name", REASSEMBLED)
 def test_factors_reassembled_have_the_identity_as_derivative(name: str, shape: tuple[int, int]) -> None:
     """No choice of signs or phases shows in it."""
-    if name in ("cholesky", "eigh") and shape[0] != shape[1]:
+    if name in ("cholesky", "eig", "eigh") and shape[0] != shape[1]:
         pytest.skip(f"linalg.{name} takes square matrices")
     x, v = _complex(1, *shape), _complex(5, *shape)
     if shape[0] == shape[1]:
@@ -192,13 +194,14 @@ def test_one_triangle_is_read_and_the_cotangent_is_hermitian(name: str) -> None:
 
 
 def _sum_of_squares(values: Any) -> Any:
-    return array_namespace(values).sum(values * values)
+    xp = array_namespace(values)
+    return xp.sum(xp.abs(values) ** 2)
 
 
-@pytest.mark.parametrize("name", ["eigvalsh", "svdvals", "eigh", "svd"])
+@pytest.mark.parametrize("name", ["eigvals", "eigvalsh", "svdvals", "eig", "eigh", "svd"])
 def test_functions_of_equal_values_alone_have_a_derivative(name: str, backend: Backend) -> None:
     """Σ λ² = ‖A‖² has the gradient 2 A."""
-    position = {"eigh": 0, "svd": 1}.get(name)
+    position = {"eig": 0, "eigh": 0, "svd": 1}.get(name)
 
     def f(x: Any) -> Any:
         found = getattr(array_namespace(x).linalg, name)(x)

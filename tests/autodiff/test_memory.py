@@ -189,3 +189,34 @@ def test_walks_free_cotangents_and_tangents_as_they_go(transform: Any) -> None:
     finally:
         tracemalloc.stop()
     assert peak < 6 * size
+
+
+def _scaled(x: Any, c: np.ndarray) -> Any:
+    """Of a constant alone: no derivative reads what it makes on the way."""
+    for _ in range(25):
+        x = x * c + c
+    return x
+
+
+def _added_up(x: Any, c: np.ndarray) -> Any:
+    """One array of which 25 cotangents are added up."""
+    total = x
+    for _ in range(25):
+        total = total - x * c
+    return total
+
+
+@pytest.mark.parametrize("f", [_scaled, _added_up])
+def test_what_no_derivative_reads_is_not_kept(f: Any) -> None:
+    size, x = 100_000 * 8, np.ones(100_000)
+    c = x * 0.5
+    step = grad(lambda x: _sum(f(x, c)))
+    tracemalloc.start()
+    try:
+        tracemalloc.reset_peak()
+        held = tracemalloc.get_traced_memory()[0]
+        step(x)
+        peak = tracemalloc.get_traced_memory()[1] - held
+    finally:
+        tracemalloc.stop()
+    assert peak < 6 * size

@@ -13,7 +13,7 @@ from hypothesis.extra.numpy import mutually_broadcastable_shapes
 from tests.autodiff import cases_linalg, cases_numeric, cases_shapes, rule_cases
 from tests.autodiff.rule_cases import BINARY, UNARY, Case
 from tests.support import draw, host, relative_error, tolerance, widest
-from xpnet.autodiff import Tracer, check_grads, grad, jvp, vjp
+from xpnet.autodiff import Tracer, check_grads, grad, jvp, linearize, reverse, vjp
 from xpnet.autodiff.namespaces import Namespace
 from xpnet.autodiff.rules import RULES
 from xpnet.backends import Backend, array_namespace
@@ -68,6 +68,25 @@ def test_forward_mode_is_the_transpose_of_reverse_mode(case: Case) -> None:
         assert float(np.sum(u * pushed)) == pytest.approx(
             sum(float(np.sum(p * w)) for p, w in zip(pulled, v, strict=True)), rel=1e-12, abs=1e-12
         )
+
+
+@pytest.mark.parametrize("case", [c for c in CASES if RULES[c.rule].reads], ids=str)
+def test_slopes_read_no_more_than_they_say(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of what they do not read tapes keep the outline, here also of small arrays."""
+    f, shape = _function(case, *case.constants), np.shape(_function(case, *case.constants)(*case.args))
+    chosen = {tuple(range(len(case.args))), *((i,) for i in range(len(case.args)))}
+
+    def walks() -> list[Any]:
+        found = []
+        for part in chosen:
+            g, args = _restricted(f, case.args, part), [case.args[i] for i in part]
+            found += [*vjp(g, *args)[1](draw(60, shape)), linearize(g, *args)[1](*args)]
+        return found
+
+    want = walks()
+    monkeypatch.setattr(reverse, "_LARGE", -1)
+    for one, other in zip(walks(), want, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def _restricted(f: Any, args: tuple[Any, ...], chosen: tuple[int, ...]) -> Any:

@@ -117,9 +117,12 @@ CONSTANT = {
     "argmin": lambda xp, x: xp.argmin(x),
     "argsort": lambda xp, x: xp.argsort(x, axis=0, descending=True, stable=True),
     "count_nonzero": lambda xp, x: xp.count_nonzero(x, axis=0),
+    "isin": lambda xp, x: xp.isin(xp.astype(x, xp.int64), xp.astype(x[1:3], xp.int64), invert=True),
+    "isin-number": lambda xp, x: xp.isin(xp.astype(x, xp.int64), 2),
     "nonzero": lambda xp, x: xp.nonzero(x)[0],
     "searchsorted": lambda xp, x: xp.searchsorted(xp.sort(x), x, side="right"),
     "searchsorted-sorter": lambda xp, x: xp.searchsorted(x, x * 2, sorter=xp.argsort(x)),
+    "searchsorted-number": lambda xp, x: xp.searchsorted(xp.sort(x), 2.5),
     "searchsorted-constant": lambda xp, x: xp.searchsorted(xp.zeros_like(x), x),
 }  # fmt: skip
 

@@ -9,7 +9,15 @@ from typing import Any
 import numpy as np
 
 from xpnet.autodiff.trace import Trace
-from xpnet.autodiff.tracer import Tracer, device_of, is_floating, lowered, plain_namespace, plain_value
+from xpnet.autodiff.tracer import (
+    Tracer,
+    device_of,
+    is_floating,
+    lowered,
+    placement_of,
+    plain_namespace,
+    plain_value,
+)
 from xpnet.backends import array_namespace, is_array
 from xpnet.backends.lacking import copy, is_writeable, memory_of
 from xpnet.containers import leaves, map_leaves
@@ -46,7 +54,7 @@ def array_beside(number: Any, others: Iterable[Any]) -> Any:
         return np.asarray(number)
     array = next(filter(is_floating, arrays), arrays[0])
     dtype = array.dtype if isinstance(number, float) and is_floating(array) else None
-    return array_namespace(array).asarray(number, dtype=dtype, device=device_of(array))
+    return array_namespace(array).asarray(number, dtype=dtype, **placement_of(array))
 
 
 def name_of(f: Any) -> str:
@@ -137,7 +145,7 @@ def matched(what: str, tree: Any, other: Any) -> list[Any]:
         if not is_floating(x):
             t = None
         elif isinstance(t, _NUMBERS) and not x.shape:
-            t = lowered(array_namespace(x).asarray(t, dtype=x.dtype, device=device_of(x)))
+            t = lowered(array_namespace(x).asarray(t, dtype=x.dtype, **placement_of(x)))
         else:
             _check_like(path, x, t)
         made.append(lowered(t))
@@ -192,7 +200,7 @@ def _check_like(path: str, x: Any, t: Any) -> None:
             f"{path}: expected an array of shape {tuple(x.shape)}, found {type(t).__name__}; "
             "none is xp.zeros_like(x)"
         )
-    if tuple(t.shape) != tuple(x.shape):
+    if not _may_have_shape(t, x.shape):
         raise RecordError(f"{path}: expected the shape {tuple(x.shape)} of its array, found {tuple(t.shape)}")
     mixed = _mixture([x, t])
     if mixed:
@@ -201,6 +209,17 @@ def _check_like(path: str, x: Any, t: Any) -> None:
         raise RecordError(
             f"{path}: expected the dtype {x.dtype} of its array, found {t.dtype}; convert it with xp.astype"
         )
+
+
+def _may_have_shape(x: Any, shape: tuple[Any, ...]) -> bool:
+    """True if ``x`` has a shape, as far as both are known."""
+    pairs = zip(x.shape, shape, strict=False)
+    return len(x.shape) == len(shape) and all(m == n or _is_unknown(m) or _is_unknown(n) for m, n in pairs)
+
+
+def _is_unknown(size: Any) -> bool:
+    """True for the size of a lazy array's axis that depends on values: None in ndonnx, NaN in dask."""
+    return size is None or size != size
 
 
 # --- Results -----------------------------------------------------------------------------------------
@@ -305,7 +324,7 @@ def explain_mixture(name: str, xp: Any, values: Any, error: Exception | None = N
     if isinstance(error, XpnetError):
         return
     arrays = [x for x in leaves(values) if is_array(plain_value(x))]
-    text = _mixture(arrays, xp)
+    text = _mixture(arrays, xp) or _unknown_sizes(arrays)
     if text:
         raise RecordError(f"{name}: {text}") from error
 
@@ -324,6 +343,17 @@ def _mixture(arrays: list[Any], *spaces: Any) -> str:
             f"expected arrays on one device, found {' and '.join(map(str, devices))}; move one with "
             "x.to_device(device), which has a derivative"
         )
+    return ""
+
+
+def _unknown_sizes(arrays: list[Any]) -> str:
+    """Say that lazy ``arrays`` have sizes that depend on values; empty if they have not."""
+    for x in arrays:
+        if any(map(_is_unknown, x.shape)):
+            return (
+                f"expected lazy arrays of known sizes, found the shape {tuple(x.shape)}, which depends on "
+                "values; use xp.where in place of a mask, or compute the sizes (dask: compute_chunk_sizes)"
+            )
     return ""
 
 

@@ -16,10 +16,10 @@ from xpnet.autodiff.arguments import (
 from xpnet.autodiff.directions import FIRST_COLUMNS, in_batches, rows_at_once
 from xpnet.autodiff.selection import Argnames, Argnums, selection, transformed
 from xpnet.autodiff.tracer import (
-    device_of,
     is_complex,
     is_floating,
     like,
+    placement_of,
     plain_namespace,
     plain_value,
 )
@@ -279,7 +279,7 @@ def _lines(x: Any, apply: Callable[[Any], list[Any]], first: int) -> list[Any]:
     xp, size = plain_namespace(x), math.prod(x.shape)
 
     def units(start: int, count: int) -> list[Any]:
-        rows = xp.eye(count, size, k=start, dtype=x.dtype, device=device_of(x))
+        rows = xp.eye(count, size, k=start, dtype=x.dtype, **placement_of(x))
         return [xp.reshape(rows, (count, *x.shape))]
 
     return in_batches(xp, size, units, lambda given: apply(given[0]), first)

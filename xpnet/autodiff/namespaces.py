@@ -152,7 +152,8 @@ def _described(made: Callable[..., Any], original: Callable[..., Any]) -> Callab
 
 def _asarray(space: Namespace, plain: Callable[..., Any]) -> Callable[..., Any]:
     def asarray(x: Any, /, *, dtype: Any = None, device: Any = None, copy: bool | None = None) -> Any:
-        options = {"dtype": dtype, "device": device, "copy": copy}
+        given = {"dtype": dtype, "device": device, "copy": copy}
+        options = {name: value for name, value in given.items() if value is not None}
         if type(x) is not Tracer:
             if isinstance(x, (list, tuple)) and _holds_traced(x):
                 return asarray(space.stack([asarray(item) for item in x]), **options)

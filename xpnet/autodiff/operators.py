@@ -48,7 +48,7 @@ def _operator(rule: str, symbol: str) -> tuple[Any, Any, Any]:
             other = plain_namespace(self).asarray(other)  # else NumPy's scalar would become a Python number
         return call(other, self)
 
-    return (lambda self, other: call(self, other)), reflected, assign_result
+    return call, reflected, assign_result
 
 
 _RANKS = ("bool", "unsigned integer", "signed integer", "real floating", "complex floating")

@@ -41,6 +41,7 @@ __all__ = [
     "like",
     "lowered",
     "option_without_derivative",
+    "placement_of",
     "plain_namespace",
     "plain_value",
     "run_body",
@@ -441,8 +442,17 @@ def without_derivative(x: Any) -> Any:
 
 
 def device_of(x: Any) -> Any:
-    """Return the device of the array inside ``x``, under all tracers."""
-    return array_api_compat.device(plain_value(x))
+    """Return the device of the array inside ``x``, under all tracers; None if its library's have none."""
+    try:
+        return array_api_compat.device(plain_value(x))
+    except AttributeError:  # MLX
+        return None
+
+
+def placement_of(x: Any) -> dict[str, Any]:
+    """Return ``device=``, as keyword arguments, for a new array beside ``x``; none if it has no device."""
+    device = device_of(x)
+    return {} if device is None else {"device": device}
 
 
 def plain_namespace(*arrays: Any) -> Any:

@@ -72,7 +72,7 @@ def value_and_grad(
         recording = Recording(name, f, argnums, args, options, has_aux, argnames=argnames)
         value = recording.result
         _check_scalar(name, value)
-        pulled = recording.pull([recording.one()])
+        pulled = recording.pull([recording.one()], spend=True)
         back = handing_back(recording.trace, (args, options))
         answer = rebuild(recording.asked, apart([back(g) for g in pulled]))
         return ((back(value), map_leaves(back, recording.aux)) if has_aux else back(value)), answer
@@ -294,17 +294,18 @@ class Recording:
         y = self.result
         return lowered(self.trace.rule_space.ones_like(y.value)) if belongs(y, self.trace) else None
 
-    def pull(self, cotangents: list[Any]) -> list[Any]:
+    def pull(self, cotangents: list[Any], spend: bool = False) -> list[Any]:
         """Return the cotangent of each leaf of ``chosen``, given those of the leaves of ``result``.
 
-        None stands for a cotangent of zero, and in the answer for a leaf that is not floating.
+        None stands for a cotangent of zero, and in the answer for a leaf that is not floating. ``spend``:
+        this is the only pass, and frees the tape on its way.
         """
         starts: dict[int, Any] = {}
         for y, g in zip(leaves(self.result), cotangents, strict=True):
             if g is not None and belongs(y, self.trace):
                 starts[y.slot] = g if y.slot not in starts else self.trace.rule_space.add(starts[y.slot], g)
         wanted = [slot for slot in self.slots if slot is not None]
-        found = iter(self.trace.pull_back(starts, wanted))
+        found = iter(self.trace.pull_back(starts, wanted, spend))
         return [
             None if slot is None else self._like(x, next(found))
             for slot, x in zip(self.slots, self._leaves, strict=True)

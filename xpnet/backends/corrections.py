@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Any
 
-__all__ = ["clip", "corrected", "multiplied_by"]
+__all__ = ["called", "clip", "corrected", "multiplied_by"]
 
 
 def clip(xp: Any, x: Any, /, min: Any = None, max: Any = None) -> Any:
@@ -91,7 +91,49 @@ _CUPY: dict[str, Callable[..., Any]] = {
     "linalg.tensordot": _tensordot,
     "tensordot": _tensordot,
 }
-_CORRECTIONS = {"array_api_compat.cupy": _CUPY, "array_api_compat.numpy": _NUMPY}
+
+# --- MLX and ndonnx -----------------------------------------------------------------------------------
+
+
+def _made(name: str) -> Callable[..., Any]:
+    def make(xp: Any, *args: Any, device: Any = None, **options: Any) -> Any:
+        """MLX has one memory for all devices: its arrays have no device, and nothing takes ``device=``."""
+        given = {} if device is None else {"device": device}
+        return getattr(xp, name)(*args, **given, **options)
+
+    return make
+
+
+def _diagonal(xp: Any, x: Any, /, *, offset: int = 0) -> Any:
+    return xp.diagonal(x, offset, -2, -1)
+
+
+def _hypot(xp: Any, x: Any, y: Any, /) -> Any:
+    """Return √(x² + y²), without overflow of the squares."""
+    x, y = xp.abs(x), xp.abs(y)
+    large = xp.maximum(x, y)
+    ratio = xp.divide(xp.minimum(x, y), xp.where(large == 0, xp.ones_like(large), large))
+    return xp.where(xp.isinf(large), large, xp.multiply(large, xp.sqrt(1 + ratio * ratio)))
+
+
+_CREATION = ("arange", "asarray", "empty", "empty_like", "eye", "full", "full_like", "linspace", "ones",
+             "ones_like", "zeros", "zeros_like")  # fmt: skip
+_MLX: dict[str, Callable[..., Any]] = {name: _made(name) for name in _CREATION}
+_MLX |= {"hypot": _hypot, "linalg.diagonal": _diagonal}
+
+_NDONNX: dict[str, Callable[..., Any]] = {"hypot": _hypot}
+_CORRECTIONS = {
+    "array_api_compat.cupy": _CUPY,
+    "array_api_compat.numpy": _NUMPY,
+    "mlx.core": _MLX,
+    "ndonnx": _NDONNX,
+}
+_NAMES = {"mlx.core": {"bool": "bool_"}}
+
+
+def called(xp: Any, name: str) -> str:
+    """Return what ``xp`` calls the attribute ``name`` of the standard."""
+    return _NAMES.get(xp.__name__, {}).get(name, name)
 
 
 def corrected(xp: Any, name: str) -> Callable[..., Any] | None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import array_api_compat
 
-from xpnet.backends.corrections import corrected
+from xpnet.backends.corrections import called, corrected
 from xpnet.backends.namespaces import array_namespace
 from xpnet.backends.special import Special
 
@@ -26,6 +26,7 @@ __all__ = [
     "keep",
     "last_written",
     "place",
+    "placement",
     "root",
     "take_along_axis_transpose",
     "take_transpose",
@@ -82,8 +83,17 @@ def _ratio(coefficients: tuple[tuple[float, ...], tuple[float, ...]], x: Any) ->
 
 def bell(xp: Any, x: Any) -> Any:
     """Return e / (1 + e)² with e = exp(-|x|): the slope of the sigmoid, also where that rounds to 1."""
+    if xp.__name__ == "array_api_compat.numpy" and x.size > _BLOCK and x.flags.c_contiguous:
+        out = xp.empty_like(x)
+        flat, made = x.reshape(-1), out.reshape(-1)
+        for start in range(0, x.size, _BLOCK):  # whose temporary arrays stay in the cache
+            made[start : start + _BLOCK] = bell(xp, flat[start : start + _BLOCK])
+        return out
     e = xp.exp(-xp.abs(x))
     return e / xp.square(1 + e)
+
+
+_BLOCK = 8192  # entries
 
 
 def complex_of(xp: Any, real: Any, imaginary: Any) -> Any:
@@ -191,7 +201,7 @@ def is_writeable(x: Any) -> bool:
 def copy(x: Any) -> Any:
     """Return a copy of the plain array ``x``."""
     xp = array_namespace(x)
-    return xp.asarray(x, copy=True, device=_device(xp, x))
+    return xp.asarray(x, copy=True, **placement(x))
 
 
 def assign(x: Any, index: Any, value: Any) -> Any:
@@ -205,8 +215,8 @@ def assign(x: Any, index: Any, value: Any) -> Any:
 def last_written(x: Any, index: Any) -> Any:
     """Return which values of ``x[index] = value`` remain: False if a later one has the same place."""
     xp = array_namespace(x)
-    numbers = _numbers(xp, x.shape, _device(xp, x))
-    writers = _numbers(xp, numbers[index].shape, _device(xp, x))
+    numbers = _numbers(xp, x.shape, x)
+    writers = _numbers(xp, numbers[index].shape, x)
     return _set(numbers, index, writers)[index] == writers
 
 
@@ -220,7 +230,9 @@ def place(g: Any, index: Any, shape: tuple[int, ...]) -> Any:
     if _is_mask(xp, index) or all(
         part is None or part is Ellipsis or isinstance(part, (int, slice)) for part in parts
     ):
-        zeros = xp.zeros(shape, dtype=g.dtype, device=_device(xp, g))
+        zeros = xp.zeros(shape, dtype=g.dtype, **placement(g))
+        if 0 in g.shape:
+            return zeros
         if any(part is None for part in parts):  # the standard assigns to no new axes
             index = tuple(part for part in parts if part is not None)
             g = xp.reshape(g, zeros[index].shape)
@@ -241,7 +253,7 @@ def add_at(known: Any, index: Any, g: Any) -> bool:
 def take_transpose(g: Any, indices: Any, axis: int | None, shape: tuple[int, ...]) -> Any:
     """Return the transpose of ``take(x, indices, axis=axis)``, for ``x`` of ``shape``, of ``g``."""
     xp = array_namespace(g)
-    return _add_up(xp, g, lambda numbers: xp.take(numbers, indices, axis=axis), shape)
+    return _add_up(xp, g, lambda numbers: xp.take(numbers, indices, axis=axis or 0), shape)
 
 
 def take_along_axis_transpose(g: Any, indices: Any, axis: int, shape: tuple[int, ...]) -> Any:
@@ -270,18 +282,25 @@ def embedding_transpose(g: Any, codes: Any, rows: int) -> Any:
     g = xp.where(xp.expand_dims(known, axis=-1), g, xp.zeros_like(g))
     name = xp.__name__
     if name == "jax.numpy" or name.endswith("torch"):
-        zeros = xp.zeros((rows, size), dtype=g.dtype, device=_device(xp, g))
+        zeros = xp.zeros((rows, size), dtype=g.dtype, **placement(g))
         return zeros.at[numbers].add(g) if name == "jax.numpy" else zeros.index_add_(0, numbers, g)
     if name.endswith("numpy"):
         places = xp.reshape(numbers[:, None] * size + xp.arange(size), (-1,))
-        return xp.reshape(_scatter_add(xp, rows * size, places, xp.reshape(g, (-1,)), None), (rows, size))
-    # By products, whose sums have an order, as atomic additions have none.
+        return xp.reshape(_scatter_add(xp, rows * size, places, xp.reshape(g, (-1,))), (rows, size))
+    return _sums_of_rows(xp, rows, numbers, g)
+
+
+def _sums_of_rows(xp: Any, rows: int, numbers: Any, g: Any) -> Any:
+    """Return (rows, size): sums of the rows of ``g`` (n, size) that have the same one of ``numbers`` (n,).
+
+    By products, which every library has, and whose sums have an order, as atomic additions have none.
+    """
     step = max(1, _ONE_HOT // max(1, numbers.shape[0]))
-    parts = []
+    parts = [xp.zeros((0, g.shape[1]), dtype=g.dtype, **placement(g))]
     for start in range(0, rows, step):
-        part = xp.arange(start, min(start + step, rows), dtype=numbers.dtype, device=_device(xp, g))
+        part = xp.arange(start, min(start + step, rows), dtype=numbers.dtype, **placement(g))
         parts.append(xp.matmul(xp.astype(part[:, None] == numbers[None, :], g.dtype), g))
-    return xp.concat(parts)
+    return xp.concat(parts[1:] or parts)
 
 
 _ONE_HOT = 1 << 24  # entries of a matrix of zeros and ones
@@ -291,7 +310,7 @@ def _known_rows(codes: Any, rows: int) -> tuple[Any, Any]:
     """Return which codes are known, and row numbers, 0 for unknown ones."""
     xp = array_namespace(codes)
     known = (codes >= 0) & (codes < rows)
-    index = xp.arange(1, device=_device(xp, codes)).dtype
+    index = xp.arange(1, **placement(codes)).dtype
     return known, xp.astype(xp.where(known, codes, xp.zeros_like(codes)), index)
 
 
@@ -318,11 +337,10 @@ def _last_values(x: Any, index: Any, value: Any) -> Any:
     if not hasattr(value, "shape"):
         return value
     xp = array_namespace(x)
-    device = _device(xp, x)
-    places = _numbers(xp, x.shape, device)[index]
+    places = _numbers(xp, x.shape, x)[index]
     values = xp.reshape(xp.broadcast_to(value, places.shape), (-1,))
     flat = xp.reshape(places, (-1,))
-    last = _scatter_max(xp, math.prod(x.shape), flat, _numbers(xp, flat.shape, device))
+    last = _scatter_max(xp, math.prod(x.shape), flat, _numbers(xp, flat.shape, x))
     return xp.reshape(xp.take(values, xp.take(last, flat, axis=0), axis=0), places.shape)
 
 
@@ -342,26 +360,31 @@ def _is_mask(xp: Any, index: Any) -> bool:
     return hasattr(index, "dtype") and xp.isdtype(index.dtype, "bool")
 
 
-def _device(xp: Any, x: Any) -> Any:
-    """Return the device for arrays beside ``x``; None with JAX, whose arrays have none while it compiles."""
-    return None if xp.__name__ == "jax.numpy" else getattr(x, "device", None)
+def placement(x: Any) -> dict[str, Any]:
+    """Return ``device=``, as keyword arguments, for a new array beside ``x``: none if arrays have no device.
+
+    Those of MLX, dask and ndonnx have none, and those of JAX none while it compiles.
+    """
+    device = None if array_namespace(x).__name__ == "jax.numpy" else getattr(x, "device", None)
+    return {} if device is None else {"device": device}
 
 
-def _numbers(xp: Any, shape: tuple[int, ...], device: Any) -> Any:
-    """Return an array of ``shape`` that holds 0, 1, 2, ... in order: the place of each of its entries."""
-    return xp.reshape(xp.arange(math.prod(shape), device=device), shape)
+def _numbers(xp: Any, shape: tuple[int, ...], x: Any) -> Any:
+    """Return an array of ``shape`` beside ``x`` that holds 0, 1, 2, ... in order: each entry's place."""
+    return xp.reshape(xp.arange(math.prod(shape), **placement(x)), shape)
 
 
 def _add_up(xp: Any, g: Any, choose: Callable[[Any], Any], shape: tuple[int, ...]) -> Any:
     """Return zeros of ``shape`` with ``g`` added at the places that ``choose`` takes out of an array."""
-    device = _device(xp, g)
-    places = xp.reshape(choose(_numbers(xp, shape, device)), (-1,))
-    return xp.reshape(_scatter_add(xp, math.prod(shape), places, xp.reshape(g, (-1,)), device), shape)
+    places = xp.reshape(choose(_numbers(xp, shape, g)), (-1,))
+    return xp.reshape(_scatter_add(xp, math.prod(shape), places, xp.reshape(g, (-1,))), shape)
 
 
-def _scatter_add(xp: Any, size: int, places: Any, values: Any, device: Any) -> Any:
-    zeros = xp.zeros(size, dtype=values.dtype, device=device)
+def _scatter_add(xp: Any, size: int, places: Any, values: Any) -> Any:
     name = xp.__name__
+    if not name.endswith(("numpy", "torch", "cupy", "array_api_strict")):
+        return xp.reshape(_sums_of_rows(xp, size, places, xp.reshape(values, (-1, 1))), (size,))
+    zeros = xp.zeros(size, dtype=values.dtype, **placement(values))
     if name == "jax.numpy":
         return zeros.at[places].add(values)
     if name.endswith("torch"):
@@ -377,7 +400,7 @@ def _scatter_add(xp: Any, size: int, places: Any, values: Any, device: Any) -> A
     host = xp.Device("CPU_DEVICE")
     summed = np.zeros(size, dtype=np.asarray(values.to_device(host)).dtype)
     np.add.at(summed, np.asarray(places.to_device(host)), np.asarray(values.to_device(host)))
-    return xp.asarray(summed, dtype=values.dtype, device=device)
+    return xp.asarray(summed, dtype=values.dtype, device=values.device)
 
 
 class Extended:
@@ -430,11 +453,11 @@ class _Extension:
 
 def _put_right(xp: Any, own: Any, name: str, prefix: str = "") -> Any:
     """Return an attribute of ``own``, a namespace or an extension of it, as the standard has it."""
-    value = getattr(own, name)
-    if name in ("linalg", "fft") and not prefix:
-        return _Extension(xp, name)
     instead = corrected(xp, prefix + name)
-    return value if instead is None else functools.update_wrapper(functools.partial(instead, xp), value)
+    if instead is not None:
+        return functools.update_wrapper(functools.partial(instead, xp), getattr(own, name, instead))
+    value = getattr(own, called(xp, name))
+    return _Extension(xp, name) if name in ("linalg", "fft") and not prefix else value
 
 
 def _unchanged(x: Any) -> Any:

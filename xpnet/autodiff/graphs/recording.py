@@ -51,6 +51,8 @@ class GraphTrace(ReverseTrace):
 
     __slots__ = ("_applied", "_seen", "base")
 
+    outlines = False
+
     def __init__(self, xp: Any):
         super().__init__(xp)
         self.base = xp

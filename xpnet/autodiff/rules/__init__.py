@@ -18,10 +18,11 @@ from xpnet.autodiff.rules import (
     sorting,
     special,
 )
-from xpnet.autodiff.rules.rule import RULES, Rule
+from xpnet.autodiff.rules.rule import RULES, Outline, Rule
 
 __all__ = [
     "RULES",
+    "Outline",
     "Rule",
     "compounds",
     "decompositions",

@@ -11,6 +11,7 @@ import math
 from typing import Any
 
 from xpnet.autodiff.rules.batching import Call
+from xpnet.backends.lacking import placement
 from xpnet.errors import RecordError
 
 __all__ = [
@@ -69,7 +70,7 @@ def _by_index(call: Call, position: int, x: Any, index: Any) -> Any:
     if not _is_mapped(call, position):
         return xp.getitem(x, index)
     given, mapped = (index, known) if isinstance(index, tuple) else ((index,), (known,))
-    given = tuple(xp.asarray(part, device=x.device) if isinstance(part, list) else part for part in given)
+    given = tuple(xp.asarray(part, **placement(x)) if isinstance(part, list) else part for part in given)
     if any(m and _is_mask(part) for part, m in zip(given, mapped, strict=True)):
         raise RecordError(
             f"{call.name}: expected an index that takes equally many entries of all examples, found a mapped "
@@ -102,7 +103,7 @@ def _front(xp: Any, parts: tuple[Any, ...]) -> int:
 
 
 def _numbers(call: Call, count: int, x: Any) -> Any:
-    return call.xp.arange(count, device=x.device)
+    return call.xp.arange(count, **placement(x))
 
 
 def _places(call: Call, position: int, index: Any, shape: tuple[int, ...], x: Any) -> Any:

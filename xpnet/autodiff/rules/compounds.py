@@ -44,7 +44,7 @@ def _relu(xp: Any, x: Any) -> Any:
 
 
 # The derivative of ReLU: 1 where x > 0, else 0 (the subgradient 0 is chosen at 0).
-elementwise("relu", lambda xp, out, x: x > 0, body=_relu)
+elementwise("relu", lambda xp, _out, x: x > 0, body=_relu)
 
 
 def _sigmoid(xp: Any, x: Any) -> Any:
@@ -68,7 +68,7 @@ def _softplus(xp: Any, x: Any) -> Any:
 
 
 # σ(x) = 1 - exp(-softplus(x)): smooth at 0, accurate far out on both sides.
-elementwise("softplus", lambda xp, out, x: -xp.expm1(-out), body=_softplus)
+elementwise("softplus", lambda xp, out, _x: -xp.expm1(-out), body=_softplus)
 
 
 def _tanh_softplus(xp: Any, x: Any) -> tuple[Any, Any, Any, Any]:
@@ -100,7 +100,7 @@ def _erf(xp: Any, x: Any) -> Any:
     return xp.erf(x)
 
 
-elementwise("erf", lambda xp, out, x: (2 / math.sqrt(math.pi)) * xp.exp(-x * x), body=_erf)
+elementwise("erf", lambda xp, _out, x: (2 / math.sqrt(math.pi)) * xp.exp(-x * x), body=_erf)
 
 
 # --- Affine maps -------------------------------------------------------------------------------------
@@ -222,7 +222,7 @@ def _logistic_slope(xp: Any, out: Any, logits: Any, targets: Any) -> Any:
 elementwise(
     "logistic_loss",
     _logistic_slope,
-    lambda xp, out, logits, targets: -logits,
+    lambda xp, _out, logits, _targets: -logits,
     body=_logistic_loss,
 )
 

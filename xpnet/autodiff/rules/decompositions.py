@@ -9,7 +9,8 @@ Where there is no derivative:
   derivatives are those of f((A + Aᴴ) / 2), so that cotangents are Hermitian, too (as in JAX);
 - eigenvectors and singular vectors of equal values have none and are given NaN; functions that use the
   values alone, or other vectors, have theirs. Each vector's sign (complex: its phase) is free, and only
-  functions that do not depend on it have a derivative;
+  functions that do not depend on it have a derivative. Vectors have length 1, those of ``eig`` too;
+- ``eig`` and ``eigvals`` have none where the eigenvectors are linearly dependent;
 - ``cholesky`` and ``qr`` have none where R is singular;
 - the columns that complete a basis (``mode="complete"``, ``full_matrices=True``) are any orthogonal ones:
   refused.
@@ -17,7 +18,8 @@ Where there is no derivative:
 Sources: S. Walter and L. Lehmann, "Algorithmic differentiation of linear algebra functions with
 application in optimum experimental design" (2010); M. Giles, "An extended collection of matrix derivative
 results for forward and reverse mode algorithmic differentiation" (2008); J. Townsend, "Differentiating
-the singular value decomposition" (2016).
+the singular value decomposition" (2016); C. Boeddeker et al., "On the computation of
+complex-valued gradients with application to statistically optimum beamforming" (2017).
 """
 
 from __future__ import annotations
@@ -133,6 +135,45 @@ rule("linalg.eigh", _pull_eigh, push=_push_eigh, many=True, batch=last_axes(2))
 @composed("linalg.eigvalsh", batch=last_axes(2))
 def _eigvalsh(xp: Any, x: Any) -> Any:
     return xp.linalg.eigh(x)[0]
+
+
+def _along_vectors(xp: Any, vectors: Any, changes: Any) -> Any:
+    """Return v Re(vᴴ c) for each vector v and its change c: what makes v longer, which has length 1."""
+    lengths = xp.real(xp.sum(xp.multiply(conjugate(xp, vectors), changes), axis=-2, keepdims=True))
+    return xp.multiply(vectors, xp.astype(lengths, vectors.dtype))
+
+
+def _pull_eig(xp: Any, g: list[Any], out: Any, x: Any) -> Any:
+    """V⁻ᴴ (diag(dw) + F ∘ (Vᴴ dV)) Vᴴ with F_ij = 1 / conj(w_j - w_i)."""
+    (values, vectors), (to_values, to_vectors) = out, g
+    turned, pulled = adjoint(xp, vectors), xp.zeros_like(vectors)
+    if to_values is not None:
+        pulled = xp.multiply(identity(xp, vectors), xp.expand_dims(conjugate(xp, to_values), axis=-2))
+    if to_vectors is not None:
+        c = conjugate(xp, to_vectors)
+        turns = xp.matmul(turned, xp.subtract(c, _along_vectors(xp, vectors, c)))
+        gaps = conjugate(xp, _eigenvalue_gaps(xp, values))
+        pulled = xp.add(pulled, _shares(xp, _beside_diagonal(xp, turns), gaps))
+    pulled = xp.linalg.solve(turned, xp.matmul(pulled, turned))
+    return cast(xp, conjugate(xp, pulled), x.dtype)
+
+
+def _push_eig(xp: Any, tangents: list[Any], out: Any, x: Any) -> tuple[Any, Any]:
+    """dw = diag(M) and dV = V (F ∘ M) with M = V⁻¹ dA V and F_ij = 1 / (w_j - w_i)."""
+    values, vectors = out
+    change = xp.astype(tangents[0], vectors.dtype)
+    inner = xp.linalg.solve(vectors, xp.matmul(change, vectors))
+    turns = _shares(xp, _beside_diagonal(xp, inner), _eigenvalue_gaps(xp, values))
+    changes = xp.matmul(vectors, turns)
+    return xp.linalg.diagonal(inner), xp.subtract(changes, _along_vectors(xp, vectors, changes))
+
+
+rule("linalg.eig", _pull_eig, push=_push_eig, many=True, batch=last_axes(2))
+
+
+@composed("linalg.eigvals", batch=last_axes(2))
+def _eigvals(xp: Any, x: Any) -> Any:
+    return xp.linalg.eig(x)[0]
 
 
 def _check_factors(x: Any, full_matrices: bool) -> None:

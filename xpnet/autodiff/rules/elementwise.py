@@ -50,21 +50,21 @@ elementwise("positive", 1)
 elementwise("negative", -1)
 elementwise("add", 1, 1)
 elementwise("subtract", 1, -1)
-elementwise("multiply", lambda xp, out, x, y: y, lambda xp, out, x, y: x)
+elementwise("multiply", lambda xp, _out, _x, y: y, lambda xp, _out, x, _y: x)
 elementwise(
     "divide",
-    lambda xp, out, x, y: 1 / y if hasattr(y, "dtype") or y else math.copysign(math.inf, y),
-    lambda xp, out, x, y: -xp.divide(out, y),
+    lambda xp, _out, _x, y: 1 / y if hasattr(y, "dtype") or y else math.copysign(math.inf, y),
+    lambda xp, out, _x, y: -xp.divide(out, y),
 )
-elementwise("reciprocal", lambda xp, out, x: -out * out)
-elementwise("square", lambda xp, out, x: 2 * x)
-elementwise("sqrt", lambda xp, out, x: 0.5 / out)
+elementwise("reciprocal", lambda xp, out, _x: -out * out)
+elementwise("square", lambda xp, _out, x: 2 * x)
+elementwise("sqrt", lambda xp, out, _x: 0.5 / out)
 elementwise(
     "hypot",
     lambda xp, out, x, y: _leg_share(xp, out, x),
     lambda xp, out, x, y: _leg_share(xp, out, y),
 )
-elementwise("remainder", 1, lambda xp, out, x, y: -xp.floor_divide(x, y))
+elementwise("remainder", 1, lambda xp, _out, x, y: -xp.floor_divide(x, y))
 elementwise("copysign", lambda xp, out, x, y: xp.multiply(xp.sign(x), xp.sign(out)), 0)
 
 
@@ -104,12 +104,12 @@ def _exponent_slope(xp: Any, out: Any, x: Any, y: Any) -> Any:
 elementwise("pow", _base_slope, _exponent_slope)
 
 # Exponentials and logarithms
-elementwise("exp", lambda xp, out, x: out)
-elementwise("expm1", lambda xp, out, x: xp.exp(x))  # of out + 1 rounding leaves nothing for x << 0
-elementwise("log", lambda xp, out, x: 1 / x)
-elementwise("log1p", lambda xp, out, x: 1 / (1 + x))
-elementwise("log2", lambda xp, out, x: (1 / _LN2) / x)
-elementwise("log10", lambda xp, out, x: (1 / _LN10) / x)
+elementwise("exp", lambda xp, out, _x: out)
+elementwise("expm1", lambda xp, _out, x: xp.exp(x))  # of out + 1 rounding leaves nothing for x << 0
+elementwise("log", lambda xp, _out, x: 1 / x)
+elementwise("log1p", lambda xp, _out, x: 1 / (1 + x))
+elementwise("log2", lambda xp, _out, x: (1 / _LN2) / x)
+elementwise("log10", lambda xp, _out, x: (1 / _LN10) / x)
 
 
 def smooth_sigmoid(xp: Any, x: Any) -> Any:
@@ -136,9 +136,9 @@ elementwise(
 )
 
 # Trigonometric and hyperbolic functions
-elementwise("sin", lambda xp, out, x: xp.cos(x))
-elementwise("cos", lambda xp, out, x: -xp.sin(x))
-elementwise("tan", lambda xp, out, x: 1 + out * out)
+elementwise("sin", lambda xp, _out, x: xp.cos(x))
+elementwise("cos", lambda xp, _out, x: -xp.sin(x))
+elementwise("tan", lambda xp, out, _x: 1 + out * out)
 
 
 def _leg(xp: Any, out: Any, x: Any, of_angle: str) -> Any:
@@ -165,15 +165,18 @@ def _hypotenuse(xp: Any, out: Any, x: Any) -> Any:
     return xp.cosh(out) if is_complex(xp, x) else xp.hypot(x, xp.ones_like(x))
 
 
-elementwise("sinh", lambda xp, out, x: xp.cosh(x))
-elementwise("cosh", lambda xp, out, x: xp.sinh(x))
-elementwise("tanh", lambda xp, out, x: 1 - out * out if is_complex(xp, x) else 4 * xp.bell(2 * x))
+elementwise("sinh", lambda xp, _out, x: xp.cosh(x))
+elementwise("cosh", lambda xp, _out, x: xp.sinh(x))
+elementwise(
+    "tanh",  # of x alone, so that tapes need not keep both
+    lambda xp, _out, x: 1 - xp.square(xp.tanh(x)) if is_complex(xp, x) else 4 * xp.bell(2 * x),
+)
 elementwise("asinh", lambda xp, out, x: 1 / _hypotenuse(xp, out, x))
 elementwise(
     "acosh",  # on its branch, for complex x; x² - 1 would overflow
     lambda xp, out, x: 1 / (xp.sinh(out) if is_complex(xp, x) else xp.sqrt(x - 1) * xp.sqrt(x + 1)),
 )
-elementwise("atanh", lambda xp, out, x: 1 / ((1 - x) * (1 + x)))
+elementwise("atanh", lambda xp, _out, x: 1 / ((1 - x) * (1 + x)))
 
 
 def _per_square(xp: Any, x: Any, y: Any) -> Any:
@@ -185,8 +188,8 @@ def _per_square(xp: Any, x: Any, y: Any) -> Any:
 
 elementwise(
     "atan2",
-    lambda xp, out, y, x: _per_square(xp, x, y),
-    lambda xp, out, y, x: -_per_square(xp, y, x),
+    lambda xp, _out, y, x: _per_square(xp, x, y),
+    lambda xp, _out, y, x: -_per_square(xp, y, x),
 )
 
 # Parts of complex numbers, with their pulls for cotangents c that stand for Re Σ c dz
@@ -309,8 +312,8 @@ elementwise(
 elementwise(
     "where",
     0,
-    lambda xp, out, condition, x, y: condition,
-    lambda xp, out, condition, x, y: xp.logical_not(condition),
+    lambda xp, _out, condition, _x, _y: condition,
+    lambda xp, _out, condition, _x, _y: xp.logical_not(condition),
 )
 
 

@@ -7,7 +7,8 @@ A rule belongs to one array function ``out = f(*args, **options)``. Its parts ar
 
 An elementwise function needs one *slope* for each argument, ``slope(xp, out, *args)``; both directions
 follow from it. A slope is a number, an array, or a boolean array, which lets the cotangent through where
-it is True. Where a rule has no ``push``, forward mode transposes its pulls.
+it is True. Names that begin with an underscore are those of arrays whose numbers the slope does not read:
+tapes do not keep them (:class:`Outline`). Where a rule has no ``push``, forward mode transposes its pulls.
 
 A function that other functions of the standard express, such as ``diff`` by slices and ``subtract``, needs
 no derivative of its own: it is *composed*, and traced arguments run its ``body`` instead of the library's
@@ -26,6 +27,7 @@ libraries' operators refuse an operand they do not know.
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -35,6 +37,7 @@ from xpnet.errors import RecordError
 
 __all__ = [
     "RULES",
+    "Outline",
     "Rule",
     "View",
     "along",
@@ -53,6 +56,15 @@ __all__ = [
 ]
 
 RULES: dict[str, Rule] = {}
+
+
+class Outline:
+    """What a tape keeps of an array whose numbers no derivative reads."""
+
+    __slots__ = ("dtype", "shape")
+
+    def __init__(self, x: Any):
+        self.shape, self.dtype = x.shape, x.dtype
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -88,6 +100,8 @@ class Rule:
         batch: the function of many examples at once, ``batch(call, *args, **options)``; ``batching.py`` has
             the kinds. None: ``body`` runs on them.
         indexed: an argument is an index, in which arrays lie.
+        reads: for each argument whose numbers the derivative with respect to it reads: positions of
+            arguments, and -1 for the result. Empty: all of them.
     """
 
     name: str
@@ -102,6 +116,7 @@ class Rule:
     view: View | None = None
     batch: Callable[..., Any] | None = None
     indexed: bool = False
+    reads: tuple[frozenset[int], ...] = ()
 
     def pull(self, position: int) -> Callable[..., Any]:
         """Return the pull for argument number ``position``: ``(xp, g, out, *args, **options) -> cotangent``.
@@ -171,7 +186,25 @@ def elementwise(name: str, *slopes: Any, body: Callable[..., Any] | None = None)
         return xp.broadcast_to(xp.astype(total, out.dtype), out.shape)
 
     pulls = (pull_for(i, s) for i, s in enumerate(slopes))
-    rule(name, *pulls, push=push, body=body, batch=entrywise)
+    rule(
+        name,
+        *pulls,
+        push=push,
+        body=body,
+        batch=entrywise,
+        reads=tuple(_read_by(s, len(slopes)) for s in slopes),
+    )
+
+
+def _read_by(slope: Any, count: int) -> frozenset[int]:
+    """Return the positions of the arrays that a slope of ``count`` arguments reads, -1 for the result."""
+    if not callable(slope):
+        return frozenset()
+    code = inspect.unwrap(slope).__code__
+    if code.co_flags & inspect.CO_VARARGS:
+        return frozenset(range(-1, count))
+    names = code.co_varnames[1 : code.co_argcount]
+    return frozenset(i for i, name in enumerate(names, -1) if not name.startswith("_"))
 
 
 def rearranged(pull: Callable[..., Any]) -> View:
@@ -215,7 +248,7 @@ def scale(xp: Any, g: Any, slope: Any) -> Any:
     """Return ``g`` times ``slope``; a boolean slope lets ``g`` through where it is True, NaN-safe."""
     if isinstance(slope, (int, float, complex)):
         return g if slope == 1 else -g if slope == -1 else g * slope
-    if slope.dtype == xp.bool:
+    if slope.dtype != g.dtype and slope.dtype == xp.bool:  # to compare dtypes of two kinds takes long
         return xp.keep(g, slope)
     return xp.multiply(g, slope)
 

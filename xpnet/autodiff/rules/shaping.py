@@ -18,6 +18,7 @@ from xpnet.autodiff.rules.rule import (
     rearranged,
     rule,
 )
+from xpnet.backends.lacking import placement
 
 __all__: list[str] = []
 
@@ -53,8 +54,9 @@ def _batch_reshaped(call: Call, x: Any, shape: Any, **options: Any) -> Any:
     return call.function(x, (call.size, *(size if n == -1 else n for n in shape)), **options)
 
 
-def _batch_expanded(call: Call, x: Any, axis: int = 0) -> Any:
-    return call.function(x, axis=call.axis(axis, len(x.shape)))
+def _batch_expanded(call: Call, x: Any, axis: Any = 0) -> Any:
+    new = len(axis) if isinstance(axis, (tuple, list)) else 1
+    return call.function(x, axis=call.axis(axis, len(x.shape) - 1 + new))
 
 
 def _batch_squeezed(call: Call, x: Any, axis: Any) -> Any:
@@ -227,7 +229,7 @@ def _pull_repeated(xp: Any, g: Any, out: Any, x: Any, repeats: Any, axis: int | 
         repeats = int(repeats)
         copies = xp.reshape(g, (*shape[: along + 1], repeats, *shape[along + 1 :]))
         return xp.reshape(xp.sum(copies, axis=along + 1), x.shape)
-    source = xp.repeat(xp.arange(shape[along], device=x.device), repeats)  # where each entry came from
+    source = xp.repeat(xp.arange(shape[along], **placement(x)), repeats)  # where each entry came from
     return xp.reshape(xp.take_transpose(g, source, along, shape), x.shape)
 
 

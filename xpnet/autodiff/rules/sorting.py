@@ -6,6 +6,7 @@ in ``x`` is the first of them in ``sort(x)``.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from xpnet.autodiff.rules.batching import Call, along_axis, by_examples, shaped_by_values
@@ -22,9 +23,15 @@ def _pull_sorted(
     return xp.take_along_axis_transpose(g, order, axis, x.shape)
 
 
-def _batch_search(call: Call, x: Any, values: Any, **options: Any) -> Any:
-    """Search for all examples' values at once in one sorted array, else one example after the other."""
-    return by_examples(call, x, values, **options) if call.mapped[0] else call.function(x, values, **options)
+def _among(position: int) -> Callable[..., Any]:
+    """Return the batching of a search in argument ``position``: of all values at once if it is not mapped."""
+
+    def batch(call: Call, *args: Any, **options: Any) -> Any:
+        return (
+            by_examples(call, *args, **options) if call.mapped[position] else call.function(*args, **options)
+        )
+
+    return batch
 
 
 def _push_sorted(
@@ -44,7 +51,8 @@ def _push_sorted(
 rule("sort", _pull_sorted, push=_push_sorted, batch=along_axis(-1))
 constant("argsort", batch=along_axis(-1))
 constant("nonzero", batch=shaped_by_values)
-constant("searchsorted", batch=_batch_search)
+constant("searchsorted", batch=_among(0))
+constant("isin", batch=_among(1))
 
 
 # --- Sets: each value is taken from its first occurrence, which gets its cotangent --------------------

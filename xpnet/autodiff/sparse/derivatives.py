@@ -14,7 +14,14 @@ from xpnet.autodiff.selection import Argnames, Argnums, transformed
 from xpnet.autodiff.sparse.colouring import Colouring, colouring
 from xpnet.autodiff.sparse.index_sets import IndexSets, structure
 from xpnet.autodiff.sparse.matrix import SparseMatrix, read_sparsity
-from xpnet.autodiff.tracer import device_of, is_complex, is_floating, plain_namespace, plain_value, traces_of
+from xpnet.autodiff.tracer import (
+    is_complex,
+    is_floating,
+    placement_of,
+    plain_namespace,
+    plain_value,
+    traces_of,
+)
 from xpnet.autodiff.transforms import Recording, grad
 from xpnet.backends import array_namespace, backend_of, host
 from xpnet.containers import leaves
@@ -268,7 +275,7 @@ def _entries(recording: Recording, layout: _Layout, colours: Colouring) -> Any:
     if not flat:
         xp = plain_namespace(*layout.inputs)
         dtypes = [x.dtype for x in layout.results or layout.inputs]
-        return xp.zeros(0, dtype=xp.result_type(*dtypes), device=device_of(layout.inputs[0]))
+        return xp.zeros(0, dtype=xp.result_type(*dtypes), **placement_of(layout.inputs[0]))
     xp, backend = array_namespace(*flat), backend_of(plain_value(layout.inputs[0]))
     return xp.take(xp.concat(flat), backend.asarray(colours.sources), axis=0)
 

@@ -32,7 +32,7 @@ from xpnet.autodiff.arguments import belongs
 from xpnet.autodiff.rules import RULES, Rule
 from xpnet.autodiff.rules.batching import entrywise
 from xpnet.autodiff.rules.rule import lookup
-from xpnet.autodiff.tracer import Tracer, device_of, is_floating, lowered, plain_namespace
+from xpnet.autodiff.tracer import Tracer, is_floating, lowered, placement_of, plain_namespace
 from xpnet.autodiff.transforms import Recording
 from xpnet.backends import host, is_array
 from xpnet.backends.lacking import extended
@@ -196,7 +196,7 @@ def _moved(rule: Rule, sets: list[Any], out: Any, values: Any, options: Any) -> 
 def _numbers(beside: Any, shape: tuple[int, ...], first: int) -> Any:
     """Return whole numbers from ``first`` on, of the library and device of another array."""
     xp, size = plain_namespace(beside), math.prod(shape)
-    return xp.reshape(xp.arange(first, first + size, device=device_of(beside)), tuple(shape))
+    return xp.reshape(xp.arange(first, first + size, **placement_of(beside)), tuple(shape))
 
 
 def _gathered(forward: str) -> _Push:
@@ -286,8 +286,8 @@ _KINDS: dict[_Push, str] = {
     _along_axes(-1, reduces=True): "cross_entropy logsumexp vecdot",
     _along_axes(-1): "fft.fft fft.ifft fft.irfft fft.rfft linalg.cross log_softmax softmax sort",
     _along_axes(None): "cumulative_prod cumulative_sum fft.fftshift fft.ifftshift",
-    _of_matrices: "linalg.cholesky linalg.det linalg.eigh linalg.inv linalg.pinv linalg.qr linalg.slogdet "
-    "linalg.svd",
+    _of_matrices: "linalg.cholesky linalg.det linalg.eig linalg.eigh linalg.inv linalg.pinv linalg.qr "
+    "linalg.slogdet linalg.svd",
     _matmul: "affine matmul",
     _tensordot: "tensordot",
 }
