@@ -11,7 +11,7 @@ from xpnet import rng
 from xpnet.autodiff.arguments import differentiable
 from xpnet.autodiff.tracer import is_complex, is_floating
 from xpnet.autodiff.transforms import jvp, vjp
-from xpnet.backends import backend_of
+from xpnet.backends import backend_of, dtype_name
 from xpnet.containers import leaves, map_leaves, rebuild
 from xpnet.errors import RecordError
 
@@ -94,7 +94,7 @@ def _random_like(tree: Any, key: rng.Key) -> Any:
         drawn = rng.normal(key.fold(number), tuple(x.shape))
         if is_complex(x):
             drawn = drawn + 1j * rng.normal(key.fold(number, "imaginary"), tuple(x.shape))
-        return backend_of(x).asarray(drawn.astype(str(x.dtype).rpartition(".")[2]))
+        return backend_of(x).asarray(drawn.astype(dtype_name(x)))
 
     return rebuild(tree, [draw(number, x) for number, x in enumerate(leaves(tree))])
 

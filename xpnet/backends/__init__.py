@@ -8,7 +8,7 @@
 
 from xpnet.backends._backend import Backend, backend, backend_of, host
 from xpnet.backends.memory import is_out_of_memory
-from xpnet.backends.namespaces import array_namespace, is_array
+from xpnet.backends.namespaces import array_namespace, dtype_name, is_array
 from xpnet.backends.probe import Availability, known, probe
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "array_namespace",
     "backend",
     "backend_of",
+    "dtype_name",
     "host",
     "is_array",
     "is_out_of_memory",

@@ -8,7 +8,7 @@ import array_api_compat
 
 from xpnet.errors import BackendError
 
-__all__ = ["array_namespace", "is_array"]
+__all__ = ["array_namespace", "dtype_name", "is_array"]
 
 # Looking a namespace up costs about a microsecond; the type of an array decides it for good.
 _BY_TYPE: dict[type, Any] = {}
@@ -18,6 +18,16 @@ _NOT_ARRAYS = (int, float, bool, complex, type(None))
 def is_array(x: Any) -> bool:
     """Return whether ``x`` is an array; a class, such as a dtype of NumPy, is none."""
     return not isinstance(x, type) and array_api_compat.is_array_api_obj(x)
+
+
+def dtype_name(x: Any) -> str:
+    """Return the name of an array's dtype, the same for every library.
+
+    >>> import array_api_strict
+    >>> str(array_api_strict.ones(3).dtype), dtype_name(array_api_strict.ones(3))
+    ('array_api_strict.float64', 'float64')
+    """
+    return str(x.dtype).rpartition(".")[2]
 
 
 def array_namespace(*arrays: Any) -> Any:

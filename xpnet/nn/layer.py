@@ -160,7 +160,9 @@ class Layer:
         key = rng.key(seed).fold("init")
         found, _ = self.adapted(key, tree, map_leaves(on_host, state), host.asarray(X, dtype="float64"))
         flat = host.xp.concat([host.xp.reshape(params.layout.inside(found, name), (-1,)) for name in params])
-        return Variables(Parameters(home.asarray(flat, dtype=_dtype_of(params)), params.layout), state)
+        return Variables(
+            Parameters(home.asarray(flat, dtype=backends.dtype_name(params.flat)), params.layout), state
+        )
 
     def apply(
         self, variables: Variables, x: Any, *, training: bool = False, key: rng.Key | int | None = None
@@ -224,10 +226,6 @@ def apply_layer(
     """Return the result of the layer's `forward`; programs record it in a scope named after the layer."""
     with scope(_scope_of(type(layer).__name__)):
         return layer.forward(params, state, x, training=training, key=key)
-
-
-def _dtype_of(params: Parameters) -> str:
-    return str(params.flat.dtype).rpartition(".")[2]
 
 
 @functools.cache

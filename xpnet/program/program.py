@@ -13,6 +13,7 @@ from typing import Any
 
 from xpnet.autodiff.graphs import pictures
 from xpnet.autodiff.graphs.text import literal
+from xpnet.backends import dtype_name
 
 __all__ = ["Operation", "Program", "Ref", "Value", "read", "refs"]
 
@@ -52,7 +53,7 @@ class Value:
         if strides is not None and len(shape) > 1:
             found = tuple(sorted(range(len(shape)), key=lambda axis: -abs(strides[axis])))
             order = () if found == tuple(range(len(shape))) else found
-        return cls(shape, str(array.dtype).rpartition(".")[2], array.dtype, order)
+        return cls(shape, dtype_name(array), array.dtype, order)
 
     @property
     def size(self) -> int:
@@ -178,7 +179,7 @@ def _text(x: Any) -> str:
     if isinstance(x, type):  # a dtype of NumPy
         return x.__name__
     if hasattr(x, "shape") and hasattr(x, "dtype"):
-        return f"constant {str(x.dtype).rpartition('.')[2]}[{','.join(map(str, x.shape))}]"
+        return f"constant {dtype_name(x)}[{','.join(map(str, x.shape))}]"
     if isinstance(x, (list, tuple)):
         inside = ", ".join(map(_text, x))
         return f"[{inside}]" if isinstance(x, list) else f"({inside}{',' if len(x) == 1 else ''})"

@@ -15,7 +15,7 @@ from xpnet.autodiff.rules import Rule
 from xpnet.autodiff.scopes import current_scope
 from xpnet.autodiff.trace import Trace
 from xpnet.autodiff.tracer import Tracer, like, lowered, plain_namespace
-from xpnet.backends import is_array
+from xpnet.backends import dtype_name, is_array
 from xpnet.backends.lacking import copy, is_writeable
 from xpnet.containers import leaves, map_leaves, rebuild
 from xpnet.errors import RecordError
@@ -133,7 +133,7 @@ def _check_shape(name: str, args: tuple[Any, ...]) -> None:
 
 
 def _is_mask(x: Any) -> bool:
-    return type(x) is Tracer and str(x.dtype).rpartition(".")[2] == "bool"
+    return type(x) is Tracer and dtype_name(x) == "bool"
 
 
 def _place() -> str:

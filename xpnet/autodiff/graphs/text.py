@@ -9,7 +9,7 @@ import numpy as np
 
 from xpnet.autodiff.graphs import pictures
 from xpnet.autodiff.graphs.node import Node
-from xpnet.backends import backend_of
+from xpnet.backends import backend_of, dtype_name
 
 __all__ = ["describe", "kind_of", "lines", "literal", "settings", "to_dot", "to_mermaid", "to_table"]
 
@@ -78,13 +78,9 @@ def lines(node: Node) -> tuple[str, str, str, str]:
         return value, "", "", ""
     title = f"{node.name} {node.settings}" if node.settings else node.name
     several = isinstance(node.value, tuple)
-    shape = "" if several or not node.shape else f"{_dtype(node)} {node.shape}"
+    shape = "" if several or not node.shape else f"{dtype_name(node)} {node.shape}"
     cotangent = "" if several or node.cotangent is None else describe(node.cotangent)
     return title, shape, f"{len(node.value)} arrays" if several else value, cotangent
-
-
-def _dtype(node: Node) -> str:
-    return str(node.dtype).rpartition(".")[2]
 
 
 def to_table(nodes: Sequence[Node]) -> str:

@@ -11,6 +11,7 @@ import math
 from typing import Any
 
 from xpnet.autodiff.rules.batching import Call
+from xpnet.backends import dtype_name
 from xpnet.backends.lacking import placement
 from xpnet.errors import RecordError
 
@@ -51,7 +52,7 @@ def _has_arrays(index: Any) -> bool:
 
 
 def _is_mask(part: Any) -> bool:
-    return hasattr(part, "shape") and str(part.dtype).rpartition(".")[2] == "bool"
+    return hasattr(part, "shape") and dtype_name(part) == "bool"
 
 
 def _is_mapped(call: Call, position: int) -> bool:
