@@ -132,7 +132,8 @@ RUN = [
     for name, found in BLOCKS.items()
     for full in (False, True)
     for marks in [() if name in EVERYDAY and not full else pytest.mark.full]
-    if any(not b.is_skipped and b.is_long >= full for b in found)
+    for long in [{b.is_long for b in found if not b.is_skipped}]
+    if long and (full == (True in long) or marks == ())
 ]
 
 # Runs blocks as somebody pastes them: Python in one session, the shell in the same folder.

@@ -162,6 +162,7 @@ ZEROS = io.BytesIO()
 np.savez_compressed(ZEROS, X=np.zeros((10, 2**21)))
 ZEROS = ZEROS.getvalue()
 NPZ = npz(X=np.random.default_rng(0).normal(size=(50, 3)), y=np.arange(50))
+FLAGS = NPZ.index(b"PK\1\2") + 8  # of the first file in the archive's directory; 1: encrypted
 OBJECTS = np.array([{"a": 1}, None], dtype=object)
 
 BAD_FILES = {
@@ -219,7 +220,7 @@ BAD_FILES = {
     "cut npy": ("t.npy", npy(np.arange(100.0).reshape(50, 2))[:-30], "no readable NumPy"),
     "damaged npz": ("t.npz", NPZ[:300] + bytes(50) + NPZ[350:], "no readable NumPy"),
     "damaged npy header": ("t.npy", npy(np.zeros((2, 2))).replace(b"(2, 2)", b"(2, 2("), "no readable NumPy"),
-    "encrypted npz": ("t.npz", NPZ.replace(b"PK\1\2-\3-\0\0", b"PK\1\2-\3-\0\1"), "no readable NumPy"),
+    "encrypted npz": ("t.npz", NPZ[:FLAGS] + b"\1" + NPZ[FLAGS + 1 :], "no readable NumPy"),
     "zip of text as npz": ("t.npz", None, "'readme.txt' is no NumPy array"),
     "objects in npz": ("t.npz", npz(a=OBJECTS), "pickled data is never read"),
     "objects in npy": ("t.npy", npy(OBJECTS, allow_pickle=True), "pickled data is never read"),

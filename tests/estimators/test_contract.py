@@ -37,7 +37,6 @@ ESTIMATORS: dict[str, Any] = {
     "classifier, schedule": MLPClassifier(
         [20], "logistic", solver="sgd", learning_rate=optim.Inverse(0.5, 0.001), shuffle=False
     ),
-    "regressor, sgd": MLPRegressor(solver="sgd", learning_rate="adaptive", learning_rate_init=0.01),
     "regressor, more": MLPRegressor(
         "huber",
         [40],

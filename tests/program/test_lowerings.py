@@ -77,9 +77,9 @@ def test_programs_are_what_was_recorded(kind: str, dtype: str) -> None:
 def test_layers_losses_optimizers_transforms_and_rules(
     kind: str, dtype: str, lower: str, request: pytest.FixtureRequest
 ) -> None:
-    """Where compiling takes long, some of the cases; with --full each in one of the dtypes."""
+    """Where compiling takes long, some of the cases; with --full more of them, and some in threads."""
     turn, every = (dtype == "float64") + 2 * isinstance(lower, InThreads), TABLE[lower].every
-    if every > 1 and not request.config.getoption("--full"):
+    if every > 1 and (isinstance(lower, InThreads) or not request.config.getoption("--full")):
         every *= 4
     if kind == "rules" and TABLE[lower].compiles:  # there are hundreds
         every *= 15
