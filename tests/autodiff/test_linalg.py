@@ -117,8 +117,9 @@ def _pulled(f: Callable[..., Any], args: tuple[np.ndarray, ...]) -> tuple[list[n
     return given, pullback(given)
 
 
-@pytest.mark.parametrize("name", OF_COMPLEX)
+@pytest.mark.parametrize("name", ["matmul", "solve", "eigvals"])
 def test_cotangents_of_complex_arrays_are_those_of_jax(name: str) -> None:
+    """Its convention is ours; PyTorch, for which nothing has to be compiled, is compared with all."""
     jax = pytest.importorskip("jax", reason="jax is not installed")
     f, args = OF_COMPLEX[name]
     given, pulled = _pulled(f, args)

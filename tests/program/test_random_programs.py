@@ -101,7 +101,7 @@ def test_results_of_loops_with_their_axes_in_another_order() -> None:
 
 
 @pytest.mark.full
-@_seeds(600)
+@_seeds(400)
 def test_any_values_of_many(seed: int) -> None:
     _check(seed, "numpy", whole=False)
     _check_loop(seed, "numpy", whole=False)
@@ -109,7 +109,7 @@ def test_any_values_of_many(seed: int) -> None:
 
 @pytest.mark.full
 @slow_lowerings
-@_seeds(4)
+@_seeds(2)
 def test_whole_numbers_of_many(lower: str, seed: int) -> None:
     _check(seed, lower, whole=True, length=50)
     _check_loop(seed, lower, whole=True)
