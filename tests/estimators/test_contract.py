@@ -27,13 +27,11 @@ pytestmark = [
 
 # ---- the checks of estimators
 
-_FEW = {"device": "numpy", "random_state": 0}
 ESTIMATORS: dict[str, Any] = {
     "classifier": MLPClassifier(),
     "classifier, lbfgs": MLPClassifier(
         activation="tanh", solver="lbfgs", alpha=0.5, hidden_layer_sizes=[80], class_weight="balanced"
     ),
-    "classifier, second order": MLPClassifier(solver="l-bfgs", max_iter=100, alpha=0.1),
     "classifier, schedule": MLPClassifier(
         [20], "logistic", solver="sgd", learning_rate=optim.Inverse(0.5, 0.001), shuffle=False
     ),
@@ -46,23 +44,19 @@ ESTIMATORS: dict[str, Any] = {
         callbacks=[Callback()],
     ),
     "TabularClassifier, defaults": TabularClassifier(),
-    "TabularClassifier, validation": TabularClassifier(
-        **_FEW, validation_fraction=0.2, settings={"epochs": 12, "batch_norm": True}
-    ),
     "TabularRegressor, limits": TabularRegressor(
-        **_FEW, time_limit=60.0, settings={"epochs": 12, "hidden": (16, 16), "activation": "tanh"}
-    ),
-    "TabularRegressor, fast": TabularRegressor(
-        **_FEW, preset="fast", settings={"epochs": 12, "optimizer": "rmsprop"}
+        device="numpy",
+        random_state=0,
+        time_limit=60.0,
+        settings={"epochs": 12, "hidden": (16, 16), "activation": "tanh"},
     ),
 }
 OF_WEIGHTS = {
     name: {"check_sample_weight_equivalence_on_dense_data", "check_classifiers_one_label_sample_weights"}
     for name in ("TabularClassifier, defaults", "TabularRegressor, limits")
 }
-DRAWN = {"TabularClassifier, validation": {"check_sample_weight_equivalence_on_dense_data"}}
-"""Checks that have no meaning with a setting: where rows are drawn to be set aside, a row of weight 2 and two
-rows go different ways. So scikit-learn's own tests run that check for settings without draws alone."""
+"""Quick ones for everyday. They have no meaning where rows are drawn to be set aside for validation: a row of
+weight 2 and two rows go different ways then."""
 EVERYDAY = {
     "check_estimator_cloneable", "check_estimators_unfitted", "check_readonly_memmap_input",
     "check_mixin_order", "check_n_features_in_after_fitting", "check_f_contiguous_array_estimator",
@@ -76,8 +70,6 @@ def _checks():
     for name, estimator in ESTIMATORS.items():
         for number, (made, check) in enumerate(estimator_checks_generator(estimator, legacy=True)):
             what = check.func.__name__ if hasattr(check, "func") else check.__name__
-            if what in DRAWN.get(name, ()):
-                continue
             everyday = (name == "classifier" and what in EVERYDAY) or what in OF_WEIGHTS.get(name, ())
             marks = [] if everyday else [pytest.mark.full]
             found.append(pytest.param(made, check, id=f"{name}-{what}-{number}", marks=marks))
