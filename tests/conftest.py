@@ -29,7 +29,7 @@ _FIRST = {"cupy": "0", "torch": "cpu", "jax": "cpu", "array_api_strict": "no_flo
 """Each library's device for everyday: of the strict ones, one that is not the host and lacks float64."""
 
 _ON_JAX = (
-    "autodiff/test_rules.py", "autodiff/test_nesting.py", "nn", "test_losses.py", "train/test_devices.py",
+    "autodiff/test_rules.py", "autodiff/test_nesting.py", "nn", "test_losses.py", "train/test_parity.py",
 )  # fmt: skip
 """Whose tests run on JAX, which compiles each operation for each shape, unless ``--backends`` names it."""
 

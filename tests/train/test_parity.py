@@ -64,7 +64,7 @@ def test_built_in_networks_agree(network):
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("backend", ["torch:cpu", "jax:cpu", "cupy:0"], indirect=True)
+@pytest.mark.parametrize("backend", ["torch:cpu", "cupy:0"], indirect=True)
 @pytest.mark.parametrize("network", [network.name for network in NETWORKS])
 def test_built_in_networks_agree_everywhere(backend, network):
     report = parity(("numpy", backend), networks=[network])
