@@ -126,7 +126,7 @@ def _blocks_of(page: Path) -> list[Block]:
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCKS = {page.name: found for page in PAGES if (found := _blocks_of(page))}
 LEFT_OUT = [b for found in BLOCKS.values() for b in found if b.mark.startswith("skip") or b.missing]
-EVERYDAY = ("README.md", "guide.md", "tables.md")
+EVERYDAY = ("README.md", "tables.md")
 RUN = [
     pytest.param(name, full, id=f"{name}{'-with-long-ones' if full else ''}", marks=marks)
     for name, found in BLOCKS.items()

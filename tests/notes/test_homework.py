@@ -127,6 +127,7 @@ def test_the_loss_falls(loss, l2, trained):
     assert (np.diff(values if loss == "squared_error" else means) < 0).all()
 
 
+@pytest.mark.full
 @LOSSES
 def test_accuracies_are_near_the_best_possible(loss, trained):
     """The Bayes classifier is right for Φ(√2) = 92.1 % of new points."""
@@ -187,6 +188,7 @@ def test_rounds_of_decay_pruning_and_retraining(loss, pruned):
     assert agreement(trainer.outputs(data.X_test), data.t_test) == accepted[-1].test > 0.91
 
 
+@pytest.mark.full
 @LOSSES
 def test_what_is_left_is_a_line(loss, pruned):
     """One unit of the first layer sees both inputs; all else is a function of that unit alone."""

@@ -78,14 +78,14 @@ class InThreads(str):
 
 
 def _those(wanted: Callable[[str], bool], *, many: bool = False) -> pytest.MarkDecorator:
-    """Have a test try lowerings; where it has many programs or steps, in threads with --full only."""
+    """Have a test try lowerings; where it has many programs or steps, numba with --full only."""
     found = []
     for name in filter(wanted, [*TABLE, InThreads("numba")]):
         library, reason = LOWERINGS[name].library or "numpy", LOWERINGS[name].reason()
         marks = [pytest.mark.backends(library)] if library != "numpy" else []
         marks += [pytest.mark.skipif(bool(reason), reason=reason)] if library == "numpy" else []
         ending = " in threads" * isinstance(name, InThreads)
-        marks += [pytest.mark.full] if ending and many else []
+        marks += [pytest.mark.full] if many and name == "numba" else []
         found.append(pytest.param(name, marks=marks, id=f"{name}{ending}"))
     return pytest.mark.parametrize("lower", found)
 

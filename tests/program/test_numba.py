@@ -53,6 +53,7 @@ def test_elementwise_functions(dtype: str) -> None:
                 raise AssertionError(name) from error
 
 
+@pytest.mark.full
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.parametrize("name", ["exp", "log", "log1p", "expm1", "tanh", "sin", "cos"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -82,6 +83,7 @@ def test_casts() -> None:
         assert_close(a, b, 0)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_stacks_of_matrices_their_sums_and_joined_rows_are_compiled(dtype: str) -> None:
     """As the examples of a ``vmap`` are: by loops, by a BLAS, and from one matrix for all of them."""

@@ -92,6 +92,7 @@ def test_a_named_lowering_is_used_from_the_start(name, lowered) -> None:
 COMPILED: dict[str, Any] = {"model": nn.MLP([5], 3, dropout=0.2), "dtype": "float64"}
 
 
+@pytest.mark.full
 @needs_numba
 def test_numba_trains_as_the_functions_do() -> None:
     def trained(compile: str) -> Trainer:
