@@ -6,6 +6,7 @@ import contextlib
 import gc
 import tracemalloc
 import weakref
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,24 @@ from xpnet.backends import array_namespace
 
 def _sum(x: Any) -> Any:
     return array_namespace(x).sum(x)
+
+
+@contextlib.contextmanager
+def _tracing() -> Iterator[None]:
+    """Have ``tracemalloc`` count what is allocated."""
+    tracemalloc.start()
+    try:
+        yield
+    finally:
+        tracemalloc.stop()
+
+
+def _peak(run: Callable[[], Any]) -> int:
+    """Return how many bytes more than before there are at most while ``run`` runs."""
+    tracemalloc.reset_peak()
+    held = tracemalloc.get_traced_memory()[0]
+    run()
+    return tracemalloc.get_traced_memory()[1] - held
 
 
 @pytest.mark.parametrize("length", [10_000])
@@ -156,15 +175,12 @@ def test_training_steps_do_not_pile_up_memory() -> None:
 
     step = grad(loss)
     step(w)
-    tracemalloc.start()
-    try:
+    with _tracing():
         step(w)
         settled = tracemalloc.get_traced_memory()[0]
         for _ in range(20):
             step(w)
         grown = tracemalloc.get_traced_memory()[0] - settled
-    finally:
-        tracemalloc.stop()
     assert grown < 80_000, f"20 steps left {grown} bytes, one array has 80,000"
 
 
@@ -179,16 +195,9 @@ def test_walks_free_cotangents_and_tangents_as_they_go(transform: Any) -> None:
         return x
 
     x = np.ones(100_000)
-    tracemalloc.start()
-    try:
+    with _tracing():
         y, walk = transform(chain, x)
-        tracemalloc.reset_peak()
-        held = tracemalloc.get_traced_memory()[0]
-        walk(y)
-        peak = tracemalloc.get_traced_memory()[1] - held
-    finally:
-        tracemalloc.stop()
-    assert peak < 6 * size
+        assert _peak(lambda: walk(y)) < 6 * size
 
 
 def _scaled(x: Any, c: np.ndarray) -> Any:
@@ -211,12 +220,5 @@ def test_what_no_derivative_reads_is_not_kept(f: Any) -> None:
     size, x = 100_000 * 8, np.ones(100_000)
     c = x * 0.5
     step = grad(lambda x: _sum(f(x, c)))
-    tracemalloc.start()
-    try:
-        tracemalloc.reset_peak()
-        held = tracemalloc.get_traced_memory()[0]
-        step(x)
-        peak = tracemalloc.get_traced_memory()[1] - held
-    finally:
-        tracemalloc.stop()
-    assert peak < 6 * size
+    with _tracing():
+        assert _peak(lambda: step(x)) < 6 * size

@@ -74,12 +74,10 @@ def test_programs_are_what_was_recorded(kind: str, dtype: str) -> None:
 @compared_lowerings
 @every_dtype
 @pytest.mark.parametrize("kind", KINDS)
-def test_layers_losses_optimizers_transforms_and_rules(
-    kind: str, dtype: str, lower: str, request: pytest.FixtureRequest
-) -> None:
-    """Where compiling takes long, some of the cases; with --full more of them, and some in threads."""
+def test_layers_losses_optimizers_transforms_and_rules(kind: str, dtype: str, lower: str) -> None:
+    """Where compiling takes long, some of the cases, and fewer in threads."""
     turn, every = (dtype == "float64") + 2 * isinstance(lower, InThreads), TABLE[lower].every
-    if every > 1 and (isinstance(lower, InThreads) or not request.config.getoption("--full")):
+    if isinstance(lower, InThreads):
         every *= 4
     if kind == "rules" and TABLE[lower].compiles:  # there are hundreds
         every *= 15

@@ -11,7 +11,7 @@ from typing import Any
 import array_api_compat
 
 from xpnet.backends.corrections import called, corrected
-from xpnet.backends.namespaces import array_namespace
+from xpnet.backends.namespaces import array_namespace, placement
 from xpnet.backends.special import Special
 
 __all__ = [
@@ -26,7 +26,6 @@ __all__ = [
     "keep",
     "last_written",
     "place",
-    "placement",
     "root",
     "take_along_axis_transpose",
     "take_transpose",
@@ -358,15 +357,6 @@ def _scatter_max(xp: Any, size: int, places: Any, numbers: Any) -> Any:
 
 def _is_mask(xp: Any, index: Any) -> bool:
     return hasattr(index, "dtype") and xp.isdtype(index.dtype, "bool")
-
-
-def placement(x: Any) -> dict[str, Any]:
-    """Return ``device=``, as keyword arguments, for a new array beside ``x``: none if arrays have no device.
-
-    Those of MLX, dask and ndonnx have none, and those of JAX none while it compiles.
-    """
-    device = None if array_namespace(x).__name__ == "jax.numpy" else getattr(x, "device", None)
-    return {} if device is None else {"device": device}
 
 
 def _numbers(xp: Any, shape: tuple[int, ...], x: Any) -> Any:

@@ -8,7 +8,7 @@ import array_api_compat
 
 from xpnet.errors import BackendError
 
-__all__ = ["array_namespace", "dtype_name", "is_array"]
+__all__ = ["array_namespace", "dtype_name", "is_array", "placement"]
 
 # Looking a namespace up costs about a microsecond; the type of an array decides it for good.
 _BY_TYPE: dict[type, Any] = {}
@@ -83,3 +83,12 @@ def _traced_namespace(arrays: tuple[Any, ...], one: Any, other: Any) -> Any:
         f"expected arrays of one library, found {one.__name__} and {other.__name__}; "
         "move them to one backend with xpnet.backend(...).asarray(...)"
     )
+
+
+def placement(x: Any) -> dict[str, Any]:
+    """Return ``device=``, as keyword arguments, for a new array beside ``x``: none if arrays have no device.
+
+    Those of MLX, dask and ndonnx have none, and those of JAX none while it compiles.
+    """
+    device = None if array_namespace(x).__name__ == "jax.numpy" else getattr(x, "device", None)
+    return {} if device is None else {"device": device}

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from xpnet.backends.namespaces import placement
 from xpnet.backends.special_formulas import FORMULAS
 from xpnet.errors import BackendError, RecordError
 
@@ -196,9 +197,9 @@ def floating(xp: Any, name: str, args: Sequence[Any]) -> Sequence[Any]:
             raise RecordError(
                 f"special.{name}: expected real arrays, found dtype {x.dtype}; take xp.real(x) or xp.abs(x)"
             )
-    device = _device(xp, arrays)
+    device = placement(arrays[0]) if arrays else {}
     if not real:
-        dtype = xp.asarray(0.0, device=device).dtype
+        dtype = xp.asarray(0.0, **device).dtype
     elif len(arrays) > len(real) and ("compat.numpy" in xp.__name__ or "compat.cupy" in xp.__name__):
         dtype = xp.result_type(*(x.dtype for x in arrays))
     else:
@@ -207,18 +208,13 @@ def floating(xp: Any, name: str, args: Sequence[Any]) -> Sequence[Any]:
 
     def promoted(x: Any) -> Any:
         if type(x) in (bool, int, float):
-            return xp.asarray(x, dtype=dtype, device=device)
+            return xp.asarray(x, dtype=dtype, **device)
         return x if x.dtype == dtype else xp.astype(x, dtype)
 
     return list(map(promoted, args))
 
 
 _known: set[Any] = set()  # libraries and their real dtypes: asking a library takes microseconds each time
-
-
-def _device(xp: Any, arrays: Sequence[Any]) -> Any:
-    """Return the device of the arrays; None with JAX, whose arrays have none while it compiles."""
-    return None if "jax.numpy" in xp.__name__ or not arrays else getattr(arrays[0], "device", None)
 
 
 def _function(xp: Any, special: Special, name: str) -> Callable[..., Any]:
@@ -301,4 +297,4 @@ def _from_host(xp: Any, library: str, beside: Any, made: Any) -> Any:
     if library == "torch":
         made = xp.asarray(made)
         return made if made.dtype == beside.dtype else xp.astype(made, beside.dtype)
-    return xp.asarray(made, dtype=beside.dtype, device=None if library == "jax" else beside.device)
+    return xp.asarray(made, dtype=beside.dtype, **placement(beside))

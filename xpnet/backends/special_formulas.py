@@ -10,7 +10,7 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["FORMULAS", "log1p_ratio"]
+__all__ = ["FORMULAS"]
 
 Formula = Callable[..., Any]
 
@@ -67,7 +67,7 @@ def _student_quantile(xp: Any, sp: Any, df: Any, p: Any) -> Any:
     return xp.sign(p - 0.5) * xp.sqrt(df * square)
 
 
-def log1p_ratio(xp: Any, x: Any) -> Any:
+def _log1p_ratio(xp: Any, x: Any) -> Any:
     """log(1 + x) / x, and 1 at 0."""
     zero = x == 0
     return xp.where(zero, 1.0, xp.log1p(x) / xp.where(zero, 1.0, x))
@@ -162,8 +162,8 @@ FORMULAS: dict[str, Formula] = {
     "exprel": _exprel,
     "boxcox": lambda xp, sp, x, lmbda: xp.log(x) * sp.exprel(lmbda * xp.log(x)),
     "boxcox1p": lambda xp, sp, x, lmbda: xp.log1p(x) * sp.exprel(lmbda * xp.log1p(x)),
-    "inv_boxcox": lambda xp, sp, y, lmbda: xp.exp(y * log1p_ratio(xp, lmbda * y)),
-    "inv_boxcox1p": lambda xp, sp, y, lmbda: xp.expm1(y * log1p_ratio(xp, lmbda * y)),
+    "inv_boxcox": lambda xp, sp, y, lmbda: xp.exp(y * _log1p_ratio(xp, lmbda * y)),
+    "inv_boxcox1p": lambda xp, sp, y, lmbda: xp.expm1(y * _log1p_ratio(xp, lmbda * y)),
     "cbrt": lambda xp, sp, x: xp.sign(x) * xp.abs(x) ** (1 / 3),
     "exp2": lambda xp, sp, x: 2.0**x,
     "exp10": lambda xp, sp, x: 10.0**x,

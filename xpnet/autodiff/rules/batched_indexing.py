@@ -12,7 +12,7 @@ from typing import Any
 
 from xpnet.autodiff.rules.batching import Call
 from xpnet.backends import dtype_name
-from xpnet.backends.lacking import placement
+from xpnet.backends.namespaces import placement
 from xpnet.errors import RecordError
 
 __all__ = [

@@ -18,7 +18,7 @@ from xpnet.autodiff.rules.rule import (
     rearranged,
     rule,
 )
-from xpnet.backends.lacking import placement
+from xpnet.backends.namespaces import placement
 
 __all__: list[str] = []
 
